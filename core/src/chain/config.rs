@@ -1,0 +1,411 @@
+//! What a node has to know of its chain, and which configurations contradict themselves.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use alloy_primitives::{Address, B256};
+
+use super::fork::{Fork, ForkSchedule};
+
+/// The block that a chain starts from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Genesis {
+    /// Its height. Not zero where a chain moved to the OP Stack later in its life (OP Mainnet, Celo).
+    pub number: u64,
+    /// Its hash.
+    pub hash: B256,
+    /// Its timestamp, in seconds since the Unix epoch.
+    pub time: u64,
+}
+
+/// The configuration of one chain, as far as the p2p layer asks for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChainConfig {
+    /// What people call the chain; for display only.
+    pub name: Cow<'static, str>,
+    /// The chain's own id: part of its topics, protocol names and signatures.
+    pub chain_id: u64,
+    /// The id of the chain that it settles on; zero for a development chain without one.
+    pub l1_chain_id: u64,
+    /// The first block.
+    pub genesis: Genesis,
+    /// Seconds from a block's timestamp to the next one's.
+    pub block_time: u64,
+    /// When the forks activate.
+    pub forks: ForkSchedule,
+    /// The address whose signature gossiped blocks must carry, if it is known beforehand. It may rotate: this
+    /// is where a node starts, and what the chain's SystemConfig contract says later wins.
+    pub unsafe_block_signer: Option<Address>,
+    /// The SystemConfig contract (its proxy) on the L1, where the signer can be read.
+    pub system_config: Option<Address>,
+    /// Activation times of forks that this software does not know, by field name (`interop_time`). Nothing is
+    /// decided by them; they are here so that somebody can be told that the software may be too old.
+    pub unknown_forks: BTreeMap<String, u64>,
+}
+
+/// Why a configuration is refused. Fields are named as in a `rollup.json`.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// Far longer than any `rollup.json`; nothing of it was read.
+    #[error(
+        "the chain configuration has {length} bytes and a rollup.json has a few thousand: give the rollup.json, \
+         not the genesis file"
+    )]
+    TooLong {
+        /// Length of the text, in bytes.
+        length: usize,
+    },
+    /// Not JSON.
+    #[error("{within} is not valid JSON: {reason}")]
+    Json {
+        /// The field in which the line and column count, or `rollup.json` for the whole text.
+        within: &'static str,
+        /// What the parser says, with line and column.
+        reason: String,
+    },
+    /// A field that is needed is absent or null.
+    #[error("`{field}` is missing; it should be {expected}")]
+    Missing {
+        /// The field.
+        field: &'static str,
+        /// What it should hold.
+        expected: &'static str,
+    },
+    /// A field is given twice, so that it would depend on the reader which one counts.
+    #[error("`{field}` is given twice; remove one of the two")]
+    Duplicate {
+        /// The field, shortened if it is long.
+        field: String,
+    },
+    /// A field holds another kind of value.
+    #[error("`{field}` should be {expected}, but is {found}")]
+    WrongType {
+        /// The field.
+        field: &'static str,
+        /// What it should hold.
+        expected: &'static str,
+        /// What it holds.
+        found: String,
+    },
+    /// A whole number that does not fit.
+    #[error("`{field}` is {found}, which is out of range; it should be from 0 to {max}", max = u64::MAX)]
+    OutOfRange {
+        /// The field.
+        field: &'static str,
+        /// The number, shortened if it is long.
+        found: String,
+    },
+    /// A text that is not the hexadecimal form of a hash or an address.
+    #[error("`{field}` should be {expected}, but is `{found}`")]
+    BadHex {
+        /// The field.
+        field: &'static str,
+        /// What it should hold.
+        expected: &'static str,
+        /// The text, shortened if it is long.
+        found: String,
+    },
+    /// A value is zero that has no meaning when it is.
+    #[error("`{field}` is zero; it should be {expected}")]
+    Zero {
+        /// The field.
+        field: &'static str,
+        /// What it should hold.
+        expected: &'static str,
+    },
+    /// The chain has the id of its own L1.
+    #[error("`l2_chain_id` and `l1_chain_id` are both {0}; a chain and its L1 have different ids")]
+    SameChainId(u64),
+    /// The chain has the first block of its own L1.
+    #[error(
+        "`genesis.l2.hash` and `genesis.l1.hash` are both {0}; give the hash of the chain's own genesis block"
+    )]
+    SameGenesisHash(B256),
+    /// A fork activates before one that it builds on.
+    #[error(
+        "`{}` is {later_time}, before `{}` at {earlier_time}; a fork activates no earlier than those before it",
+        later.field(),
+        earlier.field()
+    )]
+    ForkOrder {
+        /// The fork that activates too early.
+        later: Fork,
+        /// Its activation.
+        later_time: u64,
+        /// The fork that it builds on.
+        earlier: Fork,
+        /// That one's activation.
+        earlier_time: u64,
+    },
+    /// A fork is planned and one that it builds on is not.
+    #[error("`{}` is set but `{}` is not; a fork needs all those before it", later.field(), missing.field())]
+    ForkGap {
+        /// The fork that is set.
+        later: Fork,
+        /// The fork that is not.
+        missing: Fork,
+    },
+}
+
+impl ConfigError {
+    /// The field at fault, as a `rollup.json` names it (`genesis.l2.hash`); `None` if no field can be told.
+    pub fn field(&self) -> Option<&str> {
+        match self {
+            Self::TooLong { .. } | Self::Json { .. } => None,
+            Self::Duplicate { field } => Some(field),
+            Self::Missing { field, .. }
+            | Self::WrongType { field, .. }
+            | Self::OutOfRange { field, .. }
+            | Self::BadHex { field, .. }
+            | Self::Zero { field, .. } => Some(field),
+            Self::SameChainId(_) => Some("l2_chain_id"),
+            Self::SameGenesisHash(_) => Some("genesis.l2.hash"),
+            Self::ForkOrder { later, .. } => Some(later.field()),
+            Self::ForkGap { missing, .. } => Some(missing.field()),
+        }
+    }
+}
+
+impl ChainConfig {
+    /// A chain of one's own without an L1: genesis at height 0, `fork` and all before it active from the start.
+    ///
+    /// `genesis_time` is in seconds since the Unix epoch, `block_time` in seconds.
+    pub fn development(
+        chain_id: u64,
+        genesis_hash: B256,
+        genesis_time: u64,
+        block_time: u64,
+        fork: Fork,
+        signer: Address,
+    ) -> Self {
+        Self {
+            name: Cow::Borrowed("development"),
+            chain_id,
+            l1_chain_id: 0,
+            genesis: Genesis { number: 0, hash: genesis_hash, time: genesis_time },
+            block_time,
+            forks: ForkSchedule::up_to(fork),
+            unsafe_block_signer: Some(signer),
+            system_config: None,
+            unknown_forks: BTreeMap::new(),
+        }
+    }
+
+    /// Refuses a configuration that is wrong or contradicts itself.
+    ///
+    /// The rules are those by which the reference node refuses a `rollup.json` (`op-node/rollup/types.go`,
+    /// `Check`), as far as they concern the fields kept here, and two of our own: an L1 id is needed only
+    /// where there is a contract on that L1, and a signer that is given is not the zero address.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Zero`], [`ConfigError::SameChainId`], [`ConfigError::ForkOrder`] and
+    /// [`ConfigError::ForkGap`].
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let not_zero = |field, expected, is_zero: bool| {
+            if is_zero { Err(ConfigError::Zero { field, expected }) } else { Ok(()) }
+        };
+        not_zero("l2_chain_id", "the chain's id", self.chain_id == 0)?;
+        not_zero(
+            "l1_chain_id",
+            "the id of the L1 that holds the SystemConfig contract",
+            self.l1_chain_id == 0 && self.system_config.is_some(),
+        )?;
+        if self.chain_id == self.l1_chain_id {
+            return Err(ConfigError::SameChainId(self.chain_id));
+        }
+        not_zero("block_time", "at least one second", self.block_time == 0)?;
+        not_zero("genesis.l2.hash", "the hash of the genesis block", self.genesis.hash.is_zero())?;
+        not_zero("genesis.l2_time", "the timestamp of the genesis block", self.genesis.time == 0)?;
+        self.check_forks()?;
+        not_zero(
+            "unsafe_block_signer",
+            "an address, or absent where it is not known",
+            self.unsafe_block_signer.is_some_and(|signer| signer.is_zero()),
+        )?;
+        not_zero(
+            "l1_system_config_address",
+            "an address, or absent where it is not known",
+            self.system_config.is_some_and(|contract| contract.is_zero()),
+        )
+    }
+
+    fn check_forks(&self) -> Result<(), ConfigError> {
+        for (earlier, later) in Fork::ALL.into_iter().zip(Fork::ALL.into_iter().skip(1)) {
+            match (self.forks.activation(earlier), self.forks.activation(later)) {
+                (None, Some(_)) => return Err(ConfigError::ForkGap { later, missing: earlier }),
+                (Some(earlier_time), Some(later_time)) if later_time < earlier_time => {
+                    return Err(ConfigError::ForkOrder { later, later_time, earlier, earlier_time });
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// The timestamp that the block of this height has: in seconds since the Unix epoch.
+    ///
+    /// `None` below genesis, and where the timestamp would not fit.
+    pub fn timestamp_of(&self, number: u64) -> Option<u64> {
+        let blocks = number.checked_sub(self.genesis.number)?;
+        blocks.checked_mul(self.block_time)?.checked_add(self.genesis.time)
+    }
+
+    /// The height of the newest block whose timestamp is not after `time` (seconds since the Unix epoch).
+    ///
+    /// No honest peer has a higher one, unless its sequencer runs ahead of the clock. `None` before genesis,
+    /// where the height would not fit, and where the block time is zero.
+    pub fn highest_number_at(&self, time: u64) -> Option<u64> {
+        let seconds = time.checked_sub(self.genesis.time)?;
+        seconds.checked_div(self.block_time)?.checked_add(self.genesis.number)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn development() -> ChainConfig {
+        let (hash, signer) = (B256::repeat_byte(1), Address::repeat_byte(2));
+        ChainConfig::development(901, hash, 9000, 2, Fork::Ecotone, signer)
+    }
+
+    fn refusal(change: impl FnOnce(&mut ChainConfig)) -> ConfigError {
+        let mut config = development();
+        assert_eq!(config.check(), Ok(()));
+        change(&mut config);
+        config.check().unwrap_err()
+    }
+
+    #[test]
+    fn a_development_chain_needs_no_l1() {
+        let config = development();
+        assert_eq!(config.check(), Ok(()));
+        assert_eq!(config.l1_chain_id, 0);
+        assert!(config.forks.is_active(Fork::Ecotone, 0) && !config.forks.is_active(Fork::Fjord, u64::MAX));
+    }
+
+    #[test]
+    fn a_zero_without_meaning_is_refused_by_its_field() {
+        let zero = |change: fn(&mut ChainConfig)| match refusal(change) {
+            ConfigError::Zero { field, .. } => field,
+            other => panic!("{other}"),
+        };
+        assert_eq!(zero(|c| c.chain_id = 0), "l2_chain_id");
+        assert_eq!(zero(|c| c.system_config = Some(Address::repeat_byte(3))), "l1_chain_id");
+        assert_eq!(zero(|c| c.block_time = 0), "block_time");
+        assert_eq!(zero(|c| c.genesis.hash = B256::ZERO), "genesis.l2.hash");
+        assert_eq!(zero(|c| c.genesis.time = 0), "genesis.l2_time");
+        assert_eq!(zero(|c| c.unsafe_block_signer = Some(Address::ZERO)), "unsafe_block_signer");
+        let no_contract = refusal(|c| (c.l1_chain_id, c.system_config) = (1, Some(Address::ZERO)));
+        assert_eq!(no_contract.field(), Some("l1_system_config_address"));
+        assert_eq!(
+            refusal(|c| c.block_time = 0).to_string(),
+            "`block_time` is zero; it should be at least one second"
+        );
+    }
+
+    #[test]
+    fn a_chain_with_the_id_of_its_l1_is_refused() {
+        let error = refusal(|c| c.l1_chain_id = c.chain_id);
+        assert_eq!(error, ConfigError::SameChainId(901));
+        assert_eq!(error.field(), Some("l2_chain_id"));
+    }
+
+    #[test]
+    fn a_fork_before_an_earlier_one_is_refused() {
+        let error = refusal(|c| {
+            c.forks = ForkSchedule::up_to(Fork::Delta)
+                .with(Fork::Ecotone, Some(10))
+                .with(Fork::Fjord, Some(20))
+                .with(Fork::Granite, Some(19));
+        });
+        assert_eq!(
+            error.to_string(),
+            "`granite_time` is 19, before `fjord_time` at 20; a fork activates no earlier than those before it"
+        );
+        assert_eq!(error.field(), Some("granite_time"));
+    }
+
+    #[test]
+    fn a_fork_without_an_earlier_one_is_refused() {
+        let error = refusal(|c| c.forks = c.forks.with(Fork::Granite, Some(20)));
+        assert_eq!(error, ConfigError::ForkGap { later: Fork::Granite, missing: Fork::Fjord });
+        assert_eq!(
+            error.to_string(),
+            "`granite_time` is set but `fjord_time` is not; a fork needs all those before it"
+        );
+        assert_eq!(error.field(), Some("fjord_time"));
+    }
+
+    #[test]
+    fn forks_may_share_a_time_be_absent_at_the_end_and_lie_before_genesis() {
+        let mut config = development();
+        config.forks = ForkSchedule::default();
+        assert_eq!(config.check(), Ok(()));
+        config.forks =
+            ForkSchedule::up_to(Fork::Canyon).with(Fork::Delta, Some(5)).with(Fork::Ecotone, Some(5));
+        assert_eq!(config.check(), Ok(()));
+    }
+
+    #[test]
+    fn timestamps_count_from_genesis() {
+        let mut config = development();
+        config.genesis.number = 100;
+        assert_eq!(config.timestamp_of(99), None);
+        assert_eq!(config.timestamp_of(100), Some(9000));
+        assert_eq!(config.timestamp_of(101), Some(9002));
+        let last = 100 + (u64::MAX - 9000) / 2;
+        assert_eq!(config.timestamp_of(last), Some(u64::MAX - 1));
+        assert_eq!(config.timestamp_of(last + 1), None);
+        assert_eq!(config.timestamp_of(u64::MAX), None);
+    }
+
+    #[test]
+    fn the_highest_number_is_rounded_down_and_starts_with_genesis() {
+        let mut config = development();
+        config.genesis.number = 100;
+        assert_eq!(config.highest_number_at(0), None);
+        assert_eq!(config.highest_number_at(8999), None);
+        assert_eq!(config.highest_number_at(9000), Some(100));
+        assert_eq!(config.highest_number_at(9001), Some(100));
+        assert_eq!(config.highest_number_at(9002), Some(101));
+        assert_eq!(config.highest_number_at(u64::MAX), Some(100 + (u64::MAX - 9000) / 2));
+        config.genesis.number = u64::MAX;
+        assert_eq!(config.highest_number_at(9001), Some(u64::MAX));
+        assert_eq!(config.highest_number_at(9002), None);
+        config.block_time = 0;
+        assert_eq!(config.highest_number_at(9000), None);
+    }
+
+    proptest! {
+        #[test]
+        fn number_and_timestamp_are_inverse(
+            first in 0..u64::MAX / 2, blocks in 0..1_u64 << 40, genesis_time in 0..u64::MAX / 2,
+            block_time in 1..1_u64 << 20, late: u64,
+        ) {
+            let mut config = development();
+            config.genesis = Genesis { number: first, time: genesis_time, ..config.genesis };
+            config.block_time = block_time;
+            let timestamp = config.timestamp_of(first + blocks);
+            prop_assert_eq!(timestamp, Some(genesis_time + blocks * block_time));
+            let before_next = genesis_time + blocks * block_time + late % block_time;
+            prop_assert_eq!(config.highest_number_at(before_next), Some(first + blocks));
+        }
+
+        #[test]
+        fn any_configuration_counts_without_overflow(
+            number: u64, time: u64, first: u64, genesis_time: u64, block_time: u64,
+        ) {
+            let mut config = development();
+            config.genesis = Genesis { number: first, time: genesis_time, ..config.genesis };
+            config.block_time = block_time;
+            prop_assert!(config.timestamp_of(number).is_none_or(|timestamp| timestamp >= genesis_time));
+            if let Some(highest) = config.highest_number_at(time) {
+                prop_assert!(config.timestamp_of(highest).is_some_and(|timestamp| timestamp <= time));
+            }
+        }
+    }
+}
