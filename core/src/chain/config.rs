@@ -194,8 +194,9 @@ impl ChainConfig {
     /// Refuses a configuration that is wrong or contradicts itself.
     ///
     /// The rules are those by which the reference node refuses a `rollup.json` (`op-node/rollup/types.go`,
-    /// `Check`), as far as they concern the fields kept here, and two of our own: an L1 id is needed only
-    /// where there is a contract on that L1, and a signer that is given is not the zero address.
+    /// `Check`), as far as they concern the fields kept here, with these of our own: an L1 id is needed only
+    /// where there is a contract on that L1, a signer that is given is not the zero address, and a chain
+    /// may begin at time zero and with the zero hash, which gossip does not mind.
     ///
     /// # Errors
     ///
@@ -215,8 +216,6 @@ impl ChainConfig {
             return Err(ConfigError::SameChainId(self.chain_id));
         }
         not_zero("block_time", "at least one second", self.block_time == 0)?;
-        not_zero("genesis.l2.hash", "the hash of the genesis block", self.genesis.hash.is_zero())?;
-        not_zero("genesis.l2_time", "the timestamp of the genesis block", self.genesis.time == 0)?;
         self.check_forks()?;
         not_zero(
             "unsafe_block_signer",
@@ -296,8 +295,6 @@ mod tests {
         assert_eq!(zero(|c| c.chain_id = 0), "l2_chain_id");
         assert_eq!(zero(|c| c.system_config = Some(Address::repeat_byte(3))), "l1_chain_id");
         assert_eq!(zero(|c| c.block_time = 0), "block_time");
-        assert_eq!(zero(|c| c.genesis.hash = B256::ZERO), "genesis.l2.hash");
-        assert_eq!(zero(|c| c.genesis.time = 0), "genesis.l2_time");
         assert_eq!(zero(|c| c.unsafe_block_signer = Some(Address::ZERO)), "unsafe_block_signer");
         let no_contract = refusal(|c| (c.l1_chain_id, c.system_config) = (1, Some(Address::ZERO)));
         assert_eq!(no_contract.field(), Some("l1_system_config_address"));

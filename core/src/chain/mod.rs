@@ -8,10 +8,15 @@ mod config;
 mod fork;
 pub mod networks;
 mod rollup;
+mod view;
 
 pub use config::{ChainConfig, ConfigError, Genesis};
 pub use fork::{Fork, ForkSchedule, UnknownFork};
 pub use rollup::MAX_ROLLUP_JSON_BYTES;
+pub use view::{
+    BlockId, ChainBlock, ChainEvent, ChainView, ChainViewConfig, Gap, GapEnd, GapId, Inserted, OnFull,
+    Origin, SkipReason,
+};
 
 /// The start of a piece of outside text, for an error message: one line, and short whatever came in.
 fn excerpt(text: &str) -> String {

@@ -1,0 +1,1 @@
+//! Tests of validation: each check by name.

@@ -1,0 +1,86 @@
+//! Costly pure work, as values that can be carried to another thread.
+
+use crate::chain::BlockId;
+use crate::gossip::{
+    BLOCK_DOMAIN, Reason, Rules, SIGNATURE_SIZE, Unpacked, Verified, payload_hash, signing_hash, validate,
+};
+use crate::payload::{Envelope, PayloadVersion};
+use crate::sequencer::{PublishError, Sealed};
+use std::sync::Arc;
+
+/// Names a job; handed out by the [`Node`](super::Node).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct JobId(pub(super) u64);
+
+/// Work without state: owns what it needs, runs on any thread, always ends.
+///
+/// The driver runs it and gives the result back as [`Input::JobDone`](super::Input::JobDone). If it
+/// panics, which would be a defect, the driver gives back [`JobResult::panicked`] instead; a job
+/// whose result never comes holds its slot for ever.
+#[derive(Clone, Debug)]
+pub struct Job {
+    pub(super) id: JobId,
+    pub(super) work: Work,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Work {
+    Validate { rules: Arc<Rules>, version: PayloadVersion, message: Unpacked, now: u64 },
+    Seal { chain_id: u64, envelope: Box<Envelope> },
+}
+
+/// What came of a job.
+#[derive(Clone, Debug)]
+pub struct JobResult {
+    pub(super) id: JobId,
+    pub(super) outcome: Outcome,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Outcome {
+    Validated(Result<Verified, Reason>),
+    Sealed(Result<Sealed, PublishError>),
+    Panicked,
+}
+
+impl Job {
+    /// Which job this is.
+    pub const fn id(&self) -> JobId {
+        self.id
+    }
+
+    /// Does the work: at most a few milliseconds for the largest message.
+    pub fn run(self) -> JobResult {
+        let outcome = match self.work {
+            Work::Validate { rules, version, message, now } => {
+                Outcome::Validated(validate(&rules, version, message, now))
+            }
+            Work::Seal { chain_id, envelope } => Outcome::Sealed(seal(chain_id, &envelope)),
+        };
+        JobResult { id: self.id, outcome }
+    }
+}
+
+impl JobResult {
+    /// The result of a job that panicked: a message counts as invalid, as the reference's guard
+    /// around its validator has it.
+    pub const fn panicked(id: JobId) -> Self {
+        Self { id, outcome: Outcome::Panicked }
+    }
+
+    /// The block that a validation found good, if this is one.
+    pub fn verified(&self) -> Option<BlockId> {
+        match &self.outcome {
+            Outcome::Validated(Ok(verified)) => Some(BlockId::of(&verified.block)),
+            _ => None,
+        }
+    }
+}
+
+fn seal(chain_id: u64, envelope: &Envelope) -> Result<Sealed, PublishError> {
+    let mut contents = vec![0; SIGNATURE_SIZE];
+    let version = envelope.encode(&mut contents)?;
+    let payload_hash = payload_hash(&contents[SIGNATURE_SIZE..]);
+    let signing_hash = signing_hash(BLOCK_DOMAIN, chain_id.into(), payload_hash);
+    Ok(Sealed { version, contents, payload_hash, signing_hash })
+}

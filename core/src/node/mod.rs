@@ -1,0 +1,413 @@
+//! The one machine made of the others: it routes, and decides what needs memory.
+//!
+//! [`Node::handle`] takes what happened, [`Node::poll`] answers what to do, [`Node::next_wakeup`]
+//! when to come back. Nothing else changes it, and the same inputs give the same outputs.
+//!
+//! # Invariant
+//! Between two calls of `handle`, drain `poll` until `None`. Outputs refer to the state at the
+//! moment of their `handle`; only the order in which they come is meaningful.
+//!
+//! # Bounds
+//! * Messages under validation: [`VALIDATION_CONCURRENCY`] for each topic, whose buffers the jobs
+//!   own. Anyone can fill them; jobs always end.
+//! * Messages that wait for a slot: [`VALIDATION_QUEUE`] and [`WAITING_BYTES`] together. Anyone can
+//!   fill them. What does not fit is dropped with the verdict `throttled`, which costs its sender
+//!   nothing; gossip remembers it as seen, and a missed block is a gap that closes like any other.
+//! * Publications: see [`PublishQueue`]. Chain: see [`ChainView`]. Seen blocks: see [`SeenBlocks`].
+//! * Outputs: those of one `handle`, which the driver drains; the most is one block for each that
+//!   the chain view holds.
+
+mod io;
+mod job;
+#[cfg(test)]
+mod tests;
+
+pub use io::{Event, Input, Output, SignRequest, StoreChange, Verdict};
+pub use job::{Job, JobId, JobResult};
+
+use crate::chain::{BlockId, ChainConfig, ChainEvent, ChainView, ChainViewConfig, ConfigError, Origin};
+use crate::gossip::{
+    BLOCK_DOMAIN, MAX_MESSAGE_SIZE, MessageId, Reason, Rules, SeenBlocks, SignerRotation, Signers,
+    TIMESTAMP_THRESHOLD, Unpacked, VALIDATION_CONCURRENCY, VALIDATION_QUEUE, Verified,
+};
+use crate::payload::{Block, Envelope, PayloadVersion};
+use crate::peers::{PeerId, StaticPeers};
+use crate::sequencer::{PublishError, PublishId, PublishQueue, Step};
+use crate::time::{Instant, Now};
+use alloy_primitives::Address;
+use job::{Outcome, Work};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Bytes of the messages that wait for validation, all topics together.
+pub const WAITING_BYTES: usize = 64 << 20;
+
+/// What a node is told at its start.
+#[derive(Clone, Debug)]
+pub struct NodeConfig {
+    /// The chain to follow.
+    pub chain: ChainConfig,
+    /// Who signs unsafe blocks, in place of the chain configuration's.
+    pub signer: Option<Address>,
+    /// How old a gossiped block may be.
+    pub timestamp_threshold: Duration,
+    /// Bounds and patience of the chain view.
+    pub view: ChainViewConfig,
+    /// Peers to be connected to for ever.
+    pub static_peers: Vec<PeerId>,
+    /// Whether there is somebody to sign blocks of our own.
+    pub can_sign: bool,
+    /// The head that was handed on before the last stop.
+    pub head: Option<BlockId>,
+    /// Blocks up to that head, newest first, as far as the store has them.
+    pub recent: Vec<Block>,
+}
+
+impl NodeConfig {
+    /// A node that starts afresh on `chain` and publishes nothing.
+    pub fn new(chain: ChainConfig) -> Self {
+        Self {
+            chain,
+            signer: None,
+            timestamp_threshold: TIMESTAMP_THRESHOLD,
+            view: ChainViewConfig::default(),
+            static_peers: Vec::new(),
+            can_sign: false,
+            head: None,
+            recent: Vec::new(),
+        }
+    }
+}
+
+/// A message that waits for a validation slot.
+#[derive(Debug)]
+struct Waiting {
+    from: PeerId,
+    id: MessageId,
+    message: Unpacked,
+}
+
+/// Whom a job runs for.
+#[derive(Debug)]
+enum Running {
+    Gossip { from: PeerId, topic: PayloadVersion, id: MessageId },
+    Seal(PublishId),
+    Judge(PublishId, PayloadVersion),
+}
+
+/// Validations of one topic.
+#[derive(Debug, Default)]
+struct Lane {
+    running: usize,
+    waiting: VecDeque<Waiting>,
+}
+
+/// The node: see the [module's documentation](self).
+#[derive(Debug)]
+pub struct Node {
+    chain: ChainConfig,
+    timestamp_threshold: Duration,
+    can_sign: bool,
+    signers: SignerRotation,
+    rules: Arc<Rules>,
+    seen: SeenBlocks,
+    view: ChainView<Block>,
+    queue: PublishQueue,
+    static_peers: StaticPeers,
+    lanes: [Lane; PayloadVersion::ALL.len()],
+    waiting_bytes: usize,
+    jobs: BTreeMap<JobId, Running>,
+    next_job: u64,
+    outputs: VecDeque<Output>,
+}
+
+impl Node {
+    /// A node at `now`.
+    ///
+    /// # Errors
+    /// If the chain configuration is wrong or contradicts itself.
+    pub fn new(now: Now, config: NodeConfig) -> Result<Self, ConfigError> {
+        config.chain.check()?;
+        let signers = SignerRotation::new(config.signer.or(config.chain.unsafe_block_signer));
+        let rules = Rules {
+            chain_id: config.chain.chain_id,
+            forks: config.chain.forks.clone(),
+            signers: signers.at(now.monotonic),
+            timestamp_threshold: config.timestamp_threshold,
+        };
+        let view = match config.head {
+            Some(head) => ChainView::resume(config.view, head, config.recent),
+            None => ChainView::new(config.view),
+        };
+        let mut node = Self {
+            timestamp_threshold: config.timestamp_threshold,
+            can_sign: config.can_sign,
+            signers,
+            rules: Arc::new(rules),
+            seen: SeenBlocks::default(),
+            view,
+            queue: PublishQueue::new(config.timestamp_threshold),
+            static_peers: StaticPeers::new(config.static_peers, now.monotonic),
+            lanes: Default::default(),
+            waiting_bytes: 0,
+            jobs: BTreeMap::new(),
+            next_job: 0,
+            outputs: VecDeque::new(),
+            chain: config.chain,
+        };
+        node.settle(now);
+        Ok(node)
+    }
+
+    /// Takes something that happened at `now`.
+    pub fn handle(&mut self, now: Now, input: Input) {
+        match input {
+            Input::Gossip { from, topic, id, message } => self.gossip(now, from, topic, id, message),
+            Input::JobDone(result) => self.job_done(now, result),
+            Input::Publish { id, publication } => self.queue.push(now, id, publication),
+            Input::Signed { id, result } => self.queue.signed(now, id, result),
+            Input::Sent { id, outcome } => self.queue.sent(now, id, outcome),
+            Input::SetSigner(signer) => {
+                self.signers.rotate(now.monotonic, signer);
+                self.refresh_rules(now);
+            }
+            Input::Connected(peer) => self.static_peers.connected(&peer),
+            Input::Disconnected(peer) => self.static_peers.disconnected(now.monotonic, &peer),
+            Input::DialFailed(peer) => self.static_peers.dial_failed(now.monotonic, &peer),
+            Input::Wake => {}
+        }
+        self.settle(now);
+    }
+
+    /// The next thing to do; `None` when all is done for now.
+    pub fn poll(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When to call [`Self::handle`] with [`Input::Wake`] if nothing happens before.
+    pub fn next_wakeup(&self) -> Option<Instant> {
+        [self.view.next_wakeup(), self.queue.next_wakeup(), self.static_peers.next_wakeup()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// The chain that is followed.
+    pub const fn chain(&self) -> &ChainConfig {
+        &self.chain
+    }
+
+    /// The unsafe chain as far as it is known.
+    pub const fn view(&self) -> &ChainView<Block> {
+        &self.view
+    }
+
+    /// Who signs unsafe blocks now.
+    pub fn signers(&self) -> Signers {
+        self.rules.signers
+    }
+
+    /// Messages that wait for validation.
+    pub fn waiting(&self) -> usize {
+        self.lanes.iter().map(|lane| lane.waiting.len()).sum()
+    }
+
+    /// What every call ends with: timers that are due, and everything that follows from them.
+    fn settle(&mut self, now: Now) {
+        self.view.handle_timeout(now.monotonic);
+        self.drain_view();
+        while let Some(peer) = self.static_peers.poll(now.monotonic) {
+            self.outputs.push_back(Output::Dial(peer));
+        }
+        while let Some(step) = self.queue.poll(now) {
+            self.publish_step(now, step);
+        }
+    }
+
+    fn gossip(&mut self, now: Now, from: PeerId, topic: PayloadVersion, id: MessageId, message: Unpacked) {
+        let lane = &mut self.lanes[topic.index()];
+        if lane.running < VALIDATION_CONCURRENCY {
+            lane.running += 1;
+            self.validate(now, topic, message, Running::Gossip { from, topic, id });
+            return;
+        }
+        let waiting: usize = self.waiting();
+        if waiting >= VALIDATION_QUEUE || self.waiting_bytes + message.size() > WAITING_BYTES {
+            self.verdict(from, topic, id, Err(Reason::Throttled));
+            return;
+        }
+        self.waiting_bytes += message.size();
+        self.lanes[topic.index()].waiting.push_back(Waiting { from, id, message });
+    }
+
+    fn validate(&mut self, now: Now, version: PayloadVersion, message: Unpacked, running: Running) {
+        self.refresh_rules(now);
+        let work =
+            Work::Validate { rules: Arc::clone(&self.rules), version, message, now: now.unix_seconds() };
+        self.start(work, running);
+    }
+
+    fn start(&mut self, work: Work, running: Running) {
+        let id = JobId(self.next_job);
+        self.next_job += 1;
+        self.jobs.insert(id, running);
+        self.outputs.push_back(Output::Job(Job { id, work }));
+    }
+
+    fn job_done(&mut self, now: Now, result: JobResult) {
+        let Some(running) = self.jobs.remove(&result.id) else { return };
+        match running {
+            Running::Gossip { from, topic, id } => {
+                let verified = match result.outcome {
+                    Outcome::Validated(verified) => verified,
+                    Outcome::Sealed(_) | Outcome::Panicked => Err(Reason::Panicked),
+                };
+                let admitted = verified.and_then(|verified| self.admit(topic, verified));
+                self.verdict(from, topic, id, admitted.as_ref().map(BlockId::of).map_err(|reason| *reason));
+                if let Ok(block) = admitted {
+                    self.extend(now, block);
+                }
+                self.free_slot(now, topic);
+            }
+            Running::Seal(id) => {
+                let sealed = match result.outcome {
+                    Outcome::Sealed(sealed) => sealed,
+                    Outcome::Validated(_) | Outcome::Panicked => Err(PublishError::Refused(Reason::Panicked)),
+                };
+                self.queue.sealed(id, sealed.and_then(check_size));
+            }
+            Running::Judge(id, topic) => {
+                let verified = match result.outcome {
+                    Outcome::Validated(verified) => verified,
+                    Outcome::Sealed(_) | Outcome::Panicked => Err(Reason::Panicked),
+                };
+                let admitted = verified.and_then(|verified| self.admit(topic, verified));
+                let judged = admitted.as_ref().map(|block| (block.hash(), block.timestamp()));
+                self.queue.judged(id, judged.map_err(|reason| *reason));
+                if let Ok(block) = admitted {
+                    self.extend(now, block);
+                }
+            }
+        }
+    }
+
+    /// The part of validation that needs memory, one result at a time.
+    fn admit(&mut self, topic: PayloadVersion, verified: Verified) -> Result<Block, Reason> {
+        self.seen.admit(topic, verified.block.number(), verified.block.hash())?;
+        self.signers.verified(verified.signer);
+        Ok(verified.block)
+    }
+
+    fn free_slot(&mut self, now: Now, topic: PayloadVersion) {
+        let lane = &mut self.lanes[topic.index()];
+        match lane.waiting.pop_front() {
+            Some(Waiting { from, id, message }) => {
+                self.waiting_bytes -= message.size();
+                self.validate(now, topic, message, Running::Gossip { from, topic, id });
+            }
+            None => lane.running -= 1,
+        }
+    }
+
+    fn verdict(
+        &mut self,
+        from: PeerId,
+        topic: PayloadVersion,
+        id: MessageId,
+        result: Result<BlockId, Reason>,
+    ) {
+        self.outputs.push_back(Output::Verdict(Verdict { from, topic, id, result }));
+    }
+
+    fn extend(&mut self, now: Now, block: Block) {
+        self.view.insert(now.monotonic, block, Origin::Signed);
+        self.drain_view();
+    }
+
+    fn drain_view(&mut self) {
+        while let Some(event) = self.view.poll_event() {
+            let event = match event {
+                ChainEvent::Extended(block) => {
+                    self.outputs.push_back(Output::Store(StoreChange::Extend(block.clone())));
+                    Event::Block(block)
+                }
+                ChainEvent::Reorg { ancestor, abandoned, adopted } => {
+                    self.outputs.push_back(Output::Store(StoreChange::Rewind(ancestor)));
+                    Event::Reorg { ancestor, abandoned, adopted }
+                }
+                ChainEvent::Equivocation { number, first, second } => {
+                    Event::Equivocation { number, first, second }
+                }
+                ChainEvent::GapOpened(gap) => Event::GapOpened(gap),
+                ChainEvent::GapChanged(gap) => Event::GapChanged(gap),
+                ChainEvent::GapClosed { id, end } => Event::GapClosed { id, end },
+                ChainEvent::Skipped { from, to, reason } => Event::Skipped { from, to, reason },
+            };
+            self.outputs.push_back(Output::Event(event));
+        }
+    }
+
+    fn publish_step(&mut self, now: Now, step: Step) {
+        match step {
+            Step::Seal(id, envelope) => match self.check_envelope(&envelope) {
+                Ok(()) => {
+                    self.start(Work::Seal { chain_id: self.chain.chain_id, envelope }, Running::Seal(id));
+                }
+                Err(error) => self.queue.sealed(id, Err(error)),
+            },
+            Step::Sign(id, sealed) => self.outputs.push_back(Output::Sign(SignRequest {
+                id,
+                domain: BLOCK_DOMAIN,
+                chain_id: self.chain.chain_id,
+                payload_hash: sealed.payload_hash,
+                signing_hash: sealed.signing_hash,
+            })),
+            Step::Judge(id, version, contents) => {
+                let message = Unpacked::from_contents(&contents);
+                self.validate(now, version, message, Running::Judge(id, version));
+            }
+            Step::Send(id, topic, contents) => {
+                self.outputs.push_back(Output::Send { id, topic, contents });
+            }
+            Step::Finished(id, result) => {
+                self.outputs.push_back(Output::Event(Event::Published { id, result }));
+            }
+        }
+    }
+
+    /// What can be told of an own block before any work goes into it.
+    fn check_envelope(&self, envelope: &Envelope) -> Result<(), PublishError> {
+        if !self.can_sign {
+            return Err(PublishError::NoSigner);
+        }
+        let found = envelope.payload.version()?;
+        let expected = PayloadVersion::at(&self.chain.forks, envelope.payload.timestamp);
+        if found == expected { Ok(()) } else { Err(PublishError::WrongVersion { found, expected }) }
+    }
+
+    /// Makes the rules say who counts as a signer now.
+    fn refresh_rules(&mut self, now: Now) {
+        let signers = self.signers.at(now.monotonic);
+        if signers == self.rules.signers {
+            return;
+        }
+        let current_changed = signers.current != self.rules.signers.current;
+        self.rules = Arc::new(Rules {
+            chain_id: self.chain.chain_id,
+            forks: self.chain.forks.clone(),
+            signers,
+            timestamp_threshold: self.timestamp_threshold,
+        });
+        if current_changed {
+            let Signers { current, previous } = signers;
+            self.outputs.push_back(Output::Event(Event::SignerChanged { current, previous }));
+        }
+    }
+}
+
+/// A message that no peer would take is not worth signing.
+fn check_size(sealed: crate::sequencer::Sealed) -> Result<crate::sequencer::Sealed, PublishError> {
+    let size = sealed.contents.len();
+    if size > MAX_MESSAGE_SIZE { Err(PublishError::TooLarge(size)) } else { Ok(sealed) }
+}

@@ -1,0 +1,1 @@
+//! Tests of the whole machine under a clock of our own.

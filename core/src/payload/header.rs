@@ -1,0 +1,107 @@
+//! The L2 block header that a payload stands for, and its hash (`op-service/eth/types.go`,
+//! `CheckBlockHash`).
+//!
+//! Transactions go in as raw bytes: a block hash does not need them decoded.
+
+use super::{PayloadView, Withdrawal, trie};
+use alloy_primitives::{B64, B256, U256, b256, keccak256};
+use alloy_rlp::{Encodable, Header as RlpHeader};
+
+/// Hash of an empty list of uncles.
+const EMPTY_OMMERS: B256 = b256!("1dcc4de8dec75d7aab85b567b6ccd41ad312451b948a7413f0a142fd40d49347");
+
+/// Requests hash of every block since Isthmus: `sha256("")`. It is not on the wire.
+pub const EMPTY_REQUESTS_HASH: B256 =
+    b256!("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+
+/// Numbers from here on are negative in the reference's conversion and can't hash correctly there.
+pub const BLOCK_NUMBER_LIMIT: u64 = 1 << 63;
+
+/// Hash of the block that `payload` describes, computed from its contents; the hash that it claims
+/// is not looked at.
+///
+/// `parent_beacon_block_root` comes from the envelope (v3, v4). Before v3 it has no place in the
+/// header and is ignored.
+pub fn block_hash(payload: &PayloadView<'_>, parent_beacon_block_root: Option<B256>) -> B256 {
+    header_hash(payload, transactions_root(payload), parent_beacon_block_root)
+}
+
+/// Root over the payload's transactions.
+pub fn transactions_root(payload: &PayloadView<'_>) -> B256 {
+    trie::ordered_root(payload.transaction_count(), |index| payload.transaction(index).unwrap_or_default())
+}
+
+/// Root over a list of withdrawals.
+pub fn withdrawals_root(withdrawals: impl Iterator<Item = Withdrawal>) -> B256 {
+    let encoded: Vec<Vec<u8>> = withdrawals.map(|withdrawal| withdrawal.to_rlp()).collect();
+    trie::ordered_root(encoded.len(), |index| &encoded[index])
+}
+
+/// Hash of the header that holds `transactions_root` and the payload's fields.
+pub fn header_hash(
+    payload: &PayloadView<'_>,
+    transactions_root: B256,
+    parent_beacon_block_root: Option<B256>,
+) -> B256 {
+    let withdrawals_root = match (payload.withdrawals_root(), payload.withdrawals()) {
+        // Since Isthmus the header takes the payload's root, not the trie of the (empty) list.
+        (Some(root), _) => Some(root),
+        (None, Some(withdrawals)) => Some(withdrawals_root(withdrawals)),
+        (None, None) => None,
+    };
+    let since_ecotone = payload
+        .blob_gas_used()
+        .zip(payload.excess_blob_gas())
+        .map(|(used, excess)| (used, excess, parent_beacon_block_root.unwrap_or_default()));
+    let requests_hash = payload.withdrawals_root().map(|_| EMPTY_REQUESTS_HASH);
+
+    // 20 fields and a 256-byte bloom: between 500 and 720 bytes.
+    let mut fields = Vec::with_capacity(768);
+    let out = &mut fields;
+    payload.parent_hash().encode(out);
+    EMPTY_OMMERS.encode(out);
+    payload.fee_recipient().encode(out);
+    payload.state_root().encode(out);
+    transactions_root.encode(out);
+    payload.receipts_root().encode(out);
+    payload.logs_bloom().as_slice().encode(out);
+    U256::ZERO.encode(out); // difficulty
+    payload.block_number().encode(out);
+    payload.gas_limit().encode(out);
+    payload.gas_used().encode(out);
+    payload.timestamp().encode(out);
+    payload.extra_data().encode(out);
+    payload.prev_randao().encode(out);
+    B64::ZERO.encode(out); // nonce
+    payload.base_fee_per_gas().encode(out);
+    if let Some(root) = withdrawals_root {
+        root.encode(out);
+    }
+    if let Some((used, excess, beacon_root)) = since_ecotone {
+        used.encode(out);
+        excess.encode(out);
+        beacon_root.encode(out);
+    }
+    if let Some(hash) = requests_hash {
+        hash.encode(out);
+    }
+    let mut header = Vec::with_capacity(fields.len() + 4);
+    RlpHeader { list: true, payload_length: fields.len() }.encode(&mut header);
+    header.extend_from_slice(&fields);
+    keccak256(&header)
+}
+
+impl Withdrawal {
+    /// RLP as it stands in the withdrawals trie (EIP-4895).
+    fn to_rlp(self) -> Vec<u8> {
+        let mut fields = Vec::with_capacity(64);
+        self.index.encode(&mut fields);
+        self.validator_index.encode(&mut fields);
+        self.address.encode(&mut fields);
+        self.amount.encode(&mut fields);
+        let mut out = Vec::with_capacity(fields.len() + 1);
+        RlpHeader { list: true, payload_length: fields.len() }.encode(&mut out);
+        out.extend_from_slice(&fields);
+        out
+    }
+}

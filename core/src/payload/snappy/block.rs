@@ -1,0 +1,120 @@
+//! The block format: one length, one run of literals and copies.
+
+/// The best that the format can do is a three-byte element that copies 64 bytes.
+const BEST_RATIO: usize = 22;
+
+/// Why a snappy block can't be decompressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BlockError {
+    /// No length, or one beyond 32 bits.
+    #[error("the snappy length header is invalid")]
+    Header,
+    /// The announced length is over the limit.
+    #[error("announces {announced} bytes, at most {limit} are allowed")]
+    TooLong {
+        /// What the header says.
+        announced: usize,
+        /// What the caller allows.
+        limit: usize,
+    },
+    /// The body does not decompress to the announced length.
+    #[error("the snappy body is invalid")]
+    Body,
+}
+
+/// Length that the header announces, without believing it.
+///
+/// # Errors
+/// [`BlockError::Header`]; empty input has no header.
+pub fn announced_length(compressed: &[u8]) -> Result<usize, BlockError> {
+    // The library takes no bytes for "nothing follows"; the reference's parser for an error.
+    if compressed.is_empty() {
+        return Err(BlockError::Header);
+    }
+    snap::raw::decompress_len(compressed).map_err(|_| BlockError::Header)
+}
+
+/// Decompresses `compressed` into a buffer of `prefix` zero bytes followed by the contents.
+///
+/// The prefix lets the caller put a mark in front without moving the contents.
+///
+/// # Errors
+/// Any of [`BlockError`]. At most `limit + prefix` bytes are allocated, and no more than
+/// 22 times the input.
+pub fn decompress(compressed: &[u8], limit: usize, prefix: usize) -> Result<Vec<u8>, BlockError> {
+    let announced = announced_length(compressed)?;
+    if announced > limit {
+        return Err(BlockError::TooLong { announced, limit });
+    }
+    if announced / BEST_RATIO > compressed.len() {
+        return Err(BlockError::Body);
+    }
+    let mut out = vec![0; prefix + announced];
+    snap::raw::Decoder::new().decompress(compressed, &mut out[prefix..]).map_err(|_| BlockError::Body)?;
+    Ok(out)
+}
+
+/// Compresses `bytes`.
+///
+/// # Panics
+/// Never for inputs below 2^32 / 7 bytes; messages are bounded far below.
+pub fn compress(bytes: &[u8]) -> Vec<u8> {
+    snap::raw::Encoder::new().compress_vec(bytes).expect("messages are far below the format's 4 GiB")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const LIMIT: usize = 10 << 20;
+
+    #[test]
+    fn no_bytes_are_an_invalid_header_and_a_zero_is_an_empty_block() {
+        assert_eq!(decompress(&[], LIMIT, 0), Err(BlockError::Header));
+        assert_eq!(decompress(&[0], LIMIT, 1), Ok(vec![0]));
+    }
+
+    #[test]
+    fn an_announced_length_over_the_limit_is_refused_before_anything_is_allocated() {
+        // 4 GiB - 1 in seven bytes.
+        let bomb = [0xff, 0xff, 0xff, 0xff, 0x0f, 0x00, 0x00];
+        let announced = u32::MAX as usize;
+        assert_eq!(decompress(&bomb, LIMIT, 0), Err(BlockError::TooLong { announced, limit: LIMIT }));
+        assert_eq!(announced_length(&[0xff; 5]), Err(BlockError::Header));
+    }
+
+    #[test]
+    fn a_length_that_the_body_can_not_reach_is_refused() {
+        // Announces 10 MiB, brings two bytes.
+        assert_eq!(decompress(&[0x80, 0x80, 0x80, 0x05, 0x00, 0x00], LIMIT, 0), Err(BlockError::Body));
+    }
+
+    #[test]
+    fn the_best_compression_there_is_passes_the_ratio() {
+        for length in [0, 1, 63, 64, 65, 1000, 65_535, 65_536, 65_537, 1 << 20, LIMIT] {
+            let zeros = vec![0; length];
+            assert_eq!(decompress(&compress(&zeros), LIMIT, 0).as_deref(), Ok(&zeros[..]), "{length}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn contents_survive_behind_any_prefix(
+            bytes in prop::collection::vec(any::<u8>(), 0..2000), prefix in 0_usize..9,
+        ) {
+            let out = decompress(&compress(&bytes), LIMIT, prefix).expect("own output");
+            prop_assert!(out[..prefix].iter().all(|byte| *byte == 0));
+            prop_assert_eq!(&out[prefix..], &bytes[..]);
+        }
+
+        #[test]
+        fn arbitrary_bytes_never_exceed_the_limit(
+            bytes in prop::collection::vec(any::<u8>(), 0..200), limit in 0_usize..2000,
+        ) {
+            if let Ok(out) = decompress(&bytes, limit, 0) {
+                prop_assert!(out.len() <= limit);
+            }
+        }
+    }
+}
