@@ -1,0 +1,192 @@
+//! The blocks that are held, of any standing, and the ways to find them.
+//!
+//! # Bounds
+//!
+//! None of its own: the view counts blocks and bytes here and keeps them within its configuration.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use alloy_primitives::B256;
+
+use super::types::{BlockId, ChainBlock, GapId};
+
+/// The standing of a block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    Canonical,
+    /// Links to a canonical position, and is not canonical.
+    Branch,
+    /// Its ancestors are missing; it belongs to this run.
+    Pending(GapId),
+}
+
+/// A block, and what is asked of it often.
+#[derive(Debug)]
+pub(super) struct Held<B> {
+    pub(super) block: B,
+    pub(super) number: u64,
+    pub(super) parent: B256,
+    pub(super) place: Place,
+    size: u128,
+    arrived: u64,
+}
+
+#[derive(Debug)]
+pub(super) struct Store<B> {
+    held: BTreeMap<B256, Held<B>>,
+    /// Parent hash, hash.
+    children: BTreeSet<(B256, B256)>,
+    /// Number, arrival, hash.
+    heights: BTreeSet<(u64, u64, B256)>,
+    branches: BTreeSet<(u64, B256)>,
+    // Sums of any sizes at all: 2^64 blocks of 2^64 bytes fit.
+    bytes: u128,
+    canonical_bytes: u128,
+}
+
+impl<B> Default for Store<B> {
+    fn default() -> Self {
+        Self {
+            held: BTreeMap::new(),
+            children: BTreeSet::new(),
+            heights: BTreeSet::new(),
+            branches: BTreeSet::new(),
+            bytes: 0,
+            canonical_bytes: 0,
+        }
+    }
+}
+
+impl<B: ChainBlock> Store<B> {
+    /// Adds a block that is not held.
+    pub(super) fn add(&mut self, block: B, arrived: u64, place: Place) {
+        let BlockId { number, hash } = BlockId::of(&block);
+        let (parent, size) = (block.parent_hash(), block.size() as u128);
+        // What block 0 names as its parent is no block, even if there is one with that hash.
+        if number > 0 {
+            self.children.insert((parent, hash));
+        }
+        self.heights.insert((number, arrived, hash));
+        self.bytes += size;
+        let held = Held { block, number, parent, place, size, arrived };
+        self.enter(&hash, number, size, place);
+        self.held.insert(hash, held);
+    }
+}
+
+impl<B> Store<B> {
+    pub(super) fn len(&self) -> usize {
+        self.held.len()
+    }
+
+    pub(super) const fn bytes(&self) -> u128 {
+        self.bytes
+    }
+
+    pub(super) const fn canonical_bytes(&self) -> u128 {
+        self.canonical_bytes
+    }
+
+    pub(super) fn get(&self, hash: &B256) -> Option<&Held<B>> {
+        self.held.get(hash)
+    }
+
+    pub(super) fn id(&self, hash: &B256) -> Option<BlockId> {
+        self.get(hash).map(|held| BlockId::new(held.number, *hash))
+    }
+
+    pub(super) fn set_place(&mut self, hash: &B256, place: Place) {
+        if let Some(held) = self.held.get_mut(hash) {
+            let (number, size, old) = (held.number, held.size, std::mem::replace(&mut held.place, place));
+            self.leave(hash, number, size, old);
+            self.enter(hash, number, size, place);
+        }
+    }
+
+    pub(super) fn remove(&mut self, hash: &B256) {
+        if let Some(held) = self.held.remove(hash) {
+            self.children.remove(&(held.parent, *hash));
+            self.heights.remove(&(held.number, held.arrived, *hash));
+            self.bytes -= held.size;
+            self.leave(hash, held.number, held.size, held.place);
+        }
+    }
+
+    /// The block and all held ones that build on it.
+    pub(super) fn subtree(&self, root: &B256) -> Vec<BlockId> {
+        let mut found: Vec<BlockId> = self.id(root).into_iter().collect();
+        let mut next = 0;
+        while let Some(id) = found.get(next).copied() {
+            let children = self.children.range((id.hash, B256::ZERO)..=(id.hash, B256::repeat_byte(0xff)));
+            found.extend(children.filter_map(|(_, child)| self.id(child)));
+            next += 1;
+        }
+        found
+    }
+
+    pub(super) fn remove_subtree(&mut self, root: &B256) {
+        for id in self.subtree(root) {
+            self.remove(&id.hash);
+        }
+    }
+
+    /// Of the blocks of this height the one that arrived first.
+    pub(super) fn first_at(&self, number: u64) -> Option<BlockId> {
+        let (_, _, hash) =
+            self.heights.range((number, 0, B256::ZERO)..).next().filter(|at| at.0 == number)?;
+        Some(BlockId::new(number, *hash))
+    }
+
+    /// The highest block below this height; of several of one height the one that arrived first.
+    pub(super) fn highest_below(&self, number: u64) -> Option<BlockId> {
+        let (height, _, _) = self.heights.range(..(number, 0, B256::ZERO)).next_back()?;
+        self.first_at(*height)
+    }
+
+    /// The lowest block that links and is not canonical.
+    pub(super) fn lowest_branch(&self) -> Option<BlockId> {
+        self.branches.first().map(|(number, hash)| BlockId::new(*number, *hash))
+    }
+
+    fn enter(&mut self, hash: &B256, number: u64, size: u128, place: Place) {
+        match place {
+            Place::Canonical => self.canonical_bytes += size,
+            Place::Branch => {
+                self.branches.insert((number, *hash));
+            }
+            Place::Pending(_) => {}
+        }
+    }
+
+    fn leave(&mut self, hash: &B256, number: u64, size: u128, place: Place) {
+        match place {
+            Place::Canonical => self.canonical_bytes -= size,
+            Place::Branch => {
+                self.branches.remove(&(number, *hash));
+            }
+            Place::Pending(_) => {}
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&B256, &Held<B>)> {
+        self.held.iter()
+    }
+
+    /// Whether the indices and sums say what the blocks say.
+    #[cfg(test)]
+    pub(super) fn assert_consistent(&self) {
+        let of = |place| self.held.iter().filter(move |(_, held)| held.place == place);
+        let sum =
+            |held: &mut dyn Iterator<Item = (&B256, &Held<B>)>| held.map(|(_, held)| held.size).sum::<u128>();
+        let children = self.held.iter().filter(|(_, held)| held.number > 0);
+        let children: BTreeSet<_> = children.map(|(hash, held)| (held.parent, *hash)).collect();
+        let heights: BTreeSet<_> = self.held.iter().map(|(hash, b)| (b.number, b.arrived, *hash)).collect();
+        let branches: BTreeSet<_> = of(Place::Branch).map(|(hash, held)| (held.number, *hash)).collect();
+        assert_eq!(self.children, children);
+        assert_eq!(self.heights, heights);
+        assert_eq!(self.branches, branches);
+        assert_eq!(self.bytes, sum(&mut self.held.iter()));
+        assert_eq!(self.canonical_bytes, sum(&mut of(Place::Canonical)));
+    }
+}
