@@ -346,7 +346,7 @@ impl<B: ChainBlock> ChainView<B> {
     fn connect(&mut self, now: Instant, tip: Tip) -> Inserted {
         let mut best = tip;
         if let Some(run) = self.runs.wanting(tip.id()).and_then(|run| self.take_run(run, GapEnd::Filled)) {
-            best = best.max(run.best);
+            best = run.best;
             self.place_members(&run, Place::Branch);
         }
         if self.head().is_some_and(|head| best.number <= head.number) {

@@ -93,6 +93,22 @@ fn a_longer_branch_from_below_the_window_is_followed_at_once() {
 }
 
 #[test]
+fn of_longer_branches_from_below_the_window_the_highest_is_followed() {
+    let config = ChainViewConfig { max_blocks: 100, max_bytes: 2000, keep_depth: 1, ..plain() };
+    let mut pair = Pair::with_head(config, 10);
+    for waiting in
+        [block(0xc, 9), block(0xc, 10), block(0xc, 11), block(B, 9), block(B, 10), block(B, 11), block(B, 12)]
+    {
+        assert_eq!(pair.signed(waiting), Inserted::Pending);
+    }
+    assert_eq!((pair.view.gaps().count(), pair.view.floor()), (2, Some(id(A, 0))));
+    // One large block raises the floor above what both branches want.
+    pair.signed(Block { size: 1200, ..block(A, 30) });
+    assert_eq!(pair.follower.skips, [(id(A, 10), id(B, 9), SkipReason::Unreachable)]);
+    assert_eq!(pair.head(), id(B, 12));
+}
+
+#[test]
 fn a_head_resumed_without_its_ancestors_is_left_for_a_longer_branch() {
     let mut view = ChainView::resume(plain(), id(A, 7), []);
     let mut follower = Follower::at(id(A, 7));
@@ -110,6 +126,15 @@ fn the_window_gives_way_first_and_keeps_its_depth() {
     (30..40).for_each(|number| assert_eq!(pair.signed(block(A, number)), Inserted::Pending));
     assert_eq!(pair.recent(), [18, 19, 20]);
     assert_eq!(pair.view.blocks(), 8);
+}
+
+#[test]
+fn no_depth_that_is_asked_for_keeps_a_gap_from_being_noticed() {
+    for max_blocks in 0..6 {
+        let mut pair = Pair::with_head(small(max_blocks, usize::MAX, OnFull::DropLowest), 20);
+        assert_eq!(pair.signed(block(A, 30)), Inserted::Pending);
+        assert_eq!(pair.gap().wanted, id(A, 29));
+    }
 }
 
 #[test]

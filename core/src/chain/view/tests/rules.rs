@@ -71,6 +71,18 @@ fn numbers_at_the_end_of_the_range_are_numbers_like_any_other() {
 }
 
 #[test]
+fn what_block_zero_names_as_its_parent_is_no_block() {
+    let mut pair = Pair::with_head(small(4, 1, OnFull::DropLowest), 0);
+    pair.quietly(Block { parent: id(B, 5).hash, ..block(A, 0) });
+    // The block of that hash comes and goes; block 0 stays.
+    assert_eq!(pair.signed(block(B, 5)), Inserted::Pending);
+    assert_eq!(pair.signed(on(id(B, 4), 0xc, 5)), Inserted::Pending);
+    assert_eq!(pair.signed(block(0xc, 6)), Inserted::Pending);
+    assert_eq!(pair.signed(block(0xc, 7)), Inserted::Pending);
+    assert_eq!((pair.view.get(&id(B, 5).hash), pair.recent()), (None, vec![0]));
+}
+
+#[test]
 fn a_number_too_far_above_the_head_is_refused() {
     let mut pair = Pair::with_head(ChainViewConfig { max_ahead: 100, ..plain() }, 3);
     assert_eq!(pair.signed(block(A, 104)), Inserted::TooFar);
@@ -147,6 +159,7 @@ fn another_block_at_the_height_of_a_resumed_head_is_an_equivocation() {
     let told = ChainEvent::Equivocation { number: 7, first: id(A, 7), second: id(B, 7) };
     assert_eq!(view.poll_event(), Some(told));
     assert_eq!(view.insert(at(0), block(B, 7), Origin::Signed), Inserted::TooOld);
+    assert_eq!(view.insert(at(0), block(0xc, 7), Origin::Linked), Inserted::TooOld);
     assert_eq!(view.poll_event(), None);
 }
 
@@ -199,6 +212,15 @@ fn a_gap_says_what_is_missing_and_where_it_ends() {
     assert!(!gap.is_fork());
     assert_eq!(pair.events(), [ChainEvent::GapOpened(gap)]);
     assert_eq!(pair.view.highest(), Some(id(A, 9)));
+}
+
+#[test]
+fn a_gap_above_the_head_starts_at_the_head_and_not_at_a_competitor_of_its_height() {
+    let mut pair = Pair::with_head(plain(), 5);
+    assert_eq!(pair.signed(block(B, 7)), Inserted::Pending);
+    (6..=7).for_each(|number| pair.quietly(block(A, number)));
+    assert_eq!(pair.signed(block(A, 10)), Inserted::Pending);
+    assert_eq!((pair.gap().after, pair.gap().missing), (id(A, 7), 2));
 }
 
 #[test]
