@@ -1,2 +1,7 @@
-//! The binary.
-fn main() {}
+//! The binary: see [`opp2p::cli`].
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    opp2p::cli::main()
+}

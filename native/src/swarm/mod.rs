@@ -97,8 +97,8 @@ impl Behaviour {
     /// If the mesh parameters contradict each other.
     pub fn new(keypair: &Keypair, config: &Config) -> Result<Self, InvalidConfig> {
         let gossipsub = gossipsub(config)?;
-        let identify = identify::Config::new(String::new(), keypair.public())
-            .with_agent_version(config.agent.clone());
+        let identify =
+            identify::Config::new(String::new(), keypair.public()).with_agent_version(config.agent.clone());
         Ok(Self {
             gossipsub: join_all(gossipsub, config.chain_id)?,
             identify: identify::Behaviour::new(identify),
@@ -216,7 +216,8 @@ fn gossipsub(config: &Config) -> Result<Gossipsub, InvalidConfig> {
         })
         .build()
         .map_err(|error| InvalidConfig(error.to_string()))?;
-    let topics = PayloadVersion::ALL.map(|version| TopicHash::from_raw(block_topic(config.chain_id, version)));
+    let topics =
+        PayloadVersion::ALL.map(|version| TopicHash::from_raw(block_topic(config.chain_id, version)));
     let filter = WhitelistSubscriptionFilter(HashSet::from(topics));
     Gossipsub::new_with_subscription_filter_and_transform(
         MessageAuthenticity::Anonymous,

@@ -1,0 +1,153 @@
+//! `opp2p inspect`: one captured message under the eyes of every rule.
+
+use super::chain::ChainArgs;
+use super::{Failure, NO};
+use alloy_primitives::{Address, B256, hex};
+use opp2p_core::gossip::{
+    Acceptance, Inspection, Reason, Rules, Signers, TIMESTAMP_THRESHOLD, inspect, version_of_topic,
+};
+use opp2p_core::payload::{Block, PayloadVersion};
+use serde::Serialize;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// No message can be larger; hex text takes twice as much and line breaks.
+const MAX_FILE: u64 = 64 << 20;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    chain: ChainArgs,
+    /// Topic that the message was captured on: v1, v2, v3, v4, or the topic's full name.
+    #[arg(long)]
+    topic: String,
+    /// Judge as of this moment, in Unix seconds [default: now].
+    #[arg(long, value_name = "UNIX")]
+    now: Option<u64>,
+    /// Unsafe-block signer's address, in place of the chain configuration's.
+    #[arg(long, value_name = "ADDR")]
+    signer: Option<Address>,
+    /// The file holds hexadecimal text rather than bytes.
+    #[arg(long)]
+    hex: bool,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+    /// File with the message's data field, or - for standard input.
+    file: PathBuf,
+}
+
+#[derive(Serialize)]
+struct Report {
+    verdict: &'static str,
+    reason: Option<&'static str>,
+    topic: String,
+    chain_id: u64,
+    block_number: Option<u64>,
+    block_hash: Option<B256>,
+    parent_hash: Option<B256>,
+    timestamp: Option<u64>,
+    tx_count: Option<usize>,
+    signer: Option<Address>,
+    message_id: String,
+    compressed_bytes: usize,
+    payload_bytes: Option<usize>,
+}
+
+pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
+    // A captured message says nothing of its chain; the largest one is the likeliest.
+    let chain = args.chain.load(Some("op-mainnet"))?;
+    let version = topic(&args.topic, chain.chain_id)?;
+    let data = read(&args.file, args.hex)?;
+    let now = match args.now {
+        Some(now) => now,
+        None => SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
+    };
+    let current = args.signer.or(chain.unsafe_block_signer).filter(|signer| !signer.is_zero());
+    let rules = Rules {
+        chain_id: chain.chain_id,
+        forks: chain.forks,
+        signers: Signers { current, previous: None },
+        timestamp_threshold: TIMESTAMP_THRESHOLD,
+    };
+    let inspection = inspect(&rules, version, &data, now);
+    let report = report(&inspection, version, rules.chain_id);
+    if args.json {
+        println!("{}", serde_json::to_string(&report)?);
+    } else {
+        print(&report, &inspection);
+    }
+    Ok(ExitCode::from(if inspection.acceptance() == Acceptance::Accept { 0 } else { NO }))
+}
+
+fn topic(text: &str, chain_id: u64) -> Result<PayloadVersion, Failure> {
+    let short =
+        PayloadVersion::ALL.into_iter().find(|version| version.to_string().eq_ignore_ascii_case(text));
+    short.or_else(|| version_of_topic(chain_id, text)).ok_or_else(|| {
+        Failure::new(format!("{text:?} is no topic of chain {chain_id}: use v1, v2, v3 or v4"))
+    })
+}
+
+fn read(path: &Path, is_hex: bool) -> Result<Vec<u8>, Failure> {
+    let shown = if path == Path::new("-") { "standard input".into() } else { path.display().to_string() };
+    let unreadable = |error| Failure::new(format!("can't read the message from {shown}: {error}"));
+    let mut bytes = Vec::new();
+    let read = if path == Path::new("-") {
+        std::io::stdin().lock().take(MAX_FILE + 1).read_to_end(&mut bytes)
+    } else {
+        std::fs::File::open(path).and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut bytes))
+    };
+    read.map_err(unreadable)?;
+    if bytes.len() as u64 > MAX_FILE {
+        return Err(Failure::new(format!("{shown} has more than 64 MiB, which no gossip message has")));
+    }
+    if !is_hex {
+        return Ok(bytes);
+    }
+    bytes.retain(|byte| !byte.is_ascii_whitespace());
+    let digits = bytes.strip_prefix(b"0x").unwrap_or(&bytes);
+    hex::decode(digits).map_err(|error| {
+        Failure::new(format!("{shown} is not hexadecimal text ({error}); leave out --hex if it holds bytes"))
+    })
+}
+
+fn report(inspection: &Inspection, version: PayloadVersion, chain_id: u64) -> Report {
+    let block = inspection.block.as_ref();
+    Report {
+        verdict: inspection.acceptance().name(),
+        reason: inspection.reason.map(Reason::name),
+        topic: version.to_string(),
+        chain_id,
+        block_number: block.map(Block::number),
+        block_hash: block.map(Block::hash),
+        parent_hash: block.map(Block::parent_hash),
+        timestamp: block.map(Block::timestamp),
+        tx_count: block.map(|block| block.payload().transaction_count()),
+        signer: inspection.signer,
+        message_id: hex::encode(inspection.message_id),
+        compressed_bytes: inspection.compressed_bytes,
+        payload_bytes: inspection.payload_bytes,
+    }
+}
+
+fn print(report: &Report, inspection: &Inspection) {
+    fn or_unknown(value: Option<impl ToString>) -> String {
+        value.map_or_else(|| "unknown".into(), |value| value.to_string())
+    }
+    match inspection.reason {
+        None => println!("accept"),
+        Some(reason) => println!("{}: {reason} ({})", report.verdict, reason.name()),
+    }
+    println!("topic         {}", inspection.topic);
+    println!("message id    {}", report.message_id);
+    println!("block         {}", or_unknown(report.block_number));
+    println!("hash          {}", or_unknown(report.block_hash));
+    println!("parent        {}", or_unknown(report.parent_hash));
+    println!("timestamp     {}", or_unknown(report.timestamp));
+    println!("transactions  {}", or_unknown(report.tx_count));
+    println!("signer        {}", or_unknown(report.signer));
+    let unpacked = report.payload_bytes.map_or_else(|| "unknown".into(), |bytes| format!("{bytes} bytes"));
+    println!("size          {} bytes compressed, payload {unpacked}", report.compressed_bytes);
+}

@@ -1,0 +1,87 @@
+//! What a running node tells, and how it is doing.
+
+use libp2p::{Multiaddr, PeerId};
+use opp2p_core::chain::BlockId;
+use opp2p_core::gossip::{Acceptance, Reason};
+use opp2p_core::node::{Event, Verdict};
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+/// Something that happened in the node, and when.
+#[derive(Clone, Debug)]
+pub struct HostEvent {
+    /// When the node learned of it.
+    pub at: Instant,
+    /// What it is.
+    pub kind: HostEventKind,
+}
+
+/// What can happen.
+#[derive(Clone, Debug)]
+pub enum HostEventKind {
+    /// A gossip message was judged.
+    Verdict(Verdict),
+    /// The core told something: a block, a gap, a reorg.
+    Core(Event),
+    /// The first connection to a peer stands.
+    Connected {
+        /// Who.
+        peer: PeerId,
+        /// Where.
+        address: Multiaddr,
+    },
+    /// The last connection to a peer is gone.
+    Disconnected {
+        /// Who.
+        peer: PeerId,
+    },
+    /// An attempt to connect failed.
+    DialFailed {
+        /// Who.
+        peer: PeerId,
+        /// Why.
+        error: String,
+    },
+    /// A peer said who it is.
+    Identified {
+        /// Who.
+        peer: PeerId,
+        /// Its agent.
+        agent: String,
+    },
+    /// A block is on the disk.
+    Stored(BlockId),
+    /// Blocks could not be stored. The node goes on without.
+    StoreFailed(String),
+}
+
+/// How a node is doing.
+#[derive(Clone, Debug, Default)]
+pub struct Status {
+    /// Contiguous unsafe head.
+    pub head: Option<BlockId>,
+    /// Highest block that the sequencer signed.
+    pub highest: Option<BlockId>,
+    /// Connected peers.
+    pub peers: usize,
+    /// Peers that are subscribed to the topic of the present fork.
+    pub subscribers: usize,
+    /// Peers in the mesh of that topic.
+    pub mesh: usize,
+    /// Messages accepted.
+    pub accepted: u64,
+    /// Messages not accepted, by the check that decided.
+    pub refused: BTreeMap<Reason, u64>,
+    /// Highest block that is on the disk.
+    pub stored: Option<BlockId>,
+}
+
+impl Status {
+    /// Messages that were judged so.
+    pub fn judged(&self, acceptance: Acceptance) -> u64 {
+        match acceptance {
+            Acceptance::Accept => self.accepted,
+            _ => self.refused.iter().filter(|(why, _)| why.acceptance() == acceptance).map(|(_, n)| n).sum(),
+        }
+    }
+}

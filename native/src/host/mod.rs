@@ -1,0 +1,359 @@
+//! A running node: sockets, threads, clock and disk around one [`opp2p_core::node::Node`].
+//!
+//! [`Host::start`] opens everything and spawns one task that drives the core; a [`Host`] is the
+//! handle to it. Blocks are validated on threads of their own, the store is written by another.
+
+mod driver;
+mod event;
+mod persist;
+mod pool;
+
+pub use event::{HostEvent, HostEventKind, Status};
+
+use crate::key::{KeyFormatError, SecretKey};
+use crate::store::{Store, StoreConfig, StoreError, Writer, WriterConfig};
+use crate::swarm;
+use alloy_primitives::{Address, B256};
+use driver::{Command, Driver};
+use libp2p::multiaddr::Protocol;
+use libp2p::swarm::SwarmEvent;
+use libp2p::{Multiaddr, PeerId, SwarmBuilder, TransportError, noise, tcp, yamux};
+use opp2p_core::chain::{BlockId, ChainConfig, ChainViewConfig, ConfigError};
+use opp2p_core::gossip::{MeshParams, TIMESTAMP_THRESHOLD};
+use opp2p_core::node::{Node, NodeConfig};
+use opp2p_core::payload::{Block, Envelope};
+use opp2p_core::sequencer::{LocalSigner, Publication, PublishError};
+use std::collections::BTreeMap;
+use std::io;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+
+/// Events that a slow listener may be behind before it misses some.
+const EVENTS_KEPT: usize = 4096;
+/// Commands that wait for the driver.
+const COMMANDS_KEPT: usize = 64;
+/// The reference never closes an idle connection. A peer outside the mesh is idle for hours, and
+/// costs nothing.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+/// Where the store is and what it keeps.
+#[derive(Clone, Debug)]
+pub struct Retention {
+    /// Most blocks that are kept.
+    pub max_blocks: u64,
+    /// Oldest block that is kept.
+    pub max_age: Duration,
+}
+
+impl Default for Retention {
+    /// A day's blocks at 2 s, twice over; a week.
+    fn default() -> Self {
+        Self { max_blocks: 86_400, max_age: Duration::from_secs(7 * 24 * 60 * 60) }
+    }
+}
+
+/// What a node is started with.
+#[derive(Debug)]
+pub struct HostConfig {
+    /// The chain to follow.
+    pub chain: ChainConfig,
+    /// Unsafe-block signer in place of the chain configuration's.
+    pub signer: Option<Address>,
+    /// Identity on the network.
+    pub key: SecretKey,
+    /// Address to listen on.
+    pub listen_ip: IpAddr,
+    /// TCP port to listen on; 0 lets the system choose.
+    pub listen_tcp: u16,
+    /// Peers to be connected to for ever; each address ends in `/p2p/<peer id>`.
+    pub static_peers: Vec<Multiaddr>,
+    /// What identify calls this node.
+    pub agent: String,
+    /// Key to sign blocks with, for a sequencer.
+    pub sequencer: Option<LocalSigner>,
+    /// File of the block store.
+    pub store: PathBuf,
+    /// What the store keeps.
+    pub retention: Retention,
+    /// Sizes of the gossip mesh.
+    pub mesh: MeshParams,
+    /// How old a gossiped block may be.
+    pub timestamp_threshold: Duration,
+    /// Bounds and patience of the chain view.
+    pub view: ChainViewConfig,
+}
+
+impl HostConfig {
+    /// A node on `chain` with this identity and store, and the defaults for all else.
+    pub fn new(chain: ChainConfig, key: SecretKey, store: PathBuf) -> Self {
+        Self {
+            chain,
+            signer: None,
+            key,
+            listen_ip: IpAddr::from([0, 0, 0, 0]),
+            listen_tcp: 9222,
+            static_peers: Vec::new(),
+            agent: concat!("opp2p/", env!("CARGO_PKG_VERSION")).into(),
+            sequencer: None,
+            store,
+            retention: Retention::default(),
+            mesh: MeshParams::default(),
+            timestamp_threshold: TIMESTAMP_THRESHOLD,
+            view: ChainViewConfig { gap_patience: Some(GAP_PATIENCE), ..ChainViewConfig::default() },
+        }
+    }
+}
+
+/// How long a gap may stand before the chain goes on above it: as long as gossip could still bring
+/// the blocks. Until blocks are fetched by number, waiting longer would be waiting for ever.
+const GAP_PATIENCE: Duration = TIMESTAMP_THRESHOLD;
+
+/// Why a node can't start. Each message is one sentence that says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum HostError {
+    /// The chain configuration is wrong.
+    #[error("the chain configuration is wrong: {0}")]
+    Chain(#[from] ConfigError),
+    /// The store can't be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The gossip parameters contradict each other.
+    #[error(transparent)]
+    Gossip(#[from] swarm::InvalidConfig),
+    /// The node's key is none.
+    #[error("the node's key can't be used: {0}")]
+    Key(#[from] KeyFormatError),
+    /// The address can't be listened on.
+    #[error("can't listen on {address}: {reason}; choose another address or port")]
+    Listen {
+        /// The address.
+        address: Multiaddr,
+        /// What the system says.
+        reason: String,
+    },
+    /// A static peer's address does not name the peer.
+    #[error("static peer {0} does not end in /p2p/<peer id>; add the peer's id")]
+    StaticPeer(Multiaddr),
+    /// The system refused something that every node needs.
+    #[error("the system refused {what}: {source}")]
+    System {
+        /// What was asked for.
+        what: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// The handle to a running node. Dropping it stops the node; [`Host::stop`] also waits for that.
+#[derive(Debug)]
+pub struct Host {
+    peer_id: PeerId,
+    address: Multiaddr,
+    store: Store,
+    commands: mpsc::Sender<Command>,
+    events: broadcast::Sender<HostEvent>,
+    status: watch::Receiver<Status>,
+    task: JoinHandle<()>,
+}
+
+impl Host {
+    /// Opens the store, listens, and starts to follow the chain where the store left it.
+    ///
+    /// # Errors
+    /// Whatever can't be opened; nothing is overwritten then.
+    pub async fn start(config: HostConfig) -> Result<Self, HostError> {
+        Self::start_with(config, |keypair, wiring| swarm::Behaviour::new(keypair, wiring)).await
+    }
+
+    /// As [`Self::start`], with gossipsub's own counters registered in `registry`.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub async fn start_with_metrics(
+        config: HostConfig,
+        registry: &mut libp2p::metrics::Registry,
+    ) -> Result<Self, HostError> {
+        Self::start_with(config, |keypair, wiring| swarm::Behaviour::with_metrics(keypair, wiring, registry))
+            .await
+    }
+
+    async fn start_with(
+        config: HostConfig,
+        behaviour: impl FnOnce(
+            &libp2p::identity::Keypair,
+            &swarm::Config,
+        ) -> Result<swarm::Behaviour, swarm::InvalidConfig>,
+    ) -> Result<Self, HostError> {
+        config.chain.check()?;
+        let keypair = config.key.libp2p_keypair()?;
+        let peer_id = keypair.public().to_peer_id();
+        let static_peers = static_peers(&config.static_peers, peer_id)?;
+
+        let store = Store::open(StoreConfig {
+            path: config.store,
+            chain_id: config.chain.chain_id,
+            genesis_hash: config.chain.genesis.hash,
+            max_blocks: config.retention.max_blocks,
+            max_age: config.retention.max_age,
+        })?;
+        let (head, recent) = persist::resume(&store, config.view.keep_depth)?;
+
+        let wiring =
+            swarm::Config { chain_id: config.chain.chain_id, agent: config.agent, mesh: config.mesh };
+        let behaviour = behaviour(&keypair, &wiring)?;
+        let mut swarm = SwarmBuilder::with_existing_identity(keypair)
+            .with_tokio()
+            .with_tcp(tcp::Config::default().nodelay(true), noise::Config::new, yamux::Config::default)
+            .map_err(|source| HostError::System { what: "a Noise key", source: io::Error::other(source) })?
+            .with_dns()
+            .map_err(|source| HostError::System { what: "a DNS resolver", source })?
+            .with_behaviour(|_| behaviour)
+            .unwrap_or_else(|never| match never {})
+            .with_swarm_config(|swarm| swarm.with_idle_connection_timeout(IDLE_TIMEOUT))
+            .build();
+
+        let address = Multiaddr::from(config.listen_ip).with(Protocol::Tcp(config.listen_tcp));
+        let refused = |reason: String| HostError::Listen { address: address.clone(), reason };
+        swarm.listen_on(address.clone()).map_err(|error| match error {
+            TransportError::Other(error) => refused(error.to_string()),
+            TransportError::MultiaddrNotSupported(_) => refused("not an IP address and TCP port".into()),
+        })?;
+        let bound = loop {
+            match futures::StreamExt::select_next_some(&mut swarm).await {
+                SwarmEvent::NewListenAddr { address, .. } => break address,
+                SwarmEvent::ListenerClosed { reason, .. } => {
+                    return Err(refused(reason.err().map_or("closed".into(), |error| error.to_string())));
+                }
+                SwarmEvent::ListenerError { error, .. } => return Err(refused(error.to_string())),
+                _ => {}
+            }
+        };
+
+        let clock = driver::Clock::start();
+        let node = Node::new(
+            clock.now(),
+            NodeConfig {
+                signer: config.signer,
+                timestamp_threshold: config.timestamp_threshold,
+                view: config.view,
+                static_peers: static_peers.keys().filter_map(swarm::from_libp2p).collect(),
+                can_sign: config.sequencer.is_some(),
+                head,
+                recent,
+                ..NodeConfig::new(config.chain)
+            },
+        )?;
+        let threads = |source| HostError::System { what: "a thread", source };
+        let pool = pool::Pool::start().map_err(threads)?;
+        let writer = Writer::start(store.clone(), WriterConfig::default()).map_err(threads)?;
+
+        let (commands, command_queue) = mpsc::channel(COMMANDS_KEPT);
+        let (events, _) = broadcast::channel(EVENTS_KEPT);
+        let (status_sender, status) = watch::channel(Status { head, stored: head, ..Status::default() });
+        let driver = Driver {
+            clock,
+            node,
+            swarm,
+            pool,
+            writer,
+            signer: config.sequencer,
+            static_peers,
+            commands: command_queue,
+            events: events.clone(),
+            status: status_sender,
+            publications: BTreeMap::new(),
+            next_publication: 0,
+        };
+        let task = tokio::spawn(driver.run());
+        Ok(Self { peer_id, address: bound, store, commands, events, status, task })
+    }
+
+    /// Who this node is.
+    pub const fn peer_id(&self) -> PeerId {
+        self.peer_id
+    }
+
+    /// Where it listens, with its peer id: what another node's list of static peers takes.
+    pub fn address(&self) -> Multiaddr {
+        self.address.clone().with(Protocol::P2p(self.peer_id))
+    }
+
+    /// Everything that happens from now on. Who falls more than 4096 events behind misses some,
+    /// and is told how many.
+    pub fn events(&self) -> broadcast::Receiver<HostEvent> {
+        self.events.subscribe()
+    }
+
+    /// How the node is doing, now and whenever that changes.
+    pub fn status(&self) -> watch::Receiver<Status> {
+        self.status.clone()
+    }
+
+    /// Signs and publishes a block, and waits until it is on its way to at least one peer.
+    ///
+    /// # Errors
+    /// What the publish queue says, see [`PublishError`]; [`Stopped`] if the node stops before.
+    pub async fn publish(&self, envelope: Envelope) -> Result<Result<B256, PublishError>, Stopped> {
+        let (answer, result) = oneshot::channel();
+        let publication = Publication::Envelope(Box::new(envelope));
+        self.commands.send(Command::Publish { publication, answer }).await.map_err(|_| Stopped)?;
+        result.await.map_err(|_| Stopped)
+    }
+
+    /// Puts another unsafe-block signer in force. The old one counts for a grace period.
+    ///
+    /// # Errors
+    /// If the node has stopped.
+    pub async fn set_signer(&self, signer: Option<Address>) -> Result<(), Stopped> {
+        self.commands.send(Command::SetSigner(signer)).await.map_err(|_| Stopped)
+    }
+
+    /// The stored canonical block of this number. Blocks on the disk.
+    ///
+    /// # Errors
+    /// If the store can't be read.
+    pub fn stored_block(&self, number: u64) -> Result<Option<Block>, StoreError> {
+        Ok(self.store.canonical_by_number(number)?.and_then(persist::loaded))
+    }
+
+    /// The stored head. Blocks on the disk.
+    ///
+    /// # Errors
+    /// If the store can't be read.
+    pub fn stored_head(&self) -> Result<Option<BlockId>, StoreError> {
+        Ok(self.store.head()?.map(|head| BlockId::new(head.number, head.hash)))
+    }
+
+    /// Closes all connections, writes what is still to be stored, and waits for both.
+    pub async fn stop(self) {
+        drop(self.commands);
+        // The task contains its own panics nowhere; one would end the node and show here.
+        if let Err(error) = self.task.await {
+            tracing::error!(%error, "the node ended unexpectedly");
+        }
+    }
+}
+
+/// The node has stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the node has stopped")]
+pub struct Stopped;
+
+/// The addresses of each static peer. Our own id is left out, as the reference does.
+fn static_peers(list: &[Multiaddr], own: PeerId) -> Result<BTreeMap<PeerId, Vec<Multiaddr>>, HostError> {
+    let mut peers: BTreeMap<PeerId, Vec<Multiaddr>> = BTreeMap::new();
+    for address in list {
+        let Some(Protocol::P2p(peer)) = address.iter().last() else {
+            return Err(HostError::StaticPeer(address.clone()));
+        };
+        if peer == own {
+            tracing::info!(%address, "a static peer is this node itself and is left out");
+        } else {
+            peers.entry(peer).or_default().push(address.clone());
+        }
+    }
+    Ok(peers)
+}

@@ -1,0 +1,61 @@
+//! Between the core's blocks and the store's records.
+
+use crate::store::{Batch, Store, StoreError, StoredBlock};
+use alloy_primitives::Bytes;
+use opp2p_core::chain::BlockId;
+use opp2p_core::gossip::{SIGNATURE_SIZE, Signature};
+use opp2p_core::node::StoreChange;
+use opp2p_core::payload::{Block, PayloadVersion};
+
+/// A change of the canonical chain as one batch.
+pub(super) fn batch(change: &StoreChange, received_unix_ms: u64) -> Batch {
+    match change {
+        StoreChange::Extend(block) => Batch {
+            blocks: vec![stored(block, received_unix_ms)],
+            canonical: vec![(block.number(), block.hash())],
+            head: None,
+        },
+        StoreChange::Rewind(head) => Batch { head: Some(head.number), ..Batch::default() },
+    }
+}
+
+/// The stored head, and the blocks up to it, newest first, as far as they read and link.
+///
+/// A record that does not read ends the list rather than the start: what lies above it is sound.
+pub(super) fn resume(store: &Store, count: usize) -> Result<(Option<BlockId>, Vec<Block>), StoreError> {
+    let Some(head) = store.head()? else { return Ok((None, Vec::new())) };
+    let mut blocks: Vec<Block> = Vec::new();
+    let mut next = Some(head.hash);
+    while let Some(hash) = next.filter(|_| blocks.len() < count) {
+        let Some(block) = store.block_by_hash(hash).ok().flatten().and_then(loaded) else { break };
+        next = Some(block.parent_hash());
+        blocks.push(block);
+    }
+    Ok((Some(BlockId::new(head.number, head.hash)), blocks))
+}
+
+/// The block in a record; `None` if the record holds none.
+pub(super) fn loaded(record: StoredBlock) -> Option<Block> {
+    let version = PayloadVersion::from_number(record.version)?;
+    let message = Bytes::from(record.message);
+    let signature: Signature = *message.first_chunk()?;
+    // A block that came by number has no signature, and its place is zeros.
+    let signature = (signature != [0; SIGNATURE_SIZE]).then_some(signature);
+    let block = Block::decode(version, signature, message.slice(SIGNATURE_SIZE..)).ok()?;
+    (block.hash() == record.hash).then_some(block)
+}
+
+fn stored(block: &Block, received_unix_ms: u64) -> StoredBlock {
+    let mut message = Vec::with_capacity(SIGNATURE_SIZE + block.body().len());
+    message.extend_from_slice(block.signature().unwrap_or(&[0; SIGNATURE_SIZE]));
+    message.extend_from_slice(block.body());
+    StoredBlock {
+        number: block.number(),
+        hash: block.hash(),
+        parent_hash: block.parent_hash(),
+        timestamp: block.timestamp(),
+        received_unix_ms,
+        version: block.version().number(),
+        message,
+    }
+}
