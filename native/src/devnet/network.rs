@@ -8,6 +8,7 @@ use crate::store::StoreError;
 use alloy_primitives::{B256, b256};
 use libp2p::multiaddr::Protocol;
 use opp2p_core::chain::{BlockId, ChainConfig, Fork};
+use opp2p_core::gossip::HEARTBEAT;
 use opp2p_core::payload::Envelope;
 use opp2p_core::sequencer::{InvalidSecretKey, LocalSigner, PublishError};
 use std::net::Ipv4Addr;
@@ -182,7 +183,10 @@ impl Network {
         receiver
     }
 
-    /// Waits until every follower is subscribed at the sequencer and has somebody in its mesh.
+    /// Waits until every follower is subscribed at the sequencer and all meshes have formed.
+    ///
+    /// A graft takes effect when it arrives, and what was published in between reaches its sender
+    /// only if somebody else relays it: one heartbeat after the last one all is settled.
     ///
     /// # Errors
     /// If that takes longer than 30 s.
@@ -190,8 +194,9 @@ impl Network {
         let deadline = Instant::now() + MESH_TIMEOUT;
         loop {
             let subscribed = self.sequencer.status().borrow().subscribers;
-            let meshed = self.followers.iter().all(|host| host.status().borrow().mesh > 0);
+            let meshed = self.members().all(|(_, host)| host.status().borrow().mesh > 0);
             if subscribed >= self.followers.len() && meshed {
+                tokio::time::sleep(HEARTBEAT).await;
                 return Ok(());
             }
             if Instant::now() >= deadline {

@@ -1,0 +1,404 @@
+//! Real nodes on loopback TCP, and what they make of strangers.
+#![cfg(feature = "node")]
+
+use alloy_primitives::B256;
+use futures::StreamExt;
+use libp2p::gossipsub::{self, IdentTopic, MessageAuthenticity, MessageId, ValidationMode};
+use libp2p::identity::Keypair;
+use libp2p::metrics::Registry;
+use libp2p::swarm::{NetworkBehaviour, SwarmEvent};
+use libp2p::{Swarm, SwarmBuilder, identify, noise, tcp, yamux};
+use opp2p::devnet::{BlockMaker, unix_seconds};
+use opp2p::host::{Host, HostConfig, HostEvent, HostEventKind, Status};
+use opp2p::key::SecretKey;
+use opp2p_core::chain::{ChainConfig, Fork};
+use opp2p_core::gossip::{
+    BLOCK_DOMAIN, HEARTBEAT, Reason, SIGNATURE_SIZE, Unpacked, block_topic, payload_hash, signing_hash,
+};
+use opp2p_core::node::Event;
+use opp2p_core::payload::{Envelope, PayloadVersion, snappy};
+use opp2p_core::sequencer::{LocalSigner, Obstacle, PublishError};
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::path::Path;
+use std::time::{Duration, Instant};
+use tokio::sync::broadcast;
+use tokio::time::timeout;
+
+const CHAIN_ID: u64 = 901;
+
+fn signer() -> LocalSigner {
+    LocalSigner::from_bytes(&[7; 32]).unwrap()
+}
+
+fn chain() -> ChainConfig {
+    let genesis = B256::repeat_byte(9);
+    ChainConfig::development(CHAIN_ID, genesis, 1_700_000_000, 2, Fork::Jovian, signer().address())
+}
+
+fn config(directory: &Path, name: &str, peers: &[&Host]) -> HostConfig {
+    let key = SecretKey::generate().unwrap();
+    let mut config = HostConfig::new(chain(), key, directory.join(name));
+    config.listen_ip = Ipv4Addr::LOCALHOST.into();
+    config.listen_tcp = 0;
+    config.static_peers = peers.iter().map(|host| host.address()).collect();
+    config
+}
+
+async fn follower(directory: &Path, name: &str, peers: &[&Host]) -> Host {
+    Host::start(config(directory, name, peers)).await.unwrap()
+}
+
+async fn sequencer(directory: &Path) -> Host {
+    let mut config = config(directory, "sequencer", &[]);
+    config.sequencer = Some(signer());
+    Host::start(config).await.unwrap()
+}
+
+/// Waits until the node's status is as wanted.
+async fn until(host: &Host, wanted: impl FnMut(&Status) -> bool) -> Status {
+    let mut status = host.status();
+    let reached = timeout(Duration::from_secs(20), status.wait_for(wanted)).await;
+    let reached = reached.map(|status| status.unwrap().clone());
+    reached.unwrap_or_else(|_| panic!("not in time: {:?}", host.status().borrow()))
+}
+
+/// The hashes of the next `count` blocks that the node hands on.
+async fn blocks(events: &mut broadcast::Receiver<HostEvent>, count: usize) -> Vec<B256> {
+    let mut hashes = Vec::new();
+    while hashes.len() < count {
+        let event = timeout(Duration::from_secs(20), events.recv()).await.expect("in time").unwrap();
+        if let HostEventKind::Core(Event::Block(block)) = event.kind {
+            hashes.push(block.hash());
+        }
+    }
+    hashes
+}
+
+/// A message as the sequencer would sign it.
+fn signed(envelope: &Envelope) -> Vec<u8> {
+    let mut contents = vec![0; SIGNATURE_SIZE];
+    envelope.encode(&mut contents).unwrap();
+    let hash = signing_hash(BLOCK_DOMAIN, CHAIN_ID.into(), payload_hash(&contents[SIGNATURE_SIZE..]));
+    contents[..SIGNATURE_SIZE].copy_from_slice(&signer().sign(&hash));
+    contents
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_quiet_node_has_all_its_heartbeats() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut registry = Registry::default();
+    let host = Host::start_with_metrics(config(directory.path(), "quiet", &[]), &mut registry).await.unwrap();
+    let beats = || {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        let count = text.lines().find_map(|line| line.strip_prefix("heartbeat_duration_count "));
+        count.expect("gossipsub counts its heartbeats").parse::<u64>().unwrap()
+    };
+    let (before, start) = (beats(), Instant::now());
+    tokio::time::sleep(HEARTBEAT * 12).await;
+    let due = (start.elapsed().as_millis() / HEARTBEAT.as_millis()) as u64;
+    let counted = beats() - before;
+    // Without the loop's tick the library beats once or not at all in this time.
+    assert!(counted + 3 >= due && counted <= due + 1, "{counted} heartbeats where {due} were due");
+    host.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn blocks_are_relayed_along_a_line_in_order() {
+    let directory = tempfile::tempdir().unwrap();
+    let first = sequencer(directory.path()).await;
+    let second = follower(directory.path(), "second", &[&first]).await;
+    let third = follower(directory.path(), "third", &[&second]).await;
+    until(&second, |status| status.mesh == 2).await;
+    until(&first, |status| status.mesh == 1).await;
+    let mut events = third.events();
+
+    let mut maker = BlockMaker::new(&chain(), 1);
+    let mut published = Vec::new();
+    for _ in 0..20 {
+        published.push(first.publish(maker.next(unix_seconds())).await.unwrap().unwrap());
+    }
+    assert_eq!(blocks(&mut events, 20).await, published);
+    // The third has no connection to the first.
+    assert_eq!(third.status().borrow().peers, 1);
+    assert_eq!(third.status().borrow().accepted, 20);
+
+    let last = until(&third, |status| status.stored.is_some_and(|stored| stored.number == 20)).await;
+    assert_eq!(last.stored.map(|stored| stored.hash), published.last().copied());
+    for host in [first, second, third] {
+        host.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stopped_node_resumes_at_its_stored_head() {
+    let directory = tempfile::tempdir().unwrap();
+    let first = sequencer(directory.path()).await;
+    let second = follower(directory.path(), "second", &[&first]).await;
+    until(&first, |status| status.mesh == 1).await;
+    let mut maker = BlockMaker::new(&chain(), 2);
+    for _ in 0..5 {
+        first.publish(maker.next(unix_seconds())).await.unwrap().unwrap();
+    }
+    until(&second, |status| status.stored.is_some_and(|stored| stored.number == 5)).await;
+    second.stop().await;
+    until(&first, |status| status.peers == 0).await;
+
+    let second = follower(directory.path(), "second", &[&first]).await;
+    assert_eq!(second.status().borrow().head.map(|head| head.number), Some(5));
+    let mut events = second.events();
+    until(&first, |status| status.mesh == 1).await;
+    let sixth = first.publish(maker.next(unix_seconds())).await.unwrap().unwrap();
+    assert_eq!(blocks(&mut events, 1).await, [sixth], "exactly the next block, none again");
+    first.stop().await;
+    second.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_block_waits_for_the_first_peer() {
+    let directory = tempfile::tempdir().unwrap();
+    let first = sequencer(directory.path()).await;
+    let envelope = BlockMaker::new(&chain(), 3).next(unix_seconds());
+    let hash = envelope.payload.block_hash;
+    let joining = async {
+        tokio::time::sleep(Duration::from_millis(1500)).await;
+        let second = follower(directory.path(), "second", &[&first]).await;
+        let mut events = second.events();
+        (blocks(&mut events, 1).await, second)
+    };
+    let (published, (received, second)) = tokio::join!(first.publish(envelope), joining);
+    assert_eq!(published, Ok(Ok(hash)));
+    assert_eq!(received, [hash]);
+    first.stop().await;
+    second.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_without_a_signer_publishes_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let host = follower(directory.path(), "follower", &[]).await;
+    let envelope = BlockMaker::new(&chain(), 4).next(unix_seconds());
+    assert_eq!(host.publish(envelope).await, Ok(Err(PublishError::NoSigner)));
+    host.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_block_that_nobody_takes_expires() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut config = config(directory.path(), "alone", &[]);
+    config.sequencer = Some(signer());
+    config.timestamp_threshold = Duration::from_secs(3);
+    let host = Host::start(config).await.unwrap();
+    let envelope = BlockMaker::new(&chain(), 5).next(unix_seconds());
+    assert_eq!(host.publish(envelope).await, Ok(Err(PublishError::Expired(Obstacle::NoPeers))));
+    host.stop().await;
+}
+
+/// Somebody who speaks gossipsub and keeps no rule.
+#[derive(NetworkBehaviour)]
+struct Stranger {
+    gossipsub: gossipsub::Behaviour,
+    identify: identify::Behaviour,
+}
+
+/// A stranger that is connected to `host` and knows that it is subscribed to the last topic.
+async fn stranger(host: &Host, author: fn(&Keypair) -> MessageAuthenticity) -> Swarm<Stranger> {
+    let mut swarm = SwarmBuilder::with_new_identity()
+        .with_tokio()
+        .with_tcp(tcp::Config::default(), noise::Config::new, yamux::Config::default)
+        .unwrap()
+        .with_behaviour(|keypair| {
+            let mut config = gossipsub::ConfigBuilder::default();
+            // The library refuses to publish with an author what it would not take without one.
+            let config = match author(keypair) {
+                MessageAuthenticity::Anonymous => config.validation_mode(ValidationMode::Anonymous),
+                _ => config.validation_mode(ValidationMode::Strict),
+            };
+            let config = config
+                .max_transmit_size(20 << 20)
+                .message_id_fn(|message| MessageId::new(&message.data))
+                .build()?;
+            Ok(Stranger {
+                gossipsub: gossipsub::Behaviour::new(author(keypair), config)?,
+                identify: identify::Behaviour::new(identify::Config::new("x".into(), keypair.public())),
+            })
+        })
+        .unwrap()
+        .with_swarm_config(|config| config.with_idle_connection_timeout(Duration::from_secs(60)))
+        .build();
+    swarm.dial(host.address()).unwrap();
+    let last = topic(PayloadVersion::V4).hash();
+    let subscribed = async {
+        loop {
+            let event = swarm.select_next_some().await;
+            if let SwarmEvent::Behaviour(StrangerEvent::Gossipsub(gossipsub::Event::Subscribed {
+                topic, ..
+            })) = event
+                && topic == last
+            {
+                break;
+            }
+        }
+    };
+    timeout(Duration::from_secs(20), subscribed).await.expect("the node subscribes");
+    swarm
+}
+
+fn anonymous(_: &Keypair) -> MessageAuthenticity {
+    MessageAuthenticity::Anonymous
+}
+
+fn topic(version: PayloadVersion) -> IdentTopic {
+    IdentTopic::new(block_topic(CHAIN_ID, version))
+}
+
+/// Drives the stranger while something else is waited for.
+async fn driving<T>(swarm: &mut Swarm<Stranger>, future: impl Future<Output = T>) -> T {
+    tokio::pin!(future);
+    loop {
+        tokio::select! {
+            result = &mut future => return result,
+            _ = swarm.select_next_some() => {}
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn garbage_of_any_shape_is_rejected_and_the_node_goes_on() {
+    let directory = tempfile::tempdir().unwrap();
+    let first = sequencer(directory.path()).await;
+    let second = follower(directory.path(), "second", &[&first]).await;
+    until(&first, |status| status.mesh == 1).await;
+    let mut stranger = stranger(&second, anonymous).await;
+
+    let mut maker = BlockMaker::new(&chain(), 6);
+    let good = signed(&maker.next(unix_seconds()));
+    let mut forged = good.clone();
+    forged[100] ^= 1;
+    let garbage = [
+        (vec![0xff; 5], Reason::SnappyHeader),
+        (vec![0xff, 0xff, 0xff, 0xff, 0x0f, 0, 0], Reason::AnnouncedTooLong),
+        (snappy::compress(&vec![0x5a; (10 << 20) + 1]), Reason::AnnouncedTooLong),
+        (snappy::compress(&[1; 65]), Reason::AnnouncedTooShort),
+        (vec![200, 1, 0xff, 0xff], Reason::SnappyBody),
+        (snappy::compress(&[0; 66]), Reason::Signature),
+        (snappy::compress(&vec![0; 10 << 20]), Reason::Signature),
+        (snappy::compress(&forged), Reason::WrongSigner),
+    ];
+    let mut wanted = BTreeMap::new();
+    for (data, reason) in garbage {
+        stranger.behaviour_mut().gossipsub.publish(topic(PayloadVersion::V4), data).unwrap();
+        *wanted.entry(reason).or_default() += 1;
+    }
+    // The right block on the wrong topic.
+    stranger.behaviour_mut().gossipsub.publish(topic(PayloadVersion::V3), snappy::compress(&good)).unwrap();
+    wanted.insert(Reason::Payload, 1);
+    driving(&mut stranger, until(&second, |status| status.refused == wanted)).await;
+
+    // Nothing of it reached the next node, and blocks still do, whoever brings them.
+    assert_eq!(first.status().borrow().refused.len(), 0);
+    let next = signed(&maker.next(unix_seconds()));
+    stranger.behaviour_mut().gossipsub.publish(topic(PayloadVersion::V4), snappy::compress(&next)).unwrap();
+    driving(&mut stranger, until(&first, |status| status.accepted == 1)).await;
+    first.stop().await;
+    second.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_with_an_author_is_never_looked_at() {
+    let directory = tempfile::tempdir().unwrap();
+    let host = follower(directory.path(), "host", &[]).await;
+    let mut author = stranger(&host, |keypair| MessageAuthenticity::Signed(keypair.clone())).await;
+    let mut nobody = stranger(&host, anonymous).await;
+    let mut maker = BlockMaker::new(&chain(), 7);
+    let [with_author, without] = [0, 1].map(|_| snappy::compress(&signed(&maker.next(unix_seconds()))));
+    author.behaviour_mut().gossipsub.publish(topic(PayloadVersion::V4), with_author).unwrap();
+    driving(&mut author, tokio::time::sleep(Duration::from_millis(500))).await;
+    nobody.behaviour_mut().gossipsub.publish(topic(PayloadVersion::V4), without).unwrap();
+    let status = driving(&mut nobody, until(&host, |status| status.accepted > 0)).await;
+    assert_eq!((status.accepted, status.refused.len()), (1, 0));
+    assert_eq!(status.head.map(|head| head.number), Some(2));
+    host.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_says_who_it_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut config = config(directory.path(), "host", &[]);
+    assert_eq!(config.agent, concat!("opp2p/", env!("CARGO_PKG_VERSION")));
+    config.agent = "somebody".into();
+    let host = Host::start(config).await.unwrap();
+    // The stranger's own wait swallows identify's event, so this one waits for nothing else.
+    let mut swarm = SwarmBuilder::with_new_identity()
+        .with_tokio()
+        .with_tcp(tcp::Config::default(), noise::Config::new, yamux::Config::default)
+        .unwrap()
+        .with_behaviour(|keypair| {
+            identify::Behaviour::new(identify::Config::new("x".into(), keypair.public()))
+        })
+        .unwrap()
+        .with_swarm_config(|config| config.with_idle_connection_timeout(Duration::from_secs(60)))
+        .build();
+    swarm.dial(host.address()).unwrap();
+    let info = async {
+        loop {
+            let event = swarm.select_next_some().await;
+            if let SwarmEvent::Behaviour(identify::Event::Received { info, .. }) = event {
+                break info;
+            }
+        }
+    };
+    let info = timeout(Duration::from_secs(20), info).await.expect("identifies itself");
+    assert_eq!(info.agent_version, "somebody");
+    assert_eq!(info.protocol_version, "");
+    let protocols: Vec<_> = info.protocols.iter().map(ToString::to_string).collect();
+    for expected in ["/meshsub/1.2.0", "/meshsub/1.1.0", "/ipfs/id/1.0.0", "/ipfs/ping/1.0.0"] {
+        assert!(protocols.iter().any(|protocol| protocol == expected), "{expected} in {protocols:?}");
+    }
+    host.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_static_peer_that_comes_back_is_connected_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let key = SecretKey::generate().unwrap();
+    let start = |port| {
+        let mut config = config(directory.path(), "first", &[]);
+        config.key = key.clone();
+        config.listen_tcp = port;
+        Host::start(config)
+    };
+    let first = start(0).await.unwrap();
+    let port = first.address().iter().find_map(|part| match part {
+        libp2p::multiaddr::Protocol::Tcp(port) => Some(port),
+        _ => None,
+    });
+    let second = follower(directory.path(), "second", &[&first]).await;
+    until(&second, |status| status.peers == 1).await;
+    first.stop().await;
+    until(&second, |status| status.peers == 0).await;
+    let first = start(port.unwrap()).await.unwrap();
+    until(&second, |status| status.peers == 1).await;
+    first.stop().await;
+    second.stop().await;
+}
+
+#[test]
+fn the_transform_is_its_own_inverse() {
+    use libp2p::gossipsub::{DataTransform, RawMessage, TopicHash};
+    use opp2p::swarm::BlockTransform;
+    let topic = TopicHash::from_raw("t");
+    let marked = Unpacked::from_contents(b"some contents").into_marked();
+    let data = BlockTransform.outbound_transform(&topic, marked.clone()).unwrap();
+    let raw = RawMessage {
+        source: None,
+        data,
+        sequence_number: None,
+        topic,
+        signature: None,
+        key: None,
+        validated: false,
+    };
+    assert_eq!(BlockTransform.inbound_transform(raw).unwrap().data, marked);
+}
