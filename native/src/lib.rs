@@ -3,4 +3,6 @@
 //! [`swarm`] is the libp2p wiring that the browser shell shares; everything else needs an operating
 //! system and the feature `node`, which is on by default.
 
+#[cfg(feature = "node")]
+pub mod devnet;
 pub mod swarm;

@@ -1,0 +1,5 @@
+//! The devnet's parts: [`BlockMaker`] makes its blocks.
+
+mod blocks;
+
+pub use blocks::BlockMaker;
