@@ -1,0 +1,434 @@
+//! The devnet's books: what was published, who has it, how long it took, and what went wrong.
+//!
+//! [`Report`] is told what happened, by whichever of the devnet's tasks hears of it, with the time
+//! since the devnet's start. It may hear of a block's arrival before it hears of its publication.
+//! What comes out: the log's lines ([`Report::next_line`]), the picture of the moment
+//! ([`Report::snapshot`]) and the verdict at the end ([`Report::summary`]).
+//!
+//! # Bounds
+//! A devnet may run for days, so nothing grows with its age:
+//!
+//! * **Blocks**: the [`BLOCKS`] highest numbers that were published, accepted or handed on, with a
+//!   mark for each follower. Only the sequencer can fill them. When full, the lowest is forgotten; a
+//!   follower that is handed on a forgotten number can't be checked and counts as out of order.
+//! * **Latencies**: the 10,000 newest of each follower, and the largest of all. Percentiles are exact
+//!   over those.
+//! * **Notes**: the [`NOTES`] newest events worth a line. The oldest is dropped, seen or not; what
+//!   matters in the end is counted besides.
+
+use super::tally::{Mark, Tally};
+use super::text::{count, millis, short_hash, size};
+use alloy_primitives::B256;
+use opp2p_core::chain::{BlockId, Fork, Gap, GapEnd};
+use opp2p_core::gossip::{Acceptance, Reason};
+use opp2p_core::node::Event;
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::time::Duration;
+
+/// Blocks that are remembered one by one.
+const BLOCKS: usize = 4096;
+/// Events that are remembered.
+const NOTES: usize = 32;
+/// How long the log waits for the last followers before a block's line.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// One node of the devnet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Member {
+    /// Who makes the blocks.
+    Sequencer,
+    /// A follower, by its place in [`Setup::followers`].
+    Follower(usize),
+}
+
+impl fmt::Display for Member {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sequencer => f.pad("sequencer"),
+            // People count from one.
+            Self::Follower(index) => f.pad(&format!("follower {}", index.saturating_add(1))),
+        }
+    }
+}
+
+/// Who a node is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeInfo {
+    /// Its peer id, as text.
+    pub peer_id: String,
+    /// The TCP port that it listens on.
+    pub port: u16,
+}
+
+/// What stays the same during a run.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// The devnet's L2 chain id.
+    pub chain_id: u64,
+    /// The newest active fork.
+    pub fork: Fork,
+    /// Time between two blocks.
+    pub block_time: Duration,
+    /// Who makes the blocks.
+    pub sequencer: NodeInfo,
+    /// Who should have them.
+    pub followers: Vec<NodeInfo>,
+}
+
+/// The books of one run. Times are since its start.
+#[derive(Debug)]
+pub struct Report {
+    pub(super) setup: Setup,
+    pub(super) sequencer: Tally,
+    /// In the order of [`Setup::followers`].
+    pub(super) followers: Vec<Tally>,
+    /// How much was published.
+    pub(super) totals: Totals,
+    blocks: BTreeMap<u64, Row>,
+    /// Numbers up to here are forgotten.
+    forgotten: Option<u64>,
+    /// The next number that the log has not had.
+    next_in_log: Option<u64>,
+    pub(super) notes: VecDeque<Note>,
+    /// So many of the newest notes has the log not had.
+    notes_for_log: usize,
+}
+
+/// How much was published.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Totals {
+    pub(super) blocks: u64,
+    pub(super) transactions: u64,
+    pub(super) bytes: u64,
+    /// The lowest and the highest number.
+    pub(super) first: Option<u64>,
+    pub(super) newest: Option<u64>,
+}
+
+/// One block.
+#[derive(Debug)]
+struct Row {
+    published: Option<Published>,
+    /// One for each follower.
+    marks: Vec<Mark>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Published {
+    hash: B256,
+    transactions: usize,
+    bytes: usize,
+    at: Duration,
+}
+
+/// Something that happened, for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Note {
+    pub(super) at: Duration,
+    pub(super) member: Member,
+    pub(super) text: String,
+    /// How often in a row.
+    pub(super) times: u64,
+}
+
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.member, self.text)?;
+        if self.times > 1 { write!(f, " ({} times)", self.times) } else { Ok(()) }
+    }
+}
+
+/// A published block, and how far it has come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct BlockLine {
+    pub(super) id: BlockId,
+    pub(super) transactions: usize,
+    /// Of the encoded envelope.
+    pub(super) bytes: usize,
+    /// Followers that have it.
+    pub(super) held: usize,
+    pub(super) followers: usize,
+    /// Latency of the slowest follower that accepted it.
+    pub(super) slowest: Option<Duration>,
+}
+
+impl fmt::Display for BlockLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { id, transactions, held, followers, .. } = self;
+        let (hash, size) = (short_hash(&id.hash, 8), size(self.bytes as u64));
+        write!(
+            f,
+            "{:<6} 0x{hash}  {transactions:>4} txs  {size:>8}  {held}/{followers} followers",
+            id.number
+        )?;
+        match self.slowest {
+            Some(slowest) => write!(f, "  slowest {} ms", millis(slowest)),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Report {
+    /// The books of a run in which nothing happened yet.
+    pub fn new(setup: Setup) -> Self {
+        let followers = setup.followers.iter().map(|_| Tally::default()).collect();
+        Self {
+            setup,
+            sequencer: Tally::default(),
+            followers,
+            totals: Totals::default(),
+            blocks: BTreeMap::new(),
+            forgotten: None,
+            next_in_log: None,
+            notes: VecDeque::new(),
+            notes_for_log: 0,
+        }
+    }
+
+    /// The sequencer sent `block` on its way, an envelope of `bytes` encoded bytes.
+    ///
+    /// Numbers ascend by one. The first block of a number counts, another one is no block that anybody
+    /// should have.
+    pub fn published(&mut self, block: BlockId, transactions: usize, bytes: usize, at: Duration) {
+        let BlockId { number, hash } = block;
+        let Some(row) = self.row(number) else { return };
+        if row.published.is_some() {
+            return;
+        }
+        row.published = Some(Published { hash, transactions, bytes, at });
+        let marks = row.marks.clone();
+        for (mark, tally) in marks.iter().zip(&mut self.followers) {
+            tally.received += u64::from(mark.holds(hash));
+            if mark.delivered.is_some_and(|delivered| delivered != hash) {
+                tally.order.delivered_another();
+            }
+            if let Some((_, accepted)) = mark.accepted.filter(|(accepted, _)| *accepted == hash) {
+                tally.latencies.record(accepted.saturating_sub(at));
+            }
+        }
+        self.totals.blocks += 1;
+        self.totals.transactions += transactions as u64;
+        self.totals.bytes += bytes as u64;
+        self.totals.first.get_or_insert(number);
+        self.totals.newest = self.totals.newest.max(Some(number));
+        self.next_in_log.get_or_insert(number);
+    }
+
+    /// A node judged a gossip message: [`Verdict::result`](opp2p_core::node::Verdict::result).
+    pub fn verdict(&mut self, member: Member, result: Result<BlockId, Reason>, at: Duration) {
+        let Some(tally) = self.tally(member) else { return };
+        match result {
+            Ok(block) => {
+                tally.accepted += 1;
+                self.accepted(member, block, at);
+            }
+            Err(reason) => {
+                *tally.refused.entry(reason).or_default() += 1;
+                // Doubles are everyday; the rest is not.
+                if reason.acceptance() == Acceptance::Reject || reason == Reason::Throttled {
+                    self.note(member, format!("{}: {reason}", reason.acceptance()), at);
+                }
+            }
+        }
+    }
+
+    fn accepted(&mut self, member: Member, block: BlockId, at: Duration) {
+        let Member::Follower(index) = member else { return };
+        let Some(row) = self.row(block.number) else { return };
+        let published = row.published;
+        let Some(mark) = row.marks.get_mut(index) else { return };
+        if mark.accepted.is_some() {
+            return;
+        }
+        let held = published.is_some_and(|published| mark.holds(published.hash));
+        mark.accepted = Some((block.hash, at));
+        let (Some(published), Some(tally)) = (published, self.followers.get_mut(index)) else { return };
+        if block.hash == published.hash {
+            tally.received += u64::from(!held);
+            tally.latencies.record(at.saturating_sub(published.at));
+        }
+    }
+
+    /// A node handed on the next block of its chain.
+    pub fn delivered(&mut self, member: Member, block: BlockId) {
+        let Some(tally) = self.tally(member) else { return };
+        tally.head = Some(block);
+        tally.order.delivered(block.number);
+        let Member::Follower(index) = member else { return };
+        let mut as_published = false;
+        let mut newly_held = false;
+        if let Some(row) = self.row(block.number) {
+            let published = row.published.map(|published| published.hash);
+            if let Some(mark) = row.marks.get_mut(index) {
+                let held = published.is_some_and(|hash| mark.holds(hash));
+                // What is handed on twice shows in the order of the numbers.
+                mark.delivered.get_or_insert(block.hash);
+                as_published = published.is_none_or(|hash| hash == block.hash);
+                newly_held = !held && published.is_some_and(|hash| mark.holds(hash));
+            }
+        }
+        if let Some(tally) = self.followers.get_mut(index) {
+            tally.received += u64::from(newly_held);
+            if !as_published {
+                tally.order.delivered_another();
+            }
+        }
+    }
+
+    /// A node's core told something.
+    pub fn event(&mut self, member: Member, event: &Event, at: Duration) {
+        let Some(tally) = self.tally(member) else { return };
+        let text = match event {
+            Event::Block(block) => return self.delivered(member, BlockId::of(block)),
+            Event::GapChanged(gap) => {
+                tally.gaps.insert(gap.id, missing(gap));
+                return;
+            }
+            Event::GapOpened(gap) => {
+                tally.gaps_opened += 1;
+                tally.gaps.insert(gap.id, missing(gap));
+                format!("gap: {} missing below {}", count(missing(gap), "block"), gap.before.number)
+            }
+            Event::GapClosed { id, end: GapEnd::Merged } => {
+                tally.gaps.remove(id);
+                tally.gaps_opened = tally.gaps_opened.saturating_sub(1);
+                return;
+            }
+            Event::GapClosed { id, end } => {
+                tally.gaps.remove(id);
+                format!("gap closed: {}", format!("{end:?}").to_lowercase())
+            }
+            Event::Reorg { ancestor, abandoned, adopted } => {
+                tally.reorgs += 1;
+                tally.head = Some(*ancestor);
+                let (gone, new) = (count(abandoned.len() as u64, "block"), adopted.len());
+                format!("reorg: {gone} above {} replaced by {new}", ancestor.number)
+            }
+            Event::Equivocation { number, first, second } => {
+                tally.equivocations += 1;
+                let (first, second) = (short_hash(&first.hash, 8), short_hash(&second.hash, 8));
+                format!("equivocation: block {number} is 0x{first} and 0x{second}")
+            }
+            Event::Skipped { from, to, .. } => {
+                format!("skipped what lies between block {} and block {}", from.number, to.number)
+            }
+            Event::Published { result: Ok(_), .. } => return,
+            Event::Published { result: Err(error), .. } => format!("not published: {error}"),
+            Event::SignerChanged { current: Some(signer), .. } => format!("the signer is now {signer}"),
+            Event::SignerChanged { current: None, .. } => "no signer is known".to_owned(),
+        };
+        self.note(member, text, at);
+    }
+
+    /// A node is connected to so many peers now.
+    pub fn peers(&mut self, member: Member, count: usize) {
+        if let Some(tally) = self.tally(member) {
+            tally.peers = count;
+        }
+    }
+
+    /// Whether every follower holds every published block, and was handed them in order.
+    pub fn all_in_order(&self) -> bool {
+        self.followers.iter().all(|tally| self.is_in_order(tally))
+    }
+
+    pub(super) fn is_in_order(&self, tally: &Tally) -> bool {
+        tally.received == self.totals.blocks && tally.order.is_exactly(self.totals.first, self.totals.blocks)
+    }
+
+    /// The next line of the log: an event worth one, or a block that is finished. A block is finished
+    /// when every follower has it, or 2 s after it was published, and blocks come in their order; at
+    /// `Duration::MAX` they are all finished.
+    ///
+    /// To be called until it answers `None`, after each change and now and then.
+    pub fn next_line(&mut self, now: Duration) -> Option<String> {
+        if self.notes_for_log > 0 {
+            let note = self.notes.iter().nth_back(self.notes_for_log - 1);
+            self.notes_for_log -= 1;
+            return note.map(Note::to_string);
+        }
+        loop {
+            let number = self.next_in_log.filter(|number| Some(*number) <= self.totals.newest)?;
+            let line = self.blocks.get(&number).and_then(|row| Some((row.line(number)?, row.published?.at)));
+            match line {
+                Some((line, at)) if line.held < line.followers && now.saturating_sub(at) < PATIENCE => {
+                    return None;
+                }
+                line => {
+                    self.next_in_log = number.checked_add(1);
+                    // Forgotten, or a number that was left out.
+                    let Some((line, _)) = line else { continue };
+                    return Some(format!("block {line}"));
+                }
+            }
+        }
+    }
+
+    /// Published blocks, the newest first.
+    pub(super) fn newest_blocks(&self) -> impl Iterator<Item = BlockLine> + '_ {
+        self.blocks.iter().rev().filter_map(|(number, row)| row.line(*number))
+    }
+
+    fn tally(&mut self, member: Member) -> Option<&mut Tally> {
+        match member {
+            Member::Sequencer => Some(&mut self.sequencer),
+            Member::Follower(index) => self.followers.get_mut(index),
+        }
+    }
+
+    /// The row of a number; `None` if it is forgotten.
+    fn row(&mut self, number: u64) -> Option<&mut Row> {
+        let followers = self.followers.len();
+        if self.forgotten >= Some(number) {
+            return None;
+        }
+        self.blocks
+            .entry(number)
+            .or_insert_with(|| Row { published: None, marks: vec![Mark::default(); followers] });
+        if self.blocks.len() > BLOCKS {
+            self.forgotten = self.blocks.pop_first().map(|(lowest, _)| lowest);
+        }
+        self.blocks.get_mut(&number)
+    }
+
+    fn note(&mut self, member: Member, text: String, at: Duration) {
+        if let Some(last) = self.notes.back_mut()
+            && last.member == member
+            && last.text == text
+        {
+            last.times += 1;
+            return;
+        }
+        if self.notes.len() == NOTES {
+            self.notes.pop_front();
+        }
+        self.notes.push_back(Note { at, member, text, times: 1 });
+        self.notes_for_log = (self.notes_for_log + 1).min(NOTES);
+    }
+}
+
+impl Row {
+    /// `None` as long as it is not published.
+    fn line(&self, number: u64) -> Option<BlockLine> {
+        let Published { hash, transactions, bytes, at } = self.published?;
+        let accepted = self.marks.iter().filter_map(|mark| mark.accepted);
+        let slowest = accepted.filter(|(accepted, _)| *accepted == hash).map(|(_, accepted)| accepted).max();
+        Some(BlockLine {
+            id: BlockId::new(number, hash),
+            transactions,
+            bytes,
+            held: self.marks.iter().filter(|mark| mark.holds(hash)).count(),
+            followers: self.marks.len(),
+            slowest: slowest.map(|accepted| accepted.saturating_sub(at)),
+        })
+    }
+}
+
+/// At least one: at a fork no number is missing, but a block is.
+fn missing(gap: &Gap) -> u64 {
+    gap.missing.max(1)
+}
+
+#[cfg(test)]
+pub(super) mod tests;

@@ -1,0 +1,143 @@
+//! The terminal while the live view has it.
+
+use super::{Snapshot, draw};
+use crossterm::cursor;
+use crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers};
+use crossterm::execute;
+use crossterm::terminal::{self, EnterAlternateScreen, LeaveAlternateScreen};
+use ratatui::Terminal;
+use ratatui::backend::CrosstermBackend;
+use std::io::{self, Stdout, Write};
+use std::panic;
+use std::sync::Once;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// Whether the terminal is in our hands. Global because there is one terminal, and a panic on any
+/// thread has to find it.
+static TAKEN: AtomicBool = AtomicBool::new(false);
+
+/// The terminal in raw mode and on its alternate screen, from [`Screen::enter`] until it is dropped.
+///
+/// A panic on any thread gives the terminal back first, so that its message can be read; if the
+/// program goes on, the next [`show`](Self::show) takes the terminal again. In raw mode ctrl-c is a
+/// key, no signal: ask [`wants_quit`](Self::wants_quit).
+#[derive(Debug)]
+pub struct Screen {
+    terminal: Terminal<CrosstermBackend<Stdout>>,
+    colour: bool,
+}
+
+impl Screen {
+    /// Takes the terminal of standard output. Colour is used unless `NO_COLOR` is set to something.
+    ///
+    /// # Errors
+    /// If there is no terminal to read keys from, or it can't be switched; it is then as before, and
+    /// the log's lines will do instead.
+    pub fn enter() -> io::Result<Self> {
+        static HOOK: Once = Once::new();
+        HOOK.call_once(|| {
+            let previous = panic::take_hook();
+            panic::set_hook(Box::new(move |info| {
+                give_back();
+                previous(info);
+            }));
+        });
+        take()?;
+        let terminal = Terminal::new(CrosstermBackend::new(io::stdout())).inspect_err(|_| give_back())?;
+        let colour = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        Ok(Self { terminal, colour })
+    }
+
+    /// Shows one frame.
+    ///
+    /// # Errors
+    /// If the terminal can't be written to.
+    pub fn show(&mut self, snapshot: &Snapshot) -> io::Result<()> {
+        if !TAKEN.load(Ordering::SeqCst) {
+            take()?;
+            // One that knows of nothing on the screen. Its own way to clear asks the terminal where
+            // the cursor is, and waits for an answer that may not come.
+            self.terminal = Terminal::new(CrosstermBackend::new(io::stdout()))?;
+        }
+        self.terminal.draw(|frame| draw(frame, snapshot, self.colour))?;
+        Ok(())
+    }
+
+    /// Whether a key was pressed that ends the view: q or ctrl-c. Does not wait; to be asked about ten
+    /// times a second.
+    ///
+    /// # Errors
+    /// If the terminal can't be read.
+    pub fn wants_quit(&mut self) -> io::Result<bool> {
+        while event::poll(Duration::ZERO)? {
+            if is_quit(&event::read()?) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        give_back();
+    }
+}
+
+fn is_quit(event: &Event) -> bool {
+    let Event::Key(key) = event else { return false };
+    let quits = match key.code {
+        KeyCode::Char('c' | 'C') => key.modifiers.contains(KeyModifiers::CONTROL),
+        KeyCode::Char('q' | 'Q') => true,
+        _ => false,
+    };
+    quits && key.kind != KeyEventKind::Release
+}
+
+fn take() -> io::Result<()> {
+    terminal::enable_raw_mode()?;
+    TAKEN.store(true, Ordering::SeqCst);
+    execute!(io::stdout(), EnterAlternateScreen, cursor::Hide).inspect_err(|_| give_back())
+}
+
+/// Once, whoever comes first. Errors are not for anybody: the terminal is gone then.
+fn give_back() {
+    if TAKEN.swap(false, Ordering::SeqCst) {
+        let _ = leave(&mut io::stdout());
+        let _ = terminal::disable_raw_mode();
+    }
+}
+
+fn leave(out: &mut impl Write) -> io::Result<()> {
+    execute!(out, LeaveAlternateScreen, cursor::Show)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crossterm::event::KeyEvent;
+
+    fn key(code: char, modifiers: KeyModifiers) -> Event {
+        Event::Key(KeyEvent::new(KeyCode::Char(code), modifiers))
+    }
+
+    #[test]
+    fn q_and_ctrl_c_quit_and_nothing_else() {
+        for quits in
+            [key('q', KeyModifiers::NONE), key('Q', KeyModifiers::SHIFT), key('c', KeyModifiers::CONTROL)]
+        {
+            assert!(is_quit(&quits), "{quits:?}");
+        }
+        for other in [key('c', KeyModifiers::NONE), key('x', KeyModifiers::CONTROL), Event::Resize(80, 24)] {
+            assert!(!is_quit(&other), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn leaving_shows_the_usual_screen_and_the_cursor() {
+        let mut out = Vec::new();
+        leave(&mut out).unwrap();
+        assert_eq!(out, b"\x1b[?1049l\x1b[?25h");
+    }
+}

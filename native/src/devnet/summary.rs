@@ -1,0 +1,240 @@
+//! The end of a run, as JSON and as a table.
+
+use super::latency::Figures;
+use super::report::{Member, Report};
+use super::tally::Tally;
+use super::text::{count, size};
+use opp2p_core::gossip::Acceptance;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+/// What a run came to. Its JSON is what `devnet --json` prints.
+#[derive(Clone, Debug, Serialize)]
+pub struct Summary {
+    /// Every follower holds every block, and was handed them in order, each once.
+    pub ok: bool,
+    /// Blocks published.
+    pub blocks: u64,
+    /// One for each follower.
+    pub followers: Vec<FollowerSummary>,
+    /// Who made the blocks.
+    pub sequencer: SequencerSummary,
+    /// The devnet's L2 chain id.
+    pub chain_id: u64,
+    /// The newest active fork, in lower case.
+    pub fork: &'static str,
+    /// Seconds between two blocks.
+    pub block_time: f64,
+    /// Seconds that the run took.
+    pub duration_s: f64,
+    /// Transactions published.
+    pub transactions: u64,
+    /// Bytes published: the encoded envelopes, not compressed.
+    pub bytes: u64,
+    /// Reorgs of all followers together.
+    pub reorgs: u64,
+    /// Gaps that opened (two that became one count as one), of all followers together.
+    pub gaps: u64,
+    /// Equivocations seen, of all followers together.
+    pub equivocations: u64,
+}
+
+/// What became of one follower.
+#[derive(Clone, Debug, Serialize)]
+pub struct FollowerSummary {
+    /// Its peer id.
+    pub peer_id: String,
+    /// Number of the last block that it was handed; null if there was none.
+    pub head: Option<u64>,
+    /// Published blocks that it holds.
+    pub received: u64,
+    /// Whether it was handed exactly the published blocks, in ascending order and each once.
+    pub in_order: bool,
+    /// Publish to accept; null if it accepted nothing.
+    pub latency_ms: Option<LatencySummary>,
+    /// Peers that it is connected to.
+    pub peers: usize,
+    /// Its verdicts over gossip messages.
+    pub verdicts: Verdicts,
+    /// Reorgs of its chain.
+    pub reorgs: u64,
+    /// Gaps that opened (two that became one count as one) in its chain.
+    pub gaps: u64,
+    /// Equivocations that it saw.
+    pub equivocations: u64,
+}
+
+/// What became of the sequencer.
+#[derive(Clone, Debug, Serialize)]
+pub struct SequencerSummary {
+    /// Its peer id.
+    pub peer_id: String,
+    /// Number of its last block; null if there was none.
+    pub head: Option<u64>,
+    /// Peers that it is connected to.
+    pub peers: usize,
+    /// Its verdicts over gossip messages of others.
+    pub verdicts: Verdicts,
+}
+
+/// Latencies in milliseconds.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct LatencySummary {
+    /// Median (nearest rank) of the newest 10,000 blocks.
+    pub p50: f64,
+    /// 99th percentile (nearest rank) of the newest 10,000 blocks.
+    pub p99: f64,
+    /// The largest of the whole run.
+    pub max: f64,
+}
+
+/// How many gossip messages were judged how.
+#[derive(Clone, Debug, Serialize)]
+pub struct Verdicts {
+    /// Valid.
+    pub accept: u64,
+    /// Neither relayed nor held against the sender.
+    pub ignore: u64,
+    /// Invalid.
+    pub reject: u64,
+    /// Those that were not accepted, by the name of the reason.
+    pub reasons: BTreeMap<&'static str, u64>,
+}
+
+impl Report {
+    /// What the run came to until now, `elapsed` after its start.
+    pub fn summary(&self, elapsed: Duration) -> Summary {
+        let total = |of: fn(&Tally) -> u64| self.followers.iter().map(of).sum();
+        let followers = self.setup.followers.iter().zip(&self.followers);
+        Summary {
+            ok: self.all_in_order(),
+            blocks: self.totals.blocks,
+            followers: followers
+                .map(|(info, tally)| FollowerSummary {
+                    peer_id: info.peer_id.clone(),
+                    head: tally.head.map(|head| head.number),
+                    received: tally.received,
+                    in_order: self.is_in_order(tally),
+                    latency_ms: tally.latencies.figures().map(LatencySummary::from),
+                    peers: tally.peers,
+                    verdicts: Verdicts::of(tally),
+                    reorgs: tally.reorgs,
+                    gaps: tally.gaps_opened,
+                    equivocations: tally.equivocations,
+                })
+                .collect(),
+            sequencer: SequencerSummary {
+                peer_id: self.setup.sequencer.peer_id.clone(),
+                head: self.sequencer.head.map(|head| head.number),
+                peers: self.sequencer.peers,
+                verdicts: Verdicts::of(&self.sequencer),
+            },
+            chain_id: self.setup.chain_id,
+            fork: self.setup.fork.name(),
+            block_time: self.setup.block_time.as_secs_f64(),
+            duration_s: elapsed.as_millis() as f64 / 1e3,
+            transactions: self.totals.transactions,
+            bytes: self.totals.bytes,
+            reorgs: total(|tally| tally.reorgs),
+            gaps: total(|tally| tally.gaps_opened),
+            equivocations: total(|tally| tally.equivocations),
+        }
+    }
+}
+
+impl Verdicts {
+    fn of(tally: &Tally) -> Self {
+        Self {
+            accept: tally.accepted,
+            ignore: tally.refused(Acceptance::Ignore),
+            reject: tally.refused(Acceptance::Reject),
+            reasons: tally.refused.iter().map(|(reason, count)| (reason.name(), *count)).collect(),
+        }
+    }
+}
+
+impl From<Figures> for LatencySummary {
+    fn from(figures: Figures) -> Self {
+        // Whole microseconds: more digits would say nothing.
+        let millis = |figure: Duration| figure.as_micros() as f64 / 1e3;
+        Self { p50: millis(figures.p50), p99: millis(figures.p99), max: millis(figures.max) }
+    }
+}
+
+/// The summary for people: a line on the run, a table with a row for each node, a line on the result.
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "devnet, chain {}, {}, block time {} s: {}, {}, {} in {:.1} s",
+            self.chain_id,
+            self.fork,
+            self.block_time,
+            count(self.blocks, "block"),
+            count(self.transactions, "transaction"),
+            size(self.bytes),
+            self.duration_s
+        )?;
+        writeln!(f)?;
+        let id_width = self.followers.iter().map(|follower| follower.peer_id.len());
+        let id_width = id_width.chain([self.sequencer.peer_id.len(), 7]).max().unwrap_or_default();
+        writeln!(
+            f,
+            "{:<12} {:<id_width$} {:>8} {:>8} {:>8} {:>20} {:>23}",
+            "node",
+            "peer id",
+            "head",
+            "received",
+            "in order",
+            "accept/ignore/reject",
+            "latency p50/p99/max, ms"
+        )?;
+        let number = |number: Option<u64>| number.map_or_else(|| "-".to_owned(), |number| number.to_string());
+        let SequencerSummary { peer_id, head, verdicts, .. } = &self.sequencer;
+        let (name, head) = (Member::Sequencer, number(*head));
+        writeln!(
+            f,
+            "{name:<12} {peer_id:<id_width$} {head:>8} {:>8} {:>8} {verdicts:>20} {:>23}",
+            "", "", ""
+        )?;
+        for (index, follower) in self.followers.iter().enumerate() {
+            let FollowerSummary { peer_id, head, received, in_order, latency_ms, verdicts, .. } = follower;
+            let (name, head) = (Member::Follower(index), number(*head));
+            let in_order = if *in_order { "yes" } else { "NO" };
+            let latency = latency_ms.as_ref().map_or_else(|| "-".to_owned(), LatencySummary::to_string);
+            writeln!(
+                f,
+                "{name:<12} {peer_id:<id_width$} {head:>8} {received:>8} {in_order:>8} {verdicts:>20} {latency:>23}"
+            )?;
+        }
+        writeln!(f)?;
+        if self.reorgs + self.gaps + self.equivocations > 0 {
+            let (reorgs, gaps) = (count(self.reorgs, "reorg"), count(self.gaps, "gap"));
+            writeln!(f, "{reorgs}, {gaps} and {} seen", count(self.equivocations, "equivocation"))?;
+        }
+        let failed = self.followers.iter().filter(|follower| !follower.in_order).count();
+        if self.ok {
+            write!(f, "ok: every follower holds every block, in order")
+        } else {
+            write!(
+                f,
+                "not ok: {failed} of {} lack blocks or got them out of order",
+                count(self.followers.len() as u64, "follower")
+            )
+        }
+    }
+}
+
+impl fmt::Display for Verdicts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&format!("{}/{}/{}", self.accept, self.ignore, self.reject))
+    }
+}
+
+impl fmt::Display for LatencySummary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&format!("{:.2}/{:.2}/{:.2}", self.p50, self.p99, self.max))
+    }
+}
