@@ -211,7 +211,7 @@ impl Dice {
     /// A number below `limit`; zero if that is zero.
     fn below(&mut self, limit: usize) -> usize {
         // The high half of the product; it is below the limit.
-        (u128::from(self.roll()) * limit as u128 >> 64) as usize
+        ((u128::from(self.roll()) * limit as u128) >> 64) as usize
     }
 
     fn pick<'a, T>(&mut self, from: &'a [T]) -> Option<&'a T> {

@@ -3,7 +3,7 @@
 //! Everything is said in words and numbers; colour only repeats it. What does not fit is left out by
 //! importance: of the rows first the charts, then the older blocks; of the columns first the port.
 
-use super::report::{BlockLine, Member};
+use super::report::BlockLine;
 use super::snapshot::{NodeRow, Snapshot};
 use super::tally::State;
 use super::text::{clock, count, millis, short_hash, size};
@@ -12,6 +12,7 @@ use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::Line;
 use ratatui::widgets::{Block, Borders, Cell, Paragraph, Row, Sparkline, Table};
+use std::time::Duration;
 
 /// From this width on, ids are shown longer.
 const WIDE: u16 = 100;
@@ -96,7 +97,7 @@ struct Column {
     width: u16,
     /// Width on a wide terminal.
     wide: u16,
-    /// The columns with the highest are left out first.
+    /// The column with the highest is left out first. No two have the same, so it names a column too.
     spare: u8,
     right: bool,
     cell: fn(&NodeRow, usize) -> String,
@@ -115,7 +116,7 @@ const COLUMNS: [Column; 8] = [
     Column {
         title: "peer",
         width: 6,
-        wide: 16,
+        wide: 15,
         spare: 6,
         right: false,
         cell: |row, width| tail(&row.peer_id, width),
@@ -191,7 +192,13 @@ fn node_table(snapshot: &Snapshot, area: Rect, paint: Paint) -> Table<'static> {
         })
         .collect();
     if !hidden.is_empty() {
-        rows.push(Row::new([Cell::from(format!("{} more", hidden.len()))]));
+        let in_sync = hidden.iter().filter(|row| row.state == State::InSync).count();
+        let cells = columns.iter().map(|column| match column.spare {
+            0 => Cell::from(format!("{} more", hidden.len())),
+            1 => Cell::from(format!("{in_sync} ok")),
+            _ => Cell::default(),
+        });
+        rows.push(Row::new(cells.collect::<Vec<_>>()));
     }
     let mut widths: Vec<Constraint> =
         columns.iter().map(|column| Constraint::Length(width(column))).collect();
@@ -205,7 +212,7 @@ fn node_table(snapshot: &Snapshot, area: Rect, paint: Paint) -> Table<'static> {
 fn draw_charts(frame: &mut Frame<'_>, snapshot: &Snapshot, area: Rect, paint: Paint) {
     let slowest = |block: &BlockLine| block.slowest.map(|slowest| slowest.as_micros() as u64);
     let bytes = |block: &BlockLine| Some(block.bytes as u64);
-    let latency = |value| format!("{} ms", millis(std::time::Duration::from_micros(value)));
+    let latency = |value| format!("{} ms", millis(Duration::from_micros(value)));
     let [left, right] = if area.width < TWO_CHARTS {
         [area, Rect::ZERO]
     } else {
@@ -243,4 +250,129 @@ fn draw_list(frame: &mut Frame<'_>, title: &str, lines: Vec<Line<'_>>, area: Rec
 
 fn section<'a>(title: impl Into<Line<'a>>) -> Block<'a> {
     Block::new().borders(Borders::TOP).title(title)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::devnet::report::tests::{BOTH, ms, publish, receive, report};
+    use crate::devnet::{Member, NodeInfo, Report, Setup};
+    use opp2p_core::gossip::Reason;
+    use ratatui::Terminal;
+    use ratatui::backend::TestBackend;
+    use ratatui::buffer::{Buffer, Cell};
+
+    /// Twelve blocks, of which the second follower lacks the last two.
+    fn busy() -> Report {
+        let mut report = report();
+        report.peers(Member::Sequencer, 2);
+        for number in 1..=12 {
+            publish(&mut report, number);
+            receive(&mut report, BOTH[0], number, number);
+            if number <= 10 {
+                receive(&mut report, BOTH[1], number, 3 * number);
+            }
+        }
+        report.verdict(BOTH[1], Err(Reason::BlockHash), ms(7_000));
+        report
+    }
+
+    fn buffer(snapshot: &Snapshot, width: u16, height: u16, colour: bool) -> Buffer {
+        let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
+        terminal.draw(|frame| draw(frame, snapshot, colour)).unwrap().buffer.clone()
+    }
+
+    fn screen(report: &Report, width: u16, height: u16) -> String {
+        let snapshot = report.snapshot(Duration::from_secs(65));
+        let buffer = buffer(&snapshot, width, height, false);
+        let rows = buffer.content().chunks(width.into());
+        rows.map(|row| row.iter().map(Cell::symbol).collect::<String>() + "\n").collect()
+    }
+
+    fn many(followers: u16) -> Report {
+        let node = |index| NodeInfo { peer_id: format!("peer{index}"), port: index };
+        let followers = (1..=followers).map(node).collect();
+        let fork = opp2p_core::chain::Fork::Ecotone;
+        Report::new(Setup { chain_id: 901, fork, block_time: ms(2000), sequencer: node(0), followers })
+    }
+
+    #[test]
+    fn a_usual_terminal_shows_every_node_block_and_event() {
+        let text = screen(&busy(), 100, 30);
+        println!("{text}");
+        let line =
+            |start: &str| text.lines().find(|line| line.starts_with(start)).unwrap_or_default().to_owned();
+        assert!(text.starts_with("opp2p devnet  chain 901  jovian  block time 0.5 s  12 blocks  1:05"));
+        let words =
+            |start: &str| line(start).split_whitespace().map(str::to_owned).collect::<Vec<_>>().join(" ");
+        assert_eq!(words("sequencer"), "sequencer 5vXpN2JQ2nZ0000 9000 12 0c0c0c0c 2 0/0/0 - in sync");
+        assert!(words("follower 1").ends_with("12 0c0c0c0c 0 12/0/0 12.0/6.00/12.0 in sync"));
+        assert!(words("follower 2").ends_with("10 0a0a0a0a 0 10/0/1 30.0/15.0/30.0 2 behind"));
+        assert!(text.contains("latency: last 12.0 ms, max 30.0 ms"));
+        assert!(text.contains("block size: last 30.0 kB, max 30.0 kB"));
+        assert!(line("12 ").contains("0x0c0c0c0c    20 txs   30.0 kB  1/2 followers  slowest 12.0 ms"));
+        assert!(text.contains("0:07 follower 2: reject: the block hash does not match the contents"));
+        assert_eq!(text.lines().last().map(str::trim_end), Some("q or ctrl-c: quit"));
+    }
+
+    #[test]
+    fn the_smallest_usual_terminal_loses_no_column() {
+        let text = screen(&busy(), 80, 24);
+        println!("{text}");
+        for column in &COLUMNS {
+            assert!(text.lines().nth(1).unwrap().contains(column.title), "{}", column.title);
+        }
+        assert!(text.contains("2 behind") && text.contains("latency:") && text.contains("reject:"));
+    }
+
+    #[test]
+    fn a_narrow_terminal_keeps_the_names_and_the_states() {
+        let text = screen(&busy(), 24, 12);
+        println!("{text}");
+        assert!(text.contains("follower 2  2 behind"));
+        assert!(screen(&busy(), 12, 6).contains("follower 2"));
+    }
+
+    #[test]
+    fn more_followers_than_rows_are_counted() {
+        let mut report = many(40);
+        publish(&mut report, 1);
+        for index in [0, 30, 31] {
+            receive(&mut report, Member::Follower(index), 1, 5);
+        }
+        let text = screen(&report, 80, 24);
+        println!("{text}");
+        let shown = text.lines().filter(|line| line.starts_with("follower ")).count();
+        let rest = text.lines().find(|line| line.contains(" more ")).unwrap_or_default();
+        let rest: Vec<&str> = rest.split_whitespace().collect();
+        assert_eq!(rest, [&(40 - shown).to_string(), "more", "2", "ok"]);
+        assert!(text.contains("blocks ") && text.contains("nothing out of the ordinary"));
+    }
+
+    #[test]
+    fn no_size_of_terminal_panics() {
+        let snapshots = [busy(), report(), many(40)].map(|report| report.snapshot(Duration::MAX));
+        let sizes = |most: u16| (1..=20).chain((21..most).step_by(13)).chain([most]);
+        for width in sizes(200) {
+            for height in sizes(60) {
+                for snapshot in &snapshots {
+                    buffer(snapshot, width, height, true);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn colour_only_repeats_what_the_text_says() {
+        let snapshot = busy().snapshot(Duration::from_secs(65));
+        let (plain, coloured) = (buffer(&snapshot, 100, 30, false), buffer(&snapshot, 100, 30, true));
+        let symbols = |buffer: &Buffer| {
+            buffer.content().iter().map(|cell| cell.symbol().to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(symbols(&plain), symbols(&coloured));
+        let is_plain = |buffer: &Buffer| {
+            buffer.content().iter().all(|cell| (cell.fg, cell.bg) == (Color::Reset, Color::Reset))
+        };
+        assert!(is_plain(&plain) && !is_plain(&coloured));
+    }
 }

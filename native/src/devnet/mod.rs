@@ -1,7 +1,7 @@
-//! The devnet's parts: what makes its blocks, what keeps the books, what shows them.
+//! The devnet's parts: its nodes, what makes their blocks, what keeps the books, what shows them.
 //!
-//! None of them knows the network, a clock or another node: [`BlockMaker`] makes envelopes,
-//! [`Report`] is told what happened and when, and [`Screen`] shows a [`Snapshot`] of it.
+//! [`Network`] is the nodes. The others know no network and no clock: [`BlockMaker`] makes
+//! envelopes, [`Report`] is told what happened and when, and [`Screen`] shows a [`Snapshot`] of it.
 
 mod blocks;
 mod draw;

@@ -19,7 +19,7 @@
 use super::tally::{Mark, Tally};
 use super::text::{count, millis, short_hash, size};
 use alloy_primitives::B256;
-use opp2p_core::chain::{BlockId, Fork, Gap};
+use opp2p_core::chain::{BlockId, Fork, Gap, GapEnd};
 use opp2p_core::gossip::{Acceptance, Reason};
 use opp2p_core::node::Event;
 use std::collections::{BTreeMap, VecDeque};
@@ -290,6 +290,11 @@ impl Report {
                 tally.gaps.insert(gap.id, missing(gap));
                 format!("gap: {} missing below {}", count(missing(gap), "block"), gap.before.number)
             }
+            Event::GapClosed { id, end: GapEnd::Merged } => {
+                tally.gaps.remove(id);
+                tally.gaps_opened = tally.gaps_opened.saturating_sub(1);
+                return;
+            }
             Event::GapClosed { id, end } => {
                 tally.gaps.remove(id);
                 format!("gap closed: {}", format!("{end:?}").to_lowercase())
@@ -338,11 +343,10 @@ impl Report {
     ///
     /// To be called until it answers `None`, after each change and now and then.
     pub fn next_line(&mut self, now: Duration) -> Option<String> {
-        if let Some(index) = self.notes.len().checked_sub(self.notes_for_log.max(1))
-            && self.notes_for_log > 0
-        {
+        if self.notes_for_log > 0 {
+            let note = self.notes.iter().nth_back(self.notes_for_log - 1);
             self.notes_for_log -= 1;
-            return self.notes.get(index).map(Note::to_string);
+            return note.map(Note::to_string);
         }
         loop {
             let number = self.next_in_log.filter(|number| Some(*number) <= self.totals.newest)?;

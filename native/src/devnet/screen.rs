@@ -32,7 +32,8 @@ impl Screen {
     /// Takes the terminal of standard output. Colour is used unless `NO_COLOR` is set to something.
     ///
     /// # Errors
-    /// If there is no terminal, or it can't be switched; it is then as before.
+    /// If there is no terminal to read keys from, or it can't be switched; it is then as before, and
+    /// the log's lines will do instead.
     pub fn enter() -> io::Result<Self> {
         static HOOK: Once = Once::new();
         HOOK.call_once(|| {
@@ -55,7 +56,9 @@ impl Screen {
     pub fn show(&mut self, snapshot: &Snapshot) -> io::Result<()> {
         if !TAKEN.load(Ordering::SeqCst) {
             take()?;
-            self.terminal.clear()?;
+            // One that knows of nothing on the screen. Its own way to clear asks the terminal where
+            // the cursor is, and waits for an answer that may not come.
+            self.terminal = Terminal::new(CrosstermBackend::new(io::stdout()))?;
         }
         self.terminal.draw(|frame| draw(frame, snapshot, self.colour))?;
         Ok(())

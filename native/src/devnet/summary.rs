@@ -35,7 +35,7 @@ pub struct Summary {
     pub bytes: u64,
     /// Reorgs of all followers together.
     pub reorgs: u64,
-    /// Gaps that opened, of all followers together.
+    /// Gaps that opened (two that became one count as one), of all followers together.
     pub gaps: u64,
     /// Equivocations seen, of all followers together.
     pub equivocations: u64,
@@ -60,7 +60,7 @@ pub struct FollowerSummary {
     pub verdicts: Verdicts,
     /// Reorgs of its chain.
     pub reorgs: u64,
-    /// Gaps that opened in its chain.
+    /// Gaps that opened (two that became one count as one) in its chain.
     pub gaps: u64,
     /// Equivocations that it saw.
     pub equivocations: u64,

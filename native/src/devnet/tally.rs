@@ -10,6 +10,7 @@ use opp2p_core::chain::{BlockId, GapId};
 use opp2p_core::gossip::{Acceptance, Reason};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 /// Counters of one node, the sequencer or a follower.
 #[derive(Debug, Default)]
@@ -30,7 +31,7 @@ pub(super) struct Tally {
     pub(super) order: Order,
     /// Open gaps, each with the number of blocks that are missing.
     pub(super) gaps: BTreeMap<GapId, u64>,
-    /// Gaps that ever opened.
+    /// Gaps that ever opened; two that became one count as one.
     pub(super) gaps_opened: u64,
     /// Reorgs.
     pub(super) reorgs: u64,
@@ -125,7 +126,7 @@ impl Order {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Mark {
     /// The block that it accepted first at this number, and when.
-    pub(super) accepted: Option<(B256, std::time::Duration)>,
+    pub(super) accepted: Option<(B256, Duration)>,
     /// The block that it handed on at this number.
     pub(super) delivered: Option<B256>,
 }
