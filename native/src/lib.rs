@@ -1,1 +1,6 @@
 //! lib
+
+#[cfg(feature = "node")]
+pub mod key;
+#[cfg(feature = "node")]
+pub mod store;

@@ -1,0 +1,127 @@
+//! Giving a finished file its name, without ever standing half-written under it or replacing another.
+//!
+//! A file is written under a random name beside its place, made durable, and only then linked to its name. A
+//! crash at any moment leaves either no file or a whole one under the name, and at worst a stray
+//! `NAME.new-…` beside it.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// A file that is being written beside the place it is meant for. Dropped without
+/// [`publish`](Self::publish), it is removed.
+#[derive(Debug)]
+pub(crate) struct NewFile {
+    temporary: PathBuf,
+    target: PathBuf,
+}
+
+impl NewFile {
+    /// Starts a file that is to become `target`, readable and writable; with `private` only for its owner (on
+    /// Unix: mode 0600 from the moment it exists).
+    pub(crate) fn beside(target: &Path, private: bool) -> io::Result<(Self, File)> {
+        let mut suffix = [0; 8];
+        getrandom::fill(&mut suffix).map_err(io::Error::other)?;
+        let mut name = target.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_os_string();
+        name.push(format!(".new-{:016x}", u64::from_be_bytes(suffix)));
+        let temporary = target.with_file_name(name);
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create_new(true);
+        #[cfg(unix)]
+        if private {
+            std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        }
+        #[cfg(not(unix))]
+        let _ = private;
+        let file = options.open(&temporary)?;
+        Ok((Self { temporary, target: target.to_path_buf() }, file))
+    }
+
+    /// Gives the file its name; the caller has made its content durable. `AlreadyExists` if another file has
+    /// the name by now, which then stays as it is.
+    pub(crate) fn publish(self) -> io::Result<()> {
+        match fs::hard_link(&self.temporary, &self.target) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(error),
+            // Some file systems have no hard links. A rename would replace a file that appeared since the
+            // check, which only matters when two processes start at the same instant.
+            Err(_) => {
+                if fs::symlink_metadata(&self.target).is_ok() {
+                    return Err(io::ErrorKind::AlreadyExists.into());
+                }
+                fs::rename(&self.temporary, &self.target)?;
+            }
+        }
+        sync_directory(&self.target)
+    }
+}
+
+impl Drop for NewFile {
+    fn drop(&mut self) {
+        // After a rename there is nothing left to remove; a stray file otherwise harms nobody.
+        let _ = fs::remove_file(&self.temporary);
+    }
+}
+
+/// The directory that holds `path`: `.` for a bare name.
+pub(crate) fn directory_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+/// Makes the directory's entry durable. Only Unix lets a program do this.
+#[cfg(unix)]
+fn sync_directory(path: &Path) -> io::Result<()> {
+    File::open(directory_of(path))?.sync_all()
+}
+
+#[cfg(not(unix))]
+fn sync_directory(_path: &Path) -> io::Result<()> {
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[test]
+    fn a_file_has_its_name_only_once_published() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let target = directory.path().join("name");
+        let (new, mut file) = NewFile::beside(&target, false).expect("starts");
+        file.write_all(b"whole").expect("writes");
+        assert!(!target.exists());
+        new.publish().expect("publishes");
+        assert_eq!(fs::read(&target).expect("reads"), b"whole");
+        assert_eq!(fs::read_dir(directory.path()).expect("lists").count(), 1);
+    }
+
+    #[test]
+    fn a_file_that_is_not_published_leaves_nothing() {
+        let directory = tempfile::tempdir().expect("a directory");
+        drop(NewFile::beside(&directory.path().join("name"), false).expect("starts"));
+        assert_eq!(fs::read_dir(directory.path()).expect("lists").count(), 0);
+    }
+
+    #[test]
+    fn a_file_that_appeared_meanwhile_is_not_replaced() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let target = directory.path().join("name");
+        let (new, _file) = NewFile::beside(&target, false).expect("starts");
+        fs::write(&target, b"first").expect("writes");
+        assert_eq!(new.publish().expect_err("taken").kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(fs::read(&target).expect("reads"), b"first");
+        assert_eq!(fs::read_dir(directory.path()).expect("lists").count(), 1);
+    }
+
+    #[test]
+    fn the_directory_of_a_bare_name_is_the_current_one() {
+        assert_eq!(directory_of(Path::new("a")), Path::new("."));
+        assert_eq!(directory_of(Path::new("a/b")), Path::new("a"));
+        assert_eq!(directory_of(Path::new("/b")), Path::new("/"));
+    }
+}

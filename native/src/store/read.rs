@@ -1,0 +1,59 @@
+//! Reading the database, without a file name or a lock: what [`Store`](super::Store) and opening share.
+
+use alloy_primitives::B256;
+use redb::{Database, ReadableDatabase, ReadableTable};
+
+use super::fault::Fault;
+use super::record::{self, BlockId, StoredBlock};
+use super::schema::{BLOCKS, CANONICAL};
+
+/// The block with this hash.
+pub(super) fn block(database: &Database, hash: &B256) -> Result<Option<StoredBlock>, Fault> {
+    let blocks = database.begin_read()?.open_table(BLOCKS)?;
+    let Some(record) = blocks.get(hash.0)? else { return Ok(None) };
+    decoded(hash, record::decode(hash, record.value())).map(Some)
+}
+
+/// The canonical block at this number.
+pub(super) fn canonical(database: &Database, number: u64) -> Result<Option<StoredBlock>, Fault> {
+    let transaction = database.begin_read()?;
+    let Some(hash) = transaction.open_table(CANONICAL)?.get(number)?.map(|entry| B256::new(entry.value()))
+    else {
+        return Ok(None);
+    };
+    let blocks = transaction.open_table(BLOCKS)?;
+    let record = blocks.get(hash.0)?.ok_or_else(|| missing(&hash))?;
+    decoded(&hash, record::decode(&hash, record.value())).map(Some)
+}
+
+/// The identity of the highest canonical block.
+pub(super) fn head(database: &Database) -> Result<Option<BlockId>, Fault> {
+    Ok(recent(database, 1, record::decode_id)?.pop())
+}
+
+/// The highest `count` canonical blocks, each read with `decode`, lowest first.
+pub(super) fn recent<T>(
+    database: &Database,
+    count: usize,
+    decode: impl Fn(&B256, &[u8]) -> Result<T, String>,
+) -> Result<Vec<T>, Fault> {
+    let transaction = database.begin_read()?;
+    let canonical = transaction.open_table(CANONICAL)?;
+    let blocks = transaction.open_table(BLOCKS)?;
+    let mut found = Vec::new();
+    for entry in canonical.iter()?.rev().take(count) {
+        let hash = B256::new(entry?.1.value());
+        let record = blocks.get(hash.0)?.ok_or_else(|| missing(&hash))?;
+        found.push(decoded(&hash, decode(&hash, record.value()))?);
+    }
+    found.reverse();
+    Ok(found)
+}
+
+fn decoded<T>(hash: &B256, result: Result<T, String>) -> Result<T, Fault> {
+    result.map_err(|detail| Fault::Block { hash: *hash, detail })
+}
+
+fn missing(hash: &B256) -> Fault {
+    Fault::Block { hash: *hash, detail: "it is canonical and its record is missing".to_owned() }
+}

@@ -1,0 +1,120 @@
+//! Changing the database within one transaction: batches in, old blocks out.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
+use redb::{ReadableTable, ReadableTableMetadata, Table, WriteTransaction};
+
+use super::error::BatchError;
+use super::fault::Fault;
+use super::record::{self, MAX_MESSAGE_BYTES};
+use super::schema::{BLOCKS, CANONICAL, HEIGHTS};
+use super::{Batch, Pruned, Retention};
+
+/// The tables of one write transaction.
+pub(super) struct Tables<'txn> {
+    blocks: Table<'txn, [u8; 32], &'static [u8]>,
+    heights: Table<'txn, (u64, [u8; 32]), u64>,
+    canonical: Table<'txn, u64, [u8; 32]>,
+}
+
+impl<'txn> Tables<'txn> {
+    pub(super) fn open(transaction: &'txn WriteTransaction) -> Result<Self, Fault> {
+        Ok(Self {
+            blocks: transaction.open_table(BLOCKS)?,
+            heights: transaction.open_table(HEIGHTS)?,
+            canonical: transaction.open_table(CANONICAL)?,
+        })
+    }
+
+    /// Puts a whole batch, or nothing of it if it is refused.
+    pub(super) fn put(&mut self, batch: &Batch) -> Result<Result<(), BatchError>, Fault> {
+        if let Err(refused) = self.check(batch)? {
+            return Ok(Err(refused));
+        }
+        for block in &batch.blocks {
+            // A block that is there already is written anew: if its bytes were damaged, they are sound again.
+            self.blocks.insert(block.hash.0, record::encode(block)?.as_slice())?;
+            self.heights.insert((block.number, block.hash.0), block.timestamp)?;
+        }
+        for (number, hash) in &batch.canonical {
+            self.canonical.insert(*number, hash.0)?;
+        }
+        if let Some(head) = batch.head {
+            self.canonical.retain_in((Bound::Excluded(head), Bound::Unbounded), |_, _| false)?;
+        }
+        Ok(Ok(()))
+    }
+
+    /// Looks for contradictions before anything is changed.
+    fn check(&self, batch: &Batch) -> Result<Result<(), BatchError>, Fault> {
+        let mut numbers = BTreeMap::new();
+        for block in &batch.blocks {
+            let (hash, given) = (block.hash, block.number);
+            if block.message.len() > MAX_MESSAGE_BYTES {
+                return Ok(Err(BatchError::TooLarge { hash, len: block.message.len() }));
+            }
+            let in_batch = numbers.insert(hash, given);
+            // A damaged record is replaced, so what it says does not count.
+            let in_store =
+                self.blocks.get(hash.0)?.and_then(|old| record::decode_id(&hash, old.value()).ok());
+            if let Some(known) = in_batch.or(in_store.map(|id| id.number)).filter(|known| *known != given) {
+                return Ok(Err(BatchError::TwoNumbers { hash, given, known }));
+            }
+        }
+        for (number, hash) in &batch.canonical {
+            let known = match numbers.get(hash) {
+                Some(in_batch) => in_batch == number,
+                None => self.heights.get((*number, hash.0))?.is_some(),
+            };
+            if !known {
+                return Ok(Err(BatchError::UnknownBlock { number: *number, hash: *hash }));
+            }
+            if let Some(head) = batch.head.filter(|head| number > head) {
+                return Ok(Err(BatchError::AboveHead { number: *number, head }));
+            }
+        }
+        if let Some(number) = batch.head {
+            let in_batch = batch.canonical.iter().any(|(canonical, _)| *canonical == number);
+            if !in_batch && self.canonical.get(number)?.is_none() {
+                return Ok(Err(BatchError::HeadNotCanonical { number }));
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    /// Removes at most `limit` of the blocks that retention no longer wants, lowest numbers first.
+    pub(super) fn prune(&mut self, retention: &Retention, limit: u64) -> Result<Pruned, Fault> {
+        let mut excess = self.heights.len()?.saturating_sub(retention.max_blocks);
+        let head = self.canonical.last()?.map(|(number, hash)| (number.value(), hash.value()));
+        let mut unwanted = Vec::new();
+        let mut more = false;
+        for entry in self.heights.iter()? {
+            let (key, timestamp) = entry?;
+            let key = key.value();
+            // The head outlives every limit: it is where a restart resumes.
+            if Some(key) == head {
+                continue;
+            }
+            if excess == 0 && timestamp.value() >= retention.oldest {
+                // Time rises with the number on any one chain, so nothing above is older.
+                break;
+            }
+            if unwanted.len() as u64 >= limit {
+                more = true;
+                break;
+            }
+            excess = excess.saturating_sub(1);
+            unwanted.push(key);
+        }
+        for (number, hash) in &unwanted {
+            self.blocks.remove(*hash)?;
+            self.heights.remove((*number, *hash))?;
+            let was_canonical = self.canonical.get(*number)?.is_some_and(|entry| entry.value() == *hash);
+            if was_canonical {
+                self.canonical.remove(*number)?;
+            }
+        }
+        Ok(Pruned { removed: unwanted.len() as u64, more })
+    }
+}

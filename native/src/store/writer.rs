@@ -1,0 +1,228 @@
+//! A thread that owns writing to the store, so that nothing else waits for the disk.
+//!
+//! Batches queue up; the thread takes all that is queued, up to a limit, commits it with one wait for the disk, and then
+//! tells each batch's owner, in order. `Ok` is said only after the commit is durable.
+//!
+//! A batch that can't be written comes back to its owner with the error, and the thread goes on with the next:
+//! when a full disk has room again, writing resumes by itself. After such a failure the store checks its file
+//! anew, so the thread pauses in proportion to what that costs; the queue meanwhile fills up to its bound.
+//!
+//! # Bounds
+//!
+//! The queue: [`WriterConfig::max_batches`] and [`WriterConfig::max_bytes`]. The caller fills it with accepted blocks. When it is
+//! full, [`Writer::submit`] hands the batch back and the caller decides; a block that is not stored is fetched from
+//! a peer when it is needed, so none is lost to the chain. A single batch larger than `max_bytes` is taken when the queue is
+//! empty, as it could otherwise never be written.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::io;
+use std::panic::{self, AssertUnwindSafe};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::{Batch, Store, StoreError};
+
+/// The most that one commit takes from the queue, bytes of messages.
+const GROUP_BYTES: usize = 16 * 1024 * 1024;
+
+/// After a failed commit, pause this many times what opening the file again costs.
+const PAUSE_FACTOR: u32 = 8;
+
+/// The longest pause after a failed commit.
+const MAX_PAUSE: Duration = Duration::from_secs(60);
+
+/// How much may wait to be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WriterConfig {
+    /// Batches.
+    pub max_batches: usize,
+    /// Bytes of messages.
+    pub max_bytes: usize,
+}
+
+impl Default for WriterConfig {
+    fn default() -> Self {
+        Self { max_batches: 1024, max_bytes: 64 * 1024 * 1024 }
+    }
+}
+
+/// A batch that was not written.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{error}")]
+pub struct WriteFailed {
+    /// The batch, to give again or to drop.
+    pub batch: Batch,
+    /// Why it was not written.
+    #[source]
+    pub error: StoreError,
+}
+
+/// The queue has no room for this batch now. Its callback was dropped without a call.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the block store's queue is full: the disk is slower than the blocks come in")]
+pub struct QueueFull {
+    /// The batch, to give again or to drop.
+    pub batch: Batch,
+}
+
+type Done = Box<dyn FnOnce(Result<(), Box<WriteFailed>>) + Send>;
+
+/// The handle to the writing thread. Dropping it writes what is queued and waits for that, as [`stop`](Self::stop) does.
+pub struct Writer {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+struct Shared {
+    queue: Mutex<Queue>,
+    changed: Condvar,
+    config: WriterConfig,
+}
+
+#[derive(Default)]
+struct Queue {
+    jobs: VecDeque<(Batch, Done)>,
+    bytes: usize,
+    stopping: bool,
+}
+
+impl Writer {
+    /// Starts the thread. It removes old blocks with every commit, by the system's wall clock.
+    ///
+    /// # Errors
+    ///
+    /// The system refused a thread.
+    pub fn start(store: Store, config: WriterConfig) -> io::Result<Self> {
+        let shared = Arc::new(Shared { queue: Mutex::default(), changed: Condvar::new(), config });
+        let for_thread = Arc::clone(&shared);
+        let thread =
+            thread::Builder::new().name("block-store".to_owned()).spawn(move || run(&store, &for_thread))?;
+        Ok(Self { shared, thread: Some(thread) })
+    }
+
+    /// Queues a batch without waiting. `done` is called exactly once, on the writer's thread, in the order of
+    /// submission; it should hand the news on rather than work.
+    ///
+    /// # Errors
+    ///
+    /// [`QueueFull`] hands the batch back; `done` is then not called.
+    pub fn submit(
+        &self,
+        batch: Batch,
+        done: impl FnOnce(Result<(), Box<WriteFailed>>) + Send + 'static,
+    ) -> Result<(), QueueFull> {
+        let size = size_of_messages(&batch);
+        let WriterConfig { max_batches, max_bytes } = self.shared.config;
+        let mut queue = self.shared.queue();
+        let fits = queue.jobs.len() < max_batches && queue.bytes.saturating_add(size) <= max_bytes;
+        if !fits && !queue.jobs.is_empty() {
+            return Err(QueueFull { batch });
+        }
+        queue.bytes = queue.bytes.saturating_add(size);
+        queue.jobs.push_back((batch, Box::new(done)));
+        drop(queue);
+        self.shared.changed.notify_one();
+        Ok(())
+    }
+
+    /// How many batches wait, without those being written now.
+    #[must_use]
+    pub fn queued(&self) -> usize {
+        self.shared.queue().jobs.len()
+    }
+
+    /// Writes what is queued, tells the owners, ends the thread, and waits for all of that.
+    pub fn stop(self) {
+        // Dropping does it.
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.shared.queue().stopping = true;
+        self.shared.changed.notify_one();
+        if let Some(thread) = self.thread.take() {
+            // The thread contains every panic that is not its own.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl fmt::Debug for Writer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Writer").field("config", &self.shared.config).field("queued", &self.queued()).finish()
+    }
+}
+
+impl Shared {
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        // Nothing that can panic runs while the queue is locked.
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for work; `None` when all is written and the writer is stopping.
+    fn next_group(&self) -> Option<(Vec<Batch>, Vec<Done>)> {
+        let mut queue = self.queue();
+        while queue.jobs.is_empty() && !queue.stopping {
+            queue = self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        }
+        let (mut batches, mut dones) = (Vec::new(), Vec::new());
+        let mut taken = 0usize;
+        while let Some((batch, _)) = queue.jobs.front() {
+            let size = size_of_messages(batch);
+            if !batches.is_empty() && taken.saturating_add(size) > GROUP_BYTES {
+                break;
+            }
+            let Some((batch, done)) = queue.jobs.pop_front() else { break };
+            taken = taken.saturating_add(size);
+            queue.bytes = queue.bytes.saturating_sub(size);
+            batches.push(batch);
+            dones.push(done);
+        }
+        (!batches.is_empty()).then_some((batches, dones))
+    }
+
+    /// Waits for `pause`, or less if the writer is stopping.
+    fn pause(&self, pause: Duration) {
+        let queue = self.queue();
+        let waited = self.changed.wait_timeout_while(queue, pause, |queue| !queue.stopping);
+        drop(waited.unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+fn run(store: &Store, shared: &Shared) {
+    while let Some((batches, dones)) = shared.next_group() {
+        match store.commit_group(&batches, Some(unix_now())) {
+            Ok(committed) => {
+                for ((done, outcome), batch) in dones.into_iter().zip(committed.batches).zip(batches) {
+                    tell(
+                        done,
+                        outcome.map_err(|refused| Box::new(WriteFailed { batch, error: refused.into() })),
+                    );
+                }
+            }
+            Err(error) => {
+                for (done, batch) in dones.into_iter().zip(batches) {
+                    tell(done, Err(Box::new(WriteFailed { batch, error: error.clone() })));
+                }
+                shared.pause((store.opening_took() * PAUSE_FACTOR).min(MAX_PAUSE));
+            }
+        }
+    }
+}
+
+/// Calls a callback. A panic in it is its owner's and must not end the thread that others rely on.
+fn tell(done: Done, outcome: Result<(), Box<WriteFailed>>) {
+    let _ = panic::catch_unwind(AssertUnwindSafe(|| done(outcome)));
+}
+
+fn size_of_messages(batch: &Batch) -> usize {
+    batch.blocks.iter().map(|block| block.message.len()).fold(0, usize::saturating_add)
+}
+
+/// Unix seconds; 0 for a clock before 1970, by which nothing is old.
+fn unix_now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
