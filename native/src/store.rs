@@ -9,8 +9,9 @@
 //!   neither `kill -9` nor a power cut loses it.
 //! * [`Store::open`] changes no byte of a file before that file has proved to be the store of this chain, by this
 //!   program, sound in every page. Everything else is refused with an error of its own ([`StoreError`]).
-//! * Damage is an error, never a panic and never a wrong block: redb's checksums cover every page when the
-//!   store is opened, and each block's record carries its own.
+//! * Damage is an error, never a panic and never a wrong block: redb's checksums cover every page when the store is
+//!   opened, and each block's record carries its own. One byte of the header, which says which of the last two commits
+//!   is current, has none: damage there can bring back the state one commit earlier.
 //! * A full disk costs the batch that met it. The store stays readable, and a later batch that finds room is stored.
 //!
 //! # Why redb

@@ -67,7 +67,7 @@ pub struct QueueFull {
     pub batch: Batch,
 }
 
-type Done = Box<dyn FnOnce(Result<(), WriteFailed>) + Send>;
+type Done = Box<dyn FnOnce(Result<(), Box<WriteFailed>>) + Send>;
 
 /// The handle to the writing thread. Dropping it writes what is queued and waits for that, as [`stop`](Self::stop) does.
 pub struct Writer {
@@ -111,7 +111,7 @@ impl Writer {
     pub fn submit(
         &self,
         batch: Batch,
-        done: impl FnOnce(Result<(), WriteFailed>) + Send + 'static,
+        done: impl FnOnce(Result<(), Box<WriteFailed>>) + Send + 'static,
     ) -> Result<(), QueueFull> {
         let size = size_of_messages(&batch);
         let WriterConfig { max_batches, max_bytes } = self.shared.config;
@@ -197,12 +197,15 @@ fn run(store: &Store, shared: &Shared) {
         match store.commit_group(&batches, Some(unix_now())) {
             Ok(committed) => {
                 for ((done, outcome), batch) in dones.into_iter().zip(committed.batches).zip(batches) {
-                    tell(done, outcome.map_err(|refused| WriteFailed { batch, error: refused.into() }));
+                    tell(
+                        done,
+                        outcome.map_err(|refused| Box::new(WriteFailed { batch, error: refused.into() })),
+                    );
                 }
             }
             Err(error) => {
                 for (done, batch) in dones.into_iter().zip(batches) {
-                    tell(done, Err(WriteFailed { batch, error: error.clone() }));
+                    tell(done, Err(Box::new(WriteFailed { batch, error: error.clone() })));
                 }
                 shared.pause((store.opening_took() * PAUSE_FACTOR).min(MAX_PAUSE));
             }
@@ -211,7 +214,7 @@ fn run(store: &Store, shared: &Shared) {
 }
 
 /// Calls a callback. A panic in it is its owner's and must not end the thread that others rely on.
-fn tell(done: Done, outcome: Result<(), WriteFailed>) {
+fn tell(done: Done, outcome: Result<(), Box<WriteFailed>>) {
     let _ = panic::catch_unwind(AssertUnwindSafe(|| done(outcome)));
 }
 
