@@ -88,6 +88,12 @@ pub enum KeyError {
         /// What the operating system said.
         source: io::Error,
     },
+    /// Something is at the path where a new key was to be made.
+    #[error("{} exists and is not overwritten: choose another path, or move it away", path.display())]
+    Exists {
+        /// The path.
+        path: PathBuf,
+    },
     /// The operating system gave no random bytes for a new key.
     #[error("no random numbers for a new key ({0}): give a key file made elsewhere")]
     NoRandomness(getrandom::Error),
@@ -186,6 +192,26 @@ impl SecretKey {
         match key.write_new(path) {
             Ok(()) => Ok(KeyFile { key, created: true, open_to_others: false }),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Self::load(path),
+            Err(source) => Err(KeyError::NotCreated { path: path.to_path_buf(), source }),
+        }
+    }
+
+    /// Makes a key file at `path` with a new random key, mode 0600.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError::Exists`] if anything is there: a key is never overwritten. Otherwise as
+    /// [`load_or_create`](Self::load_or_create).
+    pub fn create(path: &Path) -> Result<Self, KeyError> {
+        if path.as_os_str().is_empty() {
+            return Err(KeyError::EmptyPath);
+        }
+        let key = Self::generate()?;
+        match key.write_new(path) {
+            Ok(()) => Ok(key),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                Err(KeyError::Exists { path: path.to_path_buf() })
+            }
             Err(source) => Err(KeyError::NotCreated { path: path.to_path_buf(), source }),
         }
     }

@@ -1,6 +1,16 @@
-//! lib
+//! A native OP Stack peer-to-peer node, as a library and a binary.
+//!
+//! [`swarm`] is the libp2p wiring that the browser shell shares; everything else needs an operating
+//! system and the feature `node`, which is on by default.
 
+#[cfg(feature = "node")]
+pub mod cli;
+#[cfg(feature = "node")]
+pub mod devnet;
+#[cfg(feature = "node")]
+pub mod host;
 #[cfg(feature = "node")]
 pub mod key;
 #[cfg(feature = "node")]
 pub mod store;
+pub mod swarm;

@@ -60,6 +60,9 @@ pub struct NodeConfig {
     pub can_sign: bool,
     /// The head that was handed on before the last stop.
     pub head: Option<BlockId>,
+    /// Whether a node without such a head follows the chain from its genesis on: for a chain that is
+    /// younger than its nodes. Otherwise the first block that comes is where it begins.
+    pub from_genesis: bool,
     /// Blocks up to that head, newest first, as far as the store has them.
     pub recent: Vec<Block>,
 }
@@ -75,6 +78,7 @@ impl NodeConfig {
             static_peers: Vec::new(),
             can_sign: false,
             head: None,
+            from_genesis: false,
             recent: Vec::new(),
         }
     }
@@ -136,7 +140,8 @@ impl Node {
             signers: signers.at(now.monotonic),
             timestamp_threshold: config.timestamp_threshold,
         };
-        let view = match config.head {
+        let genesis = BlockId::new(config.chain.genesis.number, config.chain.genesis.hash);
+        let view = match config.head.or(config.from_genesis.then_some(genesis)) {
             Some(head) => ChainView::resume(config.view, head, config.recent),
             None => ChainView::new(config.view),
         };

@@ -121,6 +121,7 @@ impl Network {
                 HostConfig::new(chain.clone(), key(&directory, "p2p.key")?, directory.join("blocks.redb"));
             host.listen_ip = Ipv4Addr::LOCALHOST.into();
             host.listen_tcp = 0;
+            host.from_genesis = true;
             host.static_peers = static_peers;
             host.sequencer = sequencer;
             Host::start(host).await.map_err(|source| NetworkError::Host { member, source })

@@ -84,6 +84,9 @@ pub struct HostConfig {
     pub timestamp_threshold: Duration,
     /// Bounds and patience of the chain view.
     pub view: ChainViewConfig,
+    /// Whether a node with an empty store follows the chain from its genesis on, rather than from
+    /// the first block that comes.
+    pub from_genesis: bool,
 }
 
 impl HostConfig {
@@ -103,6 +106,7 @@ impl HostConfig {
             mesh: MeshParams::default(),
             timestamp_threshold: TIMESTAMP_THRESHOLD,
             view: ChainViewConfig { gap_patience: Some(GAP_PATIENCE), ..ChainViewConfig::default() },
+            from_genesis: false,
         }
     }
 }
@@ -243,6 +247,7 @@ impl Host {
                 can_sign: config.sequencer.is_some(),
                 head,
                 recent,
+                from_genesis: config.from_genesis,
                 ..NodeConfig::new(config.chain)
             },
         )?;

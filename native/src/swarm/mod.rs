@@ -205,6 +205,10 @@ fn gossipsub(config: &Config) -> Result<Gossipsub, InvalidConfig> {
         .duplicate_cache_time(rules::SEEN_TTL)
         .max_transmit_size(MAX_MESSAGE_SIZE)
         .connection_handler_queue_len(rules::OUTBOUND_QUEUE)
+        // The library drops what waits longer than a few seconds for a slow peer; the reference only
+        // what its queue can't hold. A block is worth sending for as long as it would be accepted.
+        .publish_queue_duration(rules::TIMESTAMP_THRESHOLD)
+        .forward_queue_duration(rules::TIMESTAMP_THRESHOLD)
         .idontwant_message_size_threshold(rules::IDONTWANT_THRESHOLD)
         // Strict no-sign: a message with author, number, key or signature is invalid.
         .validation_mode(ValidationMode::Anonymous)
