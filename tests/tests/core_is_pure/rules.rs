@@ -551,8 +551,13 @@ mod tests {
     fn skipped_ranges_are_not_judged_and_lines_are_counted() {
         let text = "use std::fs;\n\nuse std::thread;\n";
         let tokens = text.parse().expect("the sample has tokens");
-        let first_line = [0..text.find('\n').expect("it has lines")];
-        let found = judge(tokens, &first_line, Path::new("/core/src/lib.rs"), Path::new("/core"));
+        let first_line = 0..text.find('\n').expect("it has lines");
+        let found = judge(
+            tokens,
+            std::slice::from_ref(&first_line),
+            Path::new("/core/src/lib.rs"),
+            Path::new("/core"),
+        );
         assert_eq!(found, [Finding { line: 3, what: "`std::thread`: threads".to_owned() }]);
     }
 }
