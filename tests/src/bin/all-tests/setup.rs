@@ -20,6 +20,9 @@ pub(crate) fn c_compiler(shell: &Shell) -> Result<String, String> {
     let names: Vec<&str> = missing.iter().map(|(name, _)| *name).collect();
     println!("{} missing: installing {}", names.join(" and "), packages.join(", "));
     install(shell, &packages)?;
+    if let Some((name, _)) = self::missing(shell::has).first() {
+        return Err(format!("the packages were installed, and still there is no `{name}` on the path"));
+    }
     Ok(format!("installed {}", packages.join(", ")))
 }
 
