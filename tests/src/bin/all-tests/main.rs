@@ -1,0 +1,133 @@
+//! `cargo all-tests`: sets a fresh machine up and passes every test of the workspace.
+//!
+//! Each step says what it does, then does it, its output in plain sight; a step that fails stops only those that need
+//! it. The last line counts. `cargo all-tests -- --list` names the steps, `cargo all-tests -- wasm deny` runs those
+//! whose names contain one of the words, with what they need.
+//!
+//! This binary is built before anything is set up, so it depends on next to nothing.
+
+mod deny;
+mod devnet;
+mod plan;
+mod setup;
+mod shell;
+
+use std::process::ExitCode;
+
+use plan::{Outcome, Step};
+use shell::Shell;
+
+/// Every step, in order.
+const STEPS: &[Step] = &[
+    Step { name: "c-compiler", what: "set-up: a C compiler and Perl", needs: &[], run: setup::c_compiler },
+    Step { name: "wasm-target", what: "set-up: Rust's wasm32 target", needs: &[], run: setup::wasm_target },
+    Step {
+        name: "test",
+        what: "every unit, documentation and integration test of the workspace",
+        needs: &["c-compiler"],
+        run: |shell| shell.cargo(&["test", "--locked", "--workspace", "--no-fail-fast"]),
+    },
+    Step {
+        name: "core-alone",
+        what: "the core's tests as the browser builds it: pure Rust, no C",
+        needs: &[],
+        run: |shell| {
+            let package = ["--package", "opp2p-core", "--features", "fixtures"];
+            shell.cargo(&[&["test", "--locked", "--no-fail-fast"], &package[..]].concat())
+        },
+    },
+    Step {
+        name: "wasm-core",
+        what: "the core builds for the browser",
+        needs: &["wasm-target"],
+        run: |shell| wasm(shell, &["--package", "opp2p-core"]),
+    },
+    Step {
+        name: "wasm-wiring",
+        what: "the libp2p wiring that both shells share builds for the browser",
+        needs: &["wasm-target"],
+        run: |shell| wasm(shell, &["--package", "opp2p", "--no-default-features"]),
+    },
+    Step {
+        name: "wasm-web",
+        what: "the browser shell builds for the browser",
+        needs: &["wasm-target"],
+        run: |shell| wasm(shell, &["--package", "opp2p-web"]),
+    },
+    Step {
+        name: "release",
+        what: "the release build of the node",
+        needs: &["c-compiler"],
+        run: |shell| shell.cargo(&["build", "--locked", "--release", "--package", "opp2p", "--bin", "opp2p"]),
+    },
+    Step {
+        name: "devnet",
+        what: "the devnet as a user runs it: five followers, thirty blocks",
+        needs: &["release"],
+        run: devnet::run,
+    },
+    Step {
+        name: "deny",
+        what: "licences, bans and sources of all dependencies (advisories need a database from the network: not here)",
+        needs: &[],
+        run: deny::run,
+    },
+];
+
+/// Builds one package's library for the browser.
+fn wasm(shell: &Shell, package: &[&str]) -> Result<String, String> {
+    let build = ["build", "--locked", "--lib", "--target", setup::WASM];
+    shell.cargo(&[&build[..], package].concat())
+}
+
+const USAGE: &str = "cargo all-tests [-- [--list | WORD...]]
+
+Sets this machine up and passes every test. With words, runs the steps whose names contain one of them, and what those
+need. --list names the steps.";
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).filter(|word| word != "--").collect();
+    if words.iter().any(|word| word == "--help" || word == "-h") {
+        println!("{USAGE}");
+        return ExitCode::SUCCESS;
+    }
+    if words.iter().any(|word| word == "--list") {
+        print!("{}", plan::list(STEPS));
+        return ExitCode::SUCCESS;
+    }
+    if let Some(option) = words.iter().find(|word| word.starts_with('-')) {
+        eprintln!("all-tests knows no option {option}.\n\n{USAGE}");
+        return ExitCode::from(2);
+    }
+    let selected = match plan::select(STEPS, &words) {
+        Ok(selected) => selected,
+        Err(word) => {
+            eprintln!("No step's name contains `{word}`. The steps are:\n{}", plan::list(STEPS));
+            return ExitCode::from(2);
+        }
+    };
+    let shell = Shell::new();
+    let results = plan::run(&selected, |step| (step.run)(&shell));
+    print!("{}", plan::summary(&results));
+    if results.iter().all(|result| matches!(result.outcome, Outcome::Passed(_))) {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_differ_and_what_a_step_needs_comes_before_it() {
+        for (at, step) in STEPS.iter().enumerate() {
+            let before: Vec<_> = STEPS.iter().take(at).map(|step| step.name).collect();
+            assert!(!before.contains(&step.name), "two steps are called {}", step.name);
+            for need in step.needs {
+                assert!(before.contains(need), "{} needs {need}, which does not come before it", step.name);
+            }
+        }
+    }
+}
