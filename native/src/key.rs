@@ -1,8 +1,8 @@
 //! The node's secp256k1 key: its file, and what others know it by.
 //!
-//! One key serves libp2p and discovery; a sequencer's signing key has the same form (protocol.md §1.1, §5.1, §9). A
-//! key file is text: 64 hex digits, an optional `0x`, white space around. A file that does not exist is
-//! made, for its owner alone, whole or not at all; a file that exists is never written.
+//! One key serves libp2p and discovery; a sequencer's signing key has the same form (protocol.md §1.1,
+//! §5.1, §9). A key file is text: 64 hex digits, an optional `0x`, white space around. A file that does not exist
+//! is made, for its owner alone, whole or not at all; a file that exists is never written.
 //!
 //! Secrets are wiped from memory when they are dropped and never appear in an error or a `Debug` output.
 
@@ -113,8 +113,8 @@ pub struct KeyFile {
     pub key: SecretKey,
     /// The file did not exist and was made.
     pub created: bool,
-    /// Others than its owner may read or write the file: worth a warning. Always false where the system has no
-    /// such permissions.
+    /// Others than its owner may read or write the file: worth a warning. Always false where the system has
+    /// no such permissions.
     pub open_to_others: bool,
 }
 
@@ -177,8 +177,8 @@ impl SecretKey {
         Ok(KeyFile { key, created: false, open_to_others: open_to_others(&about) })
     }
 
-    /// Reads the key file at `path`, or makes it with a new random key if nothing is there: mode 0600, 64 hex digits, no
-    /// newline. Of two processes that start at once, both end with the key that is in the file.
+    /// Reads the key file at `path`, or makes it with a new random key if nothing is there: mode 0600, 64 hex
+    /// digits, no newline. Of two processes that start at once, both end with the key that is in the file.
     ///
     /// # Errors
     ///

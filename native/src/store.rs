@@ -1,37 +1,40 @@
 //! The embedded block store of the native node: signed blocks by hash, the canonical chain by number.
 //!
-//! It keeps what a restart and the payload server need: the gossip bytes of accepted blocks, and which of them are
-//! canonical. It decides nothing: which block is canonical comes in with each [`Batch`].
+//! It keeps what a restart and the payload server need: the gossip bytes of accepted blocks, and which of
+//! them are canonical. It decides nothing: which block is canonical comes in with each [`Batch`].
 //!
 //! # Promises
 //!
-//! * A batch is written whole or not at all. When [`Store::commit`] returns `Ok`, the batch is on the disk, and
-//!   neither `kill -9` nor a power cut loses it.
-//! * [`Store::open`] changes no byte of a file before that file has proved to be the store of this chain, by this
-//!   program, sound in every page. Everything else is refused with an error of its own ([`StoreError`]).
-//! * Damage is an error, never a panic and never a wrong block: redb's checksums cover every page when the store is
-//!   opened, and each block's record carries its own. One byte of the header, which says which of the last two commits
-//!   is current, has none: damage there can bring back the state one commit earlier.
-//! * A full disk costs the batch that met it. The store stays readable, and a later batch that finds room is stored.
+//! * A batch is written whole or not at all. When [`Store::commit`] returns `Ok`, the batch is on the disk,
+//!   and neither `kill -9` nor a power cut loses it.
+//! * [`Store::open`] changes no byte of a file before that file has proved to be the store of this chain, by
+//!   this program, sound in every page. Everything else is refused with an error of its own ([`StoreError`]).
+//! * Damage is an error, never a panic and never a wrong block: redb's checksums cover every page when the
+//!   store is opened, and each block's record carries its own. One byte of the header, which says which of
+//!   the last two commits is current, has none: damage there can bring back the state one commit earlier.
+//! * A full disk costs the batch that met it. The store stays readable, and a later batch that finds room is
+//!   stored.
 //!
 //! # Why redb
 //!
-//! One file; transactions that are durable when they return; pure Rust; a file format that its authors keep stable;
-//! no threads of its own. The load is one block every second or two, or batches of hundreds during
-//! a sync, and readers never wait for the writer. fjall, a log-structured store, takes many small writes
-//! faster, at the price of a directory of files and background compaction threads that such a load has no use for.
+//! One file; transactions that are durable when they return; pure Rust; a file format that its authors keep
+//! stable; no threads of its own. The load is one block every second or two, or batches of hundreds during a
+//! sync, and readers never wait for the writer. fjall, a log-structured store, takes many small writes
+//! faster, at the price of a directory of files and background compaction threads that such a load has no use
+//! for.
 //!
-//! Each commit uses redb's two phases: the pages are durable before the header points to them, so even a failed
-//! fsync leaves the last acknowledged state in place. A file is checked whole when it is opened (about a third of a second
-//! per gigabyte in the page cache), which makes a clean start, a start after `kill -9` and a start on a damaged
-//! file the same code.
+//! Each commit uses redb's two phases: the pages are durable before the header points to them, so even a
+//! failed fsync leaves the last acknowledged state in place. A file is checked whole when it is opened (about
+//! a third of a second per gigabyte in the page cache), which makes a clean start, a start after `kill -9`
+//! and a start on a damaged file the same code.
 //!
 //! # Bounds
 //!
-//! On disk: [`StoreConfig::max_blocks`] blocks of at most [`MAX_MESSAGE_BYTES`] bytes. The sequencer alone fills it,
-//! since only signed blocks, or blocks linked to signed ones, come here. Beyond the bound the blocks with the lowest numbers are
-//! removed, which nobody needs to follow the head. The file itself keeps the size it once had; freed pages are
-//! used again. In memory: a page cache of 16 MiB, and what the caller reads.
+//! On disk: [`StoreConfig::max_blocks`] blocks of at most [`MAX_MESSAGE_BYTES`] bytes. The sequencer alone
+//! fills it, since only signed blocks, or blocks linked to signed ones, come here. Beyond the bound the
+//! blocks with the lowest numbers are removed, which nobody needs to follow the head. Freed pages are used
+//! again; only closing the store cuts a free end off its file. In memory: a page cache of 16 MiB, and what the
+//! caller reads.
 
 mod error;
 mod fault;
@@ -59,8 +62,8 @@ pub use writer::{QueueFull, WriteFailed, Writer, WriterConfig};
 use fault::{Fault, contained};
 use write::Tables;
 
-/// The least number of blocks that one commit may remove. A commit that adds more removes up to twice what it adds, so
-/// removal always overtakes growth.
+/// The least number of blocks that one commit may remove. A commit that adds more removes up to twice what it
+/// adds, so removal always overtakes growth.
 const PRUNE_LIMIT: u64 = 1024;
 
 /// Where the store is, whose it is, and what it keeps.
@@ -86,8 +89,8 @@ pub struct Batch {
     /// Numbers and the hashes that become canonical there, replacing what was. Each must name a block of this
     /// batch or one that is stored. Numbers may be skipped, and filled later.
     pub canonical: Vec<(u64, B256)>,
-    /// The new head: canonical entries above it are removed, their blocks stay. It must be canonical after this
-    /// batch. `None` leaves the head at the highest canonical number.
+    /// The new head: canonical entries above it are removed, their blocks stay. It must be canonical after
+    /// this batch. `None` leaves the head at the highest canonical number.
     pub head: Option<u64>,
 }
 
@@ -139,7 +142,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// Any [`StoreError`] but `Refused`; nothing on the disk has then changed.
+    /// Any [`StoreError`] but `Refused`; a file that is refused is left as it was.
     pub fn open(config: StoreConfig) -> Result<Self, StoreError> {
         let start = Instant::now();
         let open = RwLock::new(Some(open::open_or_create(&config)?));
@@ -152,15 +155,16 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Refused`] if the batch contradicts itself or the store. After any other error the batch may be
-    /// given again: whether or not its bytes reached the disk, storing it twice does no harm.
+    /// [`StoreError::Refused`] if the batch contradicts itself or the store. After any other error the batch
+    /// may be given again: whether or not its bytes reached the disk, storing it twice does no harm.
     pub fn commit(&self, batch: &Batch) -> Result<(), StoreError> {
         let committed = self.commit_group(std::slice::from_ref(batch), None)?;
         committed.batches.into_iter().try_for_each(|outcome| outcome.map_err(StoreError::Refused))
     }
 
-    /// Writes several batches with one wait for the disk, each of them whole or not at all, in order; the accepted ones are
-    /// durable when this returns `Ok`. With `prune_at`, unix seconds, old blocks are removed in the same transaction.
+    /// Writes several batches with one wait for the disk, each of them whole or not at all, in order; the
+    /// accepted ones are durable when this returns `Ok`. With `prune_at`, unix seconds, old blocks are
+    /// removed in the same transaction.
     ///
     /// # Errors
     ///
@@ -242,7 +246,8 @@ impl Store {
         self.with("reading", |database| read::recent(database, count, record::decode_id))
     }
 
-    /// The highest `count` canonical blocks, lowest first, with their messages, which may be large. Numbers may be skipped.
+    /// The highest `count` canonical blocks, lowest first, with their messages, which may be large. Numbers
+    /// may be skipped.
     ///
     /// # Errors
     ///
@@ -285,7 +290,8 @@ impl Store {
         &self.inner.config.path
     }
 
-    /// How long the last opening took: what each failure costs, since the file is then opened and checked anew.
+    /// How long the last opening took: what each failure costs, since the file is then opened and checked
+    /// anew.
     fn opening_took(&self) -> Duration {
         Duration::from_millis(self.inner.opening_took.load(Ordering::Relaxed))
     }
@@ -295,8 +301,8 @@ impl Store {
         Retention { max_blocks: config.max_blocks, oldest: now.saturating_sub(config.max_age.as_secs()) }
     }
 
-    /// Does work on the open database. redb refuses all work after its first I/O error, and can't be trusted after
-    /// a panic, so after either the file is closed, and opened again by whoever comes next.
+    /// Does work on the open database. redb refuses all work after its first I/O error, and can't be trusted
+    /// after a panic, so after either the file is closed, and opened again by whoever comes next.
     fn with<T>(
         &self,
         doing: &'static str,

@@ -66,8 +66,8 @@ impl Fault {
 
 /// Runs work on the database; a panic in it becomes a [`Fault`].
 ///
-/// redb checks a whole file when it opens it, but trusts what it reads later: a page that goes bad on
-/// the disk while the node runs makes it panic. The database is given up after that, so nothing is used that the
+/// redb checks a whole file when it opens it, but trusts what it reads later: a page that goes bad on the
+/// disk while the node runs makes it panic. The database is given up after that, so nothing is used that the
 /// panic may have left half changed.
 pub(super) fn contained<T>(work: impl FnOnce() -> Result<T, Fault>) -> Result<T, Fault> {
     panic::catch_unwind(AssertUnwindSafe(work))

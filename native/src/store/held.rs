@@ -2,12 +2,12 @@
 //!
 //! redb writes to a file while it opens it: it marks it as in use, and repairs what a crash left. Whether the
 //! file is the store of this chain is known only after that. [`HeldFile`] therefore holds all writes back, in
-//! memory and in order, until [`Gate::release`]; a file that turns out to be foreign or damaged is let go without
-//! one byte changed.
+//! memory and in order, until [`Gate::release`]; a file that turns out to be foreign or damaged is let go
+//! without one byte changed.
 //!
-//! Bounds: the held writes, at most [`MAX_HELD_BYTES`]; the file's own content can provoke them, because a repair
-//! writes. Beyond that the open fails and the file stays as it was. An open of a sound store holds a few
-//! kilobytes.
+//! Bounds: the held writes, at most [`MAX_HELD_BYTES`]; the file's own content can provoke them, because a
+//! repair writes. Beyond that the open fails and the file stays as it was. An open of a sound store holds a
+//! few kilobytes.
 
 use std::io;
 use std::ops::Bound;
@@ -60,8 +60,8 @@ impl HeldFile {
 }
 
 impl Gate {
-    /// Writes what was held, in the order in which redb wrote it, so that a crash in between leaves what a crash in
-    /// redb's own open would leave; from here on writes go straight to the file.
+    /// Writes what was held, in the order in which redb wrote it, so that a crash in between leaves what a
+    /// crash in redb's own open would leave; from here on writes go straight to the file.
     pub(super) fn release(self) -> io::Result<()> {
         let mut mode = self.0.mode();
         let Mode::Holding { writes, .. } = std::mem::replace(&mut *mode, Mode::Broken) else {

@@ -18,7 +18,8 @@ use super::{StoreConfig, read};
 /// The first bytes of every redb database.
 const MAGIC: &[u8; 9] = b"redb\x1A\x0A\xA9\x0D\x0A";
 
-/// Memory that redb may use for pages. A block is read rarely and then once, so there is little to gain from more.
+/// Memory that redb may use for pages. A block is read rarely and then once, so there is little to gain from
+/// more.
 const CACHE_BYTES: usize = 16 * 1024 * 1024;
 
 /// Opens the store, or makes an empty one if nothing stands at the path.
@@ -32,11 +33,11 @@ pub(super) fn open_or_create(config: &StoreConfig) -> Result<Database, StoreErro
         Err(Creation::Failed(error)) => return Err(error),
         Ok(database) => return Ok(database),
     }
-    open_again(config)
+    open_existing(config)
 }
 
 /// Opens a store that was open before: its file must still be there.
-pub(super) fn open_again(config: &StoreConfig) -> Result<Database, StoreError> {
+fn open_existing(config: &StoreConfig) -> Result<Database, StoreError> {
     match open_file(&config.path)? {
         Some(file) => open(config, file),
         None => Err(StoreError::Io {
@@ -45,6 +46,18 @@ pub(super) fn open_again(config: &StoreConfig) -> Result<Database, StoreError> {
             source: Arc::new(io::ErrorKind::NotFound.into()),
         }),
     }
+}
+
+/// Opens a store again after it failed.
+///
+/// A commit that met a full disk may have filled what was left of it with pages that nobody will read.
+/// Closing a sound database cuts the unused end off its file, so the store is opened twice: the first time to
+/// be closed.
+pub(super) fn open_again(config: &StoreConfig) -> Result<Database, StoreError> {
+    let sound = open_existing(config)?;
+    // Cutting needs a commit of its own, which may find no room either; the file is then as good as before.
+    let _ = contained(|| Ok(sound.close()?));
+    open_existing(config)
 }
 
 /// The file at the path, open for reading and writing, if it is a regular file that begins like a database.
@@ -85,8 +98,8 @@ fn open_file(path: &Path) -> Result<Option<File>, StoreError> {
     }
 }
 
-/// Opens a file that begins like a database. Not a byte of it changes until it has proved to be the store of this
-/// chain, sound in all its pages, with a head that can be read.
+/// Opens a file that begins like a database. Not a byte of it changes until it has proved to be the store of
+/// this chain, sound in all its pages, with a head that can be read.
 fn open(config: &StoreConfig, file: File) -> Result<Database, StoreError> {
     let path = || config.path.clone();
     let opened = contained(|| {

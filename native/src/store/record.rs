@@ -8,9 +8,10 @@
 //! Head, integers big-endian: layout (1), topic version (1), number (8), hash (32), parent hash (32),
 //! timestamp (8), received (8), message length (4).
 //!
-//! Bounds: a message is at most [`MAX_MESSAGE_BYTES`], checked before it is written and again before memory is
-//! given to reading it.
+//! Bounds: a message is at most [`MAX_MESSAGE_BYTES`], checked before it is written and again before memory
+//! is given to reading it.
 
+use std::fmt;
 use std::io::{self, Read, Write};
 
 use alloy_primitives::B256;
@@ -40,8 +41,8 @@ pub struct BlockId {
     pub timestamp: u64,
 }
 
-/// One signed block as it came from the network.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// One signed block as it came from the network. `Debug` shows only the length of the message.
+#[derive(Clone, PartialEq, Eq)]
 pub struct StoredBlock {
     /// L2 block number.
     pub number: u64,
@@ -55,7 +56,8 @@ pub struct StoredBlock {
     pub received_unix_ms: u64,
     /// The version of the topic whose layout `message` has, 1 to 4 (protocol.md §1.5).
     pub version: u8,
-    /// Signature (65 bytes), from version 3 on the parent beacon block root (32 bytes), then the SSZ payload; uncompressed.
+    /// Signature (65 bytes), from version 3 on the parent beacon block root (32 bytes), then the SSZ payload;
+    /// uncompressed.
     pub message: Vec<u8>,
 }
 
@@ -69,6 +71,17 @@ impl StoredBlock {
             parent_hash: self.parent_hash,
             timestamp: self.timestamp,
         }
+    }
+}
+
+impl fmt::Debug for StoredBlock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StoredBlock")
+            .field("id", &self.id())
+            .field("received_unix_ms", &self.received_unix_ms)
+            .field("version", &self.version)
+            .field("message_bytes", &self.message.len())
+            .finish()
     }
 }
 

@@ -8,8 +8,8 @@
 //! | `canonical` | number | block hash |
 //!
 //! `blocks` and `heights` hold the same blocks; `heights` gives retention its order without reading records.
-//! The head is the last entry of `canonical`: there is no second place that could disagree with it. Names that
-//! begin with `pending_` are kept free for blocks that do not link to the chain yet.
+//! The head is the last entry of `canonical`: there is no second place that could disagree with it. Names
+//! that begin with `pending_` are kept free for blocks that do not link to the chain yet.
 
 use alloy_primitives::B256;
 use redb::{Database, ReadableDatabase, TableDefinition, TableError, WriteTransaction};

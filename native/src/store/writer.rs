@@ -1,18 +1,19 @@
 //! A thread that owns writing to the store, so that nothing else waits for the disk.
 //!
-//! Batches queue up; the thread takes all that is queued, up to a limit, commits it with one wait for the disk, and then
-//! tells each batch's owner, in order. `Ok` is said only after the commit is durable.
+//! Batches queue up; the thread takes all that is queued, up to a limit, commits it with one wait for the
+//! disk, and then tells each batch's owner, in order. `Ok` is said only after the commit is durable.
 //!
-//! A batch that can't be written comes back to its owner with the error, and the thread goes on with the next:
-//! when a full disk has room again, writing resumes by itself. After such a failure the store checks its file
-//! anew, so the thread pauses in proportion to what that costs; the queue meanwhile fills up to its bound.
+//! A batch that can't be written comes back to its owner with the error, and the thread goes on with the
+//! next: when a full disk has room again, writing resumes by itself. After such a failure the store checks
+//! its file anew, so the thread pauses in proportion to what that costs; the queue meanwhile fills up to its
+//! bound.
 //!
 //! # Bounds
 //!
-//! The queue: [`WriterConfig::max_batches`] and [`WriterConfig::max_bytes`]. The caller fills it with accepted blocks. When it is
-//! full, [`Writer::submit`] hands the batch back and the caller decides; a block that is not stored is fetched from
-//! a peer when it is needed, so none is lost to the chain. A single batch larger than `max_bytes` is taken when the queue is
-//! empty, as it could otherwise never be written.
+//! The queue: [`WriterConfig::max_batches`] and [`WriterConfig::max_bytes`]. The caller fills it with
+//! accepted blocks. When it is full, [`Writer::submit`] hands the batch back and the caller decides; a block
+//! that is not stored is fetched from a peer when it is needed, so none is lost to the chain. A single batch
+//! larger than `max_bytes` is taken when the queue is empty, as it could otherwise never be written.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -69,7 +70,8 @@ pub struct QueueFull {
 
 type Done = Box<dyn FnOnce(Result<(), Box<WriteFailed>>) + Send>;
 
-/// The handle to the writing thread. Dropping it writes what is queued and waits for that, as [`stop`](Self::stop) does.
+/// The handle to the writing thread. Dropping it writes what is queued and waits for that, as
+/// [`stop`](Self::stop) does.
 pub struct Writer {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,

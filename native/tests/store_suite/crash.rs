@@ -22,7 +22,8 @@ fn branch_of(block: &StoredBlock) -> u8 {
     (0..=255).find(|branch| hash(block.number, *branch) == block.hash).expect("a block of this test")
 }
 
-/// The killed one: extends the chain for ever, with a reorg of two blocks now and then, and says what is stored.
+/// The killed one: extends the chain for ever, with a reorg of two blocks now and then, and says what is
+/// stored.
 fn child() -> ! {
     let store = open(&store_of_role());
     tell_parent("open");

@@ -18,9 +18,10 @@ fn good_store(path: &Path) -> Vec<u8> {
     fs::read(path).expect("reads")
 }
 
-/// The byte with which the header says which of the last two commits is the current one, and whether the file was
-/// closed. No checksum covers it, and both its readings can be true after a crash, so a bit that flips there may
-/// bring back the commit before the last: the only damage that goes unnoticed, and a state that once was true.
+/// The byte with which the header says which of the last two commits is the current one, and whether the file
+/// was closed. No checksum covers it, and both its readings can be true after a crash, so a bit that flips
+/// there may bring back the commit before the last: the only damage that goes unnoticed, and a state that
+/// once was true.
 const CURRENT_COMMIT: usize = 9;
 
 /// Opens a damaged file and reads all of it. Says whether it was refused.

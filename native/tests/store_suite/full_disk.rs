@@ -1,7 +1,7 @@
 //! A full disk: what does not fit is said not to be stored, the rest goes on.
 //!
-//! A file size limit stands for the full disk: the system refuses to let the file grow, in the same calls and with
-//! the same kind of error, and it needs no privilege to set up.
+//! A file size limit stands for the full disk: the system refuses to let the file grow, in the same calls and
+//! with the same kind of error, and it needs no privilege to set up.
 
 use std::process::Stdio;
 use std::sync::mpsc;

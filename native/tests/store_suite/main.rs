@@ -1,7 +1,7 @@
 //! The block store from outside: what it keeps, what it refuses, and what it survives.
 //!
-//! One program for all of it, because several tests start this very program again as a child, to be killed, to be given a
-//! full disk, or to have no privileges.
+//! One program for all of it, because several tests start this very program again as a child, to be killed,
+//! to be given a full disk, or to have no privileges.
 
 mod blocks;
 mod crash;

@@ -1,7 +1,7 @@
 //! Files and directories that this user may not write.
 //!
-//! Permissions mean nothing to root, so a root that runs the tests has them run by a copy of this program under another
-//! user.
+//! Permissions mean nothing to root, so a root that runs the tests has them run by a copy of this program
+//! under another user.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

@@ -8,7 +8,8 @@ use opp2p::store::{Store, StoreConfig, StoreError};
 
 use crate::support::{CHAIN, block, config, extend, genesis, open};
 
-/// Tries to open the path, and checks that it failed, named the path and changed neither the file nor its directory.
+/// Tries to open the path, and checks that it failed, named the path and changed neither the file nor its
+/// directory.
 fn refuse(config: StoreConfig) -> StoreError {
     let path = config.path.clone();
     let before = fs::read(&path).ok();

@@ -37,7 +37,8 @@ pub(crate) fn open(path: &Path) -> Store {
     Store::open(config(path)).expect("opens")
 }
 
-/// Block `number` of `branch`; its parent is block `number - 1` of `parent_branch`. `size` bytes that don't compress.
+/// Block `number` of `branch`; its parent is block `number - 1` of `parent_branch`. `size` bytes that don't
+/// compress.
 pub(crate) fn forked(number: u64, branch: u8, parent_branch: u8, size: usize) -> StoredBlock {
     let mut message = Vec::with_capacity(size + 32);
     let mut piece = hash(number, branch);
