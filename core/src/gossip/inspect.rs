@@ -5,14 +5,24 @@ use super::{
     recover, signing_hash, validate,
 };
 use crate::payload::{Block, PayloadVersion};
-use alloy_primitives::Address;
+use alloy_primitives::{Address, B256, hex};
+use serde::{Serialize, Serializer};
 
 /// What one captured message is.
+///
+/// Serialised it is one flat object, the same on the command line and in a browser: `verdict`,
+/// `reason` (a name or null), `topic` (`v1` to `v4`), `chain_id`, `block_number`, `block_hash`,
+/// `parent_hash`, `timestamp`, `tx_count`, `signer`, `message_id`, `compressed_bytes`,
+/// `payload_bytes`; what is not known is null.
 #[derive(Clone, Debug)]
 pub struct Inspection {
     /// The check that decided against it; `None` if it passes all.
     pub reason: Option<Reason>,
-    /// Name of the topic that it was judged on.
+    /// The chain that it was judged for.
+    pub chain_id: u64,
+    /// Version of the topic that it was judged on.
+    pub version: PayloadVersion,
+    /// Name of that topic.
     pub topic: String,
     /// Its id on that topic.
     pub message_id: MessageId,
@@ -36,6 +46,44 @@ impl Inspection {
     }
 }
 
+impl Serialize for Inspection {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Flat {
+            verdict: &'static str,
+            reason: Option<&'static str>,
+            topic: String,
+            chain_id: u64,
+            block_number: Option<u64>,
+            block_hash: Option<B256>,
+            parent_hash: Option<B256>,
+            timestamp: Option<u64>,
+            tx_count: Option<usize>,
+            signer: Option<Address>,
+            message_id: String,
+            compressed_bytes: usize,
+            payload_bytes: Option<usize>,
+        }
+        let block = self.block.as_ref();
+        let flat = Flat {
+            verdict: self.acceptance().name(),
+            reason: self.reason.map(Reason::name),
+            topic: self.version.to_string(),
+            chain_id: self.chain_id,
+            block_number: block.map(Block::number),
+            block_hash: block.map(Block::hash),
+            parent_hash: block.map(Block::parent_hash),
+            timestamp: block.map(Block::timestamp),
+            tx_count: block.map(|block| block.payload().transaction_count()),
+            signer: self.signer,
+            message_id: hex::encode(self.message_id),
+            compressed_bytes: self.compressed_bytes,
+            payload_bytes: self.payload_bytes,
+        };
+        flat.serialize(serializer)
+    }
+}
+
 /// Judges the data field of a captured message as a node would that has seen nothing else, at `now`
 /// (Unix seconds). What can be read is read even if an earlier check fails.
 pub fn inspect(rules: &Rules, version: PayloadVersion, data: &[u8], now: u64) -> Inspection {
@@ -53,5 +101,15 @@ pub fn inspect(rules: &Rules, version: PayloadVersion, data: &[u8], now: u64) ->
     let payload_bytes = parts.as_ref().map(|(_, length, _)| *length);
     let block = parts.and_then(|(signature, _, body)| Block::decode(version, Some(signature), body).ok());
     let reason = validate(rules, version, message, now).err();
-    Inspection { reason, topic, message_id, compressed_bytes: data.len(), payload_bytes, block, signer }
+    Inspection {
+        reason,
+        chain_id: rules.chain_id,
+        version,
+        topic,
+        message_id,
+        compressed_bytes: data.len(),
+        payload_bytes,
+        block,
+        signer,
+    }
 }
