@@ -255,11 +255,11 @@ impl Driver {
                 self.connected(peer_id, false);
                 self.tell(HostEventKind::Disconnected { peer: peer_id });
             }
-            SwarmEvent::OutgoingConnectionError { peer_id: Some(peer), error, .. } => {
-                // A second dial that lost against a connection that stands is no failure.
-                if !self.swarm.is_connected(&peer) {
-                    self.dial_failed(peer, &error);
-                }
+            // A second dial that lost against a connection that stands is no failure.
+            SwarmEvent::OutgoingConnectionError { peer_id: Some(peer), error, .. }
+                if !self.swarm.is_connected(&peer) =>
+            {
+                self.dial_failed(peer, &error);
             }
             _ => {}
         }

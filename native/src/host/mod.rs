@@ -169,7 +169,7 @@ impl Host {
     /// # Errors
     /// Whatever can't be opened; nothing is overwritten then.
     pub async fn start(config: HostConfig) -> Result<Self, HostError> {
-        Self::start_with(config, |keypair, wiring| swarm::Behaviour::new(keypair, wiring)).await
+        Self::start_with(config, swarm::Behaviour::new).await
     }
 
     /// As [`Self::start`], with gossipsub's own counters registered in `registry`.
