@@ -1,1 +1,2 @@
-fn main(){}
+//! The binary.
+fn main() {}

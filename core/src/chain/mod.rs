@@ -8,7 +8,7 @@ mod config;
 mod fork;
 pub mod networks;
 mod rollup;
-mod view;
+pub mod view;
 
 pub use config::{ChainConfig, ConfigError, Genesis};
 pub use fork::{Fork, ForkSchedule, UnknownFork};

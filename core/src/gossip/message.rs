@@ -69,6 +69,11 @@ impl Unpacked {
         Self { marked }
     }
 
+    /// The contents in a buffer of [`Self::into_marked`]; the raw data if it did not decompress.
+    pub fn contents_of_marked(marked: &[u8]) -> &[u8] {
+        marked.get(1..).unwrap_or_default()
+    }
+
     /// The buffer, mark and all.
     pub fn into_marked(self) -> Vec<u8> {
         self.marked
@@ -102,7 +107,12 @@ impl Unpacked {
     ///
     /// The topic is part of it, unlike in the public spec: the running network decides.
     pub fn message_id(&self, topic: &str) -> MessageId {
-        let (mark, contents) = self.marked.split_first().unwrap_or((&0, &[]));
+        Self::message_id_of_marked(&self.marked, topic)
+    }
+
+    /// The same for a buffer of [`Self::into_marked`] that somebody else owns.
+    pub fn message_id_of_marked(marked: &[u8], topic: &str) -> MessageId {
+        let (mark, contents) = marked.split_first().unwrap_or((&0, &[]));
         let domain = [u8::from(*mark == VALID), 0, 0, 0];
         let mut hasher = Sha256::new();
         hasher.update(domain);

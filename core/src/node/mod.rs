@@ -4,8 +4,8 @@
 //! when to come back. Nothing else changes it, and the same inputs give the same outputs.
 //!
 //! # Invariant
-//! Between two calls of `handle`, drain `poll` until `None`. Outputs refer to the state at the
-//! moment of their `handle`; only the order in which they come is meaningful.
+//! Outputs are to be done in the order in which they come, and all of them before the driver
+//! sleeps: `poll` until `None`. Answers may be given back through `handle` while draining.
 //!
 //! # Bounds
 //! * Messages under validation: [`VALIDATION_CONCURRENCY`] for each topic, whose buffers the jobs
@@ -14,7 +14,7 @@
 //!   fill them. What does not fit is dropped with the verdict `throttled`, which costs its sender
 //!   nothing; gossip remembers it as seen, and a missed block is a gap that closes like any other.
 //! * Publications: see [`PublishQueue`]. Chain: see [`ChainView`]. Seen blocks: see [`SeenBlocks`].
-//! * Outputs: those of one `handle`, which the driver drains; the most is one block for each that
+//! * Outputs: those of one `handle`, if the driver drains them; the most is one block for each that
 //!   the chain view holds.
 
 mod io;
@@ -132,7 +132,7 @@ impl Node {
         let signers = SignerRotation::new(config.signer.or(config.chain.unsafe_block_signer));
         let rules = Rules {
             chain_id: config.chain.chain_id,
-            forks: config.chain.forks.clone(),
+            forks: config.chain.forks,
             signers: signers.at(now.monotonic),
             timestamp_threshold: config.timestamp_threshold,
         };
@@ -395,7 +395,7 @@ impl Node {
         let current_changed = signers.current != self.rules.signers.current;
         self.rules = Arc::new(Rules {
             chain_id: self.chain.chain_id,
-            forks: self.chain.forks.clone(),
+            forks: self.chain.forks,
             signers,
             timestamp_threshold: self.timestamp_threshold,
         });

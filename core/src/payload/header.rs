@@ -33,7 +33,7 @@ pub fn transactions_root(payload: &PayloadView<'_>) -> B256 {
 
 /// Root over a list of withdrawals.
 pub fn withdrawals_root(withdrawals: impl Iterator<Item = Withdrawal>) -> B256 {
-    let encoded: Vec<Vec<u8>> = withdrawals.map(|withdrawal| withdrawal.to_rlp()).collect();
+    let encoded: Vec<Vec<u8>> = withdrawals.map(Withdrawal::to_rlp).collect();
     trie::ordered_root(encoded.len(), |index| &encoded[index])
 }
 

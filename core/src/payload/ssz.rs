@@ -257,7 +257,7 @@ macro_rules! containers {
                     excess_blob_gas: None,
                     withdrawals_root: None,
                 };
-                $(($into)(&mut payload, container.$field);)*
+                $(($into)(&mut payload, &container.$field);)*
                 payload
             }
         }
@@ -297,7 +297,7 @@ fn withdrawals(payload: &ExecutionPayload) -> List<Withdrawal, MAX_WITHDRAWALS> 
     list.take(MAX_WITHDRAWALS).collect::<Vec<_>>().try_into().unwrap_or_default()
 }
 
-fn set_withdrawals(payload: &mut ExecutionPayload, list: List<Withdrawal, MAX_WITHDRAWALS>) {
+fn set_withdrawals(payload: &mut ExecutionPayload, list: &List<Withdrawal, MAX_WITHDRAWALS>) {
     let list = list.iter().map(|withdrawal| super::Withdrawal {
         index: withdrawal.index,
         validator_index: withdrawal.validator_index,
@@ -311,23 +311,23 @@ fn blob_gas_used(payload: &ExecutionPayload) -> u64 {
     payload.blob_gas_used.unwrap_or_default()
 }
 
-fn set_blob_gas_used(payload: &mut ExecutionPayload, used: u64) {
-    payload.blob_gas_used = Some(used);
+fn set_blob_gas_used(payload: &mut ExecutionPayload, used: &u64) {
+    payload.blob_gas_used = Some(*used);
 }
 
 fn excess_blob_gas(payload: &ExecutionPayload) -> u64 {
     payload.excess_blob_gas.unwrap_or_default()
 }
 
-fn set_excess_blob_gas(payload: &mut ExecutionPayload, excess: u64) {
-    payload.excess_blob_gas = Some(excess);
+fn set_excess_blob_gas(payload: &mut ExecutionPayload, excess: &u64) {
+    payload.excess_blob_gas = Some(*excess);
 }
 
 fn withdrawals_root(payload: &ExecutionPayload) -> FixedBytes<32> {
     FixedBytes(payload.withdrawals_root.unwrap_or_default().0)
 }
 
-fn set_withdrawals_root(payload: &mut ExecutionPayload, root: FixedBytes<32>) {
+fn set_withdrawals_root(payload: &mut ExecutionPayload, root: &FixedBytes<32>) {
     payload.withdrawals_root = Some(B256::new(root.0));
 }
 

@@ -131,8 +131,9 @@ impl Runs {
         let above = self.take(upper)?;
         let below = self.take(lower)?;
         let (wanted, since, best) = (below.wanted, below.since, below.best.max(above.best));
-        // The shorter one is relabelled: no block more often than the logarithm of all.
-        let (survivor, mut kept, gone, short) = if below.members.len() >= above.members.len() {
+        // The shorter one is relabelled: no block more often than the logarithm of all. Of equals the upper one
+        // keeps its name, as the lower one may be a single block that came just now.
+        let (survivor, mut kept, gone, short) = if below.members.len() > above.members.len() {
             (lower, below, upper, above)
         } else {
             (upper, above, lower, below)

@@ -62,7 +62,10 @@ impl<B: ChainBlock> Store<B> {
     pub(super) fn add(&mut self, block: B, arrived: u64, place: Place) {
         let BlockId { number, hash } = BlockId::of(&block);
         let (parent, size) = (block.parent_hash(), block.size() as u128);
-        self.children.insert((parent, hash));
+        // What block 0 names as its parent is no block, even if there is one with that hash.
+        if number > 0 {
+            self.children.insert((parent, hash));
+        }
         self.heights.insert((number, arrived, hash));
         self.bytes += size;
         let held = Held { block, number, parent, place, size, arrived };
@@ -176,7 +179,8 @@ impl<B> Store<B> {
         let of = |place| self.held.iter().filter(move |(_, held)| held.place == place);
         let sum =
             |held: &mut dyn Iterator<Item = (&B256, &Held<B>)>| held.map(|(_, held)| held.size).sum::<u128>();
-        let children: BTreeSet<_> = self.held.iter().map(|(hash, held)| (held.parent, *hash)).collect();
+        let children = self.held.iter().filter(|(_, held)| held.number > 0);
+        let children: BTreeSet<_> = children.map(|(hash, held)| (held.parent, *hash)).collect();
         let heights: BTreeSet<_> = self.held.iter().map(|(hash, b)| (b.number, b.arrived, *hash)).collect();
         let branches: BTreeSet<_> = of(Place::Branch).map(|(hash, held)| (held.number, *hash)).collect();
         assert_eq!(self.children, children);

@@ -161,7 +161,8 @@ pub enum ChainEvent<B> {
     /// The sequencer signed a longer branch: the blocks above `ancestor` are no longer canonical, and the blocks of
     /// `adopted` follow as `Extended`. Both lists ascend.
     Reorg {
-        /// The highest block that both branches have.
+        /// The highest block that both branches have. If even the first block is abandoned, it is the parent of
+        /// that, which was never handed on.
         ancestor: BlockId,
         /// The blocks handed on before that are not canonical any more, lowest first.
         abandoned: Vec<BlockId>,

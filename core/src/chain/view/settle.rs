@@ -1,0 +1,134 @@
+//! What follows every change: ending gaps that are over, leaving what can never link, keeping the bounds.
+
+use super::runs::Tip;
+use super::{ChainBlock, ChainEvent, ChainView, GapEnd, GapId, OnFull, SkipReason};
+
+impl<B: ChainBlock> ChainView<B> {
+    /// Brings everything back in order after a change: ends gaps that the head has passed, leaves what can never
+    /// link, drops what is over the bounds, announces gaps.
+    pub(super) fn settle(&mut self) {
+        loop {
+            self.close_outrun();
+            if self.leave_unreachable() {
+                continue;
+            }
+            if !self.is_over() || !self.shed() {
+                break;
+            }
+        }
+        let floor = self.canonical.floor().map_or(0, |floor| floor.number);
+        while self.reported.first().is_some_and(|(number, _)| *number < floor) {
+            self.reported.pop_first();
+        }
+        for id in std::mem::take(&mut self.touched) {
+            self.announce(id);
+        }
+    }
+
+    fn close_outrun(&mut self) {
+        let Some(head) = self.head() else { return };
+        while let Some(id) = self.runs.open_not_above(head.number) {
+            let announced = self.runs.get(id).is_some_and(|run| run.announced.is_some());
+            self.runs.edit(id, |run| {
+                run.since = None;
+                run.announced = None;
+            });
+            if announced {
+                self.events.push_back(ChainEvent::GapClosed { id, end: GapEnd::Outrun });
+            }
+        }
+    }
+
+    /// Runs whose missing parent is not above the floor can never link: what they would link to is forgotten.
+    /// They are dropped, unless one reaches above the head: then the sequencer has left the chain that we hold.
+    fn leave_unreachable(&mut self) -> bool {
+        let Some(floor) = self.canonical.floor() else { return false };
+        let mut best: Option<(Tip, GapId)> = None;
+        for id in self.runs.wanting_not_above(floor.number) {
+            match self.runs.get(id) {
+                Some(run) if run.since.is_some() => best = best.max(Some((run.best, id))),
+                _ => self.drop_run(id, GapEnd::Dropped),
+            }
+        }
+        let Some((_, id)) = best else { return false };
+        self.skip(id, SkipReason::Unreachable);
+        true
+    }
+
+    pub(super) fn has_room_for(&self, size: usize) -> bool {
+        self.store.len() < self.config.max_blocks
+            && self.store.bytes().saturating_add(size as u128) <= self.config.max_bytes as u128
+    }
+
+    fn is_over(&self) -> bool {
+        self.store.len() > self.config.max_blocks || self.store.bytes() > self.config.max_bytes as u128
+    }
+
+    /// Drops the next thing in the order of the module's documentation; `false` if there is nothing.
+    fn shed(&mut self) -> bool {
+        let window_is_large = self.canonical.len() > self.config.keep_depth
+            || self.store.canonical_bytes() > (self.config.max_bytes / 2) as u128;
+        if window_is_large && self.raise_floor() {
+            return true;
+        }
+        if let Some(lowest) = self.store.lowest_branch() {
+            self.store.remove_subtree(&lowest.hash);
+            return true;
+        }
+        if let Some(moot) = self.runs.lowest_moot() {
+            self.drop_run(moot, GapEnd::Dropped);
+            return true;
+        }
+        match (self.runs.lowest_open(), self.config.on_full) {
+            (Some(id), OnFull::Reanchor) => {
+                self.skip(id, SkipReason::Full);
+                true
+            }
+            (Some(id), OnFull::DropLowest) => {
+                self.drop_lowest(id);
+                true
+            }
+            (None, _) => false,
+        }
+    }
+
+    /// Forgets the lowest canonical block, and the competitors that linked below it.
+    fn raise_floor(&mut self) -> bool {
+        let Some(floor) = self.canonical.pop_front() else { return false };
+        self.store.remove(&floor.hash);
+        while let Some(lowest) = self.store.lowest_branch().filter(|id| id.number <= floor.number) {
+            self.store.remove_subtree(&lowest.hash);
+        }
+        true
+    }
+
+    /// Drops the lowest block of a run. If several have that height, first all but the one below the run's tip
+    /// go, with what builds on them, so that the run stays one.
+    fn drop_lowest(&mut self, id: GapId) {
+        let Some(run) = self.runs.get(id) else { return };
+        let (best, roots) = (run.best.hash, run.lowest());
+        self.touched.insert(id);
+        let (root, gone) = match roots.as_slice() {
+            [] => return,
+            [root] => (Some(*root), vec![*root]),
+            _ => {
+                let keep = self.path_to_canonical(best).0.first().copied();
+                let lost = roots.into_iter().filter(|root| Some(root.hash) != keep);
+                (None, lost.flat_map(|root| self.store.subtree(&root.hash)).collect())
+            }
+        };
+        if root.is_some() && self.runs.get(id).is_some_and(|run| run.members.len() == 1) {
+            self.drop_run(id, GapEnd::Dropped);
+            return;
+        }
+        self.runs.edit(id, |run| {
+            for block in &gone {
+                run.members.remove(&(block.number, block.hash));
+            }
+            run.wanted = root.unwrap_or(run.wanted);
+        });
+        for block in &gone {
+            self.store.remove(&block.hash);
+        }
+    }
+}
