@@ -168,10 +168,7 @@ impl Node {
             Input::Publish { id, publication } => self.queue.push(now, id, publication),
             Input::Signed { id, result } => self.queue.signed(now, id, result),
             Input::Sent { id, outcome } => self.queue.sent(now, id, outcome),
-            Input::SetSigner(signer) => {
-                self.signers.rotate(now.monotonic, signer);
-                self.refresh_rules(now);
-            }
+            Input::SetSigner(signer) => self.signers.rotate(now.monotonic, signer),
             Input::Connected(peer) => self.static_peers.connected(&peer),
             Input::Disconnected(peer) => self.static_peers.disconnected(now.monotonic, &peer),
             Input::DialFailed(peer) => self.static_peers.dial_failed(now.monotonic, &peer),
@@ -203,7 +200,7 @@ impl Node {
         &self.view
     }
 
-    /// Who signs unsafe blocks now.
+    /// Who signs unsafe blocks, as of the last [`Self::handle`].
     pub fn signers(&self) -> Signers {
         self.rules.signers
     }
@@ -215,6 +212,7 @@ impl Node {
 
     /// What every call ends with: timers that are due, and everything that follows from them.
     fn settle(&mut self, now: Now) {
+        self.refresh_rules(now);
         self.view.handle_timeout(now.monotonic);
         self.drain_view();
         while let Some(peer) = self.static_peers.poll(now.monotonic) {

@@ -76,6 +76,23 @@ fn the_first_block_of_the_new_signer_ends_the_grace() {
 }
 
 #[test]
+fn the_end_of_the_grace_is_told_at_once() {
+    let only_new = Signers { current: Some(new()), previous: None };
+    let mut conversation = Conversation::on(V4);
+    conversation.tell(Input::SetSigner(Some(new())));
+    assert_eq!(conversation.node.signers(), Signers { previous: Some(old()), ..only_new });
+    let contents = of(&conversation, 8, 0);
+    assert_eq!(verdict(&mut conversation, &contents), Ok(()));
+    assert_eq!(conversation.node.signers(), only_new, "by a block of the new signer");
+
+    let mut conversation = Conversation::on(V4);
+    conversation.tell(Input::SetSigner(Some(new())));
+    conversation.pass(GRACE);
+    conversation.tell(Input::Wake);
+    assert_eq!(conversation.node.signers(), only_new, "by time");
+}
+
+#[test]
 fn a_bad_block_of_the_new_signer_does_not_end_the_grace() {
     let mut conversation = Conversation::on(V4);
     conversation.tell(Input::SetSigner(Some(new())));
