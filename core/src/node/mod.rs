@@ -280,9 +280,17 @@ impl Node {
                     Outcome::Validated(verified) => verified,
                     Outcome::Sealed(_) | Outcome::Panicked => Err(Reason::Panicked),
                 };
+                let judged =
+                    verified.as_ref().map(|Verified { block, .. }| (block.hash(), block.timestamp()));
+                let judged = judged.map_err(|reason| *reason);
                 let admitted = verified.and_then(|verified| self.admit(topic, verified));
-                let judged = admitted.as_ref().map(|block| (block.hash(), block.timestamp()));
-                self.queue.judged(id, judged.map_err(|reason| *reason));
+                let judged = match &admitted {
+                    // Known from an attempt before or from gossip, which is no error of the caller's:
+                    // the network says whether it is out already.
+                    Ok(_) | Err(Reason::AlreadySeen) => judged,
+                    Err(reason) => Err(*reason),
+                };
+                self.queue.judged(id, judged);
                 if let Ok(block) = admitted {
                     self.extend(now, block);
                 }

@@ -286,3 +286,45 @@ fn the_same_block_again_within_65_seconds_is_published_without_being_sent_again(
     let publication = conversation.publish(&block(V4));
     assert_eq!(conversation.said().pop(), Some(Said::Published(publication, refused(Reason::TooOld))));
 }
+
+#[test]
+fn the_same_signed_block_again_is_published_too() {
+    let mut conversation = Conversation::on(V4);
+    for _ in 0..3 {
+        let publication = conversation.submit(presigned(V4, &signed(&block(V4))));
+        let said = conversation.said();
+        assert_eq!(said.last(), Some(&Said::Published(publication, Ok(hash(&block(V4))))), "{said:?}");
+    }
+    assert_eq!(conversation.node.view().blocks(), 1);
+}
+
+#[test]
+fn the_same_block_twice_in_the_queue_is_published_twice() {
+    let mut conversation = Conversation::on(V4);
+    conversation.network = Network::Answers(SendOutcome::NoPeers);
+    let first = conversation.publish(&block(V4));
+    let second = conversation.publish(&block(V4));
+    conversation.network = Network::Answers(SendOutcome::Sent);
+    conversation.pass(SECOND);
+    let said = conversation.said();
+    for publication in [first, second] {
+        assert!(said.contains(&Said::Published(publication, Ok(hash(&block(V4))))), "{said:?}");
+    }
+}
+
+#[test]
+fn a_block_that_came_by_gossip_first_is_sent_and_not_told_again() {
+    let mut conversation = Conversation::on(V4);
+    conversation.hear_block(&block(V4));
+    conversation.said();
+    conversation.network = Network::Answers(SendOutcome::AlreadySent);
+    let publication = conversation.publish(&block(V4));
+    assert_eq!(
+        conversation.said(),
+        [
+            Said::Sign(publication),
+            Said::Send(publication, V4),
+            Said::Published(publication, Ok(hash(&block(V4)))),
+        ]
+    );
+}

@@ -182,6 +182,22 @@ fn the_33rd_publication_pushes_out_the_first() {
 }
 
 #[test]
+fn a_displaced_block_can_be_published_again() {
+    let mut conversation = Conversation::on(V4);
+    conversation.network = Network::Answers(SendOutcome::NoPeers);
+    let blocks = chain(V4, 33);
+    blocks.iter().for_each(|block| {
+        conversation.publish(block);
+    });
+    conversation.network = Network::Answers(SendOutcome::Sent);
+    conversation.pass(SECOND);
+    conversation.said();
+    let again = conversation.publish(&blocks[0]);
+    assert_eq!(published(&conversation.said()), [(again, Ok(blocks[0].payload.block_hash))]);
+    assert_eq!(conversation.sent.last(), Some(&(again, signed(&blocks[0]))));
+}
+
+#[test]
 fn a_result_for_a_displaced_publication_is_not_mistaken_for_the_next_ones() {
     let mut conversation = Conversation::on(V4);
     conversation.hold_jobs = true;
