@@ -128,7 +128,12 @@ impl Unpacked {
     fn failure(&self) -> Option<Reason> {
         let mark = self.marked.first();
         let failure = FAILURES.iter().find(|(failure, _)| Some(failure) == mark).map(|(_, reason)| *reason);
-        failure.or_else(|| (self.marked.len() - 1 < MIN_MESSAGE_SIZE).then_some(Reason::AnnouncedTooShort))
+        // Contents of our own never announced their length to anybody.
+        failure.or_else(|| match self.marked.len() - 1 {
+            0..MIN_MESSAGE_SIZE => Some(Reason::AnnouncedTooShort),
+            MIN_MESSAGE_SIZE..=MAX_MESSAGE_SIZE => None,
+            _ => Some(Reason::AnnouncedTooLong),
+        })
     }
 }
 
@@ -179,6 +184,16 @@ mod tests {
         // Announces 65 and 66 bytes, brings a broken body.
         assert_eq!(Unpacked::new(&[65, 0xff, 0xff, 1]).into_contents(), Err(Reason::AnnouncedTooShort));
         assert_eq!(Unpacked::new(&[66, 0xff, 0xff, 1]).into_contents(), Err(Reason::SnappyBody));
+    }
+
+    #[test]
+    fn contents_of_our_own_are_held_to_the_same_lengths() {
+        let judged =
+            |length| Unpacked::from_contents(&vec![0; length]).into_contents().map(|bytes| bytes.len());
+        assert_eq!(judged(MIN_MESSAGE_SIZE - 1), Err(Reason::AnnouncedTooShort));
+        assert_eq!(judged(MIN_MESSAGE_SIZE), Ok(MIN_MESSAGE_SIZE));
+        assert_eq!(judged(MAX_MESSAGE_SIZE), Ok(MAX_MESSAGE_SIZE));
+        assert_eq!(judged(MAX_MESSAGE_SIZE + 1), Err(Reason::AnnouncedTooLong));
     }
 
     proptest! {

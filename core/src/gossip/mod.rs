@@ -12,7 +12,7 @@ mod seen;
 mod signature;
 mod signers;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod topic;
 mod validate;
 

@@ -115,9 +115,11 @@ pub struct SignRequest {
 /// A change of the stored canonical chain.
 #[derive(Clone, Debug)]
 pub enum StoreChange {
-    /// This block is the new head, and canonical at its number.
+    /// This block is the new head, and canonical at its number. Whatever stands above it is not canonical
+    /// any more: after an [`Event::Skipped`] the chain may go on below the head until now.
     Extend(Block),
-    /// This earlier block is the head again: whatever stood above it is not canonical any more.
+    /// This earlier block is the head again: whatever stands above its number is not canonical any more.
+    /// It may be the parent of the first block of all, which the store does not have.
     Rewind(BlockId),
 }
 

@@ -173,10 +173,7 @@ impl Node {
             Input::Publish { id, publication } => self.queue.push(now, id, publication),
             Input::Signed { id, result } => self.queue.signed(now, id, result),
             Input::Sent { id, outcome } => self.queue.sent(now, id, outcome),
-            Input::SetSigner(signer) => {
-                self.signers.rotate(now.monotonic, signer);
-                self.refresh_rules(now);
-            }
+            Input::SetSigner(signer) => self.signers.rotate(now.monotonic, signer),
             Input::Connected(peer) => self.static_peers.connected(&peer),
             Input::Disconnected(peer) => self.static_peers.disconnected(now.monotonic, &peer),
             Input::DialFailed(peer) => self.static_peers.dial_failed(now.monotonic, &peer),
@@ -208,7 +205,7 @@ impl Node {
         &self.view
     }
 
-    /// Who signs unsafe blocks now.
+    /// Who signs unsafe blocks, as of the last [`Self::handle`].
     pub fn signers(&self) -> Signers {
         self.rules.signers
     }
@@ -220,6 +217,7 @@ impl Node {
 
     /// What every call ends with: timers that are due, and everything that follows from them.
     fn settle(&mut self, now: Now) {
+        self.refresh_rules(now);
         self.view.handle_timeout(now.monotonic);
         self.drain_view();
         while let Some(peer) = self.static_peers.poll(now.monotonic) {
@@ -287,9 +285,17 @@ impl Node {
                     Outcome::Validated(verified) => verified,
                     Outcome::Sealed(_) | Outcome::Panicked => Err(Reason::Panicked),
                 };
+                let judged =
+                    verified.as_ref().map(|Verified { block, .. }| (block.hash(), block.timestamp()));
+                let judged = judged.map_err(|reason| *reason);
                 let admitted = verified.and_then(|verified| self.admit(topic, verified));
-                let judged = admitted.as_ref().map(|block| (block.hash(), block.timestamp()));
-                self.queue.judged(id, judged.map_err(|reason| *reason));
+                let judged = match &admitted {
+                    // Known from an attempt before or from gossip, which is no error of the caller's:
+                    // the network says whether it is out already.
+                    Ok(_) | Err(Reason::AlreadySeen) => judged,
+                    Err(reason) => Err(*reason),
+                };
+                self.queue.judged(id, judged);
                 if let Ok(block) = admitted {
                     self.extend(now, block);
                 }

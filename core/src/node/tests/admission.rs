@@ -1,0 +1,221 @@
+//! Jobs: how many run, who waits, who is turned away, and what becomes of their results.
+
+use super::*;
+
+/// A message that is refused by its job, cheaply; each another one.
+fn junk(n: u32) -> Vec<u8> {
+    let mut contents = vec![0; MIN_MESSAGE_SIZE];
+    contents[..4].copy_from_slice(&n.to_be_bytes());
+    contents
+}
+
+fn held(version: PayloadVersion) -> Conversation {
+    let mut conversation = Conversation::on(version);
+    conversation.hold_jobs = true;
+    conversation
+}
+
+#[test]
+fn four_messages_of_a_topic_are_judged_at_once_and_more_wait() {
+    let mut conversation = held(V4);
+    for n in 1..=6 {
+        conversation.hear(V4, &junk(n));
+        let n = n as usize;
+        assert_eq!((conversation.jobs.len(), conversation.node.waiting()), (n.min(4), n.saturating_sub(4)));
+    }
+    assert_eq!(conversation.said(), []);
+}
+
+#[test]
+fn topics_have_slots_of_their_own() {
+    let mut conversation = held(V4);
+    for n in 0..10 {
+        conversation.hear(V1, &junk(n));
+    }
+    assert_eq!((conversation.jobs.len(), conversation.node.waiting()), (4, 6));
+    for (count, version) in (5..).zip([V2, V3, V4]) {
+        conversation.hear(version, &junk(99));
+        assert_eq!(conversation.jobs.len(), count, "{version} does not wait for v1");
+    }
+    assert_eq!(conversation.node.waiting(), 6);
+}
+
+#[test]
+fn those_who_wait_are_judged_in_the_order_in_which_they_came() {
+    let mut conversation = held(V4);
+    for n in 0..20 {
+        conversation.hear(V4, &junk(n));
+    }
+    conversation.run_all_jobs();
+    let expected: Vec<Said> = (1..=20).map(|n| Said::Refused(n, Reason::Signature)).collect();
+    assert_eq!(conversation.said(), expected);
+    assert_eq!(conversation.node.waiting(), 0);
+}
+
+#[test]
+fn a_slot_goes_to_the_next_of_its_own_topic() {
+    let mut conversation = held(V4);
+    for n in 0..5 {
+        conversation.hear(V3, &junk(n));
+        conversation.hear(V4, &junk(n));
+    }
+    assert_eq!((conversation.jobs.len(), conversation.node.waiting()), (8, 2));
+    // The jobs stand in the order v3, v4, v3, v4, ...: one of v4 ends.
+    let job = conversation.jobs.remove(1).expect("eight jobs");
+    conversation.tell(Input::JobDone(job.run()));
+    assert_eq!((conversation.jobs.len(), conversation.node.waiting()), (8, 1));
+    conversation.hear(V4, &junk(5));
+    assert_eq!(conversation.node.waiting(), 2, "v4 has no slot left");
+    conversation.run_all_jobs();
+    let waited: Vec<u64> = conversation
+        .said()
+        .into_iter()
+        .map(|said| match said {
+            Said::Refused(message, Reason::Signature) => message,
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(waited.len(), 11);
+    assert_eq!(waited[0], 2);
+}
+
+#[test]
+fn when_256_wait_the_next_is_throttled_at_once() {
+    let mut conversation = held(V4);
+    for n in 0..4 + 256 {
+        conversation.hear(V4, &junk(n));
+    }
+    assert_eq!(conversation.node.waiting(), 256);
+    assert_eq!(conversation.said(), []);
+    let message = conversation.hear(V4, &junk(1000));
+    assert_eq!(conversation.said(), [Said::Refused(message, Reason::Throttled)]);
+    assert_eq!(Reason::Throttled.acceptance(), Acceptance::Ignore);
+    // One is done, one moves up, one more may wait.
+    conversation.run_job();
+    assert_eq!((conversation.jobs.len(), conversation.node.waiting()), (4, 255));
+    conversation.hear(V4, &junk(1001));
+    conversation.hear(V4, &junk(1002));
+    assert_eq!(conversation.said().last(), Some(&Said::Refused(message + 2, Reason::Throttled)));
+    conversation.run_all_jobs();
+    let said = conversation.said();
+    assert_eq!(said.len(), 4 + 256);
+    assert_eq!(conversation.node.waiting(), 0);
+}
+
+#[test]
+fn the_places_to_wait_are_shared_by_all_topics_and_the_slots_are_not() {
+    let mut conversation = held(V4);
+    for n in 0..4 + 200 {
+        conversation.hear(V2, &junk(n));
+    }
+    for n in 0..4 + 56 {
+        conversation.hear(V3, &junk(n));
+    }
+    assert_eq!((conversation.jobs.len(), conversation.node.waiting()), (8, 256));
+    for version in [V2, V3] {
+        let message = conversation.hear(version, &junk(999));
+        assert_eq!(conversation.said(), [Said::Refused(message, Reason::Throttled)]);
+    }
+    // A topic with a free slot asks for no place to wait.
+    let message = conversation.hear_block(&block(V4));
+    let job = conversation.jobs.pop_back().expect("the last one");
+    conversation.tell(Input::JobDone(job.run()));
+    assert_eq!(conversation.said()[0], Said::Accepted(message, id(&block(V4))));
+}
+
+#[test]
+fn those_who_wait_hold_64_mib_at_most() {
+    // Of no contents that a job would look at: they only wait. One byte is the mark.
+    let of_size = |size| {
+        let mut marked = vec![0; size];
+        marked[0] = 1;
+        Unpacked::from_marked(marked).expect("a buffer with its mark")
+    };
+    let mut conversation = held(V4);
+    for _ in 0..4 {
+        conversation.hear_unpacked(V4, of_size(2));
+    }
+    for n in 1..=16 {
+        conversation.hear_unpacked(V4, of_size(4 << 20));
+        assert_eq!(conversation.node.waiting_bytes, n * (4 << 20));
+    }
+    assert_eq!(conversation.node.waiting_bytes, WAITING_BYTES);
+    assert_eq!(conversation.said(), []);
+    let message = conversation.hear_unpacked(V4, of_size(1));
+    assert_eq!(conversation.said(), [Said::Refused(message, Reason::Throttled)]);
+    // Those that run are not counted: the first of those who wait makes room for its size.
+    conversation.run_job();
+    assert_eq!(conversation.node.waiting_bytes, WAITING_BYTES - (4 << 20));
+    conversation.said();
+    conversation.hear_unpacked(V4, of_size((4 << 20) + 1));
+    assert_eq!(conversation.said().len(), 1, "a byte too many");
+    conversation.hear_unpacked(V4, of_size(4 << 20));
+    assert_eq!(conversation.said(), []);
+    assert_eq!(conversation.node.waiting_bytes, WAITING_BYTES);
+}
+
+#[test]
+fn a_throttled_block_is_accepted_when_it_comes_again() {
+    let mut conversation = held(V4);
+    for n in 0..4 + 256 {
+        conversation.hear(V4, &junk(n));
+    }
+    conversation.hear_block(&block(V4));
+    conversation.run_all_jobs();
+    conversation.said();
+    let message = conversation.hear_block(&block(V4));
+    conversation.run_all_jobs();
+    assert_eq!(conversation.said()[0], Said::Accepted(message, id(&block(V4))));
+}
+
+/// `TestGuardGossipValidator` of the reference: of three callers one panics, one is ignored, the
+/// rest are accepted, again and again.
+#[test]
+fn guard_gossip_validator() {
+    let mut conversation = held(V4);
+    let blocks = chain(V4, 10);
+    for (round, block) in blocks.iter().enumerate() {
+        let panics = conversation.hear_block(block);
+        let accepted = conversation.hear_block(block);
+        let ignored = conversation.hear_block(block);
+        let job = conversation.jobs.pop_front().expect("three jobs");
+        conversation.tell(Input::JobDone(JobResult::panicked(job.id())));
+        assert_eq!(conversation.said(), [Said::Refused(panics, Reason::Panicked)], "round {round}");
+        conversation.run_all_jobs();
+        let said = conversation.said();
+        assert_eq!(said[0], Said::Accepted(accepted, id(block)));
+        assert_eq!(said.last(), Some(&Said::Refused(ignored, Reason::AlreadySeen)));
+    }
+    assert_eq!(Reason::Panicked.acceptance(), Acceptance::Reject);
+    assert_eq!(conversation.node.view().head(), blocks.last().map(id));
+}
+
+#[test]
+fn a_job_that_panicked_gives_its_slot_to_the_next() {
+    let mut conversation = held(V4);
+    for n in 0..5 {
+        conversation.hear(V4, &junk(n));
+    }
+    let job = conversation.jobs.pop_front().expect("four jobs");
+    conversation.tell(Input::JobDone(JobResult::panicked(job.id())));
+    assert_eq!(conversation.said(), [Said::Refused(1, Reason::Panicked)]);
+    assert_eq!((conversation.jobs.len(), conversation.node.waiting()), (4, 0));
+}
+
+#[test]
+fn a_result_that_comes_twice_or_from_nowhere_changes_nothing() {
+    let mut conversation = held(V4);
+    for n in 0..6 {
+        conversation.hear(V4, &junk(n));
+    }
+    let job = conversation.jobs.pop_front().expect("four jobs");
+    let result = job.run();
+    conversation.tell(Input::JobDone(result.clone()));
+    assert_eq!(conversation.said().len(), 1);
+    assert_eq!((conversation.jobs.len(), conversation.node.waiting()), (4, 1));
+    for stranger in [result, JobResult::panicked(JobId(0)), JobResult::panicked(JobId(u64::MAX))] {
+        conversation.tell(Input::JobDone(stranger));
+        assert_eq!(conversation.said(), []);
+        assert_eq!((conversation.jobs.len(), conversation.node.waiting()), (4, 1), "no slot is freed");
+    }
+}

@@ -1,0 +1,234 @@
+//! A driver in virtual time that a test talks to: it does what the node says, wakes it exactly when
+//! it asks to be woken, and writes down what it hears.
+
+use super::*;
+use crate::chain::{GapEnd, SkipReason};
+use crate::sequencer::LocalSigner;
+use std::collections::VecDeque;
+
+/// What a node said, without the parts that no test asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Said {
+    /// The message was accepted as this block.
+    Accepted(u64, BlockId),
+    /// The check decided against the message.
+    Refused(u64, Reason),
+    /// Store this block as the head.
+    Store(BlockId),
+    /// This block is the store's head again.
+    Rewind(BlockId),
+    Block(BlockId),
+    Reorg {
+        ancestor: BlockId,
+        abandoned: Vec<BlockId>,
+        adopted: Vec<BlockId>,
+    },
+    Equivocation(BlockId, BlockId),
+    /// A gap, and the block that is wanted.
+    GapOpened(BlockId),
+    GapChanged(BlockId),
+    GapClosed(GapEnd),
+    Skipped(BlockId, BlockId, SkipReason),
+    Signer(Option<Address>, Option<Address>),
+    /// The signer is asked for this publication's signature.
+    Sign(u64),
+    /// The publication goes out on this topic.
+    Send(u64, PayloadVersion),
+    Published(u64, Result<B256, PublishError>),
+    Dial(PeerId),
+}
+
+/// What becomes of a request to sign.
+#[derive(Debug)]
+pub(super) enum Signing {
+    With(LocalSigner),
+    Fails(&'static str),
+    Silent,
+}
+
+/// What becomes of a message of the node's own.
+#[derive(Clone, Debug)]
+pub(super) enum Network {
+    Answers(SendOutcome),
+    Silent,
+}
+
+/// The driver: see the module's documentation.
+#[derive(Debug)]
+pub(super) struct Conversation {
+    pub(super) node: Node,
+    pub(super) now: Now,
+    pub(super) signing: Signing,
+    pub(super) network: Network,
+    /// Whether jobs are left in `jobs` for the test to run.
+    pub(super) hold_jobs: bool,
+    pub(super) jobs: VecDeque<Job>,
+    /// Contents of what was sent, by publication.
+    pub(super) sent: Vec<(u64, Vec<u8>)>,
+    said: Vec<Said>,
+    messages: u64,
+    publications: u64,
+}
+
+impl Conversation {
+    /// Begins at [`NOW`] of the wall clock, and at another reading of the monotonic one.
+    pub(super) fn with(config: NodeConfig) -> Self {
+        let now = Now::new(Duration::from_secs(5000), Duration::from_secs(NOW));
+        let mut conversation = Self {
+            node: Node::new(now, config).expect("a good configuration"),
+            now,
+            signing: Signing::With(sequencer()),
+            network: Network::Answers(SendOutcome::Sent),
+            hold_jobs: false,
+            jobs: VecDeque::new(),
+            sent: Vec::new(),
+            said: Vec::new(),
+            messages: 0,
+            publications: 0,
+        };
+        conversation.carry_on(VecDeque::new());
+        conversation
+    }
+
+    pub(super) fn on(version: PayloadVersion) -> Self {
+        Self::with(config(version))
+    }
+
+    /// Tells the node something, and does everything that it says about it.
+    pub(super) fn tell(&mut self, input: Input) {
+        self.carry_on(VecDeque::from([input]));
+    }
+
+    /// A message of these contents comes in; answers its number.
+    pub(super) fn hear(&mut self, topic: PayloadVersion, contents: &[u8]) -> u64 {
+        self.hear_unpacked(topic, Unpacked::from_contents(contents))
+    }
+
+    pub(super) fn hear_unpacked(&mut self, topic: PayloadVersion, message: Unpacked) -> u64 {
+        self.messages += 1;
+        let mut id = [0; 20];
+        id[..8].copy_from_slice(&self.messages.to_be_bytes());
+        self.tell(Input::Gossip { from: peer(1), topic, id, message });
+        self.messages
+    }
+
+    /// A block of the sequencer comes in, on the topic of its version.
+    pub(super) fn hear_block(&mut self, envelope: &Envelope) -> u64 {
+        self.hear(envelope.payload.version().expect("a version"), &signed(envelope))
+    }
+
+    /// Asks the node to publish a block; answers the publication's number.
+    pub(super) fn publish(&mut self, envelope: &Envelope) -> u64 {
+        self.submit(Publication::Envelope(Box::new(envelope.clone())))
+    }
+
+    pub(super) fn submit(&mut self, publication: Publication) -> u64 {
+        self.publications += 1;
+        self.tell(Input::Publish { id: PublishId(self.publications), publication });
+        self.publications
+    }
+
+    /// Runs the job that was held longest and gives its result back.
+    pub(super) fn run_job(&mut self) {
+        let job = self.jobs.pop_front().expect("a job is held");
+        self.tell(Input::JobDone(job.run()));
+    }
+
+    pub(super) fn run_all_jobs(&mut self) {
+        while !self.jobs.is_empty() {
+            self.run_job();
+        }
+    }
+
+    /// Lets time pass. The node is woken when it asked for it, and at no other time.
+    pub(super) fn pass(&mut self, by: Duration) {
+        let end = self.now.monotonic + by;
+        while let Some(due) = self.node.next_wakeup().filter(|due| *due <= end) {
+            self.move_to(due);
+            self.tell(Input::Wake);
+            let next = self.node.next_wakeup();
+            assert!(next.is_none_or(|next| next > due), "woken at {due:?}, it asks for {next:?}");
+        }
+        self.move_to(end);
+    }
+
+    /// What the node said since the last time this was asked.
+    pub(super) fn said(&mut self) -> Vec<Said> {
+        std::mem::take(&mut self.said)
+    }
+
+    fn move_to(&mut self, at: Instant) {
+        let elapsed = at.since(self.now.monotonic);
+        self.now = Now { monotonic: self.now.monotonic + elapsed, unix: self.now.unix + elapsed };
+    }
+
+    fn carry_on(&mut self, mut inputs: VecDeque<Input>) {
+        loop {
+            while let Some(output) = self.node.poll() {
+                inputs.extend(self.perform(output));
+            }
+            let Some(input) = inputs.pop_front() else { break };
+            self.node.handle(self.now, input);
+        }
+    }
+
+    fn perform(&mut self, output: Output) -> Option<Input> {
+        let said = match output {
+            Output::Job(job) if self.hold_jobs => {
+                self.jobs.push_back(job);
+                return None;
+            }
+            Output::Job(job) => return Some(Input::JobDone(job.run())),
+            Output::Sign(SignRequest { id, domain, chain_id, payload_hash, signing_hash }) => {
+                assert_eq!((domain, chain_id), (BLOCK_DOMAIN, CHAIN_ID));
+                assert_eq!(signing_hash, crate::gossip::signing_hash(domain, chain_id.into(), payload_hash));
+                self.said.push(Said::Sign(id.0));
+                let result = match &self.signing {
+                    Signing::With(signer) => Ok(signer.sign(&signing_hash)),
+                    Signing::Fails(error) => Err((*error).to_owned()),
+                    Signing::Silent => return None,
+                };
+                return Some(Input::Signed { id, result });
+            }
+            Output::Send { id, topic, contents } => {
+                self.said.push(Said::Send(id.0, topic));
+                self.sent.push((id.0, contents.to_vec()));
+                return match &self.network {
+                    Network::Answers(outcome) => Some(Input::Sent { id, outcome: outcome.clone() }),
+                    Network::Silent => None,
+                };
+            }
+            Output::Verdict(Verdict { from, id, result, .. }) => {
+                assert_eq!(from, peer(1));
+                let message = u64::from_be_bytes(*id.first_chunk().expect("20 bytes"));
+                match result {
+                    Ok(block) => Said::Accepted(message, block),
+                    Err(reason) => Said::Refused(message, reason),
+                }
+            }
+            Output::Dial(peer) => Said::Dial(peer),
+            Output::Store(StoreChange::Extend(block)) => Said::Store(BlockId::of(&block)),
+            Output::Store(StoreChange::Rewind(to)) => Said::Rewind(to),
+            Output::Event(event) => said_of(event),
+        };
+        self.said.push(said);
+        None
+    }
+}
+
+fn said_of(event: Event) -> Said {
+    match event {
+        Event::Block(block) => Said::Block(BlockId::of(&block)),
+        Event::Reorg { ancestor, abandoned, adopted } => Said::Reorg { ancestor, abandoned, adopted },
+        Event::Equivocation { number, first, second } => {
+            assert_eq!((first.number, second.number), (number, number));
+            Said::Equivocation(first, second)
+        }
+        Event::GapOpened(gap) => Said::GapOpened(gap.wanted),
+        Event::GapChanged(gap) => Said::GapChanged(gap.wanted),
+        Event::GapClosed { end, .. } => Said::GapClosed(end),
+        Event::Skipped { from, to, reason } => Said::Skipped(from, to, reason),
+        Event::Published { id, result } => Said::Published(id.0, result),
+        Event::SignerChanged { current, previous } => Said::Signer(current, previous),
+    }
+}
