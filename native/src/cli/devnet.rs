@@ -1,17 +1,17 @@
 //! `opp2p devnet`: a whole network in one process, to watch and to measure.
 
-use super::{Failure, NO, asked_to_end, runtime};
+use super::{End, Failure, NO, answer, remark, runtime};
 use crate::devnet::{
     Member, Network, NetworkConfig, Publication, Report, Screen, Setup, Summary, unix_seconds,
 };
 use crate::host::{HostEvent, HostEventKind};
 use opp2p_core::chain::{BlockId, Fork};
 use std::collections::VecDeque;
-use std::io::{IsTerminal, stdout};
+use std::io::{IsTerminal, Write, stderr, stdout};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::time::{MissedTickBehavior, interval};
 
 /// How long the followers may take for the last block.
@@ -44,15 +44,11 @@ pub(super) struct Args {
 }
 
 fn block_time(text: &str) -> Result<Duration, String> {
-    let seconds: f64 = text.parse().map_err(|_| format!("{text:?} is no number of seconds"))?;
-    if (0.01..=3600.0).contains(&seconds) {
-        Ok(Duration::from_secs_f64(seconds))
-    } else {
-        Err("use 0.01 to 3600 seconds".into())
-    }
+    let seconds = text.parse().ok().filter(|seconds| (0.01..=3600.0).contains(seconds));
+    seconds.map(Duration::from_secs_f64).ok_or_else(|| "use 0.01 to 3600 seconds".into())
 }
 
-pub(super) fn run(args: Args) -> Result<ExitCode, Failure> {
+pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let temporary = match &args.data_dir {
         Some(_) => None,
         None => Some(tempfile::Builder::new().prefix("opp2p-devnet-").tempdir().map_err(|error| {
@@ -66,11 +62,11 @@ pub(super) fn run(args: Args) -> Result<ExitCode, Failure> {
         fork: args.fork,
         directory: directory.unwrap_or_default(),
     };
-    let summary = runtime()?.block_on(watch(&args, &config))?;
+    let Some(summary) = runtime()?.block_on(watch(args, &config))? else { return Ok(ExitCode::SUCCESS) };
     if args.json {
-        println!("{}", serde_json::to_string(&summary)?);
+        answer(serde_json::to_string(&summary)?)?;
     } else {
-        println!("{summary}");
+        answer(&summary)?;
     }
     Ok(ExitCode::from(if summary.ok { 0 } else { NO }))
 }
@@ -99,7 +95,7 @@ impl Display {
         Ok(Self::Screen(Box::new(screen)))
     }
 
-    /// Shows what is new; answers whether whoever watches wants to end.
+    /// Shows what is new; tells whether whoever watches wants to end.
     fn refresh(&mut self, report: &mut Report, now: Duration) -> Result<bool, Failure> {
         match self {
             Self::Screen(screen) => {
@@ -108,76 +104,114 @@ impl Display {
             }
             Self::Lines => {
                 while let Some(line) = report.next_line(now) {
-                    println!("{line}");
+                    if !answer(line)? {
+                        return Ok(true);
+                    }
                 }
                 Ok(false)
             }
             Self::Aside => {
                 while let Some(line) = report.next_line(now) {
-                    eprintln!("{line}");
+                    // The lines are company for the summary, which does not depend on them.
+                    let _ = writeln!(stderr(), "{line}");
                 }
                 Ok(false)
             }
         }
     }
+
+    /// Ends the live view, or writes the lines of the blocks that did not come to everybody.
+    fn close(mut self, report: &mut Report) -> Result<(), Failure> {
+        if !matches!(self, Self::Screen(_)) {
+            self.refresh(report, Duration::MAX)?;
+        }
+        Ok(())
+    }
 }
 
-async fn watch(args: &Args, config: &NetworkConfig) -> Result<Summary, Failure> {
-    let network = Network::start(config).await?;
+/// The whole run; `None` if it was asked to end before there was a network.
+async fn watch(args: &Args, config: &NetworkConfig) -> Result<Option<Summary>, Failure> {
+    let mut end = End::listen()?;
+    let start = async {
+        let network = Network::start(config).await?;
+        let events = network.events();
+        network.meshed().await?;
+        Ok::<_, Failure>((network, events))
+    };
+    let (network, mut events) = tokio::select! {
+        started = start => started?,
+        () = end.asked() => return Ok(None),
+    };
     let mut books = Books::open(&network, config);
-    let mut events = network.events();
-    network.meshed().await?;
 
     let mut display = Display::open(args.json)?;
     let (published_sender, mut published) = mpsc::channel(16);
+    let enough = Notify::new();
     // Boxed so that it can be dropped before the network that it borrows.
-    let mut producing = Box::pin(produce(&network, args, published_sender)?);
-    let mut end = std::pin::pin!(asked_to_end());
+    let mut producing = Box::pin(produce(&network, args, &enough, published_sender)?);
     let mut frames = interval(FRAME);
     frames.set_missed_tick_behavior(MissedTickBehavior::Skip);
-    let mut ended = None;
+    // When the run turned from making blocks to waiting for those that are under way.
+    let mut ending: Option<Instant> = None;
+    let mut produced = false;
     loop {
         tokio::select! {
             Some((member, event)) = events.recv() => books.event(member, event.as_ref()),
             Some(publication) = published.recv() => books.published(&publication),
-            () = &mut producing, if ended.is_none() => ended = Some(Instant::now()),
-            () = &mut end => break,
+            () = &mut producing, if !produced => {
+                produced = true;
+                ending.get_or_insert_with(Instant::now);
+            }
+            () = end.asked() => {
+                // Who asks while the last blocks are under way does not want to wait for them.
+                if ending.replace(Instant::now()).is_some() {
+                    break;
+                }
+                enough.notify_one();
+            }
             _ = frames.tick() => {
                 for (member, host) in network.members() {
                     books.report.peers(member, host.status().borrow().peers);
                 }
                 let elapsed = books.elapsed();
                 if display.refresh(&mut books.report, elapsed)? {
-                    break;
+                    let again = ending.replace(Instant::now()).is_some();
+                    if again && matches!(display, Display::Screen(_)) {
+                        break;
+                    }
+                    enough.notify_one();
                 }
-                let late = ended.is_some_and(|at| at.elapsed() > LAST_BLOCK_TIMEOUT);
-                let complete = ended.is_some() && published.is_empty() && books.report.all_in_order();
+                let late = ending.is_some_and(|at| at.elapsed() > LAST_BLOCK_TIMEOUT);
+                let complete = produced && published.is_empty() && books.report.all_in_order();
                 if late || complete {
                     break;
                 }
             }
         }
     }
-    // Whatever was shown last stands on the screen until here.
-    display.refresh(&mut books.report, Duration::MAX)?;
-    drop(display);
+    display.close(&mut books.report)?;
     drop(producing);
 
     let elapsed = books.elapsed();
     let mut summary = books.report.summary(elapsed);
     summary.ok &= args.blocks.is_none_or(|wanted| summary.blocks >= wanted);
-    for problem in books.problems(&network).await? {
-        eprintln!("opp2p: {problem}");
+    let problems = tokio::select! {
+        problems = books.problems(&network) => problems?,
+        () = end.asked() => vec!["asked to end before the followers' disks were looked at".into()],
+    };
+    for problem in problems {
+        remark(problem);
         summary.ok = false;
     }
     network.stop().await;
-    Ok(summary)
+    Ok(Some(summary))
 }
 
 /// Makes and publishes blocks at the block time until there are enough.
 fn produce<'a>(
     network: &'a Network,
     args: &Args,
+    enough: &'a Notify,
     published: mpsc::Sender<Publication>,
 ) -> Result<impl Future<Output = ()> + use<'a>, Failure> {
     let mut maker = network.maker(0)?;
@@ -186,7 +220,12 @@ fn produce<'a>(
     let blocks = args.blocks.unwrap_or(u64::MAX);
     Ok(async move {
         for _ in 0..blocks {
-            ticks.tick().await;
+            // Between two blocks only: one that is on its way would be missing in the books.
+            tokio::select! {
+                biased;
+                () = enough.notified() => return,
+                _ = ticks.tick() => {}
+            }
             let publication = network.publish(maker.next(unix_seconds())).await;
             let failed = publication.result.is_err();
             // A chain with a hole can't go on.

@@ -1,7 +1,7 @@
 //! `opp2p inspect`: one captured message under the eyes of every rule.
 
 use super::chain::ChainArgs;
-use super::{Failure, NO};
+use super::{Failure, NO, address, answer};
 use alloy_primitives::{Address, B256, hex};
 use opp2p_core::gossip::{
     Acceptance, Inspection, Reason, Rules, Signers, TIMESTAMP_THRESHOLD, inspect, version_of_topic,
@@ -17,6 +17,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 const MAX_FILE: u64 = 64 << 20;
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Exit code: 0 accept, 1 ignore or reject, 2 unusable arguments or file.")]
 pub(super) struct Args {
     #[command(flatten)]
     chain: ChainArgs,
@@ -24,10 +25,10 @@ pub(super) struct Args {
     #[arg(long)]
     topic: String,
     /// Judge as of this moment, in Unix seconds [default: now].
-    #[arg(long, value_name = "UNIX")]
+    #[arg(long, value_name = "UNIX", value_parser = moment)]
     now: Option<u64>,
     /// Unsafe-block signer's address, in place of the chain configuration's.
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = address)]
     signer: Option<Address>,
     /// The file holds hexadecimal text rather than bytes.
     #[arg(long)]
@@ -37,6 +38,10 @@ pub(super) struct Args {
     json: bool,
     /// File with the message's data field, or - for standard input.
     file: PathBuf,
+}
+
+fn moment(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| "give a whole number of seconds since 1970".into())
 }
 
 #[derive(Serialize)]
@@ -75,9 +80,12 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let inspection = inspect(&rules, version, &data, now);
     let report = report(&inspection, version, rules.chain_id);
     if args.json {
-        println!("{}", serde_json::to_string(&report)?);
+        answer(serde_json::to_string(&report)?)?;
     } else {
-        print(&report, &inspection);
+        answer(text(&report, &inspection))?;
+        if let Some(hint) = hint(&inspection, current, now) {
+            answer(hint)?;
+        }
     }
     Ok(ExitCode::from(if inspection.acceptance() == Acceptance::Accept { 0 } else { NO }))
 }
@@ -92,7 +100,11 @@ fn topic(text: &str, chain_id: u64) -> Result<PayloadVersion, Failure> {
 
 fn read(path: &Path, is_hex: bool) -> Result<Vec<u8>, Failure> {
     let shown = if path == Path::new("-") { "standard input".into() } else { path.display().to_string() };
-    let unreadable = |error| Failure::new(format!("can't read the message from {shown}: {error}"));
+    let unreadable = |error| {
+        Failure::new(format!(
+            "can't read the message from {shown}: {error}; give a file that this user may read"
+        ))
+    };
     let mut bytes = Vec::new();
     let read = if path == Path::new("-") {
         std::io::stdin().lock().take(MAX_FILE + 1).read_to_end(&mut bytes)
@@ -101,7 +113,9 @@ fn read(path: &Path, is_hex: bool) -> Result<Vec<u8>, Failure> {
     };
     read.map_err(unreadable)?;
     if bytes.len() as u64 > MAX_FILE {
-        return Err(Failure::new(format!("{shown} has more than 64 MiB, which no gossip message has")));
+        return Err(Failure::new(format!(
+            "{shown} has more than 64 MiB, and no gossip message has; give the file of one message"
+        )));
     }
     if !is_hex {
         return Ok(bytes);
@@ -132,22 +146,46 @@ fn report(inspection: &Inspection, version: PayloadVersion, chain_id: u64) -> Re
     }
 }
 
-fn print(report: &Report, inspection: &Inspection) {
+/// The report for people.
+fn text(report: &Report, inspection: &Inspection) -> String {
     fn or_unknown(value: Option<impl ToString>) -> String {
         value.map_or_else(|| "unknown".into(), |value| value.to_string())
     }
-    match inspection.reason {
-        None => println!("accept"),
-        Some(reason) => println!("{}: {reason} ({})", report.verdict, reason.name()),
-    }
-    println!("topic         {}", inspection.topic);
-    println!("message id    {}", report.message_id);
-    println!("block         {}", or_unknown(report.block_number));
-    println!("hash          {}", or_unknown(report.block_hash));
-    println!("parent        {}", or_unknown(report.parent_hash));
-    println!("timestamp     {}", or_unknown(report.timestamp));
-    println!("transactions  {}", or_unknown(report.tx_count));
-    println!("signer        {}", or_unknown(report.signer));
+    let verdict = match inspection.reason {
+        None => "accept".into(),
+        Some(reason) => format!("{}: {reason} ({})", report.verdict, reason.name()),
+    };
     let unpacked = report.payload_bytes.map_or_else(|| "unknown".into(), |bytes| format!("{bytes} bytes"));
-    println!("size          {} bytes compressed, payload {unpacked}", report.compressed_bytes);
+    [
+        verdict,
+        format!("topic         {}", inspection.topic),
+        format!("message id    {}", report.message_id),
+        format!("block         {}", or_unknown(report.block_number)),
+        format!("hash          {}", or_unknown(report.block_hash)),
+        format!("parent        {}", or_unknown(report.parent_hash)),
+        format!("timestamp     {}", or_unknown(report.timestamp)),
+        format!("transactions  {}", or_unknown(report.tx_count)),
+        format!("signer        {}", or_unknown(report.signer)),
+        format!("size          {} bytes compressed, payload {unpacked}", report.compressed_bytes),
+    ]
+    .join("\n")
+}
+
+/// What to try next, where the verdict depends on what was not given.
+fn hint(inspection: &Inspection, signer: Option<Address>, now: u64) -> Option<String> {
+    let timestamp = inspection.block.as_ref().map(Block::timestamp);
+    match inspection.reason? {
+        Reason::NoSigner => Some("hint: --signer ADDR names the unsafe block signer".into()),
+        Reason::WrongSigner => {
+            let signer = signer?;
+            Some(format!(
+                "hint: the signer should be {signer}; is it a message of this chain, and the signer still that one?"
+            ))
+        }
+        Reason::TooOld | Reason::TooNew => {
+            let timestamp = timestamp?;
+            Some(format!("hint: judged as of {now}; --now {timestamp} judges it as of its own time"))
+        }
+        _ => None,
+    }
 }

@@ -1,12 +1,15 @@
 //! `opp2p key`: makes keys, and shows whose a key is.
 
-use super::Failure;
+use super::{Failure, answer, remark};
 use crate::key::{KeyFile, SecretKey};
 use clap::Subcommand;
 use serde::Serialize;
-use std::io::Read;
+use std::io::{IsTerminal, Read};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+
+/// Bytes that are read of a key on standard input.
+const MAX_KEY_TEXT: usize = 4096;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -45,7 +48,9 @@ pub(super) fn run(args: Args) -> Result<ExitCode, Failure> {
             let key = SecretKey::create(&file)?;
             print(&key, false)?;
         }
-        Command::Generate { file: None } => println!("{}", &*SecretKey::generate()?.to_hex()),
+        Command::Generate { file: None } => {
+            answer(&*SecretKey::generate()?.to_hex())?;
+        }
         Command::Show { file, json } => print(&read(&file)?, json)?,
     }
     Ok(ExitCode::SUCCESS)
@@ -55,11 +60,18 @@ fn read(file: &Path) -> Result<SecretKey, Failure> {
     if file != Path::new("-") {
         return load(file);
     }
-    let mut text = zeroize::Zeroizing::new(String::new());
-    // More than a key and its surroundings is no key; it need not be read to know that.
-    let read = std::io::stdin().lock().take(4096).read_to_string(&mut text);
+    if std::io::stdin().is_terminal() {
+        remark("type or paste the key, then press enter and ctrl-d");
+    }
+    // More than a key and its surroundings is no key; it need not be read to know that. With the
+    // room made before, no copy of the secret is left behind.
+    let mut bytes = zeroize::Zeroizing::new(Vec::with_capacity(MAX_KEY_TEXT));
+    let read = std::io::stdin().lock().take(MAX_KEY_TEXT as u64).read_to_end(&mut bytes);
     read.map_err(|error| Failure::new(format!("can't read a key from standard input: {error}")))?;
-    text.parse().map_err(|error| Failure::new(format!("standard input holds no key: {error}")))
+    let text = zeroize::Zeroizing::new(String::from_utf8_lossy(&bytes).into_owned());
+    text.parse().map_err(|error| {
+        Failure::new(format!("standard input holds no key: {error}; opp2p key generate makes one"))
+    })
 }
 
 /// Reads a key file, with a word on one that others can read.
@@ -71,7 +83,8 @@ pub(super) fn load(file: &Path) -> Result<SecretKey, Failure> {
 
 pub(super) fn warn_if_open(loaded: &KeyFile, file: &Path) {
     if loaded.open_to_others {
-        eprintln!("opp2p: warning: others can read the key file {}: chmod 600 it", file.display());
+        let file = file.display();
+        remark(format_args!("warning: others can read or write the key file {file}; chmod 600 it"));
     }
 }
 
@@ -83,11 +96,10 @@ fn print(key: &SecretKey, json: bool) -> Result<(), Failure> {
         address: key.address().to_string(),
     };
     if json {
-        println!("{}", serde_json::to_string(&identity)?);
+        answer(serde_json::to_string(&identity)?)?;
     } else {
-        println!("peer id   {}", identity.peer_id);
-        println!("node id   {}", identity.node_id);
-        println!("address   {}", identity.address);
+        let Identity { peer_id, node_id, address } = identity;
+        answer(format_args!("peer id   {peer_id}\nnode id   {node_id}\naddress   {address}"))?;
     }
     Ok(())
 }

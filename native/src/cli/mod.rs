@@ -8,15 +8,24 @@ mod inspect;
 mod key;
 mod logging;
 mod node;
+mod stdin;
+mod usage;
 
+use alloy_primitives::Address;
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Parser, Subcommand};
 use std::fmt;
+use std::io::{ErrorKind, Write, stderr, stdout};
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// The OP Stack's peer-to-peer layer: joins the gossip of a chain's unsafe blocks, checks every
 /// block, relays and keeps them.
 #[derive(Debug, Parser)]
 #[command(name = "opp2p", version, max_term_width = 110)]
+#[command(after_help = "To see it work: opp2p devnet\nTo follow a chain: opp2p node --network op-mainnet")]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -57,16 +66,49 @@ const UNUSABLE: u8 = 2;
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
-    let result = match Cli::parse().command {
-        Command::Devnet(args) => devnet::run(args),
+    let command = match Cli::try_parse() {
+        Ok(Cli { command }) => command,
+        Err(error) => return usage::answer(&error),
+    };
+    let result = match command {
+        Command::Devnet(args) => devnet::run(&args),
         Command::Node(args) => node::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Key(args) => key::run(args),
     };
     result.unwrap_or_else(|Failure(sentence)| {
-        eprintln!("opp2p: {sentence}");
+        remark(sentence);
         ExitCode::from(UNUSABLE)
     })
+}
+
+/// Prints an answer on standard output; tells whether anybody still reads it.
+///
+/// Who closes the pipe (`opp2p devnet | head`) has read enough, which is no failure.
+fn answer(text: impl fmt::Display) -> Result<bool, Failure> {
+    match writeln!(stdout(), "{text}") {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => {
+            Err(Failure::new(format!("can't write to standard output: {error}; check where it goes")))
+        }
+    }
+}
+
+/// Says something on standard error, in the name of the program.
+fn remark(text: impl fmt::Display) {
+    // If nobody can hear it, there is nobody to tell.
+    let _ = writeln!(stderr(), "opp2p: {text}");
+}
+
+/// Takes any path, also an empty one: an environment variable that is empty is one that is not set.
+fn path() -> impl TypedValueParser<Value = PathBuf> {
+    OsStringValueParser::new().map(PathBuf::from)
+}
+
+/// Reads an address that a flag holds.
+fn address(text: &str) -> Result<Address, String> {
+    text.parse().map_err(|_| "an address is 0x and 40 hexadecimal digits".into())
 }
 
 /// The runtime that a node's tasks run on.
@@ -75,17 +117,39 @@ fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
     runtime.map_err(|error| Failure::new(format!("the system refused threads or sockets: {error}")))
 }
 
-/// Completes when the process is asked to end: SIGINT or SIGTERM.
-async fn asked_to_end() {
-    use tokio::signal::unix::{SignalKind, signal};
-    match (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) {
-        (Ok(mut interrupt), Ok(mut terminate)) => {
+/// Hears SIGINT and SIGTERM, from the moment it is made and also while nobody waits for them.
+#[derive(Debug)]
+struct End {
+    interrupt: Signal,
+    terminate: Signal,
+    asked: Option<Instant>,
+}
+
+/// Signals that come together are one wish: `timeout` and others signal the process and its group.
+const ONE_WISH: Duration = Duration::from_secs(1);
+
+impl End {
+    /// Takes both signals over from the system, which would end the process at once.
+    fn listen() -> Result<Self, Failure> {
+        let listen = |kind| {
+            signal(kind)
+                .map_err(|error| Failure::new(format!("the system refused a signal handler: {error}")))
+        };
+        let (interrupt, terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
+        Ok(Self { interrupt, terminate, asked: None })
+    }
+
+    /// Completes when the process is asked to end, and again when it is asked again.
+    async fn asked(&mut self) {
+        loop {
             tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
+                _ = self.interrupt.recv() => {}
+                _ = self.terminate.recv() => {}
+            }
+            if self.asked.is_none_or(|before| before.elapsed() > ONE_WISH) {
+                self.asked = Some(Instant::now());
+                return;
             }
         }
-        // Without handlers the signals end the process as they always do.
-        _ => std::future::pending().await,
     }
 }

@@ -2,24 +2,23 @@
 
 use super::chain::ChainArgs;
 use super::logging::LogArgs;
-use super::{Failure, asked_to_end, key, runtime};
+use super::stdin::Lines;
+use super::{End, Failure, address, key, path, runtime};
 use crate::host::{Host, HostConfig, HostEvent, HostEventKind, Retention};
 use crate::key::SecretKey;
 use alloy_primitives::{Address, hex};
 use libp2p::Multiaddr;
+use libp2p::multiaddr::Protocol;
 use opp2p_core::chain::ChainConfig;
 use opp2p_core::node::Event;
 use opp2p_core::payload::{Block, Envelope, PayloadVersion};
 use opp2p_core::sequencer::LocalSigner;
-use std::net::IpAddr;
+use std::io::ErrorKind;
+use std::net::{IpAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::sync::broadcast::error::RecvError;
-
-/// Longest line of a block in hexadecimal: twice the largest message, and a little.
-const MAX_LINE: usize = (10 << 20) * 2 + 1024;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -46,7 +45,8 @@ pub(super) struct Args {
         long = "p2p.priv.path",
         env = "OP_NODE_P2P_PRIV_PATH",
         default_value = "opnode_p2p_priv.txt",
-        value_name = "FILE"
+        value_name = "FILE",
+        value_parser = path()
     )]
     priv_path: PathBuf,
     /// Peers to be connected to for ever: multiaddrs that end in /p2p/ID, separated by commas.
@@ -56,28 +56,28 @@ pub(super) struct Args {
     #[arg(long = "p2p.useragent", env = "OP_NODE_P2P_AGENT", value_name = "AGENT")]
     useragent: Option<String>,
     /// Address of the unsafe-block signer, in place of the chain configuration's.
-    #[arg(long, env = "OPP2P_SIGNER", value_name = "ADDR")]
+    #[arg(long, env = "OPP2P_SIGNER", value_name = "ADDR", value_parser = address)]
     signer: Option<Address>,
     /// Private key to sign blocks with, in hexadecimal: this node is the sequencer.
     #[arg(
         long = "p2p.sequencer.key",
         env = "OP_NODE_P2P_SEQUENCER_KEY",
         value_name = "HEX",
-        hide_env_values = true,
-        conflicts_with = "sequencer_key_path"
+        hide_env_values = true
     )]
     sequencer_key: Option<String>,
-    /// File with that key.
-    #[arg(long = "p2p.sequencer.key.path", env = "OPP2P_P2P_SEQUENCER_KEY_PATH", value_name = "FILE")]
+    /// File with the private key to sign blocks with, in place of the key itself.
+    #[arg(long = "p2p.sequencer.key.path", env = "OPP2P_P2P_SEQUENCER_KEY_PATH", value_name = "FILE", value_parser = path())]
     sequencer_key_path: Option<PathBuf>,
-    /// How old a gossiped block may be, in seconds.
+    /// How old a gossiped block may be: seconds, or a duration such as 1m30s.
     #[arg(
         long = "p2p.gossip.timestamp.threshold",
         env = "OP_NODE_P2P_GOSSIP_TIMESTAMP_THRESHOLD",
-        default_value_t = 60,
-        value_name = "SECONDS"
+        default_value = "60s",
+        value_name = "TIME",
+        value_parser = duration
     )]
-    timestamp_threshold: u64,
+    timestamp_threshold: Duration,
     /// Publish blocks that come in on standard input, one a line: the bytes that are signed (parent
     /// beacon block root where the fork has one, then the SSZ payload) in hexadecimal.
     #[arg(long = "publish.stdin")]
@@ -95,55 +95,73 @@ pub(super) struct Args {
 
 /// The reference's rule for ports (`p2p/cli/load_config.go`).
 fn port(text: &str) -> Result<u16, String> {
-    match text.parse::<u64>() {
-        Ok(port @ 1..=1023) => Err(format!("port {port} is reserved for system")),
-        Ok(port) => u16::try_from(port).map_err(|_| format!("port {port} is out of range")),
-        Err(error) => Err(error.to_string()),
+    match text.parse() {
+        Ok(port @ 1..=1023) => {
+            Err(format!("port {port} is reserved for system; use 1024 to 65535, or 0 for any that is free"))
+        }
+        Ok(port) => Ok(port),
+        Err(_) => Err("a port is a number from 1024 to 65535, or 0 for any that is free".into()),
     }
+}
+
+/// A duration as the reference writes it (hours, minutes and seconds), or a number of seconds.
+fn duration(text: &str) -> Result<Duration, String> {
+    let wrong = || String::from("use a number of seconds, or a duration such as 1m30s");
+    if let Ok(seconds) = text.parse() {
+        return Ok(Duration::from_secs(seconds));
+    }
+    let (mut rest, mut total) = (text, Some(0_u64));
+    for (unit, seconds) in [('h', 3600), ('m', 60), ('s', 1)] {
+        if let Some((count, after)) = rest.split_once(unit) {
+            let count: u64 = count.parse().map_err(|_| wrong())?;
+            total = total.and_then(|total| total.checked_add(count.checked_mul(seconds)?));
+            rest = after;
+        }
+    }
+    if text.is_empty() || !rest.is_empty() {
+        return Err(wrong());
+    }
+    total.map(Duration::from_secs).ok_or_else(wrong)
 }
 
 pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     args.log.start()?;
     let config = configure(args)?;
-    let publish = args.publish_stdin;
-    if publish && config.sequencer.is_none() {
-        return Err(Failure::new(
-            "--publish.stdin needs a key to sign with: give --p2p.sequencer.key or --p2p.sequencer.key.path",
-        ));
-    }
-    runtime()?.block_on(follow(config, publish))
+    runtime()?.block_on(follow(config, args.publish_stdin))
 }
 
 fn configure(args: &Args) -> Result<HostConfig, Failure> {
     let chain = args.chain.load(None)?;
-    let mut static_peers = Vec::new();
-    for text in args.static_peers.iter().map(|text| text.trim()).filter(|text| !text.is_empty()) {
-        let address: Multiaddr = text
-            .parse()
-            .map_err(|error| Failure::new(format!("--p2p.static: {text:?} is no multiaddr ({error})")))?;
-        static_peers.push(address);
+    let texts = args.static_peers.iter().map(|text| text.trim()).filter(|text| !text.is_empty());
+    let static_peers = texts.map(static_peer).collect::<Result<_, _>>()?;
+    let sequencer = sequencer_key(args)?;
+    if args.publish_stdin && sequencer.is_none() {
+        return Err(Failure::new(
+            "--publish.stdin needs a key to sign with: give --p2p.sequencer.key or --p2p.sequencer.key.path",
+        ));
     }
-    let sequencer = match (&args.sequencer_key, &args.sequencer_key_path) {
-        (Some(text), _) => {
-            let key: Result<SecretKey, _> = text.parse();
-            Some(key.map_err(|error| Failure::new(format!("--p2p.sequencer.key: {error}")))?)
+    let signer = args.signer.or(chain.unsafe_block_signer).filter(|signer| !signer.is_zero());
+    match (&sequencer, signer) {
+        (None, None) => {
+            tracing::warn!("no unsafe-block signer is known, so every block is ignored: give --signer ADDR");
         }
-        (None, Some(path)) => Some(key::load(path)?),
-        (None, None) => None,
-    };
-    let signer = args.signer.or(chain.unsafe_block_signer);
-    if signer.is_none_or(|signer| signer.is_zero()) {
-        tracing::warn!("no unsafe-block signer is known: every block will be ignored; give --signer ADDR");
+        (Some(key), None) => {
+            let own = key.address();
+            return Err(Failure::new(format!(
+                "no unsafe-block signer is known, so the sequencer key can publish nothing: give --signer {own}, \
+                 which is the address of that key, if it is this chain's"
+            )));
+        }
+        (Some(key), Some(signer)) if key.address() != signer => {
+            return Err(Failure::new(format!(
+                "the sequencer key signs as {}, but the chain's unsafe-block signer is {signer}: \
+                 give the right key, or --signer",
+                key.address()
+            )));
+        }
+        (_, Some(_)) => {}
     }
-    if let (Some(key), Some(signer)) = (&sequencer, signer)
-        && key.address() != signer
-    {
-        return Err(Failure::new(format!(
-            "the sequencer key signs as {}, but the chain's unsafe-block signer is {signer}: \
-             give the right key, or --signer",
-            key.address()
-        )));
-    }
+    check_port(args.listen_ip, args.listen_tcp)?;
     let key = SecretKey::load_or_create(&args.priv_path)?;
     key::warn_if_open(&key, &args.priv_path);
     if key.created {
@@ -155,11 +173,11 @@ fn configure(args: &Args) -> Result<HostConfig, Failure> {
     config.listen_ip = args.listen_ip;
     config.listen_tcp = args.listen_tcp;
     config.static_peers = static_peers;
-    if let Some(agent) = &args.useragent {
+    if let Some(agent) = args.useragent.as_ref().filter(|agent| !agent.is_empty()) {
         config.agent.clone_from(agent);
     }
     config.sequencer = sequencer.map(|key| LocalSigner::from_bytes(key.secret_bytes())).transpose()?;
-    config.timestamp_threshold = Duration::from_secs(args.timestamp_threshold);
+    config.timestamp_threshold = args.timestamp_threshold;
     config.retention = Retention {
         max_blocks: args.store_blocks,
         max_age: Duration::from_secs(args.store_hours.saturating_mul(3600)),
@@ -167,44 +185,112 @@ fn configure(args: &Args) -> Result<HostConfig, Failure> {
     Ok(config)
 }
 
+fn static_peer(text: &str) -> Result<Multiaddr, Failure> {
+    let wrong = |what: &str| {
+        Failure::new(format!("--p2p.static: {text:?} {what}: write it as /ip4/ADDRESS/tcp/PORT/p2p/PEER-ID"))
+    };
+    let address: Multiaddr = text.parse().map_err(|_| wrong("is no multiaddr"))?;
+    let parts: Vec<_> = address.iter().collect();
+    let (Some(Protocol::P2p(_)), way) = (parts.last(), parts.as_slice()) else {
+        return Err(wrong("does not end in the peer's id"));
+    };
+    use Protocol::{Dns, Dns4, Dns6, Dnsaddr, Ip4, Ip6, Tcp};
+    match way {
+        [Ip4(_) | Ip6(_) | Dns(_) | Dns4(_) | Dns6(_), Tcp(_), ..] | [Dnsaddr(_), ..] => Ok(address),
+        _ => Err(wrong("does not lead anywhere over TCP")),
+    }
+}
+
+fn sequencer_key(args: &Args) -> Result<Option<SecretKey>, Failure> {
+    // An empty environment variable is one that is not set.
+    let text = args.sequencer_key.as_deref().filter(|text| !text.is_empty());
+    let path = args.sequencer_key_path.as_deref().filter(|path| !path.as_os_str().is_empty());
+    match (text, path) {
+        (Some(_), Some(_)) => Err(Failure::new(
+            "--p2p.sequencer.key and --p2p.sequencer.key.path are both given: leave out one",
+        )),
+        (Some(text), None) => {
+            let key = text.parse().map_err(|error| {
+                Failure::new(format!("--p2p.sequencer.key is no key: {error}; opp2p key generate makes one"))
+            });
+            key.map(Some)
+        }
+        (None, Some(path)) => key::load(path).map(Some),
+        (None, None) => Ok(None),
+    }
+}
+
+/// Refuses a port that somebody listens on.
+///
+/// libp2p would not notice: it listens in a way in which two processes of one user can share a port,
+/// and each of them then gets some of the connections.
+fn check_port(ip: IpAddr, port: u16) -> Result<(), Failure> {
+    if port == 0 {
+        return Ok(());
+    }
+    let Err(error) = TcpListener::bind((ip, port)) else { return Ok(()) };
+    Err(Failure::new(match error.kind() {
+        ErrorKind::AddrInUse => format!(
+            "port {port} of {ip} is in use: end the process that listens there, or choose another port with --p2p.listen.tcp"
+        ),
+        ErrorKind::AddrNotAvailable => format!(
+            "this machine has no address {ip}: choose one of its own with --p2p.listen.ip, or 0.0.0.0 for all"
+        ),
+        _ => format!(
+            "can't listen on port {port} of {ip}: {error}; choose others with --p2p.listen.ip and --p2p.listen.tcp"
+        ),
+    }))
+}
+
 async fn follow(config: HostConfig, publish: bool) -> Result<ExitCode, Failure> {
+    let mut end = End::listen()?;
     let chain = config.chain.clone();
-    let host = Host::start(config).await?;
+    let host = tokio::select! {
+        started = Host::start(config) => started?,
+        () = end.asked() => return Ok(ExitCode::SUCCESS),
+    };
     let mut events = host.events();
+    let head = host.status().borrow().head;
     tracing::info!(
         chain = %chain.name, chain_id = chain.chain_id, address = %host.address(),
-        head = host.status().borrow().head.map_or(0, |head| head.number), "started"
+        head = %head.map_or_else(|| "none".into(), |head| head.number.to_string()), "started"
     );
-    let mut lines = BufReader::new(tokio::io::stdin());
-    let mut publishing = publish;
+    // Boxed so that it can be dropped before the node that it borrows.
+    let mut publishing = Box::pin(publish_lines(&host, &chain));
+    let mut published = !publish;
     loop {
         tokio::select! {
-            () = asked_to_end() => break,
+            () = end.asked() => break,
             event = events.recv() => match event {
                 Ok(event) => log(&event),
                 Err(RecvError::Lagged(missed)) => tracing::warn!(missed, "the log is behind and left events out"),
-                Err(RecvError::Closed) => return Err(Failure::new("the node ended unexpectedly; see the log")),
+                Err(RecvError::Closed) => {
+                    return Err(Failure::new("the node ended unexpectedly: see the log, and start it again"));
+                }
             },
-            line = next_line(&mut lines), if publishing => match line {
-                Some(line) => publish_line(&host, &chain, &line).await,
-                None => publishing = false,
-            },
+            result = &mut publishing, if !published => {
+                result?;
+                published = true;
+                tracing::info!("standard input has ended; the node goes on without");
+            }
         }
     }
+    drop(publishing);
     tracing::info!("stopping");
-    host.stop().await;
-    tracing::info!("stopped");
+    tokio::select! {
+        () = host.stop() => tracing::info!("stopped"),
+        () = end.asked() => tracing::warn!("asked twice: ending without waiting for the disk"),
+    }
     Ok(ExitCode::SUCCESS)
 }
 
-/// The next line of at most [`MAX_LINE`] bytes; longer ones come in pieces that are no blocks.
-async fn next_line(input: &mut BufReader<tokio::io::Stdin>) -> Option<Vec<u8>> {
-    use tokio::io::AsyncReadExt;
-    let mut line = Vec::new();
-    match input.take(MAX_LINE as u64).read_until(b'\n', &mut line).await {
-        Ok(0) | Err(_) => None,
-        Ok(_) => Some(line),
+/// Publishes what comes in on standard input, one block after the other, until its end.
+async fn publish_lines(host: &Host, chain: &ChainConfig) -> Result<(), Failure> {
+    let mut lines = Lines::start()?;
+    while let Some(line) = lines.next().await {
+        publish_line(host, chain, &line).await;
     }
+    Ok(())
 }
 
 async fn publish_line(host: &Host, chain: &ChainConfig, line: &[u8]) {
@@ -213,7 +299,10 @@ async fn publish_line(host: &Host, chain: &ChainConfig, line: &[u8]) {
         return;
     }
     let Some(envelope) = hex::decode(text).ok().and_then(|body| envelope(chain, &body)) else {
-        tracing::error!("a line on standard input is no block of any fork in hexadecimal");
+        tracing::error!(
+            bytes = text.len(),
+            "a line on standard input is no block of this chain's forks in hexadecimal"
+        );
         return;
     };
     let number = envelope.payload.block_number;

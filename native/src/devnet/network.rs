@@ -29,7 +29,7 @@ const MESH_TIMEOUT: Duration = Duration::from_secs(30);
 #[derive(Debug, thiserror::Error)]
 pub enum NetworkError {
     /// A node can't start.
-    #[error("{member}: {source}")]
+    #[error("the {member} can't start: {source}")]
     Host {
         /// Which node.
         member: Member,

@@ -1,0 +1,194 @@
+//! `opp2p devnet`, as a user runs it.
+
+#![cfg(feature = "node")]
+
+mod support;
+
+use opp2p_core::chain::Fork;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::io::Read;
+use std::process::Stdio;
+use std::time::Duration;
+use support::{Daemon, Outcome, PATIENCE, Place};
+
+/// The one JSON object that is all of standard output.
+#[track_caller]
+fn summary(outcome: &Outcome) -> Value {
+    assert_eq!(outcome.stdout.lines().count(), 1, "{outcome:#?}");
+    serde_json::from_str(&outcome.stdout).unwrap()
+}
+
+#[test]
+fn a_short_run_ends_well_with_one_object() {
+    let place = Place::new();
+    let outcome =
+        place.run(&["devnet", "--followers", "2", "--blocks", "5", "--block-time", "0.2", "--json"]);
+    assert_eq!(outcome.code, Some(0), "{outcome:#?}");
+    let summary = summary(&outcome);
+    assert_eq!(summary["ok"], json!(true));
+    assert_eq!(summary["blocks"], json!(5));
+    assert_eq!(summary["fork"], json!("jovian"));
+    let followers = summary["followers"].as_array().unwrap();
+    assert_eq!(followers.len(), 2);
+    let mut ids = BTreeSet::new();
+    for follower in followers {
+        assert!(ids.insert(follower["peer_id"].as_str().unwrap()));
+        assert!(follower["peer_id"].as_str().unwrap().starts_with("16Uiu2HA"));
+        assert_eq!((&follower["head"], &follower["received"]), (&json!(5), &json!(5)), "{summary}");
+        assert_eq!(follower["in_order"], json!(true));
+        let latency = |which: &str| follower["latency_ms"][which].as_f64().unwrap();
+        assert!(0.0 < latency("p50") && latency("p50") <= latency("p99") && latency("p99") <= latency("max"));
+    }
+    // The blocks' lines are beside the object.
+    assert_eq!(outcome.stderr.lines().filter(|line| line.starts_with("block ")).count(), 5, "{outcome:#?}");
+}
+
+#[test]
+fn without_a_terminal_each_block_is_a_line_and_a_table_ends_the_run() {
+    let place = Place::new();
+    let outcome = place.run(&["devnet", "--followers", "1", "--blocks", "3", "--block-time", "0.1"]);
+    assert_eq!((outcome.code, outcome.stderr.as_str()), (Some(0), ""), "{outcome:#?}");
+    let lines: Vec<&str> = outcome.stdout.lines().collect();
+    for (line, number) in lines.iter().zip(1..=3) {
+        assert!(line.starts_with(&format!("block {number} ")) && line.contains("1/1 followers"), "{line}");
+    }
+    assert!(lines.last().unwrap().starts_with("ok: "), "{outcome:#?}");
+    assert!(!outcome.stdout.contains('\x1b'), "no colour, no screen");
+    // Nothing is left behind.
+    assert_eq!(std::fs::read_dir(place.path("")).unwrap().count(), 0);
+}
+
+#[test]
+fn every_fork_works() {
+    let place = Place::new();
+    for fork in Fork::ALL {
+        let outcome = place.run(&[
+            "devnet",
+            "--followers",
+            "1",
+            "--blocks",
+            "2",
+            "--block-time",
+            "0.1",
+            "--json",
+            "--fork",
+            fork.name(),
+        ]);
+        assert_eq!(outcome.code, Some(0), "{fork}: {outcome:#?}");
+        let summary = summary(&outcome);
+        assert_eq!((&summary["ok"], &summary["fork"]), (&json!(true), &json!(fork.name())), "{summary}");
+    }
+}
+
+#[test]
+fn values_that_make_no_network_are_named_with_those_that_do() {
+    let place = Place::new();
+    let run = |flag: &str, value: &str| place.run(&["devnet", &format!("{flag}={value}")]);
+    for value in ["0", "65", "-1", "many"] {
+        run("--followers", value).refused(&["--followers", value]);
+    }
+    for value in ["0", "-5", "x"] {
+        run("--blocks", value).refused(&["--blocks", value]);
+    }
+    for value in ["0", "-1", "fast", "NaN", "inf", "3601"] {
+        run("--block-time", value).refused(&["--block-time", value, "0.01 to 3600"]);
+    }
+    run("--fork", "nonsense").refused(&["--fork", "nonsense", "ecotone", "jovian"]);
+}
+
+#[test]
+fn a_data_directory_that_can_not_be_one_is_named() {
+    let place = Place::new();
+    let file = place.file("file", "mine");
+    for path in [file.clone(), format!("{file}/devnet")] {
+        place.run(&["devnet", "--blocks", "1", "--data-dir", &path]).refused(&[&path, "--data-dir"]);
+    }
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "mine");
+    place.file("taken/sequencer/blocks.redb", "a diary");
+    let outcome = place.run(&["devnet", "--blocks", "1", "--data-dir", &place.name("taken")]);
+    outcome.refused(&["the sequencer can't start", "taken/sequencer/blocks.redb"]);
+    assert_eq!(std::fs::read_to_string(place.path("taken/sequencer/blocks.redb")).unwrap(), "a diary");
+}
+
+#[test]
+fn a_second_run_in_the_same_directory_goes_on_from_the_stored_head() {
+    let place = Place::new();
+    let run = |blocks: &str, followers: &str| {
+        let outcome = place.run(&[
+            "devnet",
+            "--followers",
+            followers,
+            "--blocks",
+            blocks,
+            "--block-time",
+            "0.05",
+            "--json",
+            "--data-dir",
+            &place.name("kept"),
+        ]);
+        assert_eq!(outcome.code, Some(0), "{outcome:#?}");
+        (summary(&outcome), outcome.stderr)
+    };
+    let (first, _) = run("3", "2");
+    let (second, lines) = run("2", "2");
+    assert_eq!(second["blocks"], json!(2));
+    for follower in 0..2 {
+        assert_eq!(first["followers"][follower]["head"], json!(3));
+        assert_eq!(second["followers"][follower]["head"], json!(5));
+        // The keys stay as well.
+        assert_eq!(first["followers"][follower]["peer_id"], second["followers"][follower]["peer_id"]);
+    }
+    assert!(lines.starts_with("block 4 "), "{lines}");
+}
+
+/// Runs an endless devnet, asks it to end, and tells what it printed.
+fn interrupted(signal: &str, more: &[&str]) -> String {
+    let place = Place::new();
+    let arguments = [&["devnet", "--followers", "2", "--block-time", "0.05", "--json"], more].concat();
+    let mut devnet = Daemon::start(place.opp2p(&arguments), Stdio::piped());
+    devnet.wait_for(0, PATIENCE, |line| line.starts_with("block 8 "));
+    devnet.signal(signal);
+    assert_eq!(devnet.wait(Duration::from_secs(10)), Some(0), "{:#?}", devnet.lines());
+    let mut printed = String::new();
+    devnet.stdout().read_to_string(&mut printed).unwrap();
+    printed
+}
+
+#[test]
+fn an_endless_run_ends_with_its_summary_when_asked_to() {
+    for signal in ["INT", "TERM"] {
+        let summary: Value = serde_json::from_str(&interrupted(signal, &[])).unwrap();
+        assert_eq!(summary["ok"], json!(true), "{summary}");
+        let blocks = summary["blocks"].as_u64().unwrap();
+        assert!(blocks >= 8);
+        for follower in summary["followers"].as_array().unwrap() {
+            assert_eq!((&follower["received"], &follower["in_order"]), (&json!(blocks), &json!(true)));
+        }
+    }
+}
+
+#[test]
+fn a_run_that_was_cut_short_of_its_blocks_is_no_success() {
+    let place = Place::new();
+    let arguments = ["devnet", "--followers", "1", "--block-time", "0.05", "--json", "--blocks", "100000"];
+    let mut devnet = Daemon::start(place.opp2p(&arguments), Stdio::piped());
+    devnet.wait_for(0, PATIENCE, |line| line.starts_with("block 2 "));
+    devnet.signal("INT");
+    assert_eq!(devnet.wait(Duration::from_secs(10)), Some(1), "{:#?}", devnet.lines());
+    let mut printed = String::new();
+    devnet.stdout().read_to_string(&mut printed).unwrap();
+    assert_eq!(serde_json::from_str::<Value>(&printed).unwrap()["ok"], json!(false), "{printed}");
+}
+
+#[cfg(unix)]
+#[test]
+fn an_endless_run_ends_when_nobody_reads_it_any_more() {
+    let place = Place::new();
+    let mut shell = std::process::Command::new("sh");
+    let script = "{ \"$0\" devnet --followers 1 --block-time 0.05; echo $? >&2; } | head -2";
+    shell.args(["-c", script, env!("CARGO_BIN_EXE_opp2p")]).current_dir(place.path(""));
+    let outcome = support::run(shell, b"");
+    assert_eq!(outcome.stdout.lines().count(), 2, "{outcome:#?}");
+    assert_eq!(outcome.stderr, "0\n", "{outcome:#?}");
+}

@@ -1,0 +1,236 @@
+//! `opp2p node` with something that can't work: one sentence, exit code 2, nothing overwritten.
+
+#![cfg(feature = "node")]
+
+mod support;
+
+use alloy_primitives::B256;
+use opp2p::store::{Store, StoreConfig};
+use opp2p_core::chain::Fork;
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+use support::chain::{GENESIS_HASH, SEQUENCER_KEY, rollup_json, signer};
+use support::{Daemon, Outcome, PATIENCE, Place, free_port};
+
+/// The arguments of a node that would start.
+fn arguments(place: &Place) -> Vec<String> {
+    let rollup = place.file("rollup.json", rollup_json(100, Some(Fork::Jovian)).to_string());
+    [
+        "node",
+        "--rollup.config",
+        &rollup,
+        "--p2p.listen.ip",
+        "127.0.0.1",
+        "--p2p.listen.tcp",
+        "0",
+        "--p2p.priv.path",
+        &place.name("p2p.key"),
+        "--data-dir",
+        &place.name("data"),
+        "--signer",
+        &signer().to_string(),
+    ]
+    .map(String::from)
+    .into()
+}
+
+/// The same with the value of a flag changed, or with a flag more.
+fn changed(place: &Place, flag: &str, value: &str) -> Vec<String> {
+    let mut arguments = arguments(place);
+    match arguments.iter().position(|argument| argument == flag) {
+        Some(at) => arguments[at + 1] = value.into(),
+        None => arguments.extend([flag.into(), value.into()]),
+    }
+    arguments
+}
+
+/// Insists on the refusal, and that nothing was stored.
+#[track_caller]
+fn refused(place: &Place, outcome: &Outcome, parts: &[&str]) {
+    outcome.refused(parts);
+    assert!(!place.path("data").exists(), "a data directory was made");
+}
+
+fn store(path: &Path, chain_id: u64, genesis_hash: B256) -> StoreConfig {
+    let max_age = Duration::from_secs(1 << 40);
+    StoreConfig { path: path.to_path_buf(), chain_id, genesis_hash, max_blocks: 1000, max_age }
+}
+
+#[test]
+fn a_port_in_use_is_named_also_when_another_node_uses_it() {
+    let place = Place::new();
+    let taken = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let outcome = place.run(&changed(&place, "--p2p.listen.tcp", &port));
+    refused(&place, &outcome, &[&port, "in use", "--p2p.listen.tcp"]);
+    drop(taken);
+
+    let other = Place::new();
+    let port = free_port().to_string();
+    let node = Daemon::start(other.opp2p(&changed(&other, "--p2p.listen.tcp", &port)), Stdio::null());
+    node.wait_for(0, PATIENCE, |line| line.contains("started"));
+    let outcome = place.run(&changed(&place, "--p2p.listen.tcp", &port));
+    refused(&place, &outcome, &[&port, "in use", "--p2p.listen.tcp"]);
+    node.end("TERM");
+}
+
+#[test]
+fn ports_and_addresses_that_can_not_be_listened_on_are_named() {
+    let place = Place::new();
+    let run = |flag, value| place.run(&changed(&place, flag, value));
+    for port in ["80", "1", "1023"] {
+        let outcome = run("--p2p.listen.tcp", port);
+        refused(&place, &outcome, &["--p2p.listen.tcp", port, "reserved", "1024"]);
+    }
+    // An address for documentation, which no machine has.
+    let mut elsewhere = changed(&place, "--p2p.listen.ip", "192.0.2.1");
+    let port = elsewhere.iter().position(|argument| argument == "--p2p.listen.tcp").unwrap();
+    elsewhere[port + 1] = free_port().to_string();
+    refused(&place, &place.run(&elsewhere), &["192.0.2.1", "--p2p.listen.ip"]);
+    // The system would choose the port: the node finds out while it starts.
+    run("--p2p.listen.ip", "192.0.2.1").refused(&["192.0.2.1", "choose another address"]);
+}
+
+#[test]
+fn without_a_chain_or_with_an_unknown_one_there_is_no_node() {
+    let place = Place::new();
+    let data = place.name("data");
+    let run = |more: &[&str]| place.run(&[&["node", "--data-dir", data.as_str()], more].concat());
+    refused(&place, &run(&[]), &["--network", "--rollup.config"]);
+    refused(&place, &run(&["--network", "op-mainet"]), &["op-mainet", "op-mainnet"]);
+    refused(&place, &run(&["--network", "base", "--rollup.config", "x"]), &["--network", "--rollup.config"]);
+    let missing = place.name("missing.json");
+    refused(&place, &run(&["--rollup.config", &missing]), &[&missing]);
+    let bad = place.file("bad.json", "{}");
+    refused(&place, &run(&["--rollup.config", &bad]), &[&bad, "`genesis`"]);
+    assert!(!place.path("opnode_p2p_priv.txt").exists(), "a key was made for nothing");
+}
+
+#[test]
+fn a_bad_static_peer_is_named() {
+    let place = Place::new();
+    let id = "16Uiu2HAm3cuhhRL2msUuLF62KRSfneFDx94RsuouyW25Ho42cFMq";
+    let good = format!("/ip4/127.0.0.1/tcp/9222/p2p/{id}");
+    let list = format!("{good}, /ip4/127.0.0.1/tcp/9223");
+    for (peers, bad) in [
+        ("/ip4/127.0.0.1/tcp/9222", "/ip4/127.0.0.1/tcp/9222"),
+        ("127.0.0.1:9222", "127.0.0.1:9222"),
+        ("/ip4/127.0.0.1/tcp/99999/p2p/x", "99999"),
+        (&good[..good.len() - 1], "multiaddr"),
+        (&good["/ip4/127.0.0.1/tcp/9222".len()..], "TCP"),
+        (&good.replace("tcp", "udp"), "TCP"),
+        (list.as_str(), "tcp/9223"),
+    ] {
+        let outcome = place.run(&changed(&place, "--p2p.static", peers));
+        refused(&place, &outcome, &["--p2p.static", bad, "/p2p/"]);
+    }
+    assert!(!place.path("p2p.key").exists(), "a key was made for nothing");
+}
+
+#[test]
+fn a_key_file_that_can_not_be_used_is_named_and_left_alone() {
+    let place = Place::new();
+    let run = |path: &str| place.run(&changed(&place, "--p2p.priv.path", path));
+    let bad = place.file("bad.key", "this is no key");
+    refused(&place, &run(&bad), &[&bad, "holds no key"]);
+    assert_eq!(std::fs::read_to_string(&bad).unwrap(), "this is no key");
+    refused(&place, &run(&place.name("")), &["is a directory"]);
+    let nowhere = place.name("missing/p2p.key");
+    refused(&place, &run(&nowhere), &[&nowhere]);
+    refused(&place, &run(&format!("{bad}/p2p.key")), &["bad.key/p2p.key"]);
+    refused(&place, &run(""), &["path", "empty"]);
+}
+
+#[test]
+fn a_data_directory_that_can_not_be_one_is_named() {
+    let place = Place::new();
+    let file = place.file("file", "mine");
+    let outcome = place.run(&changed(&place, "--data-dir", &format!("{file}/data")));
+    refused(&place, &outcome, &["file/data", "data directory"]);
+    let outcome = place.run(&changed(&place, "--data-dir", &file));
+    refused(&place, &outcome, &[&file, "data directory"]);
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "mine");
+    place.run(&changed(&place, "--data-dir", "/proc/nowhere")).refused(&["/proc/nowhere"]);
+}
+
+#[test]
+fn a_foreign_file_in_the_place_of_the_store_is_left_as_it_is() {
+    let place = Place::new();
+    let long = vec![0x5a; 100_000];
+    let database_of_another = {
+        let path = place.path("another.redb");
+        drop(Store::open(store(&path, 999, GENESIS_HASH)).unwrap());
+        let mut bytes = std::fs::read(path).unwrap();
+        // The beginning of a database, and then nothing that is one.
+        bytes[9..].fill(0x5a);
+        bytes
+    };
+    for contents in [&b""[..], b"a diary", &long, &database_of_another] {
+        let file = place.file("data/100/blocks.redb", contents);
+        place.run(&arguments(&place)).refused(&[&file]);
+        assert!(std::fs::read(&file).unwrap() == contents, "changed: {} bytes", contents.len());
+        let others: Vec<_> = std::fs::read_dir(place.path("data/100")).unwrap().collect();
+        assert_eq!(others.len(), 1, "{others:?}");
+    }
+    std::fs::remove_file(place.path("data/100/blocks.redb")).unwrap();
+    std::fs::create_dir(place.path("data/100/blocks.redb")).unwrap();
+    place.run(&arguments(&place)).refused(&["blocks.redb", "is a directory"]);
+}
+
+#[test]
+fn the_store_of_another_chain_is_left_as_it_is() {
+    let place = Place::new();
+    let path = place.path("data/100/blocks.redb");
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    for (chain_id, genesis, part) in
+        [(101, GENESIS_HASH, "belongs to chain 101"), (100, B256::repeat_byte(0x55), "0x5555")]
+    {
+        drop(Store::open(store(&path, chain_id, genesis)).unwrap());
+        let before = std::fs::read(&path).unwrap();
+        place.run(&arguments(&place)).refused(&["blocks.redb", part, "data directory"]);
+        assert!(std::fs::read(&path).unwrap() == before, "changed");
+        std::fs::remove_file(&path).unwrap();
+    }
+}
+
+#[test]
+fn a_second_node_on_the_same_store_is_refused_and_the_first_goes_on() {
+    let place = Place::new();
+    let first = Daemon::start(place.opp2p(&arguments(&place)), Stdio::null());
+    first.wait_for(0, PATIENCE, |line| line.contains("started"));
+    let second = place.run(&arguments(&place));
+    second.refused(&["blocks.redb", "in use by another process"]);
+    first.end("TERM");
+}
+
+#[test]
+fn a_sequencer_key_that_can_not_publish_is_refused() {
+    let place = Place::new();
+    let run = |flag, value| place.run(&changed(&place, flag, value));
+    let one = format!("{}1", "0".repeat(63));
+    let its_address = "0x7E5F4552091A69125d5DfCb7b8C2659029395Bdf";
+    let outcome = run("--p2p.sequencer.key", &one);
+    refused(&place, &outcome, &[its_address, &signer().to_string(), "--signer"]);
+    let outcome = run("--p2p.sequencer.key", "1234");
+    refused(&place, &outcome, &["--p2p.sequencer.key", "64 hex digits"]);
+    assert!(!outcome.stderr.contains("1234"), "{outcome:?}");
+    let file = place.file("sequencer.key", "none");
+    refused(&place, &run("--p2p.sequencer.key.path", &file), &[&file, "holds no key"]);
+    let missing = place.name("missing.key");
+    refused(&place, &run("--p2p.sequencer.key.path", &missing), &[&missing]);
+    assert!(!Path::new(&missing).exists(), "only a node's own key is made");
+
+    let mut both = changed(&place, "--p2p.sequencer.key", SEQUENCER_KEY);
+    both.extend(["--p2p.sequencer.key.path".into(), file]);
+    refused(&place, &place.run(&both), &["--p2p.sequencer.key", "--p2p.sequencer.key.path"]);
+
+    let rollup = place.name("rollup.json");
+    let unsigned = ["node", "--rollup.config", &rollup, "--p2p.sequencer.key", SEQUENCER_KEY];
+    refused(&place, &place.run(&unsigned), &["no unsafe-block signer", &format!("--signer {}", signer())]);
+
+    let mut publishing = arguments(&place);
+    publishing.push("--publish.stdin".into());
+    refused(&place, &place.run(&publishing), &["--publish.stdin", "--p2p.sequencer.key"]);
+}

@@ -1,0 +1,149 @@
+//! What `opp2p` says about itself, and about a command line that it can't understand.
+
+#![cfg(feature = "node")]
+
+mod support;
+
+use support::Place;
+
+/// The commands and every flag of each, which is what the README and the issue promise.
+const FLAGS: [(&[&str], &[&str]); 6] = [
+    (&[], &["devnet", "node", "inspect", "key", "--help", "--version"]),
+    (&["devnet"], &["--followers", "--blocks", "--block-time", "--fork", "--json", "--data-dir", "--help"]),
+    (
+        &["node"],
+        &[
+            "--network",
+            "--rollup.config",
+            "--p2p.listen.ip",
+            "--p2p.listen.tcp",
+            "--p2p.priv.path",
+            "--p2p.static",
+            "--p2p.useragent",
+            "--p2p.sequencer.key",
+            "--p2p.sequencer.key.path",
+            "--p2p.gossip.timestamp.threshold",
+            "--signer",
+            "--publish.stdin",
+            "--data-dir",
+            "--store.blocks",
+            "--store.hours",
+            "--log.level",
+            "--log.format",
+            "--help",
+        ],
+    ),
+    (
+        &["inspect"],
+        &[
+            "--network",
+            "--rollup.config",
+            "--topic",
+            "--now",
+            "--signer",
+            "--hex",
+            "--json",
+            "<FILE>",
+            "--help",
+        ],
+    ),
+    (&["key", "generate"], &["[FILE]", "--help"]),
+    (&["key", "show"], &["[FILE]", "--json", "--help"]),
+];
+
+#[test]
+fn help_lists_every_flag_and_nothing_goes_to_standard_error() {
+    let place = Place::new();
+    for (command, flags) in FLAGS {
+        for help in ["--help", "-h"] {
+            let outcome = place.run(&[command, &[help]].concat());
+            assert_eq!((outcome.code, outcome.stderr.as_str()), (Some(0), ""), "{command:?}");
+            for flag in flags {
+                let mut words = outcome.stdout.split(|c: char| c.is_whitespace() || c == ',');
+                assert!(words.any(|word| word == *flag), "{flag} is not in the help of {command:?}");
+            }
+            // A flag that is there and not listed above would be promised nowhere.
+            let lines = outcome.stdout.lines().map(str::trim).filter(|line| line.starts_with('-'));
+            let mut shown = lines.flat_map(str::split_whitespace).filter(|word| word.starts_with("--"));
+            assert!(shown.all(|flag| flags.contains(&flag)), "{}", outcome.stdout);
+        }
+    }
+}
+
+#[test]
+fn the_values_of_each_variable_of_the_reference_are_named_in_the_help() {
+    let help = Place::new().run(&["node", "--help"]).stdout;
+    for name in [
+        "OP_NODE_P2P_LISTEN_IP",
+        "OP_NODE_P2P_LISTEN_TCP_PORT",
+        "OP_NODE_P2P_PRIV_PATH",
+        "OP_NODE_P2P_STATIC",
+        "OP_NODE_P2P_AGENT",
+        "OP_NODE_P2P_SEQUENCER_KEY",
+        "OP_NODE_P2P_GOSSIP_TIMESTAMP_THRESHOLD",
+        "OP_NODE_NETWORK",
+        "OP_NODE_ROLLUP_CONFIG",
+    ] {
+        assert!(help.contains(name), "{name}");
+    }
+}
+
+#[test]
+fn no_secret_of_the_environment_is_shown_in_the_help() {
+    let place = Place::new();
+    let mut command = place.opp2p(&["node", "--help"]);
+    command.env("OP_NODE_P2P_SEQUENCER_KEY", "5ec7e7");
+    let outcome = support::run(command, b"");
+    assert_eq!(outcome.code, Some(0));
+    assert!(!outcome.stdout.contains("5ec7e7"));
+}
+
+#[test]
+fn the_version_is_one_line() {
+    let outcome = Place::new().run(&["--version"]);
+    assert_eq!((outcome.code, outcome.stderr.as_str()), (Some(0), ""));
+    assert_eq!(outcome.stdout, concat!("opp2p ", env!("CARGO_PKG_VERSION"), "\n"));
+}
+
+#[test]
+fn without_a_command_the_help_is_shown_as_an_error() {
+    let place = Place::new();
+    for command in [&[][..], &["key"]] {
+        let outcome = place.run::<&str>(command);
+        assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(2), ""));
+        assert!(outcome.stderr.contains("Usage: opp2p"), "{outcome:?}");
+    }
+}
+
+#[test]
+fn a_command_line_that_is_not_understood_gets_one_sentence() {
+    let place = Place::new();
+    let run = |arguments: &[&str]| place.run(arguments);
+    run(&["nod"]).refused(&["'nod'", "'node'", "--help"]);
+    run(&["node", "--datadir", "x"]).refused(&["'--datadir'", "'--data-dir'", "--help"]);
+    run(&["node", "--network"]).refused(&["a value is required", "--network <NAME>"]);
+    run(&["node", "--p2p.listen.tcp", "http"]).refused(&["--p2p.listen.tcp", "'http'", "1024 to 65535"]);
+    run(&["node", "--p2p.listen.tcp", "65536"]).refused(&["65536", "1024 to 65535"]);
+    run(&["node", "--p2p.listen.ip", "localhost"]).refused(&["--p2p.listen.ip", "localhost"]);
+    run(&["node", "--store.blocks", "many"]).refused(&["--store.blocks", "many"]);
+    run(&["node", "--log.format", "xml"]).refused(&["--log.format", "xml", "text, json"]);
+    run(&["node", "--log.level", "verbose"]).refused(&["--log.level", "verbose", "debug"]);
+    run(&["node", "--p2p.gossip.timestamp.threshold", "soon"]).refused(&["soon", "1m30s"]);
+    run(&["key", "show", "--hex"]).refused(&["'--hex'"]);
+}
+
+/// Where standard output leads nowhere, nothing panics.
+#[cfg(target_os = "linux")]
+#[test]
+fn standard_output_that_can_not_be_written_is_an_error_and_a_closed_pipe_is_none() {
+    let place = Place::new();
+    let binary = env!("CARGO_BIN_EXE_opp2p");
+    let shell = |script: &str| {
+        let mut shell = std::process::Command::new("sh");
+        shell.args(["-c", script, binary]).current_dir(place.path(""));
+        support::run(shell, b"")
+    };
+    shell("exec \"$0\" key generate > /dev/full").refused(&["standard output", "space"]);
+    let closed = shell("{ sleep 0.2; \"$0\" key generate; echo $? >&2; } | true");
+    assert_eq!(closed.stderr, "0\n");
+}

@@ -1,0 +1,256 @@
+//! Runs the real binary the way a user does: arguments, standard input, signals; never for longer
+//! than a test allows.
+
+#![allow(dead_code, reason = "each test file uses its own part")]
+
+pub(crate) mod chain;
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// Longest run of a command that is expected to end by itself.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A directory for one test: everything that its processes write is in there.
+#[derive(Debug)]
+pub(crate) struct Place(TempDir);
+
+impl Place {
+    pub(crate) fn new() -> Self {
+        Self(tempfile::Builder::new().prefix("opp2p-cli-").tempdir().unwrap())
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    /// Writes a file and tells its path.
+    pub(crate) fn file(&self, name: &str, contents: impl AsRef<[u8]>) -> String {
+        let path = self.path(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, contents).unwrap();
+        path.to_str().unwrap().into()
+    }
+
+    /// The path of a file that may not exist, as an argument.
+    pub(crate) fn name(&self, name: &str) -> String {
+        self.path(name).to_str().unwrap().into()
+    }
+
+    /// The path of a file in a directory that is made for it.
+    pub(crate) fn name_in(&self, directory: &str, name: &str) -> String {
+        std::fs::create_dir_all(self.path(directory)).unwrap();
+        self.name(&format!("{directory}/{name}"))
+    }
+
+    /// The binary with these arguments, in this directory, in an environment without its variables.
+    pub(crate) fn opp2p<S: AsRef<str>>(&self, arguments: &[S]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_opp2p"));
+        command.args(arguments.iter().map(AsRef::as_ref)).current_dir(self.0.path());
+        for (name, _) in std::env::vars_os() {
+            let known =
+                name.to_str().is_some_and(|name| name.starts_with("OP_NODE") || name.starts_with("OPP2P"));
+            if known {
+                command.env_remove(name);
+            }
+        }
+        command
+    }
+
+    /// Runs the binary to its end.
+    pub(crate) fn run<S: AsRef<str>>(&self, arguments: &[S]) -> Outcome {
+        run(self.opp2p(arguments), b"")
+    }
+
+    /// The same with something on standard input.
+    pub(crate) fn run_with_input<S: AsRef<str>>(&self, arguments: &[S], input: &[u8]) -> Outcome {
+        run(self.opp2p(arguments), input)
+    }
+}
+
+/// How a command ended.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    /// `None` if a signal ended it.
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Outcome {
+    /// Insists on exit code 2 and one sentence on standard error that has all of `parts`.
+    #[track_caller]
+    pub(crate) fn refused(&self, parts: &[&str]) {
+        assert_eq!(self.code, Some(2), "{self:#?}");
+        assert_eq!(self.stdout, "", "{self:#?}");
+        let lines: Vec<&str> = self.stderr.lines().filter(|line| !is_log(line)).collect();
+        let [line] = lines[..] else { panic!("not one line: {self:#?}") };
+        assert!(line.starts_with("opp2p: "), "{line}");
+        for part in parts {
+            assert!(line.contains(part), "{part:?} is not in: {line}");
+        }
+    }
+}
+
+/// Whether a line is the log's, which begins with the time.
+fn is_log(line: &str) -> bool {
+    line.split_once('T').is_some_and(|(day, _)| {
+        day.len() == 10 && day.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-')
+    })
+}
+
+/// Runs a command to its end.
+pub(crate) fn run(mut command: Command, input: &[u8]) -> Outcome {
+    let mut process =
+        Running(command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap());
+    let stdout = collect(process.0.stdout.take().unwrap());
+    let stderr = collect(process.0.stderr.take().unwrap());
+    let mut stdin = process.0.stdin.take().unwrap();
+    let input = input.to_vec();
+    // A process that ends early does not read all of it.
+    let feeding = std::thread::spawn(move || drop(stdin.write_all(&input)));
+    let code = process.wait(PATIENCE);
+    feeding.join().unwrap();
+    Outcome { code, stdout: stdout.join().unwrap(), stderr: stderr.join().unwrap() }
+}
+
+fn collect(mut from: impl Read + Send + 'static) -> JoinHandle<String> {
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        from.read_to_end(&mut bytes).unwrap();
+        String::from_utf8(bytes).unwrap()
+    })
+}
+
+/// A process that does not outlive its test.
+struct Running(Child);
+
+impl Running {
+    /// Waits for the end; tells the exit code.
+    #[track_caller]
+    fn wait(&mut self, patience: Duration) -> Option<i32> {
+        let deadline = Instant::now() + patience;
+        loop {
+            if let Some(status) = self.0.try_wait().unwrap() {
+                return status.code();
+            }
+            assert!(Instant::now() < deadline, "still running after {patience:?}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// What a running process has said until now, line by line.
+#[derive(Debug, Default)]
+struct Said {
+    lines: Mutex<Vec<String>>,
+    more: Condvar,
+}
+
+/// A process that runs until it is told to end, or until it is dropped.
+pub(crate) struct Daemon {
+    process: Running,
+    said: Arc<Said>,
+    /// Open from the start, so that its end is the test's decision.
+    pub(crate) stdin: Option<ChildStdin>,
+}
+
+impl Daemon {
+    /// Starts the command and reads its standard error; standard output goes to `stdout`.
+    pub(crate) fn start(mut command: Command, stdout: Stdio) -> Self {
+        let mut process =
+            Running(command.stdin(Stdio::piped()).stdout(stdout).stderr(Stdio::piped()).spawn().unwrap());
+        let stderr = BufReader::new(process.0.stderr.take().unwrap());
+        let said = Arc::new(Said::default());
+        let heard = Arc::clone(&said);
+        std::thread::spawn(move || {
+            for line in stderr.lines().map_while(Result::ok) {
+                heard.lines.lock().unwrap().push(line);
+                heard.more.notify_all();
+            }
+        });
+        let stdin = process.0.stdin.take();
+        Self { process, said, stdin }
+    }
+
+    /// The first line from the given one on that fits, and the number of the one after it.
+    #[track_caller]
+    pub(crate) fn wait_for(
+        &self,
+        from: usize,
+        patience: Duration,
+        fits: impl Fn(&str) -> bool,
+    ) -> (String, usize) {
+        let deadline = Instant::now() + patience;
+        let mut lines = self.said.lines.lock().unwrap();
+        loop {
+            let new = lines.iter().enumerate().skip(from);
+            if let Some((at, line)) = new.into_iter().find(|(_, line)| fits(line)) {
+                return (line.clone(), at + 1);
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            assert!(!left.is_zero(), "no such line within {patience:?}: {lines:#?}");
+            lines = self.said.more.wait_timeout(lines, left).unwrap().0;
+        }
+    }
+
+    /// All lines until now.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        self.said.lines.lock().unwrap().clone()
+    }
+
+    /// Sends a signal by its name.
+    pub(crate) fn signal(&self, name: &str) {
+        let kill = format!("kill -{name} {}", self.process.0.id());
+        assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+    }
+
+    /// Ends the process with a signal; it must end well, and quickly.
+    #[track_caller]
+    pub(crate) fn end(mut self, signal: &str) -> Vec<String> {
+        self.signal(signal);
+        assert_eq!(self.process.wait(Duration::from_secs(5)), Some(0), "{:#?}", self.lines());
+        // Whoever reads its last words needs a moment to see the end.
+        self.wait_for(0, Duration::from_secs(5), |line| line.contains("stopped"));
+        self.lines()
+    }
+
+    /// Waits for an end that needs no asking.
+    #[track_caller]
+    pub(crate) fn wait(&mut self, patience: Duration) -> Option<i32> {
+        self.process.wait(patience)
+    }
+
+    /// Ends the process without giving it a chance.
+    pub(crate) fn kill(mut self) {
+        self.process.0.kill().unwrap();
+        self.process.0.wait().unwrap();
+    }
+
+    /// Takes standard output, if it is piped.
+    pub(crate) fn stdout(&mut self) -> impl Read + use<> {
+        self.process.0.stdout.take().unwrap()
+    }
+}
+
+/// A TCP port on loopback that nobody listens on; another process could take it meanwhile.
+pub(crate) fn free_port() -> u16 {
+    std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
+}
+
+/// The folder of captured messages and blocks.
+pub(crate) fn fixtures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../core/fixtures")
+}
