@@ -179,7 +179,7 @@ fn hint(inspection: &Inspection, signer: Option<Address>, now: u64) -> Option<St
         Reason::WrongSigner => {
             let signer = signer?;
             Some(format!(
-                "hint: the signer should be {signer}; is it a message of this chain, and the signer still that one?"
+                "hint: the signer should be {signer}; --network names another chain, --signer another signer"
             ))
         }
         Reason::TooOld | Reason::TooNew => {

@@ -51,7 +51,7 @@ impl LogArgs {
 }
 
 fn filter(text: &str) -> Result<EnvFilter, Failure> {
-    let level = text.trim().to_ascii_lowercase();
+    let parts: Vec<String> = text.split(',').map(|part| part.trim().to_ascii_lowercase()).collect();
     let wrong = || {
         let known = LEVELS.join(", ");
         Failure::new(format!(
@@ -59,15 +59,14 @@ fn filter(text: &str) -> Result<EnvFilter, Failure> {
         ))
     };
     // The filter takes any word for the name of a module, and then shows nothing else.
-    let is_level = |part: &str| part.contains('=') || LEVELS.contains(&part);
-    if !level.split(',').all(|part| is_level(part.trim())) {
+    if !parts.iter().all(|part| part.contains('=') || LEVELS.contains(&part.as_str())) {
         return Err(wrong());
     }
     // A level alone is for this program. What libraries tell below a warning is for their authors,
     // unless somebody asks for all there is.
-    let directives = match level.as_str() {
-        "info" | "debug" => format!("warn,opp2p={level},opp2p_core={level}"),
-        _ => level,
+    let directives = match parts.as_slice() {
+        [level] if level == "info" || level == "debug" => format!("warn,opp2p={level},opp2p_core={level}"),
+        parts => parts.join(","),
     };
     EnvFilter::builder().parse(directives).map_err(|_| wrong())
 }

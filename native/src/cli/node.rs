@@ -67,7 +67,12 @@ pub(super) struct Args {
     )]
     sequencer_key: Option<String>,
     /// File with the private key to sign blocks with, in place of the key itself.
-    #[arg(long = "p2p.sequencer.key.path", env = "OPP2P_P2P_SEQUENCER_KEY_PATH", value_name = "FILE", value_parser = path())]
+    #[arg(
+        long = "p2p.sequencer.key.path",
+        env = "OPP2P_P2P_SEQUENCER_KEY_PATH",
+        value_name = "FILE",
+        value_parser = path()
+    )]
     sequencer_key_path: Option<PathBuf>,
     /// How old a gossiped block may be: seconds, or a duration such as 1m30s.
     #[arg(
@@ -148,8 +153,8 @@ fn configure(args: &Args) -> Result<HostConfig, Failure> {
         (Some(key), None) => {
             let own = key.address();
             return Err(Failure::new(format!(
-                "no unsafe-block signer is known, so the sequencer key can publish nothing: give --signer {own}, \
-                 which is the address of that key, if it is this chain's"
+                "no unsafe-block signer is known, so the sequencer key can publish nothing: \
+                 give --signer {own}, which is the address of that key, if it is this chain's"
             )));
         }
         (Some(key), Some(signer)) if key.address() != signer => {
@@ -231,13 +236,15 @@ fn check_port(ip: IpAddr, port: u16) -> Result<(), Failure> {
     let Err(error) = TcpListener::bind((ip, port)) else { return Ok(()) };
     Err(Failure::new(match error.kind() {
         ErrorKind::AddrInUse => format!(
-            "port {port} of {ip} is in use: end the process that listens there, or choose another port with --p2p.listen.tcp"
+            "port {port} of {ip} is in use: end the process that listens there, \
+             or choose another port with --p2p.listen.tcp"
         ),
         ErrorKind::AddrNotAvailable => format!(
             "this machine has no address {ip}: choose one of its own with --p2p.listen.ip, or 0.0.0.0 for all"
         ),
         _ => format!(
-            "can't listen on port {port} of {ip}: {error}; choose others with --p2p.listen.ip and --p2p.listen.tcp"
+            "can't listen on port {port} of {ip}: {error}; \
+             choose others with --p2p.listen.ip and --p2p.listen.tcp"
         ),
     }))
 }
@@ -263,7 +270,9 @@ async fn follow(config: HostConfig, publish: bool) -> Result<ExitCode, Failure> 
             () = end.asked() => break,
             event = events.recv() => match event {
                 Ok(event) => log(&event),
-                Err(RecvError::Lagged(missed)) => tracing::warn!(missed, "the log is behind and left events out"),
+                Err(RecvError::Lagged(missed)) => {
+                    tracing::warn!(missed, "the log is behind and leaves events out");
+                }
                 Err(RecvError::Closed) => {
                     return Err(Failure::new("the node ended unexpectedly: see the log, and start it again"));
                 }
@@ -373,4 +382,44 @@ fn log_block(block: &Block) {
         number = block.number(), hash = %block.hash(), txs = payload.transaction_count(),
         bytes = payload.as_bytes().len(), gas = payload.gas_used(), age_ms = age, "block"
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_taken_as_the_reference_writes_them_or_as_seconds() {
+        for (text, seconds) in
+            [("60", 60), ("60s", 60), ("1m30s", 90), ("2h", 7200), ("1h0m1s", 3601), ("0s", 0)]
+        {
+            assert_eq!(duration(text), Ok(Duration::from_secs(seconds)), "{text}");
+        }
+        for text in ["", "s", "-1s", "1s1m", "1.5s", "m5s", "18446744073709551615h", "1m 30s"] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn only_ports_that_the_system_does_not_reserve_are_taken() {
+        for (text, expected) in [("0", 0), ("1024", 1024), ("9222", 9222), ("65535", 65535)] {
+            assert_eq!(port(text), Ok(expected));
+        }
+        for text in ["1", "1023", "65536", "-1", "", "http"] {
+            assert!(port(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn static_peers_name_the_peer_and_a_way_over_tcp() {
+        let id = "16Uiu2HAm3cuhhRL2msUuLF62KRSfneFDx94RsuouyW25Ho42cFMq";
+        for way in ["/ip4/1.2.3.4/tcp/9", "/ip6/::1/tcp/9", "/dns4/example.com/tcp/9", "/dnsaddr/example.com"]
+        {
+            assert!(static_peer(&format!("{way}/p2p/{id}")).is_ok(), "{way}");
+            assert!(static_peer(way).is_err(), "{way}");
+        }
+        for way in ["", "/ip4/1.2.3.4/udp/9/quic-v1", "/tcp/9"] {
+            assert!(static_peer(&format!("{way}/p2p/{id}")).is_err(), "{way}");
+        }
+    }
 }

@@ -1,13 +1,9 @@
 //! `opp2p inspect`, as a user runs it.
 
-#![cfg(feature = "node")]
-
-mod support;
-
+use crate::chain::rollup_json;
+use crate::support::{Outcome, Place, fixtures};
 use opp2p_core::chain::Fork;
 use serde_json::{Value, json};
-use support::chain::rollup_json;
-use support::{Outcome, Place};
 
 /// The keys of the answer, in the order in which they are documented.
 const KEYS: [&str; 13] = [
@@ -51,7 +47,7 @@ impl Captured {
 /// Every captured message of the fixtures.
 fn captured() -> Vec<Captured> {
     let mut found = Vec::new();
-    for entry in std::fs::read_dir(support::fixtures()).unwrap() {
+    for entry in std::fs::read_dir(fixtures()).unwrap() {
         let path = entry.unwrap().path();
         if !path.file_name().unwrap().to_str().unwrap().starts_with("gossip_") {
             continue;
@@ -359,7 +355,7 @@ fn a_bomb_is_judged_in_little_memory() {
         let mut shell = std::process::Command::new("sh");
         let script = "ulimit -v 200000; exec \"$0\" inspect --topic v3 --json \"$1\"";
         shell.args(["-c", script, env!("CARGO_BIN_EXE_opp2p"), &file]);
-        let outcome = support::run(shell, b"");
+        let outcome = crate::support::run(shell, b"");
         assert_eq!(outcome.code, Some(1), "{outcome:?}");
         assert_eq!(answer(&outcome)["reason"], json!(reason));
     }

@@ -1,10 +1,6 @@
 //! `opp2p key`, as a user runs it.
 
-#![cfg(feature = "node")]
-
-mod support;
-
-use support::Place;
+use crate::support::Place;
 
 const ONE: &str = "0000000000000000000000000000000000000000000000000000000000000001";
 const ONE_PEER: &str = "16Uiu2HAm3cuhhRL2msUuLF62KRSfneFDx94RsuouyW25Ho42cFMq";

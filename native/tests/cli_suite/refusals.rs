@@ -1,9 +1,7 @@
 //! `opp2p node` with something that can't work: one sentence, exit code 2, nothing overwritten.
 
-#![cfg(feature = "node")]
-
-mod support;
-
+use crate::chain::{GENESIS_HASH, SEQUENCER_KEY, rollup_json, signer};
+use crate::support::{Daemon, Outcome, PATIENCE, Place, free_port};
 use alloy_primitives::B256;
 use opp2p::store::{Store, StoreConfig};
 use opp2p_core::chain::Fork;
@@ -11,8 +9,6 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
-use support::chain::{GENESIS_HASH, SEQUENCER_KEY, rollup_json, signer};
-use support::{Daemon, Outcome, PATIENCE, Place, free_port};
 
 /// The arguments of a node that would start.
 fn arguments(place: &Place) -> Vec<String> {

@@ -1,10 +1,6 @@
 //! Runs the real binary the way a user does: arguments, standard input, signals; never for longer
 //! than a test allows.
 
-#![allow(dead_code, reason = "each test file uses its own part")]
-
-pub(crate) mod chain;
-
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -14,23 +10,23 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// Longest run of a command that is expected to end by itself.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A directory for one test: everything that its processes write is in there.
 #[derive(Debug)]
-pub(crate) struct Place(TempDir);
+pub(super) struct Place(TempDir);
 
 impl Place {
-    pub(crate) fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self(tempfile::Builder::new().prefix("opp2p-cli-").tempdir().unwrap())
     }
 
-    pub(crate) fn path(&self, name: &str) -> PathBuf {
+    pub(super) fn path(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }
 
     /// Writes a file and tells its path.
-    pub(crate) fn file(&self, name: &str, contents: impl AsRef<[u8]>) -> String {
+    pub(super) fn file(&self, name: &str, contents: impl AsRef<[u8]>) -> String {
         let path = self.path(name);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(&path, contents).unwrap();
@@ -38,18 +34,18 @@ impl Place {
     }
 
     /// The path of a file that may not exist, as an argument.
-    pub(crate) fn name(&self, name: &str) -> String {
+    pub(super) fn name(&self, name: &str) -> String {
         self.path(name).to_str().unwrap().into()
     }
 
     /// The path of a file in a directory that is made for it.
-    pub(crate) fn name_in(&self, directory: &str, name: &str) -> String {
+    pub(super) fn name_in(&self, directory: &str, name: &str) -> String {
         std::fs::create_dir_all(self.path(directory)).unwrap();
         self.name(&format!("{directory}/{name}"))
     }
 
     /// The binary with these arguments, in this directory, in an environment without its variables.
-    pub(crate) fn opp2p<S: AsRef<str>>(&self, arguments: &[S]) -> Command {
+    pub(super) fn opp2p<S: AsRef<str>>(&self, arguments: &[S]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_opp2p"));
         command.args(arguments.iter().map(AsRef::as_ref)).current_dir(self.0.path());
         for (name, _) in std::env::vars_os() {
@@ -63,29 +59,29 @@ impl Place {
     }
 
     /// Runs the binary to its end.
-    pub(crate) fn run<S: AsRef<str>>(&self, arguments: &[S]) -> Outcome {
+    pub(super) fn run<S: AsRef<str>>(&self, arguments: &[S]) -> Outcome {
         run(self.opp2p(arguments), b"")
     }
 
     /// The same with something on standard input.
-    pub(crate) fn run_with_input<S: AsRef<str>>(&self, arguments: &[S], input: &[u8]) -> Outcome {
+    pub(super) fn run_with_input<S: AsRef<str>>(&self, arguments: &[S], input: &[u8]) -> Outcome {
         run(self.opp2p(arguments), input)
     }
 }
 
 /// How a command ended.
 #[derive(Debug)]
-pub(crate) struct Outcome {
+pub(super) struct Outcome {
     /// `None` if a signal ended it.
-    pub(crate) code: Option<i32>,
-    pub(crate) stdout: String,
-    pub(crate) stderr: String,
+    pub(super) code: Option<i32>,
+    pub(super) stdout: String,
+    pub(super) stderr: String,
 }
 
 impl Outcome {
     /// Insists on exit code 2 and one sentence on standard error that has all of `parts`.
     #[track_caller]
-    pub(crate) fn refused(&self, parts: &[&str]) {
+    pub(super) fn refused(&self, parts: &[&str]) {
         assert_eq!(self.code, Some(2), "{self:#?}");
         assert_eq!(self.stdout, "", "{self:#?}");
         let lines: Vec<&str> = self.stderr.lines().filter(|line| !is_log(line)).collect();
@@ -105,7 +101,7 @@ fn is_log(line: &str) -> bool {
 }
 
 /// Runs a command to its end.
-pub(crate) fn run(mut command: Command, input: &[u8]) -> Outcome {
+pub(super) fn run(mut command: Command, input: &[u8]) -> Outcome {
     let mut process =
         Running(command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap());
     let stdout = collect(process.0.stdout.take().unwrap());
@@ -160,16 +156,16 @@ struct Said {
 }
 
 /// A process that runs until it is told to end, or until it is dropped.
-pub(crate) struct Daemon {
+pub(super) struct Daemon {
     process: Running,
     said: Arc<Said>,
     /// Open from the start, so that its end is the test's decision.
-    pub(crate) stdin: Option<ChildStdin>,
+    pub(super) stdin: Option<ChildStdin>,
 }
 
 impl Daemon {
     /// Starts the command and reads its standard error; standard output goes to `stdout`.
-    pub(crate) fn start(mut command: Command, stdout: Stdio) -> Self {
+    pub(super) fn start(mut command: Command, stdout: Stdio) -> Self {
         let mut process =
             Running(command.stdin(Stdio::piped()).stdout(stdout).stderr(Stdio::piped()).spawn().unwrap());
         let stderr = BufReader::new(process.0.stderr.take().unwrap());
@@ -187,7 +183,7 @@ impl Daemon {
 
     /// The first line from the given one on that fits, and the number of the one after it.
     #[track_caller]
-    pub(crate) fn wait_for(
+    pub(super) fn wait_for(
         &self,
         from: usize,
         patience: Duration,
@@ -207,19 +203,19 @@ impl Daemon {
     }
 
     /// All lines until now.
-    pub(crate) fn lines(&self) -> Vec<String> {
+    pub(super) fn lines(&self) -> Vec<String> {
         self.said.lines.lock().unwrap().clone()
     }
 
     /// Sends a signal by its name.
-    pub(crate) fn signal(&self, name: &str) {
+    pub(super) fn signal(&self, name: &str) {
         let kill = format!("kill -{name} {}", self.process.0.id());
         assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
     }
 
     /// Ends the process with a signal; it must end well, and quickly.
     #[track_caller]
-    pub(crate) fn end(mut self, signal: &str) -> Vec<String> {
+    pub(super) fn end(mut self, signal: &str) -> Vec<String> {
         self.signal(signal);
         assert_eq!(self.process.wait(Duration::from_secs(5)), Some(0), "{:#?}", self.lines());
         // Whoever reads its last words needs a moment to see the end.
@@ -229,28 +225,28 @@ impl Daemon {
 
     /// Waits for an end that needs no asking.
     #[track_caller]
-    pub(crate) fn wait(&mut self, patience: Duration) -> Option<i32> {
+    pub(super) fn wait(&mut self, patience: Duration) -> Option<i32> {
         self.process.wait(patience)
     }
 
     /// Ends the process without giving it a chance.
-    pub(crate) fn kill(mut self) {
+    pub(super) fn kill(mut self) {
         self.process.0.kill().unwrap();
         self.process.0.wait().unwrap();
     }
 
     /// Takes standard output, if it is piped.
-    pub(crate) fn stdout(&mut self) -> impl Read + use<> {
+    pub(super) fn stdout(&mut self) -> impl Read + use<> {
         self.process.0.stdout.take().unwrap()
     }
 }
 
 /// A TCP port on loopback that nobody listens on; another process could take it meanwhile.
-pub(crate) fn free_port() -> u16 {
+pub(super) fn free_port() -> u16 {
     std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
 }
 
 /// The folder of captured messages and blocks.
-pub(crate) fn fixtures() -> PathBuf {
+pub(super) fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../core/fixtures")
 }

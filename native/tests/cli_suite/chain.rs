@@ -7,20 +7,20 @@ use opp2p_core::sequencer::LocalSigner;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The sequencer's key.
-pub(crate) const SEQUENCER_KEY: &str = "0000000000000000000000000000000000000000000000000000000000000007";
+pub(super) const SEQUENCER_KEY: &str = "0000000000000000000000000000000000000000000000000000000000000007";
 
 /// Hash of the chain's genesis block.
-pub(crate) const GENESIS_HASH: B256 = B256::repeat_byte(0x11);
+pub(super) const GENESIS_HASH: B256 = B256::repeat_byte(0x11);
 
 /// The address that belongs to [`SEQUENCER_KEY`].
-pub(crate) fn signer() -> Address {
+pub(super) fn signer() -> Address {
     let mut key = [0; 32];
     key[31] = 7;
     LocalSigner::from_bytes(&key).unwrap().address()
 }
 
 /// A `rollup.json` for a chain that begins at time 0 with all forks up to `fork`.
-pub(crate) fn rollup_json(chain_id: u64, fork: Option<Fork>) -> serde_json::Value {
+pub(super) fn rollup_json(chain_id: u64, fork: Option<Fork>) -> serde_json::Value {
     let mut file = serde_json::json!({
         "genesis": {
             "l1": { "hash": B256::repeat_byte(0x22), "number": 0 },
@@ -39,26 +39,26 @@ pub(crate) fn rollup_json(chain_id: u64, fork: Option<Fork>) -> serde_json::Valu
 }
 
 /// Makes linked blocks of the Jovian fork.
-pub(crate) struct Blocks {
+pub(super) struct Blocks {
     parent: (u64, B256),
 }
 
 /// A block, ready to be published.
-pub(crate) struct Made {
-    pub(crate) number: u64,
-    pub(crate) hash: B256,
+pub(super) struct Made {
+    pub(super) number: u64,
+    pub(super) hash: B256,
     /// What `node --publish.stdin` takes.
-    pub(crate) line: String,
+    pub(super) line: String,
 }
 
 impl Blocks {
     /// From genesis.
-    pub(crate) fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self { parent: (0, GENESIS_HASH) }
     }
 
     /// The next block, with one made-up transaction of this size.
-    pub(crate) fn next(&mut self, transaction_bytes: usize) -> Made {
+    pub(super) fn next(&mut self, transaction_bytes: usize) -> Made {
         let (parent, parent_hash) = self.parent;
         let beacon_root = Some(B256::repeat_byte(0x33));
         let mut payload = ExecutionPayload {

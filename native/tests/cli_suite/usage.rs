@@ -1,10 +1,6 @@
 //! What `opp2p` says about itself, and about a command line that it can't understand.
 
-#![cfg(feature = "node")]
-
-mod support;
-
-use support::Place;
+use crate::support::Place;
 
 /// The commands and every flag of each, which is what the README and the issue promise.
 const FLAGS: [(&[&str], &[&str]); 6] = [
@@ -93,7 +89,7 @@ fn no_secret_of_the_environment_is_shown_in_the_help() {
     let place = Place::new();
     let mut command = place.opp2p(&["node", "--help"]);
     command.env("OP_NODE_P2P_SEQUENCER_KEY", "5ec7e7");
-    let outcome = support::run(command, b"");
+    let outcome = crate::support::run(command, b"");
     assert_eq!(outcome.code, Some(0));
     assert!(!outcome.stdout.contains("5ec7e7"));
 }
@@ -141,7 +137,7 @@ fn standard_output_that_can_not_be_written_is_an_error_and_a_closed_pipe_is_none
     let shell = |script: &str| {
         let mut shell = std::process::Command::new("sh");
         shell.args(["-c", script, binary]).current_dir(place.path(""));
-        support::run(shell, b"")
+        crate::support::run(shell, b"")
     };
     shell("exec \"$0\" key generate > /dev/full").refused(&["standard output", "space"]);
     let closed = shell("{ sleep 0.2; \"$0\" key generate; echo $? >&2; } | true");

@@ -1,16 +1,12 @@
 //! `opp2p devnet`, as a user runs it.
 
-#![cfg(feature = "node")]
-
-mod support;
-
+use crate::support::{Daemon, Outcome, PATIENCE, Place};
 use opp2p_core::chain::Fork;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::io::Read;
 use std::process::Stdio;
 use std::time::Duration;
-use support::{Daemon, Outcome, PATIENCE, Place};
 
 /// The one JSON object that is all of standard output.
 #[track_caller]
@@ -188,7 +184,7 @@ fn an_endless_run_ends_when_nobody_reads_it_any_more() {
     let mut shell = std::process::Command::new("sh");
     let script = "{ \"$0\" devnet --followers 1 --block-time 0.05; echo $? >&2; } | head -2";
     shell.args(["-c", script, env!("CARGO_BIN_EXE_opp2p")]).current_dir(place.path(""));
-    let outcome = support::run(shell, b"");
+    let outcome = crate::support::run(shell, b"");
     assert_eq!(outcome.stdout.lines().count(), 2, "{outcome:#?}");
     assert_eq!(outcome.stderr, "0\n", "{outcome:#?}");
 }

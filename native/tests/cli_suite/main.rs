@@ -1,0 +1,21 @@
+//! The binary as people run it: arguments, standard input, signals, exit codes, and every word it says.
+//!
+//! Each test starts the real program, in a directory of its own and on loopback only, and ends it.
+#![cfg(feature = "node")]
+
+#[cfg(test)]
+mod chain;
+#[cfg(test)]
+mod devnet;
+#[cfg(test)]
+mod inspect;
+#[cfg(test)]
+mod key;
+#[cfg(test)]
+mod node;
+#[cfg(test)]
+mod refusals;
+#[cfg(test)]
+mod support;
+#[cfg(test)]
+mod usage;
