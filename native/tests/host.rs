@@ -1,5 +1,6 @@
 //! Real nodes on loopback TCP, and what they make of strangers.
 #![cfg(feature = "node")]
+#![allow(clippy::unwrap_used, reason = "a helper of a test may fail like the test")]
 
 use alloy_primitives::B256;
 use futures::StreamExt;

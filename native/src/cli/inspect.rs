@@ -2,12 +2,11 @@
 
 use super::chain::ChainArgs;
 use super::{Failure, NO, address, answer};
-use alloy_primitives::{Address, B256, hex};
+use alloy_primitives::{Address, hex};
 use opp2p_core::gossip::{
     Acceptance, Inspection, Reason, Rules, Signers, TIMESTAMP_THRESHOLD, inspect, version_of_topic,
 };
 use opp2p_core::payload::{Block, PayloadVersion};
-use serde::Serialize;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -44,23 +43,6 @@ fn moment(text: &str) -> Result<u64, String> {
     text.parse().map_err(|_| "give a whole number of seconds since 1970".into())
 }
 
-#[derive(Serialize)]
-struct Report {
-    verdict: &'static str,
-    reason: Option<&'static str>,
-    topic: String,
-    chain_id: u64,
-    block_number: Option<u64>,
-    block_hash: Option<B256>,
-    parent_hash: Option<B256>,
-    timestamp: Option<u64>,
-    tx_count: Option<usize>,
-    signer: Option<Address>,
-    message_id: String,
-    compressed_bytes: usize,
-    payload_bytes: Option<usize>,
-}
-
 pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     // A captured message says nothing of its chain; the largest one is the likeliest.
     let chain = args.chain.load(Some("op-mainnet"))?;
@@ -78,11 +60,10 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         timestamp_threshold: TIMESTAMP_THRESHOLD,
     };
     let inspection = inspect(&rules, version, &data, now);
-    let report = report(&inspection, version, rules.chain_id);
     if args.json {
-        answer(serde_json::to_string(&report)?)?;
+        answer(serde_json::to_string(&inspection)?)?;
     } else {
-        answer(text(&report, &inspection))?;
+        answer(text(&inspection))?;
         if let Some(hint) = hint(&inspection, current, now) {
             answer(hint)?;
         }
@@ -127,46 +108,33 @@ fn read(path: &Path, is_hex: bool) -> Result<Vec<u8>, Failure> {
     })
 }
 
-fn report(inspection: &Inspection, version: PayloadVersion, chain_id: u64) -> Report {
-    let block = inspection.block.as_ref();
-    Report {
-        verdict: inspection.acceptance().name(),
-        reason: inspection.reason.map(Reason::name),
-        topic: version.to_string(),
-        chain_id,
-        block_number: block.map(Block::number),
-        block_hash: block.map(Block::hash),
-        parent_hash: block.map(Block::parent_hash),
-        timestamp: block.map(Block::timestamp),
-        tx_count: block.map(|block| block.payload().transaction_count()),
-        signer: inspection.signer,
-        message_id: hex::encode(inspection.message_id),
-        compressed_bytes: inspection.compressed_bytes,
-        payload_bytes: inspection.payload_bytes,
-    }
-}
-
-/// The report for people.
-fn text(report: &Report, inspection: &Inspection) -> String {
+/// The inspection for people.
+fn text(inspection: &Inspection) -> String {
     fn or_unknown(value: Option<impl ToString>) -> String {
         value.map_or_else(|| "unknown".into(), |value| value.to_string())
     }
     let verdict = match inspection.reason {
         None => "accept".into(),
-        Some(reason) => format!("{}: {reason} ({})", report.verdict, reason.name()),
+        Some(reason) => format!("{}: {reason} ({})", reason.acceptance(), reason.name()),
     };
-    let unpacked = report.payload_bytes.map_or_else(|| "unknown".into(), |bytes| format!("{bytes} bytes"));
+    let block = inspection.block.as_ref();
+    let transactions = block.map(|block| block.payload().transaction_count());
+    let unpacked = inspection.payload_bytes.map(|bytes| format!("{bytes} bytes"));
     [
         verdict,
         format!("topic         {}", inspection.topic),
-        format!("message id    {}", report.message_id),
-        format!("block         {}", or_unknown(report.block_number)),
-        format!("hash          {}", or_unknown(report.block_hash)),
-        format!("parent        {}", or_unknown(report.parent_hash)),
-        format!("timestamp     {}", or_unknown(report.timestamp)),
-        format!("transactions  {}", or_unknown(report.tx_count)),
-        format!("signer        {}", or_unknown(report.signer)),
-        format!("size          {} bytes compressed, payload {unpacked}", report.compressed_bytes),
+        format!("message id    {}", hex::encode(inspection.message_id)),
+        format!("block         {}", or_unknown(block.map(Block::number))),
+        format!("hash          {}", or_unknown(block.map(Block::hash))),
+        format!("parent        {}", or_unknown(block.map(Block::parent_hash))),
+        format!("timestamp     {}", or_unknown(block.map(Block::timestamp))),
+        format!("transactions  {}", or_unknown(transactions)),
+        format!("signer        {}", or_unknown(inspection.signer)),
+        format!(
+            "size          {} bytes compressed, payload {}",
+            inspection.compressed_bytes,
+            or_unknown(unpacked)
+        ),
     ]
     .join("\n")
 }
