@@ -201,7 +201,7 @@ impl Driver {
     }
 
     fn dial_failed(&mut self, peer: PeerId, error: &DialError) {
-        self.tell(HostEventKind::DialFailed { peer, error: error.to_string() });
+        self.tell(HostEventKind::DialFailed { peer, error: reason(error) });
         if let Some(peer) = swarm::from_libp2p(&peer) {
             self.feed(Input::DialFailed(peer));
         }
@@ -306,6 +306,26 @@ impl Driver {
             changed
         });
     }
+}
+
+/// What a person can make of a failed dial: the last cause, which is what the system said, for each
+/// address. libp2p's own text repeats every layer, over several lines.
+fn reason(error: &DialError) -> String {
+    fn last(mut error: &dyn std::error::Error) -> String {
+        while let Some(cause) = error.source() {
+            error = cause;
+        }
+        error.to_string()
+    }
+    let text = match error {
+        DialError::Transport(failures) => {
+            let each = failures.iter().map(|(address, error)| format!("{address}: {}", last(error)));
+            each.collect::<Vec<_>>().join("; ")
+        }
+        other => last(other),
+    };
+    // A name with several addresses has a list of causes, one a line.
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// Stands in for a moment that never comes; the branch that holds it is switched off.

@@ -27,6 +27,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -159,6 +160,8 @@ pub struct Host {
     store: Store,
     commands: mpsc::Sender<Command>,
     events: broadcast::Sender<HostEvent>,
+    /// Since the start, for the first who asks.
+    first_events: Mutex<Option<broadcast::Receiver<HostEvent>>>,
     status: watch::Receiver<Status>,
     task: JoinHandle<()>,
 }
@@ -256,7 +259,7 @@ impl Host {
         let writer = Writer::start(store.clone(), WriterConfig::default()).map_err(threads)?;
 
         let (commands, command_queue) = mpsc::channel(COMMANDS_KEPT);
-        let (events, _) = broadcast::channel(EVENTS_KEPT);
+        let (events, first_events) = broadcast::channel(EVENTS_KEPT);
         let (status_sender, status) = watch::channel(Status { head, stored: head, ..Status::default() });
         let driver = Driver {
             clock,
@@ -273,7 +276,8 @@ impl Host {
             next_publication: 0,
         };
         let task = tokio::spawn(driver.run());
-        Ok(Self { peer_id, address: bound, store, commands, events, status, task })
+        let first_events = Mutex::new(Some(first_events));
+        Ok(Self { peer_id, address: bound, store, commands, events, first_events, status, task })
     }
 
     /// Who this node is.
@@ -286,10 +290,12 @@ impl Host {
         self.address.clone().with(Protocol::P2p(self.peer_id))
     }
 
-    /// Everything that happens from now on. Who falls more than 4096 events behind misses some,
-    /// and is told how many.
+    /// Everything that happens from now on; for the first caller, since the start: a static peer can
+    /// be connected before [`Self::start`] returns. Who falls more than 4096 events behind misses
+    /// some, and is told how many.
     pub fn events(&self) -> broadcast::Receiver<HostEvent> {
-        self.events.subscribe()
+        let first = self.first_events.lock().unwrap_or_else(PoisonError::into_inner).take();
+        first.unwrap_or_else(|| self.events.subscribe())
     }
 
     /// How the node is doing, now and whenever that changes.

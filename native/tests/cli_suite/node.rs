@@ -179,7 +179,7 @@ fn a_follower_that_is_killed_has_lost_no_block_that_it_said_was_stored() {
     // It goes on from there, and the sequencer with it.
     let second = follower(&place, &address);
     assert_eq!(field(&started(&second), "head"), head.to_string());
-    second.wait_for(0, ARRIVAL, |line| line.contains(" identified "));
+    second.wait_for(0, ARRIVAL, |line| line.contains(" connected "));
     second.end("TERM");
     first.kill();
     feeding.join().unwrap();
@@ -197,9 +197,9 @@ fn a_static_peer_that_comes_back_is_found_again() {
 
     let start = Instant::now();
     let second = follower(&place, &address);
-    started(&second);
-    // Time for the first attempt, which finds nobody.
-    std::thread::sleep(Duration::from_millis(500));
+    // The first attempt finds nobody, and one line says so.
+    let (line, _) = second.wait_for(0, PATIENCE, |line| line.contains("could not connect"));
+    assert!(line.contains(&format!(" peer={peer} error={address}: Connection refused")), "{line}");
     let mut first = sequencer(&place, port);
     assert_eq!(field(&started(&first), "address"), address);
     let (_, connected) = second.wait_for(0, Duration::from_secs(15), |line| line.contains(" connected "));
