@@ -252,11 +252,10 @@ fn check_port(ip: IpAddr, port: u16) -> Result<(), Failure> {
 async fn follow(config: HostConfig, publish: bool) -> Result<ExitCode, Failure> {
     let mut end = End::listen()?;
     let chain = config.chain.clone();
-    let host = tokio::select! {
-        started = Host::start(config) => started?,
+    let (host, mut events) = tokio::select! {
+        started = Host::start_heard(config) => started?,
         () = end.asked() => return Ok(ExitCode::SUCCESS),
     };
-    let mut events = host.events();
     let head = host.status().borrow().head;
     tracing::info!(
         chain = %chain.name, chain_id = chain.chain_id, address = %host.address(),

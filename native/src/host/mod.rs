@@ -27,13 +27,12 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 /// Events that a slow listener may be behind before it misses some.
-const EVENTS_KEPT: usize = 4096;
+const EVENTS_KEPT: usize = 1024;
 /// Commands that wait for the driver.
 const COMMANDS_KEPT: usize = 64;
 /// The reference never closes an idle connection. A peer outside the mesh is idle for hours, and
@@ -160,8 +159,6 @@ pub struct Host {
     store: Store,
     commands: mpsc::Sender<Command>,
     events: broadcast::Sender<HostEvent>,
-    /// Since the start, for the first who asks.
-    first_events: Mutex<Option<broadcast::Receiver<HostEvent>>>,
     status: watch::Receiver<Status>,
     task: JoinHandle<()>,
 }
@@ -172,6 +169,17 @@ impl Host {
     /// # Errors
     /// Whatever can't be opened; nothing is overwritten then.
     pub async fn start(config: HostConfig) -> Result<Self, HostError> {
+        Ok(Self::start_heard(config).await?.0)
+    }
+
+    /// As [`Self::start`], with everything that happens from the start on: a static peer can be connected
+    /// before this returns.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub async fn start_heard(
+        config: HostConfig,
+    ) -> Result<(Self, broadcast::Receiver<HostEvent>), HostError> {
         Self::start_with(config, swarm::Behaviour::new).await
     }
 
@@ -183,8 +191,8 @@ impl Host {
         config: HostConfig,
         registry: &mut libp2p::metrics::Registry,
     ) -> Result<Self, HostError> {
-        Self::start_with(config, |keypair, wiring| swarm::Behaviour::with_metrics(keypair, wiring, registry))
-            .await
+        let behaviour = |keypair: &_, wiring: &_| swarm::Behaviour::with_metrics(keypair, wiring, registry);
+        Ok(Self::start_with(config, behaviour).await?.0)
     }
 
     async fn start_with(
@@ -193,7 +201,7 @@ impl Host {
             &libp2p::identity::Keypair,
             &swarm::Config,
         ) -> Result<swarm::Behaviour, swarm::InvalidConfig>,
-    ) -> Result<Self, HostError> {
+    ) -> Result<(Self, broadcast::Receiver<HostEvent>), HostError> {
         config.chain.check()?;
         let keypair = config.key.libp2p_keypair()?;
         let peer_id = keypair.public().to_peer_id();
@@ -259,7 +267,7 @@ impl Host {
         let writer = Writer::start(store.clone(), WriterConfig::default()).map_err(threads)?;
 
         let (commands, command_queue) = mpsc::channel(COMMANDS_KEPT);
-        let (events, first_events) = broadcast::channel(EVENTS_KEPT);
+        let (events, from_the_start) = broadcast::channel(EVENTS_KEPT);
         let (status_sender, status) = watch::channel(Status { head, stored: head, ..Status::default() });
         let driver = Driver {
             clock,
@@ -276,8 +284,7 @@ impl Host {
             next_publication: 0,
         };
         let task = tokio::spawn(driver.run());
-        let first_events = Mutex::new(Some(first_events));
-        Ok(Self { peer_id, address: bound, store, commands, events, first_events, status, task })
+        Ok((Self { peer_id, address: bound, store, commands, events, status, task }, from_the_start))
     }
 
     /// Who this node is.
@@ -290,12 +297,10 @@ impl Host {
         self.address.clone().with(Protocol::P2p(self.peer_id))
     }
 
-    /// Everything that happens from now on; for the first caller, since the start: a static peer can
-    /// be connected before [`Self::start`] returns. Who falls more than 4096 events behind misses
-    /// some, and is told how many.
+    /// Everything that happens from now on. Who falls more than 1024 events behind misses some, and is
+    /// told how many; until then the blocks in them are held for it.
     pub fn events(&self) -> broadcast::Receiver<HostEvent> {
-        let first = self.first_events.lock().unwrap_or_else(PoisonError::into_inner).take();
-        first.unwrap_or_else(|| self.events.subscribe())
+        self.events.subscribe()
     }
 
     /// How the node is doing, now and whenever that changes.
