@@ -151,16 +151,7 @@ fn leaf(path: &[u8], item: &[u8]) -> NodeRef {
     push_header(&mut head, 0xc0, content);
     head.push(path_bytes.filled());
     head.push(item_header.filled());
-    if head.length + item.len() < 32 {
-        let mut node = Buffer::<31>::new();
-        node.push(head.filled());
-        node.push(item);
-        return NodeRef::Inline { bytes: node.bytes, length: node.length as u8 };
-    }
-    let mut hasher = Keccak256::new();
-    hasher.update(head.filled());
-    hasher.update(item);
-    NodeRef::Hash(hasher.finalize())
+    refer(head.filled(), item)
 }
 
 fn extension(path: &[u8], child: &NodeRef) -> NodeRef {
@@ -174,15 +165,20 @@ fn extension(path: &[u8], child: &NodeRef) -> NodeRef {
 fn finish(content: &[u8]) -> NodeRef {
     let mut head = Buffer::<9>::new();
     push_header(&mut head, 0xc0, content.len());
-    if head.length + content.len() < 32 {
+    refer(head.filled(), content)
+}
+
+/// Refers to the node whose encoding is `head` and then `rest`.
+fn refer(head: &[u8], rest: &[u8]) -> NodeRef {
+    if head.len() + rest.len() < 32 {
         let mut node = Buffer::<31>::new();
-        node.push(head.filled());
-        node.push(content);
+        node.push(head);
+        node.push(rest);
         return NodeRef::Inline { bytes: node.bytes, length: node.length as u8 };
     }
     let mut hasher = Keccak256::new();
-    hasher.update(head.filled());
-    hasher.update(content);
+    hasher.update(head);
+    hasher.update(rest);
     NodeRef::Hash(hasher.finalize())
 }
 

@@ -386,7 +386,7 @@ mod tests {
 
     fn findings(text: &str) -> Vec<Finding> {
         let tokens = text.parse().expect("the sample has tokens");
-        judge(tokens, &[], Path::new("/work/core/src/chain/names.rs"), Path::new("/work/core"))
+        judge(tokens, &[], Path::new("/somewhere/core/src/chain/names.rs"), Path::new("/somewhere/core"))
     }
 
     /// Every rule broken: the sample, and what the finding must say.
