@@ -121,8 +121,16 @@ impl<'a, F: Fn(usize) -> &'a [u8]> Trie<F> {
 }
 
 /// Number of leading positions for which `holds`; it holds for a prefix of them.
+///
+/// Doubles its steps before it halves them: most children of a branch are short, so the end of one
+/// is near its start.
 fn partition_point(count: usize, holds: impl Fn(usize) -> bool) -> usize {
-    let (mut low, mut high) = (0, count);
+    let (mut low, mut step) = (0, 1);
+    while low + step <= count && holds(low + step - 1) {
+        low += step;
+        step *= 2;
+    }
+    let mut high = count.min(low + step - 1);
     while low < high {
         let middle = usize::midpoint(low, high);
         if holds(middle) { low = middle + 1 } else { high = middle }
