@@ -5,6 +5,7 @@
 //! network by itself is built on the same core and on `opp2p`'s wiring, which both compile for
 //! this target.
 
+use alloy_primitives::Address;
 use opp2p_core::chain::{ChainConfig, networks};
 use opp2p_core::gossip::{Rules, Signers, TIMESTAMP_THRESHOLD, inspect};
 use opp2p_core::payload::PayloadVersion;
@@ -28,10 +29,10 @@ pub fn inspect_message(
     now: f64,
     signer: Option<String>,
 ) -> Result<String, JsError> {
-    judge(chain, topic, message, now, signer.as_deref()).map_err(|sentence| JsError::new(&sentence))
+    judge(chain, topic, message, now, signer).map_err(|sentence| JsError::new(&sentence))
 }
 
-fn judge(chain: &str, topic: u8, message: &[u8], now: f64, signer: Option<&str>) -> Result<String, String> {
+fn judge(chain: &str, topic: u8, message: &[u8], now: f64, signer: Option<String>) -> Result<String, String> {
     let config = if chain.trim_start().starts_with('{') {
         ChainConfig::from_rollup_json(chain).map_err(|error| error.to_string())?
     } else {
@@ -39,10 +40,8 @@ fn judge(chain: &str, topic: u8, message: &[u8], now: f64, signer: Option<&str>)
     };
     let version =
         PayloadVersion::from_number(topic).ok_or_else(|| format!("{topic} is no topic: use 1, 2, 3 or 4"))?;
-    let signer = match signer {
-        Some(text) => Some(text.parse().map_err(|_| format!("{text:?} is no address"))?),
-        None => config.unsafe_block_signer,
-    };
+    let given = signer.map(|text| text.parse().map_err(|_| format!("{text:?} is no address"))).transpose()?;
+    let signer: Option<Address> = given.or(config.unsafe_block_signer);
     // Casting saturates: what is no number or lies before 1970 is zero.
     let now = now as u64;
     let rules = Rules {
@@ -70,7 +69,7 @@ mod tests {
         for message in fixtures::messages() {
             let signer = message.signer.to_string();
             let (version, now) = (message.version.number(), message.timestamp as f64 + 0.5);
-            let report = judge(CHAIN, version, &message.data, now, Some(&signer)).unwrap();
+            let report = judge(CHAIN, version, &message.data, now, Some(signer)).unwrap();
             assert!(report.starts_with(r#"{"verdict":"accept","reason":null,"topic":"v"#), "{report}");
         }
     }
@@ -89,7 +88,7 @@ mod tests {
         for (chain, topic, signer) in
             [("nowhere", 1, None), ("{}", 1, None), ("base", 5, None), ("base", 1, Some("x"))]
         {
-            let sentence = judge(chain, topic, &[], 0.0, signer).unwrap_err();
+            let sentence = judge(chain, topic, &[], 0.0, signer.map(str::to_owned)).unwrap_err();
             assert!(sentence.len() > 10, "{sentence}");
         }
     }

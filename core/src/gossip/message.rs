@@ -4,6 +4,7 @@ use super::Reason;
 use crate::payload::snappy::{self, BlockError};
 use alloy_primitives::Bytes;
 use sha2::{Digest, Sha256};
+use std::fmt;
 
 /// Most bytes of a gossip message, on the wire and decompressed (`maxGossipSize`).
 pub const MAX_MESSAGE_SIZE: usize = 10 << 20;
@@ -19,10 +20,17 @@ pub type MessageId = [u8; 20];
 /// same buffer to the [`Node`](crate::node::Node), so that a message is decompressed once. The
 /// buffer's first byte is a mark; for drivers whose library carries plain bytes from its decoder to
 /// its event, [`Self::into_marked`] and [`Self::from_marked`] give and take the buffer as it is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Unpacked {
     /// `[mark] ++ contents`; contents are decompressed bytes, or the raw data if that failed.
     marked: Vec<u8>,
+}
+
+impl fmt::Debug for Unpacked {
+    /// Without the contents, which may have 10 MiB.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Unpacked").field("failure", &self.failure()).field("size", &self.size()).finish()
+    }
 }
 
 const VALID: u8 = 1;

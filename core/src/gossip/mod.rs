@@ -31,4 +31,5 @@ pub use signature::{
 pub(crate) use signature::{public_key, sign};
 pub use signers::{GRACE_PERIOD, SignerRotation, Signers};
 pub use topic::{block_topic, version_of_topic};
+pub(crate) use validate::check_timestamp;
 pub use validate::{Rules, TIMESTAMP_AHEAD, TIMESTAMP_THRESHOLD, Verified, validate};

@@ -74,7 +74,7 @@ pub fn validate(
 }
 
 /// Both ends of the window are inside it.
-fn check_timestamp(timestamp: u64, now: u64, threshold: Duration) -> Result<(), Reason> {
+pub(crate) fn check_timestamp(timestamp: u64, now: u64, threshold: Duration) -> Result<(), Reason> {
     if timestamp < now.saturating_sub(threshold.as_secs()) {
         return Err(Reason::TooOld);
     }

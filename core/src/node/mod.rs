@@ -28,7 +28,7 @@ pub use job::{Job, JobId, JobResult};
 use crate::chain::{BlockId, ChainConfig, ChainEvent, ChainView, ChainViewConfig, ConfigError, Origin};
 use crate::gossip::{
     BLOCK_DOMAIN, MAX_MESSAGE_SIZE, MessageId, Reason, Rules, SeenBlocks, SignerRotation, Signers,
-    TIMESTAMP_THRESHOLD, Unpacked, VALIDATION_CONCURRENCY, VALIDATION_QUEUE, Verified,
+    TIMESTAMP_THRESHOLD, Unpacked, VALIDATION_CONCURRENCY, VALIDATION_QUEUE, Verified, check_timestamp,
 };
 use crate::payload::{Block, Envelope, PayloadVersion};
 use crate::peers::{PeerId, StaticPeers};
@@ -361,7 +361,7 @@ impl Node {
 
     fn publish_step(&mut self, now: Now, step: Step) {
         match step {
-            Step::Seal(id, envelope) => match self.check_envelope(&envelope) {
+            Step::Seal(id, envelope) => match self.check_envelope(now, &envelope) {
                 Ok(()) => {
                     self.start(Work::Seal { chain_id: self.chain.chain_id, envelope }, Running::Seal(id));
                 }
@@ -388,13 +388,18 @@ impl Node {
     }
 
     /// What can be told of an own block before any work goes into it.
-    fn check_envelope(&self, envelope: &Envelope) -> Result<(), PublishError> {
+    fn check_envelope(&self, now: Now, envelope: &Envelope) -> Result<(), PublishError> {
         if !self.can_sign {
             return Err(PublishError::NoSigner);
         }
         let found = envelope.payload.version()?;
         let expected = PayloadVersion::at(&self.chain.forks, envelope.payload.timestamp);
-        if found == expected { Ok(()) } else { Err(PublishError::WrongVersion { found, expected }) }
+        if found != expected {
+            return Err(PublishError::WrongVersion { found, expected });
+        }
+        // The validator would say so too, but only after a signer that may take its time.
+        check_timestamp(envelope.payload.timestamp, now.unix_seconds(), self.timestamp_threshold)
+            .map_err(PublishError::Refused)
     }
 
     /// Makes the rules say who counts as a signer now.

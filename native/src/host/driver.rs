@@ -208,15 +208,14 @@ impl Driver {
     }
 
     fn store(&self, change: &StoreChange, stored: &mpsc::UnboundedSender<Result<BlockId, String>>) {
-        let id = match change {
-            StoreChange::Extend(block) => BlockId::new(block.number(), block.hash()),
-            StoreChange::Rewind(head) => *head,
-        };
         let received = self.clock.now().unix.as_millis();
-        let batch = persist::batch(change, u64::try_from(received).unwrap_or(u64::MAX));
+        let Some(batch) = persist::batch(change, u64::try_from(received).unwrap_or(u64::MAX)) else { return };
+        let id = batch.canonical.last().map(|(number, hash)| BlockId::new(*number, *hash));
         let answer = stored.clone();
         let queued = self.writer.submit(batch, move |result| {
-            let _ = answer.send(result.map(|()| id).map_err(|failed| failed.to_string()));
+            if let Some(id) = id {
+                let _ = answer.send(result.map(|()| id).map_err(|failed| failed.to_string()));
+            }
         });
         if let Err(full) = queued {
             let _ = stored.send(Err(full.to_string()));

@@ -7,15 +7,18 @@ use opp2p_core::gossip::{SIGNATURE_SIZE, Signature};
 use opp2p_core::node::StoreChange;
 use opp2p_core::payload::{Block, PayloadVersion};
 
-/// A change of the canonical chain as one batch.
-pub(super) fn batch(change: &StoreChange, received_unix_ms: u64) -> Batch {
+/// The new head as one batch; what was canonical above it is no longer.
+///
+/// A rewind needs none of its own: the blocks of the new branch follow it, and the first of them
+/// removes the old branch. The ancestor itself may be older than what the store keeps.
+pub(super) fn batch(change: &StoreChange, received_unix_ms: u64) -> Option<Batch> {
     match change {
-        StoreChange::Extend(block) => Batch {
+        StoreChange::Extend(block) => Some(Batch {
             blocks: vec![stored(block, received_unix_ms)],
             canonical: vec![(block.number(), block.hash())],
-            head: None,
-        },
-        StoreChange::Rewind(head) => Batch { head: Some(head.number), ..Batch::default() },
+            head: Some(block.number()),
+        }),
+        StoreChange::Rewind(_) => None,
     }
 }
 
