@@ -16,7 +16,7 @@
 //! 3. sleeps until something happens or [`next_wakeup`](node::Node::next_wakeup) comes.
 //!
 //! ```
-//! use opp2p_core::chain::{ChainConfig, Fork};
+//! use opp2p_core::chain::{ChainConfig, ChainEvent, Fork};
 //! use opp2p_core::node::{Event, Input, Node, NodeConfig, Output};
 //! use opp2p_core::payload::{Envelope, ExecutionPayload};
 //! use opp2p_core::sequencer::{LocalSigner, Publication, PublishId, SendOutcome};
@@ -64,7 +64,7 @@
 //!         }
 //!     }
 //! }
-//! assert!(matches!(&told[0], Event::Block(block) if block.number() == 1));
+//! assert!(matches!(&told[0], Event::Chain(ChainEvent::Extended(block)) if block.number() == 1));
 //! assert!(matches!(&told[1], Event::Published { result: Ok(_), .. }));
 //! # Ok(())
 //! # }

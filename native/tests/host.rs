@@ -12,7 +12,7 @@ use libp2p::{Swarm, SwarmBuilder, identify, noise, tcp, yamux};
 use opp2p::devnet::{BlockMaker, unix_seconds};
 use opp2p::host::{Host, HostConfig, HostEvent, HostEventKind, Status};
 use opp2p::key::SecretKey;
-use opp2p_core::chain::{ChainConfig, Fork};
+use opp2p_core::chain::{ChainConfig, ChainEvent, Fork};
 use opp2p_core::gossip::{
     BLOCK_DOMAIN, HEARTBEAT, Reason, SIGNATURE_SIZE, Unpacked, block_topic, payload_hash, signing_hash,
 };
@@ -71,7 +71,7 @@ async fn blocks(events: &mut broadcast::Receiver<HostEvent>, count: usize) -> Ve
     while hashes.len() < count {
         let event = timeout(Duration::from_secs(20), events.recv()).await;
         let event = event.unwrap_or_else(|_| panic!("{} of {count} blocks in time", hashes.len())).unwrap();
-        if let HostEventKind::Core(Event::Block(block)) = event.kind {
+        if let HostEventKind::Core(Event::Chain(ChainEvent::Extended(block))) = event.kind {
             hashes.push(block.hash());
         }
     }

@@ -1,7 +1,7 @@
 //! What goes into a [`Node`](super::Node) and what comes out.
 
 use super::{Job, JobResult};
-use crate::chain::{BlockId, Gap, GapEnd, GapId, SkipReason};
+use crate::chain::{BlockId, ChainEvent};
 use crate::gossip::{MessageId, Reason, Signature, Unpacked};
 use crate::payload::{Block, PayloadVersion};
 use crate::peers::PeerId;
@@ -116,7 +116,7 @@ pub struct SignRequest {
 #[derive(Clone, Debug)]
 pub enum StoreChange {
     /// This block is the new head, and canonical at its number. Whatever stands above it is not canonical
-    /// any more: after an [`Event::Skipped`] the chain may go on below the head until now.
+    /// any more: after an [`ChainEvent::Skipped`] the chain may go on below the head until now.
     Extend(Block),
     /// This earlier block is the head again: whatever stands above its number is not canonical any more.
     /// It may be the parent of the first block of all, which the store does not have.
@@ -126,47 +126,8 @@ pub enum StoreChange {
 /// Something worth telling.
 #[derive(Clone, Debug)]
 pub enum Event {
-    /// The next block of the chain: in ascending order, each canonical position once. After a
-    /// [`Event::Reorg`] the blocks of the new branch follow; only [`Event::Skipped`] leaves any out.
-    Block(Block),
-    /// The sequencer signed a longer branch: what was handed on above `ancestor` is void.
-    Reorg {
-        /// The highest block that both branches have.
-        ancestor: BlockId,
-        /// Handed on before and void now, lowest first.
-        abandoned: Vec<BlockId>,
-        /// What takes its place, lowest first; follows as [`Event::Block`].
-        adopted: Vec<BlockId>,
-    },
-    /// The sequencer signed two different blocks of one height.
-    Equivocation {
-        /// The height.
-        number: u64,
-        /// The block that has the height.
-        first: BlockId,
-        /// The other one.
-        second: BlockId,
-    },
-    /// Blocks are missing below one that the sequencer signed.
-    GapOpened(Gap),
-    /// The missing blocks are others now.
-    GapChanged(Gap),
-    /// Blocks are no longer missing there.
-    GapClosed {
-        /// Which gap.
-        id: GapId,
-        /// What became of it.
-        end: GapEnd,
-    },
-    /// Blocks between the two were given up and are left out.
-    Skipped {
-        /// The head until now.
-        from: BlockId,
-        /// The block that follows.
-        to: BlockId,
-        /// Why.
-        reason: SkipReason,
-    },
+    /// What happened to the unsafe chain; above all [`ChainEvent::Extended`], the next block of it.
+    Chain(ChainEvent<Block>),
     /// A publication of ours ended.
     Published {
         /// Which one.

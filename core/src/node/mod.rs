@@ -338,24 +338,16 @@ impl Node {
 
     fn drain_view(&mut self) {
         while let Some(event) = self.view.poll_event() {
-            let event = match event {
+            match &event {
                 ChainEvent::Extended(block) => {
                     self.outputs.push_back(Output::Store(StoreChange::Extend(block.clone())));
-                    Event::Block(block)
                 }
-                ChainEvent::Reorg { ancestor, abandoned, adopted } => {
-                    self.outputs.push_back(Output::Store(StoreChange::Rewind(ancestor)));
-                    Event::Reorg { ancestor, abandoned, adopted }
+                ChainEvent::Reorg { ancestor, .. } => {
+                    self.outputs.push_back(Output::Store(StoreChange::Rewind(*ancestor)));
                 }
-                ChainEvent::Equivocation { number, first, second } => {
-                    Event::Equivocation { number, first, second }
-                }
-                ChainEvent::GapOpened(gap) => Event::GapOpened(gap),
-                ChainEvent::GapChanged(gap) => Event::GapChanged(gap),
-                ChainEvent::GapClosed { id, end } => Event::GapClosed { id, end },
-                ChainEvent::Skipped { from, to, reason } => Event::Skipped { from, to, reason },
-            };
-            self.outputs.push_back(Output::Event(event));
+                _ => {}
+            }
+            self.outputs.push_back(Output::Event(Event::Chain(event)));
         }
     }
 

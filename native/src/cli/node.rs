@@ -9,7 +9,7 @@ use crate::key::SecretKey;
 use alloy_primitives::{Address, hex};
 use libp2p::Multiaddr;
 use libp2p::multiaddr::Protocol;
-use opp2p_core::chain::ChainConfig;
+use opp2p_core::chain::{ChainConfig, ChainEvent};
 use opp2p_core::node::Event;
 use opp2p_core::payload::{Block, Envelope, PayloadVersion};
 use opp2p_core::sequencer::LocalSigner;
@@ -334,31 +334,11 @@ fn envelope(chain: &ChainConfig, body: &[u8]) -> Option<Envelope> {
 /// the log.
 fn log(event: &HostEvent) {
     match &event.kind {
-        HostEventKind::Core(Event::Block(block)) => log_block(block),
-        HostEventKind::Core(Event::Reorg { ancestor, abandoned, adopted }) => tracing::warn!(
-            ancestor = %ancestor, abandoned = abandoned.len(), adopted = adopted.len(), "reorg"
-        ),
-        HostEventKind::Core(Event::Equivocation { number, first, second }) => tracing::warn!(
-            number, first = %first.hash, second = %second.hash, "the sequencer signed two blocks of one number"
-        ),
-        HostEventKind::Core(Event::GapOpened(gap)) => {
-            tracing::info!(
-                after = gap.after.number,
-                before = gap.before.number,
-                missing = gap.missing,
-                "gap"
-            );
-        }
-        HostEventKind::Core(Event::GapClosed { end, .. }) => tracing::info!(?end, "gap closed"),
-        HostEventKind::Core(Event::Skipped { from, to, .. }) => tracing::warn!(
-            from = from.number,
-            to = to.number,
-            "the blocks between were not received and are left out"
-        ),
+        HostEventKind::Core(Event::Chain(event)) => log_chain(event),
         HostEventKind::Core(Event::SignerChanged { current, .. }) => {
             tracing::info!(?current, "unsafe-block signer changed");
         }
-        HostEventKind::Core(Event::GapChanged(_) | Event::Published { .. }) => {}
+        HostEventKind::Core(Event::Published { .. }) => {}
         HostEventKind::Verdict(verdict) => {
             if let Err(reason) = verdict.result {
                 tracing::debug!(topic = %verdict.topic, %reason, "message not accepted");
@@ -370,6 +350,33 @@ fn log(event: &HostEvent) {
         HostEventKind::Identified { peer, agent } => tracing::debug!(%peer, agent, "identified"),
         HostEventKind::Stored(block) => tracing::debug!(number = block.number, "stored"),
         HostEventKind::StoreFailed(error) => tracing::error!(%error, "a block was not stored"),
+    }
+}
+
+fn log_chain(event: &ChainEvent<Block>) {
+    match event {
+        ChainEvent::Extended(block) => log_block(block),
+        ChainEvent::Reorg { ancestor, abandoned, adopted } => tracing::warn!(
+            ancestor = %ancestor, abandoned = abandoned.len(), adopted = adopted.len(), "reorg"
+        ),
+        ChainEvent::Equivocation { number, first, second } => tracing::warn!(
+            number, first = %first.hash, second = %second.hash, "the sequencer signed two blocks of one number"
+        ),
+        ChainEvent::GapOpened(gap) => {
+            tracing::info!(
+                after = gap.after.number,
+                before = gap.before.number,
+                missing = gap.missing,
+                "gap"
+            );
+        }
+        ChainEvent::GapClosed { end, .. } => tracing::info!(?end, "gap closed"),
+        ChainEvent::Skipped { from, to, .. } => tracing::warn!(
+            from = from.number,
+            to = to.number,
+            "the blocks between were not received and are left out"
+        ),
+        ChainEvent::GapChanged(_) => {}
     }
 }
 

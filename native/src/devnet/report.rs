@@ -19,7 +19,7 @@
 use super::tally::{Mark, Tally};
 use super::text::{count, millis, short_hash, size};
 use alloy_primitives::B256;
-use opp2p_core::chain::{BlockId, Fork, Gap, GapEnd};
+use opp2p_core::chain::{BlockId, ChainEvent, Fork, Gap, GapEnd};
 use opp2p_core::gossip::{Acceptance, Reason};
 use opp2p_core::node::Event;
 use std::collections::{BTreeMap, VecDeque};
@@ -280,37 +280,37 @@ impl Report {
     pub fn event(&mut self, member: Member, event: &Event, at: Duration) {
         let Some(tally) = self.tally(member) else { return };
         let text = match event {
-            Event::Block(block) => return self.delivered(member, BlockId::of(block)),
-            Event::GapChanged(gap) => {
+            Event::Chain(ChainEvent::Extended(block)) => return self.delivered(member, BlockId::of(block)),
+            Event::Chain(ChainEvent::GapChanged(gap)) => {
                 tally.gaps.insert(gap.id, missing(gap));
                 return;
             }
-            Event::GapOpened(gap) => {
+            Event::Chain(ChainEvent::GapOpened(gap)) => {
                 tally.gaps_opened += 1;
                 tally.gaps.insert(gap.id, missing(gap));
                 format!("gap: {} missing below {}", count(missing(gap), "block"), gap.before.number)
             }
-            Event::GapClosed { id, end: GapEnd::Merged } => {
+            Event::Chain(ChainEvent::GapClosed { id, end: GapEnd::Merged }) => {
                 tally.gaps.remove(id);
                 tally.gaps_opened = tally.gaps_opened.saturating_sub(1);
                 return;
             }
-            Event::GapClosed { id, end } => {
+            Event::Chain(ChainEvent::GapClosed { id, end }) => {
                 tally.gaps.remove(id);
                 format!("gap closed: {}", format!("{end:?}").to_lowercase())
             }
-            Event::Reorg { ancestor, abandoned, adopted } => {
+            Event::Chain(ChainEvent::Reorg { ancestor, abandoned, adopted }) => {
                 tally.reorgs += 1;
                 tally.head = Some(*ancestor);
                 let (gone, new) = (count(abandoned.len() as u64, "block"), adopted.len());
                 format!("reorg: {gone} above {} replaced by {new}", ancestor.number)
             }
-            Event::Equivocation { number, first, second } => {
+            Event::Chain(ChainEvent::Equivocation { number, first, second }) => {
                 tally.equivocations += 1;
                 let (first, second) = (short_hash(&first.hash, 8), short_hash(&second.hash, 8));
                 format!("equivocation: block {number} is 0x{first} and 0x{second}")
             }
-            Event::Skipped { from, to, .. } => {
+            Event::Chain(ChainEvent::Skipped { from, to, .. }) => {
                 format!("skipped what lies between block {} and block {}", from.number, to.number)
             }
             Event::Published { result: Ok(_), .. } => return,

@@ -218,17 +218,23 @@ impl Conversation {
 
 fn said_of(event: Event) -> Said {
     match event {
-        Event::Block(block) => Said::Block(BlockId::of(&block)),
-        Event::Reorg { ancestor, abandoned, adopted } => Said::Reorg { ancestor, abandoned, adopted },
-        Event::Equivocation { number, first, second } => {
+        Event::Chain(event) => said_of_chain(event),
+        Event::Published { id, result } => Said::Published(id.0, result),
+        Event::SignerChanged { current, previous } => Said::Signer(current, previous),
+    }
+}
+
+fn said_of_chain(event: ChainEvent<Block>) -> Said {
+    match event {
+        ChainEvent::Extended(block) => Said::Block(BlockId::of(&block)),
+        ChainEvent::Reorg { ancestor, abandoned, adopted } => Said::Reorg { ancestor, abandoned, adopted },
+        ChainEvent::Equivocation { number, first, second } => {
             assert_eq!((first.number, second.number), (number, number));
             Said::Equivocation(first, second)
         }
-        Event::GapOpened(gap) => Said::GapOpened(gap.wanted),
-        Event::GapChanged(gap) => Said::GapChanged(gap.wanted),
-        Event::GapClosed { end, .. } => Said::GapClosed(end),
-        Event::Skipped { from, to, reason } => Said::Skipped(from, to, reason),
-        Event::Published { id, result } => Said::Published(id.0, result),
-        Event::SignerChanged { current, previous } => Said::Signer(current, previous),
+        ChainEvent::GapOpened(gap) => Said::GapOpened(gap.wanted),
+        ChainEvent::GapChanged(gap) => Said::GapChanged(gap.wanted),
+        ChainEvent::GapClosed { end, .. } => Said::GapClosed(end),
+        ChainEvent::Skipped { from, to, reason } => Said::Skipped(from, to, reason),
     }
 }

@@ -332,14 +332,16 @@ impl World {
                     self.stored.retain(|block| block.number <= to.number);
                     assert!(self.stored.last().is_none_or(|head| *head == to));
                 }
-                Output::Event(Event::Block(block)) => self.told.push(BlockId::of(&block)),
-                Output::Event(Event::Reorg { ancestor, abandoned, adopted }) => {
+                Output::Event(Event::Chain(ChainEvent::Extended(block))) => {
+                    self.told.push(BlockId::of(&block));
+                }
+                Output::Event(Event::Chain(ChainEvent::Reorg { ancestor, abandoned, adopted })) => {
                     let kept = self.told.len() - abandoned.len();
                     assert_eq!(self.told.split_off(kept), abandoned);
                     assert!(self.told.last().is_none_or(|head| *head == ancestor));
                     assert!(adopted.len() > abandoned.len());
                 }
-                Output::Event(Event::Skipped { from, to, .. }) => {
+                Output::Event(Event::Chain(ChainEvent::Skipped { from, to, .. })) => {
                     assert_eq!(self.told.last(), Some(&from));
                     self.told.retain(|told| told.number < to.number);
                     self.skipped = true;

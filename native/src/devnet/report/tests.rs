@@ -271,13 +271,10 @@ fn gap_events() -> Vec<Event> {
     for index in [0, 3, 2, 1] {
         let _ = view.insert(Instant::default(), blocks[index].clone(), Origin::Signed);
         while let Some(event) = view.poll_event() {
-            events.push(match event {
-                ChainEvent::Extended(block) => Event::Block(block),
-                ChainEvent::GapOpened(gap) => Event::GapOpened(gap),
-                ChainEvent::GapChanged(gap) => Event::GapChanged(gap),
-                ChainEvent::GapClosed { id, end } => Event::GapClosed { id, end },
-                other => panic!("{other:?}"),
-            });
+            use ChainEvent::{Extended, GapChanged, GapClosed, GapOpened};
+            let expected = matches!(event, Extended(_) | GapOpened(_) | GapChanged(_) | GapClosed { .. });
+            assert!(expected, "{event:?}");
+            events.push(Event::Chain(event));
         }
     }
     events
@@ -287,7 +284,7 @@ fn gap_events() -> Vec<Event> {
 fn a_gap_shows_until_it_is_filled_and_blocks_are_told_by_the_same_events() {
     let (mut report, events) = (report(), gap_events());
     for event in &events {
-        if let Event::Block(block) = event {
+        if let Event::Chain(ChainEvent::Extended(block)) = event {
             report.published(BlockId::of(block), 1, block.body().len(), ms(0));
         }
     }
@@ -311,12 +308,20 @@ fn reorg_equivocation_skip_and_failure_are_counted_and_noted() {
     let mut report = report();
     (1..=3).for_each(|number| publish(&mut report, number));
     (1..=3).for_each(|number| receive(&mut report, BOTH[0], number, 1));
-    let reorg =
-        Event::Reorg { ancestor: block(2), abandoned: vec![block(3)], adopted: vec![other(3), other(4)] };
+    let reorg = Event::Chain(ChainEvent::Reorg {
+        ancestor: block(2),
+        abandoned: vec![block(3)],
+        adopted: vec![other(3), other(4)],
+    });
     report.event(BOTH[0], &reorg, ms(1));
     assert_eq!(report.followers[0].head, Some(block(2)));
-    report.event(BOTH[0], &Event::Equivocation { number: 3, first: block(3), second: other(3) }, ms(2));
-    let skipped = Event::Skipped { from: block(3), to: other(9), reason: SkipReason::Patience };
+    report.event(
+        BOTH[0],
+        &Event::Chain(ChainEvent::Equivocation { number: 3, first: block(3), second: other(3) }),
+        ms(2),
+    );
+    let skipped =
+        Event::Chain(ChainEvent::Skipped { from: block(3), to: other(9), reason: SkipReason::Patience });
     report.event(BOTH[0], &skipped, ms(3));
     let failed = Event::Published { id: PublishId(1), result: Err(PublishError::NoSigner) };
     report.event(Member::Sequencer, &failed, ms(4));
