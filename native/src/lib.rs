@@ -6,6 +6,8 @@
 #[cfg(feature = "node")]
 pub mod cli;
 #[cfg(feature = "node")]
+mod clock;
+#[cfg(feature = "node")]
 pub mod devnet;
 #[cfg(feature = "node")]
 pub mod host;

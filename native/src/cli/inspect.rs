@@ -2,6 +2,7 @@
 
 use super::chain::ChainArgs;
 use super::{Failure, NO, address, answer};
+use crate::clock::since_epoch;
 use alloy_primitives::{Address, hex};
 use opp2p_core::gossip::{
     Acceptance, Inspection, Reason, Rules, Signers, TIMESTAMP_THRESHOLD, inspect, version_of_topic,
@@ -10,7 +11,6 @@ use opp2p_core::payload::{Block, PayloadVersion};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// No message can be larger; hex text takes twice as much and line breaks.
 const MAX_FILE: u64 = 64 << 20;
@@ -50,7 +50,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let data = read(&args.file, args.hex)?;
     let now = match args.now {
         Some(now) => now,
-        None => SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
+        None => since_epoch().as_secs(),
     };
     let current = args.signer.or(chain.unsafe_block_signer).filter(|signer| !signer.is_zero());
     let rules = Rules {

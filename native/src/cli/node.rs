@@ -4,6 +4,7 @@ use super::chain::ChainArgs;
 use super::logging::LogArgs;
 use super::stdin::Lines;
 use super::{End, Failure, address, key, path, runtime};
+use crate::clock::since_epoch;
 use crate::host::{Host, HostConfig, HostEvent, HostEventKind, Retention};
 use crate::key::SecretKey;
 use alloy_primitives::{Address, hex};
@@ -17,7 +18,7 @@ use std::io::ErrorKind;
 use std::net::{IpAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 use tokio::sync::broadcast::error::RecvError;
 
 #[derive(Debug, clap::Args)]
@@ -382,7 +383,7 @@ fn log_chain(event: &ChainEvent<Block>) {
 
 fn log_block(block: &Block) {
     let payload = block.payload();
-    let age = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+    let age = since_epoch().as_millis();
     let age = u64::try_from(age).unwrap_or(u64::MAX).saturating_sub(block.timestamp().saturating_mul(1000));
     tracing::info!(
         number = block.number(), hash = %block.hash(), txs = payload.transaction_count(),

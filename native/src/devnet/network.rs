@@ -2,6 +2,7 @@
 //! store of its own, on loopback.
 
 use super::{BlockMaker, Member, NodeInfo};
+use crate::clock::since_epoch;
 use crate::host::{Host, HostConfig, HostError, HostEvent};
 use crate::key::{KeyError, KeyFormatError, SecretKey};
 use crate::store::StoreError;
@@ -13,7 +14,7 @@ use opp2p_core::payload::Envelope;
 use opp2p_core::sequencer::{InvalidSecretKey, LocalSigner, PublishError};
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc;
 
@@ -247,7 +248,7 @@ impl Network {
 
 /// Seconds since the Unix epoch.
 pub fn unix_seconds() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+    since_epoch().as_secs()
 }
 
 fn key(directory: &Path, name: &str) -> Result<SecretKey, NetworkError> {

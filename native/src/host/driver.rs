@@ -3,6 +3,7 @@
 use super::event::{HostEvent, HostEventKind, Status};
 use super::persist;
 use super::pool::Pool;
+use crate::clock::since_epoch;
 use crate::store::Writer;
 use crate::swarm::{self, Behaviour, gossip_input};
 use alloy_primitives::{Address, B256};
@@ -18,7 +19,7 @@ use opp2p_core::payload::PayloadVersion;
 use opp2p_core::sequencer::{LocalSigner, Publication, PublishError, PublishId};
 use opp2p_core::time::{Instant as CoreInstant, Now};
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
 
@@ -34,9 +35,7 @@ impl Clock {
     }
 
     pub(super) fn now(&self) -> Now {
-        // A wall clock before 1970 is as good as one at 1970: every block is too new.
-        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Now::new(self.start.elapsed(), unix)
+        Now::new(self.start.elapsed(), since_epoch())
     }
 
     fn instant(&self, at: CoreInstant) -> tokio::time::Instant {

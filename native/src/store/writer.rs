@@ -21,9 +21,10 @@ use std::io;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use super::{Batch, Store, StoreError};
+use crate::clock::since_epoch;
 
 /// The most that one commit takes from the queue, bytes of messages.
 const GROUP_BYTES: usize = 16 * 1024 * 1024;
@@ -226,5 +227,5 @@ fn size_of_messages(batch: &Batch) -> usize {
 
 /// Unix seconds; 0 for a clock before 1970, by which nothing is old.
 fn unix_now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+    since_epoch().as_secs()
 }
