@@ -3,7 +3,7 @@
 //!
 //! The blocks are unsigned; whoever needs a signature signs them with a key of their own.
 
-use crate::payload::{Envelope, PayloadVersion};
+use crate::payload::{Block, Envelope, PayloadVersion};
 use alloy_primitives::{Address, B256, Bytes};
 use serde::Deserialize;
 
@@ -20,6 +20,15 @@ pub struct RealBlock {
     pub version: PayloadVersion,
     /// SSZ encoding of its payload, as the chain's nodes produce it.
     pub payload_ssz: Bytes,
+}
+
+impl RealBlock {
+    /// The block as a node holds it, unsigned.
+    pub fn to_block(&self) -> Block {
+        let mut body = Vec::new();
+        let version = self.envelope.encode(&mut body).expect("bundled file");
+        Block::decode(version, None, body.into()).expect("bundled file")
+    }
 }
 
 /// A signed gossip message as it travels.

@@ -59,7 +59,7 @@
 //!             Output::Send { id, .. } => {
 //!                 inputs.push_back(Input::Sent { id, outcome: SendOutcome::Sent });
 //!             }
-//!             Output::Verdict(_) | Output::Store(_) | Output::Dial(_) => {}
+//!             _ => {}
 //!             Output::Event(event) => told.push(event),
 //!         }
 //!     }
@@ -80,6 +80,7 @@
 //! | [`payload`] | execution payloads v1–v4, their encoding and hash, bounded snappy |
 //! | [`gossip`] | topics, message ids, signatures, validation, the seen list |
 //! | [`sequencer`] | signing and the publish queue |
+//! | [`sync`] | blocks by number: filling gaps, the range client, the payload server |
 //! | [`peers`] | peer ids, static peers and their back-off |
 //! | [`node`] | the one machine made of them |
 //! | [`time`] | the clocks' readings, as values |
@@ -92,4 +93,5 @@ pub mod node;
 pub mod payload;
 pub mod peers;
 pub mod sequencer;
+pub mod sync;
 pub mod time;

@@ -30,9 +30,10 @@
 //!
 //! # Bounds
 //!
-//! On disk: [`StoreConfig::max_blocks`] blocks of at most [`MAX_MESSAGE_BYTES`] bytes. The sequencer alone
-//! fills it, since only signed blocks, or blocks linked to signed ones, come here. Beyond the bound the
-//! blocks with the lowest numbers are removed, which nobody needs to follow the head. Freed pages are used
+//! On disk: [`StoreConfig::max_blocks`] blocks of at most [`MAX_MESSAGE_BYTES`] bytes, and the pending area, which
+//! whoever fills it bounds. The sequencer alone fills both, since only signed blocks, or blocks linked to signed
+//! ones, come here. Beyond the bound the blocks with the lowest numbers are removed, which nobody needs to follow
+//! the head. Freed pages are used
 //! again; only closing the store cuts a free end off its file. In memory: a page cache of 16 MiB, and what the
 //! caller reads.
 
@@ -57,7 +58,7 @@ use redb::{Database, ReadableDatabase, ReadableTableMetadata};
 
 pub use error::{BatchError, StoreError};
 pub use record::{BlockId, MAX_MESSAGE_BYTES, StoredBlock};
-pub use writer::{QueueFull, WriteFailed, Writer, WriterConfig};
+pub use writer::{LoadRefused, QueueFull, WriteFailed, Writer, WriterConfig};
 
 use fault::{Fault, contained};
 use write::Tables;
@@ -89,9 +90,28 @@ pub struct Batch {
     /// Numbers and the hashes that become canonical there, replacing what was. Each must name a block of this
     /// batch or one that is stored. Numbers may be skipped, and filled later.
     pub canonical: Vec<(u64, B256)>,
+    /// Blocks that do not link to the chain yet, to put into the pending area. One that is canonical is not
+    /// marked.
+    pub pending: Vec<StoredBlock>,
+    /// Numbers and hashes that leave the pending area. Those that are not canonical are removed altogether;
+    /// unknown ones are passed over.
+    pub release: Vec<(u64, B256)>,
     /// The new head: canonical entries above it are removed, their blocks stay. It must be canonical after
     /// this batch. `None` leaves the head at the highest canonical number.
     pub head: Option<u64>,
+}
+
+/// A block in the pending area, without its message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PendingBlock {
+    /// L2 block number.
+    pub number: u64,
+    /// Block hash.
+    pub hash: B256,
+    /// The parent's block hash.
+    pub parent_hash: B256,
+    /// Length of the message, bytes.
+    pub size: u64,
 }
 
 /// What [`Store::prune`] did.
@@ -180,7 +200,8 @@ impl Store {
                 for batch in batches {
                     let outcome = tables.put(batch)?;
                     if outcome.is_ok() {
-                        added = added.saturating_add(batch.blocks.len() as u64);
+                        let put = batch.blocks.len() + batch.pending.len();
+                        added = added.saturating_add(put as u64);
                     }
                     committed.batches.push(outcome);
                 }
@@ -235,6 +256,24 @@ impl Store {
     /// As [`block_by_hash`](Self::block_by_hash).
     pub fn head(&self) -> Result<Option<BlockId>, StoreError> {
         self.with("reading", read::head)
+    }
+
+    /// The blocks with these hashes, in this order; `None` for each that is missing or damaged.
+    ///
+    /// # Errors
+    ///
+    /// The store could not be read.
+    pub fn blocks_by_hash(&self, hashes: &[B256]) -> Result<Vec<Option<StoredBlock>>, StoreError> {
+        self.with("reading", |database| read::blocks(database, hashes))
+    }
+
+    /// What is in the pending area, lowest number first.
+    ///
+    /// # Errors
+    ///
+    /// The store could not be read.
+    pub fn pending(&self) -> Result<Vec<PendingBlock>, StoreError> {
+        self.with("reading", read::pending)
     }
 
     /// The highest `count` canonical blocks, lowest first, without their messages. Numbers may be skipped.

@@ -15,7 +15,7 @@ pub use fork::{Fork, ForkSchedule, UnknownFork};
 pub use rollup::MAX_ROLLUP_JSON_BYTES;
 pub use view::{
     BlockId, ChainBlock, ChainEvent, ChainView, ChainViewConfig, Gap, GapEnd, GapId, Inserted, OnFull,
-    Origin, SkipReason,
+    Origin, SkipReason, Standing,
 };
 
 /// The start of a piece of outside text, for an error message: one line, and short whatever came in.

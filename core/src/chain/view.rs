@@ -75,7 +75,9 @@ use canonical::Canonical;
 pub use config::{ChainViewConfig, OnFull};
 use runs::{Run, Runs, Tip};
 use store::{Place, Store};
-pub use types::{BlockId, ChainBlock, ChainEvent, Gap, GapEnd, GapId, Inserted, Origin, SkipReason};
+pub use types::{
+    BlockId, ChainBlock, ChainEvent, Gap, GapEnd, GapId, Inserted, Origin, SkipReason, Standing,
+};
 
 /// How many reported equivocations are remembered, so that none is reported twice.
 const REPORTED_MAX: usize = 1024;
@@ -96,8 +98,9 @@ pub struct ChainView<B> {
     events: VecDeque<ChainEvent<B>>,
     /// Blocks counted as they came, so that "first" has a meaning.
     arrivals: u64,
-    /// The highest number that the sequencer is known to have signed.
-    highest_signed: u64,
+    /// Linked blocks are taken below this number: that of the highest block that the sequencer is known to have
+    /// signed.
+    linked_below: u64,
     /// When the head last moved by a link, not by a skip.
     last_progress: Instant,
     reported: BTreeSet<(u64, B256)>,
@@ -123,7 +126,7 @@ impl<B: ChainBlock> ChainView<B> {
             runs: Runs::default(),
             events: VecDeque::new(),
             arrivals: 0,
-            highest_signed: 0,
+            linked_below: 0,
             last_progress: Instant::default(),
             reported: BTreeSet::new(),
             touched: BTreeSet::new(),
@@ -137,7 +140,7 @@ impl<B: ChainBlock> ChainView<B> {
     /// goes, the deeper a reorg can be followed; if it is empty, the view can only extend the head.
     pub fn resume(config: ChainViewConfig, head: BlockId, recent: impl IntoIterator<Item = B>) -> Self {
         let mut view = Self::new(config);
-        view.highest_signed = head.number;
+        view.linked_below = head.number;
         view.canonical.reset(Some(head));
         for block in recent {
             let floor = view.canonical.floor();
@@ -180,9 +183,9 @@ impl<B: ChainBlock> ChainView<B> {
             return Inserted::Mislinked;
         }
         match origin {
-            Origin::Signed => self.highest_signed = self.highest_signed.max(id.number),
+            Origin::Signed => self.linked_below = self.linked_below.max(id.number),
             Origin::Linked => {
-                let vouched = !matches!(link, Link::Unknown) && id.number < self.highest_signed;
+                let vouched = !matches!(link, Link::Unknown) && id.number < self.linked_below;
                 if !vouched && self.runs.wanting(id).is_none() {
                     return Inserted::Unlinked;
                 }
@@ -210,6 +213,63 @@ impl<B: ChainBlock> ChainView<B> {
         };
         self.settle();
         self.outcome_after_settling(outcome, id, events_before)
+    }
+
+    /// Leaves the canonical chain and goes on with `block`, as if it linked to the head: for a caller that fetched
+    /// the signed chain down to `block` and can't, or will not, go on to a position that the view remembers.
+    ///
+    /// `block` must be reached from a signed one, as for [`Origin::Linked`]. [`ChainEvent::Skipped`] comes first.
+    pub fn skip_to(&mut self, now: Instant, block: B, reason: SkipReason) -> Inserted {
+        let id = BlockId::of(&block);
+        let Some(from) = self.head() else { return Inserted::Unlinked };
+        let Some(below) = id.number.checked_sub(1) else { return Inserted::TooOld };
+        let waits = self.store.get(&id.hash).map(|held| held.place);
+        if matches!(waits, Some(Place::Canonical | Place::Branch)) {
+            return Inserted::Known;
+        }
+        if id.number >= self.linked_below {
+            return Inserted::Unlinked;
+        }
+        if let Some(Place::Pending(run)) = waits {
+            self.skip(run, reason);
+            self.settle();
+            return Inserted::Reanchored;
+        }
+        let parent = BlockId::new(below, block.parent_hash());
+        self.leave_chain(parent);
+        self.events.push_back(ChainEvent::Skipped { from, to: id, reason });
+        self.insert(now, block, Origin::Linked)
+    }
+
+    /// The caller knows by other means that the sequencer signed `id`: linked blocks are taken up to it.
+    pub fn trust(&mut self, id: BlockId) {
+        self.linked_below = self.linked_below.max(id.number.saturating_add(1));
+    }
+
+    /// Something is being done about the gaps: their patience counts from `now` on.
+    pub fn be_patient(&mut self, now: Instant) {
+        self.last_progress = self.last_progress.max(now);
+    }
+
+    /// What is known of a position.
+    pub fn standing(&self, id: &BlockId) -> Standing {
+        if self.canonical.id_at(id.number) == Some(*id) {
+            return Standing::Linked;
+        }
+        match self.store.get(&id.hash) {
+            Some(held) if held.number != id.number => Standing::Unreachable,
+            Some(held) => match held.place {
+                Place::Canonical | Place::Branch => Standing::Linked,
+                Place::Pending(run) => {
+                    self.runs.get(run).map_or(Standing::Unknown, |run| Standing::Waits(run.wanted))
+                }
+            },
+            None if id.number == 0 => Standing::Unreachable,
+            None if self.canonical.floor().is_some_and(|floor| id.number <= floor.number) => {
+                Standing::Unreachable
+            }
+            None => Standing::Unknown,
+        }
     }
 
     /// Gives up on gaps that have waited for [`ChainViewConfig::gap_patience`] without progress.
@@ -300,7 +360,7 @@ impl<B: ChainBlock> ChainView<B> {
             return Inserted::Unlinked;
         }
         let id = BlockId::of(&block);
-        self.highest_signed = id.number;
+        self.linked_below = id.number;
         self.last_progress = now;
         self.canonical.reset(id.number.checked_sub(1).map(|n| BlockId::new(n, block.parent_hash())));
         self.add(block, Place::Branch);
@@ -467,18 +527,23 @@ impl<B: ChainBlock> ChainView<B> {
     fn skip(&mut self, id: GapId, reason: SkipReason) {
         let Some(from) = self.head() else { return };
         let Some(run) = self.take_run(id, GapEnd::Skipped) else { return };
-        for hash in self.canonical.reset(Some(run.wanted)) {
-            self.store.remove(&hash);
-        }
-        while let Some(hash) = self.store.lowest_branch() {
-            self.store.remove(&hash.hash);
-        }
+        self.leave_chain(run.wanted);
         self.place_members(&run, Place::Branch);
         let (path, _) = self.path_to_canonical(run.best.hash);
         if let Some(to) = path.first().and_then(|hash| self.store.id(hash)) {
             self.events.push_back(ChainEvent::Skipped { from, to, reason });
         }
         self.adopt(&path);
+    }
+
+    /// Forgets what links, so that the chain can go on above `floor`.
+    fn leave_chain(&mut self, floor: BlockId) {
+        for hash in self.canonical.reset(Some(floor)) {
+            self.store.remove(&hash);
+        }
+        while let Some(lowest) = self.store.lowest_branch() {
+            self.store.remove(&lowest.hash);
+        }
     }
 
     fn announce(&mut self, id: GapId) {
@@ -507,7 +572,7 @@ impl<B: ChainBlock> ChainView<B> {
             }
         };
         let missing = run.wanted.number.saturating_sub(after.number);
-        Some(Gap { id, after, before, wanted: run.wanted, missing })
+        Some(Gap { id, after, before, wanted: run.wanted, highest: run.best.id(), missing })
     }
 
     /// What became of a block that was pending or a competitor before bounds and skips were looked at.

@@ -11,7 +11,7 @@
 use super::signature::{BLOCK_DOMAIN, payload_hash, recover, signing_hash};
 use super::{Reason, SIGNATURE_SIZE, Signers, Unpacked};
 use crate::chain::{Fork, ForkSchedule};
-use crate::payload::{BLOCK_NUMBER_LIMIT, Block, PayloadVersion, block_hash};
+use crate::payload::{Block, PayloadVersion};
 use alloy_primitives::Address;
 use std::time::Duration;
 
@@ -68,7 +68,9 @@ pub fn validate(
     let block = Block::decode(version, Some(*signature), contents.slice(SIGNATURE_SIZE..))
         .map_err(|_| Reason::Payload)?;
     check_timestamp(block.timestamp(), now, rules.timestamp_threshold)?;
-    check_hash(&block)?;
+    if !block.has_true_hash() {
+        return Err(Reason::BlockHash);
+    }
     check_fields(&block, version, &rules.forks)?;
     Ok(Verified { block, signer })
 }
@@ -82,15 +84,6 @@ pub(crate) fn check_timestamp(timestamp: u64, now: u64, threshold: Duration) -> 
         return Err(Reason::TooNew);
     }
     Ok(())
-}
-
-fn check_hash(block: &Block) -> Result<(), Reason> {
-    let in_range = block.number() < BLOCK_NUMBER_LIMIT;
-    if in_range && block_hash(&block.payload(), block.parent_beacon_block_root()) == block.hash() {
-        Ok(())
-    } else {
-        Err(Reason::BlockHash)
-    }
 }
 
 /// What each version must and must not have. The decoder settles most of it; the checks stay,

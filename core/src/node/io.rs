@@ -6,6 +6,7 @@ use crate::gossip::{MessageId, Reason, Signature, Unpacked};
 use crate::payload::{Block, PayloadVersion};
 use crate::peers::PeerId;
 use crate::sequencer::{Publication, PublishError, PublishId, SendOutcome};
+use crate::sync::{RangeId, RequestFailure, RequestId, ResultCode, ServeId, SyncEvent};
 use alloy_primitives::{Address, B256, Bytes};
 
 /// Something that happened outside.
@@ -53,6 +54,40 @@ pub enum Input {
     Disconnected(PeerId),
     /// An attempt to connect to a peer failed.
     DialFailed(PeerId),
+    /// A peer asks for the block of a number. One [`Output::Serve`] or [`Output::Refuse`] answers it.
+    Requested {
+        /// Who.
+        from: PeerId,
+        /// The driver's name for the stream.
+        id: ServeId,
+        /// Which block.
+        number: u64,
+    },
+    /// The answer to a request was written, or the stream was closed before.
+    Responded(ServeId),
+    /// An [`Output::Request`] ended: all bytes until the end of the stream, or why there are none.
+    Response {
+        /// Which request.
+        id: RequestId,
+        /// The answer as it came.
+        result: Result<Bytes, RequestFailure>,
+    },
+    /// A [`StoreChange::Hold`] was carried out, or failed.
+    Held {
+        /// Which block.
+        id: BlockId,
+        /// Whether it is in the pending area, durably.
+        is_held: bool,
+    },
+    /// The blocks of an [`Output::Load`] in its order, `None` for each that can't be read.
+    Loaded(Vec<Option<Block>>),
+    /// Somebody who knows the hash of a block wants the chain up to it. One [`SyncEvent::Range`] answers it.
+    FetchRange {
+        /// The caller's name for it.
+        id: RangeId,
+        /// Its highest block.
+        to: BlockId,
+    },
     /// Nothing but time passed: the driver woke up at [`Node::next_wakeup`](super::Node::next_wakeup).
     Wake,
 }
@@ -77,6 +112,38 @@ pub enum Output {
     },
     /// Connect to a peer whose address the driver knows.
     Dial(PeerId),
+    /// Send a request for a block by its number and give back the [`Input::Response`]: at the latest 10 s after
+    /// the stream is open, and in any case.
+    Request {
+        /// Its name.
+        id: RequestId,
+        /// Whom.
+        to: PeerId,
+        /// For what.
+        number: u64,
+        /// No more bytes than this are to be read; more is [`RequestFailure::TooLong`].
+        limit: usize,
+    },
+    /// Answer a request by [`answer`](crate::sync::answer) with `held`, or with the stored canonical block of that
+    /// number; then give back [`Input::Responded`].
+    Serve {
+        /// Which request.
+        id: ServeId,
+        /// Which block.
+        number: u64,
+        /// The block, if no store needs to be asked.
+        held: Option<Block>,
+    },
+    /// Answer a request with this code; then give back [`Input::Responded`].
+    Refuse {
+        /// Which request.
+        id: ServeId,
+        /// Why.
+        code: ResultCode,
+    },
+    /// Read these blocks from the store's pending area, after all changes that were to be stored before, and give
+    /// back [`Input::Loaded`].
+    Load(Vec<BlockId>),
     /// Put this into the store. Changes are to be applied in the order in which they come.
     Store(StoreChange),
     /// Tell whoever is interested.
@@ -121,6 +188,13 @@ pub enum StoreChange {
     /// This earlier block is the head again: whatever stands above its number is not canonical any more.
     /// It may be the parent of the first block of all, which the store does not have.
     Rewind(BlockId),
+    /// As `Extend`, for a block that is in the pending area: it need not be written again.
+    Promote(BlockId),
+    /// This block does not link to the chain yet. It belongs into the pending area, where it outlives a restart;
+    /// [`Input::Held`] must follow.
+    Hold(Block),
+    /// These are not needed in the pending area any more.
+    Release(Vec<BlockId>),
 }
 
 /// Something worth telling.
@@ -128,6 +202,8 @@ pub enum StoreChange {
 pub enum Event {
     /// What happened to the unsafe chain; above all [`ChainEvent::Extended`], the next block of it.
     Chain(ChainEvent<Block>),
+    /// What happened while blocks were fetched.
+    Sync(SyncEvent),
     /// A publication of ours ended.
     Published {
         /// Which one.

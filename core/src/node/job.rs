@@ -4,8 +4,9 @@ use crate::chain::BlockId;
 use crate::gossip::{
     BLOCK_DOMAIN, Reason, Rules, SIGNATURE_SIZE, Unpacked, Verified, payload_hash, signing_hash, validate,
 };
-use crate::payload::{Envelope, PayloadVersion};
+use crate::payload::{Block, Envelope, PayloadVersion};
 use crate::sequencer::{PublishError, Sealed};
+use crate::sync::{AnswerError, CheckWork};
 use std::sync::Arc;
 
 /// Names a job; handed out by the [`Node`](super::Node).
@@ -27,6 +28,7 @@ pub struct Job {
 pub(super) enum Work {
     Validate { rules: Arc<Rules>, version: PayloadVersion, message: Unpacked, now: u64 },
     Seal { chain_id: u64, envelope: Box<Envelope> },
+    Check(CheckWork),
 }
 
 /// What came of a job.
@@ -40,6 +42,7 @@ pub struct JobResult {
 pub(super) enum Outcome {
     Validated(Result<Verified, Reason>),
     Sealed(Result<Sealed, PublishError>),
+    Checked(Result<Block, AnswerError>),
     Panicked,
 }
 
@@ -56,6 +59,7 @@ impl Job {
                 Outcome::Validated(validate(&rules, version, message, now))
             }
             Work::Seal { chain_id, envelope } => Outcome::Sealed(seal(chain_id, &envelope)),
+            Work::Check(work) => Outcome::Checked(work.run()),
         };
         JobResult { id: self.id, outcome }
     }

@@ -19,13 +19,14 @@
 
 mod io;
 mod job;
+mod sync;
 #[cfg(test)]
 mod tests;
 
 pub use io::{Event, Input, Output, SignRequest, StoreChange, Verdict};
 pub use job::{Job, JobId, JobResult};
 
-use crate::chain::{BlockId, ChainConfig, ChainEvent, ChainView, ChainViewConfig, ConfigError, Origin};
+use crate::chain::{BlockId, ChainConfig, ChainView, ChainViewConfig, ConfigError};
 use crate::gossip::{
     BLOCK_DOMAIN, MAX_MESSAGE_SIZE, MessageId, Reason, Rules, SeenBlocks, SignerRotation, Signers,
     TIMESTAMP_THRESHOLD, Unpacked, VALIDATION_CONCURRENCY, VALIDATION_QUEUE, Verified, check_timestamp,
@@ -33,6 +34,9 @@ use crate::gossip::{
 use crate::payload::{Block, Envelope, PayloadVersion};
 use crate::peers::{PeerId, StaticPeers};
 use crate::sequencer::{PublishError, PublishId, PublishQueue, Step};
+use crate::sync::{
+    AnswerError, FillConfig, GapFiller, PayloadServer, PendingBlock, RequestId, ServerConfig, SyncStatus,
+};
 use crate::time::{Instant, Now};
 use alloy_primitives::Address;
 use job::{Outcome, Work};
@@ -65,6 +69,19 @@ pub struct NodeConfig {
     pub from_genesis: bool,
     /// Blocks up to that head, newest first, as far as the store has them.
     pub recent: Vec<Block>,
+    /// Fetching and serving blocks by number (`--p2p.sync.req-resp`); `None`: neither.
+    pub sync: Option<SyncConfig>,
+    /// What the store has in its pending area.
+    pub pending: Vec<PendingBlock>,
+}
+
+/// How blocks are fetched and served by number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SyncConfig {
+    /// Fetching.
+    pub fill: FillConfig,
+    /// Serving.
+    pub serve: ServerConfig,
 }
 
 impl NodeConfig {
@@ -80,6 +97,8 @@ impl NodeConfig {
             head: None,
             from_genesis: false,
             recent: Vec::new(),
+            sync: None,
+            pending: Vec::new(),
         }
     }
 }
@@ -98,6 +117,7 @@ enum Running {
     Gossip { from: PeerId, topic: PayloadVersion, id: MessageId },
     Seal(PublishId),
     Judge(PublishId, PayloadVersion),
+    Check(RequestId),
 }
 
 /// Validations of one topic.
@@ -119,6 +139,10 @@ pub struct Node {
     view: ChainView<Block>,
     queue: PublishQueue,
     static_peers: StaticPeers,
+    filler: Option<GapFiller>,
+    server: Option<PayloadServer>,
+    /// When the filler has something to do, as of the last call.
+    filler_wakeup: Option<Instant>,
     lanes: [Lane; PayloadVersion::ALL.len()],
     waiting_bytes: usize,
     jobs: BTreeMap<JobId, Running>,
@@ -154,6 +178,9 @@ impl Node {
             view,
             queue: PublishQueue::new(config.timestamp_threshold),
             static_peers: StaticPeers::new(config.static_peers, now.monotonic),
+            filler: config.sync.map(|sync| GapFiller::new(now.monotonic, sync.fill, config.pending)),
+            server: config.sync.map(|sync| PayloadServer::new(sync.serve)),
+            filler_wakeup: None,
             lanes: Default::default(),
             waiting_bytes: 0,
             jobs: BTreeMap::new(),
@@ -174,9 +201,15 @@ impl Node {
             Input::Signed { id, result } => self.queue.signed(now, id, result),
             Input::Sent { id, outcome } => self.queue.sent(now, id, outcome),
             Input::SetSigner(signer) => self.signers.rotate(now.monotonic, signer),
-            Input::Connected(peer) => self.static_peers.connected(&peer),
-            Input::Disconnected(peer) => self.static_peers.disconnected(now.monotonic, &peer),
+            Input::Connected(peer) => self.connected(peer),
+            Input::Disconnected(peer) => self.disconnected(now, &peer),
             Input::DialFailed(peer) => self.static_peers.dial_failed(now.monotonic, &peer),
+            Input::Requested { from, id, number } => self.requested(now, from, id, number),
+            Input::Responded(id) => self.responded(now, id),
+            Input::Response { id, result } => self.response(now, id, result),
+            Input::Held { id, is_held } => self.held(now, &id, is_held),
+            Input::Loaded(blocks) => self.loaded(now, blocks),
+            Input::FetchRange { id, to } => self.fetch_range(now, id, to),
             Input::Wake => {}
         }
         self.settle(now);
@@ -189,10 +222,9 @@ impl Node {
 
     /// When to call [`Self::handle`] with [`Input::Wake`] if nothing happens before.
     pub fn next_wakeup(&self) -> Option<Instant> {
-        [self.view.next_wakeup(), self.queue.next_wakeup(), self.static_peers.next_wakeup()]
-            .into_iter()
-            .flatten()
-            .min()
+        let server = self.server.as_ref().and_then(PayloadServer::next_wakeup);
+        let others = [self.queue.next_wakeup(), self.static_peers.next_wakeup(), server, self.filler_wakeup];
+        others.into_iter().flatten().chain(self.view.next_wakeup()).min()
     }
 
     /// The chain that is followed.
@@ -210,6 +242,11 @@ impl Node {
         self.rules.signers
     }
 
+    /// How fetching blocks stands; `None` if it is switched off.
+    pub fn sync_status(&self) -> Option<SyncStatus> {
+        self.filler.as_ref().map(GapFiller::status)
+    }
+
     /// Messages that wait for validation.
     pub fn waiting(&self) -> usize {
         self.lanes.iter().map(|lane| lane.waiting.len()).sum()
@@ -218,8 +255,7 @@ impl Node {
     /// What every call ends with: timers that are due, and everything that follows from them.
     fn settle(&mut self, now: Now) {
         self.refresh_rules(now);
-        self.view.handle_timeout(now.monotonic);
-        self.drain_view();
+        self.settle_sync(now);
         while let Some(peer) = self.static_peers.poll(now.monotonic) {
             self.outputs.push_back(Output::Dial(peer));
         }
@@ -264,11 +300,12 @@ impl Node {
             Running::Gossip { from, topic, id } => {
                 let verified = match result.outcome {
                     Outcome::Validated(verified) => verified,
-                    Outcome::Sealed(_) | Outcome::Panicked => Err(Reason::Panicked),
+                    _ => Err(Reason::Panicked),
                 };
                 let admitted = verified.and_then(|verified| self.admit(topic, verified));
                 self.verdict(from, topic, id, admitted.as_ref().map(BlockId::of).map_err(|reason| *reason));
                 if let Ok(block) = admitted {
+                    self.heard(&from, block.number());
                     self.extend(now, block);
                 }
                 self.free_slot(now, topic);
@@ -276,14 +313,21 @@ impl Node {
             Running::Seal(id) => {
                 let sealed = match result.outcome {
                     Outcome::Sealed(sealed) => sealed,
-                    Outcome::Validated(_) | Outcome::Panicked => Err(PublishError::Refused(Reason::Panicked)),
+                    _ => Err(PublishError::Refused(Reason::Panicked)),
                 };
                 self.queue.sealed(id, sealed.and_then(check_size));
+            }
+            Running::Check(id) => {
+                let checked = match result.outcome {
+                    Outcome::Checked(checked) => checked,
+                    _ => Err(AnswerError::Panicked),
+                };
+                self.checked(now, id, checked);
             }
             Running::Judge(id, topic) => {
                 let verified = match result.outcome {
                     Outcome::Validated(verified) => verified,
-                    Outcome::Sealed(_) | Outcome::Panicked => Err(Reason::Panicked),
+                    _ => Err(Reason::Panicked),
                 };
                 let judged =
                     verified.as_ref().map(|Verified { block, .. }| (block.hash(), block.timestamp()));
@@ -329,26 +373,6 @@ impl Node {
         result: Result<BlockId, Reason>,
     ) {
         self.outputs.push_back(Output::Verdict(Verdict { from, topic, id, result }));
-    }
-
-    fn extend(&mut self, now: Now, block: Block) {
-        self.view.insert(now.monotonic, block, Origin::Signed);
-        self.drain_view();
-    }
-
-    fn drain_view(&mut self) {
-        while let Some(event) = self.view.poll_event() {
-            match &event {
-                ChainEvent::Extended(block) => {
-                    self.outputs.push_back(Output::Store(StoreChange::Extend(block.clone())));
-                }
-                ChainEvent::Reorg { ancestor, .. } => {
-                    self.outputs.push_back(Output::Store(StoreChange::Rewind(*ancestor)));
-                }
-                _ => {}
-            }
-            self.outputs.push_back(Output::Event(Event::Chain(event)));
-        }
     }
 
     fn publish_step(&mut self, now: Now, step: Step) {

@@ -12,6 +12,7 @@ mod signer;
 mod world;
 
 use super::*;
+use crate::chain::ChainEvent;
 use crate::chain::{ChainConfig, Fork};
 use crate::gossip::tests::support::*;
 use crate::gossip::{Acceptance, MIN_MESSAGE_SIZE};

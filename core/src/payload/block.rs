@@ -1,7 +1,8 @@
 //! A block that was judged good, with the bytes that it came in.
 
 use super::{
-    BEACON_ROOT_SIZE, DecodeError, Envelope, PayloadLayout, PayloadVersion, PayloadView, split_body,
+    BEACON_ROOT_SIZE, BLOCK_NUMBER_LIMIT, DecodeError, Envelope, PayloadLayout, PayloadVersion, PayloadView,
+    block_hash, split_body,
 };
 use crate::chain::ChainBlock;
 use crate::gossip::Signature;
@@ -89,6 +90,14 @@ impl Block {
     /// The payload, in place.
     pub fn payload(&self) -> PayloadView<'_> {
         self.0.layout.view(&self.0.body[self.root_size()..])
+    }
+
+    /// Whether the block has the hash that it claims: rebuilds the header and hashes it.
+    ///
+    /// A number of 2^63 or more has none: in the reference it turns negative (`op-service/eth/types.go`).
+    pub fn has_true_hash(&self) -> bool {
+        self.number() < BLOCK_NUMBER_LIMIT
+            && block_hash(&self.payload(), self.parent_beacon_block_root()) == self.hash()
     }
 
     /// Everything as owned values.

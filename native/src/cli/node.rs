@@ -11,9 +11,10 @@ use alloy_primitives::{Address, hex};
 use libp2p::Multiaddr;
 use libp2p::multiaddr::Protocol;
 use opp2p_core::chain::{ChainConfig, ChainEvent};
-use opp2p_core::node::Event;
+use opp2p_core::node::{Event, SyncConfig};
 use opp2p_core::payload::{Block, Envelope, PayloadVersion};
 use opp2p_core::sequencer::LocalSigner;
+use opp2p_core::sync::{Answered, SyncEvent};
 use std::io::ErrorKind;
 use std::net::{IpAddr, TcpListener};
 use std::path::PathBuf;
@@ -84,6 +85,42 @@ pub(super) struct Args {
         value_parser = duration
     )]
     timestamp_threshold: Duration,
+    /// Fetch missing blocks from peers by number, and serve them to peers.
+    #[arg(
+        long = "p2p.sync.req-resp",
+        env = "OP_NODE_P2P_SYNC_REQ_RESP",
+        default_value_t = true,
+        default_missing_value = "true",
+        num_args = 0..=1,
+        require_equals = true,
+        action = clap::ArgAction::Set,
+        value_name = "BOOL"
+    )]
+    sync_req_resp: bool,
+    /// Fetch missing blocks from static peers only.
+    #[arg(
+        long = "p2p.sync.onlyreqtostatic",
+        env = "OP_NODE_P2P_SYNC_ONLYREQTOSTATIC",
+        default_value_t = false,
+        default_missing_value = "true",
+        num_args = 0..=1,
+        require_equals = true,
+        action = clap::ArgAction::Set,
+        value_name = "BOOL"
+    )]
+    sync_only_static: bool,
+    /// Fetch what is missing only if the head is not older than this; 0 for whatever its age.
+    #[arg(
+        long = "sync.max-age", env = "OPP2P_SYNC_MAX_AGE", default_value = "12h", value_name = "TIME",
+        value_parser = duration
+    )]
+    sync_max_age: Duration,
+    /// Leave missing blocks out when no peer had one of them for this long; 0 for never.
+    #[arg(
+        long = "sync.patience", env = "OPP2P_SYNC_PATIENCE", default_value = "10m", value_name = "TIME",
+        value_parser = duration
+    )]
+    sync_patience: Duration,
     /// Publish blocks that come in on standard input, one a line: the bytes that are signed (parent
     /// beacon block root where the fork has one, then the SSZ payload) in hexadecimal.
     #[arg(long = "publish.stdin")]
@@ -136,6 +173,16 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     runtime()?.block_on(follow(config, args.publish_stdin))
 }
 
+/// How blocks are fetched and served, if they are.
+fn sync(args: &Args) -> Option<SyncConfig> {
+    let mut sync = SyncConfig::default();
+    let unless_zero = |time: Duration| (!time.is_zero()).then_some(time);
+    sync.fill.client.only_static = args.sync_only_static;
+    sync.fill.max_age = unless_zero(args.sync_max_age);
+    sync.fill.patience = unless_zero(args.sync_patience);
+    args.sync_req_resp.then_some(sync)
+}
+
 fn configure(args: &Args) -> Result<HostConfig, Failure> {
     let chain = args.chain.load(None)?;
     let texts = args.static_peers.iter().map(|text| text.trim()).filter(|text| !text.is_empty());
@@ -184,6 +231,7 @@ fn configure(args: &Args) -> Result<HostConfig, Failure> {
     }
     config.sequencer = sequencer.map(|key| LocalSigner::from_bytes(key.secret_bytes())).transpose()?;
     config.timestamp_threshold = args.timestamp_threshold;
+    config.sync = sync(args);
     config.retention = Retention {
         max_blocks: args.store_blocks,
         max_age: Duration::from_secs(args.store_hours.saturating_mul(3600)),
@@ -339,6 +387,7 @@ fn log(event: &HostEvent) {
         HostEventKind::Core(Event::SignerChanged { current, .. }) => {
             tracing::info!(?current, "unsafe-block signer changed");
         }
+        HostEventKind::Core(Event::Sync(event)) => log_sync(event),
         HostEventKind::Core(Event::Published { .. }) => {}
         HostEventKind::Verdict(verdict) => {
             if let Err(reason) = verdict.result {
@@ -378,6 +427,22 @@ fn log_chain(event: &ChainEvent<Block>) {
             "the blocks between were not received and are left out"
         ),
         ChainEvent::GapChanged(_) => {}
+    }
+}
+
+fn log_sync(event: &SyncEvent) {
+    match event {
+        SyncEvent::Landing { after, highest, blocks } => {
+            tracing::info!(from = after.number + 1, to = highest.number, blocks, "missing blocks fetched");
+        }
+        SyncEvent::Refused { error, .. } => tracing::warn!(%error, "missing blocks are not fetched"),
+        SyncEvent::Range { result: Ok(()), .. } => tracing::info!("the range is there"),
+        SyncEvent::Range { result: Err(error), .. } => tracing::warn!(%error, "the range is not fetched"),
+        SyncEvent::Conduct { conduct, .. } => tracing::debug!(?conduct, "a peer's conduct"),
+        SyncEvent::Answered(Answered { number, took, result, .. }) => match result {
+            Ok(_) => tracing::debug!(number, ?took, "fetched"),
+            Err(error) => tracing::debug!(number, ?took, %error, "not fetched"),
+        },
     }
 }
 

@@ -22,6 +22,7 @@ use alloy_primitives::B256;
 use opp2p_core::chain::{BlockId, ChainEvent, Fork, Gap, GapEnd};
 use opp2p_core::gossip::{Acceptance, Reason};
 use opp2p_core::node::Event;
+use opp2p_core::sync::SyncEvent;
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::time::Duration;
@@ -313,7 +314,12 @@ impl Report {
             Event::Chain(ChainEvent::Skipped { from, to, .. }) => {
                 format!("skipped what lies between block {} and block {}", from.number, to.number)
             }
-            Event::Published { result: Ok(_), .. } => return,
+            Event::Sync(SyncEvent::Landing { after, highest, blocks }) => {
+                let blocks = count(*blocks as u64, "missing block");
+                format!("fetched {blocks}: {} to {}", after.number.saturating_add(1), highest.number)
+            }
+            Event::Sync(SyncEvent::Refused { error, .. }) => error.to_string(),
+            Event::Sync(_) | Event::Published { result: Ok(_), .. } => return,
             Event::Published { result: Err(error), .. } => format!("not published: {error}"),
             Event::SignerChanged { current: Some(signer), .. } => format!("the signer is now {signer}"),
             Event::SignerChanged { current: None, .. } => "no signer is known".to_owned(),

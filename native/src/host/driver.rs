@@ -3,20 +3,23 @@
 use super::event::{HostEvent, HostEventKind, Status};
 use super::persist;
 use super::pool::Pool;
+use super::requests::Requests;
 use crate::clock::since_epoch;
 use crate::store::Writer;
-use crate::swarm::{self, Behaviour, gossip_input};
+use crate::swarm::{self, Behaviour, PayloadEvent, PayloadRequest, gossip_input};
 use alloy_primitives::{Address, B256};
 use futures::StreamExt;
 use libp2p::core::ConnectedPoint;
+use libp2p::request_response::Message;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{DialError, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, Swarm, gossipsub, identify};
 use opp2p_core::chain::BlockId;
 use opp2p_core::gossip::HEARTBEAT;
 use opp2p_core::node::{Event, Input, Node, Output, StoreChange};
-use opp2p_core::payload::PayloadVersion;
+use opp2p_core::payload::{Block, PayloadVersion};
 use opp2p_core::sequencer::{LocalSigner, Publication, PublishError, PublishId};
+use opp2p_core::sync::{RangeError, RangeId, RequestFailure, RequestId, ResultCode, ServeId, SyncEvent};
 use opp2p_core::time::{Instant as CoreInstant, Now};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -48,6 +51,7 @@ impl Clock {
 pub(super) enum Command {
     Publish { publication: Publication, answer: oneshot::Sender<Result<B256, PublishError>> },
     SetSigner(Option<Address>),
+    FetchRange { to: BlockId, answer: oneshot::Sender<Result<(), RangeError>> },
 }
 
 pub(super) struct Driver {
@@ -64,6 +68,21 @@ pub(super) struct Driver {
     /// Who waits for which publication. Bounded by the core's queue: each is answered once.
     pub(super) publications: BTreeMap<PublishId, oneshot::Sender<Result<B256, PublishError>>>,
     pub(super) next_publication: u64,
+    pub(super) requests: Requests,
+    /// Who waits for which range. The core refuses all but one at a time, and answers each.
+    pub(super) ranges: BTreeMap<RangeId, oneshot::Sender<Result<(), RangeError>>>,
+    pub(super) next_range: u64,
+}
+
+/// What the store's thread says.
+#[derive(Debug)]
+pub(super) enum StoreResult {
+    /// The chain's new head is on the disk, or one sentence on why not.
+    Chain(Result<BlockId, String>),
+    /// A block is in the pending area, or is not.
+    Held(BlockId, bool),
+    /// Blocks of the pending area.
+    Loaded(Vec<Option<Block>>),
 }
 
 impl Driver {
@@ -85,6 +104,7 @@ impl Driver {
                     None => break,
                 },
                 Some(result) = store_results.recv() => self.on_stored(result),
+                (id, response) = self.requests.answered() => self.respond(id, response),
                 () = sleep_until(wakeup.unwrap_or_else(far_away)), if wakeup.is_some() => {
                     self.feed(Input::Wake);
                 }
@@ -121,7 +141,7 @@ impl Driver {
     }
 
     /// Does all that the core says.
-    fn act(&mut self, stored: &mpsc::UnboundedSender<Result<BlockId, String>>) {
+    fn act(&mut self, stored: &mpsc::UnboundedSender<StoreResult>) {
         let mut changed = false;
         while let Some(output) = self.node.poll() {
             match output {
@@ -148,6 +168,10 @@ impl Driver {
                 }
                 Output::Dial(peer) => self.dial(&peer),
                 Output::Store(change) => self.store(&change, stored),
+                Output::Load(ids) => self.load(&ids, stored),
+                Output::Request { id, to, number, limit } => self.request(id, &to, number, limit),
+                Output::Serve { id, number, held } => self.requests.look_up(id, number, held),
+                Output::Refuse { id, code } => self.respond(id, vec![code.byte()]),
                 Output::Event(event) => {
                     changed = true;
                     self.on_core(event);
@@ -156,9 +180,11 @@ impl Driver {
         }
         if changed {
             let (head, highest) = (self.node.view().head(), self.node.view().highest());
+            let sync = self.node.sync_status();
             self.status.send_modify(|status| {
                 status.head = head;
                 status.highest = highest;
+                status.sync = sync;
             });
         }
     }
@@ -168,6 +194,11 @@ impl Driver {
             && let Some(answer) = self.publications.remove(id)
         {
             // Whoever asked may have stopped waiting.
+            let _ = answer.send(result.clone());
+        }
+        if let Event::Sync(SyncEvent::Range { id, result }) = &event
+            && let Some(answer) = self.ranges.remove(id)
+        {
             let _ = answer.send(result.clone());
         }
         self.tell(HostEventKind::Core(event));
@@ -182,6 +213,12 @@ impl Driver {
                 self.feed(Input::Publish { id, publication });
             }
             Command::SetSigner(signer) => self.feed(Input::SetSigner(signer)),
+            Command::FetchRange { to, answer } => {
+                let id = RangeId(self.next_range);
+                self.next_range += 1;
+                self.ranges.insert(id, answer);
+                self.feed(Input::FetchRange { id, to });
+            }
         }
     }
 
@@ -206,34 +243,119 @@ impl Driver {
         }
     }
 
-    fn store(&self, change: &StoreChange, stored: &mpsc::UnboundedSender<Result<BlockId, String>>) {
+    fn store(&self, change: &StoreChange, stored: &mpsc::UnboundedSender<StoreResult>) {
         let received = self.clock.now().unix.as_millis();
         let Some(batch) = persist::batch(change, u64::try_from(received).unwrap_or(u64::MAX)) else { return };
-        let id = batch.canonical.last().map(|(number, hash)| BlockId::new(*number, *hash));
+        let (id, is_held) = match change {
+            StoreChange::Extend(block) => (Some(BlockId::of(block)), false),
+            StoreChange::Promote(id) => (Some(*id), false),
+            StoreChange::Hold(block) => (Some(BlockId::of(block)), true),
+            StoreChange::Rewind(_) | StoreChange::Release(_) => (None, false),
+        };
         let answer = stored.clone();
         let queued = self.writer.submit(batch, move |result| {
-            if let Some(id) = id {
-                let _ = answer.send(result.map(|()| id).map_err(|failed| failed.to_string()));
-            }
+            let result = result.map_err(|failed| failed.to_string());
+            let _ = match (id, is_held) {
+                (Some(id), true) => answer.send(StoreResult::Held(id, result.is_ok())),
+                (Some(id), false) => answer.send(StoreResult::Chain(result.map(|()| id))),
+                // What was to be released and was not is found again at the next start.
+                (None, _) => Ok(()),
+            };
         });
         if let Err(full) = queued {
-            let _ = stored.send(Err(full.to_string()));
+            let _ = match (id, is_held) {
+                (Some(id), true) => stored.send(StoreResult::Held(id, false)),
+                _ => stored.send(StoreResult::Chain(Err(full.to_string()))),
+            };
         }
     }
 
-    fn on_stored(&mut self, result: Result<BlockId, String>) {
+    fn load(&self, ids: &[BlockId], stored: &mpsc::UnboundedSender<StoreResult>) {
+        let (answer, count) = (stored.clone(), ids.len());
+        let hashes = ids.iter().map(|id| id.hash).collect();
+        let queued = self.writer.load(hashes, move |found| {
+            // What can't be read is fetched again.
+            let blocks = found.map_or_else(
+                |_| vec![None; count],
+                |found| found.into_iter().map(|record| record.and_then(persist::loaded)).collect(),
+            );
+            let _ = answer.send(StoreResult::Loaded(blocks));
+        });
+        if queued.is_err() {
+            let _ = stored.send(StoreResult::Loaded(vec![None; count]));
+        }
+    }
+
+    fn on_stored(&mut self, result: StoreResult) {
         match result {
-            Ok(id) => {
+            StoreResult::Chain(Ok(id)) => {
                 self.status.send_modify(|status| status.stored = Some(id));
                 self.tell(HostEventKind::Stored(id));
             }
-            Err(error) => self.tell(HostEventKind::StoreFailed(error)),
+            StoreResult::Chain(Err(error)) => self.tell(HostEventKind::StoreFailed(error)),
+            StoreResult::Held(id, is_held) => self.feed(Input::Held { id, is_held }),
+            StoreResult::Loaded(blocks) => self.feed(Input::Loaded(blocks)),
+        }
+    }
+
+    fn request(&mut self, id: RequestId, to: &opp2p_core::peers::PeerId, number: u64, limit: usize) {
+        let payloads = self.swarm.behaviour_mut().payloads.as_mut();
+        match (payloads, swarm::to_libp2p(to)) {
+            (Some(payloads), Some(to)) => {
+                let sent = payloads.send_request(&to, PayloadRequest { number, limit });
+                self.requests.sent(sent, id);
+            }
+            _ => self.feed(Input::Response { id, result: Err(RequestFailure::Unsupported) }),
+        }
+    }
+
+    fn respond(&mut self, id: ServeId, response: Vec<u8>) {
+        if response.first() == Some(&ResultCode::Success.byte()) {
+            self.status.send_modify(|status| status.served += 1);
+        }
+        let channel = self.requests.take(id);
+        let payloads = self.swarm.behaviour_mut().payloads.as_mut();
+        let is_sent = match (channel, payloads) {
+            (Some(channel), Some(payloads)) => payloads.send_response(channel, response).is_ok(),
+            _ => false,
+        };
+        if !is_sent {
+            self.feed(Input::Responded(id));
+        }
+    }
+
+    fn on_payloads(&mut self, event: PayloadEvent) {
+        match event {
+            PayloadEvent::Message { peer, message, .. } => match message {
+                Message::Request { request_id, request, channel } => {
+                    let Some(from) = swarm::from_libp2p(&peer) else { return };
+                    let id = self.requests.came(request_id, channel);
+                    self.feed(Input::Requested { from, id, number: request.number });
+                }
+                Message::Response { request_id, response } => {
+                    if let Some(id) = self.requests.ended(request_id) {
+                        self.feed(Input::Response { id, result: Ok(response.into()) });
+                    }
+                }
+            },
+            PayloadEvent::OutboundFailure { request_id, error, .. } => {
+                if let Some(id) = self.requests.ended(request_id) {
+                    self.feed(Input::Response { id, result: Err(swarm::request_failure(&error)) });
+                }
+            }
+            PayloadEvent::InboundFailure { request_id, .. }
+            | PayloadEvent::ResponseSent { request_id, .. } => {
+                if let Some(id) = self.requests.gone(request_id) {
+                    self.feed(Input::Responded(id));
+                }
+            }
         }
     }
 
     fn on_swarm(&mut self, event: SwarmEvent<swarm::Event>) {
         match event {
             SwarmEvent::Behaviour(swarm::Event::Gossipsub(event)) => self.on_gossipsub(*event),
+            SwarmEvent::Behaviour(swarm::Event::Payloads(event)) => self.on_payloads(event),
             SwarmEvent::Behaviour(swarm::Event::Identify(event)) => {
                 if let identify::Event::Received { peer_id, info, .. } = *event {
                     self.tell(HostEventKind::Identified { peer: peer_id, agent: info.agent_version });

@@ -4,6 +4,7 @@ use libp2p::{Multiaddr, PeerId};
 use opp2p_core::chain::BlockId;
 use opp2p_core::gossip::{Acceptance, Reason};
 use opp2p_core::node::{Event, Verdict};
+use opp2p_core::sync::SyncStatus;
 use std::collections::BTreeMap;
 use std::time::Instant;
 
@@ -74,6 +75,10 @@ pub struct Status {
     pub refused: BTreeMap<Reason, u64>,
     /// Highest block that is on the disk.
     pub stored: Option<BlockId>,
+    /// How fetching missing blocks stands; `None` if it is switched off.
+    pub sync: Option<SyncStatus>,
+    /// Blocks served to peers by number.
+    pub served: u64,
 }
 
 impl Status {

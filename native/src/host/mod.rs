@@ -7,6 +7,7 @@ mod driver;
 mod event;
 mod persist;
 mod pool;
+mod requests;
 
 pub use event::{HostEvent, HostEventKind, Status};
 
@@ -20,9 +21,10 @@ use libp2p::swarm::SwarmEvent;
 use libp2p::{Multiaddr, PeerId, SwarmBuilder, TransportError, noise, tcp, yamux};
 use opp2p_core::chain::{BlockId, ChainConfig, ChainViewConfig, ConfigError};
 use opp2p_core::gossip::{MeshParams, TIMESTAMP_THRESHOLD};
-use opp2p_core::node::{Node, NodeConfig};
+use opp2p_core::node::{Node, NodeConfig, SyncConfig};
 use opp2p_core::payload::{Block, Envelope};
 use opp2p_core::sequencer::{LocalSigner, Publication, PublishError};
+use opp2p_core::sync::RangeError;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
@@ -87,6 +89,8 @@ pub struct HostConfig {
     /// Whether a node with an empty store follows the chain from its genesis on, rather than from
     /// the first block that comes.
     pub from_genesis: bool,
+    /// Fetching and serving blocks by number; `None`: neither.
+    pub sync: Option<SyncConfig>,
 }
 
 impl HostConfig {
@@ -107,12 +111,13 @@ impl HostConfig {
             timestamp_threshold: TIMESTAMP_THRESHOLD,
             view: ChainViewConfig { gap_patience: Some(GAP_PATIENCE), ..ChainViewConfig::default() },
             from_genesis: false,
+            sync: Some(SyncConfig::default()),
         }
     }
 }
 
-/// How long a gap may stand before the chain goes on above it: as long as gossip could still bring
-/// the blocks. Until blocks are fetched by number, waiting longer would be waiting for ever.
+/// How long a gap may stand before the chain goes on above it, if nobody is fetching it: as long as gossip could
+/// still bring the blocks. While blocks are fetched by number, the core extends it.
 const GAP_PATIENCE: Duration = TIMESTAMP_THRESHOLD;
 
 /// Why a node can't start. Each message is one sentence that says what to do.
@@ -216,8 +221,15 @@ impl Host {
         })?;
         let (head, recent) = persist::resume(&store, config.view.keep_depth)?;
 
-        let wiring =
-            swarm::Config { chain_id: config.chain.chain_id, agent: config.agent, mesh: config.mesh };
+        let pending = persist::pending(&store)?;
+        let sync = config.sync.map(|sync| fitted(sync, &config.retention, peer_id));
+
+        let wiring = swarm::Config {
+            chain_id: config.chain.chain_id,
+            agent: config.agent,
+            mesh: config.mesh,
+            payloads: sync.is_some(),
+        };
         let behaviour = behaviour(&keypair, &wiring)?;
         let mut swarm = SwarmBuilder::with_existing_identity(keypair)
             .with_tokio()
@@ -259,6 +271,8 @@ impl Host {
                 head,
                 recent,
                 from_genesis: config.from_genesis,
+                sync,
+                pending,
                 ..NodeConfig::new(config.chain)
             },
         )?;
@@ -282,6 +296,9 @@ impl Host {
             status: status_sender,
             publications: BTreeMap::new(),
             next_publication: 0,
+            requests: requests::Requests::new(store.clone()),
+            ranges: BTreeMap::new(),
+            next_range: 0,
         };
         let task = tokio::spawn(driver.run());
         Ok((Self { peer_id, address: bound, store, commands, events, status, task }, from_the_start))
@@ -327,6 +344,17 @@ impl Host {
         self.commands.send(Command::SetSigner(signer)).await.map_err(|_| Stopped)
     }
 
+    /// Fetches the chain up to `to` from peers, whose hash the caller vouches for, and waits until it is there.
+    ///
+    /// # Errors
+    /// What is wrong with the range or kept it from being fetched, see [`RangeError`]; [`Stopped`] if the node stops
+    /// before.
+    pub async fn fetch_range(&self, to: BlockId) -> Result<Result<(), RangeError>, Stopped> {
+        let (answer, result) = oneshot::channel();
+        self.commands.send(Command::FetchRange { to, answer }).await.map_err(|_| Stopped)?;
+        result.await.map_err(|_| Stopped)
+    }
+
     /// The stored canonical block of this number. Blocks on the disk.
     ///
     /// # Errors
@@ -357,6 +385,15 @@ impl Host {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the node has stopped")]
 pub struct Stopped;
+
+/// The bounds that the node's own store sets, and a seed that no other node has.
+fn fitted(mut sync: SyncConfig, retention: &Retention, peer_id: PeerId) -> SyncConfig {
+    let kept = usize::try_from(retention.max_blocks).unwrap_or(usize::MAX);
+    sync.fill.pending_blocks = sync.fill.pending_blocks.min(kept);
+    let id = peer_id.to_bytes();
+    sync.fill.client.seed = id.last_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes));
+    sync
+}
 
 /// The addresses of each static peer. Our own id is left out, as the reference does.
 fn static_peers(list: &[Multiaddr], own: PeerId) -> Result<BTreeMap<PeerId, Vec<Multiaddr>>, HostError> {

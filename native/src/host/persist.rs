@@ -6,20 +6,42 @@ use opp2p_core::chain::BlockId;
 use opp2p_core::gossip::{SIGNATURE_SIZE, Signature};
 use opp2p_core::node::StoreChange;
 use opp2p_core::payload::{Block, PayloadVersion};
+use opp2p_core::sync::PendingBlock;
 
-/// The new head as one batch; what was canonical above it is no longer.
+/// A change as one batch: for `Extend` and `Promote` the new head; what was canonical above it is no longer.
 ///
 /// A rewind needs none of its own: the blocks of the new branch follow it, and the first of them
 /// removes the old branch. The ancestor itself may be older than what the store keeps.
 pub(super) fn batch(change: &StoreChange, received_unix_ms: u64) -> Option<Batch> {
+    let canonical = |id: BlockId| Batch {
+        canonical: vec![(id.number, id.hash)],
+        head: Some(id.number),
+        ..Batch::default()
+    };
     match change {
-        StoreChange::Extend(block) => Some(Batch {
-            blocks: vec![stored(block, received_unix_ms)],
-            canonical: vec![(block.number(), block.hash())],
-            head: Some(block.number()),
-        }),
+        StoreChange::Extend(block) => {
+            Some(Batch { blocks: vec![stored(block, received_unix_ms)], ..canonical(BlockId::of(block)) })
+        }
+        StoreChange::Promote(id) => Some(canonical(*id)),
+        StoreChange::Hold(block) => {
+            Some(Batch { pending: vec![stored(block, received_unix_ms)], ..Batch::default() })
+        }
+        StoreChange::Release(ids) => {
+            let release = ids.iter().map(|id| (id.number, id.hash)).collect();
+            Some(Batch { release, ..Batch::default() })
+        }
         StoreChange::Rewind(_) => None,
     }
+}
+
+/// What the core has to know of the pending area.
+pub(super) fn pending(store: &Store) -> Result<Vec<PendingBlock>, StoreError> {
+    let each = store.pending()?.into_iter().map(|block| PendingBlock {
+        id: BlockId::new(block.number, block.hash),
+        parent: block.parent_hash,
+        size: usize::try_from(block.size).unwrap_or(usize::MAX),
+    });
+    Ok(each.collect())
 }
 
 /// The stored head, and the blocks up to it, newest first, as far as they read and link.

@@ -1,8 +1,8 @@
 //! Threads that run the core's jobs, away from the task that drives the sockets.
 //!
 //! # Bounds
-//! The core has at most 17 jobs under way (four for each topic, one of our own), so neither queue
-//! can hold more.
+//! The core has at most 17 jobs of gossip under way (four for each topic, one of our own) and one for each answer
+//! that is being checked, of which it bounds the number and the bytes, so neither queue can hold more.
 
 use opp2p_core::node::{Job, JobResult};
 use std::io;

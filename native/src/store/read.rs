@@ -1,11 +1,12 @@
 //! Reading the database, without a file name or a lock: what [`Store`](super::Store) and opening share.
 
 use alloy_primitives::B256;
-use redb::{Database, ReadableDatabase, ReadableTable};
+use redb::{Database, ReadableDatabase, ReadableTable, TableError};
 
+use super::PendingBlock;
 use super::fault::Fault;
 use super::record::{self, BlockId, StoredBlock};
-use super::schema::{BLOCKS, CANONICAL};
+use super::schema::{BLOCKS, CANONICAL, PENDING};
 
 /// The block with this hash.
 pub(super) fn block(database: &Database, hash: &B256) -> Result<Option<StoredBlock>, Fault> {
@@ -47,6 +48,38 @@ pub(super) fn recent<T>(
         found.push(decoded(&hash, decode(&hash, record.value()))?);
     }
     found.reverse();
+    Ok(found)
+}
+
+/// What is in the pending area, lowest number first. Marks without a record are left out.
+pub(super) fn pending(database: &Database) -> Result<Vec<PendingBlock>, Fault> {
+    let transaction = database.begin_read()?;
+    let pending = match transaction.open_table(PENDING) {
+        Ok(pending) => pending,
+        // A file from before there was one.
+        Err(TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
+        Err(error) => return Err(error.into()),
+    };
+    let blocks = transaction.open_table(BLOCKS)?;
+    let mut found = Vec::new();
+    for entry in pending.iter()? {
+        let (key, value) = entry?;
+        let ((number, hash), (parent_hash, size)) = (key.value(), value.value());
+        if blocks.get(hash)?.is_some() {
+            let (hash, parent_hash) = (B256::new(hash), B256::new(parent_hash));
+            found.push(PendingBlock { number, hash, parent_hash, size });
+        }
+    }
+    Ok(found)
+}
+
+/// The blocks with these hashes, in this order; `None` for each that is missing or damaged.
+pub(super) fn blocks(database: &Database, hashes: &[B256]) -> Result<Vec<Option<StoredBlock>>, Fault> {
+    let blocks = database.begin_read()?.open_table(BLOCKS)?;
+    let mut found = Vec::with_capacity(hashes.len());
+    for hash in hashes {
+        found.push(blocks.get(hash.0)?.and_then(|record| record::decode(hash, record.value()).ok()));
+    }
     Ok(found)
 }
 

@@ -6,10 +6,12 @@
 //! | `blocks` | block hash | the block's record (see `record`) |
 //! | `heights` | number and block hash | the block's timestamp, unix seconds |
 //! | `canonical` | number | block hash |
+//! | `pending_blocks` | number and block hash | parent's hash, length of the message in bytes |
 //!
 //! `blocks` and `heights` hold the same blocks; `heights` gives retention its order without reading records.
-//! The head is the last entry of `canonical`: there is no second place that could disagree with it. Names
-//! that begin with `pending_` are kept free for blocks that do not link to the chain yet.
+//! `pending_blocks` marks those of them that do not link to the chain yet, with what a restart has to know of
+//! them; a file may lack it. The head is the last entry of `canonical`: there is no second place that could
+//! disagree with it.
 
 use alloy_primitives::B256;
 use redb::{Database, ReadableDatabase, TableDefinition, TableError, WriteTransaction};
@@ -20,6 +22,8 @@ pub(super) const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("
 pub(super) const BLOCKS: TableDefinition<'_, [u8; 32], &[u8]> = TableDefinition::new("blocks");
 pub(super) const HEIGHTS: TableDefinition<'_, (u64, [u8; 32]), u64> = TableDefinition::new("heights");
 pub(super) const CANONICAL: TableDefinition<'_, u64, [u8; 32]> = TableDefinition::new("canonical");
+pub(super) const PENDING: TableDefinition<'_, (u64, [u8; 32]), ([u8; 32], u64)> =
+    TableDefinition::new("pending_blocks");
 
 /// The schema that this program reads and writes.
 pub(super) const SCHEMA: u32 = 1;
@@ -52,6 +56,7 @@ pub(super) fn create(
     transaction.open_table(BLOCKS)?;
     transaction.open_table(HEIGHTS)?;
     transaction.open_table(CANONICAL)?;
+    transaction.open_table(PENDING)?;
     Ok(())
 }
 

@@ -8,7 +8,7 @@ use redb::{ReadableTable, ReadableTableMetadata, Table, WriteTransaction};
 use super::error::BatchError;
 use super::fault::Fault;
 use super::record::{self, MAX_MESSAGE_BYTES};
-use super::schema::{BLOCKS, CANONICAL, HEIGHTS};
+use super::schema::{BLOCKS, CANONICAL, HEIGHTS, PENDING};
 use super::{Batch, Pruned, Retention};
 
 /// The tables of one write transaction.
@@ -16,6 +16,7 @@ pub(super) struct Tables<'txn> {
     blocks: Table<'txn, [u8; 32], &'static [u8]>,
     heights: Table<'txn, (u64, [u8; 32]), u64>,
     canonical: Table<'txn, u64, [u8; 32]>,
+    pending: Table<'txn, (u64, [u8; 32]), ([u8; 32], u64)>,
 }
 
 impl<'txn> Tables<'txn> {
@@ -24,6 +25,7 @@ impl<'txn> Tables<'txn> {
             blocks: transaction.open_table(BLOCKS)?,
             heights: transaction.open_table(HEIGHTS)?,
             canonical: transaction.open_table(CANONICAL)?,
+            pending: transaction.open_table(PENDING)?,
         })
     }
 
@@ -32,13 +34,27 @@ impl<'txn> Tables<'txn> {
         if let Err(refused) = self.check(batch)? {
             return Ok(Err(refused));
         }
-        for block in &batch.blocks {
+        for block in batch.blocks.iter().chain(&batch.pending) {
             // A block that is there already is written anew: if its bytes were damaged, they are sound again.
             self.blocks.insert(block.hash.0, record::encode(block)?.as_slice())?;
             self.heights.insert((block.number, block.hash.0), block.timestamp)?;
         }
+        for block in &batch.pending {
+            if !self.is_canonical(block.number, &block.hash.0)? {
+                let parent_and_size = (block.parent_hash.0, block.message.len() as u64);
+                self.pending.insert((block.number, block.hash.0), parent_and_size)?;
+            }
+        }
         for (number, hash) in &batch.canonical {
             self.canonical.insert(*number, hash.0)?;
+            self.pending.remove((*number, hash.0))?;
+        }
+        for (number, hash) in &batch.release {
+            let key = (*number, hash.0);
+            if self.pending.remove(key)?.is_some() && !self.is_canonical(*number, &hash.0)? {
+                self.blocks.remove(hash.0)?;
+                self.heights.remove(key)?;
+            }
         }
         if let Some(head) = batch.head {
             self.canonical.retain_in((Bound::Excluded(head), Bound::Unbounded), |_, _| false)?;
@@ -46,10 +62,14 @@ impl<'txn> Tables<'txn> {
         Ok(Ok(()))
     }
 
+    fn is_canonical(&self, number: u64, hash: &[u8; 32]) -> Result<bool, Fault> {
+        Ok(self.canonical.get(number)?.is_some_and(|entry| entry.value() == *hash))
+    }
+
     /// Looks for contradictions before anything is changed.
     fn check(&self, batch: &Batch) -> Result<Result<(), BatchError>, Fault> {
         let mut numbers = BTreeMap::new();
-        for block in &batch.blocks {
+        for block in batch.blocks.iter().chain(&batch.pending) {
             let (hash, given) = (block.hash, block.number);
             if block.message.len() > MAX_MESSAGE_BYTES {
                 return Ok(Err(BatchError::TooLarge { hash, len: block.message.len() }));
@@ -84,8 +104,12 @@ impl<'txn> Tables<'txn> {
     }
 
     /// Removes at most `limit` of the blocks that retention no longer wants, lowest numbers first.
+    ///
+    /// Pending blocks do not count and stay: whoever put them there takes them out. They are newer than the chain
+    /// that they are to extend, and to remove the lowest of them would undo a sync as fast as it goes.
     pub(super) fn prune(&mut self, retention: &Retention, limit: u64) -> Result<Pruned, Fault> {
-        let mut excess = self.heights.len()?.saturating_sub(retention.max_blocks);
+        let kept = self.heights.len()?.saturating_sub(self.pending.len()?);
+        let mut excess = kept.saturating_sub(retention.max_blocks);
         let head = self.canonical.last()?.map(|(number, hash)| (number.value(), hash.value()));
         let mut unwanted = Vec::new();
         let mut more = false;
@@ -93,7 +117,7 @@ impl<'txn> Tables<'txn> {
             let (key, timestamp) = entry?;
             let key = key.value();
             // The head outlives every limit: it is where a restart resumes.
-            if Some(key) == head {
+            if Some(key) == head || self.pending.get(key)?.is_some() {
                 continue;
             }
             if excess == 0 && timestamp.value() >= retention.oldest {
@@ -110,8 +134,7 @@ impl<'txn> Tables<'txn> {
         for (number, hash) in &unwanted {
             self.blocks.remove(*hash)?;
             self.heights.remove((*number, *hash))?;
-            let was_canonical = self.canonical.get(*number)?.is_some_and(|entry| entry.value() == *hash);
-            if was_canonical {
+            if self.is_canonical(*number, hash)? {
                 self.canonical.remove(*number)?;
             }
         }

@@ -23,11 +23,16 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use super::{Batch, Store, StoreError};
+use alloy_primitives::B256;
+
+use super::{Batch, Store, StoreError, StoredBlock};
 use crate::clock::since_epoch;
 
 /// The most that one commit takes from the queue, bytes of messages.
 const GROUP_BYTES: usize = 16 * 1024 * 1024;
+
+/// Reads that may be queued above the batches.
+const MAX_LOADS: usize = 16;
 
 /// After a failed commit, pause this many times what opening the file again costs.
 const PAUSE_FACTOR: u32 = 8;
@@ -70,6 +75,23 @@ pub struct QueueFull {
 }
 
 type Done = Box<dyn FnOnce(Result<(), Box<WriteFailed>>) + Send>;
+type Loaded = Box<dyn FnOnce(Result<Vec<Option<StoredBlock>>, StoreError>) + Send>;
+
+enum Job {
+    Write(Batch, Done),
+    Load(Vec<B256>, Loaded),
+}
+
+/// What the thread does next.
+enum Work {
+    Commit(Vec<Batch>, Vec<Done>),
+    Load(Vec<B256>, Loaded),
+}
+
+/// There are more reads queued than anybody can wait for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the block store's queue is full: the disk is slower than it is asked")]
+pub struct LoadRefused;
 
 /// The handle to the writing thread. Dropping it writes what is queued and waits for that, as
 /// [`stop`](Self::stop) does.
@@ -86,7 +108,7 @@ struct Shared {
 
 #[derive(Default)]
 struct Queue {
-    jobs: VecDeque<(Batch, Done)>,
+    jobs: VecDeque<Job>,
     bytes: usize,
     stopping: bool,
 }
@@ -124,7 +146,30 @@ impl Writer {
             return Err(QueueFull { batch });
         }
         queue.bytes = queue.bytes.saturating_add(size);
-        queue.jobs.push_back((batch, Box::new(done)));
+        queue.jobs.push_back(Job::Write(batch, Box::new(done)));
+        drop(queue);
+        self.shared.changed.notify_one();
+        Ok(())
+    }
+
+    /// Queues the reading of these blocks: after everything that was submitted before is on the disk, so that it is
+    /// found. `done` is called exactly once, on the writer's thread; `None` stands for a block that is missing or
+    /// damaged.
+    ///
+    /// # Errors
+    ///
+    /// [`LoadRefused`] if the queue is full; `done` is then not called.
+    pub fn load(
+        &self,
+        hashes: Vec<B256>,
+        done: impl FnOnce(Result<Vec<Option<StoredBlock>>, StoreError>) + Send + 'static,
+    ) -> Result<(), LoadRefused> {
+        let mut queue = self.shared.queue();
+        // Beyond what batches may take, so that writing never starves reading.
+        if queue.jobs.len() >= self.shared.config.max_batches.saturating_add(MAX_LOADS) {
+            return Err(LoadRefused);
+        }
+        queue.jobs.push_back(Job::Load(hashes, Box::new(done)));
         drop(queue);
         self.shared.changed.notify_one();
         Ok(())
@@ -165,26 +210,36 @@ impl Shared {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for work; `None` when all is written and the writer is stopping.
-    fn next_group(&self) -> Option<(Vec<Batch>, Vec<Done>)> {
+    /// Waits for work; `None` when all is done and the writer is stopping.
+    fn next_work(&self) -> Option<Work> {
         let mut queue = self.queue();
         while queue.jobs.is_empty() && !queue.stopping {
             queue = self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
         }
         let (mut batches, mut dones) = (Vec::new(), Vec::new());
         let mut taken = 0usize;
-        while let Some((batch, _)) = queue.jobs.front() {
-            let size = size_of_messages(batch);
-            if !batches.is_empty() && taken.saturating_add(size) > GROUP_BYTES {
-                break;
+        loop {
+            match queue.jobs.pop_front() {
+                Some(Job::Write(batch, done)) => {
+                    let size = size_of_messages(&batch);
+                    if !batches.is_empty() && taken.saturating_add(size) > GROUP_BYTES {
+                        queue.jobs.push_front(Job::Write(batch, done));
+                        break;
+                    }
+                    taken = taken.saturating_add(size);
+                    queue.bytes = queue.bytes.saturating_sub(size);
+                    batches.push(batch);
+                    dones.push(done);
+                }
+                Some(Job::Load(hashes, done)) if batches.is_empty() => return Some(Work::Load(hashes, done)),
+                Some(load) => {
+                    queue.jobs.push_front(load);
+                    break;
+                }
+                None => break,
             }
-            let Some((batch, done)) = queue.jobs.pop_front() else { break };
-            taken = taken.saturating_add(size);
-            queue.bytes = queue.bytes.saturating_sub(size);
-            batches.push(batch);
-            dones.push(done);
         }
-        (!batches.is_empty()).then_some((batches, dones))
+        (!batches.is_empty()).then_some(Work::Commit(batches, dones))
     }
 
     /// Waits for `pause`, or less if the writer is stopping.
@@ -196,7 +251,15 @@ impl Shared {
 }
 
 fn run(store: &Store, shared: &Shared) {
-    while let Some((batches, dones)) = shared.next_group() {
+    while let Some(work) = shared.next_work() {
+        let (batches, dones) = match work {
+            Work::Commit(batches, dones) => (batches, dones),
+            Work::Load(hashes, done) => {
+                let found = store.blocks_by_hash(&hashes);
+                let _ = panic::catch_unwind(AssertUnwindSafe(|| done(found)));
+                continue;
+            }
+        };
         match store.commit_group(&batches, Some(unix_now())) {
             Ok(committed) => {
                 for ((done, outcome), batch) in dones.into_iter().zip(committed.batches).zip(batches) {
@@ -222,7 +285,7 @@ fn tell(done: Done, outcome: Result<(), Box<WriteFailed>>) {
 }
 
 fn size_of_messages(batch: &Batch) -> usize {
-    batch.blocks.iter().map(|block| block.message.len()).fold(0, usize::saturating_add)
+    batch.blocks.iter().chain(&batch.pending).map(|block| block.message.len()).fold(0, usize::saturating_add)
 }
 
 /// Unix seconds; 0 for a clock before 1970, by which nothing is old.

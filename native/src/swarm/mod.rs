@@ -5,8 +5,12 @@
 //! [`Output`](opp2p_core::node::Output)s into calls. Transport, clock, threads and storage are the
 //! driver's. It compiles for wasm32 (`--no-default-features`).
 
+mod payload;
 mod transform;
 
+pub use payload::{
+    MAX_STREAMS, PayloadCodec, PayloadRequest, Payloads, STREAM_DEADLINE, payloads, request_failure,
+};
 pub use transform::BlockTransform;
 
 use libp2p::gossipsub::{
@@ -15,7 +19,8 @@ use libp2p::gossipsub::{
 };
 use libp2p::identity::Keypair;
 use libp2p::swarm::NetworkBehaviour;
-use libp2p::{identify, ping};
+use libp2p::swarm::behaviour::toggle::Toggle;
+use libp2p::{identify, ping, request_response};
 use opp2p_core::gossip::{
     self as rules, Acceptance, MAX_MESSAGE_SIZE, MeshParams, MessageId, Unpacked, block_topic,
 };
@@ -28,12 +33,14 @@ use std::collections::HashSet;
 /// Gossipsub with the block topics' transform and filter.
 pub type Gossipsub = gossipsub::Behaviour<BlockTransform, WhitelistSubscriptionFilter>;
 
-/// What a node speaks: gossip of blocks, identify and ping.
+/// What a node speaks: gossip of blocks, blocks by number, identify and ping.
 #[derive(NetworkBehaviour)]
 #[behaviour(to_swarm = "Event")]
 pub struct Behaviour {
     /// Gossip of blocks.
     pub gossipsub: Gossipsub,
+    /// Blocks by number, if they are asked for and served at all.
+    pub payloads: Toggle<Payloads>,
     /// Who is who.
     pub identify: identify::Behaviour,
     /// Is it still there.
@@ -46,11 +53,15 @@ impl std::fmt::Debug for Behaviour {
     }
 }
 
+/// What happened to a request for a block, of ours or of a peer's.
+pub type PayloadEvent = request_response::Event<PayloadRequest, Vec<u8>>;
+
 /// What [`Behaviour`] tells its driver.
 #[derive(Debug)]
 #[allow(missing_docs, reason = "each variant is the event of the behaviour of that name")]
 pub enum Event {
     Gossipsub(Box<gossipsub::Event>),
+    Payloads(PayloadEvent),
     Identify(Box<identify::Event>),
     Ping(ping::Event),
 }
@@ -58,6 +69,12 @@ pub enum Event {
 impl From<gossipsub::Event> for Event {
     fn from(event: gossipsub::Event) -> Self {
         Self::Gossipsub(Box::new(event))
+    }
+}
+
+impl From<PayloadEvent> for Event {
+    fn from(event: PayloadEvent) -> Self {
+        Self::Payloads(event)
     }
 }
 
@@ -82,6 +99,8 @@ pub struct Config {
     pub agent: String,
     /// Sizes of the mesh.
     pub mesh: MeshParams,
+    /// Whether blocks are asked for and served by number (`--p2p.sync.req-resp`).
+    pub payloads: bool,
 }
 
 /// The mesh parameters contradict each other; the text is libp2p's.
@@ -101,6 +120,7 @@ impl Behaviour {
             identify::Config::new(String::new(), keypair.public()).with_agent_version(config.agent.clone());
         Ok(Self {
             gossipsub: join_all(gossipsub, config.chain_id)?,
+            payloads: config.payloads.then(|| payloads(config.chain_id)).into(),
             identify: identify::Behaviour::new(identify),
             ping: ping::Behaviour::default(),
         })

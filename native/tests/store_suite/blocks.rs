@@ -156,7 +156,7 @@ fn a_contradictory_batch_is_refused_whole() {
     let wrong_number = Batch { canonical: vec![(7, hash(1, 0))], ..Batch::default() };
     assert_eq!(refused(&store, &wrong_number), BatchError::UnknownBlock { number: 7, hash: hash(1, 0) });
 
-    let in_batch = Batch { canonical: vec![(7, hash(2, 0))], blocks: vec![block(2, 0)], head: None };
+    let in_batch = Batch { canonical: vec![(7, hash(2, 0))], blocks: vec![block(2, 0)], ..Batch::default() };
     assert_eq!(refused(&store, &in_batch), BatchError::UnknownBlock { number: 7, hash: hash(2, 0) });
 
     let mut moved = block(1, 0);

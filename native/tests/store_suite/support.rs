@@ -73,7 +73,7 @@ pub(crate) fn hash(number: u64, branch: u8) -> B256 {
 pub(crate) fn extend(blocks: impl IntoIterator<Item = StoredBlock>) -> Batch {
     let blocks: Vec<_> = blocks.into_iter().collect();
     let canonical = blocks.iter().map(|block| (block.number, block.hash)).collect();
-    Batch { blocks, canonical, head: None }
+    Batch { blocks, canonical, ..Batch::default() }
 }
 
 /// This program, to run only the test `name` in the given role.

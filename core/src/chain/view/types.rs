@@ -107,6 +107,9 @@ pub struct Gap {
     pub before: BlockId,
     /// The missing parent of `before`: the next block to fetch.
     pub wanted: BlockId,
+    /// The highest block of those that wait. Of several gaps, the one whose blocks reach highest decides where the
+    /// chain goes.
+    pub highest: BlockId,
     /// How many numbers lie between `after` and `before`. Zero if the block held directly below `before` is not its
     /// parent: see [`is_fork`](Self::is_fork).
     pub missing: u64,
@@ -118,6 +121,20 @@ impl Gap {
     pub const fn is_fork(&self) -> bool {
         self.missing == 0
     }
+}
+
+/// What the view knows of a position: see [`ChainView::standing`](super::ChainView::standing).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Standing {
+    /// It links to the canonical chain, or is of it.
+    Linked,
+    /// It is held and waits for this block.
+    Waits(BlockId),
+    /// It is not held.
+    Unknown,
+    /// It can't be on any chain that the view can follow: it is not above the floor and is not the floor, or is
+    /// held with another number.
+    Unreachable,
 }
 
 /// Why there is no gap any more.

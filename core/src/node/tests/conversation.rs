@@ -210,6 +210,7 @@ impl Conversation {
             Output::Store(StoreChange::Extend(block)) => Said::Store(BlockId::of(&block)),
             Output::Store(StoreChange::Rewind(to)) => Said::Rewind(to),
             Output::Event(event) => said_of(event),
+            other => panic!("a node that fetches nothing says {other:?}"),
         };
         self.said.push(said);
         None
@@ -221,6 +222,7 @@ fn said_of(event: Event) -> Said {
         Event::Chain(event) => said_of_chain(event),
         Event::Published { id, result } => Said::Published(id.0, result),
         Event::SignerChanged { current, previous } => Said::Signer(current, previous),
+        Event::Sync(event) => panic!("a node that fetches nothing tells {event:?}"),
     }
 }
 

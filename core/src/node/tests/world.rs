@@ -347,6 +347,7 @@ impl World {
                     self.skipped = true;
                 }
                 Output::Dial(_) | Output::Event(_) => {}
+                other => panic!("a node that fetches nothing says {other:?}"),
             }
         }
     }

@@ -2,7 +2,10 @@
 #![cfg(feature = "node")]
 #![allow(clippy::unwrap_used, reason = "a helper of a test may fail like the test")]
 
-use alloy_primitives::B256;
+mod payloads;
+mod support;
+mod sync;
+
 use futures::StreamExt;
 use libp2p::gossipsub::{self, IdentTopic, MessageAuthenticity, MessageId, ValidationMode};
 use libp2p::identity::Keypair;
@@ -10,82 +13,15 @@ use libp2p::metrics::Registry;
 use libp2p::swarm::{NetworkBehaviour, SwarmEvent};
 use libp2p::{Swarm, SwarmBuilder, identify, noise, tcp, yamux};
 use opp2p::devnet::{BlockMaker, unix_seconds};
-use opp2p::host::{Host, HostConfig, HostEvent, HostEventKind, Status};
+use opp2p::host::{Host, Status};
 use opp2p::key::SecretKey;
-use opp2p_core::chain::{ChainConfig, ChainEvent, Fork};
-use opp2p_core::gossip::{
-    BLOCK_DOMAIN, HEARTBEAT, Reason, SIGNATURE_SIZE, Unpacked, block_topic, payload_hash, signing_hash,
-};
-use opp2p_core::node::Event;
-use opp2p_core::payload::{Envelope, PayloadVersion, snappy};
-use opp2p_core::sequencer::{LocalSigner, Obstacle, PublishError};
+use opp2p_core::gossip::{HEARTBEAT, Reason, Unpacked, block_topic};
+use opp2p_core::payload::{PayloadVersion, snappy};
+use opp2p_core::sequencer::{Obstacle, PublishError};
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
-use std::path::Path;
 use std::time::{Duration, Instant};
-use tokio::sync::broadcast;
+use support::*;
 use tokio::time::timeout;
-
-const CHAIN_ID: u64 = 901;
-
-fn signer() -> LocalSigner {
-    LocalSigner::from_bytes(&[7; 32]).unwrap()
-}
-
-fn chain() -> ChainConfig {
-    let genesis = B256::repeat_byte(9);
-    ChainConfig::development(CHAIN_ID, genesis, 1_700_000_000, 2, Fork::Jovian, signer().address())
-}
-
-fn config(directory: &Path, name: &str, peers: &[&Host]) -> HostConfig {
-    let key = SecretKey::generate().unwrap();
-    let mut config = HostConfig::new(chain(), key, directory.join(name));
-    config.listen_ip = Ipv4Addr::LOCALHOST.into();
-    config.listen_tcp = 0;
-    config.from_genesis = true;
-    config.static_peers = peers.iter().map(|host| host.address()).collect();
-    config
-}
-
-async fn follower(directory: &Path, name: &str, peers: &[&Host]) -> Host {
-    Host::start(config(directory, name, peers)).await.unwrap()
-}
-
-async fn sequencer(directory: &Path) -> Host {
-    let mut config = config(directory, "sequencer", &[]);
-    config.sequencer = Some(signer());
-    Host::start(config).await.unwrap()
-}
-
-/// Waits until the node's status is as wanted.
-async fn until(host: &Host, wanted: impl FnMut(&Status) -> bool) -> Status {
-    let mut status = host.status();
-    let reached = timeout(Duration::from_secs(20), status.wait_for(wanted)).await;
-    let reached = reached.map(|status| status.unwrap().clone());
-    reached.unwrap_or_else(|_| panic!("not in time: {:?}", host.status().borrow()))
-}
-
-/// The hashes of the next `count` blocks that the node hands on.
-async fn blocks(events: &mut broadcast::Receiver<HostEvent>, count: usize) -> Vec<B256> {
-    let mut hashes = Vec::new();
-    while hashes.len() < count {
-        let event = timeout(Duration::from_secs(20), events.recv()).await;
-        let event = event.unwrap_or_else(|_| panic!("{} of {count} blocks in time", hashes.len())).unwrap();
-        if let HostEventKind::Core(Event::Chain(ChainEvent::Extended(block))) = event.kind {
-            hashes.push(block.hash());
-        }
-    }
-    hashes
-}
-
-/// A message as the sequencer would sign it.
-fn signed(envelope: &Envelope) -> Vec<u8> {
-    let mut contents = vec![0; SIGNATURE_SIZE];
-    envelope.encode(&mut contents).unwrap();
-    let hash = signing_hash(BLOCK_DOMAIN, CHAIN_ID.into(), payload_hash(&contents[SIGNATURE_SIZE..]));
-    contents[..SIGNATURE_SIZE].copy_from_slice(&signer().sign(&hash));
-    contents
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_quiet_node_has_all_its_heartbeats() {

@@ -1,0 +1,151 @@
+//! Rates and token buckets, in integers and without state but one moment.
+
+use std::time::Duration;
+
+use crate::time::Instant;
+
+/// How often something may happen: one token each `interval`, at most `burst` of them saved up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// Time in which one token comes.
+    pub interval: Duration,
+    /// Tokens of a full bucket, at least 1.
+    pub burst: u32,
+}
+
+impl Rate {
+    /// No limit at all.
+    pub const UNLIMITED: Self = Self { interval: Duration::ZERO, burst: u32::MAX };
+
+    /// `tokens` a second, with `burst` of them at once. Zero tokens count as one in 584 years.
+    pub const fn per_second(tokens: u32, burst: u32) -> Self {
+        let interval = if tokens == 0 {
+            Duration::from_nanos(u64::MAX)
+        } else {
+            Duration::from_nanos(1_000_000_000 / tokens as u64)
+        };
+        Self { interval, burst: if burst == 0 { 1 } else { burst } }
+    }
+}
+
+/// A token bucket, as the moment at which it will be full (the generic cell rate algorithm).
+#[derive(Clone, Copy, Debug)]
+pub struct TokenBucket {
+    rate: Rate,
+    full_at: Instant,
+}
+
+impl TokenBucket {
+    /// A full bucket.
+    pub fn new(rate: Rate) -> Self {
+        Self { rate, full_at: Instant::default() }
+    }
+
+    /// What it was made for.
+    pub const fn rate(&self) -> Rate {
+        self.rate
+    }
+
+    /// From now on this rate. What is missing to a full bucket still takes as long.
+    pub const fn set_rate(&mut self, rate: Rate) {
+        self.rate = rate;
+    }
+
+    /// Makes it full.
+    pub const fn fill(&mut self, now: Instant) {
+        self.full_at = now;
+    }
+
+    /// Whether there is a token.
+    pub fn available(&self, now: Instant) -> bool {
+        self.next_at(now) <= now
+    }
+
+    /// Takes a token if there is one.
+    pub fn take(&mut self, now: Instant) -> bool {
+        let available = self.available(now);
+        if available {
+            self.take_ahead(now);
+        }
+        available
+    }
+
+    /// Takes a token, if need be one that is still to come.
+    pub fn take_ahead(&mut self, now: Instant) {
+        self.full_at = self.full_at.max(now) + self.rate.interval;
+    }
+
+    /// When there is a token: `now` if there is one.
+    pub fn next_at(&self, now: Instant) -> Instant {
+        self.ready_at().max(now)
+    }
+
+    /// From when on there is a token.
+    pub fn ready_at(&self) -> Instant {
+        let saved = self.rate.interval.saturating_mul(self.rate.burst.saturating_sub(1));
+        Instant::from_start(self.full_at.since_start().saturating_sub(saved))
+    }
+
+    /// From when on no more tokens fit.
+    pub const fn full_at(&self) -> Instant {
+        self.full_at
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn at(millis: u64) -> Instant {
+        Instant::from_start(Duration::from_millis(millis))
+    }
+
+    #[test]
+    fn a_full_bucket_gives_its_burst_and_then_its_rate() {
+        let mut bucket = TokenBucket::new(Rate::per_second(4, 15));
+        let taken = (0..10_000).filter(|millis| bucket.take(at(1_000_000 + millis))).count();
+        assert_eq!(taken, 15 + 4 * 10 - 1);
+        assert_eq!(bucket.next_at(at(1_010_000)), at(1_010_000));
+    }
+
+    #[test]
+    fn a_bucket_without_limits_always_gives() {
+        let mut bucket = TokenBucket::new(Rate::UNLIMITED);
+        assert!((0..100_000).all(|_| bucket.take(at(0))));
+    }
+
+    #[test]
+    fn a_token_taken_ahead_is_missing_later() {
+        let mut bucket = TokenBucket::new(Rate::per_second(4, 1));
+        assert!(bucket.take(at(0)));
+        bucket.take_ahead(at(0));
+        assert_eq!(
+            (bucket.next_at(at(0)), bucket.take(at(499)), bucket.take(at(500))),
+            (at(500), false, true)
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn it_agrees_with_counting_tokens(
+            interval in 1_u64..50, burst in 1_u32..20, steps in prop::collection::vec(0_u64..60, 1..200),
+        ) {
+            let mut bucket = TokenBucket::new(Rate { interval: Duration::from_millis(interval), burst });
+            // In parts of a token, so that the model is exact.
+            let full = u64::from(burst) * interval;
+            let (mut now, mut parts) = (1_000_000, full);
+            for step in steps {
+                now += step;
+                parts = (parts + step).min(full);
+                let expected = parts >= interval;
+                prop_assert_eq!(bucket.available(at(now)), expected);
+                prop_assert_eq!(bucket.take(at(now)), expected);
+                if expected {
+                    parts -= interval;
+                }
+                prop_assert_eq!(bucket.full_at() <= at(now), parts == full);
+            }
+        }
+    }
+}

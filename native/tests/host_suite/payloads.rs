@@ -1,0 +1,1 @@
+//! What the payload server does with strangers' streams.

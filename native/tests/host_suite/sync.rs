@@ -1,0 +1,126 @@
+//! A node that missed blocks gets them from its peers.
+
+use super::support::*;
+use opp2p::devnet::{BlockMaker, unix_seconds};
+use opp2p::host::{Host, HostEventKind};
+use opp2p_core::chain::{BlockId, ChainEvent};
+use opp2p_core::node::Event;
+use opp2p_core::sync::{RangeError, SyncEvent};
+use std::time::Duration;
+
+/// Publishes `count` blocks one after the other.
+async fn publish(host: &Host, maker: &mut BlockMaker, count: usize) -> Vec<alloy_primitives::B256> {
+    let mut published = Vec::new();
+    for _ in 0..count {
+        published.push(host.publish(maker.next(unix_seconds())).await.unwrap().unwrap());
+    }
+    published
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_comes_late_fetches_what_it_missed_and_hands_it_on_in_order() {
+    let directory = tempfile::tempdir().unwrap();
+    let first = sequencer(directory.path()).await;
+    let second = follower(directory.path(), "second", &[&first]).await;
+    until(&first, |status| status.mesh == 1).await;
+    let mut maker = BlockMaker::new(&chain(), 11);
+    let mut published = publish(&first, &mut maker, 40).await;
+    until(&second, |status| status.stored.is_some_and(|stored| stored.number == 40)).await;
+
+    let (third, mut events) =
+        Host::start_heard(config(directory.path(), "third", &[&first, &second])).await.unwrap();
+    until(&third, |status| status.mesh == 2).await;
+    published.extend(publish(&first, &mut maker, 1).await);
+    assert_eq!(blocks(&mut events, 41).await, published);
+    until(&third, |status| status.stored.is_some_and(|stored| stored.number == 41)).await;
+    assert!(first.status().borrow().served + second.status().borrow().served >= 30);
+
+    // What it fetched it serves, and a restart finds it.
+    for number in [1, 20, 40] {
+        let block = third.stored_block(number).unwrap().unwrap();
+        assert_eq!(block.hash(), published[number as usize - 1]);
+    }
+    for host in [first, second, third] {
+        host.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_does_not_fetch_leaves_the_gap_open() {
+    let directory = tempfile::tempdir().unwrap();
+    let first = sequencer(directory.path()).await;
+    let second = follower(directory.path(), "second", &[&first]).await;
+    until(&first, |status| status.mesh == 1).await;
+    let mut maker = BlockMaker::new(&chain(), 12);
+    publish(&first, &mut maker, 5).await;
+    // Past what gossip offers again.
+    tokio::time::sleep(Duration::from_secs(7)).await;
+
+    let mut off = config(directory.path(), "third", &[&first]);
+    off.sync = None;
+    let third = Host::start(off).await.unwrap();
+    until(&third, |status| status.mesh == 1).await;
+    publish(&first, &mut maker, 1).await;
+    let status = until(&third, |status| status.highest.is_some_and(|highest| highest.number == 6)).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(status.head.map(|head| head.number), Some(0));
+    assert!(status.sync.is_none());
+    assert_eq!(third.fetch_range(status.highest.unwrap()).await, Ok(Err(RangeError::Off)));
+    for host in [first, second, third] {
+        host.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_range_is_fetched_on_command_and_refused_without_an_end() {
+    let directory = tempfile::tempdir().unwrap();
+    let first = sequencer(directory.path()).await;
+    let second = follower(directory.path(), "second", &[&first]).await;
+    until(&first, |status| status.mesh == 1).await;
+    let mut maker = BlockMaker::new(&chain(), 13);
+    let published = publish(&first, &mut maker, 12).await;
+    until(&second, |status| status.stored.is_some_and(|stored| stored.number == 12)).await;
+    tokio::time::sleep(Duration::from_secs(7)).await;
+
+    // No gossip tells it of anything.
+    let (third, mut events) = Host::start_heard(config(directory.path(), "third", &[&second])).await.unwrap();
+    until(&third, |status| status.peers == 1).await;
+    let nowhere = BlockId::new(12, alloy_primitives::B256::ZERO);
+    assert_eq!(third.fetch_range(nowhere).await, Ok(Err(RangeError::NoEnd)));
+    let to = BlockId::new(12, published[11]);
+    assert_eq!(third.fetch_range(to).await, Ok(Ok(())));
+    assert_eq!(blocks(&mut events, 12).await, published);
+    assert_eq!(third.fetch_range(to).await, Ok(Err(RangeError::NothingMissing(12))));
+    for host in [first, second, third] {
+        host.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gap_that_began_too_long_ago_is_not_asked_for() {
+    let directory = tempfile::tempdir().unwrap();
+    let first = sequencer(directory.path()).await;
+    let second = follower(directory.path(), "second", &[&first]).await;
+    until(&first, |status| status.mesh == 1).await;
+    let mut maker = BlockMaker::new(&chain(), 14);
+    publish(&first, &mut maker, 5).await;
+    tokio::time::sleep(Duration::from_secs(7)).await;
+
+    let mut by_default = config(directory.path(), "third", &[&first]);
+    by_default.sync = Some(Default::default());
+    let (third, mut events) = Host::start_heard(by_default).await.unwrap();
+    until(&third, |status| status.mesh == 1).await;
+    publish(&first, &mut maker, 1).await;
+    let refused = loop {
+        let event = tokio::time::timeout(Duration::from_secs(10), events.recv()).await.unwrap().unwrap();
+        match event.kind {
+            HostEventKind::Core(Event::Sync(SyncEvent::Refused { error, .. })) => break error,
+            HostEventKind::Core(Event::Chain(ChainEvent::Extended(block))) => panic!("{block:?}"),
+            _ => {}
+        }
+    };
+    assert!(matches!(refused, RangeError::TooOld { number: 0, limit: 43_200, .. }), "{refused:?}");
+    for host in [first, second, third] {
+        host.stop().await;
+    }
+}
