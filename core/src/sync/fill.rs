@@ -188,6 +188,10 @@ pub struct SyncStatus {
     pub servers: usize,
     /// Blocks that are still to land.
     pub landing: usize,
+    /// Numbers that are fetched at once.
+    pub slots: usize,
+    /// Bytes of blocks in memory and of room that is set aside for answers.
+    pub memory: usize,
 }
 
 /// What is being fetched for.
@@ -279,12 +283,9 @@ impl GapFiller {
             in_flight: self.client.in_flight(),
             servers: self.client.servers(),
             landing: self.landing.as_ref().map_or(0, |landing| landing.path.len()),
+            slots: self.client.slots(),
+            memory: self.client.bytes().saturating_add(self.pending.memory()),
         }
-    }
-
-    /// Bytes of blocks and of room set aside for them: at most [`ClientConfig::bytes`] and 20 MiB.
-    pub fn memory(&self) -> usize {
-        self.client.bytes().saturating_add(self.pending.memory())
     }
 
     /// The gaps of the view are others than before.
