@@ -37,12 +37,13 @@
 //!   1. the lowest blocks of the window, as long as it is longer than `keep_depth` or takes more than half of
 //!      `max_bytes`. They were handed on; what is lost is the depth of a reorg that can be followed. Competitors
 //!      that link below the new floor go with them, as they can't be adopted any more;
-//!   2. the lowest competitors, each with all that builds on it. If such a branch grows above the head after all,
-//!      its next block opens a gap and the branch is fetched again;
+//!   2. the lowest competitors that were signed, each with all that builds on it. If such a branch grows above the
+//!      head after all, its next block opens a gap and the branch is fetched again;
 //!   3. runs that do not reach above the head, lowest first: they hold nothing up;
 //!   4. of the runs that do, what [`OnFull`] says. Dropped blocks lie directly below a held one whose parent hash
 //!      proves them when they are fetched again. If room is left for none of a run, the next block of the
-//!      sequencer opens the gap again.
+//!      sequencer opens the gap again;
+//!   5. the lowest competitors that were fetched: whoever fetches a branch is about to bring the rest of it.
 //! * **Events**: what one call produced, at most one `Extended` for each block held before it and the new one.
 //!   The caller drains them before the next call.
 //! * **Runs and indices**: at most one entry of a few hundred bytes for each block held.
@@ -149,7 +150,7 @@ impl<B: ChainBlock> ChainView<B> {
             }
             let (number, hash) = (block.number(), block.hash());
             let below = number.checked_sub(1).map(|n| BlockId::new(n, block.parent_hash()));
-            view.add(block, Place::Canonical);
+            view.add(block, Place::Canonical, Origin::Signed);
             view.canonical.push_front(hash, below);
             if below.is_none() {
                 break;
@@ -196,7 +197,7 @@ impl<B: ChainBlock> ChainView<B> {
             self.report_equivocation(first, id);
         }
         let events_before = self.events.len();
-        let arrived = self.add(block, Place::Branch);
+        let arrived = self.add(block, Place::Branch, origin);
         // Whoever names this hash as the parent of a number that does not follow is no block of a chain.
         for run in self.runs.wanting_at_another_number(id) {
             self.drop_run(run, GapEnd::Mislinked);
@@ -363,16 +364,16 @@ impl<B: ChainBlock> ChainView<B> {
         self.linked_below = id.number;
         self.last_progress = now;
         self.canonical.reset(id.number.checked_sub(1).map(|n| BlockId::new(n, block.parent_hash())));
-        self.add(block, Place::Branch);
+        self.add(block, Place::Branch, origin);
         self.adopt(&[id.hash]);
         self.settle();
         Inserted::Anchored
     }
 
-    fn add(&mut self, block: B, place: Place) -> u64 {
+    fn add(&mut self, block: B, place: Place, origin: Origin) -> u64 {
         let arrived = self.arrivals;
         self.arrivals = self.arrivals.saturating_add(1);
-        self.store.add(block, arrived, place);
+        self.store.add(block, arrived, place, origin == Origin::Linked);
         arrived
     }
 

@@ -331,7 +331,7 @@ impl RangeClient {
             if block.hash() != range.wanted.hash {
                 // Either it lies or it follows another branch of the sequencer's.
                 let is_known = knows(&block.hash());
-                self.window.conflict(range.wanted.number, &peer, is_known);
+                self.window.conflict(now, range.wanted.number, &peer, is_known);
                 if let Some(server) = self.servers.get_mut(&peer) {
                     server.rest(now, Rest::Unproved);
                 }

@@ -644,6 +644,12 @@ impl GapFiller {
         let (aim, skip) = (landing.aim, landing.skip.take());
         let highest = landing.path.back().copied().unwrap_or(id);
         self.last_progress = now;
+        let below = id.number.checked_sub(1).map(|number| BlockId::new(number, block.parent_hash()));
+        if skip.is_none() && below.is_none_or(|below| view.standing(&below) != Standing::Linked) {
+            // The view held what lies between, and had to drop it: that is fetched again.
+            self.abandon();
+            return false;
+        }
         let inserted = match skip {
             Some(reason) => view.skip_to(now, block, reason),
             None => view.insert(now, block, Origin::Linked),

@@ -123,6 +123,8 @@ impl Plan {
         plan.fill.client.in_flight = rng.pick(&[1, 4, 64]);
         plan.fill.client.window = rng.pick(&[1, 8, 256]);
         plan.view.max_blocks = rng.pick(&[16, 1024]);
+        // A branch that leaves the chain below the 8 blocks that such a view is sure to keep can't be followed.
+        plan.may_skip = plan.view.max_blocks == 16 && plan.has_reorgs();
         plan
     }
 

@@ -71,7 +71,7 @@ impl<B: ChainBlock> ChainView<B> {
         if window_is_large && self.raise_floor() {
             return true;
         }
-        if let Some(lowest) = self.store.lowest_branch() {
+        if let Some(lowest) = self.store.lowest_signed_branch() {
             self.store.remove_subtree(&lowest.hash);
             return true;
         }
@@ -88,7 +88,13 @@ impl<B: ChainBlock> ChainView<B> {
                 self.drop_lowest(id);
                 true
             }
-            (None, _) => false,
+            (None, _) => match self.store.lowest_linked_branch() {
+                Some(lowest) => {
+                    self.store.remove_subtree(&lowest.hash);
+                    true
+                }
+                None => false,
+            },
         }
     }
 

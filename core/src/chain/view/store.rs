@@ -29,6 +29,8 @@ pub(super) struct Held<B> {
     pub(super) place: Place,
     size: u128,
     arrived: u64,
+    /// Whether it was fetched, not signed.
+    is_linked: bool,
 }
 
 #[derive(Debug)]
@@ -38,7 +40,8 @@ pub(super) struct Store<B> {
     children: BTreeSet<(B256, B256)>,
     /// Number, arrival, hash.
     heights: BTreeSet<(u64, u64, B256)>,
-    branches: BTreeSet<(u64, B256)>,
+    /// Whether it was fetched, number, hash.
+    branches: BTreeSet<(bool, u64, B256)>,
     // Sums of any sizes at all: 2^64 blocks of 2^64 bytes fit.
     bytes: u128,
     canonical_bytes: u128,
@@ -59,7 +62,7 @@ impl<B> Default for Store<B> {
 
 impl<B: ChainBlock> Store<B> {
     /// Adds a block that is not held.
-    pub(super) fn add(&mut self, block: B, arrived: u64, place: Place) {
+    pub(super) fn add(&mut self, block: B, arrived: u64, place: Place, is_linked: bool) {
         let BlockId { number, hash } = BlockId::of(&block);
         let (parent, size) = (block.parent_hash(), block.size() as u128);
         // What block 0 names as its parent is no block, even if there is one with that hash.
@@ -68,8 +71,8 @@ impl<B: ChainBlock> Store<B> {
         }
         self.heights.insert((number, arrived, hash));
         self.bytes += size;
-        let held = Held { block, number, parent, place, size, arrived };
-        self.enter(&hash, number, size, place);
+        let held = Held { block, number, parent, place, size, arrived, is_linked };
+        self.enter(&hash, &held);
         self.held.insert(hash, held);
     }
 }
@@ -96,10 +99,11 @@ impl<B> Store<B> {
     }
 
     pub(super) fn set_place(&mut self, hash: &B256, place: Place) {
-        if let Some(held) = self.held.get_mut(hash) {
-            let (number, size, old) = (held.number, held.size, std::mem::replace(&mut held.place, place));
-            self.leave(hash, number, size, old);
-            self.enter(hash, number, size, place);
+        if let Some(mut held) = self.held.remove(hash) {
+            self.leave(hash, &held);
+            held.place = place;
+            self.enter(hash, &held);
+            self.held.insert(*hash, held);
         }
     }
 
@@ -108,7 +112,7 @@ impl<B> Store<B> {
             self.children.remove(&(held.parent, *hash));
             self.heights.remove(&(held.number, held.arrived, *hash));
             self.bytes -= held.size;
-            self.leave(hash, held.number, held.size, held.place);
+            self.leave(hash, &held);
         }
     }
 
@@ -145,24 +149,37 @@ impl<B> Store<B> {
 
     /// The lowest block that links and is not canonical.
     pub(super) fn lowest_branch(&self) -> Option<BlockId> {
-        self.branches.first().map(|(number, hash)| BlockId::new(*number, *hash))
+        let linked = self.lowest_linked_branch();
+        self.lowest_signed_branch().into_iter().chain(linked).min()
     }
 
-    fn enter(&mut self, hash: &B256, number: u64, size: u128, place: Place) {
-        match place {
-            Place::Canonical => self.canonical_bytes += size,
+    /// The lowest of those that the sequencer signed.
+    pub(super) fn lowest_signed_branch(&self) -> Option<BlockId> {
+        let (is_linked, number, hash) = self.branches.first()?;
+        (!is_linked).then_some(BlockId::new(*number, *hash))
+    }
+
+    /// The lowest of those that were fetched.
+    pub(super) fn lowest_linked_branch(&self) -> Option<BlockId> {
+        let (_, number, hash) = self.branches.range((true, 0, B256::ZERO)..).next()?;
+        Some(BlockId::new(*number, *hash))
+    }
+
+    fn enter(&mut self, hash: &B256, held: &Held<B>) {
+        match held.place {
+            Place::Canonical => self.canonical_bytes += held.size,
             Place::Branch => {
-                self.branches.insert((number, *hash));
+                self.branches.insert((held.is_linked, held.number, *hash));
             }
             Place::Pending(_) => {}
         }
     }
 
-    fn leave(&mut self, hash: &B256, number: u64, size: u128, place: Place) {
-        match place {
-            Place::Canonical => self.canonical_bytes -= size,
+    fn leave(&mut self, hash: &B256, held: &Held<B>) {
+        match held.place {
+            Place::Canonical => self.canonical_bytes -= held.size,
             Place::Branch => {
-                self.branches.remove(&(number, *hash));
+                self.branches.remove(&(held.is_linked, held.number, *hash));
             }
             Place::Pending(_) => {}
         }
@@ -182,7 +199,7 @@ impl<B> Store<B> {
         let children = self.held.iter().filter(|(_, held)| held.number > 0);
         let children: BTreeSet<_> = children.map(|(hash, held)| (held.parent, *hash)).collect();
         let heights: BTreeSet<_> = self.held.iter().map(|(hash, b)| (b.number, b.arrived, *hash)).collect();
-        let branches: BTreeSet<_> = of(Place::Branch).map(|(hash, held)| (held.number, *hash)).collect();
+        let branches: BTreeSet<_> = of(Place::Branch).map(|(hash, held)| (held.is_linked, held.number, *hash)).collect();
         assert_eq!(self.children, children);
         assert_eq!(self.heights, heights);
         assert_eq!(self.branches, branches);

@@ -23,12 +23,21 @@ const LONGEST_RETRY: Duration = Duration::from_secs(30);
 struct Slot {
     asked: Vec<RequestId>,
     answer: Option<(Block, PeerId)>,
-    /// Asked in vain: when it may be asked again, and how often that happened. `None`: it never may.
+    /// Asked in vain: when it may be asked again, and how often that happened. `None`: it is being asked.
     vain: BTreeMap<PeerId, (Option<Instant>, u32)>,
     /// Those whose block did not link, which is a fault if the right one turns up.
     suspects: Vec<PeerId>,
     /// An answer was larger than expected.
     is_large: bool,
+}
+
+impl Slot {
+    fn retry_later(&mut self, now: Instant, peer: &PeerId, was_wrong: bool) {
+        let (again, times) = self.vain.entry(*peer).or_insert((None, 0));
+        let wait = FIRST_RETRY.saturating_mul(1 << (*times).min(8)).min(LONGEST_RETRY);
+        *again = Some(now + if was_wrong { LONGEST_RETRY } else { wait });
+        *times = times.saturating_add(1);
+    }
 }
 
 #[derive(Debug, Default)]
@@ -89,7 +98,7 @@ impl Window {
         self.slots.get(&number).is_some_and(|slot| slot.is_large)
     }
 
-    /// When this server may be asked for this number; `None`: never.
+    /// When this server may be asked for this number; `None`: when it has answered.
     pub(super) fn may_ask_at(&self, number: u64, peer: &PeerId) -> Option<Instant> {
         match self.slots.get(&number)?.vain.get(peer) {
             Some((again, _)) => *again,
@@ -130,13 +139,10 @@ impl Window {
         let Some(slot) = self.slots.get_mut(&number) else { return };
         slot.asked.retain(|asked| *asked != id);
         slot.is_large |= was_too_large;
-        let (again, times) = slot.vain.entry(*peer).or_insert((None, 0));
         if was_too_large {
-            *again = Some(now);
-        } else if !was_wrong {
-            let wait = FIRST_RETRY.saturating_mul(1 << (*times).min(8)).min(LONGEST_RETRY);
-            *again = Some(now + wait);
-            *times = times.saturating_add(1);
+            slot.vain.insert(*peer, (Some(now), 0));
+        } else {
+            slot.retry_later(now, peer, was_wrong);
         }
     }
 
@@ -148,9 +154,11 @@ impl Window {
     }
 
     /// The answer of this peer did not link.
-    pub(super) fn conflict(&mut self, number: u64, peer: &PeerId, is_innocent: bool) {
+    ///
+    /// It may be asked again: an honest server can have followed another branch until now.
+    pub(super) fn conflict(&mut self, now: Instant, number: u64, peer: &PeerId, is_innocent: bool) {
         let Some(slot) = self.slots.get_mut(&number) else { return };
-        slot.vain.insert(*peer, (None, 0));
+        slot.retry_later(now, peer, false);
         if !is_innocent && !slot.suspects.contains(peer) {
             slot.suspects.push(*peer);
         }
