@@ -38,10 +38,9 @@ impl Node {
     /// Takes a block that the sequencer signed.
     pub(super) fn extend(&mut self, now: Now, block: Block) {
         let inserted = self.view.insert(now.monotonic, block.clone(), Origin::Signed);
-        let is_above = self.view.head().is_some_and(|head| block.number() > head.number);
+        // A competitor as well: if the chain goes on above it, it may be that nobody else kept it.
         if let Some(filler) = &mut self.filler
-            && is_above
-            && matches!(inserted, Inserted::Pending | Inserted::Dropped)
+            && matches!(inserted, Inserted::Pending | Inserted::Dropped | Inserted::Competitor)
         {
             filler.waits(&block);
         }

@@ -293,9 +293,10 @@ impl GapFiller {
         self.must_plan = true;
     }
 
-    /// A signed block that waits for its ancestors: it goes to the pending area, in case the view has to drop it.
+    /// A signed block that is not canonical: it goes to the pending area, in case the view has to drop it.
     pub fn waits(&mut self, block: &Block) {
         self.hold(block);
+        self.must_plan = true;
     }
 
     /// A block became canonical. Whether the pending area has it for sure, so that it need not be written again.
@@ -692,12 +693,12 @@ impl GapFiller {
         self.event(SyncEvent::Range { id, result });
     }
 
-    /// Without anything to fetch, whatever the head has passed will never be needed.
+    /// Without anything to fetch, whatever the view can no longer link to will never be needed.
     fn tidy(&mut self, view: &ChainView<Block>) {
-        let Some(head) = view.head().filter(|_| view.gap().is_none() && self.command.is_none()) else {
-            return;
-        };
-        self.release(|id| id.number <= head.number);
+        let is_idle = view.gap().is_none() && self.command.is_none();
+        if let Some(floor) = view.floor().filter(|_| is_idle) {
+            self.release(|id| id.number <= floor.number);
+        }
     }
 
     /// Drops what is not on the way down from `wanted`. Whether there is room now.

@@ -640,7 +640,14 @@ impl World {
             }
             Event::Sync(SyncEvent::Answered(answered)) => {
                 if std::env::var("TRACE").is_ok() {
-                    eprintln!("{} ms: node {at} asked {} for {}: {:?} after {:?}", self.now / MS, index(&answered.peer), answered.number, answered.result.as_ref().map(|id| id.number).map_err(ToString::to_string), answered.took);
+                    eprintln!(
+                        "{} ms: node {at} asked {} for {}: {:?} after {:?}",
+                        self.now / MS,
+                        index(&answered.peer),
+                        answered.number,
+                        answered.result.as_ref().map(|id| id.number).map_err(ToString::to_string),
+                        answered.took
+                    );
                 }
             }
             Event::Sync(SyncEvent::Landing { blocks, .. }) => self.landed += blocks,

@@ -199,7 +199,8 @@ impl<B> Store<B> {
         let children = self.held.iter().filter(|(_, held)| held.number > 0);
         let children: BTreeSet<_> = children.map(|(hash, held)| (held.parent, *hash)).collect();
         let heights: BTreeSet<_> = self.held.iter().map(|(hash, b)| (b.number, b.arrived, *hash)).collect();
-        let branches: BTreeSet<_> = of(Place::Branch).map(|(hash, held)| (held.is_linked, held.number, *hash)).collect();
+        let branches: BTreeSet<_> =
+            of(Place::Branch).map(|(hash, held)| (held.is_linked, held.number, *hash)).collect();
         assert_eq!(self.children, children);
         assert_eq!(self.heights, heights);
         assert_eq!(self.branches, branches);
