@@ -247,7 +247,7 @@ impl RangeClient {
             server.in_flight = server.in_flight.saturating_sub(1);
             match result {
                 Ok(_) | Err(RequestFailure::TooLong) => server.pace.answered(now, id, took),
-                Err(_) => server.pace.lost(now, id),
+                Err(_) => server.pace.lost(now, id, took),
             }
         }
         match result
@@ -342,6 +342,13 @@ impl RangeClient {
                     server.rest(now, Rest::Wrong);
                 }
                 self.steps.push_back(ClientStep::Conduct(liar, Conduct::RejectedPayload));
+            }
+            // What seemed larger than expected was not the block.
+            for padder in self.window.padders(range.wanted.number, block.body().len()) {
+                if let Some(server) = self.servers.get_mut(&padder) {
+                    server.rest(now, Rest::Failed);
+                }
+                self.steps.push_back(ClientStep::Conduct(padder, Conduct::ErrorResponse));
             }
             if let Some(server) = self.servers.get_mut(&peer) {
                 server.proved();
@@ -464,7 +471,7 @@ impl RangeClient {
         };
         if let Some(server) = self.servers.get_mut(&peer) {
             if rest == Some(Rest::Limited) {
-                server.pace.refused(now, id);
+                server.pace.lost(now, id, now.since(flight.sent));
             }
             if let Some(rest) = rest {
                 server.rest(now, rest);
@@ -474,7 +481,8 @@ impl RangeClient {
         if let Some(conduct) = conduct.filter(|_| self.servers.is_connected(&peer)) {
             self.steps.push_back(ClientStep::Conduct(peer, conduct));
         }
-        self.window.failed(now, id, number, &peer, is_ours, rest == Some(Rest::Wrong));
+        let longer_than = is_ours.then_some(flight.limit);
+        self.window.failed(now, id, number, &peer, longer_than, rest == Some(Rest::Wrong));
         self.tell(now, &flight, Err(error));
     }
 

@@ -59,6 +59,22 @@ impl Disk {
         }
     }
 
+    /// A canonical block of which only the name is kept.
+    pub(crate) fn put_name(&mut self, id: BlockId) {
+        self.blocks.insert(id.hash, (id, Kept::Name));
+        self.promote(id);
+    }
+
+    /// Loses a block.
+    pub(crate) fn lose(&mut self, number: u64) {
+        self.canonical.remove(&number);
+    }
+
+    /// The canonical block that was lost, back again.
+    pub(crate) fn find(&mut self, id: BlockId) {
+        self.canonical.insert(id.number, id.hash);
+    }
+
     fn put(&mut self, block: &Block) {
         let kept = if self.forgets { Kept::Name } else { Kept::Block(block.clone()) };
         self.blocks.insert(block.hash(), (BlockId::of(block), kept));

@@ -85,8 +85,11 @@ pub(crate) struct World {
     pub(crate) most_memory: usize,
     pub(crate) landed: usize,
     pub(crate) range_results: Vec<Result<(), opp2p_core::sync::RangeError>>,
-    /// Answers of servers by number, for runs whose blocks nobody keeps.
-    pub(crate) remake: Option<fn(u64) -> Block>,
+    /// The hashes of the blocks below the branch, for runs whose blocks nobody keeps: they are made again when they
+    /// are read.
+    history: Vec<B256>,
+    /// What every node has already when the run begins.
+    base: usize,
 }
 
 fn peer(index: usize) -> PeerId {
@@ -101,6 +104,15 @@ fn index(peer: &PeerId) -> usize {
 
 impl World {
     pub(crate) fn new(plan: Plan) -> Self {
+        Self::build(plan, None)
+    }
+
+    /// A network whose chain has `count` blocks already, which only `holders` have.
+    pub(crate) fn with_history(plan: Plan, count: u64, holders: &[usize]) -> Self {
+        Self::build(plan, Some((count, holders)))
+    }
+
+    fn build(plan: Plan, history: Option<(u64, &[usize])>) -> Self {
         let mut world = Self {
             rng: Rng::new(plan.seed),
             now: 0,
@@ -117,9 +129,14 @@ impl World {
             most_memory: 0,
             landed: 0,
             range_results: Vec::new(),
-            remake: None,
+            history: Vec::new(),
+            base: 0,
             plan,
         };
+        if let Some((count, _)) = history {
+            world.now = count * chain::BLOCK_TIME * 1000 * MS;
+            world.extend_chain(count);
+        }
         for index in 0..world.plan.honest {
             let disk = Disk::new(world.plan.disks_forget);
             world.members.push(Member {
@@ -138,12 +155,18 @@ impl World {
                 conduct: BTreeMap::new(),
                 asked: 0,
             });
+            let had = history.filter(|(_, holders)| holders.contains(&index));
+            if let Some((count, _)) = had {
+                world.give_blocks(index, count as usize);
+            }
+        }
+        for index in 0..world.plan.honest {
             world.start(index);
         }
         for (at, (when, _)) in world.plan.faults.clone().into_iter().enumerate() {
-            world.at(when * MS, Happening::Fault(at));
+            world.at(world.now + when * MS, Happening::Fault(at));
         }
-        world.at(chain::BLOCK_TIME * 1000 * MS, Happening::Tick);
+        world.at(world.now + chain::BLOCK_TIME * 1000 * MS, Happening::Tick);
         world
     }
 
@@ -185,8 +208,24 @@ impl World {
         self.branch.last().map(|signed| BlockId::of(&signed.block))
     }
 
-    pub(crate) fn head(&self, node: usize) -> Option<BlockId> {
-        self.members[node].node.as_ref()?.view().head()
+    /// How far a node's chain was handed on.
+    pub(crate) fn told(&self, node: usize) -> u64 {
+        self.members[node].told.last().map_or(0, |told| told.number)
+    }
+
+    /// Blocks in a node's pending area.
+    pub(crate) fn pending(&self, node: usize) -> usize {
+        let status = self.members[node].node.as_ref().and_then(Node::sync_status);
+        status.map_or(0, |status| status.pending)
+    }
+
+    /// Takes a block off a node's disk and out of its mind.
+    pub(crate) fn lose(&mut self, node: usize, number: u64) -> BlockId {
+        self.stop(node);
+        let hash = self.members[node].disk.canonical(number).expect("it has it");
+        self.members[node].disk.lose(number);
+        self.start(node);
+        BlockId::new(number, hash)
     }
 
     pub(crate) fn agrees(&self, node: usize) -> bool {
@@ -248,13 +287,7 @@ impl World {
             Happening::Job { to, life, result } => self.tell_life(to, life, Input::JobDone(*result)),
             Happening::Written { to, life, change, done } => self.written(to, life, &change, done),
             Happening::Read { to, life, ids } => {
-                let remake = self.remake;
-                let disk = &self.members[to].disk;
-                let read = |id: &BlockId| match remake {
-                    Some(remake) => disk.has(&id.hash).then(|| remake(id.number)),
-                    None => disk.get(&id.hash),
-                };
-                let blocks = ids.iter().map(read).collect();
+                let blocks = ids.iter().map(|id| self.read(to, id)).collect();
                 self.tell_life(to, life, Input::Loaded(blocks));
             }
             Happening::Request { to, from, life, id, number } => self.request(to, from, life, id, number),
@@ -304,8 +337,14 @@ impl World {
     /// Makes blocks without telling anybody.
     pub(crate) fn extend_chain(&mut self, count: u64) {
         for _ in 0..count {
-            let parent = self.tip().map_or(chain::config().genesis.hash, |tip| tip.hash);
-            let number = self.branch.len() as u64 + 1;
+            let below = self.tip().map(|tip| tip.hash).or(self.history.last().copied());
+            let parent = below.unwrap_or(chain::config().genesis.hash);
+            let number = (self.base + self.branch.len()) as u64 + 1;
+            if self.plan.disks_forget && self.ticks == 0 {
+                self.history.push(chain::block(number, parent, 0, self.plan.block_bytes).hash());
+                self.base = self.history.len();
+                continue;
+            }
             let block = chain::block(number, parent, self.branch_salt(), self.plan.block_bytes);
             self.made.insert(block.hash(), block.clone());
             let message = chain::message(&block);
@@ -320,6 +359,9 @@ impl World {
 
     /// Puts a node's disk at a state that it could have come to by itself.
     pub(crate) fn give_blocks(&mut self, node: usize, up_to: usize) {
+        for (at, hash) in self.history.iter().take(up_to).enumerate() {
+            self.members[node].disk.put_name(BlockId::new(at as u64 + 1, *hash));
+        }
         for signed in self.branch.iter().take(up_to) {
             self.members[node].disk.apply(&StoreChange::Extend(signed.block.clone()));
         }
@@ -479,14 +521,8 @@ impl World {
             }
             Output::Request { id, to, number, limit } => self.send_request(at, id, index(&to), number, limit),
             Output::Serve { id, number, held } => {
-                let found = match (held, self.remake) {
-                    (Some(block), _) => Some(block),
-                    (None, Some(remake)) => self.members[at].disk.canonical(number).map(|_| remake(number)),
-                    (None, None) => {
-                        let disk = &self.members[at].disk;
-                        disk.canonical(number).and_then(|hash| disk.get(&hash))
-                    }
-                };
+                let canonical = self.members[at].disk.canonical(number);
+                let found = held.or_else(|| self.read(at, &BlockId::new(number, canonical?)));
                 let (_, response) = answer::<()>(Ok(found.as_ref()));
                 self.respond(at, id, response);
             }
@@ -496,9 +532,28 @@ impl World {
         }
     }
 
+    /// A block from a node's disk.
+    fn read(&self, node: usize, id: &BlockId) -> Option<Block> {
+        let disk = &self.members[node].disk;
+        let is_forgotten = self.plan.disks_forget && disk.has(&id.hash);
+        disk.get(&id.hash).or_else(|| if is_forgotten { self.remake(id.number) } else { None })
+    }
+
+    /// A block of the history, made again.
+    fn remake(&self, number: u64) -> Option<Block> {
+        let at = usize::try_from(number).ok()?.checked_sub(1)?;
+        if at >= self.history.len() {
+            let signed = self.branch.get(at - self.base)?;
+            return Some(signed.block.clone());
+        }
+        let parent = at.checked_sub(1).map_or(chain::config().genesis.hash, |below| self.history[below]);
+        Some(chain::block(number, parent, 0, self.plan.block_bytes))
+    }
+
     fn relay(&mut self, at: usize, from: usize, id: BlockId) {
         let block = self.made[&id.hash].clone();
-        let signed = self.branch.get(id.number as usize - 1).filter(|signed| signed.block.hash() == id.hash);
+        let place = (id.number as usize - 1).checked_sub(self.base);
+        let signed = place.and_then(|at| self.branch.get(at)).filter(|signed| signed.block.hash() == id.hash);
         let message = signed.map_or_else(|| chain::message(&block), |signed| signed.message.clone());
         let signed = Rc::new(Signed { block, message });
         for to in (0..self.plan.honest).filter(|to| *to != at && *to != from) {
@@ -570,7 +625,8 @@ impl World {
 
     fn lie(&mut self, liar: Liar, to: usize, from: usize, life: u64, id: RequestId, number: u64) {
         let branch: Vec<Block> = self.branch.iter().map(|signed| signed.block.clone()).collect();
-        let real = |number: u64| branch.get(usize::try_from(number).ok()?.checked_sub(1)?).cloned();
+        let base = self.base;
+        let real = |number: u64| branch.get(usize::try_from(number).ok()?.checked_sub(1 + base)?).cloned();
         let (after, result) = liar.answer(&mut self.rng, number, real);
         self.send_response(to, from, life, id, result, after);
     }
@@ -638,18 +694,6 @@ impl World {
                 };
                 assert!(is_fair, "node {at} blames the honest node {who}: {conduct:?}");
             }
-            Event::Sync(SyncEvent::Answered(answered)) => {
-                if std::env::var("TRACE").is_ok() {
-                    eprintln!(
-                        "{} ms: node {at} asked {} for {}: {:?} after {:?}",
-                        self.now / MS,
-                        index(&answered.peer),
-                        answered.number,
-                        answered.result.as_ref().map(|id| id.number).map_err(ToString::to_string),
-                        answered.took
-                    );
-                }
-            }
             Event::Sync(SyncEvent::Landing { blocks, .. }) => self.landed += blocks,
             Event::Sync(SyncEvent::Range { result, .. }) => self.range_results.push(result),
             _ => {}
@@ -658,7 +702,9 @@ impl World {
 
     fn extended(&mut self, at: usize, block: &Block) {
         let id = BlockId::of(block);
-        if self.remake.is_none() {
+        if let Some(hash) = self.history.get(id.number as usize - 1) {
+            assert_eq!(*hash, id.hash, "node {at} hands on a false block");
+        } else {
             let real =
                 self.made.get(&id.hash).unwrap_or_else(|| panic!("node {at} hands on a false block {id}"));
             assert_eq!(real.body(), block.body(), "node {at} hands on other contents for {id}");

@@ -29,6 +29,8 @@ struct Slot {
     suspects: Vec<PeerId>,
     /// An answer was larger than expected.
     is_large: bool,
+    /// Whose it was, and more than how many bytes it had.
+    long: Vec<(PeerId, usize)>,
 }
 
 impl Slot {
@@ -133,14 +135,17 @@ impl Window {
         id: RequestId,
         number: u64,
         peer: &PeerId,
-        was_too_large: bool,
+        longer_than: Option<usize>,
         was_wrong: bool,
     ) {
         let Some(slot) = self.slots.get_mut(&number) else { return };
         slot.asked.retain(|asked| *asked != id);
-        slot.is_large |= was_too_large;
-        if was_too_large {
+        if let Some(limit) = longer_than {
+            slot.is_large = true;
             slot.vain.insert(*peer, (Some(now), 0));
+            if !slot.long.iter().any(|(who, _)| who == peer) {
+                slot.long.push((*peer, limit));
+            }
         } else {
             slot.retry_later(now, peer, was_wrong);
         }
@@ -167,6 +172,14 @@ impl Window {
     /// Whose block for this number did not link.
     pub(super) fn suspects(&mut self, number: u64) -> Vec<PeerId> {
         self.slots.get_mut(&number).map(|slot| std::mem::take(&mut slot.suspects)).unwrap_or_default()
+    }
+
+    /// Who sent more bytes than a block of this size can take.
+    pub(super) fn padders(&mut self, number: u64, size: usize) -> Vec<PeerId> {
+        let long = self.slots.get_mut(&number).map(|slot| std::mem::take(&mut slot.long)).unwrap_or_default();
+        // Frames add a few bytes for each 64 KiB.
+        let most = size.saturating_add(size / 64).saturating_add(1024);
+        long.into_iter().filter(|(_, limit)| most <= *limit).map(|(peer, _)| peer).collect()
     }
 
     /// Lets those that failed or lacked a block be asked again at once.
