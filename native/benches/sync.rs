@@ -1,0 +1,201 @@
+//! How fast one node fetches blocks from another: two native nodes with their stores, TCP, Noise and Yamux over
+//! loopback, limits off.
+//!
+//! For each size a server's store is filled, a follower with an empty store learns of one new block by gossip, and
+//! the time until it has handed on everything below is measured. The share of validation is what the checks of
+//! those answers take on one thread, measured in the same run, as a part of the time that both cores had.
+//!
+//! `cargo bench -p opp2p --bench sync` runs all; numbers of blocks and bytes may be given: `-- 5000 2600`.
+
+use alloy_primitives::{B256, Bytes, U256};
+use opp2p::host::{Host, HostConfig, HostEventKind};
+use opp2p::key::SecretKey;
+use opp2p::store::{Batch, Store, StoreConfig, StoredBlock};
+use opp2p_core::chain::{BlockId, ChainConfig, ChainEvent, Fork};
+use opp2p_core::gossip::SIGNATURE_SIZE;
+use opp2p_core::node::{Event, SyncConfig};
+use opp2p_core::payload::{Block, Envelope, ExecutionPayload, PayloadVersion};
+use opp2p_core::sequencer::LocalSigner;
+use opp2p_core::sync::{ServerConfig, decode_response, encode_response};
+use std::net::Ipv4Addr;
+use std::path::Path;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+const CHAIN_ID: u64 = 901;
+
+fn signer() -> LocalSigner {
+    LocalSigner::from_bytes(&[7; 32]).expect("a key")
+}
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// A chain whose block `blocks` has the time that it is now.
+fn chain(blocks: u64) -> ChainConfig {
+    let genesis = B256::repeat_byte(9);
+    let address = signer().address();
+    ChainConfig::development(CHAIN_ID, genesis, now() - blocks - 1, 1, Fork::Isthmus, address)
+}
+
+/// A block with about `bytes` of transactions that do not compress better than real ones.
+fn envelope(chain: &ChainConfig, number: u64, parent: B256, bytes: usize) -> Envelope {
+    let mut state = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let mut transaction = |length: usize| -> Bytes {
+        let word = |_| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            // Half of calldata is zeros.
+            if state & 1 == 0 { [0; 8] } else { state.to_be_bytes() }
+        };
+        (0..length.div_ceil(8)).flat_map(word).collect::<Vec<u8>>().into()
+    };
+    let mut payload = ExecutionPayload {
+        parent_hash: parent,
+        block_number: number,
+        gas_limit: 30_000_000,
+        timestamp: chain.timestamp_of(number).expect("in range"),
+        base_fee_per_gas: U256::from(7),
+        transactions: (0..bytes.div_ceil(300)).map(|_| transaction(bytes.min(300))).collect(),
+        withdrawals: Some(Vec::new()),
+        blob_gas_used: Some(0),
+        excess_blob_gas: Some(0),
+        withdrawals_root: Some(B256::repeat_byte(6)),
+        ..ExecutionPayload::default()
+    };
+    let root = Some(B256::with_last_byte(0x34));
+    payload.seal(root).expect("complete");
+    Envelope { parent_beacon_block_root: root, payload }
+}
+
+fn stored(block: &Block) -> StoredBlock {
+    let mut message = vec![0; SIGNATURE_SIZE];
+    message.extend_from_slice(block.body());
+    StoredBlock {
+        number: block.number(),
+        hash: block.hash(),
+        parent_hash: block.parent_hash(),
+        timestamp: block.timestamp(),
+        received_unix_ms: 0,
+        version: block.version().number(),
+        message,
+    }
+}
+
+/// Fills a store with the chain; answers its last block and a sample.
+fn fill(path: &Path, chain: &ChainConfig, blocks: u64, bytes: usize) -> (BlockId, Vec<Block>) {
+    let store = Store::open(StoreConfig {
+        path: path.to_path_buf(),
+        chain_id: CHAIN_ID,
+        genesis_hash: chain.genesis.hash,
+        max_blocks: u64::MAX,
+        max_age: Duration::from_secs(1 << 30),
+    })
+    .expect("a new store");
+    let (mut parent, mut sample) = (chain.genesis.hash, Vec::new());
+    let mut batch = Batch::default();
+    for number in 1..=blocks {
+        let mut body = Vec::new();
+        envelope(chain, number, parent, bytes).encode(&mut body).expect("complete");
+        let block = Block::decode(PayloadVersion::V4, None, body.into()).expect("ours");
+        parent = block.hash();
+        batch.blocks.push(stored(&block));
+        batch.canonical.push((number, parent));
+        if number <= 200 {
+            sample.push(block);
+        }
+        if batch.blocks.len() == 200 || number == blocks {
+            store.commit(&std::mem::take(&mut batch)).expect("room on the disk");
+        }
+    }
+    (BlockId::new(blocks, parent), sample)
+}
+
+fn config(chain: &ChainConfig, directory: &Path, name: &str) -> HostConfig {
+    let key = SecretKey::generate().expect("randomness");
+    let mut config = HostConfig::new(chain.clone(), key, directory.join(name));
+    config.listen_ip = Ipv4Addr::LOCALHOST.into();
+    config.listen_tcp = 0;
+    config.from_genesis = true;
+    config.retention.max_blocks = 1 << 40;
+    config.sync = Some(SyncConfig { serve: ServerConfig::unlimited(), ..SyncConfig::default() });
+    config
+}
+
+/// What one answer costs: decompress, decode, hash. On one thread.
+fn check_time(sample: &[Block]) -> Duration {
+    let answers: Vec<Vec<u8>> = sample.iter().map(encode_response).collect();
+    let start = Instant::now();
+    for answer in &answers {
+        let (_, body) = decode_response(answer, 10 << 20).expect("ours");
+        let block = Block::decode(PayloadVersion::V4, None, body.into()).expect("ours");
+        assert!(block.has_true_hash());
+    }
+    start.elapsed() / u32::try_from(answers.len()).unwrap_or(1)
+}
+
+async fn run(blocks: u64, bytes: usize) {
+    let directory = tempfile::tempdir().expect("a directory");
+    let chain = chain(blocks);
+    let (last, sample) = fill(&directory.path().join("server"), &chain, blocks, bytes);
+    let size = sample.last().map_or(0, |block| block.body().len());
+    let check = check_time(&sample);
+
+    let mut serving = config(&chain, directory.path(), "server");
+    serving.sequencer = Some(signer());
+    let server = Host::start(serving).await.expect("starts");
+    let mut following = config(&chain, directory.path(), "follower");
+    following.static_peers = vec![server.address()];
+    let (follower, mut events) = Host::start_heard(following).await.expect("starts");
+    let mut status = server.status();
+    status.wait_for(|status| status.mesh == 1).await.expect("runs");
+
+    let start = Instant::now();
+    let newest = envelope(&chain, last.number + 1, last.hash, 100);
+    server.publish(newest).await.expect("runs").expect("published");
+    let mut handed_on = 0;
+    while handed_on <= blocks {
+        match events.recv().await {
+            Ok(event) => {
+                if let HostEventKind::Core(Event::Chain(ChainEvent::Extended(_))) = event.kind {
+                    handed_on += 1;
+                }
+            }
+            // More at once than are kept for a listener: the head says how far it is.
+            Err(_) => handed_on = follower.status().borrow().head.map_or(0, |head| head.number),
+        }
+        if follower.status().borrow().head.is_some_and(|head| head.number > blocks) {
+            break;
+        }
+    }
+    let handed_on = start.elapsed();
+    let mut status = follower.status();
+    status.wait_for(|status| status.stored.is_some_and(|head| head.number > blocks)).await.expect("runs");
+    let on_disk = start.elapsed();
+    let per_second = blocks as f64 / handed_on.as_secs_f64();
+    let share = check.as_secs_f64() * blocks as f64 / handed_on.as_secs_f64();
+    println!(
+        "{blocks} blocks of {size} bytes: {per_second:.0} blocks/s, {:.1} MB/s handed on in {:.2} s, on the disk as \
+         canonical after {:.2} s; validation {:.0} µs a block, {:.0} % of one core",
+        per_second * size as f64 / 1e6,
+        handed_on.as_secs_f64(),
+        on_disk.as_secs_f64(),
+        check.as_secs_f64() * 1e6,
+        share * 100.0,
+    );
+    follower.stop().await;
+    server.stop().await;
+}
+
+fn main() {
+    let numbers: Vec<u64> = std::env::args().skip(1).filter_map(|arg| arg.parse().ok()).collect();
+    let runs = match numbers.as_slice() {
+        [blocks, bytes] => vec![(*blocks, *bytes as usize)],
+        _ => vec![(20_000, 1_700), (5_000, 60_000)],
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("threads");
+    for (blocks, bytes) in runs {
+        runtime.block_on(run(blocks, bytes));
+    }
+}
