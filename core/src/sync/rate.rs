@@ -46,14 +46,13 @@ impl TokenBucket {
         self.rate
     }
 
-    /// From now on this rate. What is missing to a full bucket still takes as long.
-    pub const fn set_rate(&mut self, rate: Rate) {
+    /// From now on this rate: as many tokens are missing as before.
+    pub fn set_rate(&mut self, now: Instant, rate: Rate) {
+        let missing = self.full_at.since(now).as_nanos();
+        let old = self.rate.interval.as_nanos().max(1);
+        let missing = missing.saturating_mul(rate.interval.as_nanos()) / old;
+        self.full_at = now + Duration::from_nanos(u64::try_from(missing).unwrap_or(u64::MAX));
         self.rate = rate;
-    }
-
-    /// Makes it full.
-    pub const fn fill(&mut self, now: Instant) {
-        self.full_at = now;
     }
 
     /// Whether there is a token.
@@ -113,6 +112,15 @@ mod tests {
     fn a_bucket_without_limits_always_gives() {
         let mut bucket = TokenBucket::new(Rate::UNLIMITED);
         assert!((0..100_000).all(|_| bucket.take(at(0))));
+    }
+
+    #[test]
+    fn another_rate_keeps_the_tokens() {
+        let mut bucket = TokenBucket::new(Rate::per_second(4, 15));
+        assert!((0..10).all(|_| bucket.take(at(0))));
+        bucket.set_rate(at(0), Rate::per_second(1000, 15));
+        assert_eq!((0..10).filter(|_| bucket.take(at(0))).count(), 5);
+        assert!(bucket.take(at(1)) && !bucket.take(at(1)));
     }
 
     #[test]

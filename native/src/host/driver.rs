@@ -103,7 +103,13 @@ impl Driver {
                     Some(command) => self.on_command(command),
                     None => break,
                 },
-                Some(result) = store_results.recv() => self.on_stored(result),
+                Some(result) = store_results.recv() => {
+                    self.on_stored(result);
+                    // A commit answers for many blocks at once.
+                    while let Ok(result) = store_results.try_recv() {
+                        self.on_stored(result);
+                    }
+                }
                 (id, response) = self.requests.answered() => self.respond(id, response),
                 () = sleep_until(wakeup.unwrap_or_else(far_away)), if wakeup.is_some() => {
                     self.feed(Input::Wake);

@@ -278,6 +278,7 @@ impl Host {
         )?;
         let threads = |source| HostError::System { what: "a thread", source };
         let pool = pool::Pool::start().map_err(threads)?;
+        let requests = requests::Requests::start(&store).map_err(threads)?;
         let writer = Writer::start(store.clone(), WriterConfig::default()).map_err(threads)?;
 
         let (commands, command_queue) = mpsc::channel(COMMANDS_KEPT);
@@ -296,7 +297,7 @@ impl Host {
             status: status_sender,
             publications: BTreeMap::new(),
             next_publication: 0,
-            requests: requests::Requests::new(store.clone()),
+            requests,
             ranges: BTreeMap::new(),
             next_range: 0,
         };

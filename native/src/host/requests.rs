@@ -2,15 +2,26 @@
 //!
 //! # Bounds
 //! Those of the core: it bounds the requests that it sends, and those of peers that wait or are answered. A request
-//! that the core has not heard of yet is refused by it in the same turn.
+//! that the core has not heard of yet is refused by it in the same turn. [`READERS`] threads make the answers.
 
 use super::persist;
 use crate::store::Store;
 use libp2p::request_response::{InboundRequestId, OutboundRequestId, ResponseChannel};
 use opp2p_core::payload::Block;
-use opp2p_core::sync::{RequestId, ServeId, answer};
+use opp2p_core::sync::{RequestId, ResultCode, ServeId, answer};
 use std::collections::BTreeMap;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 use tokio::sync::mpsc;
+
+/// Threads that read and compress. One may wait for the disk while the other works.
+const READERS: usize = 2;
+
+/// A block to answer with: found already, or to be looked for.
+type Question = (ServeId, u64, Option<Block>);
 
 /// A whole answer, as it goes onto the stream.
 type Response = Vec<u8>;
@@ -18,27 +29,33 @@ type Response = Vec<u8>;
 /// All requests under way.
 #[derive(Debug)]
 pub(super) struct Requests {
-    store: Store,
+    questions: Sender<Question>,
     sent: BTreeMap<OutboundRequestId, RequestId>,
     came: BTreeMap<InboundRequestId, ServeId>,
     channels: BTreeMap<ServeId, ResponseChannel<Response>>,
     next: u64,
-    answers: mpsc::UnboundedSender<(ServeId, Response)>,
     answered: mpsc::UnboundedReceiver<(ServeId, Response)>,
 }
 
 impl Requests {
-    pub(super) fn new(store: Store) -> Self {
+    /// Starts the threads; they end when this is dropped.
+    pub(super) fn start(store: &Store) -> io::Result<Self> {
+        let (questions, queue) = channel();
+        let queue = Arc::new(Mutex::new(queue));
         let (answers, answered) = mpsc::unbounded_channel();
-        Self {
-            store,
+        for index in 0..READERS {
+            let (store, queue, answers) = (store.clone(), Arc::clone(&queue), answers.clone());
+            let reader = move || look_up(&store, &queue, &answers);
+            thread::Builder::new().name(format!("serve-{index}")).spawn(reader)?;
+        }
+        Ok(Self {
+            questions,
             sent: BTreeMap::new(),
             came: BTreeMap::new(),
             channels: BTreeMap::new(),
             next: 0,
-            answers,
             answered,
-        }
+        })
     }
 
     /// A request of ours is on its way.
@@ -72,25 +89,40 @@ impl Requests {
         Some(id)
     }
 
-    /// Makes the answer to a request on another thread: reading and compressing take their time.
+    /// Has the answer to a request made on another thread: reading and compressing take their time.
     pub(super) fn look_up(&self, id: ServeId, number: u64, held: Option<Block>) {
-        let (store, answers) = (self.store.clone(), self.answers.clone());
-        tokio::task::spawn_blocking(move || {
-            let found = match held {
-                Some(block) => Ok(Some(block)),
-                None => store.canonical_by_number(number).map(|record| record.and_then(persist::loaded)),
-            };
-            let (_, response) = answer(found.as_ref().map(Option::as_ref));
-            let _ = answers.send((id, response));
-        });
+        // The threads live as long as this.
+        let _ = self.questions.send((id, number, held));
     }
 
     /// The next answer that is ready.
     pub(super) async fn answered(&mut self) -> (ServeId, Response) {
         match self.answered.recv().await {
             Some(answer) => answer,
-            // Never: one sender is held here.
+            // The threads are gone, which only dropping this does.
             None => std::future::pending().await,
+        }
+    }
+}
+
+fn look_up(
+    store: &Store,
+    queue: &Mutex<Receiver<Question>>,
+    answers: &mpsc::UnboundedSender<(ServeId, Response)>,
+) {
+    loop {
+        let next = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok((id, number, held)) = next else { return };
+        let made = catch_unwind(AssertUnwindSafe(|| {
+            let found = match held {
+                Some(block) => Ok(Some(block)),
+                None => store.canonical_by_number(number).map(|record| record.and_then(persist::loaded)),
+            };
+            answer(found.as_ref().map(Option::as_ref)).1
+        }));
+        let response = made.unwrap_or_else(|_| vec![ResultCode::UnknownError.byte()]);
+        if answers.send((id, response)).is_err() {
+            return;
         }
     }
 }

@@ -17,6 +17,7 @@ use opp2p_core::sync::{
     spec_protocol_id,
 };
 use std::io;
+use std::task::Poll;
 use std::time::Duration;
 
 /// Time for a request to be written, for one to be read, and for an answer to pass, each.
@@ -140,12 +141,14 @@ async fn read_up_to<T: AsyncRead + Unpin>(io: &mut T, most: usize) -> io::Result
 }
 
 async fn in_time<T>(work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
-    let mut deadline = Delay::new(STREAM_DEADLINE).fuse();
-    let work = work.fuse();
     futures::pin_mut!(work);
-    futures::select! {
-        result = work => result,
-        () = deadline => Err(io::ErrorKind::TimedOut.into()),
+    // Often it is done at once, and a timer costs more than the work.
+    if let Poll::Ready(result) = futures::poll!(&mut work) {
+        return result;
+    }
+    match future::select(work, Delay::new(STREAM_DEADLINE)).await {
+        future::Either::Left((result, _)) => result,
+        future::Either::Right(((), _)) => Err(io::ErrorKind::TimedOut.into()),
     }
 }
 

@@ -57,8 +57,12 @@ pub(super) struct Pace {
     probe_wait: Duration,
     /// Probes in a row that were quick.
     quick: u32,
-    /// When it last became slower.
+    /// When an answer was last found slow, of those that were asked for after the one before.
     slowed: Instant,
+    /// Whether that was the last that is known: a second one is no accident.
+    is_warned: bool,
+    /// Whether a limit was ever found. Until then the rate doubles, later it is felt for.
+    is_limited: bool,
 }
 
 impl Pace {
@@ -74,6 +78,8 @@ impl Pace {
             probe_wait: FIRST_PROBE_WAIT,
             quick: 0,
             slowed: Instant::default(),
+            is_warned: false,
+            is_limited: false,
         }
     }
 
@@ -123,6 +129,7 @@ impl Pace {
         }
         if extra <= base * 2 + SLOW {
             self.window = self.window.saturating_add(1).min(self.largest_window);
+            self.is_warned &= now.since(self.slowed) < took;
         } else if !is_probe {
             self.slower(now, took);
         }
@@ -157,33 +164,38 @@ impl Pace {
 
     fn faster(&mut self, now: Instant) {
         let Rate { interval, burst } = self.bucket.rate();
-        if interval / 2 >= SHORTEST_INTERVAL {
-            self.bucket.set_rate(Rate { interval: interval / 2, burst });
+        let interval = if self.is_limited { interval * 4 / 5 } else { interval / 2 };
+        if interval >= SHORTEST_INTERVAL {
+            self.bucket.set_rate(now, Rate { interval, burst });
         }
         self.quick = 0;
         self.probe_wait = FIRST_PROBE_WAIT;
-        self.next_probe = now;
+        // What a server has saved up hides its limit for a while.
+        self.next_probe = if self.is_limited { now + FIRST_PROBE_WAIT } else { now };
     }
 
     fn limit_found(&mut self, now: Instant) {
+        self.is_limited = true;
         self.quick = 0;
         self.next_probe = now + self.probe_wait;
         self.probe_wait = (self.probe_wait * 2).min(LONGEST_PROBE_WAIT);
     }
 
-    /// Half as many at once, and half as fast; below what the reference allows only if one at a time is too fast.
+    /// Half as many at once, and if that was not enough a fifth slower; below what the reference allows only if one
+    /// at a time is too fast.
     fn slower(&mut self, now: Instant, took: Duration) {
         if now.since(self.slowed) < took {
             return;
         }
         self.slowed = now;
-        let Rate { interval, burst } = self.bucket.rate();
-        let longest = if self.window == 1 { LONGEST_INTERVAL } else { ASSUMED.interval };
+        let is_alone = self.window == 1;
         self.window = (self.window / 2).max(1);
-        if interval < longest {
-            self.bucket.set_rate(Rate { interval: (interval * 2).min(longest), burst });
+        if std::mem::replace(&mut self.is_warned, true) {
+            let Rate { interval, burst } = self.bucket.rate();
+            let longest = if is_alone { LONGEST_INTERVAL } else { interval.max(ASSUMED.interval) };
+            self.bucket.set_rate(now, Rate { interval: (interval * 5 / 4).min(longest), burst });
+            self.limit_found(now);
         }
-        self.limit_found(now);
     }
 }
 
