@@ -55,6 +55,11 @@ impl TokenBucket {
         self.rate = rate;
     }
 
+    /// Makes it empty.
+    pub fn drain(&mut self, now: Instant) {
+        self.full_at = now + self.rate.interval.saturating_mul(self.rate.burst);
+    }
+
     /// Whether there is a token.
     pub fn available(&self, now: Instant) -> bool {
         self.next_at(now) <= now

@@ -16,6 +16,9 @@
 //!   the others fill the table, a new peer is refused; they are all peers that asked within the last seconds, and it
 //!   will find room as soon as one of them stops.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
@@ -195,10 +198,16 @@ impl PayloadServer {
         if let Some(step) = self.steps.pop_front() {
             return Some(step);
         }
+        // Whoever has a token in the last moment gets the block.
+        self.serve_next(now, chain).or_else(|| {
+            let at = now.monotonic;
+            let (_, id) = self.deadlines.first().filter(|(deadline, _)| *deadline <= at).copied()?;
+            self.refuse_waiting(at, id)
+        })
+    }
+
+    fn serve_next(&mut self, now: Now, chain: &ChainConfig) -> Option<ServeStep> {
         let at = now.monotonic;
-        if let Some((_, id)) = self.deadlines.first().filter(|(deadline, _)| *deadline <= at).copied() {
-            return self.refuse_waiting(at, id);
-        }
         if self.active() >= self.config.active || !self.total.available(at) {
             return None;
         }

@@ -49,6 +49,9 @@ pub(super) struct Pace {
     base: Option<Duration>,
     /// What answers take of late.
     typical: Duration,
+    /// When the last answer came, and what lies between two of them of late.
+    answered: Instant,
+    between: Duration,
     /// Requests that may be in flight.
     window: usize,
     largest_window: usize,
@@ -71,6 +74,8 @@ impl Pace {
             bucket: TokenBucket::new(ASSUMED),
             base: None,
             typical: Duration::ZERO,
+            answered: Instant::default(),
+            between: Duration::ZERO,
             window: 1,
             largest_window: largest_window.max(1),
             probe: None,
@@ -115,6 +120,8 @@ impl Pace {
         let base = self.base.map_or(took, |base| base.min(took));
         let extra = took.saturating_sub(base);
         let is_probe = self.probe == Some(id);
+        self.between = (self.between * 15 + now.since(self.answered).min(took)) / 16;
+        self.answered = now;
         if is_probe {
             self.probe = None;
             // A token that was missing costs up to an interval.
@@ -134,7 +141,7 @@ impl Pace {
             self.slower(now, took);
         }
         // A path that became longer is not slow for ever.
-        self.base = Some(took.min(base + base / 256));
+        self.base = Some(took.min(base + base / 1024));
         if !is_probe {
             self.typical = if self.typical.is_zero() { took } else { (self.typical * 7 + took) / 8 };
         }
@@ -181,7 +188,7 @@ impl Pace {
         self.probe_wait = (self.probe_wait * 2).min(LONGEST_PROBE_WAIT);
     }
 
-    /// Half as many at once, and if that was not enough a fifth slower; below what the reference allows only if one
+    /// Half as many at once, and if that was not enough a fifth slower, or as slow as answers come; below what the reference allows only if one
     /// at a time is too fast.
     fn slower(&mut self, now: Instant, took: Duration) {
         if now.since(self.slowed) < took {
@@ -193,7 +200,10 @@ impl Pace {
         if std::mem::replace(&mut self.is_warned, true) {
             let Rate { interval, burst } = self.bucket.rate();
             let longest = if is_alone { LONGEST_INTERVAL } else { interval.max(ASSUMED.interval) };
-            self.bucket.set_rate(now, Rate { interval: (interval * 5 / 4).min(longest), burst });
+            self.bucket
+                .set_rate(now, Rate { interval: (interval * 5 / 4).max(self.between).min(longest), burst });
+            // What seemed to be saved up is not there.
+            self.bucket.drain(now);
             self.limit_found(now);
         }
     }
