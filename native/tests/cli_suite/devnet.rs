@@ -90,7 +90,24 @@ fn values_that_make_no_network_are_named_with_those_that_do() {
     for value in ["0", "-1", "fast", "NaN", "inf", "3601"] {
         run("--block-time", value).refused(&["--block-time", value, "0.01 to 3600"]);
     }
+    for value in ["0", "-1", "long", "NaN", "inf", "3601"] {
+        run("--kill-follower-for", value).refused(&["--kill-follower-for", value, "0.1 to 3600"]);
+    }
     run("--fork", "nonsense").refused(&["--fork", "nonsense", "ecotone", "jovian"]);
+}
+
+#[test]
+fn an_outage_that_the_run_has_no_room_for_is_refused_with_one_that_it_has() {
+    let place = Place::new();
+    let run = |blocks: &str, block_time: &str, outage: &str| {
+        let arguments = ["--blocks", blocks, "--block-time", block_time, "--kill-follower-for", outage];
+        place.run(&[&["devnet"][..], &arguments].concat())
+    };
+    // Killed after block 2, back 10 s and 50 blocks later, and 2 s or 10 blocks are the least after that.
+    run("8", "0.2", "10").refused(&["--blocks 8", "--kill-follower-for 10", "65 or more"]);
+    run("64", "0.2", "10").refused(&["--blocks 64", "65 or more"]);
+    run("1", "2", "0.5").refused(&["--blocks 1", "7 or more"]);
+    run("1000000", "0.01", "20.1").refused(&["2010 blocks of 0.01 s", "use 20 seconds or less"]);
 }
 
 #[test]
