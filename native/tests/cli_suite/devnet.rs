@@ -97,6 +97,35 @@ fn values_that_make_no_network_are_named_with_those_that_do() {
 }
 
 #[test]
+fn a_killed_follower_catches_up() {
+    let place = Place::new();
+    let run = ["--followers", "2", "--blocks", "30", "--block-time", "0.2", "--kill-follower-for", "2"];
+    let mut devnet = Daemon::start(place.opp2p(&[&["devnet", "--json"][..], &run].concat()), Stdio::piped());
+    // Six seconds, and at most what the run allows for catching up and for a look at the disks.
+    let code = devnet.wait(Duration::from_secs(60));
+    let mut printed = String::new();
+    devnet.stdout().read_to_string(&mut printed).unwrap();
+    let summary: Value = serde_json::from_str(&printed).unwrap();
+    assert_eq!((code, &summary["ok"]), (Some(0), &json!(true)), "{summary}\n{:#?}", devnet.lines());
+    let [whole, killed] = [0, 1].map(|index| &summary["followers"][index]);
+    assert_eq!((&whole["outage"], &whole["caught_up"]), (&Value::Null, &json!(0)), "{summary}");
+    for follower in [whole, killed] {
+        assert_eq!((&follower["head"], &follower["received"]), (&json!(30), &json!(30)), "{summary}");
+        assert_eq!(follower["in_order"], json!(true), "{summary}");
+    }
+    let missed = killed["outage"]["missed"].as_u64().unwrap();
+    assert!(missed > 0 && killed["caught_up"].as_u64().unwrap() >= missed, "{summary}");
+    assert!(killed["outage"]["down_s"].as_f64().unwrap() >= 2.0, "{summary}");
+    assert!(killed["outage"]["catch_up_s"].as_f64().unwrap() > 0.0, "{summary}");
+    // What it missed came up to two seconds late, and is no latency.
+    assert!(killed["latency_ms"]["max"].as_f64().unwrap() < 2000.0, "{summary}");
+    let mut line = 0;
+    for start in ["follower 2: down", "follower 2: catching up", "follower 2: live"] {
+        (_, line) = devnet.wait_for(line, PATIENCE, |line| line.starts_with(start));
+    }
+}
+
+#[test]
 fn an_outage_that_the_run_has_no_room_for_is_refused_with_one_that_it_has() {
     let place = Place::new();
     let run = |blocks: &str, block_time: &str, outage: &str| {
