@@ -2,7 +2,8 @@
 
 use super::{End, Failure, NO, answer, remark, runtime};
 use crate::devnet::{
-    Member, Network, NetworkConfig, Publication, Report, Screen, Setup, Summary, unix_seconds,
+    Member, Network, NetworkConfig, NetworkError, NetworkEvent, Publication, Report, Screen, Setup, Summary,
+    unix_seconds,
 };
 use crate::host::{HostEvent, HostEventKind};
 use opp2p_core::chain::{BlockId, Fork};
@@ -12,10 +13,18 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, mpsc};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, sleep};
 
 /// How long the followers may take for the last block.
 const LAST_BLOCK_TIMEOUT: Duration = Duration::from_secs(10);
+/// The same while one of them has yet to catch up.
+const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(30);
+/// The follower is killed after so many blocks, or a quarter of them all if that is less.
+const BLOCKS_BEFORE_KILL: u64 = 5;
+/// Blocks go on for at least so long after its start: what it missed it learns from the next one.
+const REJOIN: Duration = Duration::from_secs(2);
+/// Most blocks that it may miss: fewer than the books hold one by one.
+const MOST_MISSED: u128 = 2000;
 /// Published blocks whose place on the followers' disks is checked at the end: the newest.
 const CHECKED: usize = 10_000;
 /// Time between two frames of the live view.
@@ -35,6 +44,9 @@ pub(super) struct Args {
     /// Newest active fork: canyon, delta, ecotone, fjord, granite, holocene, isthmus or jovian.
     #[arg(long, value_name = "FORK", default_value = "jovian")]
     fork: Fork,
+    /// Kill the last follower after a few blocks, and start it again after so long.
+    #[arg(long, value_name = "SECONDS", value_parser = outage_length)]
+    kill_follower_for: Option<Duration>,
     /// Print the summary as one JSON object.
     #[arg(long)]
     json: bool,
@@ -48,7 +60,45 @@ fn block_time(text: &str) -> Result<Duration, String> {
     seconds.map(Duration::from_secs_f64).ok_or_else(|| "use 0.01 to 3600 seconds".into())
 }
 
+fn outage_length(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().ok().filter(|seconds| (0.1..=3600.0).contains(seconds));
+    seconds.map(Duration::from_secs_f64).ok_or_else(|| "use 0.1 to 3600 seconds".into())
+}
+
+impl Args {
+    /// How many blocks are published before the follower is killed.
+    fn blocks_before_kill(&self) -> u64 {
+        self.blocks.map_or(BLOCKS_BEFORE_KILL, |blocks| (blocks / 4).clamp(1, BLOCKS_BEFORE_KILL))
+    }
+
+    /// Refuses an outage that the run has no room for.
+    fn check(&self) -> Result<(), Failure> {
+        let Some(outage) = self.kill_follower_for else { return Ok(()) };
+        let (seconds, block_time) = (outage.as_secs_f64(), self.block_time.as_secs_f64());
+        let blocks = |duration: Duration| duration.as_nanos().div_ceil(self.block_time.as_nanos().max(1));
+        if blocks(outage) > MOST_MISSED {
+            return Err(Failure::new(format!(
+                "--kill-follower-for {seconds} is {} blocks of {block_time} s, and a follower may miss \
+                 {MOST_MISSED}; use {} seconds or less",
+                blocks(outage),
+                MOST_MISSED as f64 * block_time
+            )));
+        }
+        let after = blocks(outage + REJOIN);
+        let Some(given) = self.blocks else { return Ok(()) };
+        if u128::from(given.saturating_sub(self.blocks_before_kill())) < after {
+            return Err(Failure::new(format!(
+                "--blocks {given} is too few for --kill-follower-for {seconds}, as blocks must go on after \
+                 the follower's start; use {} or more",
+                u128::from(BLOCKS_BEFORE_KILL) + after
+            )));
+        }
+        Ok(())
+    }
+}
+
 pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
+    args.check()?;
     let temporary = match &args.data_dir {
         Some(_) => None,
         None => Some(tempfile::Builder::new().prefix("opp2p-devnet-").tempdir().map_err(|error| {
@@ -133,12 +183,11 @@ impl Display {
 async fn watch(args: &Args, config: &NetworkConfig) -> Result<Option<Summary>, Failure> {
     let mut end = End::listen()?;
     let start = async {
-        let network = Network::start(config).await?;
-        let events = network.events();
+        let (network, events) = Network::start(config).await?;
         network.meshed().await?;
         Ok::<_, Failure>((network, events))
     };
-    let (network, mut events) = tokio::select! {
+    let (mut network, mut events) = tokio::select! {
         started = start => started?,
         () = end.asked() => return Ok(None),
     };
@@ -146,9 +195,11 @@ async fn watch(args: &Args, config: &NetworkConfig) -> Result<Option<Summary>, F
 
     let mut display = Display::open(args.json)?;
     let (published_sender, mut published) = mpsc::channel(16);
-    let enough = Notify::new();
-    // Boxed so that it can be dropped before the network that it borrows.
+    let (enough, kill) = (Notify::new(), Notify::new());
+    // Boxed so that they can be dropped before the network that they borrow.
     let mut producing = Box::pin(produce(&network, args, &enough, published_sender)?);
+    let mut outage = Box::pin(outage(&network, args.kill_follower_for.unwrap_or_default(), &kill));
+    let mut has_outage = args.kill_follower_for.is_some();
     let mut frames = interval(FRAME);
     frames.set_missed_tick_behavior(MissedTickBehavior::Skip);
     // When the run turned from making blocks to waiting for those that are under way.
@@ -156,8 +207,21 @@ async fn watch(args: &Args, config: &NetworkConfig) -> Result<Option<Summary>, F
     let mut produced = false;
     loop {
         tokio::select! {
-            Some((member, event)) = events.recv() => books.event(member, event.as_ref()),
-            Some(publication) = published.recv() => books.published(&publication),
+            Some((member, event)) = events.recv() => books.event(member, &event),
+            Some(publication) = published.recv() => {
+                books.published(&publication);
+                if ending.is_none() && books.blocks.len() as u64 == args.blocks_before_kill() {
+                    kill.notify_one();
+                }
+            }
+            done = &mut outage, if has_outage => {
+                has_outage = false;
+                if let Err(error) = done {
+                    books.failures.push(error.to_string());
+                    ending.get_or_insert_with(Instant::now);
+                    enough.notify_one();
+                }
+            }
             () = &mut producing, if !produced => {
                 produced = true;
                 ending.get_or_insert_with(Instant::now);
@@ -170,8 +234,11 @@ async fn watch(args: &Args, config: &NetworkConfig) -> Result<Option<Summary>, F
                 enough.notify_one();
             }
             _ = frames.tick() => {
-                for (member, host) in network.members() {
-                    books.report.peers(member, host.status().borrow().peers);
+                for (member, status) in network.statuses() {
+                    let status = status.borrow();
+                    let number = |block: Option<BlockId>| block.map(|block| block.number);
+                    books.report.peers(member, status.peers);
+                    books.report.heights(member, number(status.head), number(status.highest));
                 }
                 let elapsed = books.elapsed();
                 if display.refresh(&mut books.report, elapsed)? {
@@ -181,8 +248,10 @@ async fn watch(args: &Args, config: &NetworkConfig) -> Result<Option<Summary>, F
                     }
                     enough.notify_one();
                 }
-                let late = ending.is_some_and(|at| at.elapsed() > LAST_BLOCK_TIMEOUT);
-                let complete = produced && published.is_empty() && books.report.all_in_order();
+                let catching_up = books.report.is_catching_up();
+                let patience = if catching_up { CATCH_UP_TIMEOUT } else { LAST_BLOCK_TIMEOUT };
+                let late = ending.is_some_and(|at| at.elapsed() > patience);
+                let complete = produced && published.is_empty() && books.report.is_settled();
                 if late || complete {
                     break;
                 }
@@ -190,13 +259,13 @@ async fn watch(args: &Args, config: &NetworkConfig) -> Result<Option<Summary>, F
         }
     }
     display.close(&mut books.report)?;
-    drop(producing);
+    drop((producing, outage));
 
     let elapsed = books.elapsed();
     let mut summary = books.report.summary(elapsed);
     summary.ok &= args.blocks.is_none_or(|wanted| summary.blocks >= wanted);
     let problems = tokio::select! {
-        problems = books.problems(&network) => problems?,
+        problems = books.problems(&mut network) => problems?,
         () = end.asked() => vec!["asked to end before the followers' disks were looked at".into()],
     };
     for problem in problems {
@@ -236,6 +305,14 @@ fn produce<'a>(
     })
 }
 
+/// Kills the last follower when `kill` says so, and starts it again after `length`.
+async fn outage(network: &Network, length: Duration, kill: &Notify) -> Result<(), NetworkError> {
+    kill.notified().await;
+    network.kill_last_follower().await?;
+    sleep(length).await;
+    network.restart_last_follower().await
+}
+
 /// What is known of the run.
 struct Books {
     start: Instant,
@@ -261,19 +338,22 @@ impl Books {
         self.start.elapsed()
     }
 
-    fn event(&mut self, member: Member, event: Option<&HostEvent>) {
-        let Some(event) = event else {
-            self.failures.push(format!(
+    fn event(&mut self, member: Member, event: &NetworkEvent) {
+        let since_start = |at: Instant| at.saturating_duration_since(self.start);
+        match event {
+            NetworkEvent::Host(HostEvent { at, kind }) => match kind {
+                HostEventKind::Verdict(verdict) => {
+                    self.report.verdict(member, verdict.result, since_start(*at));
+                }
+                HostEventKind::Core(event) => self.report.event(member, event, since_start(*at)),
+                HostEventKind::StoreFailed(error) => self.failures.push(format!("{member}: {error}")),
+                _ => {}
+            },
+            NetworkEvent::Missed => self.failures.push(format!(
                 "{member}: events came faster than they were read; its figures are incomplete"
-            ));
-            return;
-        };
-        let at = event.at.saturating_duration_since(self.start);
-        match &event.kind {
-            HostEventKind::Verdict(verdict) => self.report.verdict(member, verdict.result, at),
-            HostEventKind::Core(event) => self.report.event(member, event, at),
-            HostEventKind::StoreFailed(error) => self.failures.push(format!("{member}: {error}")),
-            _ => {}
+            )),
+            NetworkEvent::Killed { at, stored } => self.report.killed(member, *stored, since_start(*at)),
+            NetworkEvent::Restarted { at } => self.report.restarted(member, since_start(*at)),
         }
         self.failures.truncate(20);
     }
@@ -294,9 +374,9 @@ impl Books {
     }
 
     /// What went wrong, after a look at every follower's disk.
-    async fn problems(mut self, network: &Network) -> Result<Vec<String>, Failure> {
+    async fn problems(mut self, network: &mut Network) -> Result<Vec<String>, Failure> {
         let last = self.blocks.back().copied();
-        for (member, host) in network.members() {
+        for (member, host) in network.hosts() {
             let mut status = host.status();
             let written = status.wait_for(|status| last.is_none() || status.stored == last);
             if tokio::time::timeout(LAST_BLOCK_TIMEOUT, written).await.is_err() {

@@ -77,9 +77,11 @@ impl Paint {
 
     fn state(self, state: State) -> Style {
         match state {
-            State::InSync => self.fg(Color::Green),
-            State::Waiting | State::Behind(_) => self.fg(Color::Yellow),
-            State::Gap(_) | State::Disordered => self.fg(Color::Red).add_modifier(Modifier::BOLD),
+            State::InSync | State::Live => self.fg(Color::Green),
+            State::Waiting | State::Behind(_) | State::CatchingUp(_) => self.fg(Color::Yellow),
+            State::Gap(_) | State::Disordered | State::Down => {
+                self.fg(Color::Red).add_modifier(Modifier::BOLD)
+            }
         }
     }
 }
@@ -126,15 +128,20 @@ const COLUMNS: [Column; 8] = [
     Column { title: "peers", width: 5, wide: 5, spare: 5, right: true, cell: |row, _| row.peers.to_string() },
     Column { title: "acc/ign/rej", width: 11, wide: 14, spare: 3, right: true, cell: verdict_cell },
     Column { title: "ms last/50/99", width: 14, wide: 15, spare: 4, right: true, cell: latency_cell },
-    Column {
-        title: "state",
-        width: 8,
-        wide: 10,
-        spare: 1,
-        right: false,
-        cell: |row, _| row.state.to_string(),
-    },
+    Column { title: "state", width: 8, wide: 10, spare: 1, right: false, cell: state_cell },
 ];
+
+/// The columns with at least this [`Column::spare`] make room for a long state: the peer and the port.
+const MAKES_ROOM: u8 = 6;
+
+/// The state, or what matters of it where there is no room for all.
+fn state_cell(row: &NodeRow, width: usize) -> String {
+    let text = row.state.to_string();
+    match row.state {
+        State::CatchingUp(blocks) if text.len() > width && blocks > 0 => format!("{blocks} to go"),
+        _ => text,
+    }
+}
 
 fn head_cell(row: &NodeRow, width: usize) -> String {
     let digits = if width >= usize::from(COLUMNS[3].wide) { 8 } else { 6 };
@@ -160,7 +167,16 @@ fn tail(text: &str, width: usize) -> String {
 
 fn node_table(snapshot: &Snapshot, area: Rect, paint: Paint) -> Table<'static> {
     let wide = area.width >= WIDE;
-    let width = |column: &Column| if wide { column.wide } else { column.width };
+    let usual = |column: &Column| if wide { column.wide } else { column.width };
+    let longest = snapshot.nodes.iter().map(|row| row.state.to_string().len()).max();
+    let longest = longest.and_then(|longest| u16::try_from(longest).ok()).unwrap_or_default();
+    let kept: u16 = COLUMNS.iter().filter(|column| column.spare < MAKES_ROOM).map(|c| usual(c) + 1).sum();
+    let state_width = COLUMNS.iter().find(|column| column.spare == 1).map_or(0, usual);
+    let state_width = match longest.saturating_sub(state_width) {
+        more if kept + more <= area.width + 1 => state_width + more,
+        _ => state_width,
+    };
+    let width = |column: &Column| if column.spare == 1 { state_width } else { usual(column) };
     let mut columns: Vec<&Column> = COLUMNS.iter().collect();
     while columns.len() > 1 && columns.iter().map(|column| width(column) + 1).sum::<u16>() > area.width + 1 {
         let spared = columns.iter().map(|column| column.spare).max();
@@ -192,7 +208,7 @@ fn node_table(snapshot: &Snapshot, area: Rect, paint: Paint) -> Table<'static> {
         })
         .collect();
     if !hidden.is_empty() {
-        let in_sync = hidden.iter().filter(|row| row.state == State::InSync).count();
+        let in_sync = hidden.iter().filter(|row| matches!(row.state, State::InSync | State::Live)).count();
         let cells = columns.iter().map(|column| match column.spare {
             0 => Cell::from(format!("{} more", hidden.len())),
             1 => Cell::from(format!("{in_sync} ok")),
@@ -255,6 +271,7 @@ fn section<'a>(title: impl Into<Line<'a>>) -> Block<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::devnet::outage::tests::{caught_up, killed, restarted};
     use crate::devnet::report::tests::{BOTH, ms, publish, receive, report};
     use crate::devnet::{Member, NodeInfo, Report, Setup};
     use opp2p_core::gossip::Reason;
@@ -333,6 +350,54 @@ mod tests {
         assert!(screen(&busy(), 12, 6).contains("follower 2"));
     }
 
+    /// The row of the second follower, its words apart by one space.
+    fn second(text: &str) -> String {
+        let line = text.lines().find(|line| line.starts_with("follower 2")).unwrap_or_default();
+        line.split_whitespace().collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn a_follower_that_is_down_has_no_peers_and_the_head_that_it_left() {
+        for (width, height) in [(80, 24), (100, 30), (140, 40)] {
+            let text = screen(&killed(5), width, height);
+            println!("{text}");
+            assert!(second(&text).ends_with("0 5/0/0 4.00/4.00/4.00 down"), "{text}");
+            assert!(text.contains("0:05 follower 2: down: killed with block 5 as its stored head"));
+            assert!(text.lines().nth(1).is_some_and(|head| head.contains("peer ") && head.contains("port")));
+        }
+    }
+
+    #[test]
+    fn a_follower_that_catches_up_has_room_to_say_how_far_it_is() {
+        let mut report = restarted(5);
+        report.heights(BOTH[1], Some(5), Some(42));
+        for (width, height) in [(80, 24), (100, 30), (140, 40)] {
+            let text = screen(&report, width, height);
+            println!("{text}");
+            assert!(second(&text).ends_with("4.00/4.00/4.00 catching up: 37 to go"), "{text}");
+            // What makes room is the peer and the port, where it has to.
+            let header = text.lines().nth(1).unwrap_or_default();
+            assert_eq!(header.contains("port"), width == 140, "{text}");
+            assert!(["head", "peers", "acc/ign/rej", "ms last"].iter().all(|title| header.contains(title)));
+            assert!(text.contains("0:09 follower 2: catching up: started again, 4 blocks missed"));
+        }
+        assert!(screen(&report, 60, 24).contains("37 to go"), "nothing else gives way");
+        assert!(screen(&report, 24, 12).contains("follower 2  37 to go"));
+        report.heights(BOTH[1], Some(5), None);
+        assert!(second(&screen(&report, 80, 24)).ends_with("catching up"));
+    }
+
+    #[test]
+    fn a_follower_that_has_caught_up_is_live_and_all_columns_are_back() {
+        let text = screen(&caught_up(), 80, 24);
+        println!("{text}");
+        assert!(second(&text).ends_with("10 0a0a0a 0 6/0/0 4.00/4.00/4.00 live"), "{text}");
+        assert!(
+            text.lines().nth(1).is_some_and(|header| header.contains("peer ") && header.contains("port"))
+        );
+        assert!(text.contains("0:10 follower 2: live: 5 blocks caught up in 1.21 s"));
+    }
+
     #[test]
     fn more_followers_than_rows_are_counted() {
         let mut report = many(40);
@@ -351,7 +416,8 @@ mod tests {
 
     #[test]
     fn no_size_of_terminal_panics() {
-        let snapshots = [busy(), report(), many(40)].map(|report| report.snapshot(Duration::MAX));
+        let snapshots = [busy(), report(), many(40), killed(5), restarted(5)]
+            .map(|report| report.snapshot(Duration::MAX));
         let sizes = |most: u16| (1..=20).chain((21..most).step_by(13)).chain([most]);
         for width in sizes(200) {
             for height in sizes(60) {

@@ -7,6 +7,7 @@ mod blocks;
 mod draw;
 mod latency;
 mod network;
+mod outage;
 mod report;
 mod screen;
 mod snapshot;
@@ -16,8 +17,8 @@ mod text;
 
 pub use blocks::BlockMaker;
 pub use draw::draw;
-pub use network::{CHAIN_ID, Network, NetworkConfig, NetworkError, Publication, unix_seconds};
+pub use network::{CHAIN_ID, Network, NetworkConfig, NetworkError, NetworkEvent, Publication, unix_seconds};
 pub use report::{Member, NodeInfo, Report, Setup};
 pub use screen::Screen;
 pub use snapshot::Snapshot;
-pub use summary::{FollowerSummary, LatencySummary, SequencerSummary, Summary, Verdicts};
+pub use summary::{FollowerSummary, LatencySummary, OutageSummary, SequencerSummary, Summary, Verdicts};

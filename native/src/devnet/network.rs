@@ -3,10 +3,11 @@
 
 use super::{BlockMaker, Member, NodeInfo};
 use crate::clock::since_epoch;
-use crate::host::{Host, HostConfig, HostError, HostEvent};
+use crate::host::{Host, HostConfig, HostError, HostEvent, Status};
 use crate::key::{KeyError, KeyFormatError, SecretKey};
 use crate::store::StoreError;
 use alloy_primitives::{B256, b256};
+use libp2p::Multiaddr;
 use libp2p::multiaddr::Protocol;
 use opp2p_core::chain::{BlockId, ChainConfig, Fork};
 use opp2p_core::gossip::HEARTBEAT;
@@ -14,9 +15,11 @@ use opp2p_core::payload::Envelope;
 use opp2p_core::sequencer::{InvalidSecretKey, LocalSigner, PublishError};
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::mpsc;
+use tokio::sync::{broadcast, mpsc, watch};
+use tokio::task::JoinHandle;
 
 /// The devnet's L2 chain id.
 pub const CHAIN_ID: u64 = 901;
@@ -25,6 +28,8 @@ const GENESIS_HASH: B256 = b256!("6f707032702d6465766e65742d67656e657369732d626c
 const GENESIS_TIME: u64 = 1_700_000_000;
 /// How long the nodes may take to find each other.
 const MESH_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a follower that starts again waits for its port.
+const PORT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Why the devnet can't start. Each message is one sentence.
 #[derive(Debug, thiserror::Error)]
@@ -57,7 +62,7 @@ pub enum NetworkError {
     /// The nodes did not find each other in time.
     #[error("after 30 s only {0} of the followers are in the sequencer's mesh; is loopback blocked?")]
     NoMesh(usize),
-    /// The sequencer's store can't be read.
+    /// A store can't be read.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -75,12 +80,59 @@ pub struct NetworkConfig {
     pub directory: PathBuf,
 }
 
-/// The running nodes.
+/// The nodes.
 #[derive(Debug)]
 pub struct Network {
     sequencer: Host,
-    followers: Vec<Host>,
+    followers: Vec<Follower>,
     chain: ChainConfig,
+    events: mpsc::Sender<(Member, NetworkEvent)>,
+}
+
+/// A follower, whether it runs or not.
+#[derive(Debug)]
+struct Follower {
+    info: NodeInfo,
+    plan: Plan,
+    /// `None` while it is down. Locked for moments only.
+    running: Mutex<Option<Running>>,
+}
+
+#[derive(Debug)]
+struct Running {
+    host: Host,
+    /// Hands its events on; ends when they do.
+    forwarding: JoinHandle<()>,
+}
+
+/// What a node is started with, each time.
+#[derive(Clone, Debug)]
+struct Plan {
+    chain: ChainConfig,
+    directory: PathBuf,
+    port: u16,
+    static_peers: Vec<Multiaddr>,
+}
+
+/// Something that happened in the network.
+#[derive(Debug)]
+pub enum NetworkEvent {
+    /// A node told it.
+    Host(HostEvent),
+    /// A node's events came faster than they were read, and some are missing here.
+    Missed,
+    /// The node was killed. All that it had told comes before this.
+    Killed {
+        /// When.
+        at: Instant,
+        /// The block that it resumes from; `None` if its store has no head.
+        stored: Option<BlockId>,
+    },
+    /// The node runs again, on the directory, with the key and at the port that it had.
+    Restarted {
+        /// When.
+        at: Instant,
+    },
 }
 
 /// A block that the sequencer published, or why not.
@@ -100,11 +152,17 @@ pub struct Publication {
 
 impl Network {
     /// Starts all nodes. Each follower has the sequencer and the follower before it as static peers,
-    /// so that there is more than one way for a block to come.
+    /// so that there is more than one way for a block to come. With the network comes everything that
+    /// happens in it from now on, as it happens.
+    ///
+    /// The queue of events is as long as its reader is slow; the nodes' own queues bound how much can be
+    /// missed.
     ///
     /// # Errors
     /// If a node can't start.
-    pub async fn start(config: &NetworkConfig) -> Result<Self, NetworkError> {
+    pub async fn start(
+        config: &NetworkConfig,
+    ) -> Result<(Self, mpsc::Receiver<(Member, NetworkEvent)>), NetworkError> {
         let signing_key = key(&config.directory, "sequencer.key")?;
         // The configuration counts in whole seconds; blocks may come faster all the same.
         let block_time = config.block_time.as_secs_f64().ceil().max(1.0) as u64;
@@ -116,27 +174,31 @@ impl Network {
             config.fork,
             signing_key.address(),
         );
-        let start = async |member, name: &str, static_peers, sequencer| {
-            let directory = config.directory.join(name);
-            let mut host =
-                HostConfig::new(chain.clone(), key(&directory, "p2p.key")?, directory.join("blocks.redb"));
-            host.listen_ip = Ipv4Addr::LOCALHOST.into();
-            host.listen_tcp = 0;
-            host.from_genesis = true;
-            host.static_peers = static_peers;
-            host.sequencer = sequencer;
-            Host::start(host).await.map_err(|source| NetworkError::Host { member, source })
+        let (events, receiver) = mpsc::channel(1024);
+        let plan = |name: &str, static_peers| Plan {
+            chain: chain.clone(),
+            directory: config.directory.join(name),
+            port: 0,
+            static_peers,
         };
         let signer = LocalSigner::from_bytes(signing_key.secret_bytes())?;
-        let sequencer = start(Member::Sequencer, "sequencer", Vec::new(), Some(signer)).await?;
-        let mut followers: Vec<Host> = Vec::new();
+        let (sequencer, heard) = plan("sequencer", Vec::new()).start(Member::Sequencer, Some(signer)).await?;
+        tokio::spawn(forward(Member::Sequencer, heard, events.clone()));
+        let mut followers: Vec<Follower> = Vec::new();
+        let mut before: Option<Multiaddr> = None;
         for index in 0..config.followers {
-            let mut peers = vec![sequencer.address()];
-            peers.extend(followers.last().map(Host::address));
-            let name = format!("follower-{}", index + 1);
-            followers.push(start(Member::Follower(index), &name, peers, None).await?);
+            let peers = std::iter::once(sequencer.address()).chain(before).collect();
+            let mut plan = plan(&format!("follower-{}", index + 1), peers);
+            let member = Member::Follower(index);
+            let (host, heard) = plan.start(member, None).await?;
+            let info = info(&host);
+            // Where it is known to the others, should it have to start again.
+            plan.port = info.port;
+            before = Some(host.address());
+            let running = Running::forwarded(member, host, heard, &events);
+            followers.push(Follower { info, plan, running: Mutex::new(Some(running)) });
         }
-        Ok(Self { sequencer, followers, chain })
+        Ok((Self { sequencer, followers, chain, events }, receiver))
     }
 
     /// Who the sequencer is.
@@ -146,43 +208,75 @@ impl Network {
 
     /// Who the followers are.
     pub fn follower_infos(&self) -> Vec<NodeInfo> {
-        self.followers.iter().map(info).collect()
+        self.followers.iter().map(|follower| follower.info.clone()).collect()
     }
 
-    /// The follower of this index.
-    pub fn follower(&self, index: usize) -> Option<&Host> {
-        self.followers.get(index)
+    /// How the nodes are doing that run, the sequencer first.
+    pub fn statuses(&self) -> Vec<(Member, watch::Receiver<Status>)> {
+        let followers = self.followers.iter().enumerate().filter_map(|(index, follower)| {
+            let running = follower.lock();
+            Some((Member::Follower(index), running.as_ref()?.host.status()))
+        });
+        std::iter::once((Member::Sequencer, self.sequencer.status())).chain(followers).collect()
     }
 
-    /// All nodes, the sequencer first.
-    pub fn members(&self) -> impl Iterator<Item = (Member, &Host)> {
-        let followers = self.followers.iter().enumerate();
-        std::iter::once((Member::Sequencer, &self.sequencer))
-            .chain(followers.map(|(index, host)| (Member::Follower(index), host)))
+    /// The nodes that run, the sequencer first. Not while another task may kill or restart one, for which
+    /// there is [`Self::statuses`].
+    pub fn hosts(&mut self) -> impl Iterator<Item = (Member, &Host)> {
+        let followers = self.followers.iter_mut().enumerate().filter_map(|(index, follower)| {
+            let running = follower.running.get_mut().unwrap_or_else(PoisonError::into_inner);
+            Some((Member::Follower(index), &running.as_ref()?.host))
+        });
+        std::iter::once((Member::Sequencer, &self.sequencer)).chain(followers)
     }
 
-    /// Everything that happens in any node from now on, as it happens.
+    /// Kills the last follower, see [`Host::kill`]; nothing happens if it is down already.
     ///
-    /// The queue is as long as its reader is slow; the nodes' own queues bound how much can be
-    /// missed, and a node whose events were missed is named by `None`.
-    pub fn events(&self) -> mpsc::Receiver<(Member, Option<HostEvent>)> {
-        let (sender, receiver) = mpsc::channel(1024);
-        for (member, host) in self.members() {
-            let (mut events, sender) = (host.events(), sender.clone());
-            tokio::spawn(async move {
-                loop {
-                    let event = match events.recv().await {
-                        Ok(event) => Some(event),
-                        Err(RecvError::Lagged(_)) => None,
-                        Err(RecvError::Closed) => return,
-                    };
-                    if sender.send((member, event)).await.is_err() {
-                        return;
-                    }
-                }
-            });
+    /// The events must be read meanwhile: this waits until all that the node told is on its way.
+    ///
+    /// # Errors
+    /// If its store can't be read afterwards.
+    pub async fn kill_last_follower(&self) -> Result<(), NetworkError> {
+        let Some((member, follower)) = self.last_follower() else { return Ok(()) };
+        let Some(Running { host, forwarding }) = follower.lock().take() else { return Ok(()) };
+        let at = Instant::now();
+        let stored = host.kill().await?;
+        // It ends with the events that it forwards, and contains no panic of its own.
+        let _ = forwarding.await;
+        // Nobody reading any more is no error.
+        let _ = self.events.send((member, NetworkEvent::Killed { at, stored })).await;
+        Ok(())
+    }
+
+    /// Starts the last follower again after [`Self::kill_last_follower`], as the node that it was; nothing
+    /// happens if it runs.
+    ///
+    /// # Errors
+    /// If it can't start. A port that somebody else took meanwhile is waited for, 10 s at most.
+    pub async fn restart_last_follower(&self) -> Result<(), NetworkError> {
+        let Some((member, follower)) = self.last_follower() else { return Ok(()) };
+        if follower.lock().is_some() {
+            return Ok(());
         }
-        receiver
+        let deadline = Instant::now() + PORT_TIMEOUT;
+        let (at, (host, heard)) = loop {
+            let at = Instant::now();
+            match follower.plan.start(member, None).await {
+                Err(NetworkError::Host { source: HostError::Listen { .. }, .. }) if at < deadline => {
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+                started => break (at, started?),
+            }
+        };
+        // Before anything that the node has told.
+        let _ = self.events.send((member, NetworkEvent::Restarted { at })).await;
+        *follower.lock() = Some(Running::forwarded(member, host, heard, &self.events));
+        Ok(())
+    }
+
+    fn last_follower(&self) -> Option<(Member, &Follower)> {
+        let index = self.followers.len().checked_sub(1)?;
+        Some((Member::Follower(index), self.followers.get(index)?))
     }
 
     /// Waits until every follower is subscribed at the sequencer and all meshes have formed.
@@ -196,7 +290,7 @@ impl Network {
         let deadline = Instant::now() + MESH_TIMEOUT;
         loop {
             let subscribed = self.sequencer.status().borrow().subscribers;
-            let meshed = self.members().all(|(_, host)| host.status().borrow().mesh > 0);
+            let meshed = self.statuses().iter().all(|(_, status)| status.borrow().mesh > 0);
             if subscribed >= self.followers.len() && meshed {
                 tokio::time::sleep(HEARTBEAT).await;
                 return Ok(());
@@ -239,10 +333,72 @@ impl Network {
 
     /// Stops all nodes and waits until what they have is on the disk.
     pub async fn stop(self) {
-        for host in self.followers {
-            host.stop().await;
+        for follower in self.followers {
+            let running = follower.running.into_inner().unwrap_or_else(PoisonError::into_inner);
+            if let Some(Running { host, .. }) = running {
+                host.stop().await;
+            }
         }
         self.sequencer.stop().await;
+    }
+}
+
+impl Follower {
+    fn lock(&self) -> MutexGuard<'_, Option<Running>> {
+        // It is replaced whole, so a panic elsewhere can't leave it half changed.
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Running {
+    fn forwarded(
+        member: Member,
+        host: Host,
+        heard: broadcast::Receiver<HostEvent>,
+        events: &mpsc::Sender<(Member, NetworkEvent)>,
+    ) -> Self {
+        Self { host, forwarding: tokio::spawn(forward(member, heard, events.clone())) }
+    }
+}
+
+impl Plan {
+    /// Starts the node, with all that it tells from the first on.
+    async fn start(
+        &self,
+        member: Member,
+        sequencer: Option<LocalSigner>,
+    ) -> Result<(Host, broadcast::Receiver<HostEvent>), NetworkError> {
+        let Self { chain, directory, port, static_peers } = self;
+        let mut host =
+            HostConfig::new(chain.clone(), key(directory, "p2p.key")?, directory.join("blocks.redb"));
+        host.listen_ip = Ipv4Addr::LOCALHOST.into();
+        host.listen_tcp = *port;
+        host.from_genesis = true;
+        // The genesis is long ago, and the first blocks are of now.
+        if let Some(sync) = &mut host.sync {
+            sync.fill.max_age = None;
+        }
+        host.static_peers.clone_from(static_peers);
+        host.sequencer = sequencer;
+        Host::start_heard(host).await.map_err(|source| NetworkError::Host { member, source })
+    }
+}
+
+/// Hands a node's events on until there can be no more, or nobody wants them.
+async fn forward(
+    member: Member,
+    mut heard: broadcast::Receiver<HostEvent>,
+    events: mpsc::Sender<(Member, NetworkEvent)>,
+) {
+    loop {
+        let event = match heard.recv().await {
+            Ok(event) => NetworkEvent::Host(event),
+            Err(RecvError::Lagged(_)) => NetworkEvent::Missed,
+            Err(RecvError::Closed) => return,
+        };
+        if events.send((member, event)).await.is_err() {
+            return;
+        }
     }
 }
 
@@ -264,3 +420,6 @@ fn info(host: &Host) -> NodeInfo {
     });
     NodeInfo { peer_id: host.peer_id().to_string(), port: port.unwrap_or_default() }
 }
+
+#[cfg(test)]
+mod tests;

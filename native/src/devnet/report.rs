@@ -86,7 +86,7 @@ pub struct Report {
     pub(super) followers: Vec<Tally>,
     /// How much was published.
     pub(super) totals: Totals,
-    blocks: BTreeMap<u64, Row>,
+    pub(super) blocks: BTreeMap<u64, Row>,
     /// Numbers up to here are forgotten.
     forgotten: Option<u64>,
     /// The next number that the log has not had.
@@ -109,15 +109,15 @@ pub(super) struct Totals {
 
 /// One block.
 #[derive(Debug)]
-struct Row {
-    published: Option<Published>,
+pub(super) struct Row {
+    pub(super) published: Option<Published>,
     /// One for each follower.
-    marks: Vec<Mark>,
+    pub(super) marks: Vec<Mark>,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Published {
-    hash: B256,
+pub(super) struct Published {
+    pub(super) hash: B256,
     transactions: usize,
     bytes: usize,
     at: Duration,
@@ -150,7 +150,7 @@ pub(super) struct BlockLine {
     /// Followers that have it.
     pub(super) held: usize,
     pub(super) followers: usize,
-    /// Latency of the slowest follower that accepted it.
+    /// Latency of the slowest follower that accepted it in its time.
     pub(super) slowest: Option<Duration>,
 }
 
@@ -200,12 +200,14 @@ impl Report {
         row.published = Some(Published { hash, transactions, bytes, at });
         let marks = row.marks.clone();
         for (mark, tally) in marks.iter().zip(&mut self.followers) {
-            tally.received += u64::from(mark.holds(hash));
+            if mark.holds(hash) {
+                tally.holds_another(mark.latency(hash, at));
+            }
             if mark.delivered.is_some_and(|delivered| delivered != hash) {
                 tally.order.delivered_another();
             }
-            if let Some((_, accepted)) = mark.accepted.filter(|(accepted, _)| *accepted == hash) {
-                tally.latencies.record(accepted.saturating_sub(at));
+            if let Some(outage) = &mut tally.outage {
+                outage.published(at);
             }
         }
         self.totals.blocks += 1;
@@ -235,20 +237,12 @@ impl Report {
     }
 
     fn accepted(&mut self, member: Member, block: BlockId, at: Duration) {
-        let Member::Follower(index) = member else { return };
-        let Some(row) = self.row(block.number) else { return };
-        let published = row.published;
-        let Some(mark) = row.marks.get_mut(index) else { return };
-        if mark.accepted.is_some() {
-            return;
-        }
-        let held = published.is_some_and(|published| mark.holds(published.hash));
-        mark.accepted = Some((block.hash, at));
-        let (Some(published), Some(tally)) = (published, self.followers.get_mut(index)) else { return };
-        if block.hash == published.hash {
-            tally.received += u64::from(!held);
-            tally.latencies.record(at.saturating_sub(published.at));
-        }
+        self.came(member, block.number, |mark, away| {
+            if mark.accepted.is_none() {
+                mark.late |= away || mark.delivered.is_some();
+                mark.accepted = Some((block.hash, at));
+            }
+        });
     }
 
     /// A node handed on the next block of its chain.
@@ -256,32 +250,51 @@ impl Report {
         let Some(tally) = self.tally(member) else { return };
         tally.head = Some(block);
         tally.order.delivered(block.number);
-        let Member::Follower(index) = member else { return };
-        let mut as_published = false;
-        let mut newly_held = false;
-        if let Some(row) = self.row(block.number) {
-            let published = row.published.map(|published| published.hash);
-            if let Some(mark) = row.marks.get_mut(index) {
-                let held = published.is_some_and(|hash| mark.holds(hash));
-                // What is handed on twice shows in the order of the numbers.
-                mark.delivered.get_or_insert(block.hash);
-                as_published = published.is_none_or(|hash| hash == block.hash);
-                newly_held = !held && published.is_some_and(|hash| mark.holds(hash));
-            }
+        let published = self.came(member, block.number, |mark, _| {
+            mark.late |= mark.accepted.is_none();
+            // What is handed on twice shows in the order of the numbers.
+            mark.delivered.get_or_insert(block.hash);
+        });
+        let as_published = published.is_some_and(|hash| hash.is_none_or(|hash| hash == block.hash));
+        if let (false, Member::Follower(index)) = (as_published, member)
+            && let Some(tally) = self.followers.get_mut(index)
+        {
+            tally.order.delivered_another();
         }
-        if let Some(tally) = self.followers.get_mut(index) {
-            tally.received += u64::from(newly_held);
-            if !as_published {
-                tally.order.delivered_another();
-            }
+    }
+
+    /// A block came to a follower, in a way that `mark` notes; it is told whether the follower is away.
+    /// The answer is the hash that was published at this number, if it was yet; `None` if the number is
+    /// forgotten.
+    fn came(
+        &mut self,
+        member: Member,
+        number: u64,
+        mark: impl FnOnce(&mut Mark, bool),
+    ) -> Option<Option<B256>> {
+        let Member::Follower(index) = member else { return None };
+        let away = self.followers.get(index)?.is_away();
+        let row = self.row(number)?;
+        let published = row.published;
+        let here = row.marks.get_mut(index)?;
+        let held = published.is_some_and(|published| here.holds(published.hash));
+        mark(here, away);
+        let Some(Published { hash, at, .. }) = published else { return Some(None) };
+        let (holds, latency) = (here.holds(hash), here.latency(hash, at));
+        if holds && !held {
+            self.followers.get_mut(index)?.holds_another(latency);
         }
+        Some(Some(hash))
     }
 
     /// A node's core told something.
     pub fn event(&mut self, member: Member, event: &Event, at: Duration) {
         let Some(tally) = self.tally(member) else { return };
         let text = match event {
-            Event::Chain(ChainEvent::Extended(block)) => return self.delivered(member, BlockId::of(block)),
+            Event::Chain(ChainEvent::Extended(block)) => {
+                self.delivered(member, BlockId::of(block));
+                return self.level(member, at);
+            }
             Event::Chain(ChainEvent::GapChanged(gap)) => {
                 tally.gaps.insert(gap.id, missing(gap));
                 return;
@@ -344,8 +357,8 @@ impl Report {
     }
 
     /// The next line of the log: an event worth one, or a block that is finished. A block is finished
-    /// when every follower has it, or 2 s after it was published, and blocks come in their order; at
-    /// `Duration::MAX` they are all finished.
+    /// when every follower has it but those that were killed and are not back, or 2 s after it was
+    /// published, and blocks come in their order; at `Duration::MAX` they are all finished.
     ///
     /// To be called until it answers `None`, after each change and now and then.
     pub fn next_line(&mut self, now: Duration) -> Option<String> {
@@ -356,19 +369,22 @@ impl Report {
         }
         loop {
             let number = self.next_in_log.filter(|number| Some(*number) <= self.totals.newest)?;
-            let line = self.blocks.get(&number).and_then(|row| Some((row.line(number)?, row.published?.at)));
-            match line {
-                Some((line, at)) if line.held < line.followers && now.saturating_sub(at) < PATIENCE => {
+            // One that is forgotten or was left out has no line.
+            if let Some((line, at)) = self.line(number) {
+                if now.saturating_sub(at) < PATIENCE && self.is_awaited(number) {
                     return None;
                 }
-                line => {
-                    self.next_in_log = number.checked_add(1);
-                    // Forgotten, or a number that was left out.
-                    let Some((line, _)) = line else { continue };
-                    return Some(format!("block {line}"));
-                }
+                self.next_in_log = number.checked_add(1);
+                return Some(format!("block {line}{}", self.away()));
             }
+            self.next_in_log = number.checked_add(1);
         }
+    }
+
+    /// A block's line, and when it was published.
+    fn line(&self, number: u64) -> Option<(BlockLine, Duration)> {
+        let row = self.blocks.get(&number)?;
+        Some((row.line(number)?, row.published?.at))
     }
 
     /// Published blocks, the newest first.
@@ -376,7 +392,7 @@ impl Report {
         self.blocks.iter().rev().filter_map(|(number, row)| row.line(*number))
     }
 
-    fn tally(&mut self, member: Member) -> Option<&mut Tally> {
+    pub(super) fn tally(&mut self, member: Member) -> Option<&mut Tally> {
         match member {
             Member::Sequencer => Some(&mut self.sequencer),
             Member::Follower(index) => self.followers.get_mut(index),
@@ -398,7 +414,7 @@ impl Report {
         self.blocks.get_mut(&number)
     }
 
-    fn note(&mut self, member: Member, text: String, at: Duration) {
+    pub(super) fn note(&mut self, member: Member, text: String, at: Duration) {
         if let Some(last) = self.notes.back_mut()
             && last.member == member
             && last.text == text
@@ -418,15 +434,13 @@ impl Row {
     /// `None` as long as it is not published.
     fn line(&self, number: u64) -> Option<BlockLine> {
         let Published { hash, transactions, bytes, at } = self.published?;
-        let accepted = self.marks.iter().filter_map(|mark| mark.accepted);
-        let slowest = accepted.filter(|(accepted, _)| *accepted == hash).map(|(_, accepted)| accepted).max();
         Some(BlockLine {
             id: BlockId::new(number, hash),
             transactions,
             bytes,
             held: self.marks.iter().filter(|mark| mark.holds(hash)).count(),
             followers: self.marks.len(),
-            slowest: slowest.map(|accepted| accepted.saturating_sub(at)),
+            slowest: self.marks.iter().filter_map(|mark| mark.latency(hash, at)).max(),
         })
     }
 }

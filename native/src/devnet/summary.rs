@@ -1,6 +1,7 @@
 //! The end of a run, as JSON and as a table.
 
 use super::latency::Figures;
+use super::outage::Outage;
 use super::report::{Member, Report};
 use super::tally::Tally;
 use super::text::{count, size};
@@ -13,7 +14,8 @@ use std::time::Duration;
 /// What a run came to. Its JSON is what `devnet --json` prints.
 #[derive(Clone, Debug, Serialize)]
 pub struct Summary {
-    /// Every follower holds every block, and was handed them in order, each once.
+    /// Every follower holds every block, and was handed them in order, each once; one that was killed has
+    /// caught up.
     pub ok: bool,
     /// Blocks published.
     pub blocks: u64,
@@ -52,7 +54,7 @@ pub struct FollowerSummary {
     pub received: u64,
     /// Whether it was handed exactly the published blocks, in ascending order and each once.
     pub in_order: bool,
-    /// Publish to accept; null if it accepted nothing.
+    /// Publish to accept, without the blocks in [`caught_up`](Self::caught_up); null if there are no others.
     pub latency_ms: Option<LatencySummary>,
     /// Peers that it is connected to.
     pub peers: usize,
@@ -64,6 +66,22 @@ pub struct FollowerSummary {
     pub gaps: u64,
     /// Equivocations that it saw.
     pub equivocations: u64,
+    /// Those of the blocks received that it fetched from peers, or that came while it caught up.
+    pub caught_up: u64,
+    /// What became of it when it was killed; null if it was not.
+    pub outage: Option<OutageSummary>,
+}
+
+/// What became of a follower that was killed.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct OutageSummary {
+    /// Published blocks that were not on its disk when it started again, or until now if it did not.
+    pub missed: u64,
+    /// Seconds from being killed to the start; null if it did not start again.
+    pub down_s: Option<f64>,
+    /// Seconds from the start until its head was the newest published block, with none left out; null if
+    /// that did not come.
+    pub catch_up_s: Option<f64>,
 }
 
 /// What became of the sequencer.
@@ -109,7 +127,7 @@ impl Report {
         let total = |of: fn(&Tally) -> u64| self.followers.iter().map(of).sum();
         let followers = self.setup.followers.iter().zip(&self.followers);
         Summary {
-            ok: self.all_in_order(),
+            ok: self.all_in_order() && !self.followers.iter().any(Tally::is_away),
             blocks: self.totals.blocks,
             followers: followers
                 .map(|(info, tally)| FollowerSummary {
@@ -123,6 +141,8 @@ impl Report {
                     reorgs: tally.reorgs,
                     gaps: tally.gaps_opened,
                     equivocations: tally.equivocations,
+                    caught_up: tally.caught_up,
+                    outage: tally.outage.as_ref().map(OutageSummary::from),
                 })
                 .collect(),
             sequencer: SequencerSummary {
@@ -151,6 +171,17 @@ impl Verdicts {
             ignore: tally.refused(Acceptance::Ignore),
             reject: tally.refused(Acceptance::Reject),
             reasons: tally.refused.iter().map(|(reason, count)| (reason.name(), *count)).collect(),
+        }
+    }
+}
+
+impl From<&Outage> for OutageSummary {
+    fn from(outage: &Outage) -> Self {
+        let seconds = |duration: Duration| duration.as_millis() as f64 / 1e3;
+        Self {
+            missed: outage.missed(),
+            down_s: outage.down().map(seconds),
+            catch_up_s: outage.catching_up().map(seconds),
         }
     }
 }
@@ -214,15 +245,37 @@ impl fmt::Display for Summary {
             let (reorgs, gaps) = (count(self.reorgs, "reorg"), count(self.gaps, "gap"));
             writeln!(f, "{reorgs}, {gaps} and {} seen", count(self.equivocations, "equivocation"))?;
         }
-        let failed = self.followers.iter().filter(|follower| !follower.in_order).count();
+        for (index, follower) in self.followers.iter().enumerate() {
+            if let Some(outage) = &follower.outage {
+                writeln!(f, "{} {outage}", Member::Follower(index))?;
+            }
+        }
+        let away =
+            |follower: &FollowerSummary| follower.outage.is_some_and(|outage| outage.catch_up_s.is_none());
+        let failed = self.followers.iter().filter(|follower| !follower.in_order || away(follower)).count();
         if self.ok {
             write!(f, "ok: every follower holds every block, in order")
         } else {
             write!(
                 f,
-                "not ok: {failed} of {} lack blocks or got them out of order",
-                count(self.followers.len() as u64, "follower")
+                "not ok: {failed} of {} lack blocks{} or got them out of order",
+                count(self.followers.len() as u64, "follower"),
+                if self.followers.iter().any(away) { ", have not caught up" } else { "" }
             )
+        }
+    }
+}
+
+impl fmt::Display for OutageSummary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let missed = count(self.missed, "block");
+        let Some(down) = self.down_s else {
+            return write!(f, "was killed, missed {missed} and did not start again");
+        };
+        write!(f, "was killed, started again after {down:.1} s, missed {missed} ")?;
+        match self.catch_up_s {
+            Some(catch_up) => write!(f, "and caught up {catch_up:.2} s after its start"),
+            None => write!(f, "and did not catch up"),
         }
     }
 }

@@ -5,6 +5,7 @@
 //! which bounds them. Latencies are bounded where they are kept.
 
 use super::latency::Latencies;
+use super::outage::{Outage, Phase};
 use alloy_primitives::B256;
 use opp2p_core::chain::{BlockId, GapId};
 use opp2p_core::gossip::{Acceptance, Reason};
@@ -25,7 +26,9 @@ pub(super) struct Tally {
     pub(super) refused: BTreeMap<Reason, u64>,
     /// Published blocks that it holds.
     pub(super) received: u64,
-    /// Publish to accept.
+    /// Those of them that came by sync, or while it caught up.
+    pub(super) caught_up: u64,
+    /// Publish to accept, of the others.
     pub(super) latencies: Latencies,
     /// What was handed on, and whether in order.
     pub(super) order: Order,
@@ -37,9 +40,30 @@ pub(super) struct Tally {
     pub(super) reorgs: u64,
     /// Equivocations that it saw.
     pub(super) equivocations: u64,
+    /// If it was killed.
+    pub(super) outage: Option<Outage>,
 }
 
 impl Tally {
+    /// It holds one more published block; `latency` if it came by gossip, as it should.
+    pub(super) fn holds_another(&mut self, latency: Option<Duration>) {
+        self.received += 1;
+        match latency {
+            Some(latency) => self.latencies.record(latency),
+            None => self.caught_up += 1,
+        }
+    }
+
+    /// Where it is on the way from being killed to having caught up; `None` if it was never killed.
+    pub(super) fn phase(&self) -> Option<Phase> {
+        self.outage.as_ref().map(Outage::phase)
+    }
+
+    /// Whether it was killed and has not caught up since.
+    pub(super) fn is_away(&self) -> bool {
+        matches!(self.phase(), Some(Phase::Down | Phase::CatchingUp(_)))
+    }
+
     /// Messages not accepted that gossip does this with.
     pub(super) fn refused(&self, acceptance: Acceptance) -> u64 {
         self.refused
@@ -51,6 +75,11 @@ impl Tally {
 
     /// How it stands while the newest published block is `newest`.
     pub(super) fn state(&self, newest: Option<u64>) -> State {
+        match self.phase() {
+            Some(Phase::Down) => return State::Down,
+            Some(Phase::CatchingUp(to_go)) if !self.order.broken => return State::CatchingUp(to_go),
+            _ => {}
+        }
         let behind = match (self.head, newest) {
             (Some(head), Some(newest)) => newest.saturating_sub(head.number),
             (None, _) => return State::Waiting,
@@ -58,6 +87,7 @@ impl Tally {
         };
         match self.gaps.values().sum() {
             0 if self.order.broken => State::Disordered,
+            0 if behind == 0 && self.outage.is_some() => State::Live,
             0 if behind == 0 => State::InSync,
             0 => State::Behind(behind),
             missing => State::Gap(missing),
@@ -72,6 +102,12 @@ pub(super) enum State {
     Waiting,
     /// Its head is the newest published block.
     InSync,
+    /// The same, for one that was killed and has caught up.
+    Live,
+    /// It was killed.
+    Down,
+    /// It is back, and has so many blocks to go to the highest that it knows of; 0 until it knows of one.
+    CatchingUp(u64),
     /// So many blocks are still to come.
     Behind(u64),
     /// So many blocks are missing below those that it holds.
@@ -85,6 +121,10 @@ impl fmt::Display for State {
         match self {
             Self::Waiting => f.pad("waiting"),
             Self::InSync => f.pad("in sync"),
+            Self::Live => f.pad("live"),
+            Self::Down => f.pad("down"),
+            Self::CatchingUp(0) => f.pad("catching up"),
+            Self::CatchingUp(blocks) => f.pad(&format!("catching up: {blocks} to go")),
             Self::Behind(blocks) => f.pad(&format!("{blocks} behind")),
             Self::Gap(blocks) => f.pad(&format!("gap of {blocks}")),
             Self::Disordered => f.pad("disorder"),
@@ -110,9 +150,27 @@ impl Order {
         self.count += 1;
     }
 
+    /// The node starts again from its store, whose head is `stored`. What it handed on above that is
+    /// handed on again, rightly; what is stored without having been handed on was left out.
+    pub(super) fn resume(&mut self, stored: Option<u64>) {
+        let kept = match (self.first, stored) {
+            (Some(first), Some(stored)) => stored.saturating_add(1).saturating_sub(first),
+            _ => 0,
+        };
+        self.broken |= kept > self.count;
+        self.count = kept;
+        self.first = self.first.filter(|_| kept > 0);
+        self.next = self.first.and(stored).and_then(|stored| stored.checked_add(1));
+    }
+
     /// A block was handed on that is not the published one of its number.
     pub(super) fn delivered_another(&mut self) {
         self.broken = true;
+    }
+
+    /// Whether a block was skipped, repeated or replaced at some time.
+    pub(super) fn is_broken(&self) -> bool {
+        self.broken
     }
 
     /// Whether exactly the blocks from `first` on were handed on, `count` of them, in order.
@@ -129,11 +187,20 @@ pub(super) struct Mark {
     pub(super) accepted: Option<(B256, Duration)>,
     /// The block that it handed on at this number.
     pub(super) delivered: Option<B256>,
+    /// It came by sync, or while the follower caught up: when it came says nothing about gossip.
+    pub(super) late: bool,
 }
 
 impl Mark {
     /// Whether the follower has this block.
     pub(super) fn holds(&self, hash: B256) -> bool {
         self.delivered == Some(hash) || self.accepted.is_some_and(|(accepted, _)| accepted == hash)
+    }
+
+    /// How long after `published` the follower accepted this block; `None` if it came another way than by
+    /// gossip in its time.
+    pub(super) fn latency(&self, hash: B256, published: Duration) -> Option<Duration> {
+        let (accepted, at) = self.accepted.filter(|_| !self.late)?;
+        (accepted == hash).then(|| at.saturating_sub(published))
     }
 }

@@ -153,6 +153,8 @@ impl Driver {
             match output {
                 Output::Job(job) => self.pool.run(job),
                 Output::Verdict(verdict) => {
+                    // A block above a gap can be the highest, and no event says so.
+                    changed = true;
                     self.swarm.behaviour_mut().report(&verdict);
                     self.status.send_modify(|status| match verdict.result {
                         Ok(_) => status.accepted += 1,

@@ -90,7 +90,53 @@ fn values_that_make_no_network_are_named_with_those_that_do() {
     for value in ["0", "-1", "fast", "NaN", "inf", "3601"] {
         run("--block-time", value).refused(&["--block-time", value, "0.01 to 3600"]);
     }
+    for value in ["0", "-1", "long", "NaN", "inf", "3601"] {
+        run("--kill-follower-for", value).refused(&["--kill-follower-for", value, "0.1 to 3600"]);
+    }
     run("--fork", "nonsense").refused(&["--fork", "nonsense", "ecotone", "jovian"]);
+}
+
+#[test]
+fn a_killed_follower_catches_up() {
+    let place = Place::new();
+    let run = ["--followers", "2", "--blocks", "30", "--block-time", "0.2", "--kill-follower-for", "2"];
+    let mut devnet = Daemon::start(place.opp2p(&[&["devnet", "--json"][..], &run].concat()), Stdio::piped());
+    // Six seconds, and at most what the run allows for catching up and for a look at the disks.
+    let code = devnet.wait(Duration::from_secs(60));
+    let mut printed = String::new();
+    devnet.stdout().read_to_string(&mut printed).unwrap();
+    let summary: Value = serde_json::from_str(&printed).unwrap();
+    assert_eq!((code, &summary["ok"]), (Some(0), &json!(true)), "{summary}\n{:#?}", devnet.lines());
+    let [whole, killed] = [0, 1].map(|index| &summary["followers"][index]);
+    assert_eq!((&whole["outage"], &whole["caught_up"]), (&Value::Null, &json!(0)), "{summary}");
+    for follower in [whole, killed] {
+        assert_eq!((&follower["head"], &follower["received"]), (&json!(30), &json!(30)), "{summary}");
+        assert_eq!(follower["in_order"], json!(true), "{summary}");
+    }
+    let missed = killed["outage"]["missed"].as_u64().unwrap();
+    assert!(missed > 0 && killed["caught_up"].as_u64().unwrap() >= missed, "{summary}");
+    assert!(killed["outage"]["down_s"].as_f64().unwrap() >= 2.0, "{summary}");
+    assert!(killed["outage"]["catch_up_s"].as_f64().unwrap() > 0.0, "{summary}");
+    // What it missed came up to two seconds late, and is no latency.
+    assert!(killed["latency_ms"]["max"].as_f64().unwrap() < 2000.0, "{summary}");
+    let mut line = 0;
+    for start in ["follower 2: down", "follower 2: catching up", "follower 2: live"] {
+        (_, line) = devnet.wait_for(line, PATIENCE, |line| line.starts_with(start));
+    }
+}
+
+#[test]
+fn an_outage_that_the_run_has_no_room_for_is_refused_with_one_that_it_has() {
+    let place = Place::new();
+    let run = |blocks: &str, block_time: &str, outage: &str| {
+        let arguments = ["--blocks", blocks, "--block-time", block_time, "--kill-follower-for", outage];
+        place.run(&[&["devnet"][..], &arguments].concat())
+    };
+    // Killed after block 2, back 10 s and 50 blocks later, and 2 s or 10 blocks are the least after that.
+    run("8", "0.2", "10").refused(&["--blocks 8", "--kill-follower-for 10", "65 or more"]);
+    run("64", "0.2", "10").refused(&["--blocks 64", "65 or more"]);
+    run("1", "2", "0.5").refused(&["--blocks 1", "7 or more"]);
+    run("1000000", "0.01", "20.1").refused(&["2010 blocks of 0.01 s", "use 20 seconds or less"]);
 }
 
 #[test]

@@ -5,7 +5,19 @@ use crate::support::Place;
 /// The commands and every flag of each, which is what the README and the issue promise.
 const FLAGS: [(&[&str], &[&str]); 6] = [
     (&[], &["devnet", "node", "inspect", "key", "--help", "--version"]),
-    (&["devnet"], &["--followers", "--blocks", "--block-time", "--fork", "--json", "--data-dir", "--help"]),
+    (
+        &["devnet"],
+        &[
+            "--followers",
+            "--blocks",
+            "--block-time",
+            "--fork",
+            "--kill-follower-for",
+            "--json",
+            "--data-dir",
+            "--help",
+        ],
+    ),
     (
         &["node"],
         &[

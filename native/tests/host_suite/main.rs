@@ -15,6 +15,7 @@ use libp2p::{Swarm, SwarmBuilder, identify, noise, tcp, yamux};
 use opp2p::devnet::{BlockMaker, unix_seconds};
 use opp2p::host::{Host, Status};
 use opp2p::key::SecretKey;
+use opp2p_core::chain::BlockId;
 use opp2p_core::gossip::{HEARTBEAT, Reason, Unpacked, block_topic};
 use opp2p_core::payload::{PayloadVersion, snappy};
 use opp2p_core::sequencer::{Obstacle, PublishError};
@@ -242,6 +243,25 @@ async fn garbage_of_any_shape_is_rejected_and_the_node_goes_on() {
     driving(&mut stranger, until(&first, |status| status.accepted == 1)).await;
     first.stop().await;
     second.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_status_names_the_highest_block_however_many_come_above_a_gap() {
+    let directory = tempfile::tempdir().unwrap();
+    let host = follower(directory.path(), "host", &[]).await;
+    let mut stranger = stranger(&host, anonymous).await;
+    let mut maker = BlockMaker::new(&chain(), 7);
+    for number in 1..=5 {
+        let block = snappy::compress(&signed(&maker.next(unix_seconds())));
+        if number != 2 {
+            stranger.behaviour_mut().gossipsub.publish(topic(PayloadVersion::V4), block).unwrap();
+        }
+    }
+    let number = |block: Option<BlockId>| block.map(|block| block.number);
+    let all = |status: &Status| number(status.highest) == Some(5) && status.accepted == 4;
+    let status = driving(&mut stranger, until(&host, all)).await;
+    assert_eq!(number(status.head), Some(1));
+    host.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -52,11 +52,11 @@ pub(in crate::devnet) fn receive(report: &mut Report, member: Member, number: u6
     report.delivered(member, block(number));
 }
 
-fn in_order(report: &Report) -> [bool; 2] {
+pub(in crate::devnet) fn in_order(report: &Report) -> [bool; 2] {
     [0, 1].map(|index| report.is_in_order(&report.followers[index]))
 }
 
-fn states(report: &Report) -> [State; 2] {
+pub(in crate::devnet) fn states(report: &Report) -> [State; 2] {
     [0, 1].map(|index| report.followers[index].state(report.totals.newest))
 }
 
@@ -64,7 +64,7 @@ fn figures(report: &Report) -> Option<Figures> {
     report.followers[0].latencies.figures()
 }
 
-fn lines(report: &mut Report, now: Duration) -> Vec<String> {
+pub(in crate::devnet) fn lines(report: &mut Report, now: Duration) -> Vec<String> {
     std::iter::from_fn(|| report.next_line(now)).collect()
 }
 
@@ -156,8 +156,8 @@ fn a_follower_may_be_heard_of_before_the_publisher() {
 fn a_block_counts_once_for_a_follower_whatever_is_told_twice() {
     let mut report = report();
     publish(&mut report, 1);
-    report.delivered(BOTH[0], block(1));
     report.verdict(BOTH[0], Ok(block(1)), ms(1004));
+    report.delivered(BOTH[0], block(1));
     report.verdict(BOTH[0], Ok(block(1)), ms(1900));
     report.published(other(1), 1, 1, ms(1950));
     assert_eq!((report.followers[0].received, report.totals.blocks), (1, 1));
