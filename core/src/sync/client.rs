@@ -29,6 +29,8 @@
 
 mod pace;
 mod servers;
+#[cfg(test)]
+mod tests;
 mod window;
 
 use std::collections::{BTreeMap, VecDeque};

@@ -122,7 +122,7 @@ impl Driver {
 
     /// Closes connections, then waits for the disk.
     async fn close(self) {
-        let Self { mut swarm, writer, .. } = self;
+        let Self { mut swarm, writer, requests, .. } = self;
         let peers: Vec<PeerId> = swarm.connected_peers().copied().collect();
         for peer in peers {
             let _ = swarm.disconnect_peer_id(peer);
@@ -134,7 +134,11 @@ impl Driver {
         };
         // A peer that does not answer must not keep us.
         let _ = tokio::time::timeout(Duration::from_secs(1), farewell).await;
-        let _ = tokio::task::spawn_blocking(|| writer.stop()).await;
+        let _ = tokio::task::spawn_blocking(|| {
+            writer.stop();
+            drop(requests);
+        })
+        .await;
     }
 
     fn feed(&mut self, input: Input) {

@@ -14,7 +14,7 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use tokio::sync::mpsc;
 
 /// Threads that read and compress. One may wait for the disk while the other works.
@@ -29,7 +29,9 @@ type Response = Vec<u8>;
 /// All requests under way.
 #[derive(Debug)]
 pub(super) struct Requests {
-    questions: Sender<Question>,
+    /// `None` only while this is being dropped.
+    questions: Option<Sender<Question>>,
+    readers: Vec<JoinHandle<()>>,
     sent: BTreeMap<OutboundRequestId, RequestId>,
     came: BTreeMap<InboundRequestId, ServeId>,
     channels: BTreeMap<ServeId, ResponseChannel<Response>>,
@@ -38,18 +40,20 @@ pub(super) struct Requests {
 }
 
 impl Requests {
-    /// Starts the threads; they end when this is dropped.
+    /// Starts the threads; dropping this ends them and waits for that, since they hold the store open.
     pub(super) fn start(store: &Store) -> io::Result<Self> {
         let (questions, queue) = channel();
         let queue = Arc::new(Mutex::new(queue));
         let (answers, answered) = mpsc::unbounded_channel();
+        let mut readers = Vec::new();
         for index in 0..READERS {
             let (store, queue, answers) = (store.clone(), Arc::clone(&queue), answers.clone());
             let reader = move || look_up(&store, &queue, &answers);
-            thread::Builder::new().name(format!("serve-{index}")).spawn(reader)?;
+            readers.push(thread::Builder::new().name(format!("serve-{index}")).spawn(reader)?);
         }
         Ok(Self {
-            questions,
+            questions: Some(questions),
+            readers,
             sent: BTreeMap::new(),
             came: BTreeMap::new(),
             channels: BTreeMap::new(),
@@ -92,7 +96,9 @@ impl Requests {
     /// Has the answer to a request made on another thread: reading and compressing take their time.
     pub(super) fn look_up(&self, id: ServeId, number: u64, held: Option<Block>) {
         // The threads live as long as this.
-        let _ = self.questions.send((id, number, held));
+        if let Some(questions) = &self.questions {
+            let _ = questions.send((id, number, held));
+        }
     }
 
     /// The next answer that is ready.
@@ -101,6 +107,16 @@ impl Requests {
             Some(answer) => answer,
             // The threads are gone, which only dropping this does.
             None => std::future::pending().await,
+        }
+    }
+}
+
+impl Drop for Requests {
+    fn drop(&mut self) {
+        self.questions = None;
+        for reader in self.readers.drain(..) {
+            // A reader contains its own panics.
+            let _ = reader.join();
         }
     }
 }

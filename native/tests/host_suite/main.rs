@@ -304,7 +304,10 @@ async fn a_node_says_who_it_is() {
     let info = async {
         loop {
             let event = swarm.select_next_some().await;
-            if let SwarmEvent::Behaviour(identify::Event::Received { info, .. }) = event {
+            // The library may identify itself before gossip has named its protocols; a push follows then.
+            if let SwarmEvent::Behaviour(identify::Event::Received { info, .. }) = event
+                && info.protocols.iter().any(|protocol| protocol.as_ref().starts_with("/meshsub/"))
+            {
                 break info;
             }
         }
