@@ -306,7 +306,7 @@ impl Node {
                 self.verdict(from, topic, id, admitted.as_ref().map(BlockId::of).map_err(|reason| *reason));
                 if let Ok(block) = admitted {
                     self.heard(&from, block.number());
-                    self.extend(now, block);
+                    self.extend(now, &block);
                 }
                 self.free_slot(now, topic);
             }
@@ -341,7 +341,7 @@ impl Node {
                 };
                 self.queue.judged(id, judged);
                 if let Ok(block) = admitted {
-                    self.extend(now, block);
+                    self.extend(now, &block);
                 }
             }
         }

@@ -36,13 +36,13 @@ impl Node {
     }
 
     /// Takes a block that the sequencer signed.
-    pub(super) fn extend(&mut self, now: Now, block: Block) {
+    pub(super) fn extend(&mut self, now: Now, block: &Block) {
         let inserted = self.view.insert(now.monotonic, block.clone(), Origin::Signed);
         // A competitor as well: if the chain goes on above it, it may be that nobody else kept it.
         if let Some(filler) = &mut self.filler
             && matches!(inserted, Inserted::Pending | Inserted::Dropped | Inserted::Competitor)
         {
-            filler.waits(&block);
+            filler.waits(block);
         }
         self.drain_view();
     }

@@ -166,7 +166,7 @@ pub fn encode_response(block: &Block) -> Vec<u8> {
 }
 
 /// What a server sends for the result of looking a block up.
-pub fn answer<E>(found: Result<Option<&Block>, E>) -> (ResultCode, Vec<u8>) {
+pub fn answer<E>(found: &Result<Option<Block>, E>) -> (ResultCode, Vec<u8>) {
     let code = match found {
         Ok(Some(block)) => return (ResultCode::Success, encode_response(block)),
         Ok(None) => ResultCode::NotFound,
@@ -282,9 +282,9 @@ mod tests {
     #[test]
     fn a_lookup_decides_the_code() {
         let block = fixtures::blocks().remove(0).to_block();
-        assert_eq!(answer::<()>(Ok(Some(&block))), (ResultCode::Success, encode_response(&block)));
-        assert_eq!(answer::<()>(Ok(None)), (ResultCode::NotFound, vec![1]));
-        assert_eq!(answer(Err("disk")), (ResultCode::UnknownError, vec![3]));
+        assert_eq!(answer::<()>(&Ok(Some(block.clone()))), (ResultCode::Success, encode_response(&block)));
+        assert_eq!(answer::<()>(&Ok(None)), (ResultCode::NotFound, vec![1]));
+        assert_eq!(answer(&Err("disk")), (ResultCode::UnknownError, vec![3]));
     }
 
     proptest! {

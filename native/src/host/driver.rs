@@ -211,7 +211,7 @@ impl Driver {
         if let Event::Sync(SyncEvent::Range { id, result }) = &event
             && let Some(answer) = self.ranges.remove(id)
         {
-            let _ = answer.send(result.clone());
+            let _ = answer.send(*result);
         }
         self.tell(HostEventKind::Core(event));
     }

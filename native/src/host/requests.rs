@@ -134,7 +134,7 @@ fn look_up(
                 Some(block) => Ok(Some(block)),
                 None => store.canonical_by_number(number).map(|record| record.and_then(persist::loaded)),
             };
-            answer(found.as_ref().map(Option::as_ref)).1
+            answer(&found).1
         }));
         let response = made.unwrap_or_else(|_| vec![ResultCode::UnknownError.byte()]);
         if answers.send((id, response)).is_err() {

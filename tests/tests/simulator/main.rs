@@ -25,7 +25,7 @@ use std::time::Instant;
 use world::World;
 
 /// Seeds of a run without arguments.
-const SEEDS: u64 = 300;
+const SEEDS: u64 = 2_500;
 
 #[derive(Debug, Default)]
 struct Args {
@@ -108,7 +108,7 @@ fn run(seed: u64) -> u64 {
 fn run_seeds(from: u64, count: u64) -> bool {
     let start = Instant::now();
     let (next, failed) = (AtomicU64::new(from), Mutex::new(Vec::new()));
-    let threads = std::thread::available_parallelism().map_or(1, |cores| cores.get());
+    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     std::thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {

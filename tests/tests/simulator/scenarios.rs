@@ -84,8 +84,7 @@ fn the_sequencer_was_alone_for_ten_minutes() {
 }
 
 fn a_long_gap_of_large_blocks_takes_little_memory() {
-    // The same in less time where nothing is optimised.
-    let count = if cfg!(debug_assertions) { 600 } else { 10_000 };
+    let count = 10_000;
     let mut plan = Plan::calm(4, 2);
     plan.block_bytes = 60_000;
     plan.disks_forget = true;

@@ -523,7 +523,7 @@ impl World {
             Output::Serve { id, number, held } => {
                 let canonical = self.members[at].disk.canonical(number);
                 let found = held.or_else(|| self.read(at, &BlockId::new(number, canonical?)));
-                let (_, response) = answer::<()>(Ok(found.as_ref()));
+                let (_, response) = answer::<()>(&Ok(found));
                 self.respond(at, id, response);
             }
             Output::Refuse { id, code } => self.respond(at, id, vec![code.byte()]),
