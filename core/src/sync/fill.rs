@@ -14,8 +14,12 @@
 //!   [`FillConfig::patience`] without a single block of the gap has passed; then the view's patience decides.
 //!
 //! # Bounds
-//! See [`RangeClient`] and [`PendingArea`](super::pending) for blocks. Of landing, 40 bytes for each block that lands and at
-//! most [`LOAD_BLOCKS`] or [`LOAD_BYTES`] at once in memory. One commanded range at a time.
+//! * Blocks that are fetched: see [`RangeClient`].
+//! * The pending area: [`FillConfig::pending_blocks`] entries of about 150 bytes in memory, and
+//!   [`FillConfig::pending_bytes`] on the disk. The sequencer's chain fills it. In memory are of its blocks those that the
+//!   store has not confirmed, at which fetching pauses when they are 8 MiB, and 4 MiB more, the lowest.
+//! * Landing: 40 bytes for each block that lands, and at most [`LOAD_BLOCKS`] or [`LOAD_BYTES`] at once in memory.
+//! * One commanded range at a time.
 //!
 //! [`ChainEvent::Skipped`]: crate::chain::ChainEvent::Skipped
 

@@ -8,7 +8,7 @@ use crate::peers::{Conduct, PeerId};
 use crate::sync::check::CheckWork;
 use crate::sync::client::{Answered, ClientConfig, RequestId};
 
-/// What a [`GapFiller`] is configured by.
+/// What a [`GapFiller`](super::GapFiller) is configured by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FillConfig {
     /// Bounds of the client.
