@@ -124,3 +124,34 @@ async fn a_gap_that_began_too_long_ago_is_not_asked_for() {
         host.stop().await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_is_killed_half_way_goes_on_where_it_was() {
+    let directory = tempfile::tempdir().unwrap();
+    let first = sequencer(directory.path()).await;
+    let second = follower(directory.path(), "second", &[&first]).await;
+    until(&first, |status| status.mesh == 1).await;
+    let mut maker = BlockMaker::new(&chain(), 15);
+    let mut published = publish(&first, &mut maker, 50).await;
+    until(&second, |status| status.stored.is_some_and(|stored| stored.number == 50)).await;
+    second.stop().await;
+
+    // One server at its default limits: the last blocks take some seconds.
+    let third = Host::start(config(directory.path(), "third", &[&first])).await.unwrap();
+    until(&first, |status| status.mesh == 1).await;
+    published.extend(publish(&first, &mut maker, 1).await);
+    until(&third, |status| status.sync.is_some_and(|sync| sync.pending > 25)).await;
+    let served = first.status().borrow().served;
+    assert_eq!(third.kill().await.unwrap(), None, "nothing was handed on yet");
+
+    until(&first, |status| status.peers == 0).await;
+    let (third, mut events) =
+        Host::start_heard(config(directory.path(), "third", &[&first])).await.unwrap();
+    until(&first, |status| status.mesh == 1).await;
+    published.extend(publish(&first, &mut maker, 1).await);
+    assert_eq!(blocks(&mut events, 52).await, published);
+    let again = first.status().borrow().served - served;
+    assert!(again <= 52 - 25 + 10, "{again} blocks were fetched again");
+    first.stop().await;
+    third.stop().await;
+}
