@@ -14,6 +14,7 @@
 //!   fill them. What does not fit is dropped with the verdict `throttled`, which costs its sender
 //!   nothing; gossip remembers it as seen, and a missed block is a gap that closes like any other.
 //! * Publications: see [`PublishQueue`]. Chain: see [`ChainView`]. Seen blocks: see [`SeenBlocks`].
+//! * Blocks by number: see [`GapFiller`] and [`PayloadServer`].
 //! * Outputs: those of one `handle`, if the driver drains them; the most is one block for each that
 //!   the chain view holds.
 

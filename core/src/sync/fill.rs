@@ -25,7 +25,7 @@
 
 mod types;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use alloy_primitives::{B256, Bytes};
@@ -86,7 +86,7 @@ pub struct GapFiller {
     /// How often each gap stalled, and the command under `None`.
     stalls: BTreeMap<Option<GapId>, u32>,
     /// Gaps that are known to be too old.
-    refused: BTreeMap<GapId, ()>,
+    refused: BTreeSet<GapId>,
     /// When a block was last proved, or the aim became another.
     last_progress: Instant,
     next_stall: Instant,
@@ -115,7 +115,7 @@ impl GapFiller {
             command: None,
             aim: None,
             stalls: BTreeMap::new(),
-            refused: BTreeMap::new(),
+            refused: BTreeSet::new(),
             last_progress: now,
             next_stall: now,
             paused_until: now,
@@ -359,11 +359,11 @@ impl GapFiller {
     fn choose(&mut self, now: Now, view: &ChainView<Block>, chain: &ChainConfig) -> Option<(Aim, BlockId)> {
         let gaps: Vec<Gap> = view.gaps().collect();
         self.stalls.retain(|gap, _| gap.is_none_or(|gap| gaps.iter().any(|open| open.id == gap)));
-        self.refused.retain(|gap, ()| gaps.iter().any(|open| open.id == *gap));
+        self.refused.retain(|gap| gaps.iter().any(|open| open.id == *gap));
         let too_old = self.too_old(now, view, chain);
         if let Some(error) = too_old {
             for gap in gaps {
-                if self.refused.insert(gap.id, ()).is_none() {
+                if self.refused.insert(gap.id) {
                     self.event(SyncEvent::Refused { gap: gap.id, error });
                 }
             }
@@ -558,7 +558,7 @@ impl GapFiller {
 
     /// Drops what is not on the way down from `wanted`. Whether there is room now.
     fn make_room(&mut self, view: &ChainView<Block>, wanted: BlockId) -> bool {
-        let path: std::collections::BTreeSet<BlockId> = self.path(view, wanted).into_iter().collect();
+        let path: BTreeSet<BlockId> = self.path(view, wanted).into_iter().collect();
         self.release(|id| !path.contains(id));
         !self.is_full()
     }

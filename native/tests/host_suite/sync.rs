@@ -145,8 +145,7 @@ async fn a_node_that_is_killed_half_way_goes_on_where_it_was() {
     assert_eq!(third.kill().await.unwrap(), None, "nothing was handed on yet");
 
     until(&first, |status| status.peers == 0).await;
-    let (third, mut events) =
-        Host::start_heard(config(directory.path(), "third", &[&first])).await.unwrap();
+    let (third, mut events) = Host::start_heard(config(directory.path(), "third", &[&first])).await.unwrap();
     until(&first, |status| status.mesh == 1).await;
     published.extend(publish(&first, &mut maker, 1).await);
     assert_eq!(blocks(&mut events, 52).await, published);
