@@ -59,8 +59,10 @@
 //!             Output::Send { id, .. } => {
 //!                 inputs.push_back(Input::Sent { id, outcome: SendOutcome::Sent });
 //!             }
-//!             _ => {}
+//!             Output::Verdict(_) | Output::Store(_) | Output::Dial(_) => {}
 //!             Output::Event(event) => told.push(event),
+//!             // Blocks by number, which this node neither fetches nor serves.
+//!             Output::Request { .. } | Output::Serve { .. } | Output::Refuse { .. } | Output::Load(_) => {}
 //!         }
 //!     }
 //! }
