@@ -9,6 +9,7 @@ mod properties;
 mod publish;
 mod publish_retry;
 mod signer;
+mod sync;
 mod world;
 
 use super::*;
