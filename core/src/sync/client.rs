@@ -324,6 +324,10 @@ impl RangeClient {
             range.wanted.number.saturating_sub(reach).max(range.lowest)..=range.wanted.number
         });
         self.window.fit(span);
+        // A number that left the window and came back may still be under way.
+        for (id, flight) in &self.flights {
+            self.window.adopt(flight.number, *id, &flight.peer);
+        }
     }
 
     /// Proves what can be proved.

@@ -31,6 +31,10 @@ const FLAGS: [(&[&str], &[&str]); 6] = [
             "--p2p.sequencer.key",
             "--p2p.sequencer.key.path",
             "--p2p.gossip.timestamp.threshold",
+            "--p2p.sync.req-resp",
+            "--p2p.sync.onlyreqtostatic",
+            "--sync.max-age",
+            "--sync.patience",
             "--signer",
             "--publish.stdin",
             "--data-dir",
@@ -59,6 +63,12 @@ const FLAGS: [(&[&str], &[&str]); 6] = [
     (&["key", "show"], &["[FILE]", "--json", "--help"]),
 ];
 
+/// The words of a text; of `--flag[=<BOOL>]` only the flag.
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    let each = text.split(|c: char| c.is_whitespace() || c == ',');
+    each.map(|word| word.split_once("[=").map_or(word, |(flag, _)| flag))
+}
+
 #[test]
 fn help_lists_every_flag_and_nothing_goes_to_standard_error() {
     let place = Place::new();
@@ -67,12 +77,12 @@ fn help_lists_every_flag_and_nothing_goes_to_standard_error() {
             let outcome = place.run(&[command, &[help]].concat());
             assert_eq!((outcome.code, outcome.stderr.as_str()), (Some(0), ""), "{command:?}");
             for flag in flags {
-                let mut words = outcome.stdout.split(|c: char| c.is_whitespace() || c == ',');
+                let mut words = words(&outcome.stdout);
                 assert!(words.any(|word| word == *flag), "{flag} is not in the help of {command:?}");
             }
             // A flag that is there and not listed above would be promised nowhere.
             let lines = outcome.stdout.lines().map(str::trim).filter(|line| line.starts_with('-'));
-            let mut shown = lines.flat_map(str::split_whitespace).filter(|word| word.starts_with("--"));
+            let mut shown = lines.flat_map(words).filter(|word| word.starts_with("--"));
             assert!(shown.all(|flag| flags.contains(&flag)), "{}", outcome.stdout);
         }
     }
@@ -89,6 +99,8 @@ fn the_values_of_each_variable_of_the_reference_are_named_in_the_help() {
         "OP_NODE_P2P_AGENT",
         "OP_NODE_P2P_SEQUENCER_KEY",
         "OP_NODE_P2P_GOSSIP_TIMESTAMP_THRESHOLD",
+        "OP_NODE_P2P_SYNC_REQ_RESP",
+        "OP_NODE_P2P_SYNC_ONLYREQTOSTATIC",
         "OP_NODE_NETWORK",
         "OP_NODE_ROLLUP_CONFIG",
     ] {

@@ -108,6 +108,15 @@ impl Window {
         }
     }
 
+    /// A request for this number is under way, maybe since before the slot was made.
+    pub(super) fn adopt(&mut self, number: u64, id: RequestId, peer: &PeerId) {
+        let Some(slot) = self.slots.get_mut(&number) else { return };
+        if !slot.asked.contains(&id) {
+            slot.asked.push(id);
+            slot.vain.entry(*peer).or_insert((None, 0)).0 = None;
+        }
+    }
+
     /// A request was sent; answers those that it replaces.
     pub(super) fn sent(&mut self, number: u64, id: RequestId, peer: &PeerId) -> Vec<RequestId> {
         let Some(slot) = self.slots.get_mut(&number) else { return Vec::new() };
