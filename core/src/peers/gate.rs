@@ -1,0 +1,810 @@
+//! Who may be connected: block lists, bans that end, and a minimum score
+//! (`op-node/p2p/gating/expiry.go`, `gating/scoring.go`, libp2p's `conngater.go`).
+//!
+//! Differences to the reference: an address is also dialled only if its peer is not blocked,
+//! outbound connections are checked again once the peer has proved who it is, an address without an
+//! IP is let through (the IP is checked when the name is resolved), and a ban lasts as long as it
+//! was set for (there, seven days at most).
+//!
+//! # Bounds
+//!
+//! The operator fills the block lists; a full one refuses more with [`ListFull`]. Bad peers fill the
+//! tables of bans; what happens when one is full is told in `bans.rs`. A call reports at most two
+//! changes, and the driver takes them with [`Gate::poll_change`] after each call.
+
+use core::net::IpAddr;
+use std::collections::{BTreeSet, VecDeque};
+
+use super::bans::BanTable;
+use super::{PeerId, Subnet};
+use crate::time::Now;
+
+/// How much a [`Gate`] holds, and whom it refuses for a low score.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct GateConfig {
+    /// Peers with a lower score are refused (`None`: nobody is, as in the reference, which has this
+    /// gate but never uses it).
+    pub min_score: Option<f64>,
+    /// Entries of each of the three block lists.
+    pub blocks_per_list: usize,
+    /// Bans of peers, and as many of IP addresses.
+    pub bans_per_table: usize,
+}
+
+impl Default for GateConfig {
+    fn default() -> Self {
+        Self { min_score: None, blocks_per_list: 10_000, bans_per_table: 10_000 }
+    }
+}
+
+/// How a peer stands with this node when it is about to be connected.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Standing {
+    /// Its gossip score.
+    pub score: f64,
+    /// Whether it is static or protected: then no score is too low. Lists and bans hold for it too.
+    pub is_exempt: bool,
+}
+
+/// Why a connection is refused.
+#[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
+pub enum Denied {
+    /// The operator blocked the peer.
+    #[error("the peer is blocked")]
+    PeerBlocked,
+    /// The operator blocked the IP address.
+    #[error("the address {0} is blocked")]
+    AddressBlocked(IpAddr),
+    /// The operator blocked a network in which the IP address lies: the smallest of them.
+    #[error("the network {0} is blocked")]
+    SubnetBlocked(Subnet),
+    /// The peer is banned.
+    #[error("the peer is banned until {until}")]
+    PeerBanned {
+        /// End of the ban, in unix seconds.
+        until: u64,
+    },
+    /// The IP address is banned.
+    #[error("the address {ip} is banned until {until}")]
+    AddressBanned {
+        /// The address.
+        ip: IpAddr,
+        /// End of the ban, in unix seconds.
+        until: u64,
+    },
+    /// The peer's score is too low.
+    #[error("the peer's score {score} is below {min}")]
+    LowScore {
+        /// The score.
+        score: f64,
+        /// The lowest that is let in.
+        min: f64,
+    },
+    /// Too many inbound connections have not yet said who they are.
+    #[error("too many half-open connections")]
+    TooManyHalfOpen,
+    /// No place is free for another inbound connection.
+    #[error("too many inbound connections")]
+    TooManyInbound,
+    /// The address (IPv6: its /64) has too many inbound connections.
+    #[error("too many connections from {0}")]
+    TooManyFromAddress(IpAddr),
+    /// The peer has too many connections.
+    #[error("too many connections of the peer")]
+    TooManyOfPeer,
+}
+
+/// A block list has no room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the block list is full with {0} entries")]
+pub struct ListFull(pub usize);
+
+/// An entry of a block list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum BlockEntry {
+    /// A peer.
+    Peer(PeerId),
+    /// An IP address.
+    Ip(IpAddr),
+    /// A network.
+    Subnet(Subnet),
+}
+
+/// Whom a ban is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum BanEntry {
+    /// A peer.
+    Peer(PeerId),
+    /// An IP address.
+    Ip(IpAddr),
+}
+
+/// What must be stored so that it holds after a restart. Addresses are in their canonical form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GateChange {
+    /// The entry came into its list.
+    Block(BlockEntry),
+    /// The entry left its list.
+    Unblock(BlockEntry),
+    /// A ban was set, or its end was moved.
+    Ban {
+        /// For whom.
+        who: BanEntry,
+        /// Its end, in unix seconds.
+        until: u64,
+    },
+    /// A ban is over: it ended, was lifted, or made room for another.
+    Unban(BanEntry),
+}
+
+/// What the gate has decided since its start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GateCounts {
+    /// Outbound decisions (peer, address, secured) that let through.
+    pub dials_allowed: u64,
+    /// Outbound decisions that refused.
+    pub dials_denied: u64,
+    /// Inbound decisions (accept, secured) that let through: two for each connection that succeeds.
+    pub accepts_allowed: u64,
+    /// Inbound decisions that refused.
+    pub accepts_denied: u64,
+    /// Bans of peers that are over.
+    pub peer_unbans: u64,
+    /// Bans of IP addresses that are over.
+    pub ip_unbans: u64,
+}
+
+/// Block lists, bans and the minimum score, and the decisions that follow from them.
+///
+/// All IPv4-mapped IPv6 addresses, given or asked for, are the IPv4 addresses they stand for.
+/// Blocking or banning closes no connection: that is the driver's.
+#[derive(Clone, Debug)]
+pub struct Gate {
+    config: GateConfig,
+    peers: BTreeSet<PeerId>,
+    ips: BTreeSet<IpAddr>,
+    subnets: BTreeSet<Subnet>,
+    peer_bans: BanTable<PeerId>,
+    ip_bans: BanTable<IpAddr>,
+    changes: VecDeque<GateChange>,
+    counts: GateCounts,
+}
+
+impl Default for Gate {
+    fn default() -> Self {
+        Self::new(GateConfig::default())
+    }
+}
+
+impl Gate {
+    /// A gate that lets everyone through who has the minimum score.
+    pub const fn new(config: GateConfig) -> Self {
+        Self {
+            config,
+            peers: BTreeSet::new(),
+            ips: BTreeSet::new(),
+            subnets: BTreeSet::new(),
+            peer_bans: BanTable::new(config.bans_per_table),
+            ip_bans: BanTable::new(config.bans_per_table),
+            changes: VecDeque::new(),
+            counts: GateCounts {
+                dials_allowed: 0,
+                dials_denied: 0,
+                accepts_allowed: 0,
+                accepts_denied: 0,
+                peer_unbans: 0,
+                ip_unbans: 0,
+            },
+        }
+    }
+
+    /// Puts back what was stored, without reporting it. How many entries were left out because a
+    /// list or a table is full.
+    pub fn restore(
+        &mut self,
+        blocks: impl IntoIterator<Item = BlockEntry>,
+        bans: impl IntoIterator<Item = (BanEntry, u64)>,
+    ) -> usize {
+        let full = blocks.into_iter().filter(|entry| self.insert(*entry).is_err()).count();
+        let pushed_out = bans.into_iter().filter(|(who, until)| self.put(*who, *until).is_some()).count();
+        full + pushed_out
+    }
+
+    /// The next change to store, in the order in which they happened.
+    pub fn poll_change(&mut self) -> Option<GateChange> {
+        self.changes.pop_front()
+    }
+
+    /// The decisions so far.
+    pub const fn counts(&self) -> GateCounts {
+        self.counts
+    }
+
+    /// Whether to dial a peer at all, before an address is chosen.
+    pub fn dial_peer(&mut self, now: Now, peer: &PeerId, standing: Standing) -> Result<(), Denied> {
+        let decision = self.decide(now, Some(peer), None, Some(standing));
+        self.count(false, decision)
+    }
+
+    /// Whether to dial an address: of a peer if one is known, with an IP unless it is a name.
+    pub fn dial_address(
+        &mut self,
+        now: Now,
+        peer: Option<&PeerId>,
+        ip: Option<IpAddr>,
+    ) -> Result<(), Denied> {
+        let decision = self.decide(now, peer, ip, None);
+        self.count(false, decision)
+    }
+
+    /// Whether to accept a connection from an address, before it is known whose it is.
+    pub fn accept(&mut self, now: Now, ip: Option<IpAddr>) -> Result<(), Denied> {
+        let decision = self.decide(now, None, ip, None);
+        self.count(true, decision)
+    }
+
+    /// Whether to keep a connection now that the peer has proved who it is.
+    pub fn secured(
+        &mut self,
+        now: Now,
+        peer: &PeerId,
+        ip: Option<IpAddr>,
+        inbound: bool,
+        standing: Standing,
+    ) -> Result<(), Denied> {
+        let decision = self.decide(now, Some(peer), ip, Some(standing));
+        self.count(inbound, decision)
+    }
+
+    /// Blocks a peer until it is unblocked. Nothing happens if it is already.
+    pub fn block_peer(&mut self, peer: PeerId) -> Result<(), ListFull> {
+        self.block(BlockEntry::Peer(peer))
+    }
+
+    /// Blocks an IP address until it is unblocked. Nothing happens if it is already.
+    pub fn block_ip(&mut self, ip: IpAddr) -> Result<(), ListFull> {
+        self.block(BlockEntry::Ip(ip.to_canonical()))
+    }
+
+    /// Blocks a network until it is unblocked. Nothing happens if it is already.
+    pub fn block_subnet(&mut self, subnet: Subnet) -> Result<(), ListFull> {
+        self.block(BlockEntry::Subnet(subnet))
+    }
+
+    /// Lets a peer in again: it is no longer blocked, nor banned. Whether it was either.
+    pub fn unblock_peer(&mut self, peer: &PeerId) -> bool {
+        let was_blocked = self.peers.remove(peer);
+        if was_blocked {
+            self.changes.push_back(GateChange::Unblock(BlockEntry::Peer(*peer)));
+        }
+        self.lift_peer_ban(peer) || was_blocked
+    }
+
+    /// Takes an IP address off its list. A ban of it and blocked networks around it stay. Whether it
+    /// was on the list.
+    pub fn unblock_ip(&mut self, ip: IpAddr) -> bool {
+        let ip = ip.to_canonical();
+        let was_blocked = self.ips.remove(&ip);
+        if was_blocked {
+            self.changes.push_back(GateChange::Unblock(BlockEntry::Ip(ip)));
+        }
+        was_blocked
+    }
+
+    /// Takes a network off its list, and no other one. Whether it was on the list.
+    pub fn unblock_subnet(&mut self, subnet: &Subnet) -> bool {
+        let was_blocked = self.subnets.remove(subnet);
+        if was_blocked {
+            self.changes.push_back(GateChange::Unblock(BlockEntry::Subnet(*subnet)));
+        }
+        was_blocked
+    }
+
+    /// The blocked peers, in order.
+    pub fn blocked_peers(&self) -> impl Iterator<Item = PeerId> + '_ {
+        self.peers.iter().copied()
+    }
+
+    /// The blocked IP addresses, in order.
+    pub fn blocked_ips(&self) -> impl Iterator<Item = IpAddr> + '_ {
+        self.ips.iter().copied()
+    }
+
+    /// The blocked networks, in order.
+    pub fn blocked_subnets(&self) -> impl Iterator<Item = Subnet> + '_ {
+        self.subnets.iter().copied()
+    }
+
+    /// Bans a peer until `until` (unix seconds), or longer if it is banned for longer already.
+    /// Whether the peer is banned now: not if the table is full of bans that end later.
+    pub fn ban_peer(&mut self, peer: PeerId, until: u64) -> bool {
+        let longest = self.peer_bans.end_of(&peer).map_or(until, |end| end.max(until));
+        self.set_peer_ban(peer, longest)
+    }
+
+    /// Bans an IP address until `until` (unix seconds), or longer if it is banned for longer
+    /// already. Whether it is banned now: not if the table is full of bans that end later.
+    pub fn ban_ip(&mut self, ip: IpAddr, until: u64) -> bool {
+        let longest = self.ban_of_ip(ip).map_or(until, |end| end.max(until));
+        self.set_ip_ban(ip, longest)
+    }
+
+    /// Bans a peer until exactly `until` (unix seconds), even if that is sooner than before. Whether
+    /// the peer is banned now: not if the table is full of bans that end later.
+    pub fn set_peer_ban(&mut self, peer: PeerId, until: u64) -> bool {
+        self.set_ban(BanEntry::Peer(peer), until)
+    }
+
+    /// Bans an IP address until exactly `until` (unix seconds), even if that is sooner than before.
+    /// Whether it is banned now: not if the table is full of bans that end later.
+    pub fn set_ip_ban(&mut self, ip: IpAddr, until: u64) -> bool {
+        self.set_ban(BanEntry::Ip(ip.to_canonical()), until)
+    }
+
+    /// Ends the ban of a peer. Whether there was one.
+    pub fn lift_peer_ban(&mut self, peer: &PeerId) -> bool {
+        let was_banned = self.peer_bans.remove(peer).is_some();
+        if was_banned {
+            self.unbanned(BanEntry::Peer(*peer));
+        }
+        was_banned
+    }
+
+    /// Ends the ban of an IP address. Whether there was one.
+    pub fn lift_ip_ban(&mut self, ip: IpAddr) -> bool {
+        let ip = ip.to_canonical();
+        let was_banned = self.ip_bans.remove(&ip).is_some();
+        if was_banned {
+            self.unbanned(BanEntry::Ip(ip));
+        }
+        was_banned
+    }
+
+    /// End of a peer's ban, in unix seconds. It may have passed: bans are deleted when they are next
+    /// checked.
+    pub fn ban_of(&self, peer: &PeerId) -> Option<u64> {
+        self.peer_bans.end_of(peer)
+    }
+
+    /// End of an IP address's ban, in unix seconds. It may have passed.
+    pub fn ban_of_ip(&self, ip: IpAddr) -> Option<u64> {
+        self.ip_bans.end_of(&ip.to_canonical())
+    }
+
+    /// The banned peers, in order, each with the end of its ban in unix seconds. It may have passed.
+    pub fn peer_bans(&self) -> impl Iterator<Item = (PeerId, u64)> + '_ {
+        self.peer_bans.iter()
+    }
+
+    /// The banned IP addresses, in order, each with the end of its ban in unix seconds. It may have
+    /// passed.
+    pub fn ip_bans(&self) -> impl Iterator<Item = (IpAddr, u64)> + '_ {
+        self.ip_bans.iter()
+    }
+
+    /// Lists first, so that a blocked peer's ban is left alone; then bans, then the score.
+    fn decide(
+        &mut self,
+        now: Now,
+        peer: Option<&PeerId>,
+        ip: Option<IpAddr>,
+        standing: Option<Standing>,
+    ) -> Result<(), Denied> {
+        let ip = ip.map(|ip| ip.to_canonical());
+        if peer.is_some_and(|peer| self.peers.contains(peer)) {
+            return Err(Denied::PeerBlocked);
+        }
+        if let Some(ip) = ip {
+            self.check_lists_of(ip)?;
+        }
+        let now = now.unix_seconds();
+        if let Some(peer) = peer
+            && let Some(until) = self.peer_bans.end_of(peer)
+        {
+            if now < until {
+                return Err(Denied::PeerBanned { until });
+            }
+            self.lift_peer_ban(peer);
+        }
+        if let Some(ip) = ip
+            && let Some(until) = self.ip_bans.end_of(&ip)
+        {
+            if now < until {
+                return Err(Denied::AddressBanned { ip, until });
+            }
+            self.lift_ip_ban(ip);
+        }
+        match (standing, self.config.min_score) {
+            (Some(Standing { score, is_exempt: false }), Some(min)) if score < min => {
+                Err(Denied::LowScore { score, min })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn check_lists_of(&self, ip: IpAddr) -> Result<(), Denied> {
+        if self.ips.contains(&ip) {
+            return Err(Denied::AddressBlocked(ip));
+        }
+        // Looking for each network around the address costs the same however many are blocked.
+        let mut around = Subnet::all_with(ip).take_while(|_| !self.subnets.is_empty());
+        around
+            .find(|subnet| self.subnets.contains(subnet))
+            .map_or(Ok(()), |found| Err(Denied::SubnetBlocked(found)))
+    }
+
+    const fn count(&mut self, inbound: bool, decision: Result<(), Denied>) -> Result<(), Denied> {
+        let counter = match (inbound, decision.is_ok()) {
+            (false, true) => &mut self.counts.dials_allowed,
+            (false, false) => &mut self.counts.dials_denied,
+            (true, true) => &mut self.counts.accepts_allowed,
+            (true, false) => &mut self.counts.accepts_denied,
+        };
+        *counter += 1;
+        decision
+    }
+
+    fn block(&mut self, entry: BlockEntry) -> Result<(), ListFull> {
+        if self.insert(entry)? {
+            self.changes.push_back(GateChange::Block(entry));
+        }
+        Ok(())
+    }
+
+    /// Whether the entry is new.
+    fn insert(&mut self, entry: BlockEntry) -> Result<bool, ListFull> {
+        fn into<T: Ord>(list: &mut BTreeSet<T>, entry: T, limit: usize) -> Result<bool, ListFull> {
+            if list.len() >= limit && !list.contains(&entry) {
+                return Err(ListFull(limit));
+            }
+            Ok(list.insert(entry))
+        }
+        let limit = self.config.blocks_per_list;
+        match entry {
+            BlockEntry::Peer(peer) => into(&mut self.peers, peer, limit),
+            BlockEntry::Ip(ip) => into(&mut self.ips, ip.to_canonical(), limit),
+            BlockEntry::Subnet(subnet) => into(&mut self.subnets, subnet, limit),
+        }
+    }
+
+    fn set_ban(&mut self, who: BanEntry, until: u64) -> bool {
+        let before = match who {
+            BanEntry::Peer(peer) => self.peer_bans.end_of(&peer),
+            BanEntry::Ip(ip) => self.ip_bans.end_of(&ip),
+        };
+        if before == Some(until) {
+            return true;
+        }
+        let gone = self.put(who, until);
+        // A ban for which there is no room was never stored.
+        if gone == Some(who) {
+            return false;
+        }
+        if let Some(gone) = gone {
+            self.unbanned(gone);
+        }
+        self.changes.push_back(GateChange::Ban { who, until });
+        true
+    }
+
+    /// The ban that had to go.
+    fn put(&mut self, who: BanEntry, until: u64) -> Option<BanEntry> {
+        match who {
+            BanEntry::Peer(peer) => self.peer_bans.set(peer, until).map(BanEntry::Peer),
+            BanEntry::Ip(ip) => self.ip_bans.set(ip.to_canonical(), until).map(BanEntry::Ip),
+        }
+    }
+
+    fn unbanned(&mut self, who: BanEntry) {
+        match who {
+            BanEntry::Peer(_) => self.counts.peer_unbans += 1,
+            BanEntry::Ip(_) => self.counts.ip_unbans += 1,
+        }
+        self.changes.push_back(GateChange::Unban(who));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    const GOOD: Standing = Standing { score: 0.0, is_exempt: false };
+    /// The bans of these tests: over, and still running.
+    const OVER: u64 = 999;
+    const RUNS: u64 = 1001;
+
+    fn peer(number: u32) -> PeerId {
+        PeerId::try_from(&number.to_be_bytes()[..]).expect("4 bytes")
+    }
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().expect(text)
+    }
+
+    fn now() -> Now {
+        Now::new(Duration::ZERO, Duration::from_secs(1000))
+    }
+
+    fn changes(gate: &mut Gate) -> Vec<GateChange> {
+        std::iter::from_fn(|| gate.poll_change()).collect()
+    }
+
+    /// A gate with these bans, of which nothing is reported.
+    fn gate(peer_ban: Option<u64>, ip_ban: Option<u64>) -> Gate {
+        let mut gate = Gate::default();
+        let peer_ban = peer_ban.map(|until| (BanEntry::Peer(peer(1)), until));
+        let ip_ban = ip_ban.map(|until| (BanEntry::Ip(ip("1.2.3.4")), until));
+        assert_eq!(gate.restore([], peer_ban.into_iter().chain(ip_ban)), 0);
+        gate
+    }
+
+    const PEER_UNBANNED: fn() -> GateChange = || GateChange::Unban(BanEntry::Peer(peer(1)));
+    const IP_UNBANNED: fn() -> GateChange = || GateChange::Unban(BanEntry::Ip(ip("1.2.3.4")));
+
+    #[test]
+    fn a_peer_is_dialled_unless_it_is_blocked_or_banned() {
+        let mut expired = gate(Some(OVER), None);
+        assert_eq!(expired.dial_peer(now(), &peer(1), GOOD), Ok(()));
+        assert_eq!((expired.ban_of(&peer(1)), changes(&mut expired)), (None, vec![PEER_UNBANNED()]));
+        assert_eq!(expired.counts().peer_unbans, 1);
+
+        let mut active = gate(Some(RUNS), None);
+        assert_eq!(active.dial_peer(now(), &peer(1), GOOD), Err(Denied::PeerBanned { until: RUNS }));
+        assert_eq!((active.ban_of(&peer(1)), changes(&mut active)), (Some(RUNS), vec![]));
+
+        let mut unknown = gate(None, None);
+        assert_eq!(unknown.dial_peer(now(), &peer(1), GOOD), Ok(()));
+
+        // The ban is not even looked at.
+        let mut inner = gate(Some(OVER), None);
+        inner.block_peer(peer(1)).expect("room");
+        assert_eq!(inner.dial_peer(now(), &peer(1), GOOD), Err(Denied::PeerBlocked));
+        assert_eq!(inner.ban_of(&peer(1)), Some(OVER));
+    }
+
+    #[test]
+    fn a_ban_ends_at_its_second() {
+        assert_eq!(gate(Some(1000), None).dial_peer(now(), &peer(1), GOOD), Ok(()));
+        assert_eq!(gate(None, Some(1000)).accept(now(), Some(ip("1.2.3.4"))), Ok(()));
+    }
+
+    #[test]
+    fn an_address_is_dialled_unless_it_or_its_peer_is_blocked_or_banned() {
+        let peer_banned = Err(Denied::PeerBanned { until: RUNS });
+        let ip_banned = Err(Denied::AddressBanned { ip: ip("1.2.3.4"), until: RUNS });
+        for (peer_ban, ip_ban, decision, reported) in [
+            (None, Some(OVER), Ok(()), vec![IP_UNBANNED()]),
+            (None, Some(RUNS), ip_banned, vec![]),
+            (None, None, Ok(()), vec![]),
+            (Some(OVER), Some(RUNS), ip_banned, vec![PEER_UNBANNED()]),
+            // The ban of the IP is not looked at.
+            (Some(RUNS), Some(OVER), peer_banned, vec![]),
+            (Some(OVER), Some(OVER), Ok(()), vec![PEER_UNBANNED(), IP_UNBANNED()]),
+        ] {
+            for text in ["1.2.3.4", "::ffff:1.2.3.4"] {
+                let mut gate = gate(peer_ban, ip_ban);
+                assert_eq!(gate.dial_address(now(), Some(&peer(1)), Some(ip(text))), decision);
+                assert_eq!(changes(&mut gate), reported);
+            }
+        }
+        let mut inner = gate(Some(OVER), Some(OVER));
+        inner.block_subnet("1.2.0.0/16".parse().expect("subnet")).expect("room");
+        changes(&mut inner);
+        let denied = Err(Denied::SubnetBlocked("1.2.0.0/16".parse().expect("subnet")));
+        assert_eq!(inner.dial_address(now(), Some(&peer(1)), Some(ip("1.2.3.4"))), denied);
+        assert_eq!(changes(&mut inner), []);
+        assert_eq!(inner.dial_address(now(), None, Some(ip("1.3.0.0"))), Ok(()));
+    }
+
+    #[test]
+    fn an_address_without_an_ip_is_dialled_unless_its_peer_is_banned() {
+        let mut gate = gate(Some(RUNS), Some(RUNS));
+        gate.block_subnet("0.0.0.0/0".parse().expect("subnet")).expect("room");
+        assert_eq!(gate.dial_address(now(), None, None), Ok(()));
+        assert_eq!(gate.dial_address(now(), Some(&peer(2)), None), Ok(()));
+        assert!(gate.dial_address(now(), Some(&peer(1)), None).is_err());
+        assert_eq!(gate.accept(now(), None), Ok(()));
+    }
+
+    #[test]
+    fn a_connection_is_accepted_unless_its_address_is_blocked_or_banned() {
+        for text in ["1.2.3.4", "::ffff:1.2.3.4"] {
+            let from = Some(ip(text));
+            let mut expired = gate(None, Some(OVER));
+            assert_eq!((expired.accept(now(), from), changes(&mut expired)), (Ok(()), vec![IP_UNBANNED()]));
+            let denied = Err(Denied::AddressBanned { ip: ip("1.2.3.4"), until: RUNS });
+            assert_eq!(gate(None, Some(RUNS)).accept(now(), from), denied);
+            assert_eq!(gate(None, None).accept(now(), from), Ok(()));
+            let mut inner = gate(None, Some(OVER));
+            inner.block_ip(ip(text)).expect("room");
+            assert_eq!(inner.accept(now(), from), Err(Denied::AddressBlocked(ip("1.2.3.4"))));
+            assert_eq!(inner.ban_of_ip(ip(text)), Some(OVER));
+        }
+    }
+
+    #[test]
+    fn a_secured_connection_is_checked_in_both_directions() {
+        for inbound in [true, false] {
+            let mut expired = gate(Some(OVER), None);
+            assert_eq!(expired.secured(now(), &peer(1), None, inbound, GOOD), Ok(()));
+            assert_eq!(changes(&mut expired), [PEER_UNBANNED()]);
+            let denied = Err(Denied::PeerBanned { until: RUNS });
+            assert_eq!(gate(Some(RUNS), None).secured(now(), &peer(1), None, inbound, GOOD), denied);
+            assert_eq!(gate(None, None).secured(now(), &peer(1), None, inbound, GOOD), Ok(()));
+            let mut inner = gate(Some(OVER), None);
+            inner.block_peer(peer(1)).expect("room");
+            assert_eq!(inner.secured(now(), &peer(1), None, inbound, GOOD), Err(Denied::PeerBlocked));
+            let denied = Err(Denied::AddressBanned { ip: ip("1.2.3.4"), until: RUNS });
+            let from = Some(ip("::ffff:1.2.3.4"));
+            assert_eq!(gate(None, Some(RUNS)).secured(now(), &peer(1), from, inbound, GOOD), denied);
+        }
+    }
+
+    #[test]
+    fn a_low_score_is_refused_but_not_that_of_an_exempt_peer() {
+        let mut gate = Gate::new(GateConfig { min_score: Some(-10.0), ..GateConfig::default() });
+        let bad = Standing { score: -10.5, is_exempt: false };
+        let denied = Err(Denied::LowScore { score: -10.5, min: -10.0 });
+        assert_eq!(gate.dial_peer(now(), &peer(1), bad), denied);
+        assert_eq!(gate.secured(now(), &peer(1), None, true, bad), denied);
+        assert_eq!(gate.dial_peer(now(), &peer(1), Standing { score: -10.0, is_exempt: false }), Ok(()));
+        let exempt = Standing { is_exempt: true, ..bad };
+        assert_eq!(gate.secured(now(), &peer(1), None, true, exempt), Ok(()));
+        gate.ban_peer(peer(1), RUNS);
+        assert_eq!(gate.dial_peer(now(), &peer(1), exempt), Err(Denied::PeerBanned { until: RUNS }));
+        gate.block_peer(peer(1)).expect("room");
+        assert_eq!(gate.dial_peer(now(), &peer(1), exempt), Err(Denied::PeerBlocked));
+    }
+
+    #[test]
+    fn the_lists_are_asked_before_the_bans_and_these_before_the_score() {
+        let mut gate = Gate::new(GateConfig { min_score: Some(0.0), ..GateConfig::default() });
+        let subnet = "1.2.3.0/24".parse().expect("subnet");
+        gate.block_peer(peer(1)).expect("room");
+        gate.block_ip(ip("1.2.3.4")).expect("room");
+        gate.block_subnet(subnet).expect("room");
+        gate.block_subnet("1.0.0.0/8".parse().expect("subnet")).expect("room");
+        let mut check = |undo: fn(&mut Gate)| {
+            let bad = Standing { score: -1.0, is_exempt: false };
+            let decision = gate.secured(now(), &peer(1), Some(ip("1.2.3.4")), true, bad);
+            undo(&mut gate);
+            decision
+        };
+        assert_eq!(check(|gate| assert!(gate.unblock_peer(&peer(1)))), Err(Denied::PeerBlocked));
+        let denied = Err(Denied::AddressBlocked(ip("1.2.3.4")));
+        assert_eq!(check(|gate| assert!(gate.unblock_ip(ip("::ffff:1.2.3.4")))), denied);
+        let unblock: fn(&mut Gate) = |gate| {
+            let all: Vec<_> = gate.blocked_subnets().collect();
+            assert!(all.iter().all(|subnet| gate.unblock_subnet(subnet)));
+            assert!(gate.ban_peer(peer(1), RUNS) && gate.ban_ip(ip("1.2.3.4"), RUNS));
+        };
+        assert_eq!(check(unblock), Err(Denied::SubnetBlocked(subnet)));
+        let denied = Err(Denied::PeerBanned { until: RUNS });
+        assert_eq!(check(|gate| assert!(gate.lift_peer_ban(&peer(1)))), denied);
+        let denied = Err(Denied::AddressBanned { ip: ip("1.2.3.4"), until: RUNS });
+        assert_eq!(check(|gate| assert!(gate.lift_ip_ban(ip("::ffff:1.2.3.4")))), denied);
+        assert_eq!(check(|_| ()), Err(Denied::LowScore { score: -1.0, min: 0.0 }));
+    }
+
+    #[test]
+    fn what_was_reported_holds_again_after_a_restart() {
+        let mut gate = Gate::default();
+        let subnet = "2001:db8::/32".parse().expect("subnet");
+        gate.block_peer(peer(1)).expect("room");
+        gate.block_peer(peer(1)).expect("room");
+        gate.block_peer(peer(2)).expect("room");
+        gate.block_ip(ip("::ffff:9.9.9.9")).expect("room");
+        gate.block_subnet(subnet).expect("room");
+        gate.ban_peer(peer(3), RUNS);
+        gate.ban_ip(ip("::ffff:1.2.3.4"), RUNS);
+        gate.unblock_peer(&peer(2));
+        let who = BanEntry::Ip(ip("1.2.3.4"));
+        let reported = changes(&mut gate);
+        assert_eq!(
+            reported,
+            [
+                GateChange::Block(BlockEntry::Peer(peer(1))),
+                GateChange::Block(BlockEntry::Peer(peer(2))),
+                GateChange::Block(BlockEntry::Ip(ip("9.9.9.9"))),
+                GateChange::Block(BlockEntry::Subnet(subnet)),
+                GateChange::Ban { who: BanEntry::Peer(peer(3)), until: RUNS },
+                GateChange::Ban { who, until: RUNS },
+                GateChange::Unblock(BlockEntry::Peer(peer(2))),
+            ]
+        );
+        let (mut blocks, mut bans) = (BTreeSet::new(), std::collections::BTreeMap::new());
+        for change in reported {
+            match change {
+                GateChange::Block(entry) => assert!(blocks.insert(entry)),
+                GateChange::Unblock(entry) => assert!(blocks.remove(&entry)),
+                GateChange::Ban { who, until } => assert_eq!(bans.insert(who, until), None),
+                GateChange::Unban(who) => assert!(bans.remove(&who).is_some()),
+            }
+        }
+        let mut again = Gate::default();
+        assert_eq!(again.restore(blocks, bans), 0);
+        assert_eq!(again.poll_change(), None);
+        assert_eq!(again.dial_peer(now(), &peer(1), GOOD), Err(Denied::PeerBlocked));
+        assert_eq!(again.dial_peer(now(), &peer(2), GOOD), Ok(()));
+        assert_eq!(again.dial_peer(now(), &peer(3), GOOD), Err(Denied::PeerBanned { until: RUNS }));
+        assert!(again.accept(now(), Some(ip("9.9.9.9"))).is_err());
+        assert!(again.accept(now(), Some(ip("1.2.3.4"))).is_err());
+        assert!(again.accept(now(), Some(ip("2001:db8::5"))).is_err());
+        assert_eq!(again.blocked_peers().collect::<Vec<_>>(), [peer(1)]);
+        assert_eq!(again.blocked_ips().collect::<Vec<_>>(), [ip("9.9.9.9")]);
+        assert_eq!(again.peer_bans().collect::<Vec<_>>(), [(peer(3), RUNS)]);
+        assert_eq!(again.ip_bans().collect::<Vec<_>>(), [(ip("1.2.3.4"), RUNS)]);
+    }
+
+    #[test]
+    fn only_set_shortens_a_ban() {
+        let mut gate = Gate::default();
+        assert!(gate.ban_peer(peer(1), 2000) && gate.ban_ip(ip("::1"), 2000));
+        assert!(gate.ban_peer(peer(1), 1500) && gate.ban_ip(ip("::1"), 1500));
+        assert_eq!((gate.ban_of(&peer(1)), gate.ban_of_ip(ip("::1"))), (Some(2000), Some(2000)));
+        assert_eq!(changes(&mut gate).len(), 2);
+        assert!(gate.set_peer_ban(peer(1), 1500) && gate.set_ip_ban(ip("::1"), 1500));
+        assert_eq!((gate.ban_of(&peer(1)), gate.ban_of_ip(ip("::1"))), (Some(1500), Some(1500)));
+        assert_eq!(changes(&mut gate)[0], GateChange::Ban { who: BanEntry::Peer(peer(1)), until: 1500 });
+        // No ban is too long: the reference forgets it after seven days.
+        gate.ban_peer(peer(1), u64::MAX);
+        let late = Now::new(Duration::ZERO, Duration::from_secs(1 << 40));
+        assert!(gate.dial_peer(late, &peer(1), GOOD).is_err());
+    }
+
+    #[test]
+    fn unblocking_a_peer_also_ends_its_ban() {
+        let mut gate = Gate::default();
+        gate.ban_peer(peer(1), RUNS);
+        gate.block_peer(peer(1)).expect("room");
+        changes(&mut gate);
+        assert!(gate.unblock_peer(&peer(1)));
+        assert_eq!(changes(&mut gate), [GateChange::Unblock(BlockEntry::Peer(peer(1))), PEER_UNBANNED()]);
+        assert_eq!(gate.dial_peer(now(), &peer(1), GOOD), Ok(()));
+        assert!(!gate.unblock_peer(&peer(1)));
+        assert_eq!((changes(&mut gate), gate.counts().peer_unbans), (vec![], 1));
+    }
+
+    #[test]
+    fn full_lists_refuse_and_full_tables_drop_what_ends_first() {
+        let config = GateConfig { blocks_per_list: 2, bans_per_table: 2, min_score: None };
+        let mut gate = Gate::new(config);
+        assert_eq!([1, 2, 2].map(|number| gate.block_peer(peer(number))), [Ok(()); 3]);
+        assert_eq!(gate.block_peer(peer(3)), Err(ListFull(2)));
+        assert!(gate.unblock_peer(&peer(1)));
+        assert_eq!(gate.block_peer(peer(3)), Ok(()));
+        changes(&mut gate);
+        assert!(gate.ban_peer(peer(1), 20) && gate.ban_peer(peer(2), 10) && gate.ban_peer(peer(3), 30));
+        assert_eq!(gate.peer_bans().collect::<Vec<_>>(), [(peer(1), 20), (peer(3), 30)]);
+        let reported = changes(&mut gate);
+        assert_eq!((reported.len(), reported[2]), (4, GateChange::Unban(BanEntry::Peer(peer(2)))));
+        assert!(!gate.ban_peer(peer(4), 15));
+        assert_eq!((changes(&mut gate), gate.ban_of(&peer(4))), (vec![], None));
+        let stored = (0..5).map(|number| (BanEntry::Peer(peer(number)), 100 + u64::from(number)));
+        let mut again = Gate::new(config);
+        assert_eq!(again.restore((0..5).map(peer).map(BlockEntry::Peer), stored), 6);
+        assert_eq!(again.peer_bans().collect::<Vec<_>>(), [(peer(3), 103), (peer(4), 104)]);
+        assert_eq!(again.counts(), GateCounts::default());
+    }
+
+    #[test]
+    fn decisions_are_counted_by_direction() {
+        let mut gate = gate(Some(RUNS), Some(RUNS));
+        let _ = gate.dial_peer(now(), &peer(1), GOOD);
+        let _ = gate.dial_peer(now(), &peer(2), GOOD);
+        let _ = gate.dial_address(now(), Some(&peer(2)), None);
+        let _ = gate.secured(now(), &peer(2), None, false, GOOD);
+        let _ = gate.accept(now(), Some(ip("1.2.3.4")));
+        let _ = gate.accept(now(), None);
+        let _ = gate.secured(now(), &peer(1), None, true, GOOD);
+        let expected = GateCounts {
+            dials_allowed: 3,
+            dials_denied: 1,
+            accepts_allowed: 1,
+            accepts_denied: 2,
+            ..GateCounts::default()
+        };
+        assert_eq!(gate.counts(), expected);
+    }
+}
