@@ -507,6 +507,8 @@ impl Gate {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
     use std::time::Duration;
 
     const GOOD: Standing = Standing { score: 0.0, is_exempt: false };
@@ -713,7 +715,7 @@ mod tests {
                 GateChange::Unblock(BlockEntry::Peer(peer(2))),
             ]
         );
-        let (mut blocks, mut bans) = (BTreeSet::new(), std::collections::BTreeMap::new());
+        let (mut blocks, mut bans) = (BTreeSet::new(), BTreeMap::new());
         for change in reported {
             match change {
                 GateChange::Block(entry) => assert!(blocks.insert(entry)),
@@ -806,5 +808,63 @@ mod tests {
             ..GateCounts::default()
         };
         assert_eq!(gate.counts(), expected);
+    }
+
+    proptest! {
+        #[test]
+        fn what_it_reports_is_what_it_holds(
+            steps in prop::collection::vec((0_u8..12, 0_u32..6, 0_u64..60), 0..200),
+        ) {
+            let config = GateConfig { min_score: None, blocks_per_list: 3, bans_per_table: 3 };
+            let mut gate = Gate::new(config);
+            let (mut blocks, mut bans) = (BTreeSet::new(), BTreeMap::new());
+            for (action, number, seconds) in steps {
+                let (peer, until) = (peer(number), seconds);
+                let now = Now::new(Duration::ZERO, Duration::from_secs(seconds));
+                let ip = IpAddr::V4(number.into());
+                let subnet = Subnet::new(ip, 31).expect("31 bits");
+                match action {
+                    0 => _ = gate.block_peer(peer),
+                    1 => _ = gate.block_ip(ip),
+                    2 => _ = gate.block_subnet(subnet),
+                    3 => _ = gate.unblock_peer(&peer),
+                    4 => _ = gate.unblock_ip(ip),
+                    5 => _ = gate.unblock_subnet(&subnet),
+                    6 => prop_assert_eq!(gate.ban_peer(peer, until), gate.ban_of(&peer).is_some()),
+                    7 => prop_assert_eq!(gate.ban_ip(ip, until), gate.ban_of_ip(ip).is_some()),
+                    8 => _ = gate.set_peer_ban(peer, until),
+                    9 => _ = gate.set_ip_ban(ip, until),
+                    10 => _ = gate.lift_peer_ban(&peer) | gate.lift_ip_ban(ip),
+                    _ => {
+                        let decision = gate.secured(now, &peer, Some(ip), true, GOOD);
+                        let is_blocked = blocks.contains(&BlockEntry::Peer(peer))
+                            || blocks.contains(&BlockEntry::Ip(ip))
+                            || blocks.contains(&BlockEntry::Subnet(subnet));
+                        let runs = |who| bans.get(&who).is_some_and(|until| seconds < *until);
+                        let is_banned = runs(BanEntry::Peer(peer)) || runs(BanEntry::Ip(ip));
+                        prop_assert_eq!(decision.is_ok(), !is_blocked && !is_banned);
+                    }
+                }
+                let reported = changes(&mut gate);
+                prop_assert!(reported.len() <= 2);
+                for change in reported {
+                    match change {
+                        GateChange::Block(entry) => prop_assert!(blocks.insert(entry)),
+                        GateChange::Unblock(entry) => prop_assert!(blocks.remove(&entry)),
+                        GateChange::Ban { who, until } => prop_assert_ne!(bans.insert(who, until), Some(until)),
+                        GateChange::Unban(who) => prop_assert!(bans.remove(&who).is_some()),
+                    }
+                }
+                let peers = gate.blocked_peers().map(BlockEntry::Peer);
+                let ips = gate.blocked_ips().map(BlockEntry::Ip);
+                let subnets = gate.blocked_subnets().map(BlockEntry::Subnet);
+                prop_assert!(gate.peers.len() <= 3 && gate.ips.len() <= 3 && gate.subnets.len() <= 3);
+                prop_assert_eq!(peers.chain(ips).chain(subnets).collect::<BTreeSet<_>>(), blocks.clone());
+                let peers = gate.peer_bans().map(|(peer, until)| (BanEntry::Peer(peer), until));
+                let ips = gate.ip_bans().map(|(ip, until)| (BanEntry::Ip(ip), until));
+                prop_assert!(gate.peer_bans().count() <= 3 && gate.ip_bans().count() <= 3);
+                prop_assert_eq!(peers.chain(ips).collect::<BTreeMap<_, _>>(), bans.clone());
+            }
+        }
     }
 }

@@ -7,7 +7,7 @@
 //! # Bounds
 //!
 //! Whoever connects fills it: one entry for each connected peer, of which the driver admits a limited
-//! number. What is told of a peer that is not connected is dropped; the driver tells all of it when
+//! number (`ConnectionLimits`), above the high mark too while newcomers have their time of grace. What is told of a peer that is not connected is dropped; the driver tells all of it when
 //! the peer connects.
 
 use std::cmp::Reverse;
@@ -60,6 +60,10 @@ pub enum TideStep {
 /// Among equals inbound peers go before outbound ones, whom an attacker cannot choose, and the
 /// youngest before those who have been there for long. When fewer may go than are too many, these go
 /// at once, and the others when their time of grace is over.
+///
+/// Peers in their time of grace do not push out others: as many as the low mark says stay besides
+/// them. Otherwise a stranger who connects often enough would empty the node of all its peers in
+/// seconds; so it is the strangers that go, when their time is over.
 #[derive(Clone, Debug, Default)]
 pub struct Tide {
     config: TideConfig,
@@ -89,6 +93,11 @@ type Worth = (usize, i64, Reverse<bool>, Reverse<Instant>);
 impl State {
     const fn may_go(&self) -> bool {
         !self.is_protected && !self.is_leaving
+    }
+
+    /// From when on it is no newcomer.
+    fn settles_at(&self, grace: Duration) -> Instant {
+        if self.is_protected { Instant::default() } else { self.since + grace }
     }
 
     /// The order that [`Tide`] describes.
@@ -196,11 +205,11 @@ impl Tide {
         }
         while let Some(peer) = self.to_drop.pop_front() {
             // Others may have left meanwhile, and this one may be another than it was.
-            let is_enough = self.len() <= self.config.low;
+            let is_enough = self.settled(now) <= self.config.low;
             if let Some(state) = self.peers.get_mut(&peer)
                 && state.may_go()
+                && state.settles_at(self.config.grace) <= now
                 && !is_enough
-                && now >= state.since + self.config.grace
             {
                 state.is_leaving = true;
                 self.leaving += 1;
@@ -220,10 +229,24 @@ impl Tide {
         if !self.to_drop.is_empty() {
             return Some(Instant::default());
         }
-        let may_go = self.peers.values().filter(|state| state.may_go());
-        let drop_at = may_go.map(|state| state.since + self.config.grace).min();
-        let drop_at = drop_at.filter(|_| self.len() > self.config.high);
+        let drop_at = if self.len() > self.config.high { self.drop_at() } else { None };
         [drop_at, self.seek_at(self.missing())].into_iter().flatten().min()
+    }
+
+    /// From when on somebody may go: when more than `low` have settled, and one of them may.
+    fn drop_at(&self) -> Option<Instant> {
+        let stay = self.peers.values().filter(|state| !state.is_leaving);
+        let mut settle: Vec<_> = stay.map(|state| state.settles_at(self.config.grace)).collect();
+        settle.sort_unstable();
+        let may_go = self.peers.values().filter(|state| state.may_go());
+        let first = may_go.map(|state| state.settles_at(self.config.grace)).min()?;
+        settle.get(self.config.low).map(|enough| first.max(*enough))
+    }
+
+    /// How many have settled and were not told to go.
+    fn settled(&self, now: Instant) -> usize {
+        let stay = self.peers.values().filter(|state| !state.is_leaving);
+        stay.filter(|state| state.settles_at(self.config.grace) <= now).count()
     }
 
     fn missing(&self) -> usize {
@@ -238,13 +261,14 @@ impl Tide {
         }
     }
 
-    /// Picks who goes so that `low` remain.
+    /// Picks who goes so that `low` of those remain that have settled.
     fn choose(&mut self, now: Instant) {
-        let past_grace = |state: &State| now >= state.since + self.config.grace;
-        let candidates = self.peers.iter().filter(|(_, state)| state.may_go() && past_grace(state));
+        let grace = self.config.grace;
+        let candidates =
+            self.peers.iter().filter(|(_, state)| state.may_go() && state.settles_at(grace) <= now);
         let mut candidates: Vec<_> = candidates.map(|(peer, state)| (state.worth(), *peer)).collect();
         candidates.sort_unstable();
-        let too_many = self.len() - self.config.low;
+        let too_many = self.settled(now).saturating_sub(self.config.low);
         self.to_drop = candidates.into_iter().take(too_many).map(|(_, peer)| peer).collect();
     }
 }
@@ -313,11 +337,15 @@ mod tests {
         assert_eq!((steps(&mut tide, at(60)), tide.next_wakeup()), (vec![], None));
         connect(&mut tide, at(60), [30]);
         let gone = dropped(&mut tide, at(60));
-        assert_eq!((gone.len(), tide.len()), (11, 20));
+        assert_eq!((gone.len(), tide.len()), (10, 21));
         assert!(!gone.contains(&peer(30)), "it is in its time of grace");
         assert_eq!((steps(&mut tide, at(1000)), tide.next_wakeup()), (vec![], None));
         gone.iter().for_each(|peer| tide.disconnected(peer));
-        assert_eq!((steps(&mut tide, at(1000)), tide.len()), (vec![], 20));
+        assert_eq!((steps(&mut tide, at(1000)), tide.len()), (vec![], 21));
+
+        let mut tide = Tide::new(TideConfig::default());
+        connect(&mut tide, at(0), 0..31);
+        assert_eq!((dropped(&mut tide, at(30)).len(), tide.len(), tide.next_wakeup()), (11, 20, None));
     }
 
     #[test]
@@ -325,17 +353,35 @@ mod tests {
         let mut tide = small();
         connect(&mut tide, at(0), 0..2);
         connect(&mut tide, at(10), 2..6);
-        assert_eq!((dropped(&mut tide, at(29)), tide.next_wakeup()), (vec![], Some(at(30))));
-        // Two may go, which is not as many as are too many, but enough for now.
-        assert_eq!(dropped(&mut tide, at(30)), [peer(0), peer(1)]);
-        assert_eq!((dropped(&mut tide, at(99)), tide.next_wakeup()), (vec![], None));
+        // Two may go from 30 s on, but the others are newcomers.
+        assert_eq!((dropped(&mut tide, at(39)), tide.next_wakeup()), (vec![], Some(at(40))));
+        assert_eq!(dropped(&mut tide, at(40)), [2, 3, 4, 5].map(peer));
 
         let mut tide = small();
-        connect(&mut tide, at(0), 0..2);
-        connect(&mut tide, at(10), 2..8);
-        assert_eq!(dropped(&mut tide, at(30)), [peer(0), peer(1)]);
+        connect(&mut tide, at(0), 0..3);
+        connect(&mut tide, at(10), 3..8);
+        assert_eq!((dropped(&mut tide, at(29)), tide.next_wakeup()), (vec![], Some(at(30))));
+        // One may go, which is not as many as are too many.
+        assert_eq!(dropped(&mut tide, at(30)), [peer(0)]);
         assert_eq!((dropped(&mut tide, at(39)), tide.next_wakeup()), (vec![], Some(at(40))));
-        assert_eq!(dropped(&mut tide, at(40)).len(), 4);
+        assert_eq!(dropped(&mut tide, at(40)).len(), 5);
+        assert_eq!((tide.len(), tide.next_wakeup()), (2, None));
+    }
+
+    #[test]
+    fn a_flood_of_newcomers_pushes_nobody_out() {
+        let mut tide = Tide::new(TideConfig::default());
+        (0..25).for_each(|number| connect(&mut tide, at(number.into()), [number]));
+        let mut gone = Vec::new();
+        for second in 100..400 {
+            connect(&mut tide, at(second), (0..3).map(|n| 1000 + 3 * second as u32 + n));
+            for peer in dropped(&mut tide, at(second)) {
+                tide.disconnected(&peer);
+                gone.push(peer);
+            }
+        }
+        assert!((0..20).all(|number| tide.peers.contains_key(&peer(number))));
+        assert!(gone.len() > 800 && tide.len() <= 30 + 3 * 31);
     }
 
     #[test]
@@ -397,7 +443,8 @@ mod tests {
         tide.disconnected(&peer(1));
         connect(&mut tide, at(31), [1, 5]);
         assert_eq!((tide.len(), tide.leaving), (5, 1));
-        assert_eq!(dropped(&mut tide, at(32)), [peer(3), peer(4)]);
+        assert_eq!((dropped(&mut tide, at(60)), tide.next_wakeup()), (vec![], Some(at(61))));
+        assert_eq!(dropped(&mut tide, at(61)), [0, 1, 5].map(peer));
     }
 
     #[test]
@@ -447,7 +494,7 @@ mod tests {
                             let state = before.peers[&peer];
                             prop_assert!(told.insert(peer), "told twice");
                             prop_assert!(!state.is_protected && at(now) >= state.since + Duration::from_secs(30));
-                            prop_assert!(before.len() > 8 && tide.len() >= 4);
+                            prop_assert!(before.len() > 8 && tide.settled(at(now)) >= 4);
                         }
                         TideStep::Seek { missing } => prop_assert_eq!(missing, 4_usize.saturating_sub(tide.len())),
                     }
@@ -456,7 +503,8 @@ mod tests {
                 let wakes = tide.next_wakeup();
                 prop_assert!(wakes.is_none_or(|wakes| wakes > at(now)));
                 let stays = |state: &State| !state.may_go() || at(now) < state.since + Duration::from_secs(30);
-                prop_assert!(tide.len() <= 8 || tide.peers.values().all(stays));
+                let is_enough = tide.settled(at(now)) <= 4;
+                prop_assert!(tide.len() <= 8 || is_enough || tide.peers.values().all(stays));
             }
         }
     }
