@@ -5,6 +5,7 @@ mod conduct;
 mod gate;
 mod id;
 mod limits;
+pub mod score;
 mod static_peers;
 mod subnet;
 mod tide;
