@@ -1,7 +1,9 @@
-//! The embedded block store of the native node: signed blocks by hash, the canonical chain by number.
+//! The embedded block store of the native node: signed blocks by hash, the canonical chain by number, and what
+//! the core remembers of its peers.
 //!
 //! It keeps what a restart and the payload server need: the gossip bytes of accepted blocks, and which of
-//! them are canonical. It decides nothing: which block is canonical comes in with each [`Batch`].
+//! them are canonical. It decides nothing: which block is canonical comes in with each [`Batch`]. The memory is
+//! opaque to it: keys and values are bytes that only the core can read.
 //!
 //! # Promises
 //!
@@ -32,9 +34,11 @@
 //!
 //! On disk: [`StoreConfig::max_blocks`] blocks of at most [`MAX_MESSAGE_BYTES`] bytes, and the pending area, which
 //! whoever fills it bounds. The sequencer alone fills both, since only signed blocks, or blocks linked to signed
-//! ones, come here. Beyond the bound the blocks with the lowest numbers are removed, which nobody needs to follow
+//! ones, come here. And the memory: keys of at most [`MAX_MEMORY_KEY`] and values of at most [`MAX_MEMORY_VALUE`]
+//! bytes, whose number the caller bounds; strangers cause the entries, so it must. Retention never touches them.
+//! Beyond the bound the blocks with the lowest numbers are removed, which nobody needs to follow
 //! the head. Freed pages are used
-//! again; only closing the store cuts a free end off its file. In memory: a page cache of 16 MiB, and what the
+//! again; only closing the store cuts a free end off its file. In RAM: a page cache of 16 MiB, and what the
 //! caller reads.
 
 mod error;
@@ -66,6 +70,12 @@ use write::Tables;
 /// The least number of blocks that one commit may remove. A commit that adds more removes up to twice what it
 /// adds, so removal always overtakes growth.
 const PRUNE_LIMIT: u64 = 1024;
+
+/// The longest key of an entry of the memory, bytes.
+pub const MAX_MEMORY_KEY: usize = 256;
+
+/// The longest value of an entry of the memory, bytes.
+pub const MAX_MEMORY_VALUE: usize = 64 * 1024;
 
 /// Where the store is, whose it is, and what it keeps.
 #[derive(Clone, Debug)]
@@ -99,6 +109,10 @@ pub struct Batch {
     /// The new head: canonical entries above it are removed, their blocks stay. It must be canonical after
     /// this batch. `None` leaves the head at the highest canonical number.
     pub head: Option<u64>,
+    /// Entries of the memory to put, replacing what was under that key, or with `None` to remove; a key that
+    /// is not there is passed over. They apply in order, so of several with one key the last counts. Keys
+    /// have at most [`MAX_MEMORY_KEY`] bytes, values [`MAX_MEMORY_VALUE`].
+    pub memory: Vec<(Vec<u8>, Option<Vec<u8>>)>,
 }
 
 /// A block in the pending area, without its message.
@@ -274,6 +288,15 @@ impl Store {
     /// The store could not be read.
     pub fn pending(&self) -> Result<Vec<PendingBlock>, StoreError> {
         self.with("reading", read::pending)
+    }
+
+    /// The whole memory, by key. All of it is read into RAM: its number of entries is the caller's to bound.
+    ///
+    /// # Errors
+    ///
+    /// The store could not be read.
+    pub fn memory(&self) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+        self.with("reading", read::memory)
     }
 
     /// The highest `count` canonical blocks, lowest first, without their messages. Numbers may be skipped.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use alloy_primitives::B256;
 
 use super::record::MAX_MESSAGE_BYTES;
+use super::{MAX_MEMORY_KEY, MAX_MEMORY_VALUE};
 
 /// Why the store could not be opened, read or written.
 ///
@@ -198,6 +199,18 @@ pub enum BatchError {
         number: u64,
         /// The batch's head.
         head: u64,
+    },
+    /// An entry of the memory with a key that is too long.
+    #[error("a key of the memory has {len} bytes, more than the {MAX_MEMORY_KEY} that a key may have")]
+    KeyTooLong {
+        /// The key's length, bytes.
+        len: usize,
+    },
+    /// An entry of the memory with a value that is too long.
+    #[error("a value of the memory has {len} bytes, more than the {MAX_MEMORY_VALUE} that a value may have")]
+    ValueTooLong {
+        /// The value's length, bytes.
+        len: usize,
     },
 }
 

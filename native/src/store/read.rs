@@ -6,7 +6,7 @@ use redb::{Database, ReadableDatabase, ReadableTable, TableError};
 use super::PendingBlock;
 use super::fault::Fault;
 use super::record::{self, BlockId, StoredBlock};
-use super::schema::{BLOCKS, CANONICAL, PENDING};
+use super::schema::{BLOCKS, CANONICAL, MEMORY, PENDING};
 
 /// The block with this hash.
 pub(super) fn block(database: &Database, hash: &B256) -> Result<Option<StoredBlock>, Fault> {
@@ -69,6 +69,22 @@ pub(super) fn pending(database: &Database) -> Result<Vec<PendingBlock>, Fault> {
             let (hash, parent_hash) = (B256::new(hash), B256::new(parent_hash));
             found.push(PendingBlock { number, hash, parent_hash, size });
         }
+    }
+    Ok(found)
+}
+
+/// The whole memory, by key.
+pub(super) fn memory(database: &Database) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Fault> {
+    let memory = match database.begin_read()?.open_table(MEMORY) {
+        Ok(memory) => memory,
+        // A file from before there was one.
+        Err(TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
+        Err(error) => return Err(error.into()),
+    };
+    let mut found = Vec::new();
+    for entry in memory.iter()? {
+        let (key, value) = entry?;
+        found.push((key.value().to_vec(), value.value().to_vec()));
     }
     Ok(found)
 }

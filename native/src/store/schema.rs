@@ -7,10 +7,12 @@
 //! | `heights` | number and block hash | the block's timestamp, unix seconds |
 //! | `canonical` | number | block hash |
 //! | `pending_blocks` | number and block hash | parent's hash, length of the message in bytes |
+//! | `memory` | opaque bytes, at most 256 | opaque bytes, at most 64 KiB |
 //!
 //! `blocks` and `heights` hold the same blocks; `heights` gives retention its order without reading records.
 //! `pending_blocks` marks those of them that do not link to the chain yet, with what a restart has to know of
-//! them; a file may lack it. The head is the last entry of `canonical`: there is no second place that could
+//! them. `memory` is what the core remembers of its peers, in a form that is the core's own. A file from before
+//! there were these two may lack them, which reads as empty; the first write makes them. The head is the last entry of `canonical`: there is no second place that could
 //! disagree with it.
 
 use alloy_primitives::B256;
@@ -24,6 +26,7 @@ pub(super) const HEIGHTS: TableDefinition<'_, (u64, [u8; 32]), u64> = TableDefin
 pub(super) const CANONICAL: TableDefinition<'_, u64, [u8; 32]> = TableDefinition::new("canonical");
 pub(super) const PENDING: TableDefinition<'_, (u64, [u8; 32]), ([u8; 32], u64)> =
     TableDefinition::new("pending_blocks");
+pub(super) const MEMORY: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("memory");
 
 /// The schema that this program reads and writes.
 pub(super) const SCHEMA: u32 = 1;
@@ -57,6 +60,7 @@ pub(super) fn create(
     transaction.open_table(HEIGHTS)?;
     transaction.open_table(CANONICAL)?;
     transaction.open_table(PENDING)?;
+    transaction.open_table(MEMORY)?;
     Ok(())
 }
 

@@ -8,8 +8,8 @@ use redb::{ReadableTable, ReadableTableMetadata, Table, WriteTransaction};
 use super::error::BatchError;
 use super::fault::Fault;
 use super::record::{self, MAX_MESSAGE_BYTES};
-use super::schema::{BLOCKS, CANONICAL, HEIGHTS, PENDING};
-use super::{Batch, Pruned, Retention};
+use super::schema::{BLOCKS, CANONICAL, HEIGHTS, MEMORY, PENDING};
+use super::{Batch, MAX_MEMORY_KEY, MAX_MEMORY_VALUE, Pruned, Retention};
 
 /// The tables of one write transaction.
 pub(super) struct Tables<'txn> {
@@ -17,6 +17,7 @@ pub(super) struct Tables<'txn> {
     heights: Table<'txn, (u64, [u8; 32]), u64>,
     canonical: Table<'txn, u64, [u8; 32]>,
     pending: Table<'txn, (u64, [u8; 32]), ([u8; 32], u64)>,
+    memory: Table<'txn, &'static [u8], &'static [u8]>,
 }
 
 impl<'txn> Tables<'txn> {
@@ -26,6 +27,7 @@ impl<'txn> Tables<'txn> {
             heights: transaction.open_table(HEIGHTS)?,
             canonical: transaction.open_table(CANONICAL)?,
             pending: transaction.open_table(PENDING)?,
+            memory: transaction.open_table(MEMORY)?,
         })
     }
 
@@ -58,6 +60,12 @@ impl<'txn> Tables<'txn> {
         }
         if let Some(head) = batch.head {
             self.canonical.retain_in((Bound::Excluded(head), Bound::Unbounded), |_, _| false)?;
+        }
+        for (key, value) in &batch.memory {
+            match value {
+                Some(value) => drop(self.memory.insert(key.as_slice(), value.as_slice())?),
+                None => drop(self.memory.remove(key.as_slice())?),
+            }
         }
         Ok(Ok(()))
     }
@@ -98,6 +106,15 @@ impl<'txn> Tables<'txn> {
             let in_batch = batch.canonical.iter().any(|(canonical, _)| *canonical == number);
             if !in_batch && self.canonical.get(number)?.is_none() {
                 return Ok(Err(BatchError::HeadNotCanonical { number }));
+            }
+        }
+        for (key, value) in &batch.memory {
+            let value = value.as_ref().map_or(0, Vec::len);
+            if key.len() > MAX_MEMORY_KEY {
+                return Ok(Err(BatchError::KeyTooLong { len: key.len() }));
+            }
+            if value > MAX_MEMORY_VALUE {
+                return Ok(Err(BatchError::ValueTooLong { len: value }));
             }
         }
         Ok(Ok(()))

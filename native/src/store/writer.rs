@@ -11,7 +11,7 @@
 //! # Bounds
 //!
 //! The queue: [`WriterConfig::max_batches`] and [`WriterConfig::max_bytes`]. The caller fills it with
-//! accepted blocks. When it is full, [`Writer::submit`] hands the batch back and the caller decides; a block
+//! accepted blocks and what the core remembers. When it is full, [`Writer::submit`] hands the batch back and the caller decides; a block
 //! that is not stored is fetched from a peer when it is needed, so none is lost to the chain. A single batch
 //! larger than `max_bytes` is taken when the queue is empty, as it could otherwise never be written.
 
@@ -28,7 +28,7 @@ use alloy_primitives::B256;
 use super::{Batch, Store, StoreError, StoredBlock};
 use crate::clock::since_epoch;
 
-/// The most that one commit takes from the queue, bytes of messages.
+/// The most that one commit takes from the queue, bytes of messages and memory.
 const GROUP_BYTES: usize = 16 * 1024 * 1024;
 
 /// Reads that may be queued above the batches.
@@ -45,7 +45,7 @@ const MAX_PAUSE: Duration = Duration::from_secs(60);
 pub struct WriterConfig {
     /// Batches.
     pub max_batches: usize,
-    /// Bytes of messages.
+    /// Bytes of messages and memory.
     pub max_bytes: usize,
 }
 
@@ -138,7 +138,7 @@ impl Writer {
         batch: Batch,
         done: impl FnOnce(Result<(), Box<WriteFailed>>) + Send + 'static,
     ) -> Result<(), QueueFull> {
-        let size = size_of_messages(&batch);
+        let size = size_of(&batch);
         let WriterConfig { max_batches, max_bytes } = self.shared.config;
         let mut queue = self.shared.queue();
         let fits = queue.jobs.len() < max_batches && queue.bytes.saturating_add(size) <= max_bytes;
@@ -221,7 +221,7 @@ impl Shared {
         loop {
             match queue.jobs.pop_front() {
                 Some(Job::Write(batch, done)) => {
-                    let size = size_of_messages(&batch);
+                    let size = size_of(&batch);
                     if !batches.is_empty() && taken.saturating_add(size) > GROUP_BYTES {
                         queue.jobs.push_front(Job::Write(batch, done));
                         break;
@@ -284,8 +284,11 @@ fn tell(done: Done, outcome: Result<(), Box<WriteFailed>>) {
     let _ = panic::catch_unwind(AssertUnwindSafe(|| done(outcome)));
 }
 
-fn size_of_messages(batch: &Batch) -> usize {
-    batch.blocks.iter().chain(&batch.pending).map(|block| block.message.len()).fold(0, usize::saturating_add)
+/// What a batch weighs in the queue, bytes.
+fn size_of(batch: &Batch) -> usize {
+    let messages = batch.blocks.iter().chain(&batch.pending).map(|block| block.message.len());
+    let entry = |(key, value): &(Vec<u8>, Option<Vec<u8>>)| key.len() + value.as_ref().map_or(0, Vec::len);
+    messages.chain(batch.memory.iter().map(entry)).fold(0, usize::saturating_add)
 }
 
 /// Unix seconds; 0 for a clock before 1970, by which nothing is old.

@@ -8,6 +8,7 @@ mod crash;
 mod damage;
 #[cfg(unix)]
 mod full_disk;
+mod memory;
 mod pending;
 #[cfg(unix)]
 mod permissions;
