@@ -229,6 +229,7 @@ impl Host {
             agent: config.agent,
             mesh: config.mesh,
             payloads: sync.is_some(),
+            gatekeeper: None,
         };
         let behaviour = behaviour(&keypair, &wiring)?;
         let mut swarm = SwarmBuilder::with_existing_identity(keypair)

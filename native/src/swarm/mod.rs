@@ -5,9 +5,11 @@
 //! [`Output`](opp2p_core::node::Output)s into calls. Transport, clock, threads and storage are the
 //! driver's. It compiles for wasm32 (`--no-default-features`).
 
+mod door;
 mod payload;
 mod transform;
 
+pub use door::{Door, Gatekeeper, Knock, Refused, ip_of, is_browser};
 pub use payload::{
     MAX_STREAMS, PayloadCodec, PayloadRequest, Payloads, STREAM_DEADLINE, payloads, request_failure,
 };
@@ -29,14 +31,18 @@ use opp2p_core::payload::PayloadVersion;
 use opp2p_core::peers::PeerId;
 use opp2p_core::sequencer::SendOutcome;
 use std::collections::HashSet;
+use std::convert::Infallible;
+use std::fmt;
 
 /// Gossipsub with the block topics' transform and filter.
 pub type Gossipsub = gossipsub::Behaviour<BlockTransform, WhitelistSubscriptionFilter>;
 
-/// What a node speaks: gossip of blocks, blocks by number, identify and ping.
+/// Who may come in, and what a node speaks: gossip of blocks, blocks by number, identify and ping.
 #[derive(NetworkBehaviour)]
 #[behaviour(to_swarm = "Event")]
 pub struct Behaviour {
+    /// Who may come in. It is the first: the others never see a connection that it refuses.
+    pub door: Door,
     /// Gossip of blocks.
     pub gossipsub: Gossipsub,
     /// Blocks by number, if they are asked for and served at all.
@@ -47,8 +53,8 @@ pub struct Behaviour {
     pub ping: ping::Behaviour,
 }
 
-impl std::fmt::Debug for Behaviour {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Behaviour {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Behaviour").finish_non_exhaustive()
     }
 }
@@ -64,6 +70,12 @@ pub enum Event {
     Payloads(PayloadEvent),
     Identify(Box<identify::Event>),
     Ping(ping::Event),
+}
+
+impl From<Infallible> for Event {
+    fn from(never: Infallible) -> Self {
+        match never {}
+    }
 }
 
 impl From<gossipsub::Event> for Event {
@@ -91,7 +103,7 @@ impl From<ping::Event> for Event {
 }
 
 /// What the wiring is configured by.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Config {
     /// The L2 chain whose topics are joined.
     pub chain_id: u64,
@@ -101,6 +113,21 @@ pub struct Config {
     pub mesh: MeshParams,
     /// Whether blocks are asked for and served by number (`--p2p.sync.req-resp`).
     pub payloads: bool,
+    /// Who decides on connections; `None`: everybody may connect.
+    pub gatekeeper: Option<Gatekeeper>,
+}
+
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { chain_id, agent, mesh, payloads, gatekeeper } = self;
+        f.debug_struct("Config")
+            .field("chain_id", chain_id)
+            .field("agent", agent)
+            .field("mesh", mesh)
+            .field("payloads", payloads)
+            .field("gatekeeper", &gatekeeper.is_some())
+            .finish()
+    }
 }
 
 /// The mesh parameters contradict each other; the text is libp2p's.
@@ -119,6 +146,7 @@ impl Behaviour {
         let identify =
             identify::Config::new(String::new(), keypair.public()).with_agent_version(config.agent.clone());
         Ok(Self {
+            door: Door::new(config.gatekeeper.clone()),
             gossipsub: join_all(gossipsub, config.chain_id)?,
             payloads: config.payloads.then(|| payloads(config.chain_id)).into(),
             identify: identify::Behaviour::new(identify),
