@@ -8,6 +8,7 @@ mod event;
 mod persist;
 mod pool;
 mod requests;
+mod transport;
 
 pub use event::{HostEvent, HostEventKind, Status};
 
@@ -18,7 +19,7 @@ use alloy_primitives::{Address, B256};
 use driver::{Command, Driver};
 use libp2p::multiaddr::Protocol;
 use libp2p::swarm::SwarmEvent;
-use libp2p::{Multiaddr, PeerId, SwarmBuilder, TransportError, noise, tcp, yamux};
+use libp2p::{Multiaddr, PeerId, Swarm, TransportError};
 use opp2p_core::chain::{BlockId, ChainConfig, ChainViewConfig, ConfigError};
 use opp2p_core::gossip::{MeshParams, TIMESTAMP_THRESHOLD};
 use opp2p_core::node::{Node, NodeConfig, SyncConfig};
@@ -29,14 +30,18 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
+use transport::Bandwidth;
 
 /// Events that a slow listener may be behind before it misses some.
 const EVENTS_KEPT: usize = 1024;
 /// Commands that wait for the driver.
 const COMMANDS_KEPT: usize = 64;
+/// Inbound streams of one connection that may be agreeing on their protocol at once. Others wait unread.
+const NEGOTIATING_STREAMS: usize = 64;
 /// The reference never closes an idle connection. A peer outside the mesh is idle for hours, and
 /// costs nothing.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 60 * 60);
@@ -70,6 +75,8 @@ pub struct HostConfig {
     pub listen_ip: IpAddr,
     /// TCP port to listen on; 0 lets the system choose.
     pub listen_tcp: u16,
+    /// Time in which a connection, dialled or accepted, must be set up (`p2p.timeout.dial`).
+    pub dial_timeout: Duration,
     /// Peers to be connected to for ever; each address ends in `/p2p/<peer id>`.
     pub static_peers: Vec<Multiaddr>,
     /// What identify calls this node.
@@ -102,6 +109,7 @@ impl HostConfig {
             key,
             listen_ip: IpAddr::from([0, 0, 0, 0]),
             listen_tcp: 9222,
+            dial_timeout: DIAL_TIMEOUT,
             static_peers: Vec::new(),
             agent: concat!("opp2p/", env!("CARGO_PKG_VERSION")).into(),
             sequencer: None,
@@ -115,6 +123,9 @@ impl HostConfig {
         }
     }
 }
+
+/// The reference's default.
+const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long a gap may stand before the chain goes on above it, if nobody is fetching it: as long as gossip could
 /// still bring the blocks. While blocks are fetched by number, the core extends it.
@@ -162,6 +173,7 @@ pub struct Host {
     peer_id: PeerId,
     address: Multiaddr,
     store: Store,
+    bandwidth: Arc<Bandwidth>,
     commands: mpsc::Sender<Command>,
     events: broadcast::Sender<HostEvent>,
     status: watch::Receiver<Status>,
@@ -232,16 +244,17 @@ impl Host {
             gatekeeper: None,
         };
         let behaviour = behaviour(&keypair, &wiring)?;
-        let mut swarm = SwarmBuilder::with_existing_identity(keypair)
-            .with_tokio()
-            .with_tcp(tcp::Config::default().nodelay(true), noise::Config::new, yamux::Config::default)
-            .map_err(|source| HostError::System { what: "a Noise key", source: io::Error::other(source) })?
-            .with_dns()
-            .map_err(|source| HostError::System { what: "a DNS resolver", source })?
-            .with_behaviour(|_| behaviour)
-            .unwrap_or_else(|never| match never {})
-            .with_swarm_config(|swarm| swarm.with_idle_connection_timeout(IDLE_TIMEOUT))
-            .build();
+        let bandwidth = Arc::new(Bandwidth::default());
+        let transport = transport::transport(
+            &keypair,
+            wiring.gatekeeper.clone(),
+            config.dial_timeout,
+            Arc::clone(&bandwidth),
+        )?;
+        let options = libp2p::swarm::Config::with_tokio_executor()
+            .with_idle_connection_timeout(IDLE_TIMEOUT)
+            .with_max_negotiating_inbound_streams(NEGOTIATING_STREAMS);
+        let mut swarm = Swarm::new(transport, behaviour, peer_id, options);
 
         let address = Multiaddr::from(config.listen_ip).with(Protocol::Tcp(config.listen_tcp));
         let refused = |reason: String| HostError::Listen { address: address.clone(), reason };
@@ -303,7 +316,10 @@ impl Host {
             next_range: 0,
         };
         let task = tokio::spawn(driver.run());
-        Ok((Self { peer_id, address: bound, store, commands, events, status, task }, from_the_start))
+        Ok((
+            Self { peer_id, address: bound, store, bandwidth, commands, events, status, task },
+            from_the_start,
+        ))
     }
 
     /// Who this node is.
@@ -325,6 +341,12 @@ impl Host {
     /// How the node is doing, now and whenever that changes.
     pub fn status(&self) -> watch::Receiver<Status> {
         self.status.clone()
+    }
+
+    /// Bytes received and bytes sent over all connections since the node started, with handshakes and
+    /// framing: what went through the sockets.
+    pub fn bandwidth(&self) -> (u64, u64) {
+        self.bandwidth.totals()
     }
 
     /// Signs and publishes a block, and waits until it is on its way to at least one peer.

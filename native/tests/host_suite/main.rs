@@ -366,3 +366,16 @@ fn the_transform_is_its_own_inverse() {
     };
     assert_eq!(BlockTransform.inbound_transform(raw).unwrap().data, marked);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_goes_through_the_sockets_is_counted() {
+    let directory = tempfile::tempdir().unwrap();
+    let sequencer = sequencer(directory.path()).await;
+    assert_eq!(sequencer.bandwidth(), (0, 0));
+    let follower = follower(directory.path(), "follower", &[&sequencer]).await;
+    until(&sequencer, |status| status.subscribers == 1).await;
+    let ((ins, outs), (follower_in, follower_out)) = (sequencer.bandwidth(), follower.bandwidth());
+    assert!(ins > 0 && outs > 0 && follower_in > 0 && follower_out > 0);
+    sequencer.stop().await;
+    follower.stop().await;
+}

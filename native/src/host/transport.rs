@@ -1,0 +1,286 @@
+//! How a node reaches others: TCP, names resolved, Noise, yamux; counted and, before a dial, asked for.
+//!
+//! # Bounds
+//! * Setting up a connection, either way: the dial timeout.
+//! * Streams of one connection: [`MAX_STREAMS`], whoever opened them. The peer that opens one more loses the
+//!   connection.
+//! * What a peer has sent and nobody has read: 256 KiB a stream. yamux widens the window of a stream that is read
+//!   as fast as it comes, up to 1 GiB for all streams of a connection, which `libp2p-yamux` leaves no way to set.
+//!   A peer gets there only by having us read half of each window within two of its own round trips, so what
+//!   bounds a connection is what the protocols above read: frames of at most the gossip message size, requests
+//!   of 8 bytes, and answers of the size that was asked for. None of them stops reading for long.
+
+use super::HostError;
+use crate::swarm::{Gatekeeper, Knock, Refused, ip_of};
+use futures::future::{MapOk, TryFutureExt};
+use futures::prelude::*;
+use libp2p::core::muxing::StreamMuxerBox;
+use libp2p::core::transport::{
+    Boxed, DialOpts, ListenerId, TransportError, TransportEvent, timeout::TransportTimeout,
+};
+use libp2p::core::upgrade::Version;
+use libp2p::identity::Keypair;
+use libp2p::{Multiaddr, PeerId, Transport, dns, noise, tcp, yamux};
+use std::fmt;
+use std::io::{self, IoSlice, IoSliceMut};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+/// Streams of one connection.
+const MAX_STREAMS: usize = 256;
+
+/// Bytes that went over all connections since the node started, handshakes and framing included. They are
+/// counted as the sockets take and give them.
+#[derive(Debug, Default)]
+pub(super) struct Bandwidth {
+    bytes_in: AtomicU64,
+    bytes_out: AtomicU64,
+}
+
+impl Bandwidth {
+    /// Bytes received and bytes sent.
+    pub(super) fn totals(&self) -> (u64, u64) {
+        (self.bytes_in.load(Ordering::Relaxed), self.bytes_out.load(Ordering::Relaxed))
+    }
+
+    fn received(&self, bytes: usize) {
+        self.bytes_in.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    fn sent(&self, bytes: usize) {
+        self.bytes_out.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+}
+
+/// The node's transport. What a name resolves to is asked for like any other address.
+///
+/// # Errors
+/// The system refused a Noise key, or has no configuration for names.
+pub(super) fn transport(
+    keypair: &Keypair,
+    gatekeeper: Option<Gatekeeper>,
+    dial_timeout: Duration,
+    bandwidth: Arc<Bandwidth>,
+) -> Result<Boxed<(PeerId, StreamMuxerBox)>, HostError> {
+    let tcp = tcp::tokio::Transport::new(tcp::Config::default().nodelay(true));
+    let metered = Metered { inner: tcp, gatekeeper, bandwidth };
+    let named = dns::tokio::Transport::system(metered)
+        .map_err(|source| HostError::System { what: "a DNS resolver", source })?;
+    let noise = noise::Config::new(keypair)
+        .map_err(|source| HostError::System { what: "a Noise key", source: io::Error::other(source) })?;
+    let mut yamux = yamux::Config::default();
+    yamux.set_max_num_streams(MAX_STREAMS);
+    let secured = named
+        .upgrade(Version::V1Lazy)
+        .authenticate(noise)
+        .multiplex(yamux)
+        .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
+    Ok(TransportTimeout::new(secured, dial_timeout).boxed())
+}
+
+/// A transport that asks before it dials, and counts.
+struct Metered<T> {
+    inner: T,
+    gatekeeper: Option<Gatekeeper>,
+    bandwidth: Arc<Bandwidth>,
+}
+
+impl<T: fmt::Debug> fmt::Debug for Metered<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Metered").field("inner", &self.inner).finish_non_exhaustive()
+    }
+}
+
+/// Makes a connection a counted one.
+type Count<S> = Box<dyn FnOnce(S) -> Counted<S> + Send>;
+
+impl<T> Metered<T> {
+    fn count<S>(&self) -> Count<S> {
+        let bandwidth = Arc::clone(&self.bandwidth);
+        Box::new(move |inner| Counted { inner, bandwidth })
+    }
+}
+
+impl<T: Transport<Error = io::Error> + Unpin> Transport for Metered<T> {
+    type Output = Counted<T::Output>;
+    type Error = io::Error;
+    type ListenerUpgrade = MapOk<T::ListenerUpgrade, Count<T::Output>>;
+    type Dial = MapOk<T::Dial, Count<T::Output>>;
+
+    fn listen_on(&mut self, id: ListenerId, address: Multiaddr) -> Result<(), TransportError<io::Error>> {
+        self.inner.listen_on(id, address)
+    }
+
+    fn remove_listener(&mut self, id: ListenerId) -> bool {
+        self.inner.remove_listener(id)
+    }
+
+    fn dial(
+        &mut self,
+        address: Multiaddr,
+        options: DialOpts,
+    ) -> Result<Self::Dial, TransportError<io::Error>> {
+        if let (Some(gatekeeper), Some(ip)) = (&self.gatekeeper, ip_of(&address)) {
+            gatekeeper(&Knock::DialAddress { ip }).map_err(|why| {
+                TransportError::Other(io::Error::new(io::ErrorKind::PermissionDenied, Refused(why)))
+            })?;
+        }
+        Ok(self.inner.dial(address, options)?.map_ok(self.count()))
+    }
+
+    fn poll(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<TransportEvent<Self::ListenerUpgrade, io::Error>> {
+        let event = ready!(Pin::new(&mut self.inner).poll(cx));
+        Poll::Ready(event.map_upgrade(|upgrade| upgrade.map_ok(self.count())))
+    }
+}
+
+/// A connection whose bytes are counted.
+#[derive(Debug)]
+struct Counted<S> {
+    inner: S,
+    bandwidth: Arc<Bandwidth>,
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Counted<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        let bytes = ready!(Pin::new(&mut self.inner).poll_read(cx, buffer))?;
+        self.bandwidth.received(bytes);
+        Poll::Ready(Ok(bytes))
+    }
+
+    fn poll_read_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffers: &mut [IoSliceMut<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let bytes = ready!(Pin::new(&mut self.inner).poll_read_vectored(cx, buffers))?;
+        self.bandwidth.received(bytes);
+        Poll::Ready(Ok(bytes))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &[u8]) -> Poll<io::Result<usize>> {
+        let bytes = ready!(Pin::new(&mut self.inner).poll_write(cx, buffer))?;
+        self.bandwidth.sent(bytes);
+        Poll::Ready(Ok(bytes))
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffers: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let bytes = ready!(Pin::new(&mut self.inner).poll_write_vectored(cx, buffers))?;
+        self.bandwidth.sent(bytes);
+        Poll::Ready(Ok(bytes))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_close(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a helper of a test may fail like the test")]
+
+    use super::*;
+    use libp2p::core::Endpoint;
+    use libp2p::core::transport::PortUse;
+    use std::error::Error;
+    use std::net::IpAddr;
+    use std::sync::Mutex;
+
+    const OPTIONS: DialOpts = DialOpts { role: Endpoint::Dialer, port_use: PortUse::New };
+
+    fn last(error: &(dyn Error + 'static)) -> String {
+        error.source().map_or_else(|| error.to_string(), last)
+    }
+
+    fn counted(gatekeeper: Option<Gatekeeper>) -> (Metered<tcp::tokio::Transport>, Arc<Bandwidth>) {
+        let bandwidth = Arc::new(Bandwidth::default());
+        let inner = tcp::tokio::Transport::new(tcp::Config::default());
+        (Metered { inner, gatekeeper, bandwidth: Arc::clone(&bandwidth) }, bandwidth)
+    }
+
+    #[tokio::test]
+    async fn every_byte_is_counted_on_both_sides() {
+        let (mut listener, heard) = counted(None);
+        let (mut dialler, said) = counted(None);
+        listener.listen_on(ListenerId::next(), "/ip4/127.0.0.1/tcp/0".parse().unwrap()).unwrap();
+        let mut next = async || future::poll_fn(|cx| Pin::new(&mut listener).poll(cx)).await;
+        let TransportEvent::NewAddress { listen_addr, .. } = next().await else { panic!("no address") };
+        let (ours, theirs) =
+            future::join(async { dialler.dial(listen_addr, OPTIONS).unwrap().await.unwrap() }, async {
+                next().await.into_incoming().unwrap().0.await.unwrap()
+            })
+            .await;
+        let (mut ours, mut theirs) = (ours, theirs);
+        ours.write_all(&[1; 100_000]).await.unwrap();
+        ours.close().await.unwrap();
+        let mut read = Vec::new();
+        theirs.read_to_end(&mut read).await.unwrap();
+        theirs.write_all(&[2; 70]).await.unwrap();
+        theirs.close().await.unwrap();
+        ours.read_to_end(&mut read).await.unwrap();
+        assert_eq!((said.totals(), heard.totals()), ((70, 100_000), (100_000, 70)));
+    }
+
+    /// What was asked for when `address` was dialled, and the answer's last cause.
+    async fn refused(address: &str) -> (Vec<Knock>, String) {
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let record = Arc::clone(&asked);
+        let gatekeeper: Gatekeeper = Arc::new(move |knock: &Knock| {
+            record.lock().unwrap().push(knock.clone());
+            Err("that address is blocked".into())
+        });
+        let key = Keypair::generate_secp256k1();
+        let mut transport =
+            transport(&key, Some(gatekeeper), Duration::from_secs(10), Arc::default()).unwrap();
+        let error = match transport.dial(address.parse().unwrap(), OPTIONS) {
+            Ok(dial) => last(&dial.await.err().unwrap()),
+            Err(error) => last(&error),
+        };
+        let asked = asked.lock().unwrap().clone();
+        (asked, error)
+    }
+
+    #[tokio::test]
+    async fn an_address_is_asked_for_before_it_is_dialled() {
+        let ip = IpAddr::from([127, 0, 0, 1]);
+        for address in ["/ip4/127.0.0.1/tcp/9", "/ip6/::ffff:127.0.0.1/tcp/9"] {
+            let (asked, error) = refused(address).await;
+            assert_eq!(asked, [Knock::DialAddress { ip }], "{address}");
+            assert!(error.contains("that address is blocked"), "{error}");
+        }
+        let (mut metered, _) = counted(Some(Arc::new(|_: &Knock| Err("no".into()))));
+        let Err(TransportError::Other(error)) =
+            metered.dial("/ip4/127.0.0.1/tcp/9".parse().unwrap(), OPTIONS)
+        else {
+            panic!("must be refused")
+        };
+        assert_eq!((error.kind(), error.to_string()), (io::ErrorKind::PermissionDenied, "no".to_owned()));
+    }
+
+    #[tokio::test]
+    async fn what_a_name_resolves_to_is_asked_for_too() {
+        let (asked, error) = refused("/dns4/localhost/tcp/9").await;
+        assert_eq!(asked.first(), Some(&Knock::DialAddress { ip: [127, 0, 0, 1].into() }), "{error}");
+        assert!(error.contains("that address is blocked"), "{error}");
+    }
+}
