@@ -77,6 +77,9 @@ pub const MAX_MEMORY_KEY: usize = 256;
 /// The longest value of an entry of the memory, bytes.
 pub const MAX_MEMORY_VALUE: usize = 64 * 1024;
 
+/// An entry of the memory: key and value.
+pub type MemoryEntry = (Vec<u8>, Vec<u8>);
+
 /// Where the store is, whose it is, and what it keeps.
 #[derive(Clone, Debug)]
 pub struct StoreConfig {
@@ -295,7 +298,7 @@ impl Store {
     /// # Errors
     ///
     /// The store could not be read.
-    pub fn memory(&self) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+    pub fn memory(&self) -> Result<Vec<MemoryEntry>, StoreError> {
         self.with("reading", read::memory)
     }
 

@@ -3,10 +3,10 @@
 use alloy_primitives::B256;
 use redb::{Database, ReadableDatabase, ReadableTable, TableError};
 
-use super::PendingBlock;
 use super::fault::Fault;
 use super::record::{self, BlockId, StoredBlock};
 use super::schema::{BLOCKS, CANONICAL, MEMORY, PENDING};
+use super::{MemoryEntry, PendingBlock};
 
 /// The block with this hash.
 pub(super) fn block(database: &Database, hash: &B256) -> Result<Option<StoredBlock>, Fault> {
@@ -74,7 +74,7 @@ pub(super) fn pending(database: &Database) -> Result<Vec<PendingBlock>, Fault> {
 }
 
 /// The whole memory, by key.
-pub(super) fn memory(database: &Database) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Fault> {
+pub(super) fn memory(database: &Database) -> Result<Vec<MemoryEntry>, Fault> {
     let memory = match database.begin_read()?.open_table(MEMORY) {
         Ok(memory) => memory,
         // A file from before there was one.

@@ -137,13 +137,13 @@ impl Writer {
         &self,
         batch: Batch,
         done: impl FnOnce(Result<(), Box<WriteFailed>>) + Send + 'static,
-    ) -> Result<(), QueueFull> {
+    ) -> Result<(), Box<QueueFull>> {
         let size = size_of(&batch);
         let WriterConfig { max_batches, max_bytes } = self.shared.config;
         let mut queue = self.shared.queue();
         let fits = queue.jobs.len() < max_batches && queue.bytes.saturating_add(size) <= max_bytes;
         if !fits && !queue.jobs.is_empty() {
-            return Err(QueueFull { batch });
+            return Err(Box::new(QueueFull { batch }));
         }
         queue.bytes = queue.bytes.saturating_add(size);
         queue.jobs.push_back(Job::Write(batch, Box::new(done)));
