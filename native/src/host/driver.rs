@@ -1,19 +1,20 @@
 //! The loop: feeds the core with what happens, and does what it says.
 
 use super::event::{HostEvent, HostEventKind, Status};
+use super::native::{DialBacks, Native, NativeEvent};
 use super::persist;
 use super::pool::Pool;
 use super::requests::Requests;
 use crate::clock::since_epoch;
 use crate::store::Writer;
-use crate::swarm::{self, Behaviour, PayloadEvent, PayloadRequest, gossip_input};
+use crate::swarm::{self, PayloadEvent, PayloadRequest, gossip_input};
 use alloy_primitives::{Address, B256};
 use futures::StreamExt;
 use libp2p::core::ConnectedPoint;
 use libp2p::request_response::Message;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{DialError, SwarmEvent};
-use libp2p::{Multiaddr, PeerId, Swarm, gossipsub, identify};
+use libp2p::{Multiaddr, PeerId, Swarm, gossipsub, identify, ping};
 use opp2p_core::chain::BlockId;
 use opp2p_core::gossip::HEARTBEAT;
 use opp2p_core::node::{Event, Input, Node, Output, StoreChange};
@@ -57,7 +58,7 @@ pub(super) enum Command {
 pub(super) struct Driver {
     pub(super) clock: Clock,
     pub(super) node: Node,
-    pub(super) swarm: Swarm<Behaviour>,
+    pub(super) swarm: Swarm<Native>,
     pub(super) pool: Pool,
     pub(super) writer: Writer,
     pub(super) signer: Option<LocalSigner>,
@@ -72,6 +73,7 @@ pub(super) struct Driver {
     /// Who waits for which range. The core refuses all but one at a time, and answers each.
     pub(super) ranges: BTreeMap<RangeId, oneshot::Sender<Result<(), RangeError>>>,
     pub(super) next_range: u64,
+    pub(super) dial_backs: DialBacks,
 }
 
 /// What the store's thread says.
@@ -159,7 +161,7 @@ impl Driver {
                 Output::Verdict(verdict) => {
                     // A block above a gap can be the highest, and no event says so.
                     changed = true;
-                    self.swarm.behaviour_mut().report(&verdict);
+                    self.swarm.behaviour_mut().wire.report(&verdict);
                     self.status.send_modify(|status| match verdict.result {
                         Ok(_) => status.accepted += 1,
                         Err(reason) => *status.refused.entry(reason).or_default() += 1,
@@ -175,7 +177,7 @@ impl Driver {
                 }
                 Output::Send { id, topic, contents } => {
                     let chain_id = self.node.chain().chain_id;
-                    let outcome = self.swarm.behaviour_mut().publish(chain_id, topic, &contents);
+                    let outcome = self.swarm.behaviour_mut().wire.publish(chain_id, topic, &contents);
                     self.feed(Input::Sent { id, outcome });
                 }
                 Output::Dial(peer) => self.dial(&peer),
@@ -311,7 +313,7 @@ impl Driver {
     }
 
     fn request(&mut self, id: RequestId, to: &opp2p_core::peers::PeerId, number: u64, limit: usize) {
-        let payloads = self.swarm.behaviour_mut().payloads.as_mut();
+        let payloads = self.swarm.behaviour_mut().wire.payloads.as_mut();
         match (payloads, swarm::to_libp2p(to)) {
             (Some(payloads), Some(to)) => {
                 let sent = payloads.send_request(&to, PayloadRequest { number, limit });
@@ -326,7 +328,7 @@ impl Driver {
             self.status.send_modify(|status| status.served += 1);
         }
         let channel = self.requests.take(id);
-        let payloads = self.swarm.behaviour_mut().payloads.as_mut();
+        let payloads = self.swarm.behaviour_mut().wire.payloads.as_mut();
         let is_sent = match (channel, payloads) {
             (Some(channel), Some(payloads)) => payloads.send_response(channel, response).is_ok(),
             _ => false,
@@ -364,13 +366,34 @@ impl Driver {
         }
     }
 
-    fn on_swarm(&mut self, event: SwarmEvent<swarm::Event>) {
+    fn on_wire(&mut self, event: swarm::Event) {
         match event {
-            SwarmEvent::Behaviour(swarm::Event::Gossipsub(event)) => self.on_gossipsub(*event),
-            SwarmEvent::Behaviour(swarm::Event::Payloads(event)) => self.on_payloads(event),
-            SwarmEvent::Behaviour(swarm::Event::Identify(event)) => {
+            swarm::Event::Gossipsub(event) => self.on_gossipsub(*event),
+            swarm::Event::Payloads(event) => self.on_payloads(event),
+            swarm::Event::Identify(event) => {
                 if let identify::Event::Received { peer_id, info, .. } = *event {
                     self.tell(HostEventKind::Identified { peer: peer_id, agent: info.agent_version });
+                }
+            }
+            swarm::Event::Ping(ping::Event { peer, result, .. }) => match result {
+                Ok(round_trip) => tracing::debug!(%peer, ?round_trip, "a ping came back"),
+                Err(error) => tracing::debug!(%peer, %error, "a ping failed"),
+            },
+        }
+    }
+
+    fn on_swarm(&mut self, event: SwarmEvent<NativeEvent>) {
+        if let SwarmEvent::ConnectionEstablished {
+            peer_id, connection_id, endpoint, num_established, ..
+        } = &event
+        {
+            self.dial_backs.connected(*peer_id, *connection_id, endpoint, num_established.get());
+        }
+        match event {
+            SwarmEvent::Behaviour(NativeEvent::Wire(event)) => self.on_wire(event),
+            SwarmEvent::Behaviour(NativeEvent::Autonat(event)) => {
+                if let Some(connection) = self.dial_backs.on_event(&event) {
+                    self.swarm.close_connection(connection);
                 }
             }
             SwarmEvent::ConnectionEstablished { peer_id, num_established, endpoint, .. }
@@ -430,8 +453,8 @@ impl Driver {
     fn refresh_mesh(&self) {
         let chain = self.node.chain();
         let version = PayloadVersion::at(&chain.forks, self.clock.now().unix_seconds());
-        let subscribers = self.swarm.behaviour().subscribers(chain.chain_id, version);
-        let mesh = self.swarm.behaviour().mesh_size(chain.chain_id, version);
+        let subscribers = self.swarm.behaviour().wire.subscribers(chain.chain_id, version);
+        let mesh = self.swarm.behaviour().wire.mesh_size(chain.chain_id, version);
         self.status.send_if_modified(|status| {
             let changed = (status.subscribers, status.mesh) != (subscribers, mesh);
             (status.subscribers, status.mesh) = (subscribers, mesh);

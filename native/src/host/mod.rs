@@ -5,6 +5,7 @@
 
 mod driver;
 mod event;
+mod native;
 mod persist;
 mod pool;
 mod requests;
@@ -20,6 +21,7 @@ use driver::{Command, Driver};
 use libp2p::multiaddr::Protocol;
 use libp2p::swarm::SwarmEvent;
 use libp2p::{Multiaddr, PeerId, Swarm, TransportError};
+use native::{DialBacks, Native};
 use opp2p_core::chain::{BlockId, ChainConfig, ChainViewConfig, ConfigError};
 use opp2p_core::gossip::{MeshParams, TIMESTAMP_THRESHOLD};
 use opp2p_core::node::{Node, NodeConfig, SyncConfig};
@@ -98,6 +100,10 @@ pub struct HostConfig {
     pub from_genesis: bool,
     /// Fetching and serving blocks by number; `None`: neither.
     pub sync: Option<SyncConfig>,
+    /// Whether connections are pinged every three minutes (`p2p.ping`).
+    pub ping: bool,
+    /// Whether peers are told whether they can be reached, by AutoNAT (`p2p.nat`).
+    pub nat: bool,
 }
 
 impl HostConfig {
@@ -120,6 +126,8 @@ impl HostConfig {
             view: ChainViewConfig { gap_patience: Some(GAP_PATIENCE), ..ChainViewConfig::default() },
             from_genesis: false,
             sync: Some(SyncConfig::default()),
+            ping: true,
+            nat: false,
         }
     }
 }
@@ -241,9 +249,10 @@ impl Host {
             agent: config.agent,
             mesh: config.mesh,
             payloads: sync.is_some(),
+            ping: config.ping,
             gatekeeper: None,
         };
-        let behaviour = behaviour(&keypair, &wiring)?;
+        let behaviour = Native::new(behaviour(&keypair, &wiring)?, peer_id, config.nat);
         let bandwidth = Arc::new(Bandwidth::default());
         let transport = transport::transport(
             &keypair,
@@ -314,6 +323,7 @@ impl Host {
             requests,
             ranges: BTreeMap::new(),
             next_range: 0,
+            dial_backs: DialBacks::default(),
         };
         let task = tokio::spawn(driver.run());
         Ok((

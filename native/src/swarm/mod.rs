@@ -33,6 +33,12 @@ use opp2p_core::sequencer::SendOutcome;
 use std::collections::HashSet;
 use std::convert::Infallible;
 use std::fmt;
+use std::time::Duration;
+
+/// Between two pings of one connection, as in the reference.
+pub const PING_INTERVAL: Duration = Duration::from_secs(3 * 60);
+/// Stands for never.
+const NO_PING_INTERVAL: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
 /// Gossipsub with the block topics' transform and filter.
 pub type Gossipsub = gossipsub::Behaviour<BlockTransform, WhitelistSubscriptionFilter>;
@@ -113,18 +119,22 @@ pub struct Config {
     pub mesh: MeshParams,
     /// Whether blocks are asked for and served by number (`--p2p.sync.req-resp`).
     pub payloads: bool,
+    /// Whether each connection is pinged every [`PING_INTERVAL`] (`p2p.ping`). Without it, only once when it is
+    /// made. Peers' pings are answered either way.
+    pub ping: bool,
     /// Who decides on connections; `None`: everybody may connect.
     pub gatekeeper: Option<Gatekeeper>,
 }
 
 impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { chain_id, agent, mesh, payloads, gatekeeper } = self;
+        let Self { chain_id, agent, mesh, payloads, ping, gatekeeper } = self;
         f.debug_struct("Config")
             .field("chain_id", chain_id)
             .field("agent", agent)
             .field("mesh", mesh)
             .field("payloads", payloads)
+            .field("ping", ping)
             .field("gatekeeper", &gatekeeper.is_some())
             .finish()
     }
@@ -145,12 +155,13 @@ impl Behaviour {
         let gossipsub = gossipsub(config)?;
         let identify =
             identify::Config::new(String::new(), keypair.public()).with_agent_version(config.agent.clone());
+        let interval = if config.ping { PING_INTERVAL } else { NO_PING_INTERVAL };
         Ok(Self {
             door: Door::new(config.gatekeeper.clone()),
             gossipsub: join_all(gossipsub, config.chain_id)?,
             payloads: config.payloads.then(|| payloads(config.chain_id)).into(),
             identify: identify::Behaviour::new(identify),
-            ping: ping::Behaviour::default(),
+            ping: ping::Behaviour::new(ping::Config::new().with_interval(interval)),
         })
     }
 

@@ -38,6 +38,7 @@ fn swarm(gatekeeper: Gatekeeper) -> Swarm<Behaviour> {
         agent: "test".into(),
         mesh: MeshParams::default(),
         payloads: true,
+        ping: true,
         gatekeeper: Some(gatekeeper),
     };
     let transport = tcp::tokio::Transport::new(tcp::Config::default().nodelay(true))
