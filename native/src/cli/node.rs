@@ -5,7 +5,7 @@ use super::logging::LogArgs;
 use super::stdin::Lines;
 use super::{End, Failure, address, key, path, runtime};
 use crate::clock::since_epoch;
-use crate::host::{Host, HostConfig, HostEvent, HostEventKind, Retention};
+use crate::host::{Host, HostConfig, HostEvent, HostEventKind, NatEvent, Retention};
 use crate::key::SecretKey;
 use alloy_primitives::{Address, hex};
 use libp2p::Multiaddr;
@@ -400,6 +400,18 @@ fn log(event: &HostEvent) {
         HostEventKind::Identified { peer, agent } => tracing::debug!(%peer, agent, "identified"),
         HostEventKind::Stored(block) => tracing::debug!(number = block.number, "stored"),
         HostEventKind::StoreFailed(error) => tracing::error!(%error, "a block was not stored"),
+        HostEventKind::Nat(NatEvent::Mapped { external, .. }) => {
+            tracing::info!(address = %external, "the router lets connections in");
+        }
+        HostEventKind::Nat(NatEvent::Expired { external, .. }) => {
+            tracing::warn!(address = %external, "the router lets no more connections in");
+        }
+        HostEventKind::Nat(NatEvent::NoGateway) => {
+            tracing::warn!("no router with UPnP was found; forward the port by hand if there is a router");
+        }
+        HostEventKind::Nat(NatEvent::PrivateGateway) => {
+            tracing::warn!("the router has no public address; peers can't connect to this node through it");
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! The loop: feeds the core with what happens, and does what it says.
 
-use super::event::{HostEvent, HostEventKind, Status};
+use super::event::{HostEvent, HostEventKind, NatEvent, Status};
 use super::native::{DialBacks, Native, NativeEvent};
 use super::persist;
 use super::pool::Pool;
@@ -391,6 +391,9 @@ impl Driver {
         }
         match event {
             SwarmEvent::Behaviour(NativeEvent::Wire(event)) => self.on_wire(event),
+            SwarmEvent::Behaviour(NativeEvent::Upnp(event)) => {
+                self.tell(HostEventKind::Nat(NatEvent::from(event)));
+            }
             SwarmEvent::Behaviour(NativeEvent::Autonat(event)) => {
                 if let Some(connection) = self.dial_backs.on_event(&event) {
                     self.swarm.close_connection(connection);

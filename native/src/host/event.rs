@@ -50,10 +50,35 @@ pub enum HostEventKind {
         /// Its agent.
         agent: String,
     },
+    /// The router was asked to let connections in, and this became of it.
+    Nat(NatEvent),
     /// A block is on the disk.
     Stored(BlockId),
     /// Blocks could not be stored. The node goes on without.
     StoreFailed(String),
+}
+
+/// What became of asking the router to let connections in (`p2p.nat`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NatEvent {
+    /// Connections to an address of the router's reach this node.
+    Mapped {
+        /// Where this node listens.
+        local: Multiaddr,
+        /// The router's address, which peers are told.
+        external: Multiaddr,
+    },
+    /// They no longer do: the router did not renew it. It is asked again, four times with growing pauses.
+    Expired {
+        /// Where this node listens.
+        local: Multiaddr,
+        /// The router's address.
+        external: Multiaddr,
+    },
+    /// No router with UPnP was found. None is looked for again.
+    NoGateway,
+    /// The router has no public address itself. It is not asked again.
+    PrivateGateway,
 }
 
 /// How a node is doing.

@@ -11,7 +11,7 @@ mod pool;
 mod requests;
 mod transport;
 
-pub use event::{HostEvent, HostEventKind, Status};
+pub use event::{HostEvent, HostEventKind, NatEvent, Status};
 
 use crate::key::{KeyFormatError, SecretKey};
 use crate::store::{Store, StoreConfig, StoreError, Writer, WriterConfig};
@@ -21,7 +21,7 @@ use driver::{Command, Driver};
 use libp2p::multiaddr::Protocol;
 use libp2p::swarm::SwarmEvent;
 use libp2p::{Multiaddr, PeerId, Swarm, TransportError};
-use native::{DialBacks, Native};
+use native::{DialBacks, Native, NativeEvent};
 use opp2p_core::chain::{BlockId, ChainConfig, ChainViewConfig, ConfigError};
 use opp2p_core::gossip::{MeshParams, TIMESTAMP_THRESHOLD};
 use opp2p_core::node::{Node, NodeConfig, SyncConfig};
@@ -33,7 +33,7 @@ use std::io;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use transport::Bandwidth;
@@ -102,7 +102,8 @@ pub struct HostConfig {
     pub sync: Option<SyncConfig>,
     /// Whether connections are pinged every three minutes (`p2p.ping`).
     pub ping: bool,
-    /// Whether peers are told whether they can be reached, by AutoNAT (`p2p.nat`).
+    /// Whether the router is asked by UPnP to let connections in, and peers are told whether they can be
+    /// reached, by AutoNAT (`p2p.nat`).
     pub nat: bool,
 }
 
@@ -271,6 +272,7 @@ impl Host {
             TransportError::Other(error) => refused(error.to_string()),
             TransportError::MultiaddrNotSupported(_) => refused("not an IP address and TCP port".into()),
         })?;
+        let mut early = Vec::new();
         let bound = loop {
             match futures::StreamExt::select_next_some(&mut swarm).await {
                 SwarmEvent::NewListenAddr { address, .. } => break address,
@@ -278,6 +280,7 @@ impl Host {
                     return Err(refused(reason.err().map_or("closed".into(), |error| error.to_string())));
                 }
                 SwarmEvent::ListenerError { error, .. } => return Err(refused(error.to_string())),
+                SwarmEvent::Behaviour(NativeEvent::Upnp(event)) => early.push(NatEvent::from(event)),
                 _ => {}
             }
         };
@@ -306,6 +309,10 @@ impl Host {
 
         let (commands, command_queue) = mpsc::channel(COMMANDS_KEPT);
         let (events, from_the_start) = broadcast::channel(EVENTS_KEPT);
+        for event in early {
+            // The receiver is held above.
+            let _ = events.send(HostEvent { at: Instant::now(), kind: HostEventKind::Nat(event) });
+        }
         let (status_sender, status) = watch::channel(Status { head, stored: head, ..Status::default() });
         let driver = Driver {
             clock,

@@ -1,19 +1,21 @@
-//! What only a native node speaks: the shared wiring, and with `p2p.nat` also AutoNAT.
+//! What only a native node speaks: the shared wiring, and with `p2p.nat` also UPnP and AutoNAT.
 //!
-//! AutoNAT tells peers whether they can be reached, by dialling them;
+//! UPnP asks the router to let connections in. AutoNAT tells peers whether they can be reached, by dialling them;
 //! of ourselves nothing is asked, as in the reference.
 //!
 //! # Bounds
 //! * Dial-backs: [`GLOBAL_DIALS`] in [`DIAL_PERIOD`], of them [`PEER_DIALS`] for one peer, as the reference; each
 //!   to at most [`DIAL_ADDRESSES`] addresses, all on the IP from which the peer came. Peers cause them. What a
 //!   dial-back connects is closed as soon as the answer is on its way.
+//! * Port mappings: one for each port that is listened on.
 
+use super::event::NatEvent;
 use crate::swarm;
-use libp2p::PeerId;
 use libp2p::autonat::v1::{self as autonat, InboundProbeEvent, ProbeId};
 use libp2p::core::ConnectedPoint;
 use libp2p::swarm::behaviour::toggle::Toggle;
 use libp2p::swarm::{ConnectionId, NetworkBehaviour};
+use libp2p::{PeerId, upnp};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -34,14 +36,17 @@ const NEVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 #[derive(NetworkBehaviour)]
 pub(super) struct Native {
     pub(super) wire: swarm::Behaviour,
+    upnp: Toggle<upnp::tokio::Behaviour>,
     autonat: Toggle<autonat::Behaviour>,
 }
 
 impl Native {
-    /// The wiring, and what `nat` adds to it.
+    /// The wiring, and what `nat` adds to it. UPnP starts to look for a router at once, so this must be called
+    /// on a tokio runtime.
     pub(super) fn new(wire: swarm::Behaviour, own: PeerId, nat: bool) -> Self {
+        let upnp = nat.then(upnp::tokio::Behaviour::default);
         let autonat = nat.then(|| autonat::Behaviour::new(own, server_only()));
-        Self { wire, autonat: autonat.into() }
+        Self { wire, upnp: upnp.into(), autonat: autonat.into() }
     }
 }
 
@@ -56,6 +61,21 @@ fn server_only() -> autonat::Config {
         throttle_clients_peer_max: PEER_DIALS,
         throttle_clients_period: DIAL_PERIOD,
         ..autonat::Config::default()
+    }
+}
+
+impl From<upnp::Event> for NatEvent {
+    fn from(event: upnp::Event) -> Self {
+        match event {
+            upnp::Event::NewExternalAddr { local_addr, external_addr } => {
+                Self::Mapped { local: local_addr, external: external_addr }
+            }
+            upnp::Event::ExpiredExternalAddr { local_addr, external_addr } => {
+                Self::Expired { local: local_addr, external: external_addr }
+            }
+            upnp::Event::GatewayNotFound => Self::NoGateway,
+            upnp::Event::NonRoutableGateway => Self::PrivateGateway,
+        }
     }
 }
 
@@ -135,7 +155,7 @@ mod tests {
         let wire = swarm::Behaviour::new(key, &wiring).unwrap();
         let config = autonat::Config { only_global_ips: false, ..server_only() };
         let autonat = autonat::Behaviour::new(key.public().to_peer_id(), config);
-        Native { wire, autonat: Some(autonat).into() }
+        Native { wire, upnp: None.into(), autonat: Some(autonat).into() }
     }
 
     fn client(key: &Keypair) -> autonat::Behaviour {
