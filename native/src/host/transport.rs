@@ -4,11 +4,12 @@
 //! * Setting up a connection, either way: the dial timeout.
 //! * Streams of one connection: [`MAX_STREAMS`], whoever opened them. The peer that opens one more loses the
 //!   connection.
-//! * What a peer has sent and nobody has read: 256 KiB a stream. yamux widens the window of a stream that is read
-//!   as fast as it comes, up to 1 GiB for all streams of a connection, which `libp2p-yamux` leaves no way to set.
-//!   A peer gets there only by having us read half of each window within two of its own round trips, so what
-//!   bounds a connection is what the protocols above read: frames of at most the gossip message size, requests
-//!   of 8 bytes, and answers of the size that was asked for. None of them stops reading for long.
+//! * What a peer has sent on a connection and nobody has read: 256 KiB a stream, 64 MiB in all, as long as no
+//!   window grows; 1 GiB in all whatever the peer does. yamux doubles the window of a stream when half of it was
+//!   read within two round trips, and the peer, which answers the pings that measure them, can stretch those. So it
+//!   can reach the 1 GiB, by having us read about as much first, on a stream that is read on and on: gossip alone,
+//!   as a request is 8 bytes long and an answer as long as was asked for. `libp2p-yamux` 0.48 leaves no way to
+//!   set that limit. How many connections there are is the gatekeeper's to bound.
 
 use super::HostError;
 use crate::swarm::{Gatekeeper, Knock, Refused, ip_of};
