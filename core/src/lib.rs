@@ -83,7 +83,7 @@
 //! | [`gossip`] | topics, message ids, signatures, validation, the seen list |
 //! | [`sequencer`] | signing and the publish queue |
 //! | [`sync`] | blocks by number: filling gaps, the range client, the payload server |
-//! | [`peers`] | peer ids, static peers and their back-off |
+//! | [`peers`] | scores, the gate, bans, connection limits, the tide, static peers, what is remembered |
 //! | [`node`] | the one machine made of them |
 //! | [`time`] | the clocks' readings, as values |
 

@@ -4,7 +4,7 @@ use super::{Job, JobResult};
 use crate::chain::{BlockId, ChainEvent};
 use crate::gossip::{MessageId, Reason, Signature, Unpacked};
 use crate::payload::{Block, PayloadVersion};
-use crate::peers::PeerId;
+use crate::peers::{CommandId, ListFull, MemoryChange, PeerCommand, PeerEvent, PeerId, PeerNews};
 use crate::sequencer::{Publication, PublishError, PublishId, SendOutcome};
 use crate::sync::{RangeId, RequestFailure, RequestId, ResultCode, ServeId, SyncEvent};
 use alloy_primitives::{Address, B256, Bytes};
@@ -54,6 +54,19 @@ pub enum Input {
     Disconnected(PeerId),
     /// An attempt to connect to a peer failed.
     DialFailed(PeerId),
+    /// Something is known of a peer that was not before.
+    Peer(PeerId, PeerNews),
+    /// An [`Output::TakeScores`] was carried out: gossip's own score of each connected peer.
+    GossipScores(Vec<(PeerId, f64)>),
+    /// An operator wants something of a peer. One [`Event::Commanded`] answers it.
+    Command {
+        /// The caller's name for it.
+        id: CommandId,
+        /// What.
+        command: PeerCommand,
+    },
+    /// The driver is about to stop, and will still store what comes out.
+    Stopping,
     /// A peer asks for the block of a number. One [`Output::Serve`] or [`Output::Refuse`] answers it.
     Requested {
         /// Who.
@@ -110,8 +123,21 @@ pub enum Output {
         /// The message, decompressed.
         contents: Bytes,
     },
-    /// Connect to a peer whose address the driver knows.
+    /// Connect to a peer: a static one, whose address the driver knows, or one that is remembered, see
+    /// [`PeerManager::addresses`](crate::peers::PeerManager::addresses). The attempt ends with
+    /// [`Input::Connected`] or [`Input::DialFailed`].
     Dial(PeerId),
+    /// Close all connections to a peer.
+    Disconnect(PeerId),
+    /// Gossip is to count with this application score of a peer, by a weight of 1.
+    ApplicationScore(PeerId, f64),
+    /// These topics are live from now on, by version: those on which a block of now may come. Gossip that scores its
+    /// peers rewards what happens on them, and no others.
+    LiveTopics([bool; PayloadVersion::ALL.len()]),
+    /// Give back [`Input::GossipScores`], if gossip scores peers at all.
+    TakeScores,
+    /// Put these into the store's peer memory, or remove them.
+    Remember(Vec<MemoryChange>),
     /// Send a request for a block by its number and give back the [`Input::Response`]: at the latest 10 s after
     /// the stream is open, and in any case.
     Request {
@@ -204,6 +230,15 @@ pub enum Event {
     Chain(ChainEvent<Block>),
     /// What happened while blocks were fetched.
     Sync(SyncEvent),
+    /// What happened to peers.
+    Peers(PeerEvent),
+    /// What came of an operator's wish.
+    Commanded {
+        /// Which one.
+        id: CommandId,
+        /// Whether it is done.
+        result: Result<(), ListFull>,
+    },
     /// A publication of ours ended.
     Published {
         /// Which one.

@@ -1,7 +1,8 @@
 //! The one machine made of the others: it routes, and decides what needs memory.
 //!
 //! [`Node::handle`] takes what happened, [`Node::poll`] answers what to do, [`Node::next_wakeup`]
-//! when to come back. Nothing else changes it, and the same inputs give the same outputs.
+//! when to come back. [`Node::knock`] answers whether a connection may go on, and counts it. Nothing else changes the
+//! node, and the same inputs give the same outputs.
 //!
 //! # Invariant
 //! Outputs are to be done in the order in which they come, and all of them before the driver
@@ -14,12 +15,13 @@
 //!   fill them. What does not fit is dropped with the verdict `throttled`, which costs its sender
 //!   nothing; gossip remembers it as seen, and a missed block is a gap that closes like any other.
 //! * Publications: see [`PublishQueue`]. Chain: see [`ChainView`]. Seen blocks: see [`SeenBlocks`].
-//! * Blocks by number: see [`GapFiller`] and [`PayloadServer`].
+//! * Blocks by number: see [`GapFiller`] and [`PayloadServer`]. Peers: see [`PeerManager`].
 //! * Outputs: those of one `handle`, if the driver drains them; the most is one block for each that
 //!   the chain view holds.
 
 mod io;
 mod job;
+mod peers;
 mod sync;
 #[cfg(test)]
 mod tests;
@@ -33,7 +35,7 @@ use crate::gossip::{
     TIMESTAMP_THRESHOLD, Unpacked, VALIDATION_CONCURRENCY, VALIDATION_QUEUE, Verified, check_timestamp,
 };
 use crate::payload::{Block, Envelope, PayloadVersion};
-use crate::peers::{PeerId, StaticPeers};
+use crate::peers::{Denied, Knock, PeerId, PeerManager, PeersConfig};
 use crate::sequencer::{PublishError, PublishId, PublishQueue, Step};
 use crate::sync::{
     AnswerError, FillConfig, GapFiller, PayloadServer, PendingBlock, RequestId, ServerConfig, SyncStatus,
@@ -74,6 +76,10 @@ pub struct NodeConfig {
     pub sync: Option<SyncConfig>,
     /// What the store has in its pending area.
     pub pending: Vec<PendingBlock>,
+    /// How peers are kept in check.
+    pub peers: PeersConfig,
+    /// What the store remembers of peers, keys and values as [`Output::Remember`] gave them.
+    pub memory: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
 /// How blocks are fetched and served by number.
@@ -100,6 +106,8 @@ impl NodeConfig {
             recent: Vec::new(),
             sync: None,
             pending: Vec::new(),
+            peers: PeersConfig::default(),
+            memory: Vec::new(),
         }
     }
 }
@@ -139,7 +147,9 @@ pub struct Node {
     seen: SeenBlocks,
     view: ChainView<Block>,
     queue: PublishQueue,
-    static_peers: StaticPeers,
+    peers: PeerManager,
+    /// The topics on which a block of now may come, as the peers' scores know them.
+    live: [bool; PayloadVersion::ALL.len()],
     filler: Option<GapFiller>,
     server: Option<PayloadServer>,
     /// When the filler has something to do, as of the last call.
@@ -178,7 +188,14 @@ impl Node {
             seen: SeenBlocks::default(),
             view,
             queue: PublishQueue::new(config.timestamp_threshold),
-            static_peers: StaticPeers::new(config.static_peers, now.monotonic),
+            peers: PeerManager::new(
+                now,
+                config.peers,
+                config.chain.block_time,
+                config.static_peers,
+                config.memory,
+            ),
+            live: Default::default(),
             filler: config.sync.map(|sync| GapFiller::new(now.monotonic, sync.fill, config.pending)),
             server: config.sync.map(|sync| PayloadServer::new(sync.serve)),
             filler_wakeup: None,
@@ -202,9 +219,13 @@ impl Node {
             Input::Signed { id, result } => self.queue.signed(now, id, result),
             Input::Sent { id, outcome } => self.queue.sent(now, id, outcome),
             Input::SetSigner(signer) => self.signers.rotate(now.monotonic, signer),
-            Input::Connected(peer) => self.connected(peer),
+            Input::Connected(peer) => self.connected(now, peer),
             Input::Disconnected(peer) => self.disconnected(now, &peer),
-            Input::DialFailed(peer) => self.static_peers.dial_failed(now.monotonic, &peer),
+            Input::DialFailed(peer) => self.peers.dial_failed(now, &peer),
+            Input::Peer(peer, news) => self.heard_of(now, &peer, news),
+            Input::GossipScores(scores) => self.peers.gossip_scores(now, scores),
+            Input::Command { id, command } => self.command(now, id, command),
+            Input::Stopping => self.peers.stopping(now),
             Input::Requested { from, id, number } => self.requested(now, from, id, number),
             Input::Responded(id) => self.responded(now, id),
             Input::Response { id, result } => self.response(now, id, result),
@@ -216,6 +237,15 @@ impl Node {
         self.settle(now);
     }
 
+    /// Whether a connection may go on: the one question that a driver asks, rather than tells, since a connection can't
+    /// wait for an answer. It counts what it lets in; what else follows comes out of the next [`Self::handle`].
+    ///
+    /// # Errors
+    /// Why the connection is to be refused.
+    pub fn knock(&mut self, now: Now, knock: &Knock) -> Result<(), Denied> {
+        self.peers.knock(now, knock)
+    }
+
     /// The next thing to do; `None` when all is done for now.
     pub fn poll(&mut self) -> Option<Output> {
         self.outputs.pop_front()
@@ -224,7 +254,7 @@ impl Node {
     /// When to call [`Self::handle`] with [`Input::Wake`] if nothing happens before.
     pub fn next_wakeup(&self) -> Option<Instant> {
         let server = self.server.as_ref().and_then(PayloadServer::next_wakeup);
-        let others = [self.queue.next_wakeup(), self.static_peers.next_wakeup(), server, self.filler_wakeup];
+        let others = [self.queue.next_wakeup(), self.peers.next_wakeup(), server, self.filler_wakeup];
         others.into_iter().flatten().chain(self.view.next_wakeup()).min()
     }
 
@@ -243,6 +273,11 @@ impl Node {
         self.rules.signers
     }
 
+    /// The peers: their scores, who is banned, what is remembered.
+    pub const fn peers(&self) -> &PeerManager {
+        &self.peers
+    }
+
     /// How fetching blocks stands; `None` if it is switched off.
     pub fn sync_status(&self) -> Option<SyncStatus> {
         self.filler.as_ref().map(GapFiller::status)
@@ -257,9 +292,7 @@ impl Node {
     fn settle(&mut self, now: Now) {
         self.refresh_rules(now);
         self.settle_sync(now);
-        while let Some(peer) = self.static_peers.poll(now.monotonic) {
-            self.outputs.push_back(Output::Dial(peer));
-        }
+        self.settle_peers(now);
         while let Some(step) = self.queue.poll(now) {
             self.publish_step(now, step);
         }
@@ -274,7 +307,7 @@ impl Node {
         }
         let waiting: usize = self.waiting();
         if waiting >= VALIDATION_QUEUE || self.waiting_bytes + message.size() > WAITING_BYTES {
-            self.verdict(from, topic, id, Err(Reason::Throttled));
+            self.verdict(now, from, topic, id, Err(Reason::Throttled));
             return;
         }
         self.waiting_bytes += message.size();
@@ -304,7 +337,8 @@ impl Node {
                     _ => Err(Reason::Panicked),
                 };
                 let admitted = verified.and_then(|verified| self.admit(topic, verified));
-                self.verdict(from, topic, id, admitted.as_ref().map(BlockId::of).map_err(|reason| *reason));
+                let judged = admitted.as_ref().map(BlockId::of).map_err(|reason| *reason);
+                self.verdict(now, from, topic, id, judged);
                 if let Ok(block) = admitted {
                     self.heard(&from, block.number());
                     self.extend(now, &block);
@@ -368,12 +402,15 @@ impl Node {
 
     fn verdict(
         &mut self,
+        now: Now,
         from: PeerId,
         topic: PayloadVersion,
         id: MessageId,
         result: Result<BlockId, Reason>,
     ) {
-        self.outputs.push_back(Output::Verdict(Verdict { from, topic, id, result }));
+        let verdict = Verdict { from, topic, id, result };
+        self.outputs.push_back(Output::Verdict(verdict));
+        self.count_verdict(now, &verdict);
     }
 
     fn publish_step(&mut self, now: Now, step: Step) {

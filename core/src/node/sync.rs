@@ -14,20 +14,6 @@ use crate::sync::{
 use crate::time::Now;
 
 impl Node {
-    pub(super) fn connected(&mut self, peer: PeerId) {
-        self.static_peers.connected(&peer);
-        if let Some(filler) = &mut self.filler {
-            filler.client_mut().connected(peer, self.static_peers.contains(&peer));
-        }
-    }
-
-    pub(super) fn disconnected(&mut self, now: Now, peer: &PeerId) {
-        self.static_peers.disconnected(now.monotonic, peer);
-        if let Some(filler) = &mut self.filler {
-            filler.client_mut().disconnected(peer);
-        }
-    }
-
     /// A peer gossiped a block of this number.
     pub(super) fn heard(&mut self, peer: &PeerId, number: u64) {
         if let Some(filler) = &mut self.filler {
@@ -106,7 +92,7 @@ impl Node {
                 filler.settle(now, &mut self.view, &self.chain);
             }
             while let Some(step) = self.filler.as_mut().and_then(GapFiller::poll) {
-                self.fill_step(step);
+                self.fill_step(now, step);
             }
             self.view.handle_timeout(now.monotonic);
             if !self.drain_view() {
@@ -124,14 +110,19 @@ impl Node {
         }
     }
 
-    fn fill_step(&mut self, step: FillStep) {
+    fn fill_step(&mut self, now: Now, step: FillStep) {
         let output = match step {
             FillStep::Ask { id, peer, number, limit } => Output::Request { id, to: peer, number, limit },
             FillStep::Check(id, work) => return self.start(Work::Check(work), Running::Check(id)),
             FillStep::Hold(block) => Output::Store(StoreChange::Hold(block)),
             FillStep::Release(ids) => Output::Store(StoreChange::Release(ids)),
             FillStep::Load(ids) => Output::Load(ids),
-            FillStep::Event(event) => Output::Event(Event::Sync(event)),
+            FillStep::Event(event) => {
+                if let SyncEvent::Conduct { peer, conduct } = &event {
+                    self.peers.conduct(now, peer, *conduct);
+                }
+                Output::Event(Event::Sync(event))
+            }
         };
         self.outputs.push_back(output);
     }

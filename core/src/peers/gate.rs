@@ -444,11 +444,34 @@ impl Gate {
         decision
     }
 
-    fn block(&mut self, entry: BlockEntry) -> Result<(), ListFull> {
+    /// Whether a peer, or one of its addresses, is blocked or banned. Decides nothing: no ban is lifted, nothing counted.
+    pub fn holds(&self, now: Now, peer: &PeerId, ips: &[IpAddr]) -> bool {
+        let runs = |end: Option<u64>| end.is_some_and(|end| now.unix_seconds() < end);
+        let of_ip = |ip: &IpAddr| {
+            let ip = ip.to_canonical();
+            self.check_lists_of(ip).is_err() || runs(self.ip_bans.end_of(&ip))
+        };
+        self.peers.contains(peer) || runs(self.peer_bans.end_of(peer)) || ips.iter().any(of_ip)
+    }
+
+    /// Puts an entry on the list of its kind.
+    ///
+    /// # Errors
+    /// If the list is full.
+    pub fn block(&mut self, entry: BlockEntry) -> Result<(), ListFull> {
         if self.insert(entry)? {
             self.changes.push_back(GateChange::Block(entry));
         }
         Ok(())
+    }
+
+    /// Takes an entry off its list; for a peer, its ban is lifted too. Whether there was anything.
+    pub fn unblock(&mut self, entry: &BlockEntry) -> bool {
+        match entry {
+            BlockEntry::Peer(peer) => self.unblock_peer(peer),
+            BlockEntry::Ip(ip) => self.unblock_ip(*ip),
+            BlockEntry::Subnet(subnet) => self.unblock_subnet(subnet),
+        }
     }
 
     /// Whether the entry is new.

@@ -74,6 +74,8 @@ pub struct Tide {
     to_drop: VecDeque<PeerId>,
     /// What was said last about missing peers, and when.
     sought: Option<(usize, Instant)>,
+    /// Whether it is of no use to seek again.
+    is_hopeless: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -198,6 +200,11 @@ impl Tide {
         self.len() == 0
     }
 
+    /// Whether anybody could be found: if not, seeking is not repeated until the number of peers changes.
+    pub const fn set_hope(&mut self, is_there: bool) {
+        self.is_hopeless = !is_there;
+    }
+
     /// The next thing to do, until there is none.
     pub fn poll(&mut self, now: Instant) -> Option<TideStep> {
         if self.to_drop.is_empty() && self.len() > self.config.high {
@@ -256,7 +263,9 @@ impl Tide {
     fn seek_at(&self, missing: usize) -> Option<Instant> {
         match (missing, self.sought) {
             (0, None | Some((0, _))) => None,
-            (missing, Some((told, at))) if told == missing => Some(at + self.config.seek_interval),
+            (missing, Some((told, at))) if told == missing => {
+                (!self.is_hopeless).then(|| at + self.config.seek_interval)
+            }
             _ => Some(Instant::default()),
         }
     }

@@ -8,6 +8,7 @@ mod inspect;
 mod key;
 mod logging;
 mod node;
+mod peers;
 mod stdin;
 mod usage;
 

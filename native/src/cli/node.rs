@@ -2,17 +2,20 @@
 
 use super::chain::ChainArgs;
 use super::logging::LogArgs;
+use super::peers::PeerArgs;
 use super::stdin::Lines;
 use super::{End, Failure, address, key, path, runtime};
 use crate::clock::since_epoch;
 use crate::host::{Host, HostConfig, HostEvent, HostEventKind, NatEvent, Retention};
 use crate::key::SecretKey;
+use crate::swarm;
 use alloy_primitives::{Address, hex};
 use libp2p::Multiaddr;
 use libp2p::multiaddr::Protocol;
 use opp2p_core::chain::{ChainConfig, ChainEvent};
 use opp2p_core::node::{Event, SyncConfig};
 use opp2p_core::payload::{Block, Envelope, PayloadVersion};
+use opp2p_core::peers::PeerEvent;
 use opp2p_core::sequencer::LocalSigner;
 use opp2p_core::sync::{Answered, SyncEvent};
 use std::io::ErrorKind;
@@ -28,6 +31,8 @@ pub(super) struct Args {
     chain: ChainArgs,
     #[command(flatten)]
     log: LogArgs,
+    #[command(flatten)]
+    peers: PeerArgs,
     /// IP address to listen on.
     #[arg(
         long = "p2p.listen.ip",
@@ -148,7 +153,7 @@ fn port(text: &str) -> Result<u16, String> {
 }
 
 /// A duration as the reference writes it (hours, minutes and seconds), or a number of seconds.
-fn duration(text: &str) -> Result<Duration, String> {
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let wrong = || String::from("use a number of seconds, or a duration such as 1m30s");
     if let Ok(seconds) = text.parse() {
         return Ok(Duration::from_secs(seconds));
@@ -231,6 +236,10 @@ fn configure(args: &Args) -> Result<HostConfig, Failure> {
     }
     config.sequencer = sequencer.map(|key| LocalSigner::from_bytes(key.secret_bytes())).transpose()?;
     config.timestamp_threshold = args.timestamp_threshold;
+    config.peers = args.peers.config().map_err(Failure::new)?;
+    config.nat = args.peers.nat;
+    config.ping = args.peers.ping;
+    config.dial_timeout = args.peers.dial_timeout;
     config.sync = sync(args);
     config.retention = Retention {
         max_blocks: args.store_blocks,
@@ -388,7 +397,8 @@ fn log(event: &HostEvent) {
             tracing::info!(?current, "unsafe-block signer changed");
         }
         HostEventKind::Core(Event::Sync(event)) => log_sync(event),
-        HostEventKind::Core(Event::Published { .. }) => {}
+        HostEventKind::Core(Event::Published { .. } | Event::Commanded { .. }) => {}
+        HostEventKind::Core(Event::Peers(event)) => log_peers(event),
         HostEventKind::Verdict(verdict) => {
             if let Err(reason) = verdict.result {
                 tracing::debug!(topic = %verdict.topic, %reason, "message not accepted");
@@ -399,7 +409,7 @@ fn log(event: &HostEvent) {
         HostEventKind::DialFailed { peer, error } => tracing::info!(%peer, %error, "could not connect"),
         HostEventKind::Identified { peer, agent } => tracing::debug!(%peer, agent, "identified"),
         HostEventKind::Stored(block) => tracing::debug!(number = block.number, "stored"),
-        HostEventKind::StoreFailed(error) => tracing::error!(%error, "a block was not stored"),
+        HostEventKind::StoreFailed(error) => tracing::error!(%error, "not stored"),
         HostEventKind::Nat(NatEvent::Mapped { external, .. }) => {
             tracing::info!(address = %external, "the router lets connections in");
         }
@@ -439,6 +449,18 @@ fn log_chain(event: &ChainEvent<Block>) {
             "the blocks between were not received and are left out"
         ),
         ChainEvent::GapChanged(_) => {}
+    }
+}
+
+fn log_peers(event: &PeerEvent) {
+    let name = |peer| swarm::to_libp2p(peer).map(|peer| peer.to_string()).unwrap_or_default();
+    match event {
+        PeerEvent::Banned { peer, score, until } => {
+            tracing::info!(peer = name(peer), score, until, "banned");
+        }
+        PeerEvent::Dropped { peer, why } => tracing::debug!(peer = name(peer), ?why, "disconnecting"),
+        PeerEvent::Lacking(true) => tracing::debug!("fewer peers than wanted"),
+        PeerEvent::Lacking(false) => tracing::debug!("enough peers"),
     }
 }
 

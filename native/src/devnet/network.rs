@@ -374,6 +374,10 @@ impl Plan {
         host.listen_ip = Ipv4Addr::LOCALHOST.into();
         host.listen_tcp = *port;
         host.from_genesis = true;
+        // However many followers there are, all of them are wanted.
+        host.peers.tide.high = usize::MAX;
+        host.peers.limits.tcp.inbound = usize::MAX;
+        host.peers.limits.tcp.half_open = usize::MAX;
         // The genesis is long ago, and the first blocks are of now.
         if let Some(sync) = &mut host.sync {
             sync.fill.max_age = None;

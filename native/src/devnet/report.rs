@@ -291,6 +291,8 @@ impl Report {
     pub fn event(&mut self, member: Member, event: &Event, at: Duration) {
         let Some(tally) = self.tally(member) else { return };
         let text = match event {
+            // A devnet's peers are its own.
+            Event::Peers(_) | Event::Commanded { .. } => return,
             Event::Chain(ChainEvent::Extended(block)) => {
                 self.delivered(member, BlockId::of(block));
                 return self.level(member, at);

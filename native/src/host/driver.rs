@@ -5,47 +5,28 @@ use super::native::{DialBacks, Native, NativeEvent};
 use super::persist;
 use super::pool::Pool;
 use super::requests::Requests;
-use crate::clock::since_epoch;
-use crate::store::Writer;
+use super::shared::Core;
+use crate::store::{Batch, Writer};
 use crate::swarm::{self, PayloadEvent, PayloadRequest, gossip_input};
 use alloy_primitives::{Address, B256};
 use futures::StreamExt;
 use libp2p::core::ConnectedPoint;
+use libp2p::gossipsub::TopicHash;
 use libp2p::request_response::Message;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{DialError, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, Swarm, gossipsub, identify, ping};
-use opp2p_core::chain::BlockId;
-use opp2p_core::gossip::HEARTBEAT;
-use opp2p_core::node::{Event, Input, Node, Output, StoreChange};
+use opp2p_core::chain::{BlockId, ChainConfig};
+use opp2p_core::gossip::{HEARTBEAT, version_of_topic};
+use opp2p_core::node::{Event, Input, Output, StoreChange};
 use opp2p_core::payload::{Block, PayloadVersion};
+use opp2p_core::peers::{CommandId, ListFull, MemoryChange, PeerCommand, PeerNews, ScoreParams};
 use opp2p_core::sequencer::{LocalSigner, Publication, PublishError, PublishId};
 use opp2p_core::sync::{RangeError, RangeId, RequestFailure, RequestId, ResultCode, ServeId, SyncEvent};
-use opp2p_core::time::{Instant as CoreInstant, Now};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
-
-/// Both clocks, the monotonic one counted from the start of the node.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Clock {
-    start: Instant,
-}
-
-impl Clock {
-    pub(super) fn start() -> Self {
-        Self { start: Instant::now() }
-    }
-
-    pub(super) fn now(&self) -> Now {
-        Now::new(self.start.elapsed(), since_epoch())
-    }
-
-    fn instant(&self, at: CoreInstant) -> tokio::time::Instant {
-        tokio::time::Instant::from_std(self.start + at.since_start())
-    }
-}
 
 /// What the handle asks for.
 #[derive(Debug)]
@@ -53,11 +34,15 @@ pub(super) enum Command {
     Publish { publication: Publication, answer: oneshot::Sender<Result<B256, PublishError>> },
     SetSigner(Option<Address>),
     FetchRange { to: BlockId, answer: oneshot::Sender<Result<(), RangeError>> },
+    Peer { command: PeerCommand, answer: oneshot::Sender<Result<(), ListFull>> },
+    Connect { peer: PeerId, address: Multiaddr, answer: oneshot::Sender<Result<(), String>> },
 }
 
 pub(super) struct Driver {
-    pub(super) clock: Clock,
-    pub(super) node: Node,
+    pub(super) core: Core,
+    pub(super) chain: ChainConfig,
+    /// Nothing if peers are not scored.
+    pub(super) scoring: Option<ScoreParams>,
     pub(super) swarm: Swarm<Native>,
     pub(super) pool: Pool,
     pub(super) writer: Writer,
@@ -73,6 +58,13 @@ pub(super) struct Driver {
     /// Who waits for which range. The core refuses all but one at a time, and answers each.
     pub(super) ranges: BTreeMap<RangeId, oneshot::Sender<Result<(), RangeError>>>,
     pub(super) next_range: u64,
+    /// Who waits for which wish about a peer. Each is answered in the same turn.
+    pub(super) wishes: BTreeMap<CommandId, oneshot::Sender<Result<(), ListFull>>>,
+    pub(super) next_wish: u64,
+    /// Who waits for a connection that was asked for. Bounded by the commands under way.
+    pub(super) connecting: Vec<(PeerId, oneshot::Sender<Result<(), String>>)>,
+    /// Who was in the mesh of which topic at the last heartbeat.
+    pub(super) mesh: BTreeSet<(PeerId, PayloadVersion)>,
     pub(super) dial_backs: DialBacks,
 }
 
@@ -91,13 +83,13 @@ impl Driver {
     /// Runs until the handle is dropped.
     pub(super) async fn run(mut self) {
         // The library's heartbeat sleeps on a quiet node: its timer is reset without being polled.
-        // Waking up at its interval polls it. The branch does nothing else, on purpose.
+        // Waking up at its interval polls it, and is when the mesh changes.
         let mut heartbeat = interval(HEARTBEAT);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let (stored, mut store_results) = mpsc::unbounded_channel();
         loop {
             self.act(&stored);
-            let wakeup = self.node.next_wakeup().map(|at| self.clock.instant(at));
+            let wakeup = self.core.lock().next_wakeup().map(|at| self.core.clock.instant(at));
             tokio::select! {
                 event = self.swarm.select_next_some() => self.on_swarm(event),
                 result = self.pool.next() => self.feed(Input::JobDone(result)),
@@ -116,9 +108,14 @@ impl Driver {
                 () = sleep_until(wakeup.unwrap_or_else(far_away)), if wakeup.is_some() => {
                     self.feed(Input::Wake);
                 }
-                _ = heartbeat.tick() => self.refresh_mesh(),
+                _ = heartbeat.tick() => {
+                    self.watch_mesh();
+                    self.refresh_mesh();
+                }
             }
         }
+        self.feed(Input::Stopping);
+        self.act(&stored);
         self.close().await;
     }
 
@@ -144,7 +141,8 @@ impl Driver {
     }
 
     fn feed(&mut self, input: Input) {
-        self.node.handle(self.clock.now(), input);
+        let now = self.core.clock.now();
+        self.core.lock().handle(now, input);
     }
 
     fn tell(&self, kind: HostEventKind) {
@@ -155,7 +153,7 @@ impl Driver {
     /// Does all that the core says.
     fn act(&mut self, stored: &mpsc::UnboundedSender<StoreResult>) {
         let mut changed = false;
-        while let Some(output) = self.node.poll() {
+        while let Some(output) = self.core.poll() {
             match output {
                 Output::Job(job) => self.pool.run(job),
                 Output::Verdict(verdict) => {
@@ -176,11 +174,31 @@ impl Driver {
                     self.feed(Input::Signed { id: request.id, result });
                 }
                 Output::Send { id, topic, contents } => {
-                    let chain_id = self.node.chain().chain_id;
-                    let outcome = self.swarm.behaviour_mut().wire.publish(chain_id, topic, &contents);
+                    let wire = &mut self.swarm.behaviour_mut().wire;
+                    let outcome = wire.publish(self.chain.chain_id, topic, &contents);
                     self.feed(Input::Sent { id, outcome });
                 }
                 Output::Dial(peer) => self.dial(&peer),
+                Output::Disconnect(peer) => {
+                    if let Some(peer) = swarm::to_libp2p(&peer) {
+                        // That nothing stands any more is as good.
+                        let _ = self.swarm.disconnect_peer_id(peer);
+                    }
+                }
+                Output::ApplicationScore(peer, score) => {
+                    self.swarm.behaviour_mut().wire.set_application_score(&peer, score);
+                }
+                Output::LiveTopics(live) => {
+                    if let Some(params) = &self.scoring {
+                        let wire = &mut self.swarm.behaviour_mut().wire;
+                        wire.set_live_topics(self.chain.chain_id, params, live);
+                    }
+                }
+                Output::TakeScores => {
+                    let scores = self.swarm.behaviour().wire.scores(self.swarm.connected_peers());
+                    self.feed(Input::GossipScores(scores));
+                }
+                Output::Remember(changes) => self.remember(changes),
                 Output::Store(change) => self.store(&change, stored),
                 Output::Load(ids) => self.load(&ids, stored),
                 Output::Request { id, to, number, limit } => self.request(id, &to, number, limit),
@@ -193,8 +211,10 @@ impl Driver {
             }
         }
         if changed {
-            let (head, highest) = (self.node.view().head(), self.node.view().highest());
-            let sync = self.node.sync_status();
+            let (head, highest, sync) = {
+                let node = self.core.lock();
+                (node.view().head(), node.view().highest(), node.sync_status())
+            };
             self.status.send_modify(|status| {
                 status.head = head;
                 status.highest = highest;
@@ -215,6 +235,11 @@ impl Driver {
         {
             let _ = answer.send(*result);
         }
+        if let Event::Commanded { id, result } = &event
+            && let Some(answer) = self.wishes.remove(id)
+        {
+            let _ = answer.send(*result);
+        }
         self.tell(HostEventKind::Core(event));
     }
 
@@ -227,6 +252,13 @@ impl Driver {
                 self.feed(Input::Publish { id, publication });
             }
             Command::SetSigner(signer) => self.feed(Input::SetSigner(signer)),
+            Command::Peer { command, answer } => {
+                let id = CommandId(self.next_wish);
+                self.next_wish += 1;
+                self.wishes.insert(id, answer);
+                self.feed(Input::Command { id, command });
+            }
+            Command::Connect { peer, address, answer } => self.connect(peer, address, answer),
             Command::FetchRange { to, answer } => {
                 let id = RangeId(self.next_range);
                 self.next_range += 1;
@@ -238,7 +270,7 @@ impl Driver {
 
     fn dial(&mut self, peer: &opp2p_core::peers::PeerId) {
         let Some(id) = swarm::to_libp2p(peer) else { return };
-        let addresses = self.static_peers.get(&id).cloned().unwrap_or_default();
+        let addresses = self.static_peers.get(&id).cloned().unwrap_or_else(|| self.remembered(peer));
         let options = DialOpts::peer_id(id)
             .addresses(addresses)
             .condition(PeerCondition::DisconnectedAndNotDialing)
@@ -250,7 +282,62 @@ impl Driver {
         }
     }
 
+    /// Where a peer that was met before may be.
+    fn remembered(&self, peer: &opp2p_core::peers::PeerId) -> Vec<Multiaddr> {
+        let now = self.core.clock.now();
+        let node = self.core.lock();
+        node.peers().addresses(now, peer).filter_map(|address| address.parse().ok()).collect()
+    }
+
+    /// Connects to a peer that somebody named.
+    fn connect(&mut self, peer: PeerId, address: Multiaddr, answer: oneshot::Sender<Result<(), String>>) {
+        if self.swarm.is_connected(&peer) {
+            let _ = answer.send(Ok(()));
+            return;
+        }
+        let options =
+            DialOpts::peer_id(peer).addresses(vec![address]).condition(PeerCondition::Disconnected).build();
+        match self.swarm.dial(options) {
+            Ok(()) | Err(DialError::DialPeerConditionFalse(_)) => self.connecting.push((peer, answer)),
+            Err(error) => {
+                let _ = answer.send(Err(reason(&error)));
+            }
+        }
+    }
+
+    /// Tells those who wait for a connection to this peer.
+    fn connect_ended(&mut self, peer: PeerId, result: &Result<(), String>) {
+        let (ended, waiting) =
+            std::mem::take(&mut self.connecting).into_iter().partition(|(of, _)| *of == peer);
+        self.connecting = waiting;
+        for (_, answer) in ended {
+            let _ = answer.send(result.clone());
+        }
+    }
+
+    fn remember(&self, changes: Vec<MemoryChange>) {
+        let memory = changes.into_iter().map(|change| (change.key, change.value)).collect();
+        let batch = Batch { memory, ..Batch::default() };
+        let events = self.events.clone();
+        // Peers are met again; what matters is that the operator hears of a disk that takes nothing.
+        let failed = move |error: String| {
+            let _ = events.send(HostEvent { at: Instant::now(), kind: HostEventKind::StoreFailed(error) });
+        };
+        let queued = self.writer.submit(batch, {
+            let failed = failed.clone();
+            move |result| {
+                if let Err(error) = result {
+                    failed(error.to_string());
+                }
+            }
+        });
+        if let Err(full) = queued {
+            failed(full.to_string());
+        }
+    }
+
     fn dial_failed(&mut self, peer: PeerId, error: &DialError) {
+        self.connect_ended(peer, &Err(reason(error)));
         self.tell(HostEventKind::DialFailed { peer, error: reason(error) });
         if let Some(peer) = swarm::from_libp2p(&peer) {
             self.feed(Input::DialFailed(peer));
@@ -258,7 +345,7 @@ impl Driver {
     }
 
     fn store(&self, change: &StoreChange, stored: &mpsc::UnboundedSender<StoreResult>) {
-        let received = self.clock.now().unix.as_millis();
+        let received = self.core.clock.now().unix.as_millis();
         let Some(batch) = persist::batch(change, u64::try_from(received).unwrap_or(u64::MAX)) else { return };
         let (id, is_held) = match change {
             StoreChange::Extend(block) => (Some(BlockId::of(block)), false),
@@ -372,11 +459,12 @@ impl Driver {
             swarm::Event::Payloads(event) => self.on_payloads(event),
             swarm::Event::Identify(event) => {
                 if let identify::Event::Received { peer_id, info, .. } = *event {
-                    self.tell(HostEventKind::Identified { peer: peer_id, agent: info.agent_version });
+                    self.tell(HostEventKind::Identified { peer: peer_id, agent: info.agent_version.clone() });
+                    self.news(&peer_id, PeerNews::Identified(swarm::peer_info(info)));
                 }
             }
             swarm::Event::Ping(ping::Event { peer, result, .. }) => match result {
-                Ok(round_trip) => tracing::debug!(%peer, ?round_trip, "a ping came back"),
+                Ok(round_trip) => self.news(&peer, PeerNews::Pinged(round_trip)),
                 Err(error) => tracing::debug!(%peer, %error, "a ping failed"),
             },
         }
@@ -407,6 +495,7 @@ impl Driver {
                     ConnectedPoint::Listener { send_back_addr, .. } => send_back_addr,
                 };
                 self.connected(peer_id, true);
+                self.connect_ended(peer_id, &Ok(()));
                 self.tell(HostEventKind::Connected { peer: peer_id, address });
             }
             SwarmEvent::ConnectionClosed { peer_id, num_established: 0, .. } => {
@@ -426,14 +515,13 @@ impl Driver {
     fn on_gossipsub(&mut self, event: gossipsub::Event) {
         match event {
             gossipsub::Event::Message { propagation_source, message_id, message } => {
-                let chain_id = self.node.chain().chain_id;
+                let chain_id = self.chain.chain_id;
                 if let Some(input) = gossip_input(chain_id, propagation_source, &message_id, message) {
                     self.feed(input);
                 }
             }
-            gossipsub::Event::Subscribed { .. } | gossipsub::Event::Unsubscribed { .. } => {
-                self.refresh_mesh();
-            }
+            gossipsub::Event::Subscribed { peer_id, topic } => self.subscribed(&peer_id, &topic, true),
+            gossipsub::Event::Unsubscribed { peer_id, topic } => self.subscribed(&peer_id, &topic, false),
             gossipsub::Event::SlowPeer { peer_id, .. } => {
                 tracing::debug!(peer = %peer_id, "a peer takes messages slower than they come");
             }
@@ -452,10 +540,36 @@ impl Driver {
         self.refresh_mesh();
     }
 
+    fn news(&mut self, peer: &PeerId, news: PeerNews) {
+        if let Some(peer) = swarm::from_libp2p(peer) {
+            self.feed(Input::Peer(peer, news));
+        }
+    }
+
+    fn subscribed(&mut self, peer: &PeerId, topic: &TopicHash, is_subscribed: bool) {
+        if let Some(version) = version_of_topic(self.chain.chain_id, topic.as_str()) {
+            self.news(peer, PeerNews::Subscribed(version, is_subscribed));
+        }
+        self.refresh_mesh();
+    }
+
+    /// Tells the core who entered or left the mesh: the library does not say so itself.
+    fn watch_mesh(&mut self) {
+        let present = self.swarm.behaviour().wire.mesh(self.chain.chain_id);
+        let before = std::mem::replace(&mut self.mesh, present);
+        let entered: Vec<_> = self.mesh.difference(&before).copied().collect();
+        let left: Vec<_> = before.difference(&self.mesh).copied().collect();
+        for (who, is_member) in [(left, false), (entered, true)] {
+            for (peer, version) in who {
+                self.news(&peer, PeerNews::Mesh(version, is_member));
+            }
+        }
+    }
+
     /// Puts the sizes of the present fork's topic into the status.
     fn refresh_mesh(&self) {
-        let chain = self.node.chain();
-        let version = PayloadVersion::at(&chain.forks, self.clock.now().unix_seconds());
+        let chain = &self.chain;
+        let version = PayloadVersion::at(&chain.forks, self.core.clock.now().unix_seconds());
         let subscribers = self.swarm.behaviour().wire.subscribers(chain.chain_id, version);
         let mesh = self.swarm.behaviour().wire.mesh_size(chain.chain_id, version);
         self.status.send_if_modified(|status| {

@@ -9,13 +9,14 @@ mod native;
 mod persist;
 mod pool;
 mod requests;
+mod shared;
 mod transport;
 
 pub use event::{HostEvent, HostEventKind, NatEvent, Status};
 
 use crate::key::{KeyFormatError, SecretKey};
 use crate::store::{Store, StoreConfig, StoreError, Writer, WriterConfig};
-use crate::swarm;
+use crate::swarm::{self, Gatekeeper};
 use alloy_primitives::{Address, B256};
 use driver::{Command, Driver};
 use libp2p::multiaddr::Protocol;
@@ -26,9 +27,12 @@ use opp2p_core::chain::{BlockId, ChainConfig, ChainViewConfig, ConfigError};
 use opp2p_core::gossip::{MeshParams, TIMESTAMP_THRESHOLD};
 use opp2p_core::node::{Node, NodeConfig, SyncConfig};
 use opp2p_core::payload::{Block, Envelope};
+use opp2p_core::peers::{ListFull, PeerCommand, PeerManager, PeersConfig};
 use opp2p_core::sequencer::{LocalSigner, Publication, PublishError};
 use opp2p_core::sync::RangeError;
-use std::collections::BTreeMap;
+use opp2p_core::time::Now;
+use shared::Core;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -100,6 +104,8 @@ pub struct HostConfig {
     pub from_genesis: bool,
     /// Fetching and serving blocks by number; `None`: neither.
     pub sync: Option<SyncConfig>,
+    /// How peers are kept in check.
+    pub peers: PeersConfig,
     /// Whether connections are pinged every three minutes (`p2p.ping`).
     pub ping: bool,
     /// Whether the router is asked by UPnP to let connections in, and peers are told whether they can be
@@ -127,10 +133,28 @@ impl HostConfig {
             view: ChainViewConfig { gap_patience: Some(GAP_PATIENCE), ..ChainViewConfig::default() },
             from_genesis: false,
             sync: Some(SyncConfig::default()),
+            peers: PeersConfig::default(),
             ping: true,
             nat: false,
         }
     }
+}
+
+/// How long [`Host::connect`] waits, as the reference's `opp2p_connectPeer`.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Why there is no connection to a peer that was asked for.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConnectError {
+    /// The address does not name the peer.
+    #[error("{0} does not end in /p2p/<peer id>; add the peer's id")]
+    NoPeerId(Multiaddr),
+    /// What the network or the gate says.
+    #[error("{0}")]
+    Failed(String),
+    /// It takes too long.
+    #[error("no connection within {} s", CONNECT_TIMEOUT.as_secs())]
+    Timeout,
 }
 
 /// The reference's default.
@@ -182,6 +206,7 @@ pub struct Host {
     peer_id: PeerId,
     address: Multiaddr,
     store: Store,
+    core: Core,
     bandwidth: Arc<Bandwidth>,
     commands: mpsc::Sender<Command>,
     events: broadcast::Sender<HostEvent>,
@@ -245,13 +270,39 @@ impl Host {
         let pending = persist::pending(&store)?;
         let sync = config.sync.map(|sync| fitted(sync, &config.retention, peer_id));
 
+        let scoring = config.peers.scoring.params(config.chain.block_time);
+        let clock = shared::Clock::start();
+        let node = Node::new(
+            clock.now(),
+            NodeConfig {
+                signer: config.signer,
+                timestamp_threshold: config.timestamp_threshold,
+                view: config.view,
+                static_peers: static_peers.keys().filter_map(swarm::from_libp2p).collect(),
+                can_sign: config.sequencer.is_some(),
+                head,
+                recent,
+                from_genesis: config.from_genesis,
+                sync,
+                pending,
+                peers: config.peers,
+                memory: store.memory()?,
+                ..NodeConfig::new(config.chain.clone())
+            },
+        )?;
+        let core = Core::new(node, clock);
+        let gatekeeper: Gatekeeper = {
+            let core = core.clone();
+            Arc::new(move |knock| core.knock(knock).map_err(|denied| denied.to_string()))
+        };
         let wiring = swarm::Config {
             chain_id: config.chain.chain_id,
             agent: config.agent,
             mesh: config.mesh,
             payloads: sync.is_some(),
             ping: config.ping,
-            gatekeeper: None,
+            scoring,
+            gatekeeper: Some(gatekeeper),
         };
         let behaviour = Native::new(behaviour(&keypair, &wiring)?, peer_id, config.nat);
         let bandwidth = Arc::new(Bandwidth::default());
@@ -285,23 +336,6 @@ impl Host {
             }
         };
 
-        let clock = driver::Clock::start();
-        let node = Node::new(
-            clock.now(),
-            NodeConfig {
-                signer: config.signer,
-                timestamp_threshold: config.timestamp_threshold,
-                view: config.view,
-                static_peers: static_peers.keys().filter_map(swarm::from_libp2p).collect(),
-                can_sign: config.sequencer.is_some(),
-                head,
-                recent,
-                from_genesis: config.from_genesis,
-                sync,
-                pending,
-                ..NodeConfig::new(config.chain)
-            },
-        )?;
         let threads = |source| HostError::System { what: "a thread", source };
         let pool = pool::Pool::start().map_err(threads)?;
         let requests = requests::Requests::start(&store).map_err(threads)?;
@@ -315,8 +349,9 @@ impl Host {
         }
         let (status_sender, status) = watch::channel(Status { head, stored: head, ..Status::default() });
         let driver = Driver {
-            clock,
-            node,
+            core: core.clone(),
+            chain: config.chain,
+            scoring,
             swarm,
             pool,
             writer,
@@ -330,11 +365,15 @@ impl Host {
             requests,
             ranges: BTreeMap::new(),
             next_range: 0,
+            wishes: BTreeMap::new(),
+            next_wish: 0,
+            connecting: Vec::new(),
+            mesh: BTreeSet::new(),
             dial_backs: DialBacks::default(),
         };
         let task = tokio::spawn(driver.run());
         Ok((
-            Self { peer_id, address: bound, store, bandwidth, commands, events, status, task },
+            Self { peer_id, address: bound, store, core, bandwidth, commands, events, status, task },
             from_the_start,
         ))
     }
@@ -394,6 +433,39 @@ impl Host {
         let (answer, result) = oneshot::channel();
         self.commands.send(Command::FetchRange { to, answer }).await.map_err(|_| Stopped)?;
         result.await.map_err(|_| Stopped)
+    }
+
+    /// Blocks, bans, protects or disconnects a peer, an address or a subnet; it is done when this answers.
+    ///
+    /// # Errors
+    /// If the list is full; [`Stopped`] if the node stops before.
+    pub async fn command(&self, command: PeerCommand) -> Result<Result<(), ListFull>, Stopped> {
+        let (answer, result) = oneshot::channel();
+        self.commands.send(Command::Peer { command, answer }).await.map_err(|_| Stopped)?;
+        result.await.map_err(|_| Stopped)
+    }
+
+    /// Connects to a peer once, and waits for that.
+    ///
+    /// # Errors
+    /// If the address does not end in `/p2p/<peer id>`, or one sentence on why there is no connection; [`Stopped`] if
+    /// the node stops before.
+    pub async fn connect(&self, address: Multiaddr) -> Result<Result<(), ConnectError>, Stopped> {
+        let Some(Protocol::P2p(peer)) = address.iter().last() else {
+            return Ok(Err(ConnectError::NoPeerId(address)));
+        };
+        let (answer, result) = oneshot::channel();
+        self.commands.send(Command::Connect { peer, address, answer }).await.map_err(|_| Stopped)?;
+        match tokio::time::timeout(CONNECT_TIMEOUT, result).await {
+            Ok(result) => Ok(result.map_err(|_| Stopped)?.map_err(ConnectError::Failed)),
+            Err(_) => Ok(Err(ConnectError::Timeout)),
+        }
+    }
+
+    /// Looks at the peers as they are now. The node waits as long as `look` takes.
+    pub fn peers<R>(&self, look: impl FnOnce(&PeerManager, Now) -> R) -> R {
+        let now = self.core.clock.now();
+        look(self.core.lock().peers(), now)
     }
 
     /// The stored canonical block of this number. Blocks on the disk.

@@ -150,6 +150,7 @@ mod tests {
             mesh: MeshParams::default(),
             payloads: false,
             ping: false,
+            scoring: None,
             gatekeeper: None,
         };
         let wire = swarm::Behaviour::new(key, &wiring).unwrap();

@@ -7,12 +7,14 @@
 
 mod door;
 mod payload;
+mod score;
 mod transform;
 
 pub use door::{Door, Gatekeeper, Knock, Refused, ip_of, is_browser};
 pub use payload::{
     MAX_STREAMS, PayloadCodec, PayloadRequest, Payloads, STREAM_DEADLINE, payloads, request_failure,
 };
+pub use score::peer_info;
 pub use transform::BlockTransform;
 
 use libp2p::gossipsub::{
@@ -28,7 +30,7 @@ use opp2p_core::gossip::{
 };
 use opp2p_core::node::{Input, Verdict};
 use opp2p_core::payload::PayloadVersion;
-use opp2p_core::peers::PeerId;
+use opp2p_core::peers::{PeerId, ScoreParams};
 use opp2p_core::sequencer::SendOutcome;
 use std::collections::HashSet;
 use std::convert::Infallible;
@@ -122,19 +124,22 @@ pub struct Config {
     /// Whether each connection is pinged every [`PING_INTERVAL`] (`p2p.ping`). Without it, only once when it is
     /// made. Peers' pings are answered either way.
     pub ping: bool,
+    /// How gossip scores its peers; `None`: not at all.
+    pub scoring: Option<ScoreParams>,
     /// Who decides on connections; `None`: everybody may connect.
     pub gatekeeper: Option<Gatekeeper>,
 }
 
 impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { chain_id, agent, mesh, payloads, ping, gatekeeper } = self;
+        let Self { chain_id, agent, mesh, payloads, ping, scoring, gatekeeper } = self;
         f.debug_struct("Config")
             .field("chain_id", chain_id)
             .field("agent", agent)
             .field("mesh", mesh)
             .field("payloads", payloads)
             .field("ping", ping)
+            .field("scoring", scoring)
             .field("gatekeeper", &gatekeeper.is_some())
             .finish()
     }
@@ -282,13 +287,17 @@ fn gossipsub(config: &Config) -> Result<Gossipsub, InvalidConfig> {
     let topics =
         PayloadVersion::ALL.map(|version| TopicHash::from_raw(block_topic(config.chain_id, version)));
     let filter = WhitelistSubscriptionFilter(HashSet::from(topics));
-    Gossipsub::new_with_subscription_filter_and_transform(
+    let mut gossipsub = Gossipsub::new_with_subscription_filter_and_transform(
         MessageAuthenticity::Anonymous,
         gossip,
         filter,
         BlockTransform,
     )
-    .map_err(|error| InvalidConfig(error.into()))
+    .map_err(|error| InvalidConfig(error.into()))?;
+    if let Some(params) = &config.scoring {
+        score::score_peers(&mut gossipsub, config.chain_id, params)?;
+    }
+    Ok(gossipsub)
 }
 
 fn join_all(mut gossipsub: Gossipsub, chain_id: u64) -> Result<Gossipsub, InvalidConfig> {

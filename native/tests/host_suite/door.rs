@@ -39,6 +39,7 @@ fn swarm(gatekeeper: Gatekeeper) -> Swarm<Behaviour> {
         mesh: MeshParams::default(),
         payloads: true,
         ping: true,
+        scoring: None,
         gatekeeper: Some(gatekeeper),
     };
     let transport = tcp::tokio::Transport::new(tcp::Config::default().nodelay(true))

@@ -4,6 +4,7 @@
 
 mod door;
 mod payloads;
+mod peers;
 mod support;
 mod sync;
 
@@ -19,6 +20,7 @@ use opp2p::key::SecretKey;
 use opp2p_core::chain::BlockId;
 use opp2p_core::gossip::{HEARTBEAT, Reason, Unpacked, block_topic};
 use opp2p_core::payload::{PayloadVersion, snappy};
+use opp2p_core::peers::Scoring;
 use opp2p_core::sequencer::{Obstacle, PublishError};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -209,7 +211,10 @@ async fn driving<T>(swarm: &mut Swarm<Stranger>, future: impl Future<Output = T>
 async fn garbage_of_any_shape_is_rejected_and_the_node_goes_on() {
     let directory = tempfile::tempdir().unwrap();
     let first = sequencer(directory.path()).await;
-    let second = follower(directory.path(), "second", &[&first]).await;
+    // One of them would be enough to be banned; here all are to be judged.
+    let mut lenient = config(directory.path(), "second", &[&first]);
+    lenient.peers.scoring = Scoring::None;
+    let second = Host::start(lenient).await.unwrap();
     until(&first, |status| status.mesh == 1).await;
     let mut stranger = stranger(&second, anonymous).await;
 
@@ -304,12 +309,17 @@ async fn a_node_says_who_it_is() {
     swarm.dial(host.address()).unwrap();
     let info = async {
         loop {
-            let event = swarm.select_next_some().await;
-            // The library may identify itself before gossip has named its protocols; a push follows then.
-            if let SwarmEvent::Behaviour(identify::Event::Received { info, .. }) = event
-                && info.protocols.iter().any(|protocol| protocol.as_ref().starts_with("/meshsub/"))
-            {
-                break info;
+            match swarm.select_next_some().await {
+                // The library may identify itself before gossip has named its protocols, and its push may come
+                // before the stranger listens to any: then another connection is asked.
+                SwarmEvent::Behaviour(identify::Event::Received { info, .. }) => {
+                    if info.protocols.iter().any(|protocol| protocol.as_ref().starts_with("/meshsub/")) {
+                        break info;
+                    }
+                    swarm.disconnect_peer_id(host.peer_id()).unwrap();
+                }
+                SwarmEvent::ConnectionClosed { .. } => swarm.dial(host.address()).unwrap(),
+                _ => {}
             }
         }
     };

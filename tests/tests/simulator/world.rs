@@ -444,7 +444,10 @@ impl World {
             }
             for other in (0..all).filter(|other| *other != node) {
                 let is_up = self.members.get(other).is_none_or(|member| member.node.is_some());
-                let wanted = is_up && !self.is_cut(node, other);
+                let clock = self.clock();
+                let holds = |of: &Node| of.peers().gate().holds(clock, &peer(other), &[]);
+                let is_refused = self.members[node].node.as_ref().is_some_and(holds);
+                let wanted = is_up && !is_refused && !self.is_cut(node, other);
                 if wanted && self.members[node].connected.insert(other) {
                     self.tell(node, Input::Connected(peer(other)));
                 } else if !wanted && self.members[node].connected.remove(&other) {
@@ -528,6 +531,16 @@ impl World {
             }
             Output::Refuse { id, code } => self.respond(at, id, vec![code.byte()]),
             Output::Event(event) => self.event(at, event),
+            Output::Disconnect(whom) => {
+                let who = index(&whom);
+                assert!(who >= self.plan.honest, "node {at} turns out the honest node {who}");
+                self.members[at].connected.remove(&who);
+                self.tell(at, Input::Disconnected(whom));
+            }
+            Output::ApplicationScore(..)
+            | Output::LiveTopics(_)
+            | Output::TakeScores
+            | Output::Remember(_) => {}
             Output::Dial(_) | Output::Send { .. } | Output::Sign(_) => panic!("nobody asked for {output:?}"),
         }
     }

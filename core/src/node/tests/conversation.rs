@@ -3,8 +3,9 @@
 
 use super::*;
 use crate::chain::{GapEnd, SkipReason};
+use crate::peers::PeerEvent;
 use crate::sequencer::LocalSigner;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 /// What a node said, without the parts that no test asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +37,9 @@ pub(super) enum Said {
     Send(u64, PayloadVersion),
     Published(u64, Result<B256, PublishError>),
     Dial(PeerId),
+    Disconnect(PeerId),
+    /// A peer is banned until this second.
+    Banned(PeerId, u64),
 }
 
 /// What becomes of a request to sign.
@@ -65,6 +69,8 @@ pub(super) struct Conversation {
     pub(super) jobs: VecDeque<Job>,
     /// Contents of what was sent, by publication.
     pub(super) sent: Vec<(u64, Vec<u8>)>,
+    /// What the store remembers of peers.
+    pub(super) memory: BTreeMap<Vec<u8>, Vec<u8>>,
     said: Vec<Said>,
     messages: u64,
     publications: u64,
@@ -82,6 +88,7 @@ impl Conversation {
             hold_jobs: false,
             jobs: VecDeque::new(),
             sent: Vec::new(),
+            memory: BTreeMap::new(),
             said: Vec::new(),
             messages: 0,
             publications: 0,
@@ -207,6 +214,20 @@ impl Conversation {
                 }
             }
             Output::Dial(peer) => Said::Dial(peer),
+            Output::Disconnect(peer) => Said::Disconnect(peer),
+            Output::Event(Event::Peers(PeerEvent::Banned { peer, until, .. })) => Said::Banned(peer, until),
+            Output::Remember(changes) => {
+                for change in changes {
+                    match change.value {
+                        Some(value) => self.memory.insert(change.key, value),
+                        None => self.memory.remove(&change.key),
+                    };
+                }
+                return None;
+            }
+            // What only gossip asks for, and what is of no matter here.
+            Output::TakeScores | Output::ApplicationScore(..) | Output::LiveTopics(_) => return None,
+            Output::Event(Event::Peers(_) | Event::Commanded { .. }) => return None,
             Output::Store(StoreChange::Extend(block)) => Said::Store(BlockId::of(&block)),
             Output::Store(StoreChange::Rewind(to)) => Said::Rewind(to),
             Output::Event(event) => said_of(event),
@@ -222,6 +243,7 @@ fn said_of(event: Event) -> Said {
         Event::Chain(event) => said_of_chain(event),
         Event::Published { id, result } => Said::Published(id.0, result),
         Event::SignerChanged { current, previous } => Said::Signer(current, previous),
+        Event::Peers(_) | Event::Commanded { .. } => panic!("told apart before"),
         Event::Sync(event) => panic!("a node that fetches nothing tells {event:?}"),
     }
 }

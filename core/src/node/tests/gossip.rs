@@ -23,6 +23,7 @@ fn a_verdict_names_the_peer_the_topic_and_the_message() {
     let mut node = Node::new(Now::default(), config(V3)).expect("a good configuration");
     let question =
         Input::Gossip { from: peer(9), topic: V2, id: [7; 20], message: Unpacked::new(&[0xff; 5]) };
+    while node.poll().is_some() {}
     node.handle(Now::default(), question);
     let Some(Output::Job(job)) = node.poll() else { panic!("no job") };
     assert!(node.poll().is_none());

@@ -126,11 +126,13 @@ fn a_request_is_served_from_memory_or_the_store_and_refused_without_sync() {
     for (id, number, is_held) in [(1, number, true), (2, number - 1, false)] {
         // The reference's order: what can't exist by the clock is invalid, so the clock is late enough.
         syncing.now.unix = Duration::from_secs(1 << 40);
+        syncing.tell(Input::Wake);
         let outputs = syncing.tell(Input::Requested { from: peer(1), id: ServeId(id), number });
         let [Output::Serve { id: served, held, .. }] = outputs.as_slice() else { panic!("{outputs:?}") };
         assert_eq!((served.0, held.is_some()), (id, is_held));
     }
     let mut off = Node::new(Now::default(), super::config(V4)).expect("a good configuration");
+    while off.poll().is_some() {}
     off.handle(Now::default(), Input::Requested { from: peer(1), id: ServeId(1), number });
     assert!(matches!(off.poll(), Some(Output::Refuse { code: ResultCode::UnknownError, .. })));
 }

@@ -346,7 +346,8 @@ impl World {
                     self.told.retain(|told| told.number < to.number);
                     self.skipped = true;
                 }
-                Output::Dial(_) | Output::Event(_) => {}
+                Output::Dial(_) | Output::Event(_) | Output::Remember(_) | Output::LiveTopics(_) => {}
+                Output::Disconnect(_) | Output::ApplicationScore(..) | Output::TakeScores => {}
                 other => panic!("a node that fetches nothing says {other:?}"),
             }
         }

@@ -1,0 +1,779 @@
+//! The peers together: who may connect, what behaviour costs, who is kept, who is banned, what is remembered.
+//!
+//! [`PeerManager`] is made of the machines beside it, each usable alone, and routes between them:
+//!
+//! * the [`Gate`] and the [`ConnectionLimits`] answer each [`Knock`] at once, before any work is spent on it;
+//! * [`ApplicationScores`] count how a peer serves blocks, [`GossipScores`] how it gossips; their sum decides, by the
+//!   [`BanPolicy`], whether the peer is banned the moment that it changes;
+//! * the [`Tide`] keeps the number of peers between low and high, [`StaticPeers`] dials the operator's;
+//! * the [`PeerBook`] remembers, and every change of it and of the gate leaves as a [`MemoryChange`] for a store.
+//!
+//! # Who is exempt
+//! *Static* peers and those that the operator *protects* are never banned by score nor dropped by the tide, and need no
+//! free place. Block lists and bans hold for them like for anybody: the operator made the first and can lift both.
+//!
+//! # Bounds
+//! * Connected peers: the limits' and what the driver dials. What is kept of each is in the part's documentation.
+//! * Protected peers: [`MAX_PROTECTED`]; the operator fills them.
+//! * Peers being dialled for lack of peers: [`DIALS_AT_ONCE`]. Those that failed: one entry for each record in the book.
+//! * Steps: what one call produced; a peer leaves at most a few.
+
+use super::memory::{self, Entry, MemoryChange};
+use super::{
+    ApplicationScores, BanPolicy, BlockEntry, Conduct, ConnectionId, ConnectionLimits, Denied, Door, Gate,
+    GateConfig, GateCounts, GossipScores, LimitsConfig, ListFull, PeerBook, PeerId, PeerInfo, PeerMetadata,
+    PeerScores, Scoring, Standing, StaticPeers, Thresholds, Tide, TideConfig, TideStep,
+};
+use crate::payload::PayloadVersion;
+use crate::time::{Instant, Now};
+use core::net::IpAddr;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+/// Time between two snapshots of all scores, as in the reference.
+pub const SNAPSHOT_INTERVAL: Duration = Duration::from_secs(15);
+/// Time between two collections of what is too old.
+pub const COLLECT_INTERVAL: Duration = Duration::from_secs(10 * 60);
+/// Remembered peers that are dialled at once, as the reference's discovery has workers.
+pub const DIALS_AT_ONCE: usize = 4;
+/// Peers that an operator may protect.
+pub const MAX_PROTECTED: usize = 1024;
+/// Wait after a remembered peer could not be dialled; each further one is twice as long, up to [`LONGEST_REDIAL`].
+pub const FIRST_REDIAL: Duration = Duration::from_secs(20);
+/// Longest wait between two attempts at a remembered peer.
+pub const LONGEST_REDIAL: Duration = Duration::from_secs(60 * 60);
+
+/// How peers are kept in check.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PeersConfig {
+    /// How peers are scored (`--p2p.scoring`).
+    pub scoring: Scoring,
+    /// Who is banned by score (`--p2p.ban.*`).
+    pub bans: BanPolicy,
+    /// Least score with which a peer may connect; `None`: any.
+    pub min_score: Option<f64>,
+    /// How many peers are kept (`--p2p.peers.*`).
+    pub tide: TideConfig,
+    /// How many connections there may be.
+    pub limits: LimitsConfig,
+    /// Peers that are remembered.
+    pub remembered: usize,
+}
+
+impl Default for PeersConfig {
+    /// The reference's defaults. Who would be graylisted at once, below −40, may not connect.
+    fn default() -> Self {
+        Self {
+            scoring: Scoring::Light,
+            bans: BanPolicy::default(),
+            min_score: Some(Thresholds::REFERENCE.graylist),
+            tide: TideConfig::default(),
+            limits: LimitsConfig::default(),
+            remembered: 4096,
+        }
+    }
+}
+
+/// Names an operator's wish; handed out by the driver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CommandId(pub u64);
+
+/// Something that is known of a peer now.
+#[derive(Clone, Debug, PartialEq)]
+pub enum PeerNews {
+    /// It said who it is.
+    Identified(PeerInfo),
+    /// Discovery found it: what its record says, and its multiaddrs.
+    Discovered(PeerMetadata, Vec<String>),
+    /// It answered a ping after so long.
+    Pinged(Duration),
+    /// It joined the topic of this version, or left it.
+    Subscribed(PayloadVersion, bool),
+    /// It entered our mesh of the topic of this version, or left it.
+    Mesh(PayloadVersion, bool),
+}
+
+/// What a driver asks before it spends any work on a connection, and what it counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Knock {
+    /// A peer is to be dialled.
+    DialPeer(PeerId),
+    /// An address is to be dialled, resolved.
+    DialAddress(IpAddr),
+    /// An inbound connection came, before any handshake. If it may go on, [`Knock::Secured`] or
+    /// [`Knock::Ended`] must follow.
+    Accept {
+        /// The driver's name for it.
+        id: ConnectionId,
+        /// Where it came in.
+        door: Door,
+        /// From where, if the transport has addresses.
+        ip: Option<IpAddr>,
+    },
+    /// The handshake of a connection is done. If it may go on, [`Knock::Ended`] must follow in the end.
+    Secured {
+        /// The driver's name for it.
+        id: ConnectionId,
+        /// Where it came in, or that it was dialled by TCP.
+        door: Door,
+        /// Who it is.
+        peer: PeerId,
+        /// Where the peer is.
+        ip: Option<IpAddr>,
+        /// Whether the peer dialled.
+        is_inbound: bool,
+    },
+    /// A connection that was let in failed or was closed.
+    Ended(ConnectionId),
+}
+
+/// What an operator may want of a peer, an address or a subnet.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum PeerCommand {
+    /// Refuse it from now on, and close what stands.
+    Block(BlockEntry),
+    /// Don't refuse it any more. For a peer, its ban is lifted too.
+    Unblock(BlockEntry),
+    /// Ban a peer for so long, and close what stands.
+    BanPeer(PeerId, Duration),
+    /// Ban an address for so long, and close what stands.
+    BanIp(IpAddr, Duration),
+    /// Lift the ban of an address.
+    UnbanIp(IpAddr),
+    /// Whether the peer is never dropped nor banned by score.
+    Protect(PeerId, bool),
+    /// Close all connections to it, forget its addresses, and lift what keeps it from connecting.
+    Disconnect(PeerId),
+}
+
+/// Why a peer is to be disconnected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Farewell {
+    /// It was banned.
+    Banned,
+    /// The operator blocked it.
+    Blocked,
+    /// There are too many, and it is worth least.
+    Surplus,
+    /// The operator asked for it.
+    Asked,
+}
+
+/// Something about peers that is worth telling.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum PeerEvent {
+    /// A peer was banned.
+    Banned {
+        /// Who.
+        peer: PeerId,
+        /// Its score; `None` if the operator did it.
+        score: Option<f64>,
+        /// Until when, unix seconds.
+        until: u64,
+    },
+    /// A peer is to be disconnected.
+    Dropped {
+        /// Who.
+        peer: PeerId,
+        /// Why.
+        why: Farewell,
+    },
+    /// There are fewer peers than the low mark from now on, or there are enough.
+    Lacking(bool),
+}
+
+/// Something that the manager wants done.
+#[derive(Clone, Debug, PartialEq)]
+pub enum PeerStep {
+    /// Connect to it; [`PeerManager::addresses`] or the driver knows where.
+    Dial(PeerId),
+    /// Close all connections to it.
+    Disconnect(PeerId),
+    /// Tell gossip its application score.
+    ApplicationScore(PeerId, f64),
+    /// Tell the manager gossip's scores of all connected peers.
+    Snapshot,
+    /// Have this kept.
+    Remember(Vec<MemoryChange>),
+    /// Tell whoever is interested.
+    Event(PeerEvent),
+}
+
+/// A connected peer.
+#[derive(Clone, Debug, Default)]
+struct Connected {
+    /// Addresses of its connections.
+    ips: BTreeMap<ConnectionId, Option<IpAddr>>,
+    is_inbound: bool,
+    topics: u8,
+    meshes: u8,
+    /// The last application score that gossip was told.
+    told: f64,
+}
+
+/// A remembered peer that could not be dialled.
+#[derive(Clone, Copy, Debug)]
+struct Redial {
+    at: Instant,
+    wait: Duration,
+}
+
+/// The manager: see the [module's documentation](self).
+#[derive(Debug)]
+pub struct PeerManager {
+    config: PeersConfig,
+    gate: Gate,
+    limits: ConnectionLimits,
+    application: ApplicationScores,
+    /// Nothing at [`Scoring::None`].
+    gossip: Option<GossipScores>,
+    tide: Tide,
+    statics: StaticPeers,
+    protected: BTreeSet<PeerId>,
+    book: PeerBook,
+    connected: BTreeMap<PeerId, Connected>,
+    /// Connections that stand before the peer counts as connected.
+    secured: BTreeMap<ConnectionId, (PeerId, Option<IpAddr>, bool)>,
+    dialling: BTreeSet<PeerId>,
+    redials: BTreeMap<PeerId, Redial>,
+    missing: usize,
+    /// While somebody is connected, and once after.
+    next_snapshot: Option<Instant>,
+    /// While anything is remembered.
+    next_collect: Option<Instant>,
+    steps: VecDeque<PeerStep>,
+}
+
+impl PeerManager {
+    /// The peers at `now`, with what a store kept of them.
+    pub fn new(
+        now: Now,
+        config: PeersConfig,
+        block_time: u64,
+        static_peers: impl IntoIterator<Item = PeerId>,
+        memory: impl IntoIterator<Item = (Vec<u8>, Vec<u8>)>,
+    ) -> Self {
+        let params = config.scoring.params(block_time);
+        let retention = params.as_ref().map_or(Duration::ZERO, |params| params.retain_score);
+        let mut gate = Gate::new(GateConfig {
+            min_score: config.min_score.filter(|_| params.is_some()),
+            ..GateConfig::default()
+        });
+        let mut book = PeerBook::new(config.remembered, retention);
+        let statics: Vec<PeerId> = static_peers.into_iter().collect();
+        for peer in &statics {
+            book.pin(*peer, true);
+        }
+        let (mut blocks, mut bans) = (Vec::new(), Vec::new());
+        for (key, value) in memory {
+            match memory::read(&key, &value) {
+                Some(Entry::Peer(peer, record)) => book.restore(peer, *record),
+                Some(Entry::Ban(who, until)) => bans.push((who, until)),
+                Some(Entry::Block(entry)) => blocks.push(entry),
+                None => {}
+            }
+        }
+        // What finds no room was not kept by this version, whose bounds are the same.
+        let _ = gate.restore(blocks, bans);
+        let mut manager = Self {
+            gate,
+            limits: ConnectionLimits::new(config.limits),
+            application: ApplicationScores::new(config.scoring, block_time),
+            gossip: params.map(GossipScores::new),
+            tide: Tide::new(config.tide),
+            statics: StaticPeers::new(statics, now.monotonic),
+            protected: BTreeSet::new(),
+            book,
+            connected: BTreeMap::new(),
+            secured: BTreeMap::new(),
+            dialling: BTreeSet::new(),
+            redials: BTreeMap::new(),
+            missing: 0,
+            next_snapshot: None,
+            next_collect: Some(now.monotonic),
+            steps: VecDeque::new(),
+            config,
+        };
+        manager.settle(now);
+        manager
+    }
+
+    // ---- at the door ----
+
+    /// Whether a connection may go on. The one decision for dialling and accepting alike.
+    ///
+    /// # Errors
+    /// Why it may not.
+    pub fn knock(&mut self, now: Now, knock: &Knock) -> Result<(), Denied> {
+        match *knock {
+            Knock::DialPeer(peer) => self.gate.dial_peer(now, &peer, self.standing(now, &peer)),
+            Knock::DialAddress(ip) => self.gate.dial_address(now, None, Some(ip)),
+            Knock::Accept { id, door, ip } => {
+                self.gate.accept(now, ip)?;
+                self.limits.accept(id, door, ip)
+            }
+            Knock::Secured { id, door, peer, ip, is_inbound } => {
+                let standing = self.standing(now, &peer);
+                if let Err(denied) = self.gate.secured(now, &peer, ip, is_inbound, standing) {
+                    self.limits.ended(id);
+                    return Err(denied);
+                }
+                self.limits.established(id, door, peer, ip, is_inbound, standing.is_exempt)?;
+                self.secured.insert(id, (peer, ip, is_inbound));
+                if let Some(connected) = self.connected.get_mut(&peer) {
+                    connected.ips.insert(id, ip);
+                }
+                Ok(())
+            }
+            Knock::Ended(id) => {
+                self.ended(id);
+                Ok(())
+            }
+        }
+    }
+
+    fn ended(&mut self, id: ConnectionId) {
+        self.limits.ended(id);
+        if let Some((peer, ..)) = self.secured.remove(&id)
+            && let Some(connected) = self.connected.get_mut(&peer)
+        {
+            connected.ips.remove(&id);
+        }
+    }
+
+    fn standing(&self, now: Now, peer: &PeerId) -> Standing {
+        Standing { score: self.score(now, peer), is_exempt: self.is_exempt(peer) }
+    }
+
+    /// Static and protected peers.
+    fn is_exempt(&self, peer: &PeerId) -> bool {
+        self.statics.contains(peer) || self.protected.contains(peer)
+    }
+
+    // ---- what happens ----
+
+    /// The first connection to a peer stands.
+    pub fn connected(&mut self, now: Now, peer: PeerId) {
+        if self.connected.contains_key(&peer) {
+            return;
+        }
+        let of_peer = self.secured.iter().filter(|(_, (whose, ..))| *whose == peer);
+        let ips: BTreeMap<_, _> = of_peer.clone().map(|(id, (_, ip, _))| (*id, *ip)).collect();
+        let is_inbound = of_peer.clone().next().is_some_and(|(_, (.., is_inbound))| *is_inbound);
+        self.statics.connected(&peer);
+        self.dialling.remove(&peer);
+        self.redials.remove(&peer);
+        // What it did before counts on, if it is not too old.
+        let remembered = self.book.scores(now.unix_seconds(), &peer);
+        self.application.restore(peer, remembered.req_resp);
+        self.book.connected(now.unix_seconds(), peer);
+        self.application.connected(now.monotonic, peer);
+        if let Some(gossip) = &mut self.gossip {
+            gossip.connected(now.monotonic, peer, ips.values().flatten().next().copied());
+        }
+        self.tide.connected(now.monotonic, peer, is_inbound, self.is_exempt(&peer));
+        self.connected.insert(peer, Connected { ips, is_inbound, ..Connected::default() });
+        self.next_snapshot.get_or_insert(now.monotonic + SNAPSHOT_INTERVAL);
+        self.next_collect.get_or_insert(now.monotonic + COLLECT_INTERVAL);
+        self.changed(now, &peer);
+    }
+
+    /// The last connection to a peer is gone.
+    pub fn disconnected(&mut self, now: Now, peer: &PeerId) {
+        self.statics.disconnected(now.monotonic, peer);
+        if !self.connected.contains_key(peer) {
+            return;
+        }
+        self.note(now, peer);
+        self.connected.remove(peer);
+        let application = self.application.score(peer);
+        self.application.disconnected(now.monotonic, peer);
+        // From here on the book has them.
+        self.application.forget(peer);
+        if let Some(gossip) = &mut self.gossip {
+            gossip.disconnected(now.monotonic, peer, application);
+        }
+        self.tide.disconnected(peer);
+        self.book.disconnected(now.unix_seconds(), peer);
+    }
+
+    /// An attempt to connect to a peer failed.
+    pub fn dial_failed(&mut self, now: Now, peer: &PeerId) {
+        self.statics.dial_failed(now.monotonic, peer);
+        if self.dialling.remove(peer) {
+            let wait = self.redials.get(peer).map_or(FIRST_REDIAL, |before| before.wait * 2);
+            let wait = wait.min(LONGEST_REDIAL);
+            self.redials.insert(*peer, Redial { at: now.monotonic + wait, wait });
+        }
+    }
+
+    /// How a peer served us.
+    pub fn conduct(&mut self, now: Now, peer: &PeerId, conduct: Conduct) {
+        self.application.record(peer, conduct);
+        self.changed(now, peer);
+    }
+
+    /// A peer was the first to deliver a block that was accepted.
+    pub fn delivered(&mut self, now: Now, peer: &PeerId, topic: PayloadVersion) {
+        if let Some(gossip) = &mut self.gossip {
+            gossip.delivered(peer, topic);
+        }
+        self.changed(now, peer);
+    }
+
+    /// A peer sent a message that was rejected.
+    pub fn rejected(&mut self, now: Now, peer: &PeerId, topic: PayloadVersion) {
+        if let Some(gossip) = &mut self.gossip {
+            gossip.rejected(peer, topic);
+        }
+        self.changed(now, peer);
+    }
+
+    /// A peer entered or left the mesh of a topic.
+    pub fn mesh(&mut self, now: Now, peer: &PeerId, topic: PayloadVersion, is_member: bool) {
+        let Some(connected) = self.connected.get_mut(peer) else { return };
+        let bit = 1 << topic.index();
+        connected.meshes = if is_member { connected.meshes | bit } else { connected.meshes & !bit };
+        self.tide.set_mesh(peer, connected.meshes.count_ones() as usize);
+        if let Some(gossip) = &mut self.gossip {
+            gossip.mesh(now.monotonic, peer, topic, is_member);
+        }
+    }
+
+    /// A peer joined or left a topic.
+    pub fn subscribed(&mut self, peer: &PeerId, topic: PayloadVersion, is_subscribed: bool) {
+        let Some(connected) = self.connected.get_mut(peer) else { return };
+        let bit = 1 << topic.index();
+        connected.topics = if is_subscribed { connected.topics | bit } else { connected.topics & !bit };
+        self.tide.set_gossips(peer, connected.topics != 0);
+    }
+
+    /// Which topics are live: those on which a block of now may come.
+    pub const fn set_live(&mut self, topics: [bool; PayloadVersion::ALL.len()]) {
+        if let Some(gossip) = &mut self.gossip {
+            gossip.set_live(topics);
+        }
+    }
+
+    /// Gossip's own scores, which know of what we can't see. Answers [`PeerStep::Snapshot`].
+    pub fn gossip_scores(&mut self, now: Now, scores: impl IntoIterator<Item = (PeerId, f64)>) {
+        for (peer, total) in scores {
+            let Some(connected) = self.connected.get(&peer) else { continue };
+            if let Some(gossip) = &mut self.gossip {
+                gossip.set_library_total(now.monotonic, &peer, connected.told, total);
+            }
+            self.changed(now, &peer);
+        }
+        self.snapshot(now);
+    }
+
+    /// A peer said who it is.
+    pub fn identified(&mut self, now: Now, peer: &PeerId, info: PeerInfo) {
+        if self.connected.contains_key(peer) {
+            self.book.identified(now.unix_seconds(), peer, info);
+        }
+    }
+
+    /// A peer answered a ping.
+    pub fn pinged(&mut self, peer: &PeerId, round_trip: Duration) {
+        self.book.pinged(peer, round_trip);
+    }
+
+    /// Discovery found a peer of this chain.
+    pub fn discovered(&mut self, now: Now, peer: &PeerId, metadata: PeerMetadata, addresses: Vec<String>) {
+        self.book.discovered(now.unix_seconds(), peer, metadata, addresses);
+    }
+
+    /// An operator's wish.
+    ///
+    /// # Errors
+    /// If the list that it would be put on is full.
+    pub fn command(&mut self, now: Now, command: PeerCommand) -> Result<(), ListFull> {
+        let until = |duration: Duration| now.unix_seconds().saturating_add(duration.as_secs().max(1));
+        match command {
+            PeerCommand::Block(entry) => {
+                self.gate.block(entry)?;
+                self.turn_out(now, Farewell::Blocked);
+            }
+            PeerCommand::Unblock(entry) => {
+                self.gate.unblock(&entry);
+            }
+            PeerCommand::BanPeer(peer, duration) => self.ban(peer, until(duration), None),
+            PeerCommand::BanIp(ip, duration) => {
+                self.gate.ban_ip(ip, until(duration));
+                self.turn_out(now, Farewell::Banned);
+            }
+            PeerCommand::UnbanIp(ip) => {
+                self.gate.lift_ip_ban(ip);
+            }
+            PeerCommand::Protect(peer, is_protected) => {
+                if is_protected && self.protected.len() >= MAX_PROTECTED {
+                    return Err(ListFull(MAX_PROTECTED));
+                }
+                let changed =
+                    if is_protected { self.protected.insert(peer) } else { self.protected.remove(&peer) };
+                if changed {
+                    self.book.pin(peer, self.is_exempt(&peer));
+                    self.tide.set_protected(&peer, self.is_exempt(&peer));
+                    self.changed(now, &peer);
+                }
+            }
+            PeerCommand::Disconnect(peer) => {
+                self.book.clear(&peer);
+                self.gate.unblock(&BlockEntry::Peer(peer));
+                self.turn_out_one(peer, Farewell::Asked);
+            }
+        }
+        Ok(())
+    }
+
+    /// The last words before a stop: what the next start has to know.
+    pub fn stopping(&mut self, now: Now) {
+        self.snapshot(now);
+    }
+
+    // ---- what follows ----
+
+    /// What is due at `now`.
+    pub fn settle(&mut self, now: Now) {
+        if let Some(gossip) = &mut self.gossip {
+            gossip.tick(now.monotonic);
+        }
+        if self.application.next_wakeup().is_some_and(|at| at <= now.monotonic) {
+            self.application.tick(now.monotonic);
+            let peers: Vec<PeerId> = self.connected.keys().copied().collect();
+            for peer in peers {
+                self.changed(now, &peer);
+            }
+        }
+        if self.next_snapshot.is_some_and(|at| at <= now.monotonic) {
+            self.next_snapshot =
+                Some(now.monotonic + SNAPSHOT_INTERVAL).filter(|_| !self.connected.is_empty());
+            if self.gossip.is_some() && !self.connected.is_empty() {
+                self.steps.push_back(PeerStep::Snapshot);
+            }
+            self.remember();
+        }
+        if self.next_collect.is_some_and(|at| at <= now.monotonic) {
+            self.book.collect(now.unix_seconds());
+            self.next_collect = Some(now.monotonic + COLLECT_INTERVAL).filter(|_| !self.book.is_empty());
+            let known = &self.book;
+            self.redials.retain(|peer, _| known.get(peer).is_some());
+        }
+        while let Some(peer) = self.statics.poll(now.monotonic) {
+            self.steps.push_back(PeerStep::Dial(peer));
+        }
+        self.tide.set_hope(self.book.len() > self.connected.len());
+        while let Some(step) = self.tide.poll(now.monotonic) {
+            match step {
+                TideStep::Drop(peer) => self.turn_out_one(peer, Farewell::Surplus),
+                TideStep::Seek { missing } => {
+                    if (missing == 0) != (self.missing == 0) {
+                        self.steps.push_back(PeerStep::Event(PeerEvent::Lacking(missing > 0)));
+                    }
+                    self.missing = missing;
+                    self.seek(now, missing);
+                }
+            }
+        }
+        let mut changes = Vec::new();
+        while let Some(change) = self.gate.poll_change() {
+            changes.push(memory::gate_change(&change));
+        }
+        if !changes.is_empty() {
+            self.steps.push_back(PeerStep::Remember(changes));
+        }
+    }
+
+    /// The next thing to do; `None` when all is done for now.
+    pub fn poll(&mut self) -> Option<PeerStep> {
+        self.steps.pop_front()
+    }
+
+    /// When [`Self::settle`] has something to do, if nothing happens before.
+    pub fn next_wakeup(&self) -> Option<Instant> {
+        // Gossip's counters have no timer of their own: a decay that is late is made up for.
+        let timers = [self.next_snapshot, self.next_collect, self.tide.next_wakeup()];
+        let others = [self.statics.next_wakeup(), self.application.next_wakeup()];
+        timers.into_iter().chain(others).flatten().min()
+    }
+
+    // ---- what is known ----
+
+    /// Everything that is remembered.
+    pub const fn book(&self) -> &PeerBook {
+        &self.book
+    }
+
+    /// Block lists and bans.
+    pub const fn gate(&self) -> &Gate {
+        &self.gate
+    }
+
+    /// Connections that stand or are being made.
+    pub const fn limits(&self) -> &ConnectionLimits {
+        &self.limits
+    }
+
+    /// What the gate decided until now.
+    pub fn counts(&self) -> GateCounts {
+        self.gate.counts()
+    }
+
+    /// How many peers are missing below the low mark.
+    pub const fn missing(&self) -> usize {
+        self.missing
+    }
+
+    /// Connected peers.
+    pub fn connected_peers(&self) -> impl ExactSizeIterator<Item = &PeerId> {
+        self.connected.keys()
+    }
+
+    /// Whether the peer is one of the operator's list.
+    pub fn is_static(&self, peer: &PeerId) -> bool {
+        self.statics.contains(peer)
+    }
+
+    /// Whether the peer is never dropped nor banned by score.
+    pub fn is_protected(&self, peer: &PeerId) -> bool {
+        self.is_exempt(peer)
+    }
+
+    /// Whether the peer dialled us; `None` if it is not connected.
+    pub fn is_inbound(&self, peer: &PeerId) -> Option<bool> {
+        self.connected.get(peer).map(|connected| connected.is_inbound)
+    }
+
+    /// Addresses where a remembered peer may be dialled.
+    pub fn addresses(&self, now: Now, peer: &PeerId) -> impl Iterator<Item = &str> {
+        self.book.addresses(now.unix_seconds(), peer)
+    }
+
+    /// A peer's score, all parts together: of a connected one as it is, of others as it is remembered.
+    pub fn score(&self, now: Now, peer: &PeerId) -> f64 {
+        self.scores(now, peer).gossip.total
+    }
+
+    /// A peer's scores in parts.
+    pub fn scores(&self, now: Now, peer: &PeerId) -> PeerScores {
+        let Some(gossip) = &self.gossip else { return PeerScores::default() };
+        if !self.connected.contains_key(peer) {
+            return self.book.scores(now.unix_seconds(), peer);
+        }
+        let application = self.application.score(peer);
+        PeerScores {
+            gossip: gossip.snapshot(now.monotonic, peer, application),
+            req_resp: self.application.counters(peer),
+        }
+    }
+
+    // ---- inside ----
+
+    /// A peer's score may be another one now: tells gossip and the tide, and judges.
+    fn changed(&mut self, now: Now, peer: &PeerId) {
+        if !self.connected.contains_key(peer) {
+            return;
+        }
+        self.tell_application_score(peer);
+        let score = self.score(now, peer);
+        self.tide.set_score(peer, score);
+        if self.gossip.is_none() || self.gate.holds(now, peer, &[]) {
+            return;
+        }
+        if let Some(until) = self.config.bans.judge(now.unix_seconds(), score, self.is_exempt(peer)) {
+            self.note(now, peer);
+            self.ban(*peer, until, Some(score));
+        }
+    }
+
+    fn tell_application_score(&mut self, peer: &PeerId) {
+        let application = self.application.score(peer);
+        if let Some(connected) = self.connected.get_mut(peer)
+            && connected.told != application
+        {
+            connected.told = application;
+            self.steps.push_back(PeerStep::ApplicationScore(*peer, application));
+        }
+    }
+
+    fn ban(&mut self, peer: PeerId, until: u64, score: Option<f64>) {
+        self.gate.ban_peer(peer, until);
+        self.steps.push_back(PeerStep::Event(PeerEvent::Banned { peer, score, until }));
+        self.turn_out_one(peer, Farewell::Banned);
+    }
+
+    /// Closes whatever stands and would not be let in any more.
+    fn turn_out(&mut self, now: Now, why: Farewell) {
+        let peers: Vec<PeerId> = self.connected.keys().copied().collect();
+        for peer in peers {
+            let ips = self.connected.get(&peer).map(|connected| &connected.ips);
+            let ips: Vec<IpAddr> = ips.into_iter().flat_map(|ips| ips.values().flatten().copied()).collect();
+            if self.gate.holds(now, &peer, &ips) {
+                self.turn_out_one(peer, why);
+            }
+        }
+    }
+
+    fn turn_out_one(&mut self, peer: PeerId, why: Farewell) {
+        if self.connected.contains_key(&peer) {
+            self.steps.push_back(PeerStep::Event(PeerEvent::Dropped { peer, why }));
+            self.steps.push_back(PeerStep::Disconnect(peer));
+        }
+    }
+
+    /// Dials remembered peers, those with the best score first.
+    fn seek(&mut self, now: Now, missing: usize) {
+        let room = DIALS_AT_ONCE.saturating_sub(self.dialling.len()).min(missing);
+        if room == 0 {
+            return;
+        }
+        let unix = now.unix_seconds();
+        let mut candidates: Vec<(f64, u64, PeerId)> = Vec::new();
+        for (peer, record) in self.book.iter() {
+            let is_busy = self.connected.contains_key(peer)
+                || self.dialling.contains(peer)
+                || self.statics.contains(peer)
+                || self.redials.get(peer).is_some_and(|redial| redial.at > now.monotonic)
+                || self.gate.holds(now, peer, &[])
+                || self.config.min_score.is_some_and(|least| self.score(now, peer) < least);
+            if !is_busy && self.book.addresses(unix, peer).next().is_some() {
+                candidates.push((self.score(now, peer), record.seen_at, *peer));
+            }
+        }
+        candidates.sort_by(|a, b| b.0.total_cmp(&a.0).then(b.1.cmp(&a.1)).then(a.2.cmp(&b.2)));
+        let mut left = room;
+        for (.., peer) in candidates {
+            if left == 0 {
+                break;
+            }
+            self.dialling.insert(peer);
+            self.steps.push_back(PeerStep::Dial(peer));
+            left -= 1;
+        }
+    }
+
+    /// Puts a peer's present scores into the book.
+    fn note(&mut self, now: Now, peer: &PeerId) {
+        let scores = self.scores(now, peer);
+        self.book.scored(now.unix_seconds(), peer, scores);
+    }
+
+    fn snapshot(&mut self, now: Now) {
+        let peers: Vec<PeerId> = self.connected.keys().copied().collect();
+        for peer in peers {
+            self.note(now, &peer);
+        }
+        self.remember();
+    }
+
+    fn remember(&mut self) {
+        let mut changes = Vec::new();
+        while let Some((peer, record)) = self.book.poll_changed() {
+            changes.push(memory::peer_change(&peer, record));
+        }
+        if !changes.is_empty() {
+            self.steps.push_back(PeerStep::Remember(changes));
+        }
+    }
+}

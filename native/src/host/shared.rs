@@ -1,0 +1,72 @@
+//! The core as the driver and the door share it, and the clock that both read.
+
+use crate::clock::since_epoch;
+use crate::swarm;
+use opp2p_core::node::{Node, Output};
+use opp2p_core::peers::{self, ConnectionId, Denied, Door};
+use opp2p_core::time::{Instant as CoreInstant, Now};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+/// Both clocks, the monotonic one counted from the start of the node.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Clock {
+    start: Instant,
+}
+
+impl Clock {
+    pub(super) fn start() -> Self {
+        Self { start: Instant::now() }
+    }
+
+    pub(super) fn now(&self) -> Now {
+        Now::new(self.start.elapsed(), since_epoch())
+    }
+
+    pub(super) fn instant(&self, at: CoreInstant) -> tokio::time::Instant {
+        tokio::time::Instant::from_std(self.start + at.since_start())
+    }
+}
+
+/// The core, shared with the door: the network asks it while it is polled, on the driver's own task, so nobody ever
+/// waits for this lock. It must not be held while the swarm is called, since that may knock.
+#[derive(Clone, Debug)]
+pub(super) struct Core {
+    node: Arc<Mutex<Node>>,
+    pub(super) clock: Clock,
+}
+
+impl Core {
+    pub(super) fn new(node: Node, clock: Clock) -> Self {
+        Self { node: Arc::new(Mutex::new(node)), clock }
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Node> {
+        // A panic in the core ends the driver's task; whoever reads afterwards sees how it stood.
+        self.node.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next output. Unlike a guard in the head of a loop, it does not hold the lock while that is carried out.
+    pub(super) fn poll(&self) -> Option<Output> {
+        self.lock().poll()
+    }
+
+    /// Answers the door.
+    pub(super) fn knock(&self, knock: &swarm::Knock) -> Result<(), Denied> {
+        let door = |is_browser| if is_browser { Door::Browser } else { Door::Tcp };
+        let knock = match *knock {
+            swarm::Knock::DialPeer { peer } => peers::Knock::DialPeer(peer),
+            swarm::Knock::DialAddress { ip } => peers::Knock::DialAddress(ip),
+            swarm::Knock::Accept { connection, ip, is_browser } => {
+                peers::Knock::Accept { id: ConnectionId(connection), door: door(is_browser), ip }
+            }
+            swarm::Knock::Secured { connection, peer, ip, is_inbound, is_browser } => {
+                let (id, door) = (ConnectionId(connection), door(is_browser));
+                peers::Knock::Secured { id, door, peer, ip, is_inbound }
+            }
+            swarm::Knock::Ended { connection } => peers::Knock::Ended(ConnectionId(connection)),
+        };
+        let now = self.clock.now();
+        self.lock().knock(now, &knock)
+    }
+}

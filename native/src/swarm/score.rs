@@ -1,0 +1,126 @@
+//! Scores between the core and gossipsub: the core's numbers as the library takes them, and the library's totals.
+//!
+//! The library acts on a score by itself: who is below a threshold gets no gossip, no blocks, no hearing. It computes
+//! it with the numbers of [`ScoreParams`] and the application score that the core hands over, and tells only the total;
+//! [`GossipScores`](opp2p_core::peers::GossipScores) counts the parts.
+
+use super::{Behaviour, Gossipsub, InvalidConfig, from_libp2p, to_libp2p};
+use libp2p::gossipsub::{IdentTopic, PeerScoreParams, PeerScoreThresholds, TopicHash, TopicScoreParams};
+use libp2p::identify;
+use opp2p_core::gossip::block_topic;
+use opp2p_core::payload::PayloadVersion;
+use opp2p_core::peers::score::TopicParams;
+use opp2p_core::peers::{PeerId, PeerInfo, ScoreParams, Thresholds};
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// Makes gossip score its peers. All topics are dormant until the core says which are live.
+pub(super) fn score_peers(
+    gossipsub: &mut Gossipsub,
+    chain_id: u64,
+    params: &ScoreParams,
+) -> Result<(), InvalidConfig> {
+    let topics = PayloadVersion::ALL
+        .map(|version| (TopicHash::from_raw(block_topic(chain_id, version)), topic(&params.dormant)));
+    let loopback = [IpAddr::from(Ipv4Addr::LOCALHOST), IpAddr::from(Ipv6Addr::LOCALHOST)];
+    let score = PeerScoreParams {
+        topics: topics.into(),
+        topic_score_cap: params.topic_score_cap,
+        app_specific_weight: params.application_weight,
+        ip_colocation_factor_weight: params.ip_colocation_weight,
+        ip_colocation_factor_threshold: params.ip_colocation_threshold,
+        // The reference's library leaves it out by itself.
+        ip_colocation_factor_whitelist: loopback.into(),
+        behaviour_penalty_weight: params.behaviour_penalty_weight,
+        behaviour_penalty_threshold: params.behaviour_penalty_threshold,
+        behaviour_penalty_decay: params.behaviour_penalty_decay,
+        decay_interval: params.decay_interval,
+        decay_to_zero: params.decay_to_zero,
+        retain_score: params.retain_score,
+        // The reference's library does not know of it: that our queue for a peer is full is our limit.
+        slow_peer_weight: 0.0,
+        ..PeerScoreParams::default()
+    };
+    let Thresholds { gossip, publish, graylist, accept_px, opportunistic_graft } = Thresholds::REFERENCE;
+    let thresholds = PeerScoreThresholds {
+        gossip_threshold: gossip,
+        publish_threshold: publish,
+        graylist_threshold: graylist,
+        accept_px_threshold: accept_px,
+        opportunistic_graft_threshold: opportunistic_graft,
+    };
+    gossipsub.with_peer_score(score, thresholds).map_err(InvalidConfig)
+}
+
+fn topic(params: &TopicParams) -> TopicScoreParams {
+    TopicScoreParams {
+        topic_weight: params.topic_weight,
+        time_in_mesh_weight: params.time_in_mesh_weight,
+        time_in_mesh_quantum: params.time_in_mesh_quantum,
+        time_in_mesh_cap: params.time_in_mesh_cap,
+        first_message_deliveries_weight: params.first_message_deliveries_weight,
+        first_message_deliveries_decay: params.first_message_deliveries_decay,
+        first_message_deliveries_cap: params.first_message_deliveries_cap,
+        mesh_message_deliveries_weight: params.mesh_message_deliveries_weight,
+        mesh_message_deliveries_decay: params.mesh_message_deliveries_decay,
+        mesh_message_deliveries_cap: params.mesh_message_deliveries_cap,
+        mesh_message_deliveries_threshold: params.mesh_message_deliveries_threshold,
+        mesh_message_deliveries_window: params.mesh_message_deliveries_window,
+        mesh_message_deliveries_activation: params.mesh_message_deliveries_activation,
+        mesh_failure_penalty_weight: params.mesh_failure_penalty_weight,
+        mesh_failure_penalty_decay: params.mesh_failure_penalty_decay,
+        invalid_message_deliveries_weight: params.invalid_message_deliveries_weight,
+        invalid_message_deliveries_decay: params.invalid_message_deliveries_decay,
+    }
+}
+
+impl Behaviour {
+    /// Rewards what happens on these topics from now on, and on no others. Of no effect if peers are not scored.
+    pub fn set_live_topics(
+        &mut self,
+        chain_id: u64,
+        params: &ScoreParams,
+        live: [bool; PayloadVersion::ALL.len()],
+    ) {
+        for version in PayloadVersion::ALL {
+            let params = topic(params.topic(live[version.index()]));
+            // Refused only where peers are not scored.
+            let _ = self.gossipsub.set_topic_params(IdentTopic::new(block_topic(chain_id, version)), params);
+        }
+    }
+
+    /// Counts with this application score of a peer from now on.
+    pub fn set_application_score(&mut self, peer: &PeerId, score: f64) {
+        if let Some(peer) = to_libp2p(peer) {
+            self.gossipsub.set_application_score(&peer, score);
+        }
+    }
+
+    /// Gossip's totals of these peers; those that it does not score are left out.
+    pub fn scores<'a>(&self, peers: impl IntoIterator<Item = &'a libp2p::PeerId>) -> Vec<(PeerId, f64)> {
+        let each = peers.into_iter().filter_map(|peer| {
+            let score = self.gossipsub.peer_score(peer)?;
+            Some((from_libp2p(peer)?, score))
+        });
+        each.collect()
+    }
+
+    /// Who is in the mesh of which topic.
+    pub fn mesh(&self, chain_id: u64) -> BTreeSet<(libp2p::PeerId, PayloadVersion)> {
+        let each = PayloadVersion::ALL.into_iter().flat_map(|version| {
+            let topic = TopicHash::from_raw(block_topic(chain_id, version));
+            self.gossipsub.mesh_peers(&topic).map(|peer| (*peer, version)).collect::<Vec<_>>()
+        });
+        each.collect()
+    }
+}
+
+/// What a peer said of itself, as the core keeps it.
+pub fn peer_info(info: identify::Info) -> PeerInfo {
+    PeerInfo {
+        agent: info.agent_version,
+        protocol_version: info.protocol_version,
+        protocols: info.protocols.iter().map(ToString::to_string).collect(),
+        addresses: info.listen_addrs.iter().map(ToString::to_string).collect(),
+    }
+}
