@@ -3,11 +3,12 @@
 //!
 //! `cargo simulate` runs the scenarios and some thousands of seeds; `cargo simulate --seed 17` runs one seed again,
 //! bit for bit; `cargo simulate --seeds 100000 --from 5000` runs any number; words run the scenarios whose names
-//! contain one of them. In every run, of every node: no block is handed on that the sequencer did not sign or build
+//! contain one of them. `cargo simulate --crowds 1000` runs so many networks of a hundred nodes, see `crowd`. In every run, of every node: no block is handed on that the sequencer did not sign or build
 //! on, none twice, none out of order; no honest peer is blamed for what it did not do; bounds hold; and in the end
 //! all agree with the sequencer.
 
 mod chain;
+mod crowd;
 mod liar;
 mod memory;
 mod plan;
@@ -26,11 +27,14 @@ use world::World;
 
 /// Seeds of a run without arguments.
 const SEEDS: u64 = 2_500;
+/// Crowds of a run without arguments.
+const CROWDS: u64 = 40;
 
 #[derive(Debug, Default)]
 struct Args {
     seed: Option<u64>,
     seeds: Option<u64>,
+    crowds: Option<u64>,
     from: u64,
     words: Vec<String>,
     list: bool,
@@ -47,6 +51,7 @@ fn args() -> Result<Args, String> {
         match arg.as_str() {
             "--seed" => args.seed = Some(number()?),
             "--seeds" => args.seeds = Some(number()?),
+            "--crowds" => args.crowds = Some(number()?),
             "--from" => args.from = number()?,
             "--list" => args.list = true,
             // What `cargo test` gives to every test program.
@@ -62,7 +67,9 @@ fn main() -> ExitCode {
     let args = match args() {
         Ok(args) => args,
         Err(error) => {
-            eprintln!("{error}; use --seed N, --seeds N, --from N, --list, or words of scenarios");
+            eprintln!(
+                "{error}; use --seed N, --seeds N, --crowds N, --from N, --list, or words of scenarios"
+            );
             return ExitCode::FAILURE;
         }
     };
@@ -78,9 +85,21 @@ fn main() -> ExitCode {
         println!("seed {seed} holds, digest {digest:016x}");
         return ExitCode::SUCCESS;
     }
-    let scenarios_pass = args.seeds.is_some() || run_scenarios(&args.words);
-    let seeds_pass = !args.words.is_empty() || run_seeds(args.from, args.seeds.unwrap_or(SEEDS));
-    if scenarios_pass && seeds_pass { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    let is_all = args.seeds.is_none() && args.crowds.is_none();
+    let scenarios_pass = !is_all || run_scenarios(&args.words);
+    let (seeds, crowds) = match is_all && args.words.is_empty() {
+        true => (SEEDS, CROWDS),
+        false => (args.seeds.unwrap_or(0), args.crowds.unwrap_or(0)),
+    };
+    let seeds_pass = seeds == 0 || run_seeds("seed", args.from, seeds, run);
+    let crowds_pass = crowds == 0 || run_seeds("crowd", args.from, crowds, run_crowd);
+    if crowds > 0 {
+        println!(
+            "the slowest ban came {} ms after a villain's beginning",
+            SLOWEST.load(Ordering::Relaxed) / 1_000_000
+        );
+    }
+    if scenarios_pass && seeds_pass && crowds_pass { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn run_scenarios(words: &[String]) -> bool {
@@ -105,7 +124,18 @@ fn run(seed: u64) -> u64 {
     world.digest
 }
 
-fn run_seeds(from: u64, count: u64) -> bool {
+/// The longest that any honest node put up with a villain in any crowd, nanoseconds.
+static SLOWEST: AtomicU64 = AtomicU64::new(0);
+
+/// One crowd, to its digest.
+fn run_crowd(seed: u64) -> u64 {
+    let mut crowd = crowd::Crowd::new(seed);
+    crowd.run();
+    SLOWEST.fetch_max(crowd.slowest, Ordering::Relaxed);
+    crowd.digest
+}
+
+fn run_seeds(what: &str, from: u64, count: u64, run: fn(u64) -> u64) -> bool {
     let start = Instant::now();
     let (next, failed) = (AtomicU64::new(from), Mutex::new(Vec::new()));
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
@@ -122,7 +152,12 @@ fn run_seeds(from: u64, count: u64) -> bool {
                     let digests: Vec<_> =
                         (0..runs).map(|_| catch_unwind(AssertUnwindSafe(|| run(seed))).ok()).collect();
                     if digests.iter().any(|digest| digest.is_none() || *digest != digests[0]) {
-                        eprintln!("seed {seed} fails; run it again by: cargo simulate --seed {seed}");
+                        let again = if what == "crowd" {
+                            format!("--crowds 1 --from {seed}")
+                        } else {
+                            format!("--seed {seed}")
+                        };
+                        eprintln!("{what} {seed} fails; run it again by: cargo simulate {again}");
                         failed.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(seed);
                     }
                 }
@@ -130,7 +165,11 @@ fn run_seeds(from: u64, count: u64) -> bool {
         }
     });
     let failed = failed.into_inner().unwrap_or_default();
-    println!("{count} seeds from {from} in {:.1} s, {} failed", start.elapsed().as_secs_f64(), failed.len());
+    println!(
+        "{count} {what}s from {from} in {:.1} s, {} failed",
+        start.elapsed().as_secs_f64(),
+        failed.len()
+    );
     if !failed.is_empty() {
         println!("failed: {failed:?}");
     }
