@@ -15,7 +15,8 @@
 //! # Bounds
 //! * Connected peers: the limits' and what the driver dials. What is kept of each is in the part's documentation.
 //! * Protected peers: [`MAX_PROTECTED`]; the operator fills them.
-//! * Peers being dialled for lack of peers: [`DIALS_AT_ONCE`]. Those that failed: one entry for each record in the book.
+//! * Peers being dialled for lack of peers: [`DIALS_AT_ONCE`]. Those that are left alone for a while: as many as the
+//!   book may have records; one more is not left alone.
 //! * Steps: what one call produced; a peer leaves at most a few.
 
 use super::memory::{self, Entry, MemoryChange};
@@ -40,6 +41,8 @@ pub const DIALS_AT_ONCE: usize = 4;
 pub const MAX_PROTECTED: usize = 1024;
 /// Wait after a remembered peer could not be dialled; each further one is twice as long, up to [`LONGEST_REDIAL`].
 pub const FIRST_REDIAL: Duration = Duration::from_secs(20);
+/// A peer that left sooner than this after it came had no use for us, and is dialled as one that did not answer.
+pub const SHORT_STAY: Duration = Duration::from_secs(5 * 60);
 /// Longest wait between two attempts at a remembered peer.
 pub const LONGEST_REDIAL: Duration = Duration::from_secs(60 * 60);
 
@@ -202,6 +205,7 @@ pub enum PeerStep {
 /// A connected peer.
 #[derive(Clone, Debug, Default)]
 struct Connected {
+    since: Instant,
     /// Addresses of its connections.
     ips: BTreeMap<ConnectionId, Option<IpAddr>>,
     is_inbound: bool,
@@ -362,7 +366,6 @@ impl PeerManager {
         let is_inbound = of_peer.clone().next().is_some_and(|(_, (.., is_inbound))| *is_inbound);
         self.statics.connected(&peer);
         self.dialling.remove(&peer);
-        self.redials.remove(&peer);
         // What it did before counts on, if it is not too old.
         let remembered = self.book.scores(now.unix_seconds(), &peer);
         self.application.restore(peer, remembered.req_resp);
@@ -372,7 +375,8 @@ impl PeerManager {
             gossip.connected(now.monotonic, peer, ips.values().flatten().next().copied());
         }
         self.tide.connected(now.monotonic, peer, is_inbound, self.is_exempt(&peer));
-        self.connected.insert(peer, Connected { ips, is_inbound, ..Connected::default() });
+        self.connected
+            .insert(peer, Connected { since: now.monotonic, ips, is_inbound, ..Connected::default() });
         self.next_snapshot.get_or_insert(now.monotonic + SNAPSHOT_INTERVAL);
         self.next_collect.get_or_insert(now.monotonic + COLLECT_INTERVAL);
         self.changed(now, &peer);
@@ -385,7 +389,11 @@ impl PeerManager {
             return;
         }
         self.note(now, peer);
-        self.connected.remove(peer);
+        let stay = self.connected.remove(peer).map(|connected| now.monotonic.since(connected.since));
+        if stay.is_some_and(|stay| stay >= SHORT_STAY) {
+            self.redials.remove(peer);
+        }
+        self.redial_later(now, peer);
         let application = self.application.score(peer);
         self.application.disconnected(now.monotonic, peer);
         // From here on the book has them.
@@ -401,9 +409,7 @@ impl PeerManager {
     pub fn dial_failed(&mut self, now: Now, peer: &PeerId) {
         self.statics.dial_failed(now.monotonic, peer);
         if self.dialling.remove(peer) {
-            let wait = self.redials.get(peer).map_or(FIRST_REDIAL, |before| before.wait * 2);
-            let wait = wait.min(LONGEST_REDIAL);
-            self.redials.insert(*peer, Redial { at: now.monotonic + wait, wait });
+            self.redial_later(now, peer);
         }
     }
 
@@ -719,6 +725,19 @@ impl PeerManager {
         if self.connected.contains_key(&peer) {
             self.steps.push_back(PeerStep::Event(PeerEvent::Dropped { peer, why }));
             self.steps.push_back(PeerStep::Disconnect(peer));
+        }
+    }
+
+    /// Leaves a remembered peer alone for a while, longer each time.
+    fn redial_later(&mut self, now: Now, peer: &PeerId) {
+        if self.redials.len() >= self.config.remembered {
+            let known = &self.book;
+            self.redials.retain(|peer, redial| redial.at > now.monotonic && known.get(peer).is_some());
+        }
+        if self.redials.len() < self.config.remembered {
+            let wait = self.redials.get(peer).map_or(FIRST_REDIAL, |before| before.wait * 2);
+            let wait = wait.min(LONGEST_REDIAL);
+            self.redials.insert(*peer, Redial { at: now.monotonic + wait, wait });
         }
     }
 

@@ -26,7 +26,7 @@ pub use id::{InvalidPeerId, PeerId};
 pub use limits::{ConnectionCounts, ConnectionId, ConnectionLimits, Door, DoorLimits, LimitsConfig};
 pub use manager::{
     COLLECT_INTERVAL, CommandId, DIALS_AT_ONCE, FIRST_REDIAL, Farewell, Knock, LONGEST_REDIAL, MAX_PROTECTED,
-    PeerCommand, PeerEvent, PeerManager, PeerNews, PeerStep, PeersConfig, SNAPSHOT_INTERVAL,
+    PeerCommand, PeerEvent, PeerManager, PeerNews, PeerStep, PeersConfig, SHORT_STAY, SNAPSHOT_INTERVAL,
 };
 pub use memory::MemoryChange;
 pub use score::{ApplicationScores, GossipScores, PeerScores, ScoreParams, Scoring, Thresholds};

@@ -14,7 +14,7 @@ use libp2p::core::ConnectedPoint;
 use libp2p::gossipsub::TopicHash;
 use libp2p::request_response::Message;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
-use libp2p::swarm::{DialError, SwarmEvent};
+use libp2p::swarm::{ConnectionId, DialError, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, Swarm, gossipsub, identify, ping};
 use opp2p_core::chain::{BlockId, ChainConfig};
 use opp2p_core::gossip::{HEARTBEAT, version_of_topic};
@@ -62,10 +62,18 @@ pub(super) struct Driver {
     pub(super) wishes: BTreeMap<CommandId, oneshot::Sender<Result<(), ListFull>>>,
     pub(super) next_wish: u64,
     /// Who waits for a connection that was asked for. Bounded by the commands under way.
-    pub(super) connecting: Vec<(PeerId, oneshot::Sender<Result<(), String>>)>,
+    pub(super) connecting: Vec<Connecting>,
     /// Who was in the mesh of which topic at the last heartbeat.
     pub(super) mesh: BTreeSet<(PeerId, PayloadVersion)>,
     pub(super) dial_backs: DialBacks,
+}
+
+/// Somebody waits for a connection that was asked for.
+#[derive(Debug)]
+pub(super) struct Connecting {
+    peer: PeerId,
+    attempt: ConnectionId,
+    answer: oneshot::Sender<Result<(), String>>,
 }
 
 /// What the store's thread says.
@@ -295,22 +303,23 @@ impl Driver {
             let _ = answer.send(Ok(()));
             return;
         }
+        // Beside any attempt of the node's own, which may lead elsewhere.
         let options =
             DialOpts::peer_id(peer).addresses(vec![address]).condition(PeerCondition::Disconnected).build();
+        let attempt = options.connection_id();
         match self.swarm.dial(options) {
-            Ok(()) | Err(DialError::DialPeerConditionFalse(_)) => self.connecting.push((peer, answer)),
+            Ok(()) => self.connecting.push(Connecting { peer, attempt, answer }),
             Err(error) => {
                 let _ = answer.send(Err(reason(&error)));
             }
         }
     }
 
-    /// Tells those who wait for a connection to this peer.
-    fn connect_ended(&mut self, peer: PeerId, result: &Result<(), String>) {
-        let (ended, waiting) =
-            std::mem::take(&mut self.connecting).into_iter().partition(|(of, _)| *of == peer);
+    /// Tells those who wait for this.
+    fn connect_ended(&mut self, ended: impl Fn(&Connecting) -> bool, result: &Result<(), String>) {
+        let (over, waiting) = std::mem::take(&mut self.connecting).into_iter().partition(ended);
         self.connecting = waiting;
-        for (_, answer) in ended {
+        for Connecting { answer, .. } in over {
             let _ = answer.send(result.clone());
         }
     }
@@ -337,7 +346,6 @@ impl Driver {
     }
 
     fn dial_failed(&mut self, peer: PeerId, error: &DialError) {
-        self.connect_ended(peer, &Err(reason(error)));
         self.tell(HostEventKind::DialFailed { peer, error: reason(error) });
         if let Some(peer) = swarm::from_libp2p(&peer) {
             self.feed(Input::DialFailed(peer));
@@ -495,7 +503,7 @@ impl Driver {
                     ConnectedPoint::Listener { send_back_addr, .. } => send_back_addr,
                 };
                 self.connected(peer_id, true);
-                self.connect_ended(peer_id, &Ok(()));
+                self.connect_ended(|waiting| waiting.peer == peer_id, &Ok(()));
                 self.tell(HostEventKind::Connected { peer: peer_id, address });
             }
             SwarmEvent::ConnectionClosed { peer_id, num_established: 0, .. } => {
@@ -503,9 +511,10 @@ impl Driver {
                 self.tell(HostEventKind::Disconnected { peer: peer_id });
             }
             // A second dial that lost against a connection that stands is no failure.
-            SwarmEvent::OutgoingConnectionError { peer_id: Some(peer), error, .. }
+            SwarmEvent::OutgoingConnectionError { peer_id: Some(peer), error, connection_id }
                 if !self.swarm.is_connected(&peer) =>
             {
+                self.connect_ended(|waiting| waiting.attempt == connection_id, &Err(reason(&error)));
                 self.dial_failed(peer, &error);
             }
             _ => {}

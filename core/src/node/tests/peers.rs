@@ -289,6 +289,28 @@ fn a_node_that_lacks_peers_dials_those_that_it_remembers() {
     assert_eq!(next.said(), [Said::Dial(peer(1))]);
 }
 
+/// Or two nodes, one of which has too many peers, would part and meet for ever.
+#[test]
+fn a_peer_that_leaves_soon_is_left_alone_for_longer_each_time() {
+    let mut conversation = Conversation::on(V4);
+    let info = PeerInfo { addresses: vec!["/ip4/10.0.0.9/tcp/9222".into()], ..PeerInfo::default() };
+    let mut waits = Vec::new();
+    for stay in [1, 1, 1, 400, 1] {
+        conversation.tell(Input::Connected(peer(1)));
+        conversation.tell(Input::Peer(peer(1), PeerNews::Identified(info.clone())));
+        conversation.pass(stay * SECOND);
+        conversation.tell(Input::Disconnected(peer(1)));
+        let left = conversation.now.monotonic;
+        while conversation.said().is_empty() {
+            conversation.pass(SECOND);
+        }
+        waits.push(conversation.now.monotonic.since(left).as_secs());
+    }
+    for (wait, least) in waits.iter().zip([20, 40, 80, 20, 40]) {
+        assert!((least..=least + 5).contains(wait), "{waits:?}");
+    }
+}
+
 #[test]
 fn disconnecting_a_peer_lifts_what_kept_it_out_and_forgets_where_it_is() {
     let mut conversation = Conversation::on(V4);
