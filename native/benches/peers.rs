@@ -1,0 +1,134 @@
+//! What a connected peer costs a node: memory and idle time of the binary itself, with 0, 50 and 200 peers.
+//!
+//! The peers speak all that a node speaks and are subscribed to all topics. They live in this process, the node in one
+//! of its own, over loopback: `cargo bench -p opp2p --bench peers`. It needs `/proc`.
+
+use futures::StreamExt;
+use libp2p::core::transport::upgrade::Version;
+use libp2p::identity::Keypair;
+use libp2p::{Multiaddr, Swarm, Transport, noise, tcp, yamux};
+use opp2p::swarm::{Behaviour, Config};
+use opp2p_core::gossip::MeshParams;
+use std::error::Error;
+use std::fs;
+use std::net::TcpListener;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+use tokio::runtime::Runtime;
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+
+/// How long the node is left alone before it is looked at, and how long it is watched.
+const QUIET: Duration = Duration::from_secs(20);
+/// Clock ticks a second in `/proc/PID/stat`, on every Linux that Rust's standard library runs on.
+const TICKS: f64 = 100.0;
+
+/// The node; ends with this.
+struct Node(Child);
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Node {
+    fn start(directory: &std::path::Path, port: u16) -> std::io::Result<Self> {
+        let child = Command::new(env!("CARGO_BIN_EXE_opp2p"))
+            .args(["node", "--network", "op-mainnet", "--log.level", "error"])
+            .args(["--p2p.listen.ip", "127.0.0.1", "--p2p.listen.tcp", &port.to_string()])
+            .args(["--p2p.peers.hi", "1000", "--p2p.peers.inbound", "1000", "--p2p.peers.pending", "1000"])
+            .arg("--data-dir")
+            .arg(directory.join("data"))
+            .arg("--p2p.priv.path")
+            .arg(directory.join("key"))
+            .stdout(Stdio::null())
+            .spawn()?;
+        Ok(Self(child))
+    }
+
+    /// Memory of its own, KiB.
+    fn memory(&self) -> Result<f64, Box<dyn Error>> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.0.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).ok_or("no RssAnon")?;
+        Ok(line.trim().trim_end_matches(" kB").parse()?)
+    }
+
+    /// Time on the processor until now, seconds.
+    fn time(&self) -> Result<f64, Box<dyn Error>> {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.0.id()))?;
+        let fields: Vec<&str> =
+            stat.rsplit_once(')').map(|(_, rest)| rest.split_whitespace().collect()).unwrap_or_default();
+        let ticks =
+            |at: usize| -> Result<f64, Box<dyn Error>> { Ok(fields.get(at).ok_or("no field")?.parse()?) };
+        Ok((ticks(11)? + ticks(12)?) / TICKS)
+    }
+}
+
+fn peer(address: &Multiaddr) -> Result<Swarm<Behaviour>, Box<dyn Error>> {
+    let key = Keypair::generate_secp256k1();
+    let wiring = Config {
+        chain_id: 10,
+        agent: "bench".into(),
+        mesh: MeshParams::default(),
+        payloads: true,
+        ping: true,
+        scoring: None,
+        gatekeeper: None,
+    };
+    let transport = tcp::tokio::Transport::new(tcp::Config::default().nodelay(true))
+        .upgrade(Version::V1Lazy)
+        .authenticate(noise::Config::new(&key)?)
+        .multiplex(yamux::Config::default())
+        .boxed();
+    let behaviour = Behaviour::new(&key, &wiring)?;
+    let config =
+        libp2p::swarm::Config::with_tokio_executor().with_idle_connection_timeout(Duration::from_secs(3600));
+    let mut swarm = Swarm::new(transport, behaviour, key.public().to_peer_id(), config);
+    swarm.dial(address.clone())?;
+    Ok(swarm)
+}
+
+async fn run() -> Result<(), Box<dyn Error>> {
+    if !fs::exists("/proc/self/status")? {
+        println!("memory is read from /proc, which this system does not have");
+        return Ok(());
+    }
+    let directory = tempfile::tempdir()?;
+    let port = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
+    let node = Node::start(directory.path(), port)?;
+    let address: Multiaddr = format!("/ip4/127.0.0.1/tcp/{port}").parse()?;
+    let mut peers: Vec<JoinHandle<()>> = Vec::new();
+    let mut alone = None;
+    println!("peers   memory KiB   KiB a peer   idle CPU");
+    for count in [0, 50, 200] {
+        while peers.len() < count {
+            let mut swarm = peer(&address)?;
+            let connected = async {
+                while swarm.connected_peers().next().is_none() {
+                    swarm.select_next_some().await;
+                }
+            };
+            timeout(Duration::from_secs(10), connected).await?;
+            peers.push(tokio::spawn(async move {
+                loop {
+                    swarm.select_next_some().await;
+                }
+            }));
+        }
+        sleep(QUIET).await;
+        let before = node.time()?;
+        sleep(QUIET).await;
+        let idle = (node.time()? - before) / QUIET.as_secs_f64() * 100.0;
+        let memory = node.memory()?;
+        let first = *alone.get_or_insert(memory);
+        let each = if count == 0 { 0.0 } else { (memory - first) / count as f64 };
+        println!("{count:>5} {memory:>12.0} {each:>12.1} {idle:>8.2} %");
+    }
+    Ok(())
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    Runtime::new()?.block_on(run())
+}
