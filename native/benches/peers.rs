@@ -6,9 +6,11 @@
 use futures::StreamExt;
 use libp2p::core::transport::upgrade::Version;
 use libp2p::identity::Keypair;
+use libp2p::swarm::SwarmEvent;
 use libp2p::{Multiaddr, Swarm, Transport, noise, tcp, yamux};
 use opp2p::swarm::{Behaviour, Config};
 use opp2p_core::gossip::MeshParams;
+use std::env;
 use std::error::Error;
 use std::fs;
 use std::net::TcpListener;
@@ -35,7 +37,16 @@ impl Drop for Node {
 
 impl Node {
     fn start(directory: &std::path::Path, port: u16) -> std::io::Result<Self> {
-        let child = Command::new(env!("CARGO_BIN_EXE_opp2p"))
+        let settings = env::vars_os().map(|(name, _)| name);
+        let ours = settings.filter(|name| {
+            let name = name.to_string_lossy();
+            name.starts_with("OP_NODE_") || name.starts_with("OPP2P_")
+        });
+        let mut command = Command::new(env!("CARGO_BIN_EXE_opp2p"));
+        ours.for_each(|name| {
+            command.env_remove(name);
+        });
+        let child = command
             .args(["node", "--network", "op-mainnet", "--log.level", "error"])
             .args(["--p2p.listen.ip", "127.0.0.1", "--p2p.listen.tcp", &port.to_string()])
             .args(["--p2p.peers.hi", "1000", "--p2p.peers.inbound", "1000", "--p2p.peers.pending", "1000"])
@@ -112,15 +123,16 @@ async fn run() -> Result<(), Box<dyn Error>> {
             };
             timeout(Duration::from_secs(10), connected).await?;
             peers.push(tokio::spawn(async move {
-                loop {
-                    swarm.select_next_some().await;
-                }
+                while !matches!(swarm.select_next_some().await, SwarmEvent::ConnectionClosed { .. }) {}
             }));
         }
         sleep(QUIET).await;
         let before = node.time()?;
         sleep(QUIET).await;
         let idle = (node.time()? - before) / QUIET.as_secs_f64() * 100.0;
+        if peers.iter().any(JoinHandle::is_finished) {
+            return Err("the node turned a peer out, so that it can't be counted".into());
+        }
         let memory = node.memory()?;
         let first = *alone.get_or_insert(memory);
         let each = if count == 0 { 0.0 } else { (memory - first) / count as f64 };

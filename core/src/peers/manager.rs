@@ -4,9 +4,10 @@
 //!
 //! * the [`Gate`] and the [`ConnectionLimits`] answer each [`Knock`] at once, before any work is spent on it;
 //! * [`ApplicationScores`] count how a peer serves blocks, [`GossipScores`] how it gossips; their sum decides, by the
-//!   [`BanPolicy`], whether the peer is banned the moment that it changes;
+//!   [`BanPolicy`](super::BanPolicy), whether the peer is banned the moment that it changes;
 //! * the [`Tide`] keeps the number of peers between low and high, [`StaticPeers`] dials the operator's;
-//! * the [`PeerBook`] remembers, and every change of it and of the gate leaves as a [`MemoryChange`] for a store.
+//! * the [`PeerBook`] remembers, and every change of it and of the gate leaves as a
+//!   [`MemoryChange`](super::MemoryChange) for a store.
 //!
 //! # Who is exempt
 //! *Static* peers and those that the operator *protects* are never banned by score nor dropped by the tide, and need no
@@ -19,11 +20,15 @@
 //!   book may have records; one more is not left alone.
 //! * Steps: what one call produced; a peer leaves at most a few.
 
-use super::memory::{self, Entry, MemoryChange};
+mod types;
+
+pub use types::{CommandId, Farewell, Knock, PeerCommand, PeerEvent, PeerNews, PeerStep, PeersConfig};
+
+use super::memory::{self, Entry};
 use super::{
-    ApplicationScores, BanPolicy, BlockEntry, Conduct, ConnectionId, ConnectionLimits, Denied, Door, Gate,
-    GateConfig, GateCounts, GossipScores, LimitsConfig, ListFull, PeerBook, PeerId, PeerInfo, PeerMetadata,
-    PeerScores, Scoring, Standing, StaticPeers, Thresholds, Tide, TideConfig, TideStep,
+    ApplicationScores, BlockEntry, Conduct, ConnectionId, ConnectionLimits, Denied, Gate, GateConfig,
+    GateCounts, GossipScores, ListFull, PeerBook, PeerId, PeerInfo, PeerMetadata, PeerScores, Standing,
+    StaticPeers, Tide, TideStep,
 };
 use crate::payload::PayloadVersion;
 use crate::time::{Instant, Now};
@@ -45,162 +50,6 @@ pub const FIRST_REDIAL: Duration = Duration::from_secs(20);
 pub const SHORT_STAY: Duration = Duration::from_secs(5 * 60);
 /// Longest wait between two attempts at a remembered peer.
 pub const LONGEST_REDIAL: Duration = Duration::from_secs(60 * 60);
-
-/// How peers are kept in check.
-#[derive(Clone, Debug, PartialEq)]
-pub struct PeersConfig {
-    /// How peers are scored (`--p2p.scoring`).
-    pub scoring: Scoring,
-    /// Who is banned by score (`--p2p.ban.*`).
-    pub bans: BanPolicy,
-    /// Least score with which a peer may connect; `None`: any.
-    pub min_score: Option<f64>,
-    /// How many peers are kept (`--p2p.peers.*`).
-    pub tide: TideConfig,
-    /// How many connections there may be.
-    pub limits: LimitsConfig,
-    /// Peers that are remembered.
-    pub remembered: usize,
-}
-
-impl Default for PeersConfig {
-    /// The reference's defaults. Who would be graylisted at once, below −40, may not connect.
-    fn default() -> Self {
-        Self {
-            scoring: Scoring::Light,
-            bans: BanPolicy::default(),
-            min_score: Some(Thresholds::REFERENCE.graylist),
-            tide: TideConfig::default(),
-            limits: LimitsConfig::default(),
-            remembered: 4096,
-        }
-    }
-}
-
-/// Names an operator's wish; handed out by the driver.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct CommandId(pub u64);
-
-/// Something that is known of a peer now.
-#[derive(Clone, Debug, PartialEq)]
-pub enum PeerNews {
-    /// It said who it is.
-    Identified(PeerInfo),
-    /// Discovery found it: what its record says, and its multiaddrs.
-    Discovered(PeerMetadata, Vec<String>),
-    /// It answered a ping after so long.
-    Pinged(Duration),
-    /// It joined the topic of this version, or left it.
-    Subscribed(PayloadVersion, bool),
-    /// It entered our mesh of the topic of this version, or left it.
-    Mesh(PayloadVersion, bool),
-}
-
-/// What a driver asks before it spends any work on a connection, and what it counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Knock {
-    /// A peer is to be dialled.
-    DialPeer(PeerId),
-    /// An address is to be dialled, resolved.
-    DialAddress(IpAddr),
-    /// An inbound connection came, before any handshake. If it may go on, [`Knock::Secured`] or
-    /// [`Knock::Ended`] must follow.
-    Accept {
-        /// The driver's name for it.
-        id: ConnectionId,
-        /// Where it came in.
-        door: Door,
-        /// From where, if the transport has addresses.
-        ip: Option<IpAddr>,
-    },
-    /// The handshake of a connection is done. If it may go on, [`Knock::Ended`] must follow in the end.
-    Secured {
-        /// The driver's name for it.
-        id: ConnectionId,
-        /// Where it came in, or that it was dialled by TCP.
-        door: Door,
-        /// Who it is.
-        peer: PeerId,
-        /// Where the peer is.
-        ip: Option<IpAddr>,
-        /// Whether the peer dialled.
-        is_inbound: bool,
-    },
-    /// A connection that was let in failed or was closed.
-    Ended(ConnectionId),
-}
-
-/// What an operator may want of a peer, an address or a subnet.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum PeerCommand {
-    /// Refuse it from now on, and close what stands.
-    Block(BlockEntry),
-    /// Don't refuse it any more. For a peer, its ban is lifted too.
-    Unblock(BlockEntry),
-    /// Ban a peer for so long, and close what stands.
-    BanPeer(PeerId, Duration),
-    /// Ban an address for so long, and close what stands.
-    BanIp(IpAddr, Duration),
-    /// Lift the ban of an address.
-    UnbanIp(IpAddr),
-    /// Whether the peer is never dropped nor banned by score.
-    Protect(PeerId, bool),
-    /// Close all connections to it, forget its addresses, and lift what keeps it from connecting.
-    Disconnect(PeerId),
-}
-
-/// Why a peer is to be disconnected.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Farewell {
-    /// It was banned.
-    Banned,
-    /// The operator blocked it.
-    Blocked,
-    /// There are too many, and it is worth least.
-    Surplus,
-    /// The operator asked for it.
-    Asked,
-}
-
-/// Something about peers that is worth telling.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum PeerEvent {
-    /// A peer was banned.
-    Banned {
-        /// Who.
-        peer: PeerId,
-        /// Its score; `None` if the operator did it.
-        score: Option<f64>,
-        /// Until when, unix seconds.
-        until: u64,
-    },
-    /// A peer is to be disconnected.
-    Dropped {
-        /// Who.
-        peer: PeerId,
-        /// Why.
-        why: Farewell,
-    },
-    /// There are fewer peers than the low mark from now on, or there are enough.
-    Lacking(bool),
-}
-
-/// Something that the manager wants done.
-#[derive(Clone, Debug, PartialEq)]
-pub enum PeerStep {
-    /// Connect to it; [`PeerManager::addresses`] or the driver knows where.
-    Dial(PeerId),
-    /// Close all connections to it.
-    Disconnect(PeerId),
-    /// Tell gossip its application score.
-    ApplicationScore(PeerId, f64),
-    /// Tell the manager gossip's scores of all connected peers.
-    Snapshot,
-    /// Have this kept.
-    Remember(Vec<MemoryChange>),
-    /// Tell whoever is interested.
-    Event(PeerEvent),
-}
 
 /// A connected peer.
 #[derive(Clone, Debug, Default)]
@@ -229,7 +78,7 @@ pub struct PeerManager {
     gate: Gate,
     limits: ConnectionLimits,
     application: ApplicationScores,
-    /// Nothing at [`Scoring::None`].
+    /// Nothing at [`Scoring::None`](super::Scoring::None).
     gossip: Option<GossipScores>,
     tide: Tide,
     statics: StaticPeers,

@@ -230,3 +230,22 @@ fn a_sequencer_key_that_can_not_publish_is_refused() {
     publishing.push("--publish.stdin".into());
     refused(&place, &place.run(&publishing), &["--publish.stdin", "--p2p.sequencer.key"]);
 }
+
+#[test]
+fn settings_of_peers_that_contradict_each_other_or_make_no_sense_are_named() {
+    for (flag, value, parts) in [
+        ("--p2p.scoring", "heavy", &["--p2p.scoring", "unknown p2p scoring level: heavy"][..]),
+        ("--p2p.ban.threshold", "5", &["--p2p.ban.threshold", "0 or less"]),
+        ("--p2p.ban.threshold", "nan", &["--p2p.ban.threshold", "0 or less"]),
+        ("--p2p.ban.duration", "soon", &["--p2p.ban.duration", "number of seconds"]),
+        ("--p2p.peers.lo", "31", &["--p2p.peers.lo is 31", "--p2p.peers.hi is 30"]),
+        ("--p2p.peers.hi", "0", &["--p2p.peers.hi", "from 1 on"]),
+        ("--p2p.peers.inbound", "many", &["--p2p.peers.inbound", "from 1 on"]),
+        ("--p2p.timeout.dial", "0", &["--p2p.timeout.dial is 0", "10s"]),
+    ] {
+        let place = Place::new();
+        let arguments = changed(&place, flag, value);
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        refused(&place, &place.run(&arguments), parts);
+    }
+}

@@ -1,0 +1,363 @@
+//! The gate's scenarios, the reference's among them (`op-node/p2p/gating/expiry_test.go`).
+
+use super::*;
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+const GOOD: Standing = Standing { score: 0.0, is_exempt: false };
+/// The bans of these tests: over, and still running.
+const OVER: u64 = 999;
+const RUNS: u64 = 1001;
+
+fn peer(number: u32) -> PeerId {
+    PeerId::try_from(&number.to_be_bytes()[..]).expect("4 bytes")
+}
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().expect(text)
+}
+
+fn now() -> Now {
+    Now::new(Duration::ZERO, Duration::from_secs(1000))
+}
+
+fn changes(gate: &mut Gate) -> Vec<GateChange> {
+    std::iter::from_fn(|| gate.poll_change()).collect()
+}
+
+/// A gate with these bans, of which nothing is reported.
+fn gate(peer_ban: Option<u64>, ip_ban: Option<u64>) -> Gate {
+    let mut gate = Gate::default();
+    let peer_ban = peer_ban.map(|until| (BanEntry::Peer(peer(1)), until));
+    let ip_ban = ip_ban.map(|until| (BanEntry::Ip(ip("1.2.3.4")), until));
+    assert_eq!(gate.restore([], peer_ban.into_iter().chain(ip_ban)), 0);
+    gate
+}
+
+const PEER_UNBANNED: fn() -> GateChange = || GateChange::Unban(BanEntry::Peer(peer(1)));
+const IP_UNBANNED: fn() -> GateChange = || GateChange::Unban(BanEntry::Ip(ip("1.2.3.4")));
+
+#[test]
+fn a_peer_is_dialled_unless_it_is_blocked_or_banned() {
+    let mut expired = gate(Some(OVER), None);
+    assert_eq!(expired.dial_peer(now(), &peer(1), GOOD), Ok(()));
+    assert_eq!((expired.ban_of(&peer(1)), changes(&mut expired)), (None, vec![PEER_UNBANNED()]));
+    assert_eq!(expired.counts().peer_unbans, 1);
+
+    let mut active = gate(Some(RUNS), None);
+    assert_eq!(active.dial_peer(now(), &peer(1), GOOD), Err(Denied::PeerBanned { until: RUNS }));
+    assert_eq!((active.ban_of(&peer(1)), changes(&mut active)), (Some(RUNS), vec![]));
+
+    let mut unknown = gate(None, None);
+    assert_eq!(unknown.dial_peer(now(), &peer(1), GOOD), Ok(()));
+
+    // The ban is not even looked at.
+    let mut inner = gate(Some(OVER), None);
+    inner.block_peer(peer(1)).expect("room");
+    assert_eq!(inner.dial_peer(now(), &peer(1), GOOD), Err(Denied::PeerBlocked));
+    assert_eq!(inner.ban_of(&peer(1)), Some(OVER));
+}
+
+#[test]
+fn a_ban_ends_at_its_second() {
+    assert_eq!(gate(Some(1000), None).dial_peer(now(), &peer(1), GOOD), Ok(()));
+    assert_eq!(gate(None, Some(1000)).accept(now(), Some(ip("1.2.3.4"))), Ok(()));
+}
+
+#[test]
+fn an_address_is_dialled_unless_it_or_its_peer_is_blocked_or_banned() {
+    let peer_banned = Err(Denied::PeerBanned { until: RUNS });
+    let ip_banned = Err(Denied::AddressBanned { ip: ip("1.2.3.4"), until: RUNS });
+    for (peer_ban, ip_ban, decision, reported) in [
+        (None, Some(OVER), Ok(()), vec![IP_UNBANNED()]),
+        (None, Some(RUNS), ip_banned, vec![]),
+        (None, None, Ok(()), vec![]),
+        (Some(OVER), Some(RUNS), ip_banned, vec![PEER_UNBANNED()]),
+        // The ban of the IP is not looked at.
+        (Some(RUNS), Some(OVER), peer_banned, vec![]),
+        (Some(OVER), Some(OVER), Ok(()), vec![PEER_UNBANNED(), IP_UNBANNED()]),
+    ] {
+        for text in ["1.2.3.4", "::ffff:1.2.3.4"] {
+            let mut gate = gate(peer_ban, ip_ban);
+            assert_eq!(gate.dial_address(now(), Some(&peer(1)), Some(ip(text))), decision);
+            assert_eq!(changes(&mut gate), reported);
+        }
+    }
+    let mut inner = gate(Some(OVER), Some(OVER));
+    inner.block_subnet("1.2.0.0/16".parse().expect("subnet")).expect("room");
+    changes(&mut inner);
+    let denied = Err(Denied::SubnetBlocked("1.2.0.0/16".parse().expect("subnet")));
+    assert_eq!(inner.dial_address(now(), Some(&peer(1)), Some(ip("1.2.3.4"))), denied);
+    assert_eq!(changes(&mut inner), []);
+    assert_eq!(inner.dial_address(now(), None, Some(ip("1.3.0.0"))), Ok(()));
+}
+
+#[test]
+fn an_address_without_an_ip_is_dialled_unless_its_peer_is_banned() {
+    let mut gate = gate(Some(RUNS), Some(RUNS));
+    gate.block_subnet("0.0.0.0/0".parse().expect("subnet")).expect("room");
+    assert_eq!(gate.dial_address(now(), None, None), Ok(()));
+    assert_eq!(gate.dial_address(now(), Some(&peer(2)), None), Ok(()));
+    assert!(gate.dial_address(now(), Some(&peer(1)), None).is_err());
+    assert_eq!(gate.accept(now(), None), Ok(()));
+}
+
+#[test]
+fn a_connection_is_accepted_unless_its_address_is_blocked_or_banned() {
+    for text in ["1.2.3.4", "::ffff:1.2.3.4"] {
+        let from = Some(ip(text));
+        let mut expired = gate(None, Some(OVER));
+        assert_eq!((expired.accept(now(), from), changes(&mut expired)), (Ok(()), vec![IP_UNBANNED()]));
+        let denied = Err(Denied::AddressBanned { ip: ip("1.2.3.4"), until: RUNS });
+        assert_eq!(gate(None, Some(RUNS)).accept(now(), from), denied);
+        assert_eq!(gate(None, None).accept(now(), from), Ok(()));
+        let mut inner = gate(None, Some(OVER));
+        inner.block_ip(ip(text)).expect("room");
+        assert_eq!(inner.accept(now(), from), Err(Denied::AddressBlocked(ip("1.2.3.4"))));
+        assert_eq!(inner.ban_of_ip(ip(text)), Some(OVER));
+    }
+}
+
+#[test]
+fn a_secured_connection_is_checked_in_both_directions() {
+    for inbound in [true, false] {
+        let mut expired = gate(Some(OVER), None);
+        assert_eq!(expired.secured(now(), &peer(1), None, inbound, GOOD), Ok(()));
+        assert_eq!(changes(&mut expired), [PEER_UNBANNED()]);
+        let denied = Err(Denied::PeerBanned { until: RUNS });
+        assert_eq!(gate(Some(RUNS), None).secured(now(), &peer(1), None, inbound, GOOD), denied);
+        assert_eq!(gate(None, None).secured(now(), &peer(1), None, inbound, GOOD), Ok(()));
+        let mut inner = gate(Some(OVER), None);
+        inner.block_peer(peer(1)).expect("room");
+        assert_eq!(inner.secured(now(), &peer(1), None, inbound, GOOD), Err(Denied::PeerBlocked));
+        let denied = Err(Denied::AddressBanned { ip: ip("1.2.3.4"), until: RUNS });
+        let from = Some(ip("::ffff:1.2.3.4"));
+        assert_eq!(gate(None, Some(RUNS)).secured(now(), &peer(1), from, inbound, GOOD), denied);
+    }
+}
+
+#[test]
+fn a_low_score_is_refused_but_not_that_of_an_exempt_peer() {
+    let mut gate = Gate::new(GateConfig { min_score: Some(-10.0), ..GateConfig::default() });
+    let bad = Standing { score: -10.5, is_exempt: false };
+    let denied = Err(Denied::LowScore { score: -10.5, min: -10.0 });
+    assert_eq!(gate.dial_peer(now(), &peer(1), bad), denied);
+    assert_eq!(gate.secured(now(), &peer(1), None, true, bad), denied);
+    assert_eq!(gate.dial_peer(now(), &peer(1), Standing { score: -10.0, is_exempt: false }), Ok(()));
+    let exempt = Standing { is_exempt: true, ..bad };
+    assert_eq!(gate.secured(now(), &peer(1), None, true, exempt), Ok(()));
+    gate.ban_peer(peer(1), RUNS);
+    assert_eq!(gate.dial_peer(now(), &peer(1), exempt), Err(Denied::PeerBanned { until: RUNS }));
+    gate.block_peer(peer(1)).expect("room");
+    assert_eq!(gate.dial_peer(now(), &peer(1), exempt), Err(Denied::PeerBlocked));
+}
+
+#[test]
+fn the_lists_are_asked_before_the_bans_and_these_before_the_score() {
+    let mut gate = Gate::new(GateConfig { min_score: Some(0.0), ..GateConfig::default() });
+    let subnet = "1.2.3.0/24".parse().expect("subnet");
+    gate.block_peer(peer(1)).expect("room");
+    gate.block_ip(ip("1.2.3.4")).expect("room");
+    gate.block_subnet(subnet).expect("room");
+    gate.block_subnet("1.0.0.0/8".parse().expect("subnet")).expect("room");
+    let mut check = |undo: fn(&mut Gate)| {
+        let bad = Standing { score: -1.0, is_exempt: false };
+        let decision = gate.secured(now(), &peer(1), Some(ip("1.2.3.4")), true, bad);
+        undo(&mut gate);
+        decision
+    };
+    assert_eq!(check(|gate| assert!(gate.unblock_peer(&peer(1)))), Err(Denied::PeerBlocked));
+    let denied = Err(Denied::AddressBlocked(ip("1.2.3.4")));
+    assert_eq!(check(|gate| assert!(gate.unblock_ip(ip("::ffff:1.2.3.4")))), denied);
+    let unblock: fn(&mut Gate) = |gate| {
+        let all: Vec<_> = gate.blocked_subnets().collect();
+        assert!(all.iter().all(|subnet| gate.unblock_subnet(subnet)));
+        assert!(gate.ban_peer(peer(1), RUNS) && gate.ban_ip(ip("1.2.3.4"), RUNS));
+    };
+    assert_eq!(check(unblock), Err(Denied::SubnetBlocked(subnet)));
+    let denied = Err(Denied::PeerBanned { until: RUNS });
+    assert_eq!(check(|gate| assert!(gate.lift_peer_ban(&peer(1)))), denied);
+    let denied = Err(Denied::AddressBanned { ip: ip("1.2.3.4"), until: RUNS });
+    assert_eq!(check(|gate| assert!(gate.lift_ip_ban(ip("::ffff:1.2.3.4")))), denied);
+    assert_eq!(check(|_| ()), Err(Denied::LowScore { score: -1.0, min: 0.0 }));
+}
+
+#[test]
+fn what_was_reported_holds_again_after_a_restart() {
+    let mut gate = Gate::default();
+    let subnet = "2001:db8::/32".parse().expect("subnet");
+    gate.block_peer(peer(1)).expect("room");
+    gate.block_peer(peer(1)).expect("room");
+    gate.block_peer(peer(2)).expect("room");
+    gate.block_ip(ip("::ffff:9.9.9.9")).expect("room");
+    gate.block_subnet(subnet).expect("room");
+    gate.ban_peer(peer(3), RUNS);
+    gate.ban_ip(ip("::ffff:1.2.3.4"), RUNS);
+    gate.unblock_peer(&peer(2));
+    let who = BanEntry::Ip(ip("1.2.3.4"));
+    let reported = changes(&mut gate);
+    assert_eq!(
+        reported,
+        [
+            GateChange::Block(BlockEntry::Peer(peer(1))),
+            GateChange::Block(BlockEntry::Peer(peer(2))),
+            GateChange::Block(BlockEntry::Ip(ip("9.9.9.9"))),
+            GateChange::Block(BlockEntry::Subnet(subnet)),
+            GateChange::Ban { who: BanEntry::Peer(peer(3)), until: RUNS },
+            GateChange::Ban { who, until: RUNS },
+            GateChange::Unblock(BlockEntry::Peer(peer(2))),
+        ]
+    );
+    let (mut blocks, mut bans) = (BTreeSet::new(), BTreeMap::new());
+    for change in reported {
+        match change {
+            GateChange::Block(entry) => assert!(blocks.insert(entry)),
+            GateChange::Unblock(entry) => assert!(blocks.remove(&entry)),
+            GateChange::Ban { who, until } => assert_eq!(bans.insert(who, until), None),
+            GateChange::Unban(who) => assert!(bans.remove(&who).is_some()),
+        }
+    }
+    let mut again = Gate::default();
+    assert_eq!(again.restore(blocks, bans), 0);
+    assert_eq!(again.poll_change(), None);
+    assert_eq!(again.dial_peer(now(), &peer(1), GOOD), Err(Denied::PeerBlocked));
+    assert_eq!(again.dial_peer(now(), &peer(2), GOOD), Ok(()));
+    assert_eq!(again.dial_peer(now(), &peer(3), GOOD), Err(Denied::PeerBanned { until: RUNS }));
+    assert!(again.accept(now(), Some(ip("9.9.9.9"))).is_err());
+    assert!(again.accept(now(), Some(ip("1.2.3.4"))).is_err());
+    assert!(again.accept(now(), Some(ip("2001:db8::5"))).is_err());
+    assert_eq!(again.blocked_peers().collect::<Vec<_>>(), [peer(1)]);
+    assert_eq!(again.blocked_ips().collect::<Vec<_>>(), [ip("9.9.9.9")]);
+    assert_eq!(again.peer_bans().collect::<Vec<_>>(), [(peer(3), RUNS)]);
+    assert_eq!(again.ip_bans().collect::<Vec<_>>(), [(ip("1.2.3.4"), RUNS)]);
+}
+
+#[test]
+fn only_set_shortens_a_ban() {
+    let mut gate = Gate::default();
+    assert!(gate.ban_peer(peer(1), 2000) && gate.ban_ip(ip("::1"), 2000));
+    assert!(gate.ban_peer(peer(1), 1500) && gate.ban_ip(ip("::1"), 1500));
+    assert_eq!((gate.ban_of(&peer(1)), gate.ban_of_ip(ip("::1"))), (Some(2000), Some(2000)));
+    assert_eq!(changes(&mut gate).len(), 2);
+    assert!(gate.set_peer_ban(peer(1), 1500) && gate.set_ip_ban(ip("::1"), 1500));
+    assert_eq!((gate.ban_of(&peer(1)), gate.ban_of_ip(ip("::1"))), (Some(1500), Some(1500)));
+    assert_eq!(changes(&mut gate)[0], GateChange::Ban { who: BanEntry::Peer(peer(1)), until: 1500 });
+    // No ban is too long: the reference forgets it after seven days.
+    gate.ban_peer(peer(1), u64::MAX);
+    let late = Now::new(Duration::ZERO, Duration::from_secs(1 << 40));
+    assert!(gate.dial_peer(late, &peer(1), GOOD).is_err());
+}
+
+#[test]
+fn unblocking_a_peer_also_ends_its_ban() {
+    let mut gate = Gate::default();
+    gate.ban_peer(peer(1), RUNS);
+    gate.block_peer(peer(1)).expect("room");
+    changes(&mut gate);
+    assert!(gate.unblock_peer(&peer(1)));
+    assert_eq!(changes(&mut gate), [GateChange::Unblock(BlockEntry::Peer(peer(1))), PEER_UNBANNED()]);
+    assert_eq!(gate.dial_peer(now(), &peer(1), GOOD), Ok(()));
+    assert!(!gate.unblock_peer(&peer(1)));
+    assert_eq!((changes(&mut gate), gate.counts().peer_unbans), (vec![], 1));
+}
+
+#[test]
+fn full_lists_refuse_and_full_tables_drop_what_ends_first() {
+    let config = GateConfig { blocks_per_list: 2, bans_per_table: 2, min_score: None };
+    let mut gate = Gate::new(config);
+    assert_eq!([1, 2, 2].map(|number| gate.block_peer(peer(number))), [Ok(()); 3]);
+    assert_eq!(gate.block_peer(peer(3)), Err(ListFull(2)));
+    assert!(gate.unblock_peer(&peer(1)));
+    assert_eq!(gate.block_peer(peer(3)), Ok(()));
+    changes(&mut gate);
+    assert!(gate.ban_peer(peer(1), 20) && gate.ban_peer(peer(2), 10) && gate.ban_peer(peer(3), 30));
+    assert_eq!(gate.peer_bans().collect::<Vec<_>>(), [(peer(1), 20), (peer(3), 30)]);
+    let reported = changes(&mut gate);
+    assert_eq!((reported.len(), reported[2]), (4, GateChange::Unban(BanEntry::Peer(peer(2)))));
+    assert!(!gate.ban_peer(peer(4), 15));
+    assert_eq!((changes(&mut gate), gate.ban_of(&peer(4))), (vec![], None));
+    let stored = (0..5).map(|number| (BanEntry::Peer(peer(number)), 100 + u64::from(number)));
+    let mut again = Gate::new(config);
+    assert_eq!(again.restore((0..5).map(peer).map(BlockEntry::Peer), stored), 6);
+    assert_eq!(again.peer_bans().collect::<Vec<_>>(), [(peer(3), 103), (peer(4), 104)]);
+    assert_eq!(again.counts(), GateCounts::default());
+}
+
+#[test]
+fn decisions_are_counted_by_direction() {
+    let mut gate = gate(Some(RUNS), Some(RUNS));
+    let _ = gate.dial_peer(now(), &peer(1), GOOD);
+    let _ = gate.dial_peer(now(), &peer(2), GOOD);
+    let _ = gate.dial_address(now(), Some(&peer(2)), None);
+    let _ = gate.secured(now(), &peer(2), None, false, GOOD);
+    let _ = gate.accept(now(), Some(ip("1.2.3.4")));
+    let _ = gate.accept(now(), None);
+    let _ = gate.secured(now(), &peer(1), None, true, GOOD);
+    let expected = GateCounts {
+        dials_allowed: 3,
+        dials_denied: 1,
+        accepts_allowed: 1,
+        accepts_denied: 2,
+        ..GateCounts::default()
+    };
+    assert_eq!(gate.counts(), expected);
+}
+
+proptest! {
+    #[test]
+    fn what_it_reports_is_what_it_holds(
+        steps in prop::collection::vec((0_u8..12, 0_u32..6, 0_u64..60), 0..200),
+    ) {
+        let config = GateConfig { min_score: None, blocks_per_list: 3, bans_per_table: 3 };
+        let mut gate = Gate::new(config);
+        let (mut blocks, mut bans) = (BTreeSet::new(), BTreeMap::new());
+        for (action, number, seconds) in steps {
+            let (peer, until) = (peer(number), seconds);
+            let now = Now::new(Duration::ZERO, Duration::from_secs(seconds));
+            let ip = IpAddr::V4(number.into());
+            let subnet = Subnet::new(ip, 31).expect("31 bits");
+            match action {
+                0 => _ = gate.block_peer(peer),
+                1 => _ = gate.block_ip(ip),
+                2 => _ = gate.block_subnet(subnet),
+                3 => _ = gate.unblock_peer(&peer),
+                4 => _ = gate.unblock_ip(ip),
+                5 => _ = gate.unblock_subnet(&subnet),
+                6 => prop_assert_eq!(gate.ban_peer(peer, until), gate.ban_of(&peer).is_some()),
+                7 => prop_assert_eq!(gate.ban_ip(ip, until), gate.ban_of_ip(ip).is_some()),
+                8 => _ = gate.set_peer_ban(peer, until),
+                9 => _ = gate.set_ip_ban(ip, until),
+                10 => _ = gate.lift_peer_ban(&peer) | gate.lift_ip_ban(ip),
+                _ => {
+                    let decision = gate.secured(now, &peer, Some(ip), true, GOOD);
+                    let is_blocked = blocks.contains(&BlockEntry::Peer(peer))
+                        || blocks.contains(&BlockEntry::Ip(ip))
+                        || blocks.contains(&BlockEntry::Subnet(subnet));
+                    let runs = |who| bans.get(&who).is_some_and(|until| seconds < *until);
+                    let is_banned = runs(BanEntry::Peer(peer)) || runs(BanEntry::Ip(ip));
+                    prop_assert_eq!(decision.is_ok(), !is_blocked && !is_banned);
+                }
+            }
+            let reported = changes(&mut gate);
+            prop_assert!(reported.len() <= 2);
+            for change in reported {
+                match change {
+                    GateChange::Block(entry) => prop_assert!(blocks.insert(entry)),
+                    GateChange::Unblock(entry) => prop_assert!(blocks.remove(&entry)),
+                    GateChange::Ban { who, until } => prop_assert_ne!(bans.insert(who, until), Some(until)),
+                    GateChange::Unban(who) => prop_assert!(bans.remove(&who).is_some()),
+                }
+            }
+            let peers = gate.blocked_peers().map(BlockEntry::Peer);
+            let ips = gate.blocked_ips().map(BlockEntry::Ip);
+            let subnets = gate.blocked_subnets().map(BlockEntry::Subnet);
+            prop_assert!(gate.peers.len() <= 3 && gate.ips.len() <= 3 && gate.subnets.len() <= 3);
+            prop_assert_eq!(peers.chain(ips).chain(subnets).collect::<BTreeSet<_>>(), blocks.clone());
+            let peers = gate.peer_bans().map(|(peer, until)| (BanEntry::Peer(peer), until));
+            let ips = gate.ip_bans().map(|(ip, until)| (BanEntry::Ip(ip), until));
+            prop_assert!(gate.peer_bans().count() <= 3 && gate.ip_bans().count() <= 3);
+            prop_assert_eq!(peers.chain(ips).collect::<BTreeMap<_, _>>(), bans.clone());
+        }
+    }
+}
