@@ -59,7 +59,10 @@
 //!             Output::Send { id, .. } => {
 //!                 inputs.push_back(Input::Sent { id, outcome: SendOutcome::Sent });
 //!             }
-//!             Output::Verdict(_) | Output::Store(_) | Output::Dial(_) => {}
+//!             Output::Verdict(_) | Output::Store(_) | Output::Remember(_) => {}
+//!             Output::Dial(_) | Output::Disconnect(_) => {}
+//!             Output::ApplicationScore(..) | Output::LiveTopics(_) | Output::TakeScores => {}
+//!             Output::Event(Event::Peers(_)) => {}
 //!             Output::Event(event) => told.push(event),
 //!             // Blocks by number, which this node neither fetches nor serves.
 //!             Output::Request { .. } | Output::Serve { .. } | Output::Refuse { .. } | Output::Load(_) => {}
