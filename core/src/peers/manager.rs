@@ -55,13 +55,19 @@ pub const LONGEST_REDIAL: Duration = Duration::from_secs(60 * 60);
 #[derive(Clone, Debug, Default)]
 struct Connected {
     since: Instant,
-    /// Addresses of its connections.
-    ips: BTreeMap<ConnectionId, Option<IpAddr>>,
     is_inbound: bool,
     topics: u8,
     meshes: u8,
     /// The last application score that gossip was told.
     told: f64,
+}
+
+/// A connection whose handshake is done.
+#[derive(Clone, Copy, Debug)]
+struct Secured {
+    peer: PeerId,
+    ip: Option<IpAddr>,
+    is_inbound: bool,
 }
 
 /// A remembered peer that could not be dialled.
@@ -85,8 +91,8 @@ pub struct PeerManager {
     protected: BTreeSet<PeerId>,
     book: PeerBook,
     connected: BTreeMap<PeerId, Connected>,
-    /// Connections that stand before the peer counts as connected.
-    secured: BTreeMap<ConnectionId, (PeerId, Option<IpAddr>, bool)>,
+    /// Every connection whose handshake is done.
+    secured: BTreeMap<ConnectionId, Secured>,
     dialling: BTreeSet<PeerId>,
     redials: BTreeMap<PeerId, Redial>,
     missing: usize,
@@ -172,35 +178,19 @@ impl PeerManager {
                     return Err(denied);
                 }
                 self.limits.established(id, door, peer, ip, is_inbound, standing.is_exempt)?;
-                self.secured.insert(id, (peer, ip, is_inbound));
-                if let Some(connected) = self.connected.get_mut(&peer) {
-                    connected.ips.insert(id, ip);
-                }
+                self.secured.insert(id, Secured { peer, ip, is_inbound });
                 Ok(())
             }
             Knock::Ended(id) => {
-                self.ended(id);
+                self.limits.ended(id);
+                self.secured.remove(&id);
                 Ok(())
             }
-        }
-    }
-
-    fn ended(&mut self, id: ConnectionId) {
-        self.limits.ended(id);
-        if let Some((peer, ..)) = self.secured.remove(&id)
-            && let Some(connected) = self.connected.get_mut(&peer)
-        {
-            connected.ips.remove(&id);
         }
     }
 
     fn standing(&self, now: Now, peer: &PeerId) -> Standing {
-        Standing { score: self.score(now, peer), is_exempt: self.is_exempt(peer) }
-    }
-
-    /// Static and protected peers.
-    fn is_exempt(&self, peer: &PeerId) -> bool {
-        self.statics.contains(peer) || self.protected.contains(peer)
+        Standing { score: self.score(now, peer), is_exempt: self.is_protected(peer) }
     }
 
     // ---- what happens ----
@@ -210,9 +200,8 @@ impl PeerManager {
         if self.connected.contains_key(&peer) {
             return;
         }
-        let of_peer = self.secured.iter().filter(|(_, (whose, ..))| *whose == peer);
-        let ips: BTreeMap<_, _> = of_peer.clone().map(|(id, (_, ip, _))| (*id, *ip)).collect();
-        let is_inbound = of_peer.clone().next().is_some_and(|(_, (.., is_inbound))| *is_inbound);
+        let is_inbound = self.connections(&peer).next().is_some_and(|secured| secured.is_inbound);
+        let ip = self.ips(&peer).next();
         self.statics.connected(&peer);
         self.dialling.remove(&peer);
         // What it did before counts on, if it is not too old.
@@ -221,11 +210,11 @@ impl PeerManager {
         self.book.connected(now.unix_seconds(), peer);
         self.application.connected(now.monotonic, peer);
         if let Some(gossip) = &mut self.gossip {
-            gossip.connected(now.monotonic, peer, ips.values().flatten().next().copied());
+            gossip.connected(now.monotonic, peer, ip);
         }
-        self.tide.connected(now.monotonic, peer, is_inbound, self.is_exempt(&peer));
-        self.connected
-            .insert(peer, Connected { since: now.monotonic, ips, is_inbound, ..Connected::default() });
+        self.tide.connected(now.monotonic, peer, is_inbound, self.is_protected(&peer));
+        let connected = Connected { since: now.monotonic, is_inbound, ..Connected::default() };
+        self.connected.insert(peer, connected);
         self.next_snapshot.get_or_insert(now.monotonic + SNAPSHOT_INTERVAL);
         self.next_collect.get_or_insert(now.monotonic + COLLECT_INTERVAL);
         self.changed(now, &peer);
@@ -368,8 +357,8 @@ impl PeerManager {
                 let changed =
                     if is_protected { self.protected.insert(peer) } else { self.protected.remove(&peer) };
                 if changed {
-                    self.book.pin(peer, self.is_exempt(&peer));
-                    self.tide.set_protected(&peer, self.is_exempt(&peer));
+                    self.book.pin(peer, self.is_protected(&peer));
+                    self.tide.set_protected(&peer, self.is_protected(&peer));
                     self.changed(now, &peer);
                 }
             }
@@ -490,9 +479,9 @@ impl PeerManager {
         self.statics.contains(peer)
     }
 
-    /// Whether the peer is never dropped nor banned by score.
+    /// Whether the peer is never dropped nor banned by score: static ones, and those that the operator protects.
     pub fn is_protected(&self, peer: &PeerId) -> bool {
-        self.is_exempt(peer)
+        self.statics.contains(peer) || self.protected.contains(peer)
     }
 
     /// Whether the peer dialled us; `None` if it is not connected.
@@ -525,6 +514,15 @@ impl PeerManager {
 
     // ---- inside ----
 
+    fn connections(&self, peer: &PeerId) -> impl Iterator<Item = &Secured> {
+        self.secured.values().filter(move |secured| secured.peer == *peer)
+    }
+
+    /// Addresses of a peer's connections.
+    fn ips(&self, peer: &PeerId) -> impl Iterator<Item = IpAddr> {
+        self.connections(peer).filter_map(|secured| secured.ip)
+    }
+
     /// A peer's score may be another one now: tells gossip and the tide, and judges.
     fn changed(&mut self, now: Now, peer: &PeerId) {
         if !self.connected.contains_key(peer) {
@@ -536,7 +534,7 @@ impl PeerManager {
         if self.gossip.is_none() || self.gate.holds(now, peer, &[]) {
             return;
         }
-        if let Some(until) = self.config.bans.judge(now.unix_seconds(), score, self.is_exempt(peer)) {
+        if let Some(until) = self.config.bans.judge(now.unix_seconds(), score, self.is_protected(peer)) {
             self.note(now, peer);
             self.ban(*peer, until, Some(score));
         }
@@ -562,8 +560,7 @@ impl PeerManager {
     fn turn_out(&mut self, now: Now, why: Farewell) {
         let peers: Vec<PeerId> = self.connected.keys().copied().collect();
         for peer in peers {
-            let ips = self.connected.get(&peer).map(|connected| &connected.ips);
-            let ips: Vec<IpAddr> = ips.into_iter().flat_map(|ips| ips.values().flatten().copied()).collect();
+            let ips: Vec<IpAddr> = self.ips(&peer).collect();
             if self.gate.holds(now, &peer, &ips) {
                 self.turn_out_one(peer, why);
             }
@@ -603,21 +600,19 @@ impl PeerManager {
                 || self.dialling.contains(peer)
                 || self.statics.contains(peer)
                 || self.redials.get(peer).is_some_and(|redial| redial.at > now.monotonic)
-                || self.gate.holds(now, peer, &[])
-                || self.config.min_score.is_some_and(|least| self.score(now, peer) < least);
-            if !is_busy && self.book.addresses(unix, peer).next().is_some() {
-                candidates.push((self.score(now, peer), record.seen_at, *peer));
+                || self.gate.holds(now, peer, &[]);
+            if is_busy || self.book.addresses(unix, peer).next().is_none() {
+                continue;
+            }
+            let score = self.score(now, peer);
+            if self.config.min_score.is_none_or(|least| score >= least) {
+                candidates.push((score, record.seen_at, *peer));
             }
         }
         candidates.sort_by(|a, b| b.0.total_cmp(&a.0).then(b.1.cmp(&a.1)).then(a.2.cmp(&b.2)));
-        let mut left = room;
-        for (.., peer) in candidates {
-            if left == 0 {
-                break;
-            }
+        for (.., peer) in candidates.into_iter().take(room) {
             self.dialling.insert(peer);
             self.steps.push_back(PeerStep::Dial(peer));
-            left -= 1;
         }
     }
 
