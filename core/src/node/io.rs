@@ -54,6 +54,9 @@ pub enum Input {
     Disconnected(PeerId),
     /// An attempt to connect to a peer failed.
     DialFailed(PeerId),
+    /// There may be a network again, or another one: a cable was plugged in, a lid was opened. Static peers that wait
+    /// are dialled at once.
+    NetworkChanged,
     /// Something is known of a peer that was not before.
     Peer(PeerId, PeerNews),
     /// An [`Output::TakeScores`] was carried out: gossip's own score of each connected peer.

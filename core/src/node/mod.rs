@@ -222,6 +222,7 @@ impl Node {
             Input::Connected(peer) => self.connected(now, peer),
             Input::Disconnected(peer) => self.disconnected(now, &peer),
             Input::DialFailed(peer) => self.peers.dial_failed(now, &peer),
+            Input::NetworkChanged => self.peers.network_changed(now),
             Input::Peer(peer, news) => self.heard_of(now, &peer, news),
             Input::GossipScores(scores) => self.peers.gossip_scores(now, scores),
             Input::Command { id, command } => self.command(now, id, command),
@@ -299,6 +300,7 @@ impl Node {
     }
 
     fn gossip(&mut self, now: Now, from: PeerId, topic: PayloadVersion, id: MessageId, message: Unpacked) {
+        self.peers.heard(now, &from);
         let lane = &mut self.lanes[topic.index()];
         if lane.running < VALIDATION_CONCURRENCY {
             lane.running += 1;

@@ -4,7 +4,8 @@ use super::{Event, Node, Output};
 use crate::gossip::{Acceptance, TIMESTAMP_AHEAD};
 use crate::node::Verdict;
 use crate::payload::PayloadVersion;
-use crate::peers::{CommandId, PeerCommand, PeerId, PeerNews, PeerStep};
+use crate::peers::{CommandId, PeerCommand, PeerEvent, PeerId, PeerInfo, PeerNews, PeerStep};
+use crate::sync::chain_of_protocol;
 use crate::time::Now;
 
 impl Node {
@@ -23,8 +24,17 @@ impl Node {
     }
 
     pub(super) fn heard_of(&mut self, now: Now, peer: &PeerId, news: PeerNews) {
+        if news.is_from_the_peer() {
+            self.peers.heard(now, peer);
+        }
         match news {
-            PeerNews::Identified(info) => self.peers.identified(now, peer, info),
+            PeerNews::Identified(info) => {
+                if let Some(chain_id) = other_chain(self.chain.chain_id, &info) {
+                    let event = PeerEvent::OtherChain { peer: *peer, chain_id };
+                    self.outputs.push_back(Output::Event(Event::Peers(event)));
+                }
+                self.peers.identified(now, peer, info);
+            }
             PeerNews::Discovered(metadata, addresses) => {
                 self.peers.discovered(now, peer, metadata, addresses);
             }
@@ -75,4 +85,10 @@ impl Node {
             });
         }
     }
+}
+
+/// A chain that the peer serves, if this one is not among those.
+fn other_chain(ours: u64, info: &PeerInfo) -> Option<u64> {
+    let chains = || info.protocols.iter().filter_map(|protocol| chain_of_protocol(protocol));
+    chains().next().filter(|_| chains().all(|chain| chain != ours))
 }

@@ -10,7 +10,7 @@
 //!   [`MemoryChange`](super::MemoryChange) for a store.
 //!
 //! # Who is exempt
-//! *Static* peers and those that the operator *protects* are never banned by score nor dropped by the tide, and need no
+//! *Static* peers (if they are [trusted](PeersConfig::trusts_static)) and those that the operator *protects* are never banned by score nor dropped by the tide, and need no
 //! free place. Block lists and bans hold for them like for anybody: the operator made the first and can lift both.
 //!
 //! # Bounds
@@ -25,10 +25,11 @@ mod types;
 pub use types::{CommandId, Farewell, Knock, PeerCommand, PeerEvent, PeerNews, PeerStep, PeersConfig};
 
 use super::memory::{self, Entry};
+use super::vigil::Vigil;
 use super::{
     ApplicationScores, BlockEntry, Conduct, ConnectionId, ConnectionLimits, Denied, Gate, GateConfig,
-    GateCounts, GossipScores, ListFull, PeerBook, PeerId, PeerInfo, PeerMetadata, PeerScores, Standing,
-    StaticPeers, Tide, TideStep,
+    GateCounts, GossipScores, ListFull, PeerBook, PeerId, PeerInfo, PeerMetadata, PeerScores, Stage,
+    Standing, StaticPeers, Tide, TideStep,
 };
 use crate::payload::PayloadVersion;
 use crate::time::{Instant, Now};
@@ -88,6 +89,7 @@ pub struct PeerManager {
     gossip: Option<GossipScores>,
     tide: Tide,
     statics: StaticPeers,
+    vigil: Vigil,
     protected: BTreeSet<PeerId>,
     book: PeerBook,
     connected: BTreeMap<PeerId, Connected>,
@@ -140,7 +142,8 @@ impl PeerManager {
             application: ApplicationScores::new(config.scoring, block_time),
             gossip: params.map(GossipScores::new),
             tide: Tide::new(config.tide),
-            statics: StaticPeers::new(statics, now.monotonic),
+            statics: StaticPeers::new(statics, now.monotonic, config.redial),
+            vigil: Vigil::new(now.monotonic, config.silence),
             protected: BTreeSet::new(),
             book,
             connected: BTreeMap::new(),
@@ -203,6 +206,7 @@ impl PeerManager {
         let is_inbound = self.connections(&peer).next().is_some_and(|secured| secured.is_inbound);
         let ip = self.ips(&peer).next();
         self.statics.connected(&peer);
+        self.vigil.connected(now.monotonic, peer);
         self.dialling.remove(&peer);
         // What it did before counts on, if it is not too old.
         let remembered = self.book.scores(now.unix_seconds(), &peer);
@@ -223,6 +227,7 @@ impl PeerManager {
     /// The last connection to a peer is gone.
     pub fn disconnected(&mut self, now: Now, peer: &PeerId) {
         self.statics.disconnected(now.monotonic, peer);
+        self.vigil.disconnected(peer);
         if !self.connected.contains_key(peer) {
             return;
         }
@@ -249,6 +254,16 @@ impl PeerManager {
         if self.dialling.remove(peer) {
             self.redial_later(now, peer);
         }
+    }
+
+    /// Something came from a peer: it is there.
+    pub fn heard(&mut self, now: Now, peer: &PeerId) {
+        self.vigil.heard(now.monotonic, peer);
+    }
+
+    /// There may be a network again, or another one: static peers that wait are dialled at once.
+    pub fn network_changed(&mut self, now: Now) {
+        self.statics.hurry(now.monotonic);
     }
 
     /// How a peer served us.
@@ -407,6 +422,9 @@ impl PeerManager {
         while let Some(peer) = self.statics.poll(now.monotonic) {
             self.steps.push_back(PeerStep::Dial(peer));
         }
+        while let Some(peer) = self.vigil.poll(now.monotonic) {
+            self.turn_out_one(peer, Farewell::Silent);
+        }
         self.tide.set_hope(self.book.len() > self.connected.len());
         while let Some(step) = self.tide.poll(now.monotonic) {
             match step {
@@ -438,7 +456,7 @@ impl PeerManager {
     pub fn next_wakeup(&self) -> Option<Instant> {
         // Gossip's counters have no timer of their own: a decay that is late is made up for.
         let timers = [self.next_snapshot, self.next_collect, self.tide.next_wakeup()];
-        let others = [self.statics.next_wakeup(), self.application.next_wakeup()];
+        let others = [self.statics.next_wakeup(), self.vigil.next_wakeup(), self.application.next_wakeup()];
         timers.into_iter().chain(others).flatten().min()
     }
 
@@ -479,9 +497,15 @@ impl PeerManager {
         self.statics.contains(peer)
     }
 
-    /// Whether the peer is never dropped nor banned by score: static ones, and those that the operator protects.
+    /// How a static peer stands; `None` if it is none.
+    pub fn stage(&self, peer: &PeerId) -> Option<Stage> {
+        self.statics.stage(peer)
+    }
+
+    /// Whether the peer is never dropped nor banned by score: trusted static ones, and those that the operator
+    /// protects.
     pub fn is_protected(&self, peer: &PeerId) -> bool {
-        self.statics.contains(peer) || self.protected.contains(peer)
+        (self.config.trusts_static && self.statics.contains(peer)) || self.protected.contains(peer)
     }
 
     /// Whether the peer dialled us; `None` if it is not connected.

@@ -14,6 +14,7 @@ pub mod score;
 mod static_peers;
 mod subnet;
 mod tide;
+mod vigil;
 
 pub use bans::BanPolicy;
 pub use book::{
@@ -30,6 +31,6 @@ pub use manager::{
 };
 pub use memory::MemoryChange;
 pub use score::{ApplicationScores, GossipScores, PeerScores, ScoreParams, Scoring, Thresholds};
-pub use static_peers::{FIRST_BACKOFF, LONGEST_BACKOFF, StaticPeers};
+pub use static_peers::{Backoff, Stage, StaticPeers};
 pub use subnet::{InvalidSubnet, Subnet};
 pub use tide::{Tide, TideConfig, TideStep};

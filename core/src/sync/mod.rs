@@ -26,6 +26,6 @@ pub use rate::{Rate, TokenBucket};
 pub use server::{PayloadServer, ServeId, ServeStep, ServerConfig};
 pub use wire::{
     InvalidRequest, MAX_RESPONSE_SIZE, REQUEST_SIZE, RESPONSE_HEADER_SIZE, ResponseError, ResponseVersion,
-    ResultCode, answer, decode_request, decode_response, encode_request, encode_response, protocol_id,
-    spec_protocol_id,
+    ResultCode, answer, chain_of_protocol, decode_request, decode_response, encode_request, encode_response,
+    protocol_id, spec_protocol_id,
 };

@@ -34,6 +34,13 @@ pub fn spec_protocol_id(chain_id: u64) -> String {
     format!("{}/", protocol_id(chain_id))
 }
 
+/// The chain of such a protocol, by either name; `None` for other protocols.
+pub fn chain_of_protocol(protocol: &str) -> Option<u64> {
+    let rest = protocol.strip_prefix("/opstack/req/payload_by_number/")?;
+    let (chain_id, version) = rest.split_once('/')?;
+    chain_id.parse().ok().filter(|_| version.trim_end_matches('/') == "0")
+}
+
 /// The request for a block.
 pub const fn encode_request(number: u64) -> [u8; REQUEST_SIZE] {
     number.to_le_bytes()
@@ -201,6 +208,22 @@ mod tests {
     use crate::chain::Fork;
     use crate::fixtures;
     use proptest::prelude::*;
+
+    #[test]
+    fn a_protocol_tells_its_chain() {
+        for chain_id in [10, 8453, u64::MAX] {
+            assert_eq!(chain_of_protocol(&protocol_id(chain_id)), Some(chain_id));
+            assert_eq!(chain_of_protocol(&spec_protocol_id(chain_id)), Some(chain_id));
+        }
+        for other in [
+            "/meshsub/1.1.0",
+            "/opstack/req/payload_by_number/x/0",
+            "/opstack/req/payload_by_number/10/1",
+            "",
+        ] {
+            assert_eq!(chain_of_protocol(other), None, "{other}");
+        }
+    }
 
     #[test]
     fn the_names_are_the_references_and_the_specifications() {

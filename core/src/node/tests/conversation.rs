@@ -40,6 +40,8 @@ pub(super) enum Said {
     Disconnect(PeerId),
     /// A peer is banned until this second.
     Banned(PeerId, u64),
+    /// A peer speaks for this other chain.
+    OtherChain(PeerId, u64),
 }
 
 /// What becomes of a request to sign.
@@ -216,6 +218,9 @@ impl Conversation {
             Output::Dial(peer) => Said::Dial(peer),
             Output::Disconnect(peer) => Said::Disconnect(peer),
             Output::Event(Event::Peers(PeerEvent::Banned { peer, until, .. })) => Said::Banned(peer, until),
+            Output::Event(Event::Peers(PeerEvent::OtherChain { peer, chain_id })) => {
+                Said::OtherChain(peer, chain_id)
+            }
             Output::Remember(changes) => {
                 for change in changes {
                     match change.value {

@@ -2,9 +2,10 @@
 
 use super::*;
 use crate::peers::{
-    BanPolicy, BlockEntry, CommandId, ConnectionId, Denied, Door, Knock, PeerCommand, PeerInfo, PeerNews,
-    PeersConfig, Scoring, Subnet, TideConfig,
+    Backoff, BanPolicy, BlockEntry, CommandId, ConnectionId, Denied, Door, Knock, PeerCommand, PeerInfo,
+    PeerNews, PeersConfig, Scoring, Subnet, TideConfig,
 };
+use crate::sync::protocol_id;
 use core::net::IpAddr;
 
 fn with_peers(peers: &[u8]) -> Conversation {
@@ -181,6 +182,81 @@ fn static_and_protected_peers_and_those_of_a_node_that_does_not_ban_stay() {
         leave(&mut conversation, 1, 1);
         assert_eq!(arrive(&mut conversation, 2, 1, ADDRESS), Ok(()));
     }
+}
+
+/// As an observer in a browser has them: static peers that nobody vouches for, who must not fall silent.
+fn observer() -> NodeConfig {
+    let peers = PeersConfig {
+        trusts_static: false,
+        redial: Backoff { first: SECOND, longest: 30 * SECOND, seed: 0 },
+        silence: Some(4 * SECOND),
+        ..PeersConfig::default()
+    };
+    NodeConfig { static_peers: vec![peer(1), peer(2)], peers, ..config(V4) }
+}
+
+#[test]
+fn a_static_peer_that_is_not_trusted_is_banned_for_a_lie() {
+    let mut conversation = Conversation::with(observer());
+    arrive(&mut conversation, 1, 1, ADDRESS).expect("nobody knows it");
+    conversation.said();
+    conversation.hear(V4, &[7; 80]);
+    assert!(
+        matches!(conversation.said()[1..], [Said::Banned(who, _), Said::Disconnect(_)] if who == peer(1))
+    );
+    leave(&mut conversation, 1, 1);
+    let now = conversation.now;
+    let denied = conversation.node.knock(now, &Knock::DialPeer(peer(1)));
+    assert!(matches!(denied, Err(Denied::PeerBanned { .. })), "{denied:?}");
+}
+
+#[test]
+fn who_falls_silent_is_disconnected_and_dialled_again() {
+    let mut conversation = Conversation::with(observer());
+    arrive(&mut conversation, 1, 1, ADDRESS).expect("nobody knows it");
+    arrive(&mut conversation, 2, 2, "10.0.0.10").expect("nobody knows it");
+    conversation.said();
+    for _ in 0..5 {
+        conversation.pass(SECOND);
+        conversation.tell(Input::Peer(peer(2), PeerNews::Pinged(SECOND / 100)));
+    }
+    assert_eq!(conversation.said(), [Said::Disconnect(peer(1))], "and only once");
+    leave(&mut conversation, 1, 1);
+    conversation.pass(SECOND);
+    assert_eq!(conversation.said(), [Said::Dial(peer(1))]);
+}
+
+#[test]
+fn when_the_network_changes_nobody_waits_any_longer() {
+    let mut conversation = Conversation::with(observer());
+    conversation.said();
+    for _ in 0..20 {
+        conversation.tell(Input::DialFailed(peer(1)));
+        conversation.pass(30 * SECOND);
+    }
+    conversation.tell(Input::DialFailed(peer(1)));
+    conversation.said();
+    conversation.tell(Input::NetworkChanged);
+    assert_eq!(conversation.said(), [Said::Dial(peer(1))]);
+}
+
+#[test]
+fn a_peer_of_another_chain_is_told_of() {
+    let mut conversation = Conversation::with(observer());
+    arrive(&mut conversation, 1, 1, ADDRESS).expect("nobody knows it");
+    conversation.said();
+    let ours = conversation.node.chain().chain_id;
+    let speaks = |chains: &[u64]| {
+        let protocols =
+            chains.iter().map(|chain| protocol_id(*chain)).chain(["/meshsub/1.1.0".into()]).collect();
+        PeerNews::Identified(PeerInfo { protocols, ..PeerInfo::default() })
+    };
+    for news in [speaks(&[ours]), speaks(&[]), speaks(&[ours + 1, ours])] {
+        conversation.tell(Input::Peer(peer(1), news));
+    }
+    assert_eq!(conversation.said(), []);
+    conversation.tell(Input::Peer(peer(1), speaks(&[ours + 7, ours + 8])));
+    assert_eq!(conversation.said(), [Said::OtherChain(peer(1), ours + 7)]);
 }
 
 #[test]

@@ -2,8 +2,8 @@
 
 use crate::payload::PayloadVersion;
 use crate::peers::{
-    BanPolicy, BlockEntry, ConnectionId, Door, LimitsConfig, MemoryChange, PeerId, PeerInfo, PeerMetadata,
-    Scoring, Thresholds, TideConfig,
+    Backoff, BanPolicy, BlockEntry, ConnectionId, Door, LimitsConfig, MemoryChange, PeerId, PeerInfo,
+    PeerMetadata, Scoring, Thresholds, TideConfig,
 };
 use core::net::IpAddr;
 use std::time::Duration;
@@ -23,6 +23,14 @@ pub struct PeersConfig {
     pub limits: LimitsConfig,
     /// Peers that are remembered.
     pub remembered: usize,
+    /// Whether static peers are exempt, as the operator vouches for them. Where they are addresses that a user
+    /// pasted, they are not: who lies is banned like anybody.
+    pub trusts_static: bool,
+    /// When static peers are dialled again.
+    pub redial: Backoff,
+    /// How long a peer may say nothing at all before it is disconnected; `None`: for ever. It needs a driver that
+    /// pings several times within.
+    pub silence: Option<Duration>,
 }
 
 impl Default for PeersConfig {
@@ -35,6 +43,9 @@ impl Default for PeersConfig {
             tide: TideConfig::default(),
             limits: LimitsConfig::default(),
             remembered: 4096,
+            trusts_static: true,
+            redial: Backoff::default(),
+            silence: None,
         }
     }
 }
@@ -56,6 +67,13 @@ pub enum PeerNews {
     Subscribed(PayloadVersion, bool),
     /// It entered our mesh of the topic of this version, or left it.
     Mesh(PayloadVersion, bool),
+}
+
+impl PeerNews {
+    /// Whether the peer itself said something just now.
+    pub(crate) const fn is_from_the_peer(&self) -> bool {
+        matches!(self, Self::Identified(_) | Self::Pinged(_) | Self::Subscribed(..))
+    }
 }
 
 /// What a driver asks before it spends any work on a connection, and what it counts.
@@ -122,6 +140,8 @@ pub enum Farewell {
     Surplus,
     /// The operator asked for it.
     Asked,
+    /// It said nothing for too long.
+    Silent,
 }
 
 /// Something about peers that is worth telling.
@@ -142,6 +162,13 @@ pub enum PeerEvent {
         peer: PeerId,
         /// Why.
         why: Farewell,
+    },
+    /// A peer speaks for other chains and not for this one.
+    OtherChain {
+        /// Who.
+        peer: PeerId,
+        /// A chain that it serves.
+        chain_id: u64,
     },
     /// There are fewer peers than the low mark from now on, or there are enough.
     Lacking(bool),
