@@ -84,7 +84,7 @@ fn peer(address: &Multiaddr) -> Result<Swarm<Behaviour>, Box<dyn Error>> {
         agent: "bench".into(),
         mesh: MeshParams::default(),
         payloads: true,
-        ping: true,
+        ping: Some(opp2p::swarm::PING_INTERVAL),
         scoring: None,
         gatekeeper: None,
     };

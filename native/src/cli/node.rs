@@ -460,6 +460,9 @@ fn log_peers(event: &PeerEvent) {
         }
         PeerEvent::Dropped { peer, why } => tracing::debug!(peer = name(peer), ?why, "disconnecting"),
         PeerEvent::Lacking(true) => tracing::debug!("fewer peers than wanted"),
+        PeerEvent::OtherChain { peer, chain_id } => {
+            tracing::warn!(peer = name(peer), chain_id, "a peer is on another chain and of no use");
+        }
         PeerEvent::Lacking(false) => tracing::debug!("enough peers"),
     }
 }

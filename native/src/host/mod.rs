@@ -300,7 +300,7 @@ impl Host {
             agent: config.agent,
             mesh: config.mesh,
             payloads: sync.is_some(),
-            ping: config.ping,
+            ping: config.ping.then_some(swarm::PING_INTERVAL),
             scoring,
             gatekeeper: Some(gatekeeper),
         };

@@ -149,7 +149,7 @@ mod tests {
             agent: "test".into(),
             mesh: MeshParams::default(),
             payloads: false,
-            ping: false,
+            ping: None,
             scoring: None,
             gatekeeper: None,
         };

@@ -121,9 +121,9 @@ pub struct Config {
     pub mesh: MeshParams,
     /// Whether blocks are asked for and served by number (`--p2p.sync.req-resp`).
     pub payloads: bool,
-    /// Whether each connection is pinged every [`PING_INTERVAL`] (`p2p.ping`). Without it, only once when it is
-    /// made. Peers' pings are answered either way.
-    pub ping: bool,
+    /// Between two pings of one connection: [`PING_INTERVAL`] for a node (`p2p.ping`), less where silence is to be
+    /// noticed soon. `None`: only one, when the connection is made. Peers' pings are answered either way.
+    pub ping: Option<Duration>,
     /// How gossip scores its peers; `None`: not at all.
     pub scoring: Option<ScoreParams>,
     /// Who decides on connections; `None`: everybody may connect.
@@ -160,7 +160,7 @@ impl Behaviour {
         let gossipsub = gossipsub(config)?;
         let identify =
             identify::Config::new(String::new(), keypair.public()).with_agent_version(config.agent.clone());
-        let interval = if config.ping { PING_INTERVAL } else { NO_PING_INTERVAL };
+        let interval = config.ping.unwrap_or(NO_PING_INTERVAL);
         Ok(Self {
             door: Door::new(config.gatekeeper.clone()),
             gossipsub: join_all(gossipsub, config.chain_id)?,

@@ -38,7 +38,7 @@ fn swarm(gatekeeper: Gatekeeper) -> Swarm<Behaviour> {
         agent: "test".into(),
         mesh: MeshParams::default(),
         payloads: true,
-        ping: true,
+        ping: Some(opp2p::swarm::PING_INTERVAL),
         scoring: None,
         gatekeeper: Some(gatekeeper),
     };

@@ -533,7 +533,7 @@ impl Crowd {
                 self.mix(at as u64, whom as u64);
             }
             PeerEvent::Dropped { why, .. } => assert_eq!(why, Farewell::Banned, "{at}: {event:?}"),
-            PeerEvent::Lacking(_) => {}
+            PeerEvent::Lacking(_) | PeerEvent::OtherChain { .. } => {}
         }
     }
 
