@@ -7,23 +7,21 @@ use super::pool::Pool;
 use super::requests::Requests;
 use super::shared::Core;
 use crate::store::{Batch, Writer};
-use crate::swarm::{self, PayloadEvent, PayloadRequest, gossip_input};
+use crate::swarm;
 use alloy_primitives::{Address, B256};
 use futures::StreamExt;
 use libp2p::core::ConnectedPoint;
-use libp2p::gossipsub::TopicHash;
-use libp2p::request_response::Message;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{ConnectionId, DialError, SwarmEvent};
-use libp2p::{Multiaddr, PeerId, Swarm, gossipsub, identify, ping};
+use libp2p::{Multiaddr, PeerId, Swarm, identify};
 use opp2p_core::chain::{BlockId, ChainConfig};
-use opp2p_core::gossip::{HEARTBEAT, version_of_topic};
+use opp2p_core::gossip::HEARTBEAT;
 use opp2p_core::node::{Event, Input, Output, StoreChange};
 use opp2p_core::payload::{Block, PayloadVersion};
 use opp2p_core::peers::{CommandId, ListFull, MemoryChange, PeerCommand, PeerNews, ScoreParams};
 use opp2p_core::sequencer::{LocalSigner, Publication, PublishError, PublishId};
-use opp2p_core::sync::{RangeError, RangeId, RequestFailure, RequestId, ResultCode, ServeId, SyncEvent};
-use std::collections::{BTreeMap, BTreeSet};
+use opp2p_core::sync::{RangeError, RangeId, RequestId, ResultCode, ServeId, SyncEvent};
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
@@ -63,8 +61,7 @@ pub(super) struct Driver {
     pub(super) next_wish: u64,
     /// Who waits for a connection that was asked for. Bounded by the commands under way.
     pub(super) connecting: Vec<Connecting>,
-    /// Who was in the mesh of which topic at the last heartbeat.
-    pub(super) mesh: BTreeSet<(PeerId, PayloadVersion)>,
+    pub(super) translator: swarm::Translator,
     pub(super) dial_backs: DialBacks,
 }
 
@@ -310,7 +307,7 @@ impl Driver {
         match self.swarm.dial(options) {
             Ok(()) => self.connecting.push(Connecting { peer, attempt, answer }),
             Err(error) => {
-                let _ = answer.send(Err(reason(&error)));
+                let _ = answer.send(Err(swarm::dial_failure(&error)));
             }
         }
     }
@@ -346,7 +343,7 @@ impl Driver {
     }
 
     fn dial_failed(&mut self, peer: PeerId, error: &DialError) {
-        self.tell(HostEventKind::DialFailed { peer, error: reason(error) });
+        self.tell(HostEventKind::DialFailed { peer, error: swarm::dial_failure(error) });
         if let Some(peer) = swarm::from_libp2p(&peer) {
             self.feed(Input::DialFailed(peer));
         }
@@ -408,73 +405,34 @@ impl Driver {
     }
 
     fn request(&mut self, id: RequestId, to: &opp2p_core::peers::PeerId, number: u64, limit: usize) {
-        let payloads = self.swarm.behaviour_mut().wire.payloads.as_mut();
-        match (payloads, swarm::to_libp2p(to)) {
-            (Some(payloads), Some(to)) => {
-                let sent = payloads.send_request(&to, PayloadRequest { number, limit });
-                self.requests.sent(sent, id);
-            }
-            _ => self.feed(Input::Response { id, result: Err(RequestFailure::Unsupported) }),
+        let wire = &mut self.swarm.behaviour_mut().wire;
+        if let Some(failed) = self.translator.request(wire, id, to, number, limit) {
+            self.feed(failed);
         }
     }
 
-    fn respond(&mut self, id: ServeId, response: Vec<u8>) {
+    fn respond(&mut self, id: ServeId, response: swarm::Response) {
         if response.first() == Some(&ResultCode::Success.byte()) {
             self.status.send_modify(|status| status.served += 1);
         }
-        let channel = self.requests.take(id);
-        let payloads = self.swarm.behaviour_mut().wire.payloads.as_mut();
-        let is_sent = match (channel, payloads) {
-            (Some(channel), Some(payloads)) => payloads.send_response(channel, response).is_ok(),
-            _ => false,
-        };
-        if !is_sent {
-            self.feed(Input::Responded(id));
-        }
-    }
-
-    fn on_payloads(&mut self, event: PayloadEvent) {
-        match event {
-            PayloadEvent::Message { peer, message, .. } => match message {
-                Message::Request { request_id, request, channel } => {
-                    let Some(from) = swarm::from_libp2p(&peer) else { return };
-                    let id = self.requests.came(request_id, channel);
-                    self.feed(Input::Requested { from, id, number: request.number });
-                }
-                Message::Response { request_id, response } => {
-                    if let Some(id) = self.requests.ended(request_id) {
-                        self.feed(Input::Response { id, result: Ok(response.into()) });
-                    }
-                }
-            },
-            PayloadEvent::OutboundFailure { request_id, error, .. } => {
-                if let Some(id) = self.requests.ended(request_id) {
-                    self.feed(Input::Response { id, result: Err(swarm::request_failure(&error)) });
-                }
-            }
-            PayloadEvent::InboundFailure { request_id, .. }
-            | PayloadEvent::ResponseSent { request_id, .. } => {
-                if let Some(id) = self.requests.gone(request_id) {
-                    self.feed(Input::Responded(id));
-                }
-            }
+        let wire = &mut self.swarm.behaviour_mut().wire;
+        if let Some(gone) = self.translator.respond(wire, id, response) {
+            self.feed(gone);
         }
     }
 
     fn on_wire(&mut self, event: swarm::Event) {
-        match event {
-            swarm::Event::Gossipsub(event) => self.on_gossipsub(*event),
-            swarm::Event::Payloads(event) => self.on_payloads(event),
-            swarm::Event::Identify(event) => {
-                if let identify::Event::Received { peer_id, info, .. } = *event {
-                    self.tell(HostEventKind::Identified { peer: peer_id, agent: info.agent_version.clone() });
-                    self.news(&peer_id, PeerNews::Identified(swarm::peer_info(info)));
-                }
+        if let swarm::Event::Identify(event) = &event
+            && let identify::Event::Received { peer_id, info, .. } = &**event
+        {
+            self.tell(HostEventKind::Identified { peer: *peer_id, agent: info.agent_version.clone() });
+        }
+        if let Some(input) = self.translator.input(event) {
+            let is_subscription = matches!(input, Input::Peer(_, PeerNews::Subscribed(..)));
+            self.feed(input);
+            if is_subscription {
+                self.refresh_mesh();
             }
-            swarm::Event::Ping(ping::Event { peer, result, .. }) => match result {
-                Ok(round_trip) => self.news(&peer, PeerNews::Pinged(round_trip)),
-                Err(error) => tracing::debug!(%peer, %error, "a ping failed"),
-            },
         }
     }
 
@@ -514,29 +472,13 @@ impl Driver {
             SwarmEvent::OutgoingConnectionError { peer_id: Some(peer), error, connection_id }
                 if !self.swarm.is_connected(&peer) =>
             {
-                self.connect_ended(|waiting| waiting.attempt == connection_id, &Err(reason(&error)));
+                self.connect_ended(
+                    |waiting| waiting.attempt == connection_id,
+                    &Err(swarm::dial_failure(&error)),
+                );
                 self.dial_failed(peer, &error);
             }
             _ => {}
-        }
-    }
-
-    fn on_gossipsub(&mut self, event: gossipsub::Event) {
-        match event {
-            gossipsub::Event::Message { propagation_source, message_id, message } => {
-                let chain_id = self.chain.chain_id;
-                if let Some(input) = gossip_input(chain_id, propagation_source, &message_id, message) {
-                    self.feed(input);
-                }
-            }
-            gossipsub::Event::Subscribed { peer_id, topic } => self.subscribed(&peer_id, &topic, true),
-            gossipsub::Event::Unsubscribed { peer_id, topic } => self.subscribed(&peer_id, &topic, false),
-            gossipsub::Event::SlowPeer { peer_id, .. } => {
-                tracing::debug!(peer = %peer_id, "a peer takes messages slower than they come");
-            }
-            gossipsub::Event::GossipsubNotSupported { peer_id } => {
-                tracing::debug!(peer = %peer_id, "a peer does not speak gossipsub");
-            }
         }
     }
 
@@ -549,29 +491,10 @@ impl Driver {
         self.refresh_mesh();
     }
 
-    fn news(&mut self, peer: &PeerId, news: PeerNews) {
-        if let Some(peer) = swarm::from_libp2p(peer) {
-            self.feed(Input::Peer(peer, news));
-        }
-    }
-
-    fn subscribed(&mut self, peer: &PeerId, topic: &TopicHash, is_subscribed: bool) {
-        if let Some(version) = version_of_topic(self.chain.chain_id, topic.as_str()) {
-            self.news(peer, PeerNews::Subscribed(version, is_subscribed));
-        }
-        self.refresh_mesh();
-    }
-
-    /// Tells the core who entered or left the mesh: the library does not say so itself.
+    /// Tells the core who entered or left the mesh.
     fn watch_mesh(&mut self) {
-        let present = self.swarm.behaviour().wire.mesh(self.chain.chain_id);
-        let before = std::mem::replace(&mut self.mesh, present);
-        let entered: Vec<_> = self.mesh.difference(&before).copied().collect();
-        let left: Vec<_> = before.difference(&self.mesh).copied().collect();
-        for (who, is_member) in [(left, false), (entered, true)] {
-            for (peer, version) in who {
-                self.news(&peer, PeerNews::Mesh(version, is_member));
-            }
+        for change in self.translator.mesh_changes(&self.swarm.behaviour().wire) {
+            self.feed(change);
         }
     }
 
@@ -587,26 +510,6 @@ impl Driver {
             changed
         });
     }
-}
-
-/// What a person can make of a failed dial: the last cause, which is what the system said, for each
-/// address. libp2p's own text repeats every layer, over several lines.
-fn reason(error: &DialError) -> String {
-    fn last(mut error: &dyn std::error::Error) -> String {
-        while let Some(cause) = error.source() {
-            error = cause;
-        }
-        error.to_string()
-    }
-    let text = match error {
-        DialError::Transport(failures) => {
-            let each = failures.iter().map(|(address, error)| format!("{address}: {}", last(error)));
-            each.collect::<Vec<_>>().join("; ")
-        }
-        other => last(other),
-    };
-    // A name with several addresses has a list of causes, one a line.
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// Stands in for a moment that never comes; the branch that holds it is switched off.

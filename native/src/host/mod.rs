@@ -32,7 +32,7 @@ use opp2p_core::sequencer::{LocalSigner, Publication, PublishError};
 use opp2p_core::sync::RangeError;
 use opp2p_core::time::Now;
 use shared::Core;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -368,7 +368,7 @@ impl Host {
             wishes: BTreeMap::new(),
             next_wish: 0,
             connecting: Vec::new(),
-            mesh: BTreeSet::new(),
+            translator: swarm::Translator::new(wiring.chain_id),
             dial_backs: DialBacks::default(),
         };
         let task = tokio::spawn(driver.run());

@@ -1,15 +1,13 @@
-//! Requests for blocks by number that are under way: names on either side, and answers that are looked up.
+//! Answers to requests for blocks by number: looked up and compressed on threads of their own.
 //!
 //! # Bounds
-//! Those of the core: it bounds the requests that it sends, and those of peers that wait or are answered. A request
-//! that the core has not heard of yet is refused by it in the same turn. [`READERS`] threads make the answers.
+//! Those of the core: it bounds the requests of peers that are answered. [`READERS`] threads make the answers.
 
 use super::persist;
 use crate::store::Store;
-use libp2p::request_response::{InboundRequestId, OutboundRequestId, ResponseChannel};
+use crate::swarm::Response;
 use opp2p_core::payload::Block;
-use opp2p_core::sync::{RequestId, ResultCode, ServeId, answer};
-use std::collections::BTreeMap;
+use opp2p_core::sync::{ResultCode, ServeId, answer};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -23,19 +21,12 @@ const READERS: usize = 2;
 /// A block to answer with: found already, or to be looked for.
 type Question = (ServeId, u64, Option<Block>);
 
-/// A whole answer, as it goes onto the stream.
-type Response = Vec<u8>;
-
-/// All requests under way.
+/// The threads, and what goes to and fro.
 #[derive(Debug)]
 pub(super) struct Requests {
     /// `None` only while this is being dropped.
     questions: Option<Sender<Question>>,
     readers: Vec<JoinHandle<()>>,
-    sent: BTreeMap<OutboundRequestId, RequestId>,
-    came: BTreeMap<InboundRequestId, ServeId>,
-    channels: BTreeMap<ServeId, ResponseChannel<Response>>,
-    next: u64,
     answered: mpsc::UnboundedReceiver<(ServeId, Response)>,
 }
 
@@ -51,46 +42,7 @@ impl Requests {
             let reader = move || look_up(&store, &queue, &answers);
             readers.push(thread::Builder::new().name(format!("serve-{index}")).spawn(reader)?);
         }
-        Ok(Self {
-            questions: Some(questions),
-            readers,
-            sent: BTreeMap::new(),
-            came: BTreeMap::new(),
-            channels: BTreeMap::new(),
-            next: 0,
-            answered,
-        })
-    }
-
-    /// A request of ours is on its way.
-    pub(super) fn sent(&mut self, request: OutboundRequestId, id: RequestId) {
-        self.sent.insert(request, id);
-    }
-
-    /// A request of ours ended: the core's name for it.
-    pub(super) fn ended(&mut self, request: OutboundRequestId) -> Option<RequestId> {
-        self.sent.remove(&request)
-    }
-
-    /// A peer's request came.
-    pub(super) fn came(&mut self, request: InboundRequestId, channel: ResponseChannel<Response>) -> ServeId {
-        let id = ServeId(self.next);
-        self.next += 1;
-        self.came.insert(request, id);
-        self.channels.insert(id, channel);
-        id
-    }
-
-    /// Where the answer goes, once.
-    pub(super) fn take(&mut self, id: ServeId) -> Option<ResponseChannel<Response>> {
-        self.channels.remove(&id)
-    }
-
-    /// The stream of a peer's request is closed, answered or not.
-    pub(super) fn gone(&mut self, request: InboundRequestId) -> Option<ServeId> {
-        let id = self.came.remove(&request)?;
-        self.channels.remove(&id);
-        Some(id)
+        Ok(Self { questions: Some(questions), readers, answered })
     }
 
     /// Has the answer to a request made on another thread: reading and compressing take their time.

@@ -3,7 +3,7 @@
 use crate::clock::since_epoch;
 use crate::swarm;
 use opp2p_core::node::{Node, Output};
-use opp2p_core::peers::{self, ConnectionId, Denied, Door};
+use opp2p_core::peers::Denied;
 use opp2p_core::time::{Instant as CoreInstant, Now};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -53,20 +53,7 @@ impl Core {
 
     /// Answers the door.
     pub(super) fn knock(&self, knock: &swarm::Knock) -> Result<(), Denied> {
-        let door = |is_browser| if is_browser { Door::Browser } else { Door::Tcp };
-        let knock = match *knock {
-            swarm::Knock::DialPeer { peer } => peers::Knock::DialPeer(peer),
-            swarm::Knock::DialAddress { ip } => peers::Knock::DialAddress(ip),
-            swarm::Knock::Accept { connection, ip, is_browser } => {
-                peers::Knock::Accept { id: ConnectionId(connection), door: door(is_browser), ip }
-            }
-            swarm::Knock::Secured { connection, peer, ip, is_inbound, is_browser } => {
-                let (id, door) = (ConnectionId(connection), door(is_browser));
-                peers::Knock::Secured { id, door, peer, ip, is_inbound }
-            }
-            swarm::Knock::Ended { connection } => peers::Knock::Ended(ConnectionId(connection)),
-        };
         let now = self.clock.now();
-        self.lock().knock(now, &knock)
+        self.lock().knock(now, &knock.for_core())
     }
 }

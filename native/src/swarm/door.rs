@@ -16,7 +16,7 @@ use libp2p::swarm::{
     ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, THandler, THandlerInEvent, THandlerOutEvent,
     ToSwarm, dummy,
 };
-use opp2p_core::peers::PeerId;
+use opp2p_core::peers::{self, PeerId};
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::fmt;
@@ -69,6 +69,27 @@ pub enum Knock {
         /// Its number.
         connection: u64,
     },
+}
+
+impl Knock {
+    /// The same in the core's terms.
+    pub const fn for_core(&self) -> peers::Knock {
+        const fn door(is_browser: bool) -> peers::Door {
+            if is_browser { peers::Door::Browser } else { peers::Door::Tcp }
+        }
+        match *self {
+            Self::DialPeer { peer } => peers::Knock::DialPeer(peer),
+            Self::DialAddress { ip } => peers::Knock::DialAddress(ip),
+            Self::Accept { connection, ip, is_browser } => {
+                peers::Knock::Accept { id: peers::ConnectionId(connection), door: door(is_browser), ip }
+            }
+            Self::Secured { connection, peer, ip, is_inbound, is_browser } => {
+                let (id, door) = (peers::ConnectionId(connection), door(is_browser));
+                peers::Knock::Secured { id, door, peer, ip, is_inbound }
+            }
+            Self::Ended { connection } => peers::Knock::Ended(peers::ConnectionId(connection)),
+        }
+    }
 }
 
 /// Who decides. An error is one sentence on why not; whoever dialled finds it in the cause of its error. It is

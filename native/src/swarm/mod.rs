@@ -9,6 +9,7 @@ mod door;
 mod payload;
 mod score;
 mod transform;
+mod translate;
 
 pub use door::{Door, Gatekeeper, Knock, Refused, ip_of, is_browser};
 pub use payload::{
@@ -16,6 +17,7 @@ pub use payload::{
 };
 pub use score::peer_info;
 pub use transform::BlockTransform;
+pub use translate::{Response, Translator, dial_failure};
 
 use libp2p::gossipsub::{
     self, ConfigBuilder, IdentTopic, MessageAcceptance, MessageAuthenticity, PublishError, TopicHash,
