@@ -91,6 +91,13 @@ pub enum Inserted {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct GapId(pub(super) u64);
 
+impl GapId {
+    /// A number that no other gap of the view has.
+    pub const fn number(self) -> u64 {
+        self.0
+    }
+}
+
 /// Blocks that are missing below a block that the sequencer signed and above one that is held.
 ///
 /// It is filled from above: whoever has the block `wanted` can prove it, because its hash is known. Its parent hash
