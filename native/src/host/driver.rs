@@ -6,6 +6,7 @@ use super::persist;
 use super::pool::Pool;
 use super::requests::Requests;
 use super::shared::Core;
+use super::ws::WsListening;
 use crate::store::{Batch, Writer};
 use crate::swarm;
 use alloy_primitives::{Address, B256};
@@ -62,6 +63,9 @@ pub(super) struct Driver {
     /// Who waits for a connection that was asked for. Bounded by the commands under way.
     pub(super) connecting: Vec<Connecting>,
     pub(super) translator: swarm::Translator,
+    pub(super) ws_listening: WsListening,
+    /// What happened before the driver ran.
+    pub(super) early: Vec<SwarmEvent<NativeEvent>>,
     pub(super) dial_backs: DialBacks,
 }
 
@@ -92,6 +96,9 @@ impl Driver {
         let mut heartbeat = interval(HEARTBEAT);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let (stored, mut store_results) = mpsc::unbounded_channel();
+        for event in std::mem::take(&mut self.early) {
+            self.on_swarm(event);
+        }
         loop {
             self.act(&stored);
             let wakeup = self.core.lock().next_wakeup().map(|at| self.core.clock.instant(at));
@@ -437,6 +444,7 @@ impl Driver {
     }
 
     fn on_swarm(&mut self, event: SwarmEvent<NativeEvent>) {
+        self.ws_listening.heard(&event);
         if let SwarmEvent::ConnectionEstablished {
             peer_id, connection_id, endpoint, num_established, ..
         } = &event

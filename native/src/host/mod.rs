@@ -11,14 +11,18 @@ mod pool;
 mod requests;
 mod shared;
 mod transport;
+mod ws;
 
 pub use event::{HostEvent, HostEventKind, NatEvent, Status};
+pub use ws::{WsConfig, WsTls};
 
 use crate::key::{KeyFormatError, SecretKey};
 use crate::store::{Store, StoreConfig, StoreError, Writer, WriterConfig};
 use crate::swarm::{self, Gatekeeper};
 use alloy_primitives::{Address, B256};
 use driver::{Command, Driver};
+use futures::{FutureExt, StreamExt};
+use libp2p::core::transport::ListenerId;
 use libp2p::multiaddr::Protocol;
 use libp2p::swarm::SwarmEvent;
 use libp2p::{Multiaddr, PeerId, Swarm, TransportError};
@@ -37,10 +41,11 @@ use std::io;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use transport::Bandwidth;
+use ws::WsListening;
 
 /// Events that a slow listener may be behind before it misses some.
 const EVENTS_KEPT: usize = 1024;
@@ -81,6 +86,8 @@ pub struct HostConfig {
     pub listen_ip: IpAddr,
     /// TCP port to listen on; 0 lets the system choose.
     pub listen_tcp: u16,
+    /// A WebSocket listener for browsers; `None`: they have no door.
+    pub ws: Option<WsConfig>,
     /// Time in which a connection, dialled or accepted, must be set up (`p2p.timeout.dial`).
     pub dial_timeout: Duration,
     /// Peers to be connected to for ever; each address ends in `/p2p/<peer id>`.
@@ -122,6 +129,7 @@ impl HostConfig {
             key,
             listen_ip: IpAddr::from([0, 0, 0, 0]),
             listen_tcp: 9222,
+            ws: None,
             dial_timeout: DIAL_TIMEOUT,
             static_peers: Vec::new(),
             agent: concat!("opp2p/", env!("CARGO_PKG_VERSION")).into(),
@@ -187,6 +195,19 @@ pub enum HostError {
         /// What the system says.
         reason: String,
     },
+    /// The browsers' door has no usable certificate.
+    #[error("{} {why}", .file.display())]
+    Tls {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it, and what to do.
+        why: String,
+    },
+    /// An advertised address is another node's.
+    #[error(
+        "{0} is to be advertised and names another node; end it with this node's id, or leave the id out"
+    )]
+    Advertised(Multiaddr),
     /// A static peer's address does not name the peer.
     #[error("static peer {0} does not end in /p2p/<peer id>; add the peer's id")]
     StaticPeer(Multiaddr),
@@ -205,6 +226,8 @@ pub enum HostError {
 pub struct Host {
     peer_id: PeerId,
     address: Multiaddr,
+    advertised: Vec<Multiaddr>,
+    ws_listening: WsListening,
     store: Store,
     core: Core,
     bandwidth: Arc<Bandwidth>,
@@ -257,6 +280,9 @@ impl Host {
         let keypair = config.key.libp2p_keypair()?;
         let peer_id = keypair.public().to_peer_id();
         let static_peers = static_peers(&config.static_peers, peer_id)?;
+        let ws = config.ws;
+        let advertised = ws::advertised(ws.as_ref().map_or(&[], |ws| &ws.advertise), peer_id)?;
+        let tls = ws.as_ref().and_then(|ws| ws.tls.as_ref()).map(WsTls::load).transpose()?;
 
         let store = Store::open(StoreConfig {
             path: config.store,
@@ -306,35 +332,33 @@ impl Host {
         };
         let behaviour = Native::new(behaviour(&keypair, &wiring)?, peer_id, config.nat);
         let bandwidth = Arc::new(Bandwidth::default());
-        let transport = transport::transport(
-            &keypair,
-            wiring.gatekeeper.clone(),
-            config.dial_timeout,
-            Arc::clone(&bandwidth),
-        )?;
+        let transport =
+            transport::transport(&keypair, wiring.gatekeeper.as_ref(), config.dial_timeout, &bandwidth, tls)?;
         let options = libp2p::swarm::Config::with_tokio_executor()
             .with_idle_connection_timeout(IDLE_TIMEOUT)
             .with_max_negotiating_inbound_streams(NEGOTIATING_STREAMS);
         let mut swarm = Swarm::new(transport, behaviour, peer_id, options);
 
-        let address = Multiaddr::from(config.listen_ip).with(Protocol::Tcp(config.listen_tcp));
-        let refused = |reason: String| HostError::Listen { address: address.clone(), reason };
-        swarm.listen_on(address.clone()).map_err(|error| match error {
-            TransportError::Other(error) => refused(error.to_string()),
-            TransportError::MultiaddrNotSupported(_) => refused("not an IP address and TCP port".into()),
-        })?;
-        let mut early = Vec::new();
-        let bound = loop {
-            match futures::StreamExt::select_next_some(&mut swarm).await {
-                SwarmEvent::NewListenAddr { address, .. } => break address,
-                SwarmEvent::ListenerClosed { reason, .. } => {
-                    return Err(refused(reason.err().map_or("closed".into(), |error| error.to_string())));
-                }
-                SwarmEvent::ListenerError { error, .. } => return Err(refused(error.to_string())),
-                SwarmEvent::Behaviour(NativeEvent::Upnp(event)) => early.push(NatEvent::from(event)),
-                _ => {}
-            }
+        for address in &advertised {
+            swarm.add_external_address(address.clone());
+        }
+        let tcp = Multiaddr::from(config.listen_ip).with(Protocol::Tcp(config.listen_tcp));
+        let tcp_listener = listen(&mut swarm, &tcp)?;
+        let ws = match ws.map(|ws| ws.listen_address(config.listen_ip)) {
+            Some(address) => Some((listen(&mut swarm, &address)?, address)),
+            None => None,
         };
+        let mut early = Vec::new();
+        let bound = until_bound(&mut swarm, tcp_listener, &tcp, &mut early).await?;
+        if let Some((listener, address)) = &ws {
+            until_bound(&mut swarm, *listener, address, &mut early).await?;
+        }
+        // The other addresses of this machine, if it listens on all.
+        while let Some(event) = swarm.select_next_some().now_or_never() {
+            early.push(event);
+        }
+        let ws_listening = WsListening::default();
+        early.iter().for_each(|event| ws_listening.heard(event));
 
         let threads = |source| HostError::System { what: "a thread", source };
         let pool = pool::Pool::start().map_err(threads)?;
@@ -343,10 +367,6 @@ impl Host {
 
         let (commands, command_queue) = mpsc::channel(COMMANDS_KEPT);
         let (events, from_the_start) = broadcast::channel(EVENTS_KEPT);
-        for event in early {
-            // The receiver is held above.
-            let _ = events.send(HostEvent { at: Instant::now(), kind: HostEventKind::Nat(event) });
-        }
         let (status_sender, status) = watch::channel(Status { head, stored: head, ..Status::default() });
         let driver = Driver {
             core: core.clone(),
@@ -369,13 +389,25 @@ impl Host {
             next_wish: 0,
             connecting: Vec::new(),
             translator: swarm::Translator::new(wiring.chain_id),
+            ws_listening: ws_listening.clone(),
+            early,
             dial_backs: DialBacks::default(),
         };
         let task = tokio::spawn(driver.run());
-        Ok((
-            Self { peer_id, address: bound, store, core, bandwidth, commands, events, status, task },
-            from_the_start,
-        ))
+        let host = Self {
+            peer_id,
+            address: bound,
+            advertised,
+            ws_listening,
+            store,
+            core,
+            bandwidth,
+            commands,
+            events,
+            status,
+            task,
+        };
+        Ok((host, from_the_start))
     }
 
     /// Who this node is.
@@ -386,6 +418,14 @@ impl Host {
     /// Where it listens, with its peer id: what another node's list of static peers takes.
     pub fn address(&self) -> Multiaddr {
         self.address.clone().with(Protocol::P2p(self.peer_id))
+    }
+
+    /// What a page dials, each with this node's peer id: what is advertised for browsers, else where their door
+    /// listens. Empty if they have none.
+    pub fn browser_addresses(&self) -> Vec<Multiaddr> {
+        let ways =
+            if self.advertised.is_empty() { self.ws_listening.addresses() } else { self.advertised.clone() };
+        ways.into_iter().map(|way| way.with(Protocol::P2p(self.peer_id))).collect()
     }
 
     /// Everything that happens from now on. Who falls more than 1024 events behind misses some, and is
@@ -523,6 +563,46 @@ fn fitted(mut sync: SyncConfig, retention: &Retention, peer_id: PeerId) -> SyncC
     let id = peer_id.to_bytes();
     sync.fill.client.seed = id.last_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes));
     sync
+}
+
+fn refused(address: &Multiaddr, reason: String) -> HostError {
+    HostError::Listen { address: address.clone(), reason }
+}
+
+fn listen(swarm: &mut Swarm<Native>, address: &Multiaddr) -> Result<ListenerId, HostError> {
+    swarm.listen_on(address.clone()).map_err(|error| match error {
+        TransportError::Other(error) => refused(address, error.to_string()),
+        TransportError::MultiaddrNotSupported(_) => refused(address, "not an IP address and TCP port".into()),
+    })
+}
+
+/// Waits until something is listened on; the first address. What else happens goes to `early`.
+async fn until_bound(
+    swarm: &mut Swarm<Native>,
+    listener: ListenerId,
+    address: &Multiaddr,
+    early: &mut Vec<SwarmEvent<NativeEvent>>,
+) -> Result<Multiaddr, HostError> {
+    let mut seen = 0;
+    loop {
+        while let Some(event) = early.get(seen) {
+            seen += 1;
+            match event {
+                SwarmEvent::NewListenAddr { listener_id, address } if *listener_id == listener => {
+                    return Ok(address.clone());
+                }
+                SwarmEvent::ListenerClosed { listener_id, reason, .. } if *listener_id == listener => {
+                    let why = reason.as_ref().err().map_or("closed".into(), ToString::to_string);
+                    return Err(refused(address, why));
+                }
+                SwarmEvent::ListenerError { listener_id, error } if *listener_id == listener => {
+                    return Err(refused(address, error.to_string()));
+                }
+                _ => {}
+            }
+        }
+        early.push(swarm.select_next_some().await);
+    }
 }
 
 /// The addresses of each static peer. Our own id is left out, as the reference does.

@@ -1,6 +1,9 @@
-//! How a node reaches others: TCP, names resolved, Noise, yamux; counted and, before a dial, asked for.
+//! How a node reaches others: TCP or a WebSocket over it, names resolved, Noise, yamux; counted and, before a dial,
+//! asked for.
 //!
 //! # Bounds
+//! * A WebSocket's request: 32 headers and 8 KiB, the library's. A message on one that was accepted: [`MAX_WS_DATA`];
+//!   one that is longer ends the connection.
 //! * Setting up a connection, either way: the dial timeout.
 //! * Streams of one connection: [`MAX_STREAMS`], whoever opened them. The peer that opens one more loses the
 //!   connection.
@@ -21,6 +24,7 @@ use libp2p::core::transport::{
 };
 use libp2p::core::upgrade::Version;
 use libp2p::identity::Keypair;
+use libp2p::websocket::{self, tls};
 use libp2p::{Multiaddr, PeerId, Transport, dns, noise, tcp, yamux};
 use std::fmt;
 use std::io::{self, IoSlice, IoSliceMut};
@@ -32,6 +36,8 @@ use std::time::Duration;
 
 /// Streams of one connection.
 const MAX_STREAMS: usize = 256;
+/// Bytes of one WebSocket message. Noise's have 64 KiB; a client may put several of them into one.
+const MAX_WS_DATA: usize = 1 << 20;
 
 /// Bytes that went over all connections since the node started, handshakes and framing included. They are
 /// counted as the sockets take and give them.
@@ -58,23 +64,36 @@ impl Bandwidth {
 
 /// The node's transport. What a name resolves to is asked for like any other address.
 ///
+/// It dials `/ws` and `/wss` with or without `tls`, which is the certificate to listen with on `/wss`.
+///
 /// # Errors
 /// The system refused a Noise key, or has no configuration for names.
 pub(super) fn transport(
     keypair: &Keypair,
-    gatekeeper: Option<Gatekeeper>,
+    gatekeeper: Option<&Gatekeeper>,
     dial_timeout: Duration,
-    bandwidth: Arc<Bandwidth>,
+    bandwidth: &Arc<Bandwidth>,
+    tls: Option<tls::Config>,
 ) -> Result<Boxed<(PeerId, StreamMuxerBox)>, HostError> {
-    let tcp = tcp::tokio::Transport::new(tcp::Config::default().nodelay(true));
-    let metered = Metered { inner: tcp, gatekeeper, bandwidth };
-    let named = dns::tokio::Transport::system(metered)
-        .map_err(|source| HostError::System { what: "a DNS resolver", source })?;
+    // Each has sockets of its own: the WebSocket layer takes all events of what lies below it.
+    let named = || {
+        let tcp = tcp::tokio::Transport::new(tcp::Config::default().nodelay(true));
+        let (gatekeeper, bandwidth) = (gatekeeper.cloned(), Arc::clone(bandwidth));
+        dns::tokio::Transport::system(Metered { inner: tcp, gatekeeper, bandwidth })
+            .map_err(|source| HostError::System { what: "a DNS resolver", source })
+    };
+    let mut websocket = websocket::Config::new(named()?);
+    websocket.set_max_data_size(MAX_WS_DATA);
+    if let Some(tls) = tls {
+        websocket.set_tls_config(tls);
+    }
     let noise = noise::Config::new(keypair)
         .map_err(|source| HostError::System { what: "a Noise key", source: io::Error::other(source) })?;
     let mut yamux = yamux::Config::default();
     yamux.set_max_num_streams(MAX_STREAMS);
-    let secured = named
+    // What is no WebSocket's address the first passes on.
+    let secured = websocket
+        .or_transport(named()?)
         .upgrade(Version::V1Lazy)
         .authenticate(noise)
         .multiplex(yamux)
@@ -252,7 +271,7 @@ mod tests {
         });
         let key = Keypair::generate_secp256k1();
         let mut transport =
-            transport(&key, Some(gatekeeper), Duration::from_secs(10), Arc::default()).unwrap();
+            transport(&key, Some(&gatekeeper), Duration::from_secs(10), &Arc::default(), None).unwrap();
         let error = match transport.dial(address.parse().unwrap(), OPTIONS) {
             Ok(dial) => last(&dial.await.err().unwrap()),
             Err(error) => last(&error),
@@ -264,7 +283,8 @@ mod tests {
     #[tokio::test]
     async fn an_address_is_asked_for_before_it_is_dialled() {
         let ip = IpAddr::from([127, 0, 0, 1]);
-        for address in ["/ip4/127.0.0.1/tcp/9", "/ip6/::ffff:127.0.0.1/tcp/9"] {
+        let plain = ["/ip4/127.0.0.1/tcp/9", "/ip6/::ffff:127.0.0.1/tcp/9"];
+        for address in plain.into_iter().chain(["/ip4/127.0.0.1/tcp/9/ws", "/ip4/127.0.0.1/tcp/9/wss"]) {
             let (asked, error) = refused(address).await;
             assert_eq!(asked, [Knock::DialAddress { ip }], "{address}");
             assert!(error.contains("that address is blocked"), "{error}");
@@ -280,8 +300,10 @@ mod tests {
 
     #[tokio::test]
     async fn what_a_name_resolves_to_is_asked_for_too() {
-        let (asked, error) = refused("/dns4/localhost/tcp/9").await;
-        assert_eq!(asked.first(), Some(&Knock::DialAddress { ip: [127, 0, 0, 1].into() }), "{error}");
-        assert!(error.contains("that address is blocked"), "{error}");
+        for address in ["/dns4/localhost/tcp/9", "/dns4/localhost/tcp/9/ws"] {
+            let (asked, error) = refused(address).await;
+            assert_eq!(asked.first(), Some(&Knock::DialAddress { ip: [127, 0, 0, 1].into() }), "{error}");
+            assert!(error.contains("that address is blocked"), "{error}");
+        }
     }
 }

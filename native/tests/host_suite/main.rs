@@ -2,6 +2,7 @@
 #![cfg(feature = "node")]
 #![allow(clippy::unwrap_used, reason = "a helper of a test may fail like the test")]
 
+mod browsers;
 mod door;
 mod payloads;
 mod peers;

@@ -1,0 +1,154 @@
+//! The browsers' door: where it is, its certificate, and what a page dials.
+//!
+//! # Bounds
+//! * The certificate and key files: [`MAX_PEM`] bytes each. The operator fills them.
+
+use super::HostError;
+use crate::swarm::is_browser;
+use libp2p::multiaddr::Protocol;
+use libp2p::swarm::SwarmEvent;
+use libp2p::websocket::tls;
+use libp2p::{Multiaddr, PeerId};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{self, Read};
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Largest file of certificates or of a key.
+const MAX_PEM: u64 = 1 << 20;
+
+/// A WebSocket listener beside TCP, for browsers, on the same IP address.
+///
+/// A page that came over HTTPS may only dial `wss`: either this node has a certificate ([`Self::tls`]), or a reverse
+/// proxy ends TLS and speaks plain `ws` to this port, and [`Self::advertise`] says where the proxy is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WsConfig {
+    /// TCP port to listen on; 0 lets the system choose.
+    pub port: u16,
+    /// The certificate for `wss`; without it this is plain `ws`.
+    pub tls: Option<WsTls>,
+    /// Where browsers reach it, if not where it listens: multiaddrs such as `/dns4/gw.example/tcp/443/wss`, with or
+    /// without this node's `/p2p/<peer id>` at the end. Peers are told.
+    pub advertise: Vec<Multiaddr>,
+}
+
+/// A certificate and its key, both PEM files. They are read once, at the start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WsTls {
+    /// The certificate, followed by those that vouch for it.
+    pub cert: PathBuf,
+    /// Its private key, as PKCS#8, SEC1 or PKCS#1.
+    pub key: PathBuf,
+}
+
+impl WsConfig {
+    /// What to listen on.
+    pub(super) fn listen_address(&self, ip: IpAddr) -> Multiaddr {
+        let way = if self.tls.is_some() { Protocol::Wss("/".into()) } else { Protocol::Ws("/".into()) };
+        Multiaddr::from(ip).with(Protocol::Tcp(self.port)).with(way)
+    }
+}
+
+impl WsTls {
+    /// Reads both files.
+    ///
+    /// # Errors
+    /// [`HostError::Tls`]: which file, and what is wrong with it.
+    pub(super) fn load(&self) -> Result<tls::Config, HostError> {
+        let certificates = read(&self.cert)?;
+        let certificates: Vec<_> =
+            CertificateDer::pem_slice_iter(&certificates).collect::<Result<_, _>>().map_err(|error| {
+                wrong(
+                    &self.cert,
+                    format!("is no PEM file of certificates ({error}); give the certificate chain"),
+                )
+            })?;
+        if certificates.is_empty() {
+            return Err(wrong(&self.cert, "has no certificate; give the chain as PEM"));
+        }
+        let key = PrivateKeyDer::from_pem_slice(&read(&self.key)?).map_err(|error| {
+            wrong(&self.key, format!("has no private key ({error}); give it as PEM: PKCS#8, SEC1 or PKCS#1"))
+        })?;
+        let key = key.secret_der().to_vec();
+        // The library looks at the bytes again, and panics if they are no key.
+        if let Err(error) = PrivateKeyDer::try_from(key.as_slice()) {
+            return Err(wrong(
+                &self.key,
+                format!("has no private key ({error}); give PKCS#8, SEC1 or PKCS#1"),
+            ));
+        }
+        let chain = certificates.iter().map(|certificate| tls::Certificate::new(certificate.to_vec()));
+        tls::Config::new(tls::PrivateKey::new(key), chain).map_err(|error| {
+            let why = format!("and the key in {} can't be used together: {error}", self.key.display());
+            wrong(&self.cert, format!("{why}; give a certificate and its own key"))
+        })
+    }
+}
+
+fn wrong(file: &Path, why: impl Into<String>) -> HostError {
+    HostError::Tls { file: file.to_path_buf(), why: why.into() }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, HostError> {
+    let read = || {
+        let mut bytes = Vec::new();
+        File::open(path)?.take(MAX_PEM + 1).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    let bytes =
+        read().map_err(|error: io::Error| wrong(path, format!("can't be read: {error}; check the path")))?;
+    if bytes.len() as u64 > MAX_PEM {
+        return Err(wrong(path, "has more than 1 MiB, which no certificate or key needs; check the path"));
+    }
+    Ok(bytes)
+}
+
+/// Where the door listens, as the network says it: one for each address of this machine, so their number is the
+/// system's.
+#[derive(Clone, Debug, Default)]
+pub(super) struct WsListening(Arc<Mutex<BTreeSet<Multiaddr>>>);
+
+impl WsListening {
+    pub(super) fn heard<E>(&self, event: &SwarmEvent<E>) {
+        match event {
+            SwarmEvent::NewListenAddr { address, .. } if is_browser(address) => {
+                self.lock().insert(address.clone());
+            }
+            SwarmEvent::ExpiredListenAddr { address, .. } => {
+                self.lock().remove(address);
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn addresses(&self) -> Vec<Multiaddr> {
+        self.lock().iter().cloned().collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeSet<Multiaddr>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The addresses to advertise, without this node's own id.
+///
+/// # Errors
+/// [`HostError::Advertised`] if one has another node's.
+pub(super) fn advertised(list: &[Multiaddr], own: PeerId) -> Result<Vec<Multiaddr>, HostError> {
+    let each = list.iter().map(|address| {
+        let mut way = address.clone();
+        match address.iter().last() {
+            Some(Protocol::P2p(peer)) if peer == own => {
+                way.pop();
+                Ok(way)
+            }
+            Some(Protocol::P2p(_)) => Err(HostError::Advertised(address.clone())),
+            _ => Ok(way),
+        }
+    });
+    each.collect()
+}
