@@ -556,7 +556,7 @@ impl Driver {
                 if num_established.get() == 1 =>
             {
                 if let Some(known) = self.peers.get_mut(&peer_id) {
-                    (known.farewell, known.round_trip) = (None, None);
+                    (known.farewell, known.round_trip, known.reason) = (None, None, None);
                 }
                 self.met(&peer_id, Input::Connected);
                 self.tell_peer("connected", &peer_id);

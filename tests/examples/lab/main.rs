@@ -10,6 +10,7 @@
 //! | `{"do":"seen","name":"a"}` | when the gateway's follower of the chain had each block: `number`, `hash`, `at` |
 //! | `{"do":"liar","name":"x","lie":"forged"}` | the address of a gateway that publishes `forged`, `stale` or `garbage` messages |
 //! | `{"do":"peers","name":"a"}` | how many peers the gateway has |
+//! | `{"do":"certificate"}` | `cert` and `key`, files with a certificate for this machine that nobody vouches for |
 //!
 //! Times are milliseconds since 1970. A command that fails is answered with `error`.
 
@@ -56,6 +57,7 @@ enum Command {
     Seen { name: String },
     Liar { name: String, lie: liar::Lie },
     Peers { name: String },
+    Certificate,
 }
 
 /// Milliseconds since 1970.
@@ -134,6 +136,14 @@ impl Lab {
                 self.liars.insert(name, liar);
                 answer
             }
+            Command::Certificate => {
+                let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
+                let made = rcgen::generate_simple_self_signed(names)?;
+                let [cert, key] = ["cert.pem", "key.pem"].map(|name| self.directory.join(name));
+                std::fs::write(&cert, made.cert.pem())?;
+                std::fs::write(&key, made.signing_key.serialize_pem())?;
+                json!({ "cert": cert, "key": key })
+            }
             Command::Peers { name } => json!({ "peers": self.gateway(&name)?.peers()? }),
         })
     }
@@ -169,7 +179,8 @@ fn rollup(chain: &ChainConfig) -> Value {
             "system_config": { "batcherAddr": Address::ZERO.to_string() },
         },
         "block_time": chain.block_time,
-        "l1_chain_id": chain.l1_chain_id,
+        // A development chain has none, and every rollup has one.
+        "l1_chain_id": 900,
         "l2_chain_id": chain.chain_id,
         "regolith_time": 0, "canyon_time": 0, "delta_time": 0, "ecotone_time": 0, "fjord_time": 0,
         "granite_time": 0, "holocene_time": 0, "isthmus_time": 0,

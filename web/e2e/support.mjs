@@ -1,0 +1,208 @@
+// What the end-to-end tests stand on: the lab of native nodes, a server for the package, a line that can be cut, and
+// a Chromium. Everything is on loopback, on ports of the system, and ends with the test.
+
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { readFile } from "node:fs/promises";
+import { createServer } from "node:http";
+import { createServer as createTlsServer } from "node:https";
+import { connect, createServer as createTcpServer } from "node:net";
+import path from "node:path";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+import { chromium } from "playwright-core";
+
+const WEB = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "..");
+const PACKAGE = path.join(WEB, "dist", "package");
+const LAB = process.env.OPP2P_LAB ?? path.resolve(WEB, "..", "target", "debug", "examples", "lab");
+
+/** The policy that the package must work under. */
+export const STRICT =
+  "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; connect-src 'self' ws: wss:";
+
+export const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+/** The sequencer, its gateways and liars: see tests/examples/lab. */
+export class Lab {
+  static async start() {
+    const lab = new Lab();
+    lab.process = spawn(LAB, { stdio: ["pipe", "pipe", "inherit"] });
+    lab.process.on("error", (error) => {
+      throw new Error(`the lab does not start (${error.message}): cargo build -p opp2p-tests --example lab`);
+    });
+    lab.lines = createInterface({ input: lab.process.stdout })[Symbol.asyncIterator]();
+    lab.chain = await lab.ask({ do: "chain" });
+    return lab;
+  }
+
+  async ask(command) {
+    this.process.stdin.write(`${JSON.stringify(command)}\n`);
+    const { value, done } = await this.lines.next();
+    if (done) throw new Error("the lab ended");
+    const answer = JSON.parse(value);
+    if (answer.error) throw new Error(`${command.do}: ${answer.error}`);
+    return answer;
+  }
+
+  gateway(name, tls) {
+    return this.ask({ do: "gateway", name, tls });
+  }
+
+  async publish(count, every) {
+    return (await this.ask({ do: "publish", count, every })).blocks;
+  }
+
+  async stop() {
+    this.process.stdin.end();
+    if (this.process.exitCode === null) await once(this.process, "exit");
+  }
+}
+
+const TYPES = { ".html": "text/html", ".js": "text/javascript", ".wasm": "application/wasm", ".json": "application/json", ".css": "text/css", ".svg": "image/svg+xml" };
+
+/** Serves the package and a blank page, under a content-security policy. */
+export async function serve({ policy = STRICT, tls, root = PACKAGE } = {}) {
+  const answer = async (request, response) => {
+    const { pathname } = new URL(request.url, "http://server");
+    response.setHeader("content-security-policy", policy);
+    const file = path.join(root, path.normalize(pathname));
+    try {
+      const isBlank = pathname === "/" && root === PACKAGE;
+      const data = isBlank ? "<!doctype html><title>opp2p</title>" : await readFile(file);
+      response.setHeader("content-type", TYPES[isBlank ? ".html" : path.extname(file)] ?? "text/plain");
+      response.end(data);
+    } catch {
+      response.statusCode = 404;
+      response.end();
+    }
+  };
+  const server = tls
+    ? createTlsServer({ cert: await readFile(tls.cert), key: await readFile(tls.key) }, answer)
+    : createServer(answer);
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address();
+  return {
+    url: `${tls ? "https" : "http"}://127.0.0.1:${port}/`,
+    stop: () => new Promise((resolve) => (server.close(resolve), server.closeAllConnections())),
+  };
+}
+
+/** A line to a port that can be cut, or fall silent, and be mended. */
+export async function line(port) {
+  const sockets = new Set();
+  let state = "whole";
+  const server = createTcpServer((near) => {
+    if (state === "cut") return near.destroy();
+    const far = connect(port, "127.0.0.1");
+    for (const [socket, other] of [[near, far], [far, near]]) {
+      sockets.add(socket);
+      socket.setNoDelay(true);
+      socket.on("data", (data) => state === "whole" && other.write(data));
+      socket.on("error", () => {});
+      socket.on("close", () => (sockets.delete(socket), state === "silent" || other.destroy()));
+    }
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const drop = () => sockets.forEach((socket) => socket.destroy());
+  return {
+    port: server.address().port,
+    cut: () => ((state = "cut"), drop()),
+    silence: () => (state = "silent"),
+    mend: () => {
+      // What was sent into the silence is lost, and a stream with a hole is of no use.
+      if (state === "silent") drop();
+      state = "whole";
+    },
+    stop: () => new Promise((resolve) => (server.close(resolve), drop())),
+  };
+}
+
+/** The port of a multiaddr. */
+export const portOf = (address) => Number(/\/tcp\/(\d+)/.exec(address)[1]);
+
+/** The same address by another port. */
+export const through = (address, port) => address.replace(/\/tcp\/\d+/, `/tcp/${port}`);
+
+export function launch() {
+  const executablePath = process.env.CHROMIUM ?? "/usr/bin/chromium";
+  return chromium.launch({ executablePath, args: ["--no-sandbox", "--ignore-certificate-errors"] });
+}
+
+/** A tab that keeps a record of what an observer tells, and of all that it should not say. */
+export class Tab {
+  static async open(browser, url) {
+    const tab = new Tab();
+    tab.noise = [];
+    tab.page = await browser.newPage();
+    tab.page.on("console", (message) => tab.noise.push(`${message.type()}: ${message.text()}`));
+    tab.page.on("pageerror", (error) => tab.noise.push(`uncaught: ${error}`));
+    await tab.page.goto(url);
+    return tab;
+  }
+
+  /** Starts an observer in the tab; resolves with what it is, or the error's code and message. */
+  observe(options) {
+    return this.page.evaluate(async (options) => {
+      const { observe } = await import("/index.js");
+      const record = { block: [], head: [], gap: [], reorg: [], equivocation: [], peer: [], rejected: [], error: [] };
+      try {
+        const started = performance.now();
+        const observer = await observe(options);
+        Object.assign(window, { observer, record });
+        for (const kind of Object.keys(record)) {
+          observer.on(kind, (detail) => {
+            const since = performance.now() - started;
+            if (kind === "block") {
+              const { number, hash, parentHash, receivedAt, validation, origin, peer, size } = detail;
+              const transactions = detail.transactions.reduce((bytes, raw) => bytes + raw.length, 0);
+              record.block.push({ number, hash, parentHash, receivedAt, validation, origin, peer, size, transactions, since });
+            } else if (kind === "error") {
+              record.error.push({ code: detail.code, message: detail.message, since });
+            } else {
+              record[kind].push({ ...detail, since });
+            }
+          });
+        }
+        return { peerId: observer.peerId, network: observer.network };
+      } catch (error) {
+        return { failed: { name: error.name, code: error.code, message: error.message } };
+      }
+    }, options);
+  }
+
+  record(kind) {
+    return this.page.evaluate((kind) => record[kind], kind);
+  }
+
+  /** Waits until the page's `condition` holds, with an argument for it; at most `seconds`. */
+  async until(condition, argument, seconds = 30) {
+    try {
+      await this.page.waitForFunction(condition, argument, { timeout: seconds * 1000, polling: 50 });
+    } catch (error) {
+      const state = await this.page.evaluate(() => JSON.stringify({ head: observer.head, peers: observer.peers, counters: observer.counters, errors: record.error, gaps: record.gap }));
+      throw new Error(`${condition} does not hold after ${seconds} s: ${state}`, { cause: error });
+    }
+  }
+
+  connected(count = 1) {
+    return this.until((count) => observer.peers.filter((peer) => peer.state === "connected").length >= count, count);
+  }
+
+  reached(number, seconds) {
+    return this.until((number) => (observer.head?.number ?? -1) >= number, number, seconds);
+  }
+
+  peers() {
+    return this.page.evaluate(() => observer.peers);
+  }
+
+  counters() {
+    return this.page.evaluate(() => observer.counters);
+  }
+
+  close() {
+    return this.page.close();
+  }
+}
