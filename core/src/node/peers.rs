@@ -11,7 +11,9 @@ use crate::time::Now;
 impl Node {
     pub(super) fn connected(&mut self, now: Now, peer: PeerId) {
         self.peers.connected(now, peer);
-        if let Some(filler) = &mut self.filler {
+        // A browser has what it got from here, and a page that sleeps would keep others waiting.
+        let is_browser = self.peers.is_browser(&peer) == Some(true);
+        if let Some(filler) = self.filler.as_mut().filter(|_| !is_browser) {
             filler.client_mut().connected(peer, self.peers.is_static(&peer));
         }
     }

@@ -1,6 +1,7 @@
 //! Tests of the node, each a conversation in virtual time.
 
 mod admission;
+mod browsers;
 mod chain;
 mod conversation;
 mod gossip;

@@ -206,6 +206,17 @@ impl PeerBook {
         });
     }
 
+    /// Forgets everything about a peer that is neither connected nor pinned.
+    pub fn forget(&mut self, peer: &PeerId) {
+        if self.connected.contains(peer) || self.pinned.contains(peer) {
+            return;
+        }
+        if let Some(record) = self.records.remove(peer) {
+            self.by_age.remove(&(record.seen_at, *peer));
+            self.changed.insert(*peer);
+        }
+    }
+
     /// What is known of a peer.
     pub fn get(&self, peer: &PeerId) -> Option<&PeerRecord> {
         self.records.get(peer)

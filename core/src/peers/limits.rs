@@ -43,8 +43,25 @@ pub struct DoorLimits {
 }
 
 impl Default for DoorLimits {
+    /// Places for nodes.
     fn default() -> Self {
         Self { half_open: 64, inbound: 64, per_address: 10 }
+    }
+}
+
+impl DoorLimits {
+    /// Places for browsers: 64 half-open ones and 512, all of which one address may take.
+    ///
+    /// An address says nothing of browsers: a whole office comes from that of its router, and everybody from that of
+    /// a reverse proxy, which is how this door is mostly used. Whoever wants the door for himself can fill it, and has
+    /// nothing but that: nodes have their own door, and what browsers cost is bounded by their number. An operator
+    /// without a proxy can set a limit for an address.
+    pub const BROWSERS: Self = Self::browsers(512);
+
+    /// So many places for browsers, all of which one address may take; see [`Self::BROWSERS`].
+    pub const fn browsers(inbound: usize) -> Self {
+        let half_open = 64;
+        Self { half_open, inbound, per_address: inbound.saturating_add(half_open) }
     }
 }
 
@@ -61,7 +78,7 @@ pub struct LimitsConfig {
 
 impl Default for LimitsConfig {
     fn default() -> Self {
-        Self { tcp: DoorLimits::default(), browser: DoorLimits::default(), per_peer: 4 }
+        Self { tcp: DoorLimits::default(), browser: DoorLimits::BROWSERS, per_peer: 4 }
     }
 }
 
@@ -350,6 +367,24 @@ mod tests {
         assert_eq!(limits.established(id(1003), Door::Tcp, peer(2), v4(2), true, false), Ok(()));
         // Browsers have their own places.
         assert_eq!(limits.established(id(1004), Door::Browser, peer(3), v4(2), true, false), Ok(()));
+    }
+
+    #[test]
+    fn browsers_of_one_address_have_the_whole_door_and_leave_the_nodes_theirs() {
+        let mut limits = ConnectionLimits::default();
+        let (mut established, address) = (0, v4(7));
+        for n in 0..1000 {
+            assert_eq!(limits.accept(id(n), Door::Browser, address), Ok(()));
+            match limits.established(id(n), Door::Browser, peer(n), address, true, false) {
+                Ok(()) => established += 1,
+                denied => assert_eq!(denied, Err(Denied::TooManyInbound)),
+            }
+        }
+        assert_eq!(established, 512);
+        let let_in = (1000..2000).filter(|n| limits.accept(id(*n), Door::Browser, address).is_ok()).count();
+        assert_eq!(let_in, 64);
+        let let_in = (2000..3000).filter(|n| limits.accept(id(*n), Door::Tcp, address).is_ok()).count();
+        assert_eq!(let_in, 10, "as if there were no browsers");
     }
 
     #[test]

@@ -10,8 +10,16 @@
 //!   [`MemoryChange`](super::MemoryChange) for a store.
 //!
 //! # Who is exempt
-//! *Static* peers (if they are [trusted](PeersConfig::trusts_static)) and those that the operator *protects* are never banned by score nor dropped by the tide, and need no
-//! free place. Block lists and bans hold for them like for anybody: the operator made the first and can lift both.
+//! *Static* peers (if they are [trusted](PeersConfig::trusts_static)) and those that the operator *protects* are never
+//! banned by score nor dropped by the tide, and need no free place. Block lists and bans hold for them like for anybody:
+//! the operator made the first and can lift both.
+//!
+//! # Browsers
+//! A peer all of whose connections came in at the browsers' door is a *browser* for as long as that is so. It has the
+//! same scores, and the same bans, but for peers at one address, which it shares with a household, an office or a
+//! reverse proxy. It does not count in the tide, neither as a peer nor as one too many: the limits of its door bound it.
+//! Nobody can dial it, so what it says of its addresses is left out, and it is remembered only if its score is below
+//! zero: neither stored before, nor known after it left.
 //!
 //! # Bounds
 //! * Connected peers: the limits' and what the driver dials. What is kept of each is in the part's documentation.
@@ -27,7 +35,7 @@ pub use types::{CommandId, Farewell, Knock, PeerCommand, PeerEvent, PeerNews, Pe
 use super::memory::{self, Entry};
 use super::vigil::Vigil;
 use super::{
-    ApplicationScores, BlockEntry, Conduct, ConnectionId, ConnectionLimits, Denied, Gate, GateConfig,
+    ApplicationScores, BlockEntry, Conduct, ConnectionId, ConnectionLimits, Denied, Door, Gate, GateConfig,
     GateCounts, GossipScores, ListFull, PeerBook, PeerId, PeerInfo, PeerMetadata, PeerScores, Stage,
     Standing, StaticPeers, Tide, TideStep,
 };
@@ -57,6 +65,7 @@ pub const LONGEST_REDIAL: Duration = Duration::from_secs(60 * 60);
 struct Connected {
     since: Instant,
     is_inbound: bool,
+    is_browser: bool,
     topics: u8,
     meshes: u8,
     /// The last application score that gossip was told.
@@ -69,6 +78,7 @@ struct Secured {
     peer: PeerId,
     ip: Option<IpAddr>,
     is_inbound: bool,
+    is_of_browser: bool,
 }
 
 /// A remembered peer that could not be dialled.
@@ -181,12 +191,16 @@ impl PeerManager {
                     return Err(denied);
                 }
                 self.limits.established(id, door, peer, ip, is_inbound, standing.is_exempt)?;
-                self.secured.insert(id, Secured { peer, ip, is_inbound });
+                let is_of_browser = is_inbound && door == Door::Browser;
+                self.secured.insert(id, Secured { peer, ip, is_inbound, is_of_browser });
+                self.sort(now, &peer);
                 Ok(())
             }
             Knock::Ended(id) => {
                 self.limits.ended(id);
-                self.secured.remove(&id);
+                if let Some(Secured { peer, .. }) = self.secured.remove(&id) {
+                    self.sort(now, &peer);
+                }
                 Ok(())
             }
         }
@@ -204,7 +218,7 @@ impl PeerManager {
             return;
         }
         let is_inbound = self.connections(&peer).next().is_some_and(|secured| secured.is_inbound);
-        let ip = self.ips(&peer).next();
+        let is_browser = self.has_browser_connections_only(&peer);
         self.statics.connected(&peer);
         self.vigil.connected(now.monotonic, peer);
         self.dialling.remove(&peer);
@@ -213,12 +227,15 @@ impl PeerManager {
         self.application.restore(peer, remembered.req_resp);
         self.book.connected(now.unix_seconds(), peer);
         self.application.connected(now.monotonic, peer);
+        let ip = self.node_ips(&peer).next();
         if let Some(gossip) = &mut self.gossip {
             gossip.connected(now.monotonic, peer, ip);
         }
-        self.tide.connected(now.monotonic, peer, is_inbound, self.is_protected(&peer));
-        let connected = Connected { since: now.monotonic, is_inbound, ..Connected::default() };
+        let connected = Connected { since: now.monotonic, is_inbound, is_browser, ..Connected::default() };
         self.connected.insert(peer, connected);
+        if !is_browser {
+            self.tide.connected(now.monotonic, peer, is_inbound, self.is_protected(&peer));
+        }
         self.next_snapshot.get_or_insert(now.monotonic + SNAPSHOT_INTERVAL);
         self.next_collect.get_or_insert(now.monotonic + COLLECT_INTERVAL);
         self.changed(now, &peer);
@@ -232,11 +249,14 @@ impl PeerManager {
             return;
         }
         self.note(now, peer);
-        let stay = self.connected.remove(peer).map(|connected| now.monotonic.since(connected.since));
-        if stay.is_some_and(|stay| stay >= SHORT_STAY) {
+        let score = self.score(now, peer);
+        let connected = self.connected.remove(peer).unwrap_or_default();
+        if now.monotonic.since(connected.since) >= SHORT_STAY {
             self.redials.remove(peer);
         }
-        self.redial_later(now, peer);
+        if !connected.is_browser {
+            self.redial_later(now, peer);
+        }
         let application = self.application.score(peer);
         self.application.disconnected(now.monotonic, peer);
         // From here on the book has them.
@@ -246,6 +266,9 @@ impl PeerManager {
         }
         self.tide.disconnected(peer);
         self.book.disconnected(now.unix_seconds(), peer);
+        if connected.is_browser && score >= 0.0 {
+            self.book.forget(peer);
+        }
     }
 
     /// An attempt to connect to a peer failed.
@@ -327,8 +350,11 @@ impl PeerManager {
     }
 
     /// A peer said who it is.
-    pub fn identified(&mut self, now: Now, peer: &PeerId, info: PeerInfo) {
-        if self.connected.contains_key(peer) {
+    pub fn identified(&mut self, now: Now, peer: &PeerId, mut info: PeerInfo) {
+        if let Some(connected) = self.connected.get(peer) {
+            if connected.is_browser {
+                info.addresses.clear();
+            }
             self.book.identified(now.unix_seconds(), peer, info);
         }
     }
@@ -513,6 +539,11 @@ impl PeerManager {
         self.connected.get(peer).map(|connected| connected.is_inbound)
     }
 
+    /// Whether all connections of the peer came in at the browsers' door; `None` if it is not connected.
+    pub fn is_browser(&self, peer: &PeerId) -> Option<bool> {
+        self.connected.get(peer).map(|connected| connected.is_browser)
+    }
+
     /// Addresses where a remembered peer may be dialled.
     pub fn addresses(&self, now: Now, peer: &PeerId) -> impl Iterator<Item = &str> {
         self.book.addresses(now.unix_seconds(), peer)
@@ -545,6 +576,44 @@ impl PeerManager {
     /// Addresses of a peer's connections.
     fn ips(&self, peer: &PeerId) -> impl Iterator<Item = IpAddr> {
         self.connections(peer).filter_map(|secured| secured.ip)
+    }
+
+    /// Those of them at which the peer counts as one of several: browsers' don't.
+    fn node_ips(&self, peer: &PeerId) -> impl Iterator<Item = IpAddr> {
+        self.connections(peer).filter(|secured| !secured.is_of_browser).filter_map(|secured| secured.ip)
+    }
+
+    fn has_browser_connections_only(&self, peer: &PeerId) -> bool {
+        let mut connections = self.connections(peer).peekable();
+        connections.peek().is_some() && connections.all(|secured| secured.is_of_browser)
+    }
+
+    /// A connected peer has a connection more or less: it may be a browser now that was none, or the reverse.
+    fn sort(&mut self, now: Now, peer: &PeerId) {
+        // Its last connection ended, of which `disconnected` is about to be told.
+        if self.connections(peer).next().is_none() {
+            return;
+        }
+        let is_browser = self.has_browser_connections_only(peer);
+        let Some(connected) = self.connected.get_mut(peer).filter(|known| known.is_browser != is_browser)
+        else {
+            return;
+        };
+        connected.is_browser = is_browser;
+        let Connected { is_inbound, topics, meshes, .. } = *connected;
+        if is_browser {
+            self.tide.disconnected(peer);
+            return;
+        }
+        let ip = self.node_ips(peer).next();
+        if let Some(gossip) = &mut self.gossip {
+            gossip.connected(now.monotonic, *peer, ip);
+        }
+        let is_inbound = is_inbound && self.connections(peer).all(|secured| secured.is_inbound);
+        self.tide.connected(now.monotonic, *peer, is_inbound, self.is_protected(peer));
+        self.tide.set_mesh(peer, meshes.count_ones() as usize);
+        self.tide.set_gossips(peer, topics != 0);
+        self.tide.set_score(peer, self.score(now, peer));
     }
 
     /// A peer's score may be another one now: tells gossip and the tide, and judges.
@@ -657,6 +726,10 @@ impl PeerManager {
     fn remember(&mut self) {
         let mut changes = Vec::new();
         while let Some((peer, record)) = self.book.poll_changed() {
+            let is_browser = self.connected.get(&peer).is_some_and(|connected| connected.is_browser);
+            if is_browser && record.is_some_and(|record| record.scores.gossip.total >= 0.0) {
+                continue;
+            }
             changes.push(memory::peer_change(&peer, record));
         }
         if !changes.is_empty() {
