@@ -83,6 +83,7 @@ fn peer(address: &Multiaddr) -> Result<Swarm<Behaviour>, Box<dyn Error>> {
         chain_id: 10,
         agent: "bench".into(),
         mesh: MeshParams::default(),
+        browsers: false,
         payloads: true,
         ping: Some(opp2p::swarm::PING_INTERVAL),
         scoring: None,

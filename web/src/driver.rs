@@ -156,6 +156,7 @@ impl Driver {
             chain_id,
             agent: concat!("opp2p-web/", env!("CARGO_PKG_VERSION")).into(),
             mesh: MeshParams::default(),
+            browsers: false,
             payloads: true,
             ping: Some(PING_INTERVAL),
             scoring,
@@ -588,7 +589,7 @@ impl Driver {
 
     fn on_wire(&mut self, event: swarm::Event) {
         let received_at = self.clock.unix_millis();
-        let Some(input) = self.translator.input(event) else { return };
+        let Some(input) = self.translator.input(self.swarm.behaviour_mut(), event) else { return };
         let mut identified = None;
         match &input {
             Input::Gossip { id, .. } => {

@@ -434,7 +434,8 @@ impl Driver {
         {
             self.tell(HostEventKind::Identified { peer: *peer_id, agent: info.agent_version.clone() });
         }
-        if let Some(input) = self.translator.input(event) {
+        let wire = &mut self.swarm.behaviour_mut().wire;
+        if let Some(input) = self.translator.input(wire, event) {
             let is_subscription = matches!(input, Input::Peer(_, PeerNews::Subscribed(..)));
             self.feed(input);
             if is_subscription {
@@ -450,6 +451,9 @@ impl Driver {
         } = &event
         {
             self.dial_backs.connected(*peer_id, *connection_id, endpoint, num_established.get());
+        }
+        if matches!(event, SwarmEvent::ConnectionEstablished { .. } | SwarmEvent::ConnectionClosed { .. }) {
+            self.count_peers();
         }
         match event {
             SwarmEvent::Behaviour(NativeEvent::Wire(event)) => self.on_wire(event),
@@ -490,9 +494,18 @@ impl Driver {
         }
     }
 
+    /// Puts the numbers of peers into the status. A further connection can make a browser a node, or the reverse.
+    fn count_peers(&self) {
+        let browsers = self.swarm.behaviour().wire.browser_count();
+        let peers = self.swarm.connected_peers().count().saturating_sub(browsers);
+        self.status.send_if_modified(|status| {
+            let changed = (status.peers, status.browsers) != (peers, browsers);
+            (status.peers, status.browsers) = (peers, browsers);
+            changed
+        });
+    }
+
     fn connected(&mut self, peer: PeerId, connected: bool) {
-        let peers = self.swarm.connected_peers().count();
-        self.status.send_modify(|status| status.peers = peers);
         if let Some(peer) = swarm::from_libp2p(&peer) {
             self.feed(if connected { Input::Connected(peer) } else { Input::Disconnected(peer) });
         }

@@ -88,11 +88,13 @@ pub struct Status {
     pub head: Option<BlockId>,
     /// Highest block that the sequencer signed.
     pub highest: Option<BlockId>,
-    /// Connected peers.
+    /// Connected peers but for browsers.
     pub peers: usize,
-    /// Peers that are subscribed to the topic of the present fork.
+    /// Connected browsers: peers all of whose connections came in over a WebSocket.
+    pub browsers: usize,
+    /// Peers but for browsers that are subscribed to the topic of the present fork.
     pub subscribers: usize,
-    /// Peers in the mesh of that topic.
+    /// Peers in the mesh of that topic. Browsers have their own, which takes them all.
     pub mesh: usize,
     /// Messages accepted.
     pub accepted: u64,

@@ -325,6 +325,7 @@ impl Host {
             chain_id: config.chain.chain_id,
             agent: config.agent,
             mesh: config.mesh,
+            browsers: ws.is_some(),
             payloads: sync.is_some(),
             ping: config.ping.then_some(swarm::PING_INTERVAL),
             scoring,

@@ -149,6 +149,7 @@ mod tests {
             chain_id: 901,
             agent: "test".into(),
             mesh: MeshParams::default(),
+            browsers: false,
             payloads: false,
             ping: None,
             scoring: None,

@@ -4,14 +4,26 @@
 //! messages by the core's functions, and translates: libp2p's events into [`Input`]s, the core's
 //! [`Output`](opp2p_core::node::Output)s into calls. Transport, clock, threads and storage are the
 //! driver's. It compiles for wasm32 (`--no-default-features`).
+//!
+//! # Two meshes
+//!
+//! A mesh has few places, and a peer beyond them hears of a block only later, by the next heartbeat's gossip. Browsers
+//! are many, can't be dialled, and are watched by people; so with [`Config::browsers`] the connections that come in over
+//! a WebSocket have a gossipsub of their own ([`Only`]), whose mesh takes all of them: each gets each block at once, and
+//! none of them takes a place in the nodes' mesh. Messages are the same in both, and are judged once for both
+//! ([`Judging`]). Scores are counted alike in both, but for peers at one address: a family or an office is one.
 
 mod door;
+mod judging;
+mod only;
 mod payload;
 mod score;
 mod transform;
 mod translate;
 
 pub use door::{Door, Gatekeeper, Knock, Refused, ip_of, is_browser};
+pub use judging::Judging;
+pub use only::{Mesh, Only};
 pub use payload::{
     MAX_STREAMS, PayloadCodec, PayloadRequest, Payloads, STREAM_DEADLINE, payloads, request_failure,
 };
@@ -44,6 +56,12 @@ pub const PING_INTERVAL: Duration = Duration::from_secs(3 * 60);
 /// Stands for never.
 const NO_PING_INTERVAL: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
+/// More peers than a mesh can have: the door bounds the browsers.
+const ALL_OF_THEM: usize = 1 << 20;
+/// Messages queued for one browser. Each of them is a copy, and browsers are many; one that is further behind fetches
+/// what it missed by number.
+const BROWSER_QUEUE: usize = 16;
+
 /// Gossipsub with the block topics' transform and filter.
 pub type Gossipsub = gossipsub::Behaviour<BlockTransform, WhitelistSubscriptionFilter>;
 
@@ -53,8 +71,12 @@ pub type Gossipsub = gossipsub::Behaviour<BlockTransform, WhitelistSubscriptionF
 pub struct Behaviour {
     /// Who may come in. It is the first: the others never see a connection that it refuses.
     pub door: Door,
-    /// Gossip of blocks.
-    pub gossipsub: Gossipsub,
+    /// Gossip of blocks, with all peers but browsers.
+    pub gossipsub: Only<Gossipsub>,
+    /// Gossip of blocks with browsers, if they have a mesh of their own.
+    pub browsers: Toggle<Only<Gossipsub>>,
+    /// What came on either mesh and has no verdict yet.
+    pub judging: Judging,
     /// Blocks by number, if they are asked for and served at all.
     pub payloads: Toggle<Payloads>,
     /// Who is who.
@@ -76,7 +98,8 @@ pub type PayloadEvent = request_response::Event<PayloadRequest, Vec<u8>>;
 #[derive(Debug)]
 #[allow(missing_docs, reason = "each variant is the event of the behaviour of that name")]
 pub enum Event {
-    Gossipsub(Box<gossipsub::Event>),
+    /// Gossip, and on which mesh.
+    Gossipsub(Mesh, Box<gossipsub::Event>),
     Payloads(PayloadEvent),
     Identify(Box<identify::Event>),
     Ping(ping::Event),
@@ -88,9 +111,9 @@ impl From<Infallible> for Event {
     }
 }
 
-impl From<gossipsub::Event> for Event {
-    fn from(event: gossipsub::Event) -> Self {
-        Self::Gossipsub(Box::new(event))
+impl From<(Mesh, gossipsub::Event)> for Event {
+    fn from((mesh, event): (Mesh, gossipsub::Event)) -> Self {
+        Self::Gossipsub(mesh, Box::new(event))
     }
 }
 
@@ -121,6 +144,8 @@ pub struct Config {
     pub agent: String,
     /// Sizes of the mesh.
     pub mesh: MeshParams,
+    /// Whether who comes in over a WebSocket has a mesh apart: for whom browsers dial.
+    pub browsers: bool,
     /// Whether blocks are asked for and served by number (`--p2p.sync.req-resp`).
     pub payloads: bool,
     /// Between two pings of one connection: [`PING_INTERVAL`] for a node (`p2p.ping`), less where silence is to be
@@ -134,11 +159,12 @@ pub struct Config {
 
 impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { chain_id, agent, mesh, payloads, ping, scoring, gatekeeper } = self;
+        let Self { chain_id, agent, mesh, browsers, payloads, ping, scoring, gatekeeper } = self;
         f.debug_struct("Config")
             .field("chain_id", chain_id)
             .field("agent", agent)
             .field("mesh", mesh)
+            .field("browsers", browsers)
             .field("payloads", payloads)
             .field("ping", ping)
             .field("scoring", scoring)
@@ -159,20 +185,11 @@ impl Behaviour {
     /// # Errors
     /// If the mesh parameters contradict each other.
     pub fn new(keypair: &Keypair, config: &Config) -> Result<Self, InvalidConfig> {
-        let gossipsub = gossipsub(config)?;
-        let identify =
-            identify::Config::new(String::new(), keypair.public()).with_agent_version(config.agent.clone());
-        let interval = config.ping.unwrap_or(NO_PING_INTERVAL);
-        Ok(Self {
-            door: Door::new(config.gatekeeper.clone()),
-            gossipsub: join_all(gossipsub, config.chain_id)?,
-            payloads: config.payloads.then(|| payloads(config.chain_id)).into(),
-            identify: identify::Behaviour::new(identify),
-            ping: ping::Behaviour::new(ping::Config::new().with_interval(interval)),
-        })
+        Self::with_gossip(keypair, config, |mesh| gossipsub(config, mesh))
     }
 
-    /// As [`Self::new`], with gossipsub's own counters registered in `registry`.
+    /// As [`Self::new`], with gossipsub's own counters registered in `registry`; those of the browsers' mesh have the
+    /// prefix `browsers`.
     ///
     /// # Errors
     /// As [`Self::new`].
@@ -182,55 +199,186 @@ impl Behaviour {
         config: &Config,
         registry: &mut libp2p::metrics::Registry,
     ) -> Result<Self, InvalidConfig> {
-        let gossipsub = gossipsub(config)?.with_metrics(registry, gossipsub::MetricsConfig::default());
-        let rest = Self::new(keypair, config)?;
-        Ok(Self { gossipsub: join_all(gossipsub, config.chain_id)?, ..rest })
+        Self::with_gossip(keypair, config, |mesh| {
+            let registry = match mesh {
+                Mesh::Nodes => &mut *registry,
+                Mesh::Browsers => registry.sub_registry_with_prefix("browsers"),
+            };
+            Ok(gossipsub(config, mesh)?.with_metrics(registry, gossipsub::MetricsConfig::default()))
+        })
     }
 
-    /// Carries out a verdict of the core.
+    fn with_gossip(
+        keypair: &Keypair,
+        config: &Config,
+        mut make: impl FnMut(Mesh) -> Result<Gossipsub, InvalidConfig>,
+    ) -> Result<Self, InvalidConfig> {
+        let nodes = join_all(make(Mesh::Nodes)?, config.chain_id)?;
+        let (gossipsub, browsers) = if config.browsers {
+            let browsers = join_all(make(Mesh::Browsers)?, config.chain_id)?;
+            (Only::of(Mesh::Nodes, nodes), Some(Only::of(Mesh::Browsers, browsers)))
+        } else {
+            (Only::all(nodes), None)
+        };
+        let identify =
+            identify::Config::new(String::new(), keypair.public()).with_agent_version(config.agent.clone());
+        let interval = config.ping.unwrap_or(NO_PING_INTERVAL);
+        Ok(Self {
+            door: Door::new(config.gatekeeper.clone()),
+            gossipsub,
+            browsers: browsers.into(),
+            judging: Judging::default(),
+            payloads: config.payloads.then(|| payloads(config.chain_id)).into(),
+            identify: identify::Behaviour::new(identify),
+            ping: ping::Behaviour::new(ping::Config::new().with_interval(interval)),
+        })
+    }
+
+    /// The gossip of one mesh, if there is that mesh.
+    fn only(&self, mesh: Mesh) -> Option<&Only<Gossipsub>> {
+        match mesh {
+            Mesh::Nodes => Some(&self.gossipsub),
+            Mesh::Browsers => self.browsers.as_ref(),
+        }
+    }
+
+    fn gossip_mut(&mut self, mesh: Mesh) -> Option<&mut Gossipsub> {
+        match mesh {
+            Mesh::Nodes => Some(self.gossipsub.inner_mut()),
+            Mesh::Browsers => self.browsers.as_mut().map(Only::inner_mut),
+        }
+    }
+
+    /// Both gossipsubs, or the one that there is.
+    fn meshes(&self) -> impl Iterator<Item = &Gossipsub> {
+        Mesh::ALL.into_iter().filter_map(|mesh| self.only(mesh)).map(Only::inner)
+    }
+
+    fn meshes_mut(&mut self) -> impl Iterator<Item = &mut Gossipsub> {
+        let browsers = self.browsers.as_mut().map(Only::inner_mut);
+        [self.gossipsub.inner_mut()].into_iter().chain(browsers)
+    }
+
+    /// Takes a message that came on a mesh; the answer is what the core is to judge. `None` for messages that are none
+    /// of ours, and for those that the core is judging already, because they came on the other mesh: they share its
+    /// verdict.
+    pub fn received(
+        &mut self,
+        chain_id: u64,
+        mesh: Mesh,
+        source: libp2p::PeerId,
+        id: &gossipsub::MessageId,
+        message: gossipsub::Message,
+    ) -> Option<Input> {
+        // With one mesh, that has dropped all copies.
+        let is_shared = self.browsers.is_enabled() && is_ours(chain_id, &message);
+        if is_shared && !self.judging.came(mesh, source, id, &message) {
+            return None;
+        }
+        gossip_input(chain_id, source, id, message)
+    }
+
+    /// Carries out a verdict of the core: on each mesh on which the message came, and what is accepted is published on
+    /// the other one.
     pub fn report(&mut self, verdict: &Verdict) {
-        let acceptance = match verdict.result.map_err(rules::Reason::acceptance) {
+        let acceptance = || match verdict.result.map_err(rules::Reason::acceptance) {
             Ok(_) | Err(Acceptance::Accept) => MessageAcceptance::Accept,
             Err(Acceptance::Ignore) => MessageAcceptance::Ignore,
             Err(Acceptance::Reject) => MessageAcceptance::Reject,
         };
-        let Some(from) = to_libp2p(&verdict.from) else { return };
         let id = gossipsub::MessageId(verdict.id.to_vec());
-        self.gossipsub.report_message_validation_result(&id, &from, acceptance);
-    }
-
-    /// Publishes a message of our own.
-    pub fn publish(&mut self, chain_id: u64, version: PayloadVersion, contents: &[u8]) -> SendOutcome {
-        let topic = IdentTopic::new(block_topic(chain_id, version));
-        match self.gossipsub.publish(topic, Unpacked::from_contents(contents).into_marked()) {
-            Ok(_) => SendOutcome::Sent,
-            Err(PublishError::Duplicate) => SendOutcome::AlreadySent,
-            Err(PublishError::NoPeersSubscribedToTopic) => SendOutcome::NoPeers,
-            Err(PublishError::MessageTooLarge) => {
-                SendOutcome::Failed("the compressed block is larger than a gossip message may be".into())
+        let Some(mut judged) = self.judging.judged(&id) else {
+            if let Some(from) = to_libp2p(&verdict.from) {
+                let gossipsub = self.gossipsub.inner_mut();
+                gossipsub.report_message_validation_result(&id, &from, acceptance());
             }
-            Err(PublishError::AllQueuesFull(peers)) => {
-                SendOutcome::Failed(format!("the send queues of all {peers} peers are full"))
+            return;
+        };
+        for mesh in Mesh::ALL {
+            match judged.from(mesh) {
+                Some(from) => {
+                    if let Some(gossipsub) = self.gossip_mut(mesh) {
+                        gossipsub.report_message_validation_result(&id, &from, acceptance());
+                    }
+                }
+                None if matches!(acceptance(), MessageAcceptance::Accept) => {
+                    let data = std::mem::take(&mut judged.data);
+                    self.publish_on(mesh, &judged.topic, data);
+                }
+                None => {}
             }
-            Err(PublishError::SigningError(error)) => SendOutcome::Failed(error.to_string()),
-            Err(PublishError::TransformFailed(error)) => SendOutcome::Failed(error.to_string()),
         }
     }
 
-    /// Peers that are subscribed to the topic of `version`.
-    pub fn subscribers(&self, chain_id: u64, version: PayloadVersion) -> usize {
-        let topic = TopicHash::from_raw(block_topic(chain_id, version));
-        self.gossipsub.all_peers().filter(|(_, topics)| topics.contains(&&topic)).count()
+    /// Publishes on one mesh what came on the other.
+    fn publish_on(&mut self, mesh: Mesh, topic: &TopicHash, marked: Vec<u8>) {
+        // Compressing it for nobody would be a waste.
+        if self.only(mesh).is_none_or(|only| only.peers().len() == 0) {
+            return;
+        }
+        let Some(gossipsub) = self.gossip_mut(mesh) else { return };
+        // That it was accepted does not depend on anybody taking it.
+        if let Err(error) = gossipsub.publish(topic.clone(), marked) {
+            tracing::debug!(?mesh, %error, "a block does not go on");
+        }
     }
 
-    /// Peers in the mesh of the topic of `version`.
+    /// Publishes a message of our own on both meshes. It is sent if it is on its way on one of them.
+    pub fn publish(&mut self, chain_id: u64, version: PayloadVersion, contents: &[u8]) -> SendOutcome {
+        let topic = TopicHash::from_raw(block_topic(chain_id, version));
+        let outcomes = self.meshes_mut().map(|gossipsub| {
+            outcome(gossipsub.publish(topic.clone(), Unpacked::from_contents(contents).into_marked()))
+        });
+        let best_last = |outcome: &SendOutcome| match outcome {
+            SendOutcome::NoPeers => 0,
+            SendOutcome::Failed(_) => 1,
+            SendOutcome::AlreadySent => 2,
+            SendOutcome::Sent => 3,
+        };
+        outcomes.max_by_key(best_last).unwrap_or(SendOutcome::NoPeers)
+    }
+
+    /// Peers in the mesh of the nodes that are subscribed to the topic of `version`.
+    pub fn subscribers(&self, chain_id: u64, version: PayloadVersion) -> usize {
+        let topic = TopicHash::from_raw(block_topic(chain_id, version));
+        self.gossipsub.inner().all_peers().filter(|(_, topics)| topics.contains(&&topic)).count()
+    }
+
+    /// Peers in the nodes' mesh of the topic of `version`.
     pub fn mesh_size(&self, chain_id: u64, version: PayloadVersion) -> usize {
-        self.gossipsub.mesh_peers(&TopicHash::from_raw(block_topic(chain_id, version))).count()
+        self.gossipsub.inner().mesh_peers(&TopicHash::from_raw(block_topic(chain_id, version))).count()
+    }
+
+    /// Browsers: connected peers all of whose connections came in over a WebSocket.
+    pub fn browser_count(&self) -> usize {
+        let browsers = self.browsers.as_ref().into_iter().flat_map(Only::peers);
+        browsers.filter(|peer| !self.gossipsub.has(peer)).count()
+    }
+}
+
+/// Whether a message is on a topic of this chain and has contents.
+fn is_ours(chain_id: u64, message: &gossipsub::Message) -> bool {
+    rules::version_of_topic(chain_id, message.topic.as_str()).is_some() && !message.data.is_empty()
+}
+
+fn outcome(published: Result<gossipsub::MessageId, PublishError>) -> SendOutcome {
+    match published {
+        Ok(_) => SendOutcome::Sent,
+        Err(PublishError::Duplicate) => SendOutcome::AlreadySent,
+        Err(PublishError::NoPeersSubscribedToTopic) => SendOutcome::NoPeers,
+        Err(PublishError::MessageTooLarge) => {
+            SendOutcome::Failed("the compressed block is larger than a gossip message may be".into())
+        }
+        Err(PublishError::AllQueuesFull(peers)) => {
+            SendOutcome::Failed(format!("the send queues of all {peers} peers are full"))
+        }
+        Err(PublishError::SigningError(error)) => SendOutcome::Failed(error.to_string()),
+        Err(PublishError::TransformFailed(error)) => SendOutcome::Failed(error.to_string()),
     }
 }
 
 /// A received message as the core's input; `None` for messages that are none of ours.
-pub fn gossip_input(
+fn gossip_input(
     chain_id: u64,
     source: libp2p::PeerId,
     id: &gossipsub::MessageId,
@@ -254,13 +402,32 @@ pub fn to_libp2p(peer: &PeerId) -> Option<libp2p::PeerId> {
     libp2p::PeerId::from_bytes(peer.as_bytes()).ok()
 }
 
-fn gossipsub(config: &Config) -> Result<Gossipsub, InvalidConfig> {
-    let MeshParams { d, low, high, lazy, flood_publish } = config.mesh;
+fn gossipsub(config: &Config, mesh: Mesh) -> Result<Gossipsub, InvalidConfig> {
+    let MeshParams { d, low, high, lazy, flood_publish } = match mesh {
+        Mesh::Nodes => config.mesh,
+        // Whoever subscribes is taken in, and what comes from elsewhere goes to all of them at once.
+        Mesh::Browsers => MeshParams {
+            d: ALL_OF_THEM,
+            low: ALL_OF_THEM,
+            high: ALL_OF_THEM,
+            flood_publish: true,
+            ..config.mesh
+        },
+    };
+    let outbound = match mesh {
+        Mesh::Nodes => 2.min(d / 2).min(low.saturating_sub(1)),
+        // None is ever dialled.
+        Mesh::Browsers => 0,
+    };
+    let queue = match mesh {
+        Mesh::Nodes => rules::OUTBOUND_QUEUE,
+        Mesh::Browsers => BROWSER_QUEUE,
+    };
     let gossip = ConfigBuilder::default()
         .mesh_n(d)
         .mesh_n_low(low)
         .mesh_n_high(high)
-        .mesh_outbound_min(2.min(d / 2).min(low.saturating_sub(1)))
+        .mesh_outbound_min(outbound)
         .gossip_lazy(lazy)
         .flood_publish(flood_publish)
         .heartbeat_interval(rules::HEARTBEAT)
@@ -270,7 +437,7 @@ fn gossipsub(config: &Config) -> Result<Gossipsub, InvalidConfig> {
         .history_gossip(rules::HISTORY_GOSSIP)
         .duplicate_cache_time(rules::SEEN_TTL)
         .max_transmit_size(MAX_MESSAGE_SIZE)
-        .connection_handler_queue_len(rules::OUTBOUND_QUEUE)
+        .connection_handler_queue_len(queue)
         // The library drops what waits longer than a few seconds for a slow peer; the reference only
         // what its queue can't hold. A block is worth sending for as long as it would be accepted.
         .publish_queue_duration(rules::TIMESTAMP_THRESHOLD)
@@ -297,7 +464,11 @@ fn gossipsub(config: &Config) -> Result<Gossipsub, InvalidConfig> {
     )
     .map_err(|error| InvalidConfig(error.into()))?;
     if let Some(params) = &config.scoring {
-        score::score_peers(&mut gossipsub, config.chain_id, params)?;
+        let params = match mesh {
+            Mesh::Nodes => *params,
+            Mesh::Browsers => ScoreParams { ip_colocation_weight: 0.0, ..*params },
+        };
+        score::score_peers(&mut gossipsub, config.chain_id, &params)?;
     }
     Ok(gossipsub)
 }

@@ -82,34 +82,44 @@ impl Behaviour {
         params: &ScoreParams,
         live: [bool; PayloadVersion::ALL.len()],
     ) {
-        for version in PayloadVersion::ALL {
-            let params = topic(params.topic(live[version.index()]));
-            // Refused only where peers are not scored.
-            let _ = self.gossipsub.set_topic_params(IdentTopic::new(block_topic(chain_id, version)), params);
+        for gossipsub in self.meshes_mut() {
+            for version in PayloadVersion::ALL {
+                let params = topic(params.topic(live[version.index()]));
+                // Refused only where peers are not scored.
+                let _ = gossipsub.set_topic_params(IdentTopic::new(block_topic(chain_id, version)), params);
+            }
         }
     }
 
     /// Counts with this application score of a peer from now on.
     pub fn set_application_score(&mut self, peer: &PeerId, score: f64) {
         if let Some(peer) = to_libp2p(peer) {
-            self.gossipsub.set_application_score(&peer, score);
+            for gossipsub in self.meshes_mut() {
+                // Where it is not connected, nothing is kept.
+                gossipsub.set_application_score(&peer, score);
+            }
         }
     }
 
     /// Gossip's totals of these peers; those that it does not score are left out.
+    ///
+    /// For a peer on both meshes it is the better total, for most of what it earns, it earns on one of them; but if it
+    /// is below zero on one, then that.
     pub fn scores<'a>(&self, peers: impl IntoIterator<Item = &'a libp2p::PeerId>) -> Vec<(PeerId, f64)> {
         let each = peers.into_iter().filter_map(|peer| {
-            let score = self.gossipsub.peer_score(peer)?;
-            Some((from_libp2p(peer)?, score))
+            let totals = self.meshes().filter_map(|gossipsub| gossipsub.peer_score(peer));
+            let total = totals.reduce(|a, b| if a.min(b) < 0.0 { a.min(b) } else { a.max(b) })?;
+            Some((from_libp2p(peer)?, total))
         });
         each.collect()
     }
 
-    /// Who is in the mesh of which topic.
+    /// Who is in the mesh of which topic, browsers in theirs among them.
     pub fn mesh(&self, chain_id: u64) -> BTreeSet<(libp2p::PeerId, PayloadVersion)> {
         let each = PayloadVersion::ALL.into_iter().flat_map(|version| {
             let topic = TopicHash::from_raw(block_topic(chain_id, version));
-            self.gossipsub.mesh_peers(&topic).map(|peer| (*peer, version)).collect::<Vec<_>>()
+            let members = self.meshes().flat_map(|gossipsub| gossipsub.mesh_peers(&topic));
+            members.map(|peer| (*peer, version)).collect::<Vec<_>>()
         });
         each.collect()
     }

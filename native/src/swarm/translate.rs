@@ -5,8 +5,7 @@
 //! that the core has not heard of yet is refused by it in the same turn. Of the mesh, its members at the last look.
 
 use super::{
-    Behaviour, Event, PayloadEvent, PayloadRequest, from_libp2p, gossip_input, peer_info, request_failure,
-    to_libp2p,
+    Behaviour, Event, Mesh, PayloadEvent, PayloadRequest, from_libp2p, peer_info, request_failure, to_libp2p,
 };
 use libp2p::gossipsub::{self, TopicHash};
 use libp2p::request_response::{InboundRequestId, Message, OutboundRequestId, ResponseChannel};
@@ -48,9 +47,9 @@ impl Translator {
     }
 
     /// What an event of the wiring is to the core, if it is anything.
-    pub fn input(&mut self, event: Event) -> Option<Input> {
+    pub fn input(&mut self, wire: &mut Behaviour, event: Event) -> Option<Input> {
         match event {
-            Event::Gossipsub(event) => self.gossipsub(*event),
+            Event::Gossipsub(mesh, event) => self.gossipsub(wire, mesh, *event),
             Event::Payloads(event) => self.payloads(event),
             Event::Identify(event) => match *event {
                 identify::Event::Received { peer_id, info, .. } => {
@@ -68,10 +67,10 @@ impl Translator {
         }
     }
 
-    fn gossipsub(&self, event: gossipsub::Event) -> Option<Input> {
+    fn gossipsub(&self, wire: &mut Behaviour, mesh: Mesh, event: gossipsub::Event) -> Option<Input> {
         match event {
             gossipsub::Event::Message { propagation_source, message_id, message } => {
-                gossip_input(self.chain_id, propagation_source, &message_id, message)
+                wire.received(self.chain_id, mesh, propagation_source, &message_id, message)
             }
             gossipsub::Event::Subscribed { peer_id, topic } => self.subscribed(&peer_id, &topic, true),
             gossipsub::Event::Unsubscribed { peer_id, topic } => self.subscribed(&peer_id, &topic, false),

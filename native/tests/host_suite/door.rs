@@ -37,6 +37,7 @@ fn swarm(gatekeeper: Gatekeeper) -> Swarm<Behaviour> {
         chain_id: CHAIN_ID,
         agent: "test".into(),
         mesh: MeshParams::default(),
+        browsers: false,
         payloads: true,
         ping: Some(opp2p::swarm::PING_INTERVAL),
         scoring: None,
@@ -160,7 +161,7 @@ async fn who_is_refused_after_the_handshake_is_counted_and_ends() {
     balanced(&dialled, secured);
     assert_eq!((pair.listener.behaviour().door.inside(), pair.dialler.behaviour().door.inside()), (0, 0));
     // Gossip has seen nothing of it.
-    assert_eq!(pair.listener.behaviour().gossipsub.all_peers().count(), 0);
+    assert_eq!(pair.listener.behaviour().gossipsub.inner().all_peers().count(), 0);
 }
 
 #[tokio::test]

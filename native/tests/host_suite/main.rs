@@ -14,7 +14,7 @@ use libp2p::gossipsub::{self, IdentTopic, MessageAuthenticity, MessageId, Valida
 use libp2p::identity::Keypair;
 use libp2p::metrics::Registry;
 use libp2p::swarm::{NetworkBehaviour, SwarmEvent};
-use libp2p::{Swarm, SwarmBuilder, identify, noise, tcp, yamux};
+use libp2p::{Multiaddr, Swarm, SwarmBuilder, identify, noise, tcp, yamux};
 use opp2p::devnet::{BlockMaker, unix_seconds};
 use opp2p::host::{Host, Status};
 use opp2p::key::SecretKey;
@@ -148,9 +148,17 @@ struct Stranger {
 
 /// A stranger that is connected to `host` and knows that it is subscribed to the last topic.
 async fn stranger(host: &Host, author: fn(&Keypair) -> MessageAuthenticity) -> Swarm<Stranger> {
+    stranger_at(host.address(), author).await
+}
+
+/// The same, by this way.
+async fn stranger_at(address: Multiaddr, author: fn(&Keypair) -> MessageAuthenticity) -> Swarm<Stranger> {
     let mut swarm = SwarmBuilder::with_new_identity()
         .with_tokio()
         .with_tcp(tcp::Config::default(), noise::Config::new, yamux::Config::default)
+        .unwrap()
+        .with_websocket(noise::Config::new, yamux::Config::default)
+        .await
         .unwrap()
         .with_behaviour(|keypair| {
             let mut config = gossipsub::ConfigBuilder::default();
@@ -171,7 +179,7 @@ async fn stranger(host: &Host, author: fn(&Keypair) -> MessageAuthenticity) -> S
         .unwrap()
         .with_swarm_config(|config| config.with_idle_connection_timeout(Duration::from_secs(60)))
         .build();
-    swarm.dial(host.address()).unwrap();
+    swarm.dial(address).unwrap();
     let last = topic(PayloadVersion::V4).hash();
     let subscribed = async {
         loop {

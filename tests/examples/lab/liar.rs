@@ -74,6 +74,7 @@ fn wiring(chain_id: u64) -> Config {
         chain_id,
         agent: "an honest node".into(),
         mesh: MeshParams::default(),
+        browsers: false,
         payloads: true,
         ping: None,
         scoring: None,
