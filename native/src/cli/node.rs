@@ -4,6 +4,7 @@ use super::chain::ChainArgs;
 use super::logging::LogArgs;
 use super::peers::PeerArgs;
 use super::stdin::Lines;
+use super::ws::WsArgs;
 use super::{End, Failure, address, key, path, runtime};
 use crate::clock::since_epoch;
 use crate::host::{Host, HostConfig, HostEvent, HostEventKind, NatEvent, Retention};
@@ -33,6 +34,8 @@ pub(super) struct Args {
     log: LogArgs,
     #[command(flatten)]
     peers: PeerArgs,
+    #[command(flatten)]
+    ws: WsArgs,
     /// IP address to listen on.
     #[arg(
         long = "p2p.listen.ip",
@@ -142,7 +145,7 @@ pub(super) struct Args {
 }
 
 /// The reference's rule for ports (`p2p/cli/load_config.go`).
-fn port(text: &str) -> Result<u16, String> {
+pub(super) fn port(text: &str) -> Result<u16, String> {
     match text.parse() {
         Ok(port @ 1..=1023) => {
             Err(format!("port {port} is reserved for system; use 1024 to 65535, or 0 for any that is free"))
@@ -219,7 +222,11 @@ fn configure(args: &Args) -> Result<HostConfig, Failure> {
         }
         (_, Some(_)) => {}
     }
-    check_port(args.listen_ip, args.listen_tcp)?;
+    let ws = args.ws.config(args.listen_tcp).map_err(Failure::new)?;
+    check_port(args.listen_ip, args.listen_tcp, "--p2p.listen.tcp")?;
+    if let Some(ws) = &ws {
+        check_port(args.listen_ip, ws.port, "--p2p.listen.ws")?;
+    }
     let key = SecretKey::load_or_create(&args.priv_path)?;
     key::warn_if_open(&key, &args.priv_path);
     if key.created {
@@ -230,13 +237,14 @@ fn configure(args: &Args) -> Result<HostConfig, Failure> {
     config.signer = args.signer;
     config.listen_ip = args.listen_ip;
     config.listen_tcp = args.listen_tcp;
+    config.ws = ws;
     config.static_peers = static_peers;
     if let Some(agent) = args.useragent.as_ref().filter(|agent| !agent.is_empty()) {
         config.agent.clone_from(agent);
     }
     config.sequencer = sequencer.map(|key| LocalSigner::from_bytes(key.secret_bytes())).transpose()?;
     config.timestamp_threshold = args.timestamp_threshold;
-    config.peers = args.peers.config().map_err(Failure::new)?;
+    config.peers = args.peers.config(args.ws.limits()).map_err(Failure::new)?;
     config.nat = args.peers.nat;
     config.ping = args.peers.ping;
     config.dial_timeout = args.peers.dial_timeout;
@@ -287,7 +295,7 @@ fn sequencer_key(args: &Args) -> Result<Option<SecretKey>, Failure> {
 ///
 /// libp2p would not notice: it listens in a way in which two processes of one user can share a port,
 /// and each of them then gets some of the connections.
-fn check_port(ip: IpAddr, port: u16) -> Result<(), Failure> {
+fn check_port(ip: IpAddr, port: u16, flag: &str) -> Result<(), Failure> {
     if port == 0 {
         return Ok(());
     }
@@ -295,14 +303,14 @@ fn check_port(ip: IpAddr, port: u16) -> Result<(), Failure> {
     Err(Failure::new(match error.kind() {
         ErrorKind::AddrInUse => format!(
             "port {port} of {ip} is in use: end the process that listens there, \
-             or choose another port with --p2p.listen.tcp"
+             or choose another port with {flag}"
         ),
         ErrorKind::AddrNotAvailable => format!(
             "this machine has no address {ip}: choose one of its own with --p2p.listen.ip, or 0.0.0.0 for all"
         ),
         _ => format!(
             "can't listen on port {port} of {ip}: {error}; \
-             choose others with --p2p.listen.ip and --p2p.listen.tcp"
+             choose others with --p2p.listen.ip and {flag}"
         ),
     }))
 }
@@ -319,6 +327,9 @@ async fn follow(config: HostConfig, publish: bool) -> Result<ExitCode, Failure> 
         chain = %chain.name, chain_id = chain.chain_id, address = %host.address(),
         head = %head.map_or_else(|| "none".into(), |head| head.number.to_string()), "started"
     );
+    for address in host.browser_addresses() {
+        tracing::info!(%address, "browsers can connect");
+    }
     // Boxed so that it can be dropped before the node that it borrows.
     let mut publishing = Box::pin(publish_lines(&host, &chain));
     let mut published = !publish;

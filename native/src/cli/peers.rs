@@ -92,8 +92,8 @@ pub(super) struct PeerArgs {
 }
 
 impl PeerArgs {
-    /// The core's configuration; an error is one sentence.
-    pub(super) fn config(&self) -> Result<PeersConfig, String> {
+    /// The core's configuration, with these places for browsers; an error is one sentence.
+    pub(super) fn config(&self, browser: DoorLimits) -> Result<PeersConfig, String> {
         if self.lo > self.hi {
             return Err(format!(
                 "--p2p.peers.lo is {} and --p2p.peers.hi is {}: the first must not be larger than the second",
@@ -112,13 +112,13 @@ impl PeerArgs {
                 duration: self.ban_duration,
             },
             tide: TideConfig { low: self.lo, high: self.hi, grace: self.grace, ..TideConfig::default() },
-            limits: LimitsConfig { tcp, ..LimitsConfig::default() },
+            limits: LimitsConfig { tcp, browser, ..LimitsConfig::default() },
             ..PeersConfig::default()
         })
     }
 }
 
-fn at_least_one(text: &str) -> Result<usize, String> {
+pub(super) fn at_least_one(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(0) | Err(_) => Err("use a number from 1 on".into()),
         Ok(number) => Ok(number),

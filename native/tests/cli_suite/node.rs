@@ -221,6 +221,32 @@ fn a_static_peer_that_comes_back_is_found_again() {
 }
 
 #[test]
+fn the_browsers_door_is_named_at_the_start_and_leads_in() {
+    let place = Place::new();
+    let key = ["--publish.stdin", "--p2p.sequencer.key", SEQUENCER_KEY];
+    let door = ["--p2p.listen.tcp", "0", "--p2p.listen.ws", "0"];
+    let mut first = node(&place, "sequencer", &[&key[..], &door[..]].concat());
+    let (line, _) = first.wait_for(0, PATIENCE, |line| line.contains("browsers can connect"));
+    let address = field(&line, "address").to_owned();
+    assert!(address.starts_with("/ip4/127.0.0.1/tcp/") && address.contains("/ws/p2p/"), "{address}");
+    let second = follower(&place, &address);
+    second.wait_for(0, PATIENCE, |line| line.contains(" connected "));
+    let block = [Blocks::new().next(10)];
+    publish(&mut first, &block);
+    arrived(&second, &block);
+    second.end("TERM");
+    first.end("TERM");
+
+    let advertised = "/dns4/gw.example/tcp/443/wss";
+    let more = ["--p2p.ws.advertise", advertised, "--p2p.ws.peers", "3"];
+    let first = node(&place, "sequencer", &[&door[..], &more[..]].concat());
+    let (line, _) = first.wait_for(0, PATIENCE, |line| line.contains("browsers can connect"));
+    let peer = address.rsplit('/').next().unwrap();
+    assert_eq!(field(&line, "address"), format!("{advertised}/p2p/{peer}"));
+    first.end("TERM");
+}
+
+#[test]
 fn variables_of_the_environment_stand_in_for_flags_and_flags_win() {
     let place = Place::new();
     let rollup = place.file("rollup.json", rollup_json(100, Some(Fork::Jovian)).to_string());

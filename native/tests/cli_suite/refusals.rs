@@ -90,6 +90,41 @@ fn ports_and_addresses_that_can_not_be_listened_on_are_named() {
 }
 
 #[test]
+fn what_is_wrong_with_the_browsers_door_is_named() {
+    let place = Place::new();
+    let door = |more: &[&str]| {
+        let arguments = changed(&place, "--p2p.listen.ws", "0").into_iter();
+        place.run(&arguments.chain(more.iter().map(|text| (*text).to_owned())).collect::<Vec<_>>())
+    };
+    let taken = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let outcome = place.run(&changed(&place, "--p2p.listen.ws", &port));
+    refused(&place, &outcome, &[&port, "in use", "--p2p.listen.ws"]);
+    let free = free_port().to_string();
+    let both = [changed(&place, "--p2p.listen.tcp", &free), vec!["--p2p.listen.ws".into(), free.clone()]];
+    refused(&place, &place.run(&both.concat()), &[&free, "--p2p.listen.ws", "--p2p.listen.tcp", "own"]);
+    for (flag, value) in [
+        ("--p2p.ws.tls.cert", "cert.pem"),
+        ("--p2p.ws.tls.key", "key.pem"),
+        ("--p2p.ws.advertise", "/dns4/gw.example/tcp/443/wss"),
+        ("--p2p.ws.peers", "7"),
+    ] {
+        refused(&place, &place.run(&changed(&place, flag, value)), &[flag, "--p2p.listen.ws PORT"]);
+    }
+    refused(&place, &door(&["--p2p.ws.tls.cert", "cert.pem"]), &["--p2p.ws.tls.cert", "--p2p.ws.tls.key"]);
+    refused(&place, &door(&["--p2p.ws.tls.key", "key.pem"]), &["--p2p.ws.tls.key", "--p2p.ws.tls.cert"]);
+    let address = "/dns4/gw.example/tcp/443";
+    refused(&place, &door(&["--p2p.ws.advertise", address]), &["--p2p.ws.advertise", address, "/wss"]);
+    let (cert, key) = (place.name("cert.pem"), place.file("key.pem", "no key"));
+    let files = ["--p2p.ws.tls.cert", &cert, "--p2p.ws.tls.key", &key];
+    refused(&place, &door(&files), &["cert.pem", "can't be read", "check the path"]);
+    place.file("cert.pem", "no certificate");
+    refused(&place, &door(&files), &["cert.pem", "no certificate", "PEM"]);
+    let other = "/dns4/gw.example/tcp/443/wss/p2p/16Uiu2HAm3cuhhRL2msUuLF62KRSfneFDx94RsuouyW25Ho42cFMq";
+    refused(&place, &door(&["--p2p.ws.advertise", other]), &[other, "another node"]);
+}
+
+#[test]
 fn without_a_chain_or_with_an_unknown_one_there_is_no_node() {
     let place = Place::new();
     let data = place.name("data");

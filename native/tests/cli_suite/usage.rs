@@ -25,6 +25,11 @@ const FLAGS: [(&[&str], &[&str]); 6] = [
             "--rollup.config",
             "--p2p.listen.ip",
             "--p2p.listen.tcp",
+            "--p2p.listen.ws",
+            "--p2p.ws.tls.cert",
+            "--p2p.ws.tls.key",
+            "--p2p.ws.advertise",
+            "--p2p.ws.peers",
             "--p2p.priv.path",
             "--p2p.static",
             "--p2p.useragent",
@@ -107,6 +112,11 @@ fn the_values_of_each_variable_of_the_reference_are_named_in_the_help() {
     for name in [
         "OP_NODE_P2P_LISTEN_IP",
         "OP_NODE_P2P_LISTEN_TCP_PORT",
+        "OP_NODE_P2P_LISTEN_WS_PORT",
+        "OP_NODE_P2P_WS_TLS_CERT",
+        "OP_NODE_P2P_WS_TLS_KEY",
+        "OP_NODE_P2P_WS_ADVERTISE",
+        "OP_NODE_P2P_WS_PEERS",
         "OP_NODE_P2P_PRIV_PATH",
         "OP_NODE_P2P_STATIC",
         "OP_NODE_P2P_AGENT",
@@ -167,6 +177,8 @@ fn a_command_line_that_is_not_understood_gets_one_sentence() {
     run(&["node", "--network"]).refused(&["a value is required", "--network <NAME>"]);
     run(&["node", "--p2p.listen.tcp", "http"]).refused(&["--p2p.listen.tcp", "'http'", "1024 to 65535"]);
     run(&["node", "--p2p.listen.tcp", "65536"]).refused(&["65536", "1024 to 65535"]);
+    run(&["node", "--p2p.listen.ws", "http"]).refused(&["--p2p.listen.ws", "'http'", "1024 to 65535"]);
+    run(&["node", "--p2p.ws.peers", "0"]).refused(&["--p2p.ws.peers", "from 1 on"]);
     run(&["node", "--p2p.listen.ip", "localhost"]).refused(&["--p2p.listen.ip", "localhost"]);
     run(&["node", "--store.blocks", "many"]).refused(&["--store.blocks", "many"]);
     run(&["node", "--log.format", "xml"]).refused(&["--log.format", "xml", "text, json"]);

@@ -16,7 +16,7 @@ use libp2p::metrics::Registry;
 use libp2p::swarm::{NetworkBehaviour, SwarmEvent};
 use libp2p::{Multiaddr, Swarm, SwarmBuilder, identify, noise, tcp, yamux};
 use opp2p::devnet::{BlockMaker, unix_seconds};
-use opp2p::host::{Host, Status};
+use opp2p::host::{Host, HostConfig, Status, WsConfig};
 use opp2p::key::SecretKey;
 use opp2p_core::chain::BlockId;
 use opp2p_core::gossip::{HEARTBEAT, Reason, Unpacked, block_topic};
@@ -32,19 +32,25 @@ use tokio::time::timeout;
 async fn a_quiet_node_has_all_its_heartbeats() {
     let directory = tempfile::tempdir().unwrap();
     let mut registry = Registry::default();
-    let host = Host::start_with_metrics(config(directory.path(), "quiet", &[]), &mut registry).await.unwrap();
+    let config = HostConfig { ws: Some(WsConfig::default()), ..config(directory.path(), "quiet", &[]) };
+    let host = Host::start_with_metrics(config, &mut registry).await.unwrap();
+    // Of the nodes' mesh, and of the browsers'.
     let beats = || {
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
-        let count = text.lines().find_map(|line| line.strip_prefix("heartbeat_duration_count "));
-        count.expect("gossipsub counts its heartbeats").parse::<u64>().unwrap()
+        ["heartbeat_duration_count ", "browsers_heartbeat_duration_count "].map(|name| {
+            let count = text.lines().find_map(|line| line.strip_prefix(name));
+            count.expect("gossipsub counts its heartbeats").parse::<u64>().unwrap()
+        })
     };
     let (before, start) = (beats(), Instant::now());
     tokio::time::sleep(HEARTBEAT * 12).await;
     let due = (start.elapsed().as_millis() / HEARTBEAT.as_millis()) as u64;
-    let counted = beats() - before;
-    // Without the loop's tick the library beats once or not at all in this time.
-    assert!(counted + 3 >= due && counted <= due + 1, "{counted} heartbeats where {due} were due");
+    for (before, after) in before.into_iter().zip(beats()) {
+        let counted = after - before;
+        // Without the loop's tick the library beats once or not at all in this time.
+        assert!(counted + 3 >= due && counted <= due + 1, "{counted} heartbeats where {due} were due");
+    }
     host.stop().await;
 }
 

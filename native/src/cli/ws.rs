@@ -1,0 +1,154 @@
+//! Flags about the browsers' door.
+
+use super::node::port;
+use super::path;
+use super::peers::at_least_one;
+use crate::host::{WsConfig, WsTls};
+use crate::swarm::is_browser;
+use libp2p::Multiaddr;
+use opp2p_core::peers::DoorLimits;
+use std::path::PathBuf;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct WsArgs {
+    /// TCP port to listen on for browsers' WebSockets; 0 lets the system choose. Without it, no browser is served.
+    #[arg(
+        long = "p2p.listen.ws", env = "OP_NODE_P2P_LISTEN_WS_PORT", value_name = "PORT", value_parser = port
+    )]
+    listen: Option<u16>,
+    /// File with the certificate chain (PEM), so that pages that came over HTTPS can connect (wss).
+    #[arg(
+        long = "p2p.ws.tls.cert", env = "OP_NODE_P2P_WS_TLS_CERT", value_name = "FILE",
+        value_parser = path()
+    )]
+    cert: Option<PathBuf>,
+    /// File with the certificate's private key (PEM).
+    #[arg(
+        long = "p2p.ws.tls.key", env = "OP_NODE_P2P_WS_TLS_KEY", value_name = "FILE", value_parser = path()
+    )]
+    key: Option<PathBuf>,
+    /// Where browsers reach the door, such as behind a reverse proxy: multiaddrs like /dns4/gw.example/tcp/443/wss,
+    /// separated by commas.
+    #[arg(
+        long = "p2p.ws.advertise",
+        env = "OP_NODE_P2P_WS_ADVERTISE",
+        value_name = "ADDRS",
+        value_delimiter = ','
+    )]
+    advertise: Vec<String>,
+    /// Most browsers at once; one more is refused. They take no node's place [default: 512].
+    #[arg(
+        long = "p2p.ws.peers", env = "OP_NODE_P2P_WS_PEERS", value_name = "N", value_parser = at_least_one
+    )]
+    peers: Option<usize>,
+}
+
+impl WsArgs {
+    /// The door, if there is to be one; an error is one sentence.
+    pub(super) fn config(&self, tcp: u16) -> Result<Option<WsConfig>, String> {
+        // An empty environment variable is one that is not set.
+        let given = |path: &Option<PathBuf>| path.clone().filter(|path| !path.as_os_str().is_empty());
+        let (cert, key) = (given(&self.cert), given(&self.key));
+        let texts: Vec<_> =
+            self.advertise.iter().map(|text| text.trim()).filter(|text| !text.is_empty()).collect();
+        let Some(port) = self.listen else {
+            let idle = [
+                ("--p2p.ws.tls.cert", cert.is_some()),
+                ("--p2p.ws.tls.key", key.is_some()),
+                ("--p2p.ws.advertise", !texts.is_empty()),
+                ("--p2p.ws.peers", self.peers.is_some()),
+            ];
+            return match idle.iter().find(|(_, is_given)| *is_given) {
+                Some((flag, _)) => {
+                    Err(format!("{flag} is for browsers, which have no door: give --p2p.listen.ws PORT too"))
+                }
+                None => Ok(None),
+            };
+        };
+        if port == tcp && port != 0 {
+            return Err(format!(
+                "--p2p.listen.ws and --p2p.listen.tcp are both {port}: give browsers a port of their own"
+            ));
+        }
+        let tls = match (cert, key) {
+            (Some(cert), Some(key)) => Some(WsTls { cert, key }),
+            (None, None) => None,
+            (Some(_), None) => {
+                return Err("--p2p.ws.tls.cert needs the certificate's key: give --p2p.ws.tls.key".into());
+            }
+            (None, Some(_)) => {
+                return Err("--p2p.ws.tls.key needs its certificate: give --p2p.ws.tls.cert".into());
+            }
+        };
+        let advertise = texts.into_iter().map(advertised).collect::<Result<_, _>>()?;
+        Ok(Some(WsConfig { port, tls, advertise }))
+    }
+
+    /// How many browsers there may be.
+    pub(super) fn limits(&self) -> DoorLimits {
+        self.peers.map_or(DoorLimits::BROWSERS, DoorLimits::browsers)
+    }
+}
+
+fn advertised(text: &str) -> Result<Multiaddr, String> {
+    let wrong =
+        |what: &str| format!("--p2p.ws.advertise: {text:?} {what}: write it as /dns4/NAME/tcp/443/wss");
+    let address: Multiaddr = text.parse().map_err(|_| wrong("is no multiaddr"))?;
+    if is_browser(&address) { Ok(address) } else { Err(wrong("is no WebSocket's address")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn args(listen: Option<u16>) -> WsArgs {
+        WsArgs { listen, cert: None, key: None, advertise: Vec::new(), peers: None }
+    }
+
+    #[test]
+    fn without_a_port_there_is_no_door_and_nothing_to_say_of_it() {
+        assert_eq!(args(None).config(9222), Ok(None));
+        for idle in [
+            WsArgs { cert: Some("c".into()), ..args(None) },
+            WsArgs { key: Some("k".into()), ..args(None) },
+            WsArgs { advertise: vec!["/dns4/x/tcp/443/wss".into()], ..args(None) },
+            WsArgs { peers: Some(7), ..args(None) },
+        ] {
+            let why = idle.config(9222).expect_err("it is of no use");
+            assert!(why.contains("--p2p.listen.ws"), "{why}");
+        }
+    }
+
+    #[test]
+    fn a_certificate_needs_its_key_and_the_reverse_and_empty_ones_are_none() {
+        let with = |cert: Option<&str>, key: Option<&str>| {
+            WsArgs { cert: cert.map(PathBuf::from), key: key.map(PathBuf::from), ..args(Some(0)) }.config(0)
+        };
+        let tls = Some(WsTls { cert: "c".into(), key: "k".into() });
+        assert_eq!(with(Some("c"), Some("k")), Ok(Some(WsConfig { tls, ..WsConfig::default() })));
+        assert_eq!(with(Some(""), Some("")), Ok(Some(WsConfig::default())));
+        assert!(with(Some("c"), None).is_err_and(|why| why.contains("--p2p.ws.tls.key")));
+        assert!(with(Some(""), Some("k")).is_err_and(|why| why.contains("--p2p.ws.tls.cert")));
+    }
+
+    #[test]
+    fn browsers_have_a_port_of_their_own_and_so_many_places() {
+        assert!(args(Some(9222)).config(9222).is_err_and(|why| why.contains("9222")));
+        assert!(args(Some(0)).config(0).is_ok());
+        assert_eq!(args(Some(0)).limits().inbound, 512);
+        let limits = WsArgs { peers: Some(7), ..args(Some(0)) }.limits();
+        assert!(limits.inbound == 7 && limits.per_address >= 7, "{limits:?}");
+    }
+
+    #[test]
+    fn only_a_websockets_address_is_advertised() {
+        let with = |texts: &[&str]| {
+            let advertise = texts.iter().map(|text| (*text).to_owned()).collect();
+            WsArgs { advertise, ..args(Some(0)) }.config(0).map(|door| door.map(|door| door.advertise.len()))
+        };
+        assert_eq!(with(&["/dns4/a.example/tcp/443/wss", " /ip4/1.2.3.4/tcp/80/ws ", ""]), Ok(Some(2)));
+        for text in ["/dns4/a.example/tcp/443", "wss://a.example", "/dns4"] {
+            assert!(with(&[text]).is_err_and(|why| why.contains(text) && why.contains("/wss")), "{text}");
+        }
+    }
+}
