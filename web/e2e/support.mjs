@@ -181,13 +181,14 @@ export class Tab {
     try {
       await this.page.waitForFunction(condition, argument, { timeout: seconds * 1000, polling: 50 });
     } catch (error) {
-      const state = await this.page.evaluate(() => JSON.stringify({ head: observer.head, peers: observer.peers, counters: observer.counters, errors: record.error, gaps: record.gap }));
+      const state = await this.page.evaluate(() => JSON.stringify({ gaps: record.gap, head: observer.head, highest: observer.highest, counters: observer.counters, errors: record.error, peers: observer.peers, rejected: record.rejected }));
       throw new Error(`${condition} does not hold after ${seconds} s: ${state}`, { cause: error });
     }
   }
 
-  connected(count = 1) {
-    return this.until((count) => observer.peers.filter((peer) => peer.state === "connected").length >= count, count);
+  /** Waits until a gateway serves it: from then on it misses nothing. */
+  connected() {
+    return this.until(() => observer.peers.some((peer) => peer.state === "connected" && peer.inMesh));
   }
 
   reached(number, seconds) {

@@ -154,7 +154,7 @@ export interface Peer {
   /** Where it is dialled. */
   address: string;
   /**
-   * `waiting`: between two attempts, see `retryIn`. `banned`: it broke the rules, and is left alone until `bannedUntil`.
+   * `waiting`: between two attempts. `banned`: it broke the rules, and is left alone until `bannedUntil`.
    */
   state: "dialling" | "connected" | "waiting" | "banned";
   /** Its software; `null` before it said so. */

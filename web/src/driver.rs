@@ -699,6 +699,8 @@ fn node_config(plan: &Plan, own: PeerId) -> NodeConfig {
         // Half of the room may be taken by blocks whose answers are still being checked.
         pending_bytes: plan.gap_memory / 2,
         patience: Some(plan.gap_patience),
+        // A development chain's genesis may be long ago, and its first block of now.
+        max_age: FillConfig::default().max_age.filter(|_| !plan.from_genesis),
         ..FillConfig::default()
     };
     NodeConfig {

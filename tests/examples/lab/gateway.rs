@@ -10,6 +10,10 @@ use serde_json::{Value, json};
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// How long a gateway may take to be in the sequencer's mesh.
+const MESH_TIMEOUT: Duration = Duration::from_secs(30);
 
 pub(crate) struct Gateway {
     plan: Plan,
@@ -54,14 +58,16 @@ impl Gateway {
         Self::of(Plan { chain, directory, sequencer, tls, port }, Arc::default()).await
     }
 
-    /// Starts it again where it was.
-    pub(crate) async fn again(mut self) -> Result<Self, Failure> {
-        self.kill().await?;
-        Self::of(self.plan, self.seen).await
+    /// Starts it where it was, if it is down.
+    pub(crate) async fn up(self) -> Result<Self, Failure> {
+        if self.host.is_some() { Ok(self) } else { Self::of(self.plan, self.seen).await }
     }
 
     async fn of(plan: Plan, seen: Arc<Mutex<Vec<(BlockId, f64)>>>) -> Result<Self, Failure> {
         let host = plan.start().await?;
+        // From then on it misses nothing.
+        let mut status = host.status();
+        tokio::time::timeout(MESH_TIMEOUT, status.wait_for(|status| status.mesh > 0)).await??;
         let mut events = host.events();
         let record = Arc::clone(&seen);
         // Ends with the host.
@@ -100,8 +106,10 @@ impl Gateway {
         self.peer_id
     }
 
-    pub(crate) fn peers(&self) -> Result<usize, Failure> {
-        Ok(self.host()?.status().borrow().peers)
+    pub(crate) fn peers(&self) -> Result<Value, Failure> {
+        let status = self.host()?.status();
+        let status = status.borrow();
+        Ok(json!({ "nodes": status.peers, "browsers": status.browsers }))
     }
 
     pub(crate) fn seen(&self) -> Vec<Value> {

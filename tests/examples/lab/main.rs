@@ -4,12 +4,12 @@
 //! | command | answer |
 //! |---|---|
 //! | `{"do":"chain"}` | the chain: `rollup` for `observe()`, `signer`, `chainId` |
-//! | `{"do":"gateway","name":"a","tls":{"cert":…,"key":…}}` | a gateway's `address` and `peerId`; of a known name the same ones again |
+//! | `{"do":"gateway","name":"a","tls":{"cert":…,"key":…}}` | a gateway's `address` and `peerId`; one that is known stays as it is, or comes back if it was killed |
 //! | `{"do":"kill","name":"a"}` | it is gone without a farewell |
 //! | `{"do":"publish","count":30,"every":200}` | the blocks: `number`, `hash`, `bytes`, and `at`, when the sequencer was given each |
 //! | `{"do":"seen","name":"a"}` | when the gateway's follower of the chain had each block: `number`, `hash`, `at` |
 //! | `{"do":"liar","name":"x","lie":"forged"}` | the address of a gateway that publishes `forged`, `stale` or `garbage` messages |
-//! | `{"do":"peers","name":"a"}` | how many peers the gateway has |
+//! | `{"do":"peers","name":"a"}` | how many peers the gateway has: `nodes`, of them the sequencer, and `browsers` |
 //! | `{"do":"certificate"}` | `cert` and `key`, files with a certificate for this machine that nobody vouches for |
 //!
 //! Times are milliseconds since 1970. A command that fails is answered with `error`.
@@ -109,7 +109,7 @@ impl Lab {
             }),
             Command::Gateway { name, tls } => {
                 let gateway = match self.gateways.remove(&name) {
-                    Some(known) => known.again().await?,
+                    Some(known) => known.up().await?,
                     None => {
                         let sequencer = self.sequencer.address();
                         let directory = self.directory.join(&name);
@@ -144,7 +144,7 @@ impl Lab {
                 std::fs::write(&key, made.signing_key.serialize_pem())?;
                 json!({ "cert": cert, "key": key })
             }
-            Command::Peers { name } => json!({ "peers": self.gateway(&name)?.peers()? }),
+            Command::Peers { name } => self.gateway(&name)?.peers()?,
         })
     }
 
