@@ -12,9 +12,10 @@ impl Node {
     pub(super) fn connected(&mut self, now: Now, peer: PeerId) {
         self.peers.connected(now, peer);
         // A browser has what it got from here, and a page that sleeps would keep others waiting.
-        let is_browser = self.peers.is_browser(&peer) == Some(true);
-        if let Some(filler) = self.filler.as_mut().filter(|_| !is_browser) {
-            filler.client_mut().connected(peer, self.peers.is_static(&peer));
+        let is_static = self.peers.is_static(&peer);
+        let is_asked = is_static || self.peers.is_browser(&peer) != Some(true);
+        if let Some(filler) = self.filler.as_mut().filter(|_| is_asked) {
+            filler.client_mut().connected(peer, is_static);
         }
     }
 

@@ -494,7 +494,7 @@ impl Driver {
         }
     }
 
-    /// Puts the numbers of peers into the status. A further connection can make a browser a node, or the reverse.
+    /// Puts the numbers of peers into the status.
     fn count_peers(&self) {
         let browsers = self.swarm.behaviour().wire.browser_count();
         let peers = self.swarm.connected_peers().count().saturating_sub(browsers);
@@ -523,11 +523,14 @@ impl Driver {
     fn refresh_mesh(&self) {
         let chain = &self.chain;
         let version = PayloadVersion::at(&chain.forks, self.core.clock.now().unix_seconds());
-        let subscribers = self.swarm.behaviour().wire.subscribers(chain.chain_id, version);
-        let mesh = self.swarm.behaviour().wire.mesh_size(chain.chain_id, version);
+        let wire = &self.swarm.behaviour().wire;
+        let subscribers = wire.subscribers(chain.chain_id, version);
+        let mesh = wire.mesh_size(chain.chain_id, version);
+        let browser_mesh = wire.browser_mesh_size(chain.chain_id, version);
         self.status.send_if_modified(|status| {
-            let changed = (status.subscribers, status.mesh) != (subscribers, mesh);
-            (status.subscribers, status.mesh) = (subscribers, mesh);
+            let present = (subscribers, mesh, browser_mesh);
+            let changed = (status.subscribers, status.mesh, status.browser_mesh) != present;
+            (status.subscribers, status.mesh, status.browser_mesh) = present;
             changed
         });
     }

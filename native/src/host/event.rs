@@ -90,12 +90,14 @@ pub struct Status {
     pub highest: Option<BlockId>,
     /// Connected peers but for browsers.
     pub peers: usize,
-    /// Connected browsers: peers all of whose connections came in over a WebSocket.
+    /// Connected browsers: peers that came over a WebSocket. Who connects by TCP as well is still one of them.
     pub browsers: usize,
     /// Peers but for browsers that are subscribed to the topic of the present fork.
     pub subscribers: usize,
     /// Peers in the mesh of that topic. Browsers have their own, which takes them all.
     pub mesh: usize,
+    /// Browsers in theirs: those that get each block at once.
+    pub browser_mesh: usize,
     /// Messages accepted.
     pub accepted: u64,
     /// Messages not accepted, by the check that decided.

@@ -8,8 +8,8 @@
 //! # Two meshes
 //!
 //! A mesh has few places, and a peer beyond them hears of a block only later, by the next heartbeat's gossip. Browsers
-//! are many, can't be dialled, and are watched by people; so with [`Config::browsers`] the connections that come in over
-//! a WebSocket have a gossipsub of their own ([`Only`]), whose mesh takes all of them: each gets each block at once, and
+//! are many, can't be dialled, and are watched by people; so with [`Config::browsers`] the peers that come in over a
+//! WebSocket have a gossipsub of their own ([`Only`]), whose mesh takes all of them: each gets each block at once, and
 //! none of them takes a place in the nodes' mesh. Messages are the same in both, and are judged once for both
 //! ([`Judging`]). Scores are counted alike in both, but for peers at one address: a family or an office is one.
 
@@ -271,11 +271,15 @@ impl Behaviour {
         message: gossipsub::Message,
     ) -> Option<Input> {
         // With one mesh, that has dropped all copies.
-        let is_shared = self.browsers.is_enabled() && is_ours(chain_id, &message);
-        if is_shared && !self.judging.came(mesh, source, id, &message) {
+        if self.browsers.is_enabled() && !self.judging.came(mesh, source, id, &message) {
             return None;
         }
-        gossip_input(chain_id, source, id, message)
+        let input = gossip_input(chain_id, source, id, message);
+        if input.is_none() {
+            // No verdict will come.
+            self.judging.judged(id);
+        }
+        input
     }
 
     /// Carries out a verdict of the core: on each mesh on which the message came, and what is accepted is published on
@@ -313,7 +317,7 @@ impl Behaviour {
     /// Publishes on one mesh what came on the other.
     fn publish_on(&mut self, mesh: Mesh, topic: &TopicHash, marked: Vec<u8>) {
         // Compressing it for nobody would be a waste.
-        if self.only(mesh).is_none_or(|only| only.peers().len() == 0) {
+        if self.only(mesh).is_none_or(|only| only.count() == 0) {
             return;
         }
         let Some(gossipsub) = self.gossip_mut(mesh) else { return };
@@ -349,16 +353,16 @@ impl Behaviour {
         self.gossipsub.inner().mesh_peers(&TopicHash::from_raw(block_topic(chain_id, version))).count()
     }
 
-    /// Browsers: connected peers all of whose connections came in over a WebSocket.
-    pub fn browser_count(&self) -> usize {
-        let browsers = self.browsers.as_ref().into_iter().flat_map(Only::peers);
-        browsers.filter(|peer| !self.gossipsub.has(peer)).count()
+    /// Peers in the browsers' mesh of the topic of `version`.
+    pub fn browser_mesh_size(&self, chain_id: u64, version: PayloadVersion) -> usize {
+        let topic = TopicHash::from_raw(block_topic(chain_id, version));
+        self.browsers.as_ref().map_or(0, |browsers| browsers.inner().mesh_peers(&topic).count())
     }
-}
 
-/// Whether a message is on a topic of this chain and has contents.
-fn is_ours(chain_id: u64, message: &gossipsub::Message) -> bool {
-    rules::version_of_topic(chain_id, message.topic.as_str()).is_some() && !message.data.is_empty()
+    /// Connected peers that are browsers, subscribed or not.
+    pub fn browser_count(&self) -> usize {
+        self.browsers.as_ref().map_or(0, Only::count)
+    }
 }
 
 fn outcome(published: Result<gossipsub::MessageId, PublishError>) -> SendOutcome {

@@ -1,10 +1,11 @@
-//! A behaviour for connections of one kind: browsers', or all others.
+//! A behaviour for the peers of one kind: browsers, or all others.
 //!
 //! Gossipsub keeps one mesh for all its peers, and browsers need one of their own; so there are two of it, each in an
-//! [`Only`]. A peer may have connections of both kinds: then both know it, each by its own.
+//! [`Only`]. A peer's first connection decides of which kind it is, until its last one ends: a gossipsub says but once
+//! to what it is subscribed, on whichever connection, so one must see all that a peer says.
 //!
 //! # Bounds
-//! The id of each connection of the kind: as many as the door lets in.
+//! A number for each connected peer: as many as the door lets in.
 
 use super::is_browser;
 use either::Either;
@@ -12,20 +13,20 @@ use libp2p::core::transport::PortUse;
 use libp2p::core::{ConnectedPoint, Endpoint};
 use libp2p::swarm::behaviour::{ConnectionClosed, ConnectionEstablished};
 use libp2p::swarm::{
-    ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, NotifyHandler, THandler, THandlerInEvent,
-    THandlerOutEvent, ToSwarm, dummy,
+    ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, THandler, THandlerInEvent, THandlerOutEvent,
+    ToSwarm, dummy,
 };
 use libp2p::{Multiaddr, PeerId};
 use std::collections::HashMap;
 use std::fmt;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 /// Which of two meshes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Mesh {
-    /// That of the nodes: of all connections but browsers'.
+    /// That of the nodes: of all peers but browsers.
     Nodes,
-    /// That of the browsers: of inbound connections over a WebSocket.
+    /// That of the browsers: of peers that came over a WebSocket.
     Browsers,
 }
 
@@ -34,40 +35,42 @@ impl Mesh {
     pub const ALL: [Self; 2] = [Self::Nodes, Self::Browsers];
 }
 
-/// Which connections an [`Only`] takes.
+/// Which peers an [`Only`] takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Takes {
     All,
     These(Mesh),
 }
 
-/// Shows its inner behaviour the connections of one kind, and nothing of the others, which get a handler that does
+/// Shows its inner behaviour the peers of one kind, and nothing of the others, whose connections get a handler that does
 /// nothing. Its events say which mesh they come from.
 ///
-/// The inner behaviour must close connections one by one, if at all: who closes all of a peer's, closes those of the
-/// other kind too.
+/// Of attempts it tells all: whose they are is not known yet.
 pub struct Only<B> {
     inner: B,
     takes: Takes,
-    connections: HashMap<PeerId, Vec<ConnectionId>>,
+    /// Whether a connected peer is of the kind.
+    peers: HashMap<PeerId, bool>,
+    /// How many are.
+    count: usize,
 }
 
 impl<B> fmt::Debug for Only<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { takes, connections, .. } = self;
-        f.debug_struct("Only").field("takes", takes).field("connections", connections).finish_non_exhaustive()
+        let Self { takes, peers, .. } = self;
+        f.debug_struct("Only").field("takes", takes).field("peers", peers).finish_non_exhaustive()
     }
 }
 
 impl<B> Only<B> {
-    /// For the connections of one mesh, where there are two.
+    /// For the peers of one mesh, where there are two.
     pub fn of(mesh: Mesh, inner: B) -> Self {
-        Self { inner, takes: Takes::These(mesh), connections: HashMap::new() }
+        Self { inner, takes: Takes::These(mesh), peers: HashMap::new(), count: 0 }
     }
 
-    /// For all connections: there is but the mesh of the nodes.
+    /// For all peers: there is but the mesh of the nodes.
     pub fn all(inner: B) -> Self {
-        Self { inner, takes: Takes::All, connections: HashMap::new() }
+        Self { inner, takes: Takes::All, peers: HashMap::new(), count: 0 }
     }
 
     /// The behaviour inside.
@@ -80,14 +83,14 @@ impl<B> Only<B> {
         &mut self.inner
     }
 
-    /// Whether a peer has a connection of the kind.
+    /// Whether a peer is connected and of the kind.
     pub fn has(&self, peer: &PeerId) -> bool {
-        self.connections.contains_key(peer)
+        self.peers.get(peer).is_some_and(|is_of_kind| *is_of_kind)
     }
 
-    /// Peers with a connection of the kind.
-    pub fn peers(&self) -> impl ExactSizeIterator<Item = &PeerId> {
-        self.connections.keys()
+    /// How many connected peers are of the kind.
+    pub const fn count(&self) -> usize {
+        self.count
     }
 
     const fn mesh(&self) -> Mesh {
@@ -97,57 +100,22 @@ impl<B> Only<B> {
         }
     }
 
-    fn takes(&self, is_of_browser: bool) -> bool {
-        match self.takes {
+    /// Whether a connection of the peer is to be shown, its first one if nothing is known of it.
+    fn takes(&self, peer: &PeerId, is_of_browser: bool) -> bool {
+        self.peers.get(peer).copied().unwrap_or_else(|| match self.takes {
             Takes::All => true,
             Takes::These(mesh) => is_of_browser == (mesh == Mesh::Browsers),
-        }
-    }
-
-    fn takes_inbound(&self, local: &Multiaddr, remote: &Multiaddr) -> bool {
-        self.takes(is_browser(local) || is_browser(remote))
-    }
-
-    fn takes_endpoint(&self, endpoint: &ConnectedPoint) -> bool {
-        match endpoint {
-            ConnectedPoint::Dialer { .. } => self.takes(false),
-            ConnectedPoint::Listener { local_addr, send_back_addr } => {
-                self.takes_inbound(local_addr, send_back_addr)
-            }
-        }
-    }
-
-    /// Counts a connection; how many others of its kind the peer has.
-    fn came(&mut self, peer: PeerId, connection: ConnectionId) -> usize {
-        let connections = self.connections.entry(peer).or_default();
-        connections.push(connection);
-        connections.len() - 1
-    }
-
-    /// Counts a connection no more; how many others of its kind the peer has.
-    fn went(&mut self, peer: &PeerId, connection: ConnectionId) -> usize {
-        let Some(connections) = self.connections.get_mut(peer) else { return 0 };
-        connections.retain(|id| *id != connection);
-        let left = connections.len();
-        if left == 0 {
-            self.connections.remove(peer);
-        }
-        left
+        })
     }
 }
 
-/// Whoever means any connection of a peer means one of the kind: no other handler would understand it. `None` if there
-/// is none any more.
-fn notify_any<E, H>(
-    connections: &HashMap<PeerId, Vec<ConnectionId>>,
-    step: ToSwarm<E, H>,
-) -> Option<ToSwarm<E, H>> {
-    match step {
-        ToSwarm::NotifyHandler { peer_id, handler: NotifyHandler::Any, event } => {
-            let connection = connections.get(&peer_id)?.first()?;
-            Some(ToSwarm::NotifyHandler { peer_id, handler: NotifyHandler::One(*connection), event })
+/// Whether only browsers connect so: they dial, and over a WebSocket.
+fn is_of_browser(endpoint: &ConnectedPoint) -> bool {
+    match endpoint {
+        ConnectedPoint::Dialer { .. } => false,
+        ConnectedPoint::Listener { local_addr, send_back_addr } => {
+            is_browser(local_addr) || is_browser(send_back_addr)
         }
-        step => Some(step),
     }
 }
 
@@ -161,11 +129,7 @@ impl<B: NetworkBehaviour> NetworkBehaviour for Only<B> {
         local: &Multiaddr,
         remote: &Multiaddr,
     ) -> Result<(), ConnectionDenied> {
-        if self.takes_inbound(local, remote) {
-            self.inner.handle_pending_inbound_connection(id, local, remote)
-        } else {
-            Ok(())
-        }
+        self.inner.handle_pending_inbound_connection(id, local, remote)
     }
 
     fn handle_established_inbound_connection(
@@ -175,7 +139,7 @@ impl<B: NetworkBehaviour> NetworkBehaviour for Only<B> {
         local: &Multiaddr,
         remote: &Multiaddr,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        if self.takes_inbound(local, remote) {
+        if self.takes(&peer, is_browser(local) || is_browser(remote)) {
             self.inner.handle_established_inbound_connection(id, peer, local, remote).map(Either::Left)
         } else {
             Ok(Either::Right(dummy::ConnectionHandler))
@@ -189,11 +153,7 @@ impl<B: NetworkBehaviour> NetworkBehaviour for Only<B> {
         addresses: &[Multiaddr],
         role: Endpoint,
     ) -> Result<Vec<Multiaddr>, ConnectionDenied> {
-        if self.takes(false) {
-            self.inner.handle_pending_outbound_connection(id, peer, addresses, role)
-        } else {
-            Ok(Vec::new())
-        }
+        self.inner.handle_pending_outbound_connection(id, peer, addresses, role)
     }
 
     fn handle_established_outbound_connection(
@@ -204,7 +164,7 @@ impl<B: NetworkBehaviour> NetworkBehaviour for Only<B> {
         role: Endpoint,
         port_use: PortUse,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        if self.takes(false) {
+        if self.takes(&peer, false) {
             let handler =
                 self.inner.handle_established_outbound_connection(id, peer, address, role, port_use);
             handler.map(Either::Left)
@@ -214,30 +174,28 @@ impl<B: NetworkBehaviour> NetworkBehaviour for Only<B> {
     }
 
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
-        let event = match event {
-            FromSwarm::ConnectionEstablished(established) => {
-                if !self.takes_endpoint(established.endpoint) {
+        match event {
+            FromSwarm::ConnectionEstablished(ConnectionEstablished { peer_id, endpoint, .. }) => {
+                let takes = self.takes(&peer_id, is_of_browser(endpoint));
+                if self.peers.insert(peer_id, takes).is_none() && takes {
+                    self.count += 1;
+                }
+                if !takes {
                     return;
                 }
-                let other_established = self.came(established.peer_id, established.connection_id);
-                FromSwarm::ConnectionEstablished(ConnectionEstablished { other_established, ..established })
             }
-            FromSwarm::ConnectionClosed(closed) => {
-                if !self.takes_endpoint(closed.endpoint) {
+            FromSwarm::ConnectionClosed(ConnectionClosed { peer_id, remaining_established, .. }) => {
+                let takes = self.has(&peer_id);
+                if remaining_established == 0 && self.peers.remove(&peer_id).is_some() && takes {
+                    self.count -= 1;
+                }
+                if !takes {
                     return;
                 }
-                let remaining_established = self.went(&closed.peer_id, closed.connection_id);
-                FromSwarm::ConnectionClosed(ConnectionClosed { remaining_established, ..closed })
             }
-            FromSwarm::AddressChange(change) if !self.takes_endpoint(change.old) => return,
-            FromSwarm::DialFailure(_) if !self.takes(false) => return,
-            FromSwarm::ListenFailure(failure)
-                if !self.takes_inbound(failure.local_addr, failure.send_back_addr) =>
-            {
-                return;
-            }
-            event => event,
-        };
+            FromSwarm::AddressChange(change) if !self.has(&change.peer_id) => return,
+            _ => {}
+        }
         self.inner.on_swarm_event(event);
     }
 
@@ -255,12 +213,7 @@ impl<B: NetworkBehaviour> NetworkBehaviour for Only<B> {
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {
         let mesh = self.mesh();
-        loop {
-            let step = ready!(self.inner.poll(cx));
-            if let Some(step) = notify_any(&self.connections, step) {
-                return Poll::Ready(step.map_out(|event| (mesh, event)).map_in(Either::Left));
-            }
-        }
+        self.inner.poll(cx).map(|step| step.map_out(|event| (mesh, event)).map_in(Either::Left))
     }
 }
 
@@ -404,34 +357,53 @@ mod tests {
         }
     }
 
-    #[test]
-    fn each_mesh_sees_its_own_connections_and_counts_only_those() {
+    /// A peer whose connections come these ways: what both meshes hear of it.
+    fn heard(ways: &[&str]) -> [String; 2] {
         let peer = PeerId::random();
-        let ways = ["/ws", "", "out", "/wss", ""];
         let lives: Vec<_> = ways.iter().enumerate().map(|(id, way)| Life::new(peer, id, way)).collect();
-        let mut heard = Vec::new();
-        for mesh in Mesh::ALL {
+        Mesh::ALL.map(|mesh| {
             let mut only = Only::of(mesh, Inner::default());
             for (others, life) in lives.iter().enumerate() {
-                let is_browser = matches!(ways[others], "/ws" | "/wss");
-                assert_eq!(life.begin(&mut only, others), is_browser == (mesh == Mesh::Browsers));
+                let is_shown = life.begin(&mut only, others);
                 life.moves(&mut only);
+                assert_eq!((only.has(&peer), only.count()), (is_shown, usize::from(is_shown)), "{only:?}");
             }
-            assert!(only.has(&peer) && only.peers().len() == 1);
-            for (left, life) in lives.iter().enumerate() {
-                life.end(&mut only, lives.len() - 1 - left);
+            for (left, life) in (0..lives.len()).rev().zip(&lives) {
+                life.end(&mut only, left);
             }
-            assert!(!only.has(&peer) && only.peers().len() == 0, "{only:?}");
-            heard.push(std::mem::take(&mut only.inner_mut().heard).join(", "));
+            assert!(!only.has(&peer) && only.count() == 0 && only.peers.is_empty(), "{only:?}");
+            std::mem::take(&mut only.inner_mut().heard).join(", ")
+        })
+    }
+
+    #[test]
+    fn each_mesh_sees_its_own_peers_and_nothing_of_others() {
+        let inbound = "in 0, established 0 +0, moved 0, closed 0 +0";
+        let outbound = "out 0, established 0 +0, moved 0, closed 0 +0";
+        assert_eq!(heard(&["/ws"]), ["", inbound]);
+        assert_eq!(heard(&["/wss"]), ["", inbound]);
+        assert_eq!(heard(&[""]), [inbound, ""]);
+        // Whom we dial over a WebSocket is no browser.
+        assert_eq!(heard(&["out"]), [outbound, ""]);
+    }
+
+    #[test]
+    fn a_peer_that_comes_by_both_ways_stays_where_it_was_first() {
+        let all = "in 0, established 0 +0, moved 0, in 1, established 1 +1, moved 1, out 2, established 2 +2, \
+                   moved 2, closed 0 +2, closed 1 +1, closed 2 +0";
+        assert_eq!(heard(&["/ws", "", "out"]), ["", all]);
+        assert_eq!(heard(&["", "/ws", "out"]), [all, ""]);
+    }
+
+    #[test]
+    fn who_left_is_sorted_anew() {
+        let peer = PeerId::random();
+        let mut only = Only::of(Mesh::Nodes, Inner::default());
+        for (way, is_shown) in [("/ws", false), ("", true), ("/ws", false)] {
+            let life = Life::new(peer, 1, way);
+            assert_eq!(life.begin(&mut only, 0), is_shown);
+            life.end(&mut only, 0);
         }
-        assert_eq!(
-            heard,
-            [
-                "in 1, established 1 +0, moved 1, out 2, established 2 +1, moved 2, in 4, established 4 +2, \
-                 moved 4, closed 1 +2, closed 2 +1, closed 4 +0",
-                "in 0, established 0 +0, moved 0, in 3, established 3 +1, moved 3, closed 0 +1, closed 3 +0",
-            ]
-        );
     }
 
     #[test]
@@ -450,26 +422,6 @@ mod tests {
             only.on_swarm_event(FromSwarm::ExternalAddrConfirmed(ExternalAddrConfirmed { addr }));
             assert_eq!(only.inner().heard, ["else"]);
         }
-    }
-
-    /// Says what no handler of [`Inner`]'s can hear, so that only the way to it is looked at.
-    fn notify(peer: PeerId, handler: NotifyHandler) -> ToSwarm<u8, u8> {
-        ToSwarm::NotifyHandler { peer_id: peer, handler, event: 7 }
-    }
-
-    #[test]
-    fn a_word_to_any_connection_goes_to_one_of_the_kind() {
-        let peer = PeerId::random();
-        let mut only = Only::of(Mesh::Browsers, Inner::default());
-        Life::new(peer, 1, "").begin(&mut only, 0);
-        let connections = |only: &Only<Inner>| only.connections.clone();
-        assert!(notify_any(&connections(&only), notify(peer, NotifyHandler::Any)).is_none());
-        Life::new(peer, 2, "/ws").begin(&mut only, 1);
-        let step = notify_any(&connections(&only), notify(peer, NotifyHandler::Any)).unwrap();
-        let ToSwarm::NotifyHandler { handler: NotifyHandler::One(id), event: 7, .. } = step else {
-            panic!("{step:?}")
-        };
-        assert_eq!(id, ConnectionId::new_unchecked(2));
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! it with the numbers of [`ScoreParams`] and the application score that the core hands over, and tells only the total;
 //! [`GossipScores`](opp2p_core::peers::GossipScores) counts the parts.
 
-use super::{Behaviour, Gossipsub, InvalidConfig, from_libp2p, to_libp2p};
+use super::{Behaviour, Gossipsub, InvalidConfig, Mesh, from_libp2p, to_libp2p};
 use libp2p::gossipsub::{IdentTopic, PeerScoreParams, PeerScoreThresholds, TopicHash, TopicScoreParams};
 use libp2p::identify;
 use opp2p_core::gossip::block_topic;
@@ -102,14 +102,12 @@ impl Behaviour {
     }
 
     /// Gossip's totals of these peers; those that it does not score are left out.
-    ///
-    /// For a peer on both meshes it is the better total, for most of what it earns, it earns on one of them; but if it
-    /// is below zero on one, then that.
     pub fn scores<'a>(&self, peers: impl IntoIterator<Item = &'a libp2p::PeerId>) -> Vec<(PeerId, f64)> {
         let each = peers.into_iter().filter_map(|peer| {
-            let totals = self.meshes().filter_map(|gossipsub| gossipsub.peer_score(peer));
-            let total = totals.reduce(|a, b| if a.min(b) < 0.0 { a.min(b) } else { a.max(b) })?;
-            Some((from_libp2p(peer)?, total))
+            let is_browser = self.browsers.as_ref().is_some_and(|browsers| browsers.has(peer));
+            let mesh = if is_browser { Mesh::Browsers } else { Mesh::Nodes };
+            let score = self.only(mesh)?.inner().peer_score(peer)?;
+            Some((from_libp2p(peer)?, score))
         });
         each.collect()
     }

@@ -1,19 +1,21 @@
 //! The browsers' door: real nodes, and clients over WebSockets.
 
 use super::support::*;
-use super::{anonymous, driving, stranger, stranger_at, topic};
+use super::{Stranger, StrangerEvent, anonymous, driving, lone_stranger, stranger, stranger_at, topic};
 use futures::StreamExt;
 use libp2p::core::upgrade::Version;
 use libp2p::identity::Keypair;
 use libp2p::multiaddr::Protocol;
 use libp2p::swarm::SwarmEvent;
+use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::websocket::{self, tls};
-use libp2p::{Multiaddr, Swarm, Transport, identify, noise, tcp, yamux};
+use libp2p::{Multiaddr, Swarm, Transport, gossipsub, identify, noise, tcp, yamux};
 use opp2p::devnet::{BlockMaker, unix_seconds};
-use opp2p::host::{ConnectError, Host, HostConfig, HostError, WsConfig, WsTls};
+use opp2p::host::{ConnectError, Host, HostConfig, HostError, Status, WsConfig, WsTls};
 use opp2p::swarm::from_libp2p;
 use opp2p_core::gossip::MeshParams;
 use opp2p_core::payload::{PayloadVersion, snappy};
+use opp2p_core::peers::PeerId;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
@@ -44,7 +46,7 @@ async fn a_node_that_comes_over_a_websocket_gets_blocks() {
     let client = follower(directory.path(), "client", &[]).await;
     assert_eq!(client.connect(address).await, Ok(Ok(())));
     let mut events = client.events();
-    until(&client, |status| status.mesh == 1).await;
+    until(&gateway, |status| status.browser_mesh == 1).await;
     let mut maker = BlockMaker::new(&chain(), 31);
     let hash = gateway.publish(maker.next(unix_seconds())).await.unwrap().unwrap();
     assert_eq!(blocks(&mut events, 1).await, [hash]);
@@ -83,10 +85,7 @@ async fn every_browser_gets_every_block_however_full_the_mesh_is_and_takes_no_pl
     // Both places are taken.
     until(&gateway, |status| status.mesh == 2 && status.peers == 2).await;
     let clients = clients(directory.path(), 12, &gateway).await;
-    for client in &clients {
-        until(client, |status| status.mesh == 1).await;
-    }
-    until(&gateway, |status| status.browsers == 12).await;
+    until(&gateway, |status| (status.browsers, status.browser_mesh) == (12, 12)).await;
     let mut heard: Vec<_> = clients.iter().chain([&second]).map(Host::events).collect();
     let mut maker = BlockMaker::new(&chain(), 32);
     let mut published = Vec::new();
@@ -117,9 +116,7 @@ async fn a_sequencer_serves_browsers_alone() {
     (config.sequencer, config.mesh) = (Some(signer()), strict_mesh());
     let gateway = Host::start(config).await.unwrap();
     let clients = clients(directory.path(), 4, &gateway).await;
-    for client in &clients {
-        until(client, |status| status.mesh == 1).await;
-    }
+    until(&gateway, |status| status.browser_mesh == 4).await;
     let mut heard: Vec<_> = clients.iter().map(Host::events).collect();
     let mut maker = BlockMaker::new(&chain(), 33);
     let hash = gateway.publish(maker.next(unix_seconds())).await.unwrap().unwrap();
@@ -139,10 +136,7 @@ async fn a_block_that_a_browser_has_first_reaches_nodes_and_browsers() {
     let gateway = Host::start(config).await.unwrap();
     let node = follower(directory.path(), "node", &[&gateway]).await;
     let clients = clients(directory.path(), 3, &gateway).await;
-    for client in clients.iter().chain([&node]) {
-        until(client, |status| status.mesh == 1).await;
-    }
-    until(&gateway, |status| status.mesh == 1).await;
+    until(&gateway, |status| (status.mesh, status.browser_mesh) == (1, 3)).await;
     let mut heard: Vec<_> = clients.iter().chain([&node]).map(Host::events).collect();
     let mut page = stranger_at(door(&gateway), anonymous).await;
     let mut other = stranger(&gateway, anonymous).await;
@@ -178,9 +172,7 @@ async fn a_browser_that_forges_is_banned_and_stays_out_while_others_from_there_g
     let first = sequencer(directory.path()).await;
     let gateway = Host::start(with_door(directory.path(), "gateway", &[&first])).await.unwrap();
     let clients = clients(directory.path(), 2, &gateway).await;
-    for client in &clients {
-        until(client, |status| status.mesh == 1).await;
-    }
+    until(&gateway, |status| status.browser_mesh == 2).await;
     until(&first, |status| status.mesh == 1).await;
     let mut maker = BlockMaker::new(&chain(), 35);
     let block = maker.next(unix_seconds());
@@ -221,6 +213,101 @@ async fn a_browser_that_forges_is_banned_and_stays_out_while_others_from_there_g
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_peer_by_both_ways_stays_in_its_mesh_and_is_a_browser_while_only_the_websocket_is_left() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut config = with_door(directory.path(), "gateway", &[]);
+    config.sequencer = Some(signer());
+    let gateway = Host::start(config).await.unwrap();
+    let mut maker = BlockMaker::new(&chain(), 37);
+    let (ws, tcp) = (door(&gateway), gateway.address());
+    for (first, second) in [(&ws, &tcp), (&tcp, &ws)] {
+        for leaves_first in [true, false] {
+            let mut peer = lone_stranger(anonymous).await;
+            for version in PayloadVersion::ALL {
+                peer.behaviour_mut().gossipsub.subscribe(&topic(version)).unwrap();
+            }
+            let kinds = |status: &Status| (status.peers, status.browsers);
+            let expected = if first == &ws { (0, 1) } else { (1, 0) };
+            let mut ways = Vec::new();
+            for address in [first, second] {
+                let way = DialOpts::peer_id(gateway.peer_id())
+                    .addresses(vec![address.clone()])
+                    .condition(PeerCondition::Always)
+                    .build();
+                ways.push(way.connection_id());
+                peer.dial(way).unwrap();
+                let stands = async {
+                    while !matches!(peer.select_next_some().await, SwarmEvent::ConnectionEstablished { .. }) {
+                    }
+                };
+                timeout(Duration::from_secs(20), stands).await.expect("it connects");
+                driving(&mut peer, until(&gateway, |status| kinds(status) == expected)).await;
+            }
+            let id = from_libp2p(peer.local_peer_id()).unwrap();
+            driving(&mut peer, sorted(&gateway, &id, 2, false)).await;
+            driving(&mut peer, publish_to(&gateway, &mut maker)).await;
+            assert!(peer.close_connection(ways[usize::from(!leaves_first)]));
+            let closed = async {
+                while !matches!(peer.select_next_some().await, SwarmEvent::ConnectionClosed { .. }) {}
+            };
+            timeout(Duration::from_secs(20), closed).await.expect("it is closed");
+            let left = if leaves_first { second } else { first };
+            let is_browser = left == &ws;
+            // What is sent before the node knows of the end may be lost with the connection.
+            driving(&mut peer, sorted(&gateway, &id, 1, is_browser)).await;
+            if leaves_first {
+                // The library sends nothing on a connection that never sent until something else happens on it.
+                drop(peer);
+                until(&gateway, |status| kinds(status) == (0, 0)).await;
+                continue;
+            }
+            let last = maker.next(unix_seconds());
+            let (hash, wanted) = (last.payload.block_hash, snappy::compress(&signed(&last)));
+            let (published, ()) = tokio::join!(gateway.publish(last), comes(&mut peer, &wanted));
+            assert_eq!(published, Ok(Ok(hash)));
+            drop(peer);
+            until(&gateway, |status| kinds(status) == (0, 0)).await;
+        }
+    }
+    gateway.stop().await;
+}
+
+/// Waits until the core knows so many connections of a peer, and whether it is a browser.
+async fn sorted(gateway: &Host, peer: &PeerId, connections: usize, is_browser: bool) {
+    let known = || {
+        gateway.peers(|peers, _| (peers.limits().of_peer(peer), peers.is_browser(peer)))
+            == (connections, Some(is_browser))
+    };
+    let sorted = async {
+        while !known() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(Duration::from_secs(20), sorted).await.expect("the core sorts it anew");
+}
+
+async fn publish_to(gateway: &Host, maker: &mut BlockMaker) {
+    gateway.publish(maker.next(unix_seconds())).await.unwrap().unwrap();
+}
+
+/// Waits for this message.
+async fn comes(peer: &mut Swarm<Stranger>, wanted: &[u8]) {
+    let message = async {
+        loop {
+            let event = peer.select_next_some().await;
+            if let SwarmEvent::Behaviour(StrangerEvent::Gossipsub(gossipsub::Event::Message {
+                message, ..
+            })) = event
+                && message.data == wanted
+            {
+                break;
+            }
+        }
+    };
+    timeout(Duration::from_secs(20), message).await.expect("the block comes");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_full_door_refuses_browsers_and_lets_nodes_in() {
     let directory = tempfile::tempdir().unwrap();
     let mut config = with_door(directory.path(), "gateway", &[]);
@@ -250,7 +337,7 @@ async fn a_browser_fetches_what_it_missed_by_number() {
     config.sequencer = Some(signer());
     let gateway = Host::start(config).await.unwrap();
     let early = client(directory.path(), "early", door(&gateway)).await;
-    until(&early, |status| status.mesh == 1).await;
+    until(&gateway, |status| status.browser_mesh == 1).await;
     let mut maker = BlockMaker::new(&chain(), 36);
     let mut hashes = Vec::new();
     for _ in 0..5 {
@@ -260,7 +347,7 @@ async fn a_browser_fetches_what_it_missed_by_number() {
     let late = follower(directory.path(), "late", &[]).await;
     let mut events = late.events();
     assert_eq!(late.connect(door(&gateway)).await, Ok(Ok(())));
-    until(&late, |status| status.mesh == 1).await;
+    until(&gateway, |status| status.browser_mesh == 2).await;
     hashes.push(gateway.publish(maker.next(unix_seconds())).await.unwrap().unwrap());
     assert_eq!(blocks(&mut events, 6).await, hashes);
     until(&gateway, |status| status.served >= 5).await;

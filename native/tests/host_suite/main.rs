@@ -159,7 +159,28 @@ async fn stranger(host: &Host, author: fn(&Keypair) -> MessageAuthenticity) -> S
 
 /// The same, by this way.
 async fn stranger_at(address: Multiaddr, author: fn(&Keypair) -> MessageAuthenticity) -> Swarm<Stranger> {
-    let mut swarm = SwarmBuilder::with_new_identity()
+    let mut swarm = lone_stranger(author).await;
+    swarm.dial(address).unwrap();
+    let last = topic(PayloadVersion::V4).hash();
+    let subscribed = async {
+        loop {
+            let event = swarm.select_next_some().await;
+            if let SwarmEvent::Behaviour(StrangerEvent::Gossipsub(gossipsub::Event::Subscribed {
+                topic, ..
+            })) = event
+                && topic == last
+            {
+                break;
+            }
+        }
+    };
+    timeout(Duration::from_secs(20), subscribed).await.expect("the node subscribes");
+    swarm
+}
+
+/// A stranger that is connected to nobody.
+async fn lone_stranger(author: fn(&Keypair) -> MessageAuthenticity) -> Swarm<Stranger> {
+    SwarmBuilder::with_new_identity()
         .with_tokio()
         .with_tcp(tcp::Config::default(), noise::Config::new, yamux::Config::default)
         .unwrap()
@@ -184,23 +205,7 @@ async fn stranger_at(address: Multiaddr, author: fn(&Keypair) -> MessageAuthenti
         })
         .unwrap()
         .with_swarm_config(|config| config.with_idle_connection_timeout(Duration::from_secs(60)))
-        .build();
-    swarm.dial(address).unwrap();
-    let last = topic(PayloadVersion::V4).hash();
-    let subscribed = async {
-        loop {
-            let event = swarm.select_next_some().await;
-            if let SwarmEvent::Behaviour(StrangerEvent::Gossipsub(gossipsub::Event::Subscribed {
-                topic, ..
-            })) = event
-                && topic == last
-            {
-                break;
-            }
-        }
-    };
-    timeout(Duration::from_secs(20), subscribed).await.expect("the node subscribes");
-    swarm
+        .build()
 }
 
 fn anonymous(_: &Keypair) -> MessageAuthenticity {
