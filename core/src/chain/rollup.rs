@@ -1,4 +1,4 @@
-//! Reading the `rollup.json` that the reference node and every other rollup node are started with.
+//! Reading (and writing again) the `rollup.json` that the reference node and every other rollup node are started with.
 //!
 //! Read are the fields that the p2p layer uses, and of those everything is checked: kind, range, form. The
 //! rest (batch inbox, sequencing window, system configuration …) is for derivation and is skipped, whatever it
@@ -21,6 +21,7 @@ use alloy_primitives::{Address, B256};
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::error::Category;
 use serde_json::value::RawValue;
+use serde_json::{Value, json};
 
 use super::config::{ChainConfig, ConfigError, Genesis};
 use super::excerpt;
@@ -90,6 +91,38 @@ impl ChainConfig {
             return Err(ConfigError::SameGenesisHash(config.genesis.hash));
         }
         Ok(config)
+    }
+
+    /// The configuration as the text of a `rollup.json`: the fields that [`from_rollup_json`](Self::from_rollup_json)
+    /// reads, and no others, so it is enough for this software and too little for a node that derives the chain.
+    ///
+    /// Read again it is the same configuration, but for the name and the signer, which no such file holds. A chain
+    /// without an L1 ([`l1_chain_id`](Self::l1_chain_id) zero) is written all the same, and refused by the reader.
+    pub fn to_rollup_json(&self) -> String {
+        let mut file = serde_json::Map::new();
+        file.insert(
+            "genesis".into(),
+            json!({
+                "l2": { "hash": self.genesis.hash.to_string(), "number": self.genesis.number },
+                "l2_time": self.genesis.time,
+            }),
+        );
+        file.insert("block_time".into(), self.block_time.into());
+        file.insert("l1_chain_id".into(), self.l1_chain_id.into());
+        file.insert("l2_chain_id".into(), self.chain_id.into());
+        for fork in Fork::ALL {
+            if let Some(time) = self.forks.activation(fork) {
+                file.insert(fork.field().into(), time.into());
+            }
+        }
+        for (name, time) in &self.unknown_forks {
+            file.insert(name.clone(), (*time).into());
+        }
+        if let Some(contract) = self.system_config {
+            // Lower case: the mixed case of an address is a checksum that costs a hash and helps people only.
+            file.insert("l1_system_config_address".into(), format!("{contract:#x}").into());
+        }
+        Value::Object(file).to_string()
     }
 }
 
@@ -238,7 +271,6 @@ fn kind(text: &str) -> String {
 mod tests {
     use alloy_primitives::{address, b256};
     use proptest::prelude::*;
-    use serde_json::{Value, json};
 
     use super::*;
 
@@ -335,6 +367,25 @@ mod tests {
         assert_eq!(config, expected);
         // A real block of the chain: fixture op_mainnet_120794432.
         assert_eq!(config.timestamp_of(120_794_432), Some(1_717_187_641));
+    }
+
+    #[test]
+    fn what_is_written_is_read_as_it_was() {
+        for network in super::super::networks::all() {
+            let mut config = network.config();
+            config.unknown_forks.insert("interop_time".into(), 5);
+            let read = ChainConfig::from_rollup_json(&config.to_rollup_json()).unwrap();
+            config.name = format!("chain {}", config.chain_id).into();
+            config.unsafe_block_signer = None;
+            assert_eq!(read, config);
+        }
+        let (hash, signer) = (B256::repeat_byte(1), Address::repeat_byte(2));
+        let mut alone = ChainConfig::development(901, hash, 9000, 2, Fork::Ecotone, signer);
+        let refused = ChainConfig::from_rollup_json(&alone.to_rollup_json()).unwrap_err();
+        assert_eq!(refused.field(), Some("l1_chain_id"));
+        alone.l1_chain_id = 900;
+        let read = ChainConfig::from_rollup_json(&alone.to_rollup_json()).unwrap();
+        assert_eq!((read.forks, read.genesis, read.block_time), (alone.forks, alone.genesis, 2));
     }
 
     #[test]
