@@ -14,5 +14,7 @@ pub mod host;
 #[cfg(feature = "node")]
 pub mod key;
 #[cfg(feature = "node")]
+pub mod page;
+#[cfg(feature = "node")]
 pub mod store;
 pub mod swarm;

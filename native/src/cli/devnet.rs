@@ -1,14 +1,17 @@
 //! `opp2p devnet`: a whole network in one process, to watch and to measure.
 
+use super::web::{Web, WebArgs};
 use super::{End, Failure, NO, answer, remark, runtime};
 use crate::devnet::{
     Member, Network, NetworkConfig, NetworkError, NetworkEvent, Publication, Report, Screen, Setup, Summary,
     unix_seconds,
 };
 use crate::host::{HostEvent, HostEventKind};
+use crate::page::{Page, PageError, PageStart};
 use opp2p_core::chain::{BlockId, Fork};
 use std::collections::VecDeque;
 use std::io::{IsTerminal, Write, stderr, stdout};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -50,6 +53,11 @@ pub(super) struct Args {
     /// Print the summary as one JSON object.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    web: WebArgs,
+    /// Serve no observer page and let no browsers in [default: both, on loopback, at ports that are free].
+    #[arg(long)]
+    no_web: bool,
     /// Keep keys and blocks here, and go on from them next time [default: a temporary directory].
     #[arg(long = "data-dir", value_name = "DIR")]
     data_dir: Option<PathBuf>,
@@ -95,10 +103,27 @@ impl Args {
         }
         Ok(())
     }
+
+    /// The observer page, unless it is switched off or there is none and it was not asked for.
+    fn page(&self) -> Result<Option<Web>, Failure> {
+        if self.no_web {
+            return Ok(None);
+        }
+        let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        match self.web.load_for(self.web.listen().unwrap_or(anywhere)) {
+            Ok(web) => Ok(Some(web)),
+            Err(error @ PageError::NotEmbedded) if self.web.listen().is_none() => {
+                remark(format_args!("no observer page: {error}"));
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
 }
 
 pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     args.check()?;
+    let web = args.page()?;
     let temporary = match &args.data_dir {
         Some(_) => None,
         None => Some(tempfile::Builder::new().prefix("opp2p-devnet-").tempdir().map_err(|error| {
@@ -112,7 +137,8 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         fork: args.fork,
         directory: directory.unwrap_or_default(),
     };
-    let Some(summary) = runtime()?.block_on(watch(args, &config))? else { return Ok(ExitCode::SUCCESS) };
+    let summary = runtime()?.block_on(watch(args, web, &config))?;
+    let Some(summary) = summary else { return Ok(ExitCode::SUCCESS) };
     if args.json {
         answer(serde_json::to_string(&summary)?)?;
     } else {
@@ -180,18 +206,22 @@ impl Display {
 }
 
 /// The whole run; `None` if it was asked to end before there was a network.
-async fn watch(args: &Args, config: &NetworkConfig) -> Result<Option<Summary>, Failure> {
+async fn watch(args: &Args, web: Option<Web>, config: &NetworkConfig) -> Result<Option<Summary>, Failure> {
     let mut end = End::listen()?;
     let start = async {
         let (network, events) = Network::start(config).await?;
         network.meshed().await?;
-        Ok::<_, Failure>((network, events))
+        let page = match web {
+            Some(web) => Some(web.start(page_start(&network)).await?),
+            None => None,
+        };
+        Ok::<_, Failure>((network, events, page))
     };
-    let (mut network, mut events) = tokio::select! {
+    let (mut network, mut events, page) = tokio::select! {
         started = start => started?,
         () = end.asked() => return Ok(None),
     };
-    let mut books = Books::open(&network, config);
+    let mut books = Books::open(&network, config, page.as_ref());
 
     let mut display = Display::open(args.json)?;
     let (published_sender, mut published) = mpsc::channel(16);
@@ -272,8 +302,22 @@ async fn watch(args: &Args, config: &NetworkConfig) -> Result<Option<Summary>, F
         remark(problem);
         summary.ok = false;
     }
+    if let Some(page) = page {
+        page.stop().await;
+    }
     network.stop().await;
     Ok(Some(summary))
+}
+
+/// What the page is told: the devnet's chain from its beginning, and where browsers join.
+fn page_start(network: &Network) -> PageStart {
+    PageStart {
+        chain: network.chain().clone(),
+        signer: None,
+        peers: network.browser_addresses(),
+        from_genesis: true,
+        name: "opp2p devnet".into(),
+    }
 }
 
 /// Makes and publishes blocks at the block time until there are enough.
@@ -323,13 +367,14 @@ struct Books {
 }
 
 impl Books {
-    fn open(network: &Network, config: &NetworkConfig) -> Self {
+    fn open(network: &Network, config: &NetworkConfig, page: Option<&Page>) -> Self {
         let report = Report::new(Setup {
             chain_id: crate::devnet::CHAIN_ID,
             fork: config.fork,
             block_time: config.block_time,
             sequencer: network.sequencer_info(),
             followers: network.follower_infos(),
+            web: page.map(Page::url),
         });
         Self { start: Instant::now(), report, blocks: VecDeque::new(), failures: Vec::new() }
     }

@@ -11,6 +11,7 @@ mod node;
 mod peers;
 mod stdin;
 mod usage;
+mod web;
 mod ws;
 
 use alloy_primitives::Address;

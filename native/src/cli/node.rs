@@ -4,11 +4,13 @@ use super::chain::ChainArgs;
 use super::logging::LogArgs;
 use super::peers::PeerArgs;
 use super::stdin::Lines;
+use super::web::{Web, WebArgs};
 use super::ws::WsArgs;
 use super::{End, Failure, address, key, path, runtime};
 use crate::clock::since_epoch;
 use crate::host::{Host, HostConfig, HostEvent, HostEventKind, NatEvent, Retention};
 use crate::key::SecretKey;
+use crate::page::{Page, PageStart};
 use crate::swarm;
 use alloy_primitives::{Address, hex};
 use libp2p::Multiaddr;
@@ -133,6 +135,8 @@ pub(super) struct Args {
     /// beacon block root where the fork has one, then the SSZ payload) in hexadecimal.
     #[arg(long = "publish.stdin")]
     publish_stdin: bool,
+    #[command(flatten)]
+    web: WebArgs,
     /// Directory for what the node keeps.
     #[arg(long = "data-dir", env = "OPP2P_DATA_DIR", default_value = "opp2p-data", value_name = "DIR")]
     data_dir: PathBuf,
@@ -177,8 +181,10 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
 
 pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     args.log.start()?;
+    // Before anything is made or opened for a node that would not start.
+    let web = args.web.load()?;
     let config = configure(args)?;
-    runtime()?.block_on(follow(config, args.publish_stdin))
+    runtime()?.block_on(follow(config, web, args.publish_stdin))
 }
 
 /// How blocks are fetched and served, if they are.
@@ -315,9 +321,10 @@ fn check_port(ip: IpAddr, port: u16, flag: &str) -> Result<(), Failure> {
     }))
 }
 
-async fn follow(config: HostConfig, publish: bool) -> Result<ExitCode, Failure> {
+async fn follow(config: HostConfig, web: Option<Web>, publish: bool) -> Result<ExitCode, Failure> {
     let mut end = End::listen()?;
     let chain = config.chain.clone();
+    let start = web.as_ref().map(|_| page_start(&config));
     let (host, mut events) = tokio::select! {
         started = Host::start_heard(config) => started?,
         () = end.asked() => return Ok(ExitCode::SUCCESS),
@@ -330,6 +337,13 @@ async fn follow(config: HostConfig, publish: bool) -> Result<ExitCode, Failure> 
     for address in host.browser_addresses() {
         tracing::info!(%address, "browsers can connect");
     }
+    let page = match serve(web.zip(start), &host).await {
+        Ok(page) => page,
+        Err(failure) => {
+            host.stop().await;
+            return Err(failure);
+        }
+    };
     // Boxed so that it can be dropped before the node that it borrows.
     let mut publishing = Box::pin(publish_lines(&host, &chain));
     let mut published = !publish;
@@ -354,11 +368,29 @@ async fn follow(config: HostConfig, publish: bool) -> Result<ExitCode, Failure> 
     }
     drop(publishing);
     tracing::info!("stopping");
+    if let Some(page) = page {
+        page.stop().await;
+    }
     tokio::select! {
         () = host.stop() => tracing::info!("stopped"),
         () = end.asked() => tracing::warn!("asked twice: ending without waiting for the disk"),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What the page is told of a node, but for its addresses.
+fn page_start(config: &HostConfig) -> PageStart {
+    let HostConfig { chain, signer, from_genesis, .. } = config;
+    let name = chain.name.clone().into_owned();
+    PageStart { chain: chain.clone(), signer: *signer, peers: Vec::new(), from_genesis: *from_genesis, name }
+}
+
+/// Serves the page, if one is asked for.
+async fn serve(web: Option<(Web, PageStart)>, _host: &Host) -> Result<Option<Page>, Failure> {
+    let Some((web, start)) = web else { return Ok(None) };
+    let page = web.start(start).await?;
+    tracing::info!(url = page.url(), "serving the observer page");
+    Ok(Some(page))
 }
 
 /// Publishes what comes in on standard input, one block after the other, until its end.

@@ -57,7 +57,7 @@ pub fn draw(frame: &mut Frame<'_>, snapshot: &Snapshot, colour: bool) {
         notes.push(Line::from("nothing out of the ordinary"));
     }
     draw_list(frame, "events", notes, events, paint);
-    frame.render_widget(Paragraph::new("q or ctrl-c: quit"), footer);
+    frame.render_widget(Paragraph::new(footer_line(snapshot, footer.width)), footer);
 }
 
 /// Styles, or none.
@@ -91,6 +91,14 @@ fn title_line(snapshot: &Snapshot) -> String {
     let (block_time, blocks, elapsed) =
         (block_time.as_secs_f64(), count(*published, "block"), clock(*elapsed));
     format!("opp2p devnet  chain {chain_id}  {fork}  block time {block_time} s  {blocks}  {elapsed}")
+}
+
+/// How to end, and where the page is: an address is of no use in part.
+fn footer_line(snapshot: &Snapshot, width: u16) -> String {
+    let quit = "q or ctrl-c: quit";
+    let Some(web) = &snapshot.web else { return quit.to_owned() };
+    let both = format!("{quit}   in a browser: {web}");
+    if both.len() <= usize::from(width) { both } else { web.clone() }
 }
 
 /// A column of the table of nodes.
@@ -310,7 +318,14 @@ mod tests {
         let node = |index| NodeInfo { peer_id: format!("peer{index}"), port: index };
         let followers = (1..=followers).map(node).collect();
         let fork = opp2p_core::chain::Fork::Ecotone;
-        Report::new(Setup { chain_id: 901, fork, block_time: ms(2000), sequencer: node(0), followers })
+        Report::new(Setup {
+            chain_id: 901,
+            fork,
+            block_time: ms(2000),
+            sequencer: node(0),
+            followers,
+            web: None,
+        })
     }
 
     #[test]
@@ -396,6 +411,18 @@ mod tests {
             text.lines().nth(1).is_some_and(|header| header.contains("peer ") && header.contains("port"))
         );
         assert!(text.contains("0:10 follower 2: live: 5 blocks caught up in 1.21 s"));
+    }
+
+    #[test]
+    fn where_the_page_is_stands_below_whole_or_not_at_all() {
+        let web = |width| {
+            let mut snapshot = busy().snapshot(ms(0));
+            snapshot.web = Some("http://127.0.0.1:40123/".into());
+            footer_line(&snapshot, width)
+        };
+        assert_eq!(web(80), "q or ctrl-c: quit   in a browser: http://127.0.0.1:40123/");
+        assert_eq!(web(40), "http://127.0.0.1:40123/");
+        assert_eq!(footer_line(&busy().snapshot(ms(0)), 80), "q or ctrl-c: quit");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use crate::clock::since_epoch;
 use crate::host::{Host, HostConfig, HostError, HostEvent, Status};
 use crate::key::{KeyError, KeyFormatError, SecretKey};
 use crate::store::StoreError;
-use alloy_primitives::{B256, b256};
+use alloy_primitives::{Address, B256, b256};
 use libp2p::Multiaddr;
 use libp2p::multiaddr::Protocol;
 use opp2p_core::chain::{BlockId, ChainConfig, Fork};
@@ -23,6 +23,8 @@ use tokio::task::JoinHandle;
 
 /// The devnet's L2 chain id.
 pub const CHAIN_ID: u64 = 901;
+/// The id of an L1 that there is not.
+const L1_CHAIN_ID: u64 = 900;
 /// Its genesis: any hash and time will do, as long as the next run has the same.
 const GENESIS_HASH: B256 = b256!("6f707032702d6465766e65742d67656e657369732d626c6f636b2d6861736821");
 const GENESIS_TIME: u64 = 1_700_000_000;
@@ -166,14 +168,7 @@ impl Network {
         let signing_key = key(&config.directory, "sequencer.key")?;
         // The configuration counts in whole seconds; blocks may come faster all the same.
         let block_time = config.block_time.as_secs_f64().ceil().max(1.0) as u64;
-        let chain = ChainConfig::development(
-            CHAIN_ID,
-            GENESIS_HASH,
-            GENESIS_TIME,
-            block_time,
-            config.fork,
-            signing_key.address(),
-        );
+        let chain = chain(block_time, config.fork, signing_key.address());
         let (events, receiver) = mpsc::channel(1024);
         let plan = |name: &str, static_peers| Plan {
             chain: chain.clone(),
@@ -199,6 +194,16 @@ impl Network {
             followers.push(Follower { info, plan, running: Mutex::new(Some(running)) });
         }
         Ok((Self { sequencer, followers, chain, events }, receiver))
+    }
+
+    /// The chain that the nodes follow.
+    pub const fn chain(&self) -> &ChainConfig {
+        &self.chain
+    }
+
+    /// Where browsers join.
+    pub fn browser_addresses(&self) -> Vec<String> {
+        Vec::new()
     }
 
     /// Who the sequencer is.
@@ -341,6 +346,12 @@ impl Network {
         }
         self.sequencer.stop().await;
     }
+}
+
+/// The devnet's chain. It has an L1 in name only, since a `rollup.json` must name one.
+fn chain(block_time: u64, fork: Fork, signer: Address) -> ChainConfig {
+    let chain = ChainConfig::development(CHAIN_ID, GENESIS_HASH, GENESIS_TIME, block_time, fork, signer);
+    ChainConfig { name: "opp2p devnet".into(), l1_chain_id: L1_CHAIN_ID, ..chain }
 }
 
 impl Follower {

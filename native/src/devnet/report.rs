@@ -75,6 +75,8 @@ pub struct Setup {
     pub sequencer: NodeInfo,
     /// Who should have them.
     pub followers: Vec<NodeInfo>,
+    /// Where the observer page is served; `None` if it is not.
+    pub web: Option<String>,
 }
 
 /// The books of one run. Times are since its start.
@@ -94,6 +96,8 @@ pub struct Report {
     pub(super) notes: VecDeque<Note>,
     /// So many of the newest notes has the log not had.
     notes_for_log: usize,
+    /// Whether the log has had the page's address.
+    web_in_log: bool,
 }
 
 /// How much was published.
@@ -184,6 +188,7 @@ impl Report {
             next_in_log: None,
             notes: VecDeque::new(),
             notes_for_log: 0,
+            web_in_log: false,
         }
     }
 
@@ -358,12 +363,17 @@ impl Report {
         tally.received == self.totals.blocks && tally.order.is_exactly(self.totals.first, self.totals.blocks)
     }
 
-    /// The next line of the log: an event worth one, or a block that is finished. A block is finished
+    /// The next line of the log: first where the page is, then an event worth one, or a block that is finished. A block is finished
     /// when every follower has it but those that were killed and are not back, or 2 s after it was
     /// published, and blocks come in their order; at `Duration::MAX` they are all finished.
     ///
     /// To be called until it answers `None`, after each change and now and then.
     pub fn next_line(&mut self, now: Duration) -> Option<String> {
+        if !std::mem::replace(&mut self.web_in_log, true)
+            && let Some(web) = &self.setup.web
+        {
+            return Some(format!("observer page: {web}"));
+        }
         if self.notes_for_log > 0 {
             let note = self.notes.iter().nth_back(self.notes_for_log - 1);
             self.notes_for_log -= 1;

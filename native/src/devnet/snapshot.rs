@@ -18,6 +18,7 @@ pub struct Snapshot {
     pub(super) block_time: Duration,
     pub(super) elapsed: Duration,
     pub(super) published: u64,
+    pub(super) web: Option<String>,
     /// The sequencer, then the followers.
     pub(super) nodes: Vec<NodeRow>,
     /// The newest first.
@@ -65,6 +66,7 @@ impl Report {
             block_time: self.setup.block_time,
             elapsed,
             published: self.totals.blocks,
+            web: self.setup.web.clone(),
             nodes: std::iter::once(sequencer).chain(followers).collect(),
             blocks: self.newest_blocks().take(BLOCKS).collect(),
             notes: self.notes.iter().rev().cloned().collect(),

@@ -41,6 +41,8 @@ pub struct Summary {
     pub gaps: u64,
     /// Equivocations seen, of all followers together.
     pub equivocations: u64,
+    /// Where the observer page was served; null if it was not.
+    pub web: Option<String>,
 }
 
 /// What became of one follower.
@@ -160,6 +162,7 @@ impl Report {
             reorgs: total(|tally| tally.reorgs),
             gaps: total(|tally| tally.gaps_opened),
             equivocations: total(|tally| tally.equivocations),
+            web: self.setup.web.clone(),
         }
     }
 }

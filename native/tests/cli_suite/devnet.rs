@@ -43,7 +43,8 @@ fn a_short_run_ends_well_with_one_object() {
 #[test]
 fn without_a_terminal_each_block_is_a_line_and_a_table_ends_the_run() {
     let place = Place::new();
-    let outcome = place.run(&["devnet", "--followers", "1", "--blocks", "3", "--block-time", "0.1"]);
+    let run = ["devnet", "--no-web", "--followers", "1", "--blocks", "3", "--block-time", "0.1"];
+    let outcome = place.run(&run);
     assert_eq!((outcome.code, outcome.stderr.as_str()), (Some(0), ""), "{outcome:#?}");
     let lines: Vec<&str> = outcome.stdout.lines().collect();
     for (line, number) in lines.iter().zip(1..=3) {
@@ -144,11 +145,13 @@ fn a_data_directory_that_can_not_be_one_is_named() {
     let place = Place::new();
     let file = place.file("file", "mine");
     for path in [file.clone(), format!("{file}/devnet")] {
-        place.run(&["devnet", "--blocks", "1", "--data-dir", &path]).refused(&[&path, "--data-dir"]);
+        place
+            .run(&["devnet", "--no-web", "--blocks", "1", "--data-dir", &path])
+            .refused(&[&path, "--data-dir"]);
     }
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "mine");
     place.file("taken/sequencer/blocks.redb", "a diary");
-    let outcome = place.run(&["devnet", "--blocks", "1", "--data-dir", &place.name("taken")]);
+    let outcome = place.run(&["devnet", "--no-web", "--blocks", "1", "--data-dir", &place.name("taken")]);
     outcome.refused(&["the sequencer can't start", "taken/sequencer/blocks.redb"]);
     assert_eq!(std::fs::read_to_string(place.path("taken/sequencer/blocks.redb")).unwrap(), "a diary");
 }
@@ -159,6 +162,7 @@ fn a_second_run_in_the_same_directory_goes_on_from_the_stored_head() {
     let run = |blocks: &str, followers: &str| {
         let outcome = place.run(&[
             "devnet",
+            "--no-web",
             "--followers",
             followers,
             "--blocks",
@@ -228,7 +232,7 @@ fn a_run_that_was_cut_short_of_its_blocks_is_no_success() {
 fn an_endless_run_ends_when_nobody_reads_it_any_more() {
     let place = Place::new();
     let mut shell = std::process::Command::new("sh");
-    let script = "{ \"$0\" devnet --followers 1 --block-time 0.05; echo $? >&2; } | head -2";
+    let script = "{ \"$0\" devnet --no-web --followers 1 --block-time 0.05; echo $? >&2; } | head -2";
     shell.args(["-c", script, env!("CARGO_BIN_EXE_opp2p")]).current_dir(place.path(""));
     let outcome = crate::support::run(shell, b"");
     assert_eq!(outcome.stdout.lines().count(), 2, "{outcome:#?}");

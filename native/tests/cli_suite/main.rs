@@ -19,3 +19,5 @@ mod refusals;
 mod support;
 #[cfg(test)]
 mod usage;
+#[cfg(test)]
+mod web;

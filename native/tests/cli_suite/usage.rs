@@ -14,6 +14,9 @@ const FLAGS: [(&[&str], &[&str]); 6] = [
             "--fork",
             "--kill-follower-for",
             "--json",
+            "--web.listen",
+            "--web.root",
+            "--no-web",
             "--data-dir",
             "--help",
         ],
@@ -55,6 +58,8 @@ const FLAGS: [(&[&str], &[&str]); 6] = [
             "--sync.patience",
             "--signer",
             "--publish.stdin",
+            "--web.listen",
+            "--web.root",
             "--data-dir",
             "--store.blocks",
             "--store.hours",
@@ -136,6 +141,8 @@ fn the_values_of_each_variable_of_the_reference_are_named_in_the_help() {
         "OP_NODE_P2P_SYNC_ONLYREQTOSTATIC",
         "OP_NODE_NETWORK",
         "OP_NODE_ROLLUP_CONFIG",
+        "OP_NODE_WEB_LISTEN",
+        "OP_NODE_WEB_ROOT",
     ] {
         assert!(help.contains(name), "{name}");
     }

@@ -23,6 +23,7 @@ pub(in crate::devnet) fn report() -> Report {
         block_time: ms(500),
         sequencer: node(0),
         followers: vec![node(1), node(2)],
+        web: None,
     })
 }
 
@@ -367,4 +368,16 @@ fn the_table_has_a_row_for_each_node_and_says_who_failed() {
         receive(&mut report, BOTH[1], number, 5);
     }
     assert!(report.summary(ms(1500)).to_string().ends_with("ok: every follower holds every block, in order"));
+}
+
+#[test]
+fn where_the_page_is_comes_first_and_once_and_stands_in_the_summary() {
+    let url = "http://127.0.0.1:8080/".to_owned();
+    let mut report = report();
+    report.setup.web = Some(url.clone());
+    publish(&mut report, 1);
+    assert_eq!(report.next_line(ms(0)).unwrap(), format!("observer page: {url}"));
+    assert!(report.next_line(Duration::MAX).unwrap().starts_with("block 1 "));
+    assert_eq!(report.next_line(Duration::MAX), None);
+    assert_eq!(report.summary(ms(0)).web, Some(url));
 }

@@ -1,0 +1,69 @@
+//! The observer page's flags.
+
+use super::{Failure, path};
+use crate::page::{Page, PageConfig, PageError, PageFiles, PageStart};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+#[derive(clap::Args, Clone, Debug)]
+pub(super) struct WebArgs {
+    /// Serve the observer page, which joins the chain's gossip in a browser, over HTTP on this IP:PORT.
+    #[arg(id = "web_listen", long = "web.listen", env = "OP_NODE_WEB_LISTEN", value_name = "ADDR", value_parser = listen)]
+    listen: Option<Listen>,
+    /// Folder with the page in place of the one in this binary; read once, at the start.
+    #[arg(id = "web_root", long = "web.root", env = "OP_NODE_WEB_ROOT", value_name = "DIR", value_parser = path())]
+    root: Option<PathBuf>,
+}
+
+/// An address, or none: an empty environment variable is one that is not set.
+#[derive(Clone, Copy, Debug)]
+struct Listen(Option<SocketAddr>);
+
+fn listen(text: &str) -> Result<Listen, String> {
+    if text.is_empty() {
+        return Ok(Listen(None));
+    }
+    let address =
+        text.parse().map_err(|_| String::from("use an IP address and a port, such as 127.0.0.1:8080"));
+    Ok(Listen(Some(address?)))
+}
+
+/// A page that is to be served: where, and which.
+#[derive(Debug)]
+pub(super) struct Web {
+    listen: SocketAddr,
+    files: PageFiles,
+}
+
+impl WebArgs {
+    /// What is asked for, if it is; read and checked.
+    pub(super) fn load(&self) -> Result<Option<Web>, Failure> {
+        let root = self.root.as_ref().filter(|path| !path.as_os_str().is_empty());
+        let Some(listen) = self.listen() else {
+            return match root {
+                Some(_) => Err(Failure::new("--web.root needs an address to serve it on: give --web.listen")),
+                None => Ok(None),
+            };
+        };
+        self.load_for(listen).map(Some).map_err(Failure::from)
+    }
+
+    /// The address that is asked for.
+    pub(super) fn listen(&self) -> Option<SocketAddr> {
+        self.listen.and_then(|Listen(address)| address)
+    }
+
+    /// The page for this address, if there is one in the folder or the binary.
+    pub(super) fn load_for(&self, listen: SocketAddr) -> Result<Web, PageError> {
+        let root = self.root.as_ref().filter(|path| !path.as_os_str().is_empty());
+        let files = root.map_or_else(PageFiles::embedded, |path| PageFiles::folder(path))?;
+        Ok(Web { listen, files })
+    }
+}
+
+impl Web {
+    /// Serves it.
+    pub(super) async fn start(self, start: PageStart) -> Result<Page, PageError> {
+        Page::start(PageConfig { listen: self.listen, files: self.files, start }).await
+    }
+}
