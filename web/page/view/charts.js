@@ -1,0 +1,140 @@
+// Arrival latency and block size of the newest blocks, drawn by uPlot, each with the same in words.
+
+import uPlot from "../vendor/uPlot.esm.js";
+import { bytes, byId, count, counted, duration, setText } from "../format.js";
+import { percentile } from "../model.js";
+
+/** Pixels; the style sheet has the same. */
+const HEIGHT = 136;
+
+export class ChartsView {
+  constructor() {
+    this.samples = null;
+    this.latency = this.chart("latency", {
+      scale: { range: (_, low, high) => range(Math.min(low ?? 0, 0), high ?? 1000) },
+      series: {
+        stroke: () => colour("--line"),
+        width: 2,
+        fill: () => colour("--line-fill"),
+        // Blocks that were fetched have no latency; the line goes on over them.
+        spanGaps: true,
+        points: { show: false },
+      },
+      values: (_, splits) => splits.map((value) => tick(value, duration)),
+      say: (value) => duration(value),
+    });
+    this.size = this.chart("size", {
+      scale: { range: (_, __, high) => range(0, high ?? 1000) },
+      series: {
+        stroke: () => colour("--bar"),
+        width: 0,
+        fill: () => colour("--bar"),
+        paths: uPlot.paths.bars({ size: [0.7, 14], radius: 0.2 }),
+        points: { show: false },
+      },
+      values: (_, splits) => splits.map((value) => tick(value, bytes)),
+      say: (value) => bytes(value),
+    });
+    // Colours are read anew at each drawing.
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.repaint());
+  }
+
+  chart(name, { scale, series, values, say }) {
+    const box = byId(`${name}-chart`);
+    const readout = byId(`${name}-value`);
+    const axis = { stroke: () => colour("--muted"), font: "11px ui-sans-serif, system-ui, sans-serif" };
+    const grid = { stroke: () => colour("--grid"), width: 1 };
+    const plot = new uPlot(
+      {
+        width: Math.max(box.clientWidth, 200),
+        height: HEIGHT,
+        padding: [10, 4, 0, 0],
+        legend: { show: false },
+        cursor: { y: false, drag: { x: false, y: false }, points: { size: 7, fill: () => colour("--line") } },
+        scales: { x: { time: false, range: (_, low, high) => [low - 0.6, Math.max(high, low + 10) + 0.6] }, y: scale },
+        axes: [
+          {
+            ...axis,
+            grid: { show: false },
+            ticks: { show: false },
+            size: 24,
+            space: 90,
+            values: (_, splits) => splits.map((at) => this.numberAt(at)),
+          },
+          { ...axis, grid, ticks: { show: false }, size: 58, space: 34, values },
+        ],
+        series: [{}, series],
+        hooks: {
+          setCursor: [
+            (plot) => {
+              const at = plot.cursor.idx;
+              const value = at === null || at === undefined ? null : plot.data[1][at];
+              const number = at === null || at === undefined ? null : this.samples?.number[at];
+              const known = value !== null && value !== undefined && number !== undefined;
+              setText(readout, known ? `block ${count(number)}: ${say(value)}` : readout.dataset.text ?? "");
+            },
+          ],
+        },
+      },
+      [[], []],
+      box,
+    );
+    new ResizeObserver(() => {
+      const width = box.clientWidth;
+      if (width > 0 && width !== plot.width) plot.setSize({ width, height: HEIGHT });
+    }).observe(box);
+    return plot;
+  }
+
+  /** The number of the block at a place of the x axis. */
+  numberAt(at) {
+    const first = this.samples?.x[0];
+    const number = first === undefined ? undefined : this.samples.number[at - first];
+    return number === undefined ? "" : count(number);
+  }
+
+  render({ samples }) {
+    this.samples = samples;
+    const { x, latency, size } = samples;
+    this.latency.setData([x, latency]);
+    this.size.setData([x, size]);
+    const [p50, p99] = [percentile(latency, 0.5), percentile(latency, 0.99)];
+    const gossiped = latency.filter((value) => value !== null).length;
+    this.say("latency", p50 === null ? "" : `median ${duration(p50)}`);
+    setText(
+      byId("latency-text"),
+      p50 === null
+        ? "Only fetched blocks so far, of which the time says nothing."
+        : `From a block’s own time to its arrival here. 99 % of the last ${counted(gossiped, "block")} within ${duration(p99)}.`,
+    );
+    const [middle, most] = [percentile(size, 0.5), percentile(size, 1)];
+    this.say("size", middle === null ? "" : `median ${bytes(middle)}`);
+    setText(byId("size-text"), most === null ? "No block yet." : `Of the payload. The largest of the last ${counted(x.length, "block")}: ${bytes(most)}.`);
+  }
+
+  /** What a readout says while nobody points at a block. */
+  say(name, text) {
+    const readout = byId(`${name}-value`);
+    readout.dataset.text = text;
+    if (this[name].cursor.idx === null || this[name].cursor.idx === undefined) setText(readout, text);
+  }
+
+  repaint() {
+    this.latency.redraw(false);
+    this.size.redraw(false);
+  }
+}
+
+function colour(name) {
+  return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+}
+
+/** A little more than the values need. */
+function range(low, high) {
+  return [low, low + Math.max(high - low, 1) * 1.1];
+}
+
+/** A value at an axis: round, so without the digits that say nothing. */
+function tick(value, format) {
+  return value === 0 ? "0" : format(value).replace(/\.0+(?=\s)/, "").replace(/(\.\d*?)0+(?=\s)/, "$1");
+}
