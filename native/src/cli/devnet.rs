@@ -136,6 +136,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         block_time: args.block_time,
         fork: args.fork,
         directory: directory.unwrap_or_default(),
+        browsers: web.is_some(),
     };
     let summary = runtime()?.block_on(watch(args, web, &config))?;
     let Some(summary) = summary else { return Ok(ExitCode::SUCCESS) };
@@ -314,7 +315,7 @@ fn page_start(network: &Network) -> PageStart {
     PageStart {
         chain: network.chain().clone(),
         signer: None,
-        peers: network.browser_addresses(),
+        peers: network.browser_addresses().iter().map(ToString::to_string).collect(),
         from_genesis: true,
         name: "opp2p devnet".into(),
     }

@@ -325,6 +325,8 @@ async fn follow(config: HostConfig, web: Option<Web>, publish: bool) -> Result<E
     let mut end = End::listen()?;
     let chain = config.chain.clone();
     let start = web.as_ref().map(|_| page_start(&config));
+    let on_all = config.listen_ip.is_unspecified()
+        && config.ws.as_ref().is_some_and(|browsers| browsers.advertise.is_empty());
     let (host, mut events) = tokio::select! {
         started = Host::start_heard(config) => started?,
         () = end.asked() => return Ok(ExitCode::SUCCESS),
@@ -337,7 +339,8 @@ async fn follow(config: HostConfig, web: Option<Web>, publish: bool) -> Result<E
     for address in host.browser_addresses() {
         tracing::info!(%address, "browsers can connect");
     }
-    let page = match serve(web.zip(start), &host).await {
+    let start = start.map(|start| PageStart { peers: doors(&host.browser_addresses(), on_all), ..start });
+    let page = match serve(web.zip(start)).await {
         Ok(page) => page,
         Err(failure) => {
             host.stop().await;
@@ -385,8 +388,26 @@ fn page_start(config: &HostConfig) -> PageStart {
     PageStart { chain: chain.clone(), signer: *signer, peers: Vec::new(), from_genesis: *from_genesis, name }
 }
 
+/// What the page is told to dial: these addresses, or, where a node listens on all addresses of its machine, the host
+/// that the page came from. A visitor has reached that one, and knows nothing of the others.
+fn doors(addresses: &[Multiaddr], on_all: bool) -> Vec<String> {
+    let mut doors = Vec::new();
+    for address in addresses {
+        let mut parts = address.iter();
+        let is_ip = matches!(parts.next(), Some(Protocol::Ip4(_) | Protocol::Ip6(_)));
+        let door = match on_all && is_ip {
+            true => format!("/dns4/{{host}}{}", parts.collect::<Multiaddr>()),
+            false => address.to_string(),
+        };
+        if !doors.contains(&door) {
+            doors.push(door);
+        }
+    }
+    doors
+}
+
 /// Serves the page, if one is asked for.
-async fn serve(web: Option<(Web, PageStart)>, _host: &Host) -> Result<Option<Page>, Failure> {
+async fn serve(web: Option<(Web, PageStart)>) -> Result<Option<Page>, Failure> {
     let Some((web, start)) = web else { return Ok(None) };
     let page = web.start(start).await?;
     tracing::info!(url = page.url(), "serving the observer page");
@@ -539,6 +560,18 @@ fn log_block(block: &Block) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_page_dials_the_host_that_it_came_from_where_a_node_listens_on_all() {
+        let id = "16Uiu2HAmJs8DPmkCTVkvCDnCZsF3HPUBTJ7Cx5vXpN2JQ2nZvHFn";
+        let addresses =
+            ["/ip4/127.0.0.1/tcp/9223/ws", "/ip4/10.0.0.7/tcp/9223/ws", "/dns4/gw.example/tcp/443/wss"];
+        let addresses = addresses.map(|way| format!("{way}/p2p/{id}"));
+        let parsed: Vec<Multiaddr> = addresses.iter().map(|address| address.parse().unwrap()).collect();
+        assert_eq!(doors(&parsed, false), addresses);
+        let host = format!("/dns4/{{host}}/tcp/9223/ws/p2p/{id}");
+        assert_eq!(doors(&parsed, true), [host, addresses[2].clone()]);
+    }
 
     #[test]
     fn durations_are_taken_as_the_reference_writes_them_or_as_seconds() {

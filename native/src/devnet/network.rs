@@ -3,7 +3,7 @@
 
 use super::{BlockMaker, Member, NodeInfo};
 use crate::clock::since_epoch;
-use crate::host::{Host, HostConfig, HostError, HostEvent, Status};
+use crate::host::{Host, HostConfig, HostError, HostEvent, Status, WsConfig};
 use crate::key::{KeyError, KeyFormatError, SecretKey};
 use crate::store::StoreError;
 use alloy_primitives::{Address, B256, b256};
@@ -80,6 +80,8 @@ pub struct NetworkConfig {
     pub fork: Fork,
     /// Where keys and stores are.
     pub directory: PathBuf,
+    /// Whether browsers may join, at the first follower.
+    pub browsers: bool,
 }
 
 /// The nodes.
@@ -88,6 +90,7 @@ pub struct Network {
     sequencer: Host,
     followers: Vec<Follower>,
     chain: ChainConfig,
+    browser_addresses: Vec<Multiaddr>,
     events: mpsc::Sender<(Member, NetworkEvent)>,
 }
 
@@ -113,6 +116,7 @@ struct Plan {
     chain: ChainConfig,
     directory: PathBuf,
     port: u16,
+    ws: Option<WsConfig>,
     static_peers: Vec<Multiaddr>,
 }
 
@@ -174,6 +178,7 @@ impl Network {
             chain: chain.clone(),
             directory: config.directory.join(name),
             port: 0,
+            ws: None,
             static_peers,
         };
         let signer = LocalSigner::from_bytes(signing_key.secret_bytes())?;
@@ -181,19 +186,26 @@ impl Network {
         tokio::spawn(forward(Member::Sequencer, heard, events.clone()));
         let mut followers: Vec<Follower> = Vec::new();
         let mut before: Option<Multiaddr> = None;
+        let mut browser_addresses = Vec::new();
         for index in 0..config.followers {
             let peers = std::iter::once(sequencer.address()).chain(before).collect();
             let mut plan = plan(&format!("follower-{}", index + 1), peers);
+            plan.ws = (config.browsers && index == 0).then(WsConfig::default);
             let member = Member::Follower(index);
             let (host, heard) = plan.start(member, None).await?;
             let info = info(&host);
             // Where it is known to the others, should it have to start again.
             plan.port = info.port;
+            let doors = host.browser_addresses();
+            if let (Some(ws), Some(port)) = (&mut plan.ws, doors.iter().find_map(port)) {
+                ws.port = port;
+            }
+            browser_addresses.extend(doors);
             before = Some(host.address());
             let running = Running::forwarded(member, host, heard, &events);
             followers.push(Follower { info, plan, running: Mutex::new(Some(running)) });
         }
-        Ok((Self { sequencer, followers, chain, events }, receiver))
+        Ok((Self { sequencer, followers, chain, browser_addresses, events }, receiver))
     }
 
     /// The chain that the nodes follow.
@@ -201,9 +213,9 @@ impl Network {
         &self.chain
     }
 
-    /// Where browsers join.
-    pub fn browser_addresses(&self) -> Vec<String> {
-        Vec::new()
+    /// Where browsers join: each address ends in the first follower's peer id. Empty if they may not.
+    pub fn browser_addresses(&self) -> &[Multiaddr] {
+        &self.browser_addresses
     }
 
     /// Who the sequencer is.
@@ -379,11 +391,12 @@ impl Plan {
         member: Member,
         sequencer: Option<LocalSigner>,
     ) -> Result<(Host, broadcast::Receiver<HostEvent>), NetworkError> {
-        let Self { chain, directory, port, static_peers } = self;
+        let Self { chain, directory, port, ws, static_peers } = self;
         let mut host =
             HostConfig::new(chain.clone(), key(directory, "p2p.key")?, directory.join("blocks.redb"));
         host.listen_ip = Ipv4Addr::LOCALHOST.into();
         host.listen_tcp = *port;
+        host.ws.clone_from(ws);
         host.from_genesis = true;
         // However many followers there are, all of them are wanted.
         host.peers.tide.high = usize::MAX;
@@ -429,11 +442,15 @@ fn key(directory: &Path, name: &str) -> Result<SecretKey, NetworkError> {
 }
 
 fn info(host: &Host) -> NodeInfo {
-    let port = host.address().iter().find_map(|part| match part {
+    let port = port(&host.address()).unwrap_or_default();
+    NodeInfo { peer_id: host.peer_id().to_string(), port }
+}
+
+fn port(address: &Multiaddr) -> Option<u16> {
+    address.iter().find_map(|part| match part {
         Protocol::Tcp(port) => Some(port),
         _ => None,
-    });
-    NodeInfo { peer_id: host.peer_id().to_string(), port: port.unwrap_or_default() }
+    })
 }
 
 #[cfg(test)]

@@ -305,6 +305,11 @@ fn a_devnet_serves_the_page_and_says_where() {
     let chain = opp2p_core::chain::ChainConfig::from_rollup_json(&told["network"].to_string()).unwrap();
     assert_eq!(chain.chain_id, 901);
     assert!(told["signer"].as_str().unwrap().starts_with("0x"), "{told}");
+    // The door for browsers is open.
+    let [door] = &told["peers"].as_array().unwrap()[..] else { panic!("{told}") };
+    let parts: Vec<&str> = door.as_str().unwrap().split('/').collect();
+    let ["", "ip4", "127.0.0.1", "tcp", port, "ws", "p2p", _] = parts[..] else { panic!("{door}") };
+    TcpStream::connect(("127.0.0.1", port.parse().unwrap())).unwrap();
     devnet.signal("INT");
     assert_eq!(devnet.wait(Duration::from_secs(20)), Some(0), "{:#?}", devnet.lines());
     let mut printed = String::new();

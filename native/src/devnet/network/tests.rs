@@ -38,6 +38,7 @@ async fn a_killed_follower_starts_again_as_the_node_that_it_was() {
         block_time: Duration::from_secs(1),
         fork: Fork::Jovian,
         directory: directory.path().to_path_buf(),
+        browsers: false,
     };
     let (mut network, mut events) = Network::start(&config).await.expect("starts");
     network.meshed().await.expect("meshes");
@@ -87,6 +88,7 @@ async fn a_follower_without_its_port_waits_until_that_is_free() {
         block_time: Duration::from_secs(1),
         fork: Fork::Jovian,
         directory: directory.path().to_path_buf(),
+        browsers: false,
     };
     let (network, _events) = Network::start(&config).await.expect("starts");
     network.kill_last_follower().await.expect("its store can be read");
@@ -96,5 +98,26 @@ async fn a_follower_without_its_port_waits_until_that_is_free() {
     assert!(waited.is_err(), "somebody else listens there");
     drop(taken);
     network.restart_last_follower().await.expect("starts again");
+    network.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_door_for_browsers_is_where_it_was_after_a_restart() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let config = NetworkConfig {
+        followers: 1,
+        block_time: Duration::from_secs(1),
+        fork: Fork::Jovian,
+        directory: directory.path().to_path_buf(),
+        browsers: true,
+    };
+    let (mut network, _events) = Network::start(&config).await.expect("it starts");
+    let doors = network.browser_addresses().to_vec();
+    let [door] = &doors[..] else { panic!("{doors:?}") };
+    assert!(door.to_string().starts_with("/ip4/127.0.0.1/tcp/"), "{door}");
+    network.kill_last_follower().await.expect("it ends");
+    network.restart_last_follower().await.expect("it starts again");
+    let again = network.hosts().find(|(member, _)| *member == Member::Follower(0));
+    assert_eq!(again.map(|(_, host)| host.browser_addresses()), Some(doors));
     network.stop().await;
 }
