@@ -165,7 +165,7 @@ export class Observer extends EventTarget {
       this.tell("equivocation", { number: this.number, first: { number: this.number, hash: hashes[0] }, second: { number: this.number, hash: hashes[1] } });
     }
     if (turn % 25 === 9) this.refuse(second, "too_old", "the block is older than 60 seconds", "ignore", now);
-    if (turn === 70) {
+    if (turn > 70 && third.state === "waiting") {
       Object.assign(third, { state: "connected", agent: "go-libp2p", roundTrip: 88, reason: null });
       this.tell("peer", { ...third, what: "connected" });
       for (let times = 0; times < 3; times += 1) this.refuse(third, "wrong_signer", "the signature is of another key than the sequencer’s", "reject", now);
