@@ -146,7 +146,7 @@ async function shows(browser, url) {
   check("peers have their states", peers.includes("in the mesh") && peers.includes("banned"), peers);
   check("a replaced block is marked", (await page.locator("tr.replaced").count()) > 0);
   check("charts are drawn", (await page.locator(".u-wrap canvas").count()) === 2);
-  check("charts have words", /median/.test(await text(page, "#latency-value")) && /largest/.test(await text(page, "#size-text")));
+  check("charts have words", /median/.test(await text(page, "#latency-value")) && /Largest/.test(await text(page, "#size-text")));
   check("the head is announced", (await page.locator("#head-said").textContent()).startsWith("Verified head: block "));
   await page.waitForSelector("#gaps progress");
   check("a gap is shown", /missing: [\d,]+ to [\d,]+/.test(await text(page, "#gaps")), await text(page, "#gaps"));

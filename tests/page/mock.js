@@ -182,7 +182,7 @@ export class Observer extends EventTarget {
   }
 
   gap(now) {
-    const missing = 24;
+    const missing = 8;
     const after = { number: this.number - 1, hash: this.parent };
     const before = { number: this.number + missing, hash: hex(32) };
     let left = missing;
@@ -190,7 +190,7 @@ export class Observer extends EventTarget {
     const gap = (state) => ({ id: before.number, state, after, before, missing: left, reason: null });
     this.tell("gap", gap("opened"));
     const fill = () => {
-      for (let step = 0; step < 4 && left > 0; step += 1, left -= 1) {
+      for (let step = 0; step < 2 && left > 0; step += 1, left -= 1) {
         this.counters.fetched += 1;
         this.give(this.block(this.number++, now, "request"));
       }

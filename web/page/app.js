@@ -33,6 +33,7 @@ let model = new Model();
 /** Counts attempts to start, so that one that was overtaken ends itself. */
 let attempt = 0;
 let asked = null;
+let starting = false;
 
 // --- What is shown, and when ---------------------------------------------------------------------------------------
 
@@ -51,7 +52,7 @@ function show() {
 function render() {
   const observer = shared.observer;
   views.head.head(model.head, model.blocks[0]);
-  views.head.tick(observer, model.gaps);
+  views.head.tick(observer, model.gaps, starting);
   if (!observer) return;
   const fresh = model.fresh.length > 0;
   views.blocks.render(model);
@@ -85,6 +86,8 @@ async function start(wanted) {
   attempt += 1;
   const mine = attempt;
   asked = wanted;
+  starting = true;
+  show();
   await stop();
   notice("");
   showForm(false);
@@ -98,13 +101,17 @@ async function start(wanted) {
       fromGenesis: wanted.fromGenesis,
     });
   } catch (error) {
-    if (mine === attempt) showForm(true, words(error));
+    if (mine === attempt) {
+      starting = false;
+      showForm(true, words(error));
+    }
     return;
   }
   if (mine !== attempt) {
     await observer.stop();
     return;
   }
+  starting = false;
   listen(observer);
   shared.observer = observer;
   shared.timings.observing = performance.now();

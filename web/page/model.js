@@ -50,19 +50,22 @@ export class Model {
 
   /** A gap opened, changed or ended. */
   gap(gap) {
-    const open = gap.state === "opened" || gap.state === "changed";
-    if (open) {
-      const before = this.gaps.get(gap.id);
+    const before = this.gaps.get(gap.id);
+    if (gap.state === "opened" || gap.state === "changed") {
       this.gaps.set(gap.id, { ...gap, most: Math.max(gap.missing, before?.most ?? 0) });
       if (this.gaps.size > GAPS) this.gaps.delete(this.gaps.keys().next().value);
     } else {
       this.gaps.delete(gap.id);
     }
     if (gap.state === "skipped" || gap.state === "refused") {
-      const place = gap.before ? ` below block ${gap.before.number}` : "";
-      const reason = gap.reason ? `: ${gap.reason}` : "";
-      const what = gap.state === "skipped" ? "nobody had them, and the chain goes on above" : "not asked for";
-      this.event("gap", "Gap", `${gap.missing} missing${place}, ${what}${reason}`);
+      // The end of a gap may not say again where it was.
+      const missing = gap.missing || before?.missing || 0;
+      const above = gap.before ?? before?.before;
+      const blocks = missing > 0 ? `${missing} block${missing === 1 ? "" : "s"}` : "blocks";
+      const place = above ? ` below ${above.number}` : "";
+      const reason = gap.reason ? ` (${gap.reason})` : "";
+      const what = gap.state === "skipped" ? "left out, the chain goes on above" : "not asked for";
+      this.event("gap", "Gap", `${blocks}${place}: ${what}${reason}`);
     }
   }
 

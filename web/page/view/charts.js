@@ -58,7 +58,8 @@ export class ChartsView {
             grid: { show: false },
             ticks: { show: false },
             size: 24,
-            space: 90,
+            // Three places, far enough from the edges for their numbers.
+            splits: (_, __, low, high) => [0.12, 0.5, 0.88].map((share) => Math.round(low + share * (high - low))),
             values: (_, splits) => splits.map((at) => this.numberAt(at)),
           },
           { ...axis, grid, ticks: { show: false }, size: 58, space: 34, values },
@@ -105,11 +106,11 @@ export class ChartsView {
       byId("latency-text"),
       p50 === null
         ? "Only fetched blocks so far, of which the time says nothing."
-        : `From a block’s own time to its arrival here. 99 % of the last ${counted(gossiped, "block")} within ${duration(p99)}.`,
+        : `After the time in the block. 99 % of the last ${counted(gossiped, "block")}: within ${duration(p99)}.`,
     );
     const [middle, most] = [percentile(size, 0.5), percentile(size, 1)];
     this.say("size", middle === null ? "" : `median ${bytes(middle)}`);
-    setText(byId("size-text"), most === null ? "No block yet." : `Of the payload. The largest of the last ${counted(x.length, "block")}: ${bytes(most)}.`);
+    setText(byId("size-text"), most === null ? "No block yet." : `The payload. Largest of the last ${counted(x.length, "block")}: ${bytes(most)}.`);
   }
 
   /** What a readout says while nobody points at a block. */

@@ -33,18 +33,18 @@ export class HeadView {
   }
 
   /** What changes with the time alone. */
-  tick(observer, gaps) {
+  tick(observer, gaps, starting) {
     const since = this.timestamp === null || this.timestamp === undefined ? null : Date.now() - this.timestamp;
     setText(byId("head-age"), since === null ? "—" : age(since));
-    const [state, text] = describe(observer, gaps, since);
+    const [state, text] = describe(observer, gaps, since, starting);
     if (this.status.dataset.state !== state) this.status.dataset.state = state;
     setText(this.status, text);
     byId("head-age").parentElement.dataset.state = state;
   }
 }
 
-function describe(observer, gaps, since) {
-  if (!observer) return ["idle", "Not started"];
+function describe(observer, gaps, since, starting) {
+  if (!observer) return starting ? ["connecting", "Starting"] : ["idle", "Not started"];
   if (observer.stopped) return ["stopped", "Stopped"];
   const connected = observer.peers.some((peer) => peer.state === "connected");
   if (!connected) return ["connecting", observer.head ? "Reconnecting" : "Connecting"];
