@@ -5,7 +5,6 @@ import { byId, setText } from "./format.js";
 import { Model } from "./model.js";
 import { addresses, network, parameters } from "./start.js";
 import { BlocksView, blocksHint } from "./view/blocks.js";
-import { ChartsView } from "./view/charts.js";
 import { DetailsView } from "./view/details.js";
 import { CountersView, EventsView, GapsView } from "./view/events.js";
 import { HeadView } from "./view/head.js";
@@ -58,14 +57,24 @@ function render() {
   views.blocks.render(model);
   if (fresh) {
     blocksHint(model.blocks.length);
-    // Made with the first block: until then there is nothing to draw, and the first block comes sooner.
-    views.charts ??= new ChartsView();
-    views.charts.render(model);
+    views.charts?.render(model);
   }
   views.gaps.render(model.gaps);
   views.events.render(model);
   views.peers.render(observer.peers);
   views.counters.render(observer.counters);
+}
+
+/** Loads the charts, once the observer runs: the first block does not wait for their library. */
+async function loadCharts() {
+  if (views.charts) return;
+  try {
+    const { ChartsView } = await import("./view/charts.js");
+    views.charts ??= new ChartsView();
+    if (model.blocks.length > 0) views.charts.render(model);
+  } catch {
+    for (const name of ["latency", "size"]) setText(byId(`${name}-text`), "The chart could not be loaded.");
+  }
 }
 
 let ticks = 0;
@@ -119,6 +128,7 @@ async function start(wanted) {
   const known = wanted.name || name;
   setText(byId("network"), known.includes(String(chainId)) ? known : `${known} · chain ${chainId}`);
   show();
+  await loadCharts();
 }
 
 function listen(observer) {
@@ -154,6 +164,7 @@ async function stop() {
   model = new Model();
   views.blocks.clear();
   views.peers.clear();
+  views.charts?.render(model);
   try {
     await observer?.stop();
   } catch {

@@ -104,7 +104,9 @@ export class ChartsView {
     this.say("latency", p50 === null ? "" : `median ${duration(p50)}`);
     setText(
       byId("latency-text"),
-      p50 === null
+      x.length === 0
+        ? "No block yet."
+        : p50 === null
         ? "Only fetched blocks so far, of which the time says nothing."
         : `After the time in the block. 99 % of the last ${counted(gossiped, "block")}: within ${duration(p99)}.`,
     );
