@@ -121,8 +121,8 @@ async function start(wanted) {
     return;
   }
   starting = false;
-  listen(observer);
   shared.observer = observer;
+  listen(observer);
   shared.timings.observing = performance.now();
   const { name, chainId } = observer.network;
   const known = wanted.name || name;
@@ -134,7 +134,8 @@ async function start(wanted) {
 function listen(observer) {
   const on = (type, take) =>
     observer.on(type, (detail) => {
-      if (observer !== shared.observer && shared.observer !== null) return;
+      // One that was told to stop may have something left to say.
+      if (observer !== shared.observer) return;
       take(detail);
       show();
     });

@@ -102,14 +102,10 @@ export class ChartsView {
     const [p50, p99] = [percentile(latency, 0.5), percentile(latency, 0.99)];
     const gossiped = latency.filter((value) => value !== null).length;
     this.say("latency", p50 === null ? "" : `median ${duration(p50)}`);
-    setText(
-      byId("latency-text"),
-      x.length === 0
-        ? "No block yet."
-        : p50 === null
-        ? "Only fetched blocks so far, of which the time says nothing."
-        : `After the time in the block. 99 % of the last ${counted(gossiped, "block")}: within ${duration(p99)}.`,
-    );
+    let latencies = `After the time in the block. 99 % of the last ${counted(gossiped, "block")}: within ${duration(p99)}.`;
+    if (p50 === null) latencies = "Only fetched blocks so far, of which the time says nothing.";
+    if (x.length === 0) latencies = "No block yet.";
+    setText(byId("latency-text"), latencies);
     const [middle, most] = [percentile(size, 0.5), percentile(size, 1)];
     this.say("size", middle === null ? "" : `median ${bytes(middle)}`);
     setText(byId("size-text"), most === null ? "No block yet." : `The payload. Largest of the last ${counted(x.length, "block")}: ${bytes(most)}.`);
