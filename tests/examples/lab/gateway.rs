@@ -1,6 +1,6 @@
 //! A gateway: a node with a WebSocket door, that can be killed and comes back as it was.
 
-use crate::{Failure, Tls, now};
+use crate::{Failure, Tls, now, unlimited};
 use libp2p::{Multiaddr, PeerId};
 use opp2p::host::{Host, HostConfig, HostEventKind, WsConfig, WsTls};
 use opp2p::key::SecretKey;
@@ -41,6 +41,7 @@ impl Plan {
         config.static_peers = vec![self.sequencer.clone()];
         let tls = self.tls.clone().map(|Tls { cert, key }| WsTls { cert, key });
         config.ws = Some(WsConfig { port: self.port, tls, advertise: Vec::new() });
+        unlimited(&mut config);
         Ok(Host::start(config).await?)
     }
 }

@@ -79,14 +79,16 @@ impl Lab {
     async fn start(directory: PathBuf) -> Result<Self, Failure> {
         let signer = SecretKey::generate()?;
         let genesis = b256!("6f707032702d6c61622d67656e657369732d626c6f636b2d68617368212121ff");
-        let chain =
-            ChainConfig::development(CHAIN_ID, genesis, unix_seconds(), 1, Fork::Isthmus, signer.address());
+        // Long ago: blocks come faster than the chain's clock, and nobody serves what lies in the future.
+        let time = unix_seconds() - 24 * 60 * 60;
+        let chain = ChainConfig::development(CHAIN_ID, genesis, time, 1, Fork::Isthmus, signer.address());
         let mut config =
             HostConfig::new(chain.clone(), SecretKey::generate()?, directory.join("sequencer.redb"));
         config.listen_ip = Ipv4Addr::LOCALHOST.into();
         config.listen_tcp = 0;
         config.from_genesis = true;
         config.sequencer = Some(LocalSigner::from_bytes(signer.secret_bytes())?);
+        unlimited(&mut config);
         let sequencer = Host::start(config).await?;
         let maker = BlockMaker::new(&chain, 7);
         Ok(Self {
@@ -166,6 +168,13 @@ impl Lab {
             blocks.push(json!({ "number": number, "hash": hash.to_string(), "bytes": size, "at": at }));
         }
         Ok(blocks)
+    }
+}
+
+/// The genesis is long ago, and the first blocks are of now.
+fn unlimited(config: &mut HostConfig) {
+    if let Some(sync) = &mut config.sync {
+        sync.fill.max_age = None;
     }
 }
 
