@@ -4,6 +4,8 @@
 //! it. The last line counts. `cargo all-tests -- --list` names the steps, `cargo all-tests -- wasm deny` runs those
 //! whose names contain one of the words, with what they need.
 //!
+//! `cargo devnet` is this program too: it makes the page that the devnet's node serves, and becomes the devnet.
+//!
 //! This binary is built before anything is set up, so it depends on next to nothing.
 
 mod deny;
@@ -11,6 +13,10 @@ mod devnet;
 mod plan;
 mod setup;
 mod shell;
+mod stamp;
+mod tools;
+mod up;
+mod web;
 
 use std::process::ExitCode;
 
@@ -21,6 +27,15 @@ use shell::Shell;
 const STEPS: &[Step] = &[
     Step { name: "c-compiler", what: "set-up: a C compiler and Perl", needs: &[], run: setup::c_compiler },
     Step { name: "wasm-target", what: "set-up: Rust's wasm32 target", needs: &[], run: setup::wasm_target },
+    Step { name: "node", what: "set-up: Node.js and npm", needs: &[], run: setup::node },
+    Step {
+        name: "npm",
+        what: "set-up: npm packages that build and test the page",
+        needs: &["node"],
+        run: web::npm,
+    },
+    Step { name: "chromium", what: "set-up: Chromium and chromedriver", needs: &[], run: setup::chromium },
+    Step { name: "wasm-tools", what: "set-up: wasm-bindgen and wasm-pack", needs: &[], run: tools::wasm },
     Step {
         name: "test",
         what: "every unit, documentation and integration test of the workspace",
@@ -55,9 +70,34 @@ const STEPS: &[Step] = &[
         run: |shell| wasm(shell, &["--package", "opp2p-web"]),
     },
     Step {
+        name: "wasm-test-node",
+        what: "the browser's tests in Rust, in Node.js",
+        needs: &["wasm-target", "wasm-tools", "npm"],
+        run: web::test_node,
+    },
+    Step {
+        name: "wasm-test-browser",
+        what: "the browser's tests in Rust, in headless Chromium",
+        needs: &["wasm-target", "wasm-tools", "npm", "chromium"],
+        run: web::test_browser,
+    },
+    Step {
+        name: "web-package",
+        what: "the npm package",
+        needs: &["wasm-target", "wasm-tools", "npm"],
+        run: web::package,
+    },
+    Step {
+        name: "web-example",
+        what: "the example project: types, bundle, and a look at it in headless Chromium",
+        needs: &["web-package", "chromium"],
+        run: web::example,
+    },
+    Step { name: "web-page", what: "the page, and its size", needs: &["web-package"], run: web::page },
+    Step {
         name: "release",
-        what: "the release build of the node",
-        needs: &["c-compiler"],
+        what: "the release build of the node, the page inside",
+        needs: &["c-compiler", "web-page"],
         run: |shell| shell.cargo(&["build", "--locked", "--release", "--package", "opp2p", "--bin", "opp2p"]),
     },
     Step {
@@ -80,13 +120,22 @@ fn wasm(shell: &Shell, package: &[&str]) -> Result<String, String> {
     shell.cargo(&[&build[..], package].concat())
 }
 
+/// With this first, all that follows is the devnet's.
+const DEVNET: &str = "--devnet";
+
 const USAGE: &str = "cargo all-tests [-- [--list | WORD...]]
 
 Sets this machine up and passes every test. With words, runs the steps whose names contain one of them, and what those
 need. --list names the steps.";
 
 fn main() -> ExitCode {
-    let words: Vec<String> = std::env::args().skip(1).filter(|word| word != "--").collect();
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let Some((first, flags)) = arguments.split_first()
+        && first == DEVNET
+    {
+        return up::run(&Shell::new(), flags);
+    }
+    let words: Vec<String> = arguments.into_iter().filter(|word| word != "--").collect();
     if words.iter().any(|word| word == "--help" || word == "-h") {
         println!("{USAGE}");
         return ExitCode::SUCCESS;

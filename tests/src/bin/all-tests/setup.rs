@@ -7,12 +7,52 @@ use crate::shell::{self, Shell};
 /// The browser, as Rust calls it.
 pub(crate) const WASM: &str = "wasm32-unknown-unknown";
 
-/// What is needed, and the Debian packages that bring it.
-const PROGRAMS: &[(&str, &[&str])] = &[("cc", &["gcc", "libc6-dev"]), ("perl", &["perl"])];
+/// Programs, and the Debian packages that bring them.
+type Programs = &'static [(&'static str, &'static [&'static str])];
 
 /// libsecp256k1 is compiled from C; the assembly of Keccak is written out by Perl.
+const C_COMPILER: Programs = &[("cc", &["gcc", "libc6-dev"]), ("perl", &["perl"])];
+
+/// The page's tools are written in JavaScript.
+const NODE: Programs = &[("node", &["nodejs"]), ("npm", &["npm"])];
+
+/// The oldest Node.js that all of them run on.
+const OLDEST_NODE: (u32, u32) = (20, 19);
+
+/// The browser, and what drives it in Rust's own tests.
+const CHROMIUM: Programs = &[("chromium", &["chromium"]), ("chromedriver", &["chromium-driver"])];
+
+/// A C compiler and Perl.
 pub(crate) fn c_compiler(shell: &Shell) -> Result<String, String> {
-    let missing = missing(shell::has);
+    programs(shell, C_COMPILER)
+}
+
+/// Node.js that is new enough, and npm.
+pub(crate) fn node(shell: &Shell) -> Result<String, String> {
+    let note = programs(shell, NODE)?;
+    let version = shell::output(shell.command("node").arg("--version"))
+        .ok_or("`node --version` does not answer: install Node.js anew")?;
+    let (major, minor) = OLDEST_NODE;
+    if node_version(&version).is_none_or(|found| found < OLDEST_NODE) {
+        return Err(format!("Node.js here is {version}: install {major}.{minor} or newer"));
+    }
+    Ok(format!("Node.js {version}, {note}"))
+}
+
+/// Major and minor of what `node --version` prints.
+fn node_version(text: &str) -> Option<(u32, u32)> {
+    let mut numbers = text.trim().strip_prefix('v')?.split('.').map(str::parse);
+    Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
+}
+
+/// Chromium and chromedriver, from one source so that their versions match.
+pub(crate) fn chromium(shell: &Shell) -> Result<String, String> {
+    programs(shell, CHROMIUM)
+}
+
+/// Installs those of the programs that are missing.
+fn programs(shell: &Shell, programs: Programs) -> Result<String, String> {
+    let missing = missing(programs, shell::has);
     if missing.is_empty() {
         return Ok("here already".to_owned());
     }
@@ -20,14 +60,14 @@ pub(crate) fn c_compiler(shell: &Shell) -> Result<String, String> {
     let names: Vec<&str> = missing.iter().map(|(name, _)| *name).collect();
     println!("{} missing: installing {}", names.join(" and "), packages.join(", "));
     install(shell, &packages)?;
-    if let Some((name, _)) = self::missing(shell::has).first() {
+    if let Some((name, _)) = self::missing(programs, shell::has).first() {
         return Err(format!("the packages were installed, and still there is no `{name}` on the path"));
     }
     Ok(format!("installed {}", packages.join(", ")))
 }
 
-fn missing(has: impl Fn(&str) -> bool) -> Vec<(&'static str, &'static [&'static str])> {
-    PROGRAMS.iter().filter(|(program, _)| !has(program)).copied().collect()
+fn missing(programs: Programs, has: impl Fn(&str) -> bool) -> Vec<(&'static str, &'static [&'static str])> {
+    programs.iter().filter(|(program, _)| !has(program)).copied().collect()
 }
 
 /// Installs Debian packages, as root or by a sudo that asks for nothing.
@@ -81,8 +121,17 @@ mod tests {
 
     #[test]
     fn only_what_is_missing_is_installed() {
-        assert!(missing(|_| true).is_empty());
-        assert_eq!(missing(|program| program == "cc"), [("perl", &["perl"][..])]);
-        assert_eq!(missing(|_| false).len(), PROGRAMS.len());
+        assert!(missing(C_COMPILER, |_| true).is_empty());
+        assert_eq!(missing(C_COMPILER, |program| program == "cc"), [("perl", &["perl"][..])]);
+        assert_eq!(missing(CHROMIUM, |_| false).len(), CHROMIUM.len());
+    }
+
+    #[test]
+    fn versions_of_node_compare_as_numbers() {
+        assert_eq!(node_version("v20.19.2\n"), Some((20, 19)));
+        assert!(node_version("v9.11.2").is_some_and(|found| found < OLDEST_NODE));
+        assert!(node_version("v20.9.0").is_some_and(|found| found < OLDEST_NODE));
+        assert!(node_version("v24.0.0").is_some_and(|found| found >= OLDEST_NODE));
+        assert_eq!([node_version("20.1.0"), node_version("v20"), node_version("")], [None, None, None]);
     }
 }

@@ -43,6 +43,11 @@ impl Shell {
         command
     }
 
+    /// Where cargo puts what it builds for this workspace.
+    pub(crate) fn target(&self) -> PathBuf {
+        self.root.join(std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into()))
+    }
+
     /// Runs cargo to its end, its output in plain sight.
     pub(crate) fn cargo(&self, arguments: &[&str]) -> Result<String, String> {
         let mut command = self.command(&self.cargo);
@@ -82,9 +87,25 @@ pub(crate) fn output(command: &mut Command) -> Option<String> {
 
 /// Whether a program of this name is on the path.
 pub(crate) fn has(program: &str) -> bool {
-    let file = format!("{program}{}", std::env::consts::EXE_SUFFIX);
-    std::env::var_os("PATH")
-        .is_some_and(|path| std::env::split_paths(&path).any(|folder| folder.join(&file).is_file()))
+    find(program).is_some()
+}
+
+/// The program of this name that the path has first.
+pub(crate) fn find(program: &str) -> Option<PathBuf> {
+    // npm is a script on Windows.
+    let files = [std::env::consts::EXE_SUFFIX, if cfg!(windows) { ".cmd" } else { "" }]
+        .map(|suffix| format!("{program}{suffix}"));
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path)
+        .flat_map(|folder| files.each_ref().map(|file| folder.join(file)))
+        .find(|file| file.is_file())
+}
+
+/// A path on which these folders come first.
+pub(crate) fn path_with(folders: &[OsString]) -> Result<OsString, String> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = folders.iter().map(PathBuf::from).chain(std::env::split_paths(&path));
+    std::env::join_paths(folders).map_err(|error| format!("no search path can be made: {error}"))
 }
 
 /// Runs a command for at most `limit` and returns its standard output with whether it succeeded. Errors go to plain

@@ -1,0 +1,332 @@
+//! The browser's package, its page, its example and its tests in Rust.
+//!
+//! `web/dist/package` is the npm package, `web/dist/page` the page with the package in it, both made here: cargo and
+//! wasm-pack make the module, the scripts in `web/build` put the rest around it. Stamps keep what is unchanged.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use crate::shell::{self, Shell};
+use crate::stamp::Stamp;
+use crate::{setup, tools};
+
+/// Nothing here takes longer unless it hangs; the slowest compiles the tests from nothing.
+const LIMIT: Duration = Duration::from_secs(20 * 60);
+
+/// Debian's 108 makes a broken module of a good one, and says nothing.
+const OLDEST_WASM_OPT: u32 = 130;
+
+/// Where the parts are, seen from the root of the workspace.
+const PACKAGE: &str = "web/dist/package";
+const PAGE: &str = "web/dist/page";
+const EXAMPLE: &str = "web/example";
+
+/// What `npm ci` installs of `web/package-lock.json`.
+pub(crate) fn npm(shell: &Shell) -> Result<String, String> {
+    let note = npm_ci(shell, "web")?;
+    let version = shell::output(node(shell)?.arg("web/node_modules/binaryen/bin/wasm-opt").arg("--version"))
+        .ok_or("wasm-opt of npm's binaryen does not answer: remove web/node_modules and run this again")?;
+    if wasm_opt_version(&version).is_none_or(|found| found < OLDEST_WASM_OPT) {
+        return Err(format!("`{version}` is too old: {OLDEST_WASM_OPT} or newer is needed"));
+    }
+    Ok(note)
+}
+
+/// The number in `wasm-opt version 132 (version_132)`.
+fn wasm_opt_version(text: &str) -> Option<u32> {
+    text.split_whitespace().nth(2)?.parse().ok()
+}
+
+/// Installs what a folder's lock file says, unless it is there.
+fn npm_ci(shell: &Shell, folder: &str) -> Result<String, String> {
+    let folder = shell.root().join(folder);
+    let modules = folder.join("node_modules");
+    let inputs = [folder.join("package.json"), folder.join("package-lock.json")];
+    let stamp = Stamp::of(modules.join(".stamp"), &inputs, "")?;
+    if stamp.holds() {
+        return Ok("here already".to_owned());
+    }
+    npm_ci_always(&folder)?;
+    stamp.set()?;
+    Ok("installed".to_owned())
+}
+
+/// No package's script is run: none is needed.
+fn npm_ci_always(folder: &Path) -> Result<(), String> {
+    let npm = shell::find("npm").ok_or("there is no npm on the path")?;
+    shell::run(Command::new(npm).current_dir(folder).args([
+        "ci",
+        "--ignore-scripts",
+        "--no-audit",
+        "--no-fund",
+    ]))
+}
+
+/// Node.js, to be run in the root with the right tools first on its path.
+fn node(shell: &Shell) -> Result<Command, String> {
+    tool(shell, "node")
+}
+
+fn tool(shell: &Shell, program: &str) -> Result<Command, String> {
+    let modules = shell.root().join("web/node_modules/.bin").into_os_string();
+    let mut command = shell.command(program);
+    command.env("PATH", shell::path_with(&[tools::folder(shell), modules])?);
+    if let Some(chromium) = shell::find("chromium") {
+        command.env("CHROMIUM", chromium);
+    }
+    Ok(command)
+}
+
+fn paths(shell: &Shell, paths: &[&str]) -> Vec<PathBuf> {
+    paths.iter().map(|path| shell.root().join(path)).collect()
+}
+
+/// Builds the npm package.
+pub(crate) fn package(shell: &Shell) -> Result<String, String> {
+    let module = module(shell, "web", &[])?;
+    let inputs =
+        [&[module.clone()][..], &paths(shell, &["web/js", "web/build", "LICENSE-MIT", "LICENSE-APACHE"])]
+            .concat();
+    let stamp = Stamp::of(shell.root().join("web/dist/package.stamp"), &inputs, env!("CARGO_PKG_VERSION"))?;
+    if stamp.holds() {
+        return Ok(format!("unchanged, in {PACKAGE}"));
+    }
+    stamp.clear()?;
+    let mut command = node(shell)?;
+    command.arg("web/build/package.js").arg(&module).args([PACKAGE, env!("CARGO_PKG_VERSION")]);
+    shell::run(&mut command)?;
+    stamp.set()?;
+    Ok(format!("in {PACKAGE}"))
+}
+
+/// Builds the module by cargo and, if cargo made another one, by wasm-pack. Returns the folder that it is in.
+fn module(shell: &Shell, name: &str, features: &[&str]) -> Result<PathBuf, String> {
+    let target = shell.target();
+    let folder = target.join("web-module").join(name);
+    let build = ["build", "--locked", "--lib", "--profile", "web", "--target", setup::WASM];
+    shell.cargo(&[&build[..], &["--package", "opp2p-web"], features].concat())?;
+    let raw = target.join(setup::WASM).join("web/opp2p_web.wasm");
+    let inputs = [&[raw][..], &paths(shell, &["web/Cargo.toml", "web/package-lock.json"])].concat();
+    let stamp =
+        Stamp::of(target.join(format!("web-module/{name}.stamp")), &inputs, &tools::wasm_versions(shell)?)?;
+    if !stamp.holds() {
+        if folder.exists() {
+            fs::remove_dir_all(&folder)
+                .map_err(|error| format!("{} cannot be removed: {error}", folder.display()))?;
+        }
+        let mut command = tool(shell, "wasm-pack")?;
+        command
+            .args([
+                "build",
+                "web",
+                "--target",
+                "web",
+                "--mode",
+                "no-install",
+                "--no-pack",
+                "--profile",
+                "web",
+            ])
+            .arg("--out-dir")
+            .arg(&folder)
+            .args(["--", "--locked"])
+            .args(features);
+        shell::run(&mut command)?;
+        stamp.set()?;
+    }
+    Ok(folder)
+}
+
+/// Builds the page around the package, and prints what a visitor downloads. The script fails above its limit.
+pub(crate) fn page(shell: &Shell) -> Result<String, String> {
+    let inputs = paths(shell, &["web/dist/package.stamp", "web/page", "web/build", "web/package-lock.json"]);
+    let stamp = Stamp::of(shell.root().join("web/dist/page.stamp"), &inputs, "")?;
+    if !stamp.holds() {
+        stamp.clear()?;
+        shell::run(node(shell)?.args(["web/build/page.js", PACKAGE, PAGE]))?;
+        stamp.set()?;
+    }
+    let sizes = shell::output(node(shell)?.args(["web/build/sizes.js", PAGE]))
+        .ok_or_else(|| format!("the sizes of {PAGE} cannot be read: remove it and run this again"))?;
+    println!("{sizes}");
+    sources(shell)?.set()?;
+    Ok(sizes.lines().next_back().unwrap_or_default().trim().to_owned())
+}
+
+/// Whether the page is made of what is here now. Needs no tool, and is wrong only in holding too much for a change.
+pub(crate) fn page_is_fresh(shell: &Shell) -> Result<bool, String> {
+    Ok(shell.root().join("web/dist/page.stamp").exists() && sources(shell)?.holds())
+}
+
+/// Of everything that the page is made of.
+fn sources(shell: &Shell) -> Result<Stamp, String> {
+    let inputs = [
+        "Cargo.toml",
+        "Cargo.lock",
+        "core/Cargo.toml",
+        "core/data",
+        "core/src",
+        "native/Cargo.toml",
+        "native/src",
+        "web/Cargo.toml",
+        "web/build",
+        "web/js",
+        "web/package-lock.json",
+        "web/page",
+        "web/src",
+    ];
+    Stamp::of(
+        shell.root().join("web/dist/sources.stamp"),
+        &paths(shell, &inputs),
+        &tools::wasm_versions(shell)?,
+    )
+}
+
+/// Where a file of Rust tests can run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// In Node.js.
+    Node,
+    /// In headless Chromium.
+    Browser,
+}
+
+/// Whether a test file runs here. Without `wasm_bindgen_test_configure!` it runs in both places.
+fn runs_in(source: &str, place: Place) -> bool {
+    let only_browser =
+        ["run_in_browser", "run_in_dedicated_worker", "run_in_shared_worker", "run_in_service_worker"];
+    match place {
+        Place::Node => !only_browser.iter().any(|mode| source.contains(mode)),
+        Place::Browser => !source.contains("run_in_node"),
+    }
+}
+
+/// Runs each file of `web/tests` that runs in Node.js.
+pub(crate) fn test_node(shell: &Shell) -> Result<String, String> {
+    test(shell, Place::Node, &["--node".into()])
+}
+
+/// Runs each file of `web/tests` that runs in a browser.
+pub(crate) fn test_browser(shell: &Shell) -> Result<String, String> {
+    let driver = shell::find("chromedriver").ok_or("there is no chromedriver on the path")?;
+    let driver = driver.to_string_lossy().into_owned();
+    test(shell, Place::Browser, &["--headless".into(), "--chrome".into(), "--chromedriver".into(), driver])
+}
+
+fn test(shell: &Shell, place: Place, how: &[String]) -> Result<String, String> {
+    let tests = shell.root().join("web/tests");
+    let unreadable = |error| format!("web/tests cannot be read: {error}");
+    let mut files: Vec<PathBuf> = fs::read_dir(&tests)
+        .and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect())
+        .map_err(unreadable)?;
+    files.retain(|file| file.extension().is_some_and(|extension| extension == "rs"));
+    files.sort();
+    let mut notes = Vec::new();
+    for file in files {
+        let source = fs::read_to_string(&file).map_err(unreadable)?;
+        let name = file.file_stem().unwrap_or_default().to_string_lossy();
+        if !runs_in(&source, place) {
+            println!("{name}: not for this place, by its own configuration");
+            continue;
+        }
+        let mut command = tool(shell, "wasm-pack")?;
+        command.arg("test").args(how).args(["--mode", "no-install", "web", "--locked", "--test", &name]);
+        // Without it, a file that is not for browsers alone is passed over.
+        if place == Place::Browser && !source.contains("wasm_bindgen_test_configure!") {
+            command.env("WASM_BINDGEN_USE_BROWSER", "1");
+        }
+        command.env("WASM_BINDGEN_TEST_TIMEOUT", "300");
+        let (success, output) = shell::run_for_output(&mut command, LIMIT)?;
+        print!("{output}");
+        let passed = passed(&output).map_err(|reason| format!("{name}: {reason}"))?;
+        if !success {
+            return Err(format!("{name}: wasm-pack failed though {passed} tests passed"));
+        }
+        notes.push(format!("{name} {passed}"));
+    }
+    if notes.is_empty() {
+        return Err("no file of web/tests ran".to_owned());
+    }
+    Ok(format!("passed: {}", notes.join(", ")))
+}
+
+/// How many tests passed. A file that is skipped, has no test or a failed or ignored one is an error: the runner
+/// itself calls some of these a success.
+fn passed(output: &str) -> Result<u32, String> {
+    let results: Vec<&str> =
+        output.lines().filter_map(|line| line.trim().strip_prefix("test result: ")).collect();
+    let [result] = results[..] else {
+        return Err(format!("{} test results were printed instead of one", results.len()));
+    };
+    let (verdict, counts) = result.split_once(". ").unwrap_or((result, ""));
+    let mut passed = 0;
+    for count in counts.split(';') {
+        match count.trim().split_once(' ').map(|(number, what)| (number.parse::<u32>(), what)) {
+            Some((Ok(number), "passed")) => passed = number,
+            Some((Ok(number), what @ ("failed" | "ignored" | "filtered out"))) if number > 0 => {
+                return Err(format!("{number} {what}"));
+            }
+            _ => {}
+        }
+    }
+    if verdict != "ok" || passed == 0 { Err(format!("no test passed: {result}")) } else { Ok(passed) }
+}
+
+/// Builds the example as its reader would, and opens it in Chromium.
+pub(crate) fn example(shell: &Shell) -> Result<String, String> {
+    // Always: the package that it installs is new with every build.
+    npm_ci_always(&shell.root().join(EXAMPLE))?;
+    for script in [&["typescript/bin/tsc", "--noEmit"][..], &["vite/bin/vite.js", "build"]] {
+        let (program, arguments) = script.split_first().ok_or("no program")?;
+        let mut command = node(shell)?;
+        command
+            .current_dir(shell.root().join(EXAMPLE))
+            .arg(format!("node_modules/{program}"))
+            .args(arguments);
+        shell::run(&mut command)?;
+    }
+    shell::run(node(shell)?.args(["web/build/example.js", "web/example/dist"]))?;
+    Ok("type-checked, bundled, and opened in Chromium".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_result_with_passed_tests_and_no_other_counts() {
+        let result = |text: &str| passed(&format!("running\n\ntest result: {text}; finished in 0.01s\n"));
+        assert_eq!(result("ok. 3 passed; 0 failed; 0 ignored; 0 filtered out"), Ok(3));
+        for (text, says) in [
+            ("ok. 0 passed; 0 failed; 0 ignored; 0 filtered out", "no test passed"),
+            ("FAILED. 2 passed; 1 failed; 0 ignored; 0 filtered out", "1 failed"),
+            ("ok. 2 passed; 0 failed; 1 ignored; 0 filtered out", "1 ignored"),
+            ("ok. 2 passed; 0 failed; 0 ignored; 3 filtered out", "3 filtered out"),
+            ("FAILED. 2 passed", "no test passed"),
+            ("ok", "no test passed"),
+        ] {
+            let reason = result(text).expect_err(says);
+            assert!(reason.contains(says), "{reason}");
+        }
+        assert!(passed("this test suite is only configured to run in a browser, skipping\n").is_err());
+        assert!(passed("test result: ok. 1 passed\ntest result: ok. 1 passed\n").is_err());
+    }
+
+    #[test]
+    fn a_test_file_says_where_it_runs() {
+        let of = |source| [Place::Node, Place::Browser].map(|place| runs_in(source, place));
+        assert_eq!(of("fn x() {}"), [true, true]);
+        assert_eq!(of("wasm_bindgen_test_configure!(run_in_browser);"), [false, true]);
+        assert_eq!(of("wasm_bindgen_test_configure!(run_in_dedicated_worker);"), [false, true]);
+        assert_eq!(of("wasm_bindgen_test_configure!(run_in_node_experimental);"), [true, false]);
+    }
+
+    #[test]
+    fn the_version_of_wasm_opt_is_read() {
+        assert_eq!(wasm_opt_version("wasm-opt version 132 (version_132)"), Some(132));
+        assert_eq!(wasm_opt_version("wasm-opt version 108"), Some(108));
+        assert_eq!(wasm_opt_version("wasm-opt"), None);
+    }
+}

@@ -1,0 +1,42 @@
+// node web/build/sizes.js PAGE: what a visitor of the page downloads, in bytes: raw, by gzip and by brotli.
+
+import { existsSync, statSync } from "node:fs";
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
+import { list } from "./files.js";
+
+/** Bytes of brotli that module and script of the package may have together. */
+const LIMIT = 500_000;
+
+function measure(page) {
+  const size = (name) => (existsSync(join(page, name)) ? statSync(join(page, name)).size : null);
+  return list(page)
+    .filter((name) => !/\.(br|gz)$/.test(name))
+    .map((name) => {
+      const raw = size(name);
+      return { name, raw, gzip: size(`${name}.gz`) ?? raw, brotli: size(`${name}.br`) ?? raw };
+    });
+}
+
+const sum = (files) => ["raw", "gzip", "brotli"].map((kind) => files.reduce((all, file) => all + file[kind], 0));
+const ours = (file) => file.name.startsWith("opp2p/");
+const kB = (bytes) => `${(bytes / 1000).toFixed(1)} kB`;
+
+/** Whether the package in this page is within its limit. */
+export function check(page) {
+  return sum(measure(page).filter(ours))[2] <= LIMIT;
+}
+
+/** Prints all sizes; the last line is the package's, in words. */
+export function print(page) {
+  const files = measure(page);
+  const row = (cells) => console.log(`${cells[0].padEnd(32)}${cells.slice(1).map((cell) => String(cell).padStart(11)).join("")}`);
+  row(["bytes", "raw", "gzip", "brotli"]);
+  for (const { name, raw, gzip, brotli } of files) row([name, raw, gzip, brotli]);
+  row(["the whole page", ...sum(files)]);
+  const [raw, gzip, brotli] = sum(files.filter(ours));
+  const verdict = brotli <= LIMIT ? `of ${LIMIT / 1000} kB` : `which is above the limit of ${LIMIT / 1000} kB`;
+  console.log(`module and script: ${kB(raw)} raw, ${kB(gzip)} gzip, ${kB(brotli)} brotli ${verdict}`);
+}
+
+if (import.meta.url === pathToFileURL(process.argv[1]).href) print(process.argv[2]);
