@@ -4,6 +4,8 @@
 //! page or in a worker; the package's scripts (`js/`) make the interface that pages use of it. [`inspect_message`]
 //! judges one message.
 
+#[cfg(feature = "bench")]
+pub mod bench;
 mod clock;
 mod driver;
 mod options;

@@ -95,6 +95,12 @@ const STEPS: &[Step] = &[
     },
     Step { name: "web-page", what: "the page, and its size", needs: &["web-package"], run: web::page },
     Step {
+        name: "web-bench",
+        what: "what a validation costs in the browser (runs only if it is named)",
+        needs: &["wasm-target", "wasm-tools", "npm", "chromium"],
+        run: web::bench,
+    },
+    Step {
         name: "release",
         what: "the release build of the node, the page inside",
         needs: &["c-compiler", "web-page"],
@@ -113,6 +119,9 @@ const STEPS: &[Step] = &[
         run: deny::run,
     },
 ];
+
+/// Steps that test nothing and run only if a word names them.
+const MEASUREMENTS: &[&str] = &["web-bench"];
 
 /// Builds one package's library for the browser.
 fn wasm(shell: &Shell, package: &[&str]) -> Result<String, String> {
@@ -148,13 +157,16 @@ fn main() -> ExitCode {
         eprintln!("all-tests knows no option {option}.\n\n{USAGE}");
         return ExitCode::from(2);
     }
-    let selected = match plan::select(STEPS, &words) {
+    let mut selected = match plan::select(STEPS, &words) {
         Ok(selected) => selected,
         Err(word) => {
             eprintln!("No step's name contains `{word}`. The steps are:\n{}", plan::list(STEPS));
             return ExitCode::from(2);
         }
     };
+    if words.is_empty() {
+        selected.retain(|step| !MEASUREMENTS.contains(&step.name));
+    }
     let shell = Shell::new();
     let results = plan::run(&selected, |step| (step.run)(&shell));
     print!("{}", plan::summary(&results));

@@ -3,7 +3,7 @@
 use std::env;
 use std::process::{Command, ExitCode, Stdio};
 
-use crate::shell::Shell;
+use crate::shell::{self, Shell};
 use crate::web;
 
 /// Runs the devnet with these flags, in the folder and with the terminal of whoever called. Standard output is the
@@ -25,6 +25,10 @@ pub(crate) fn run(shell: &Shell, flags: &[String]) -> ExitCode {
 fn page(shell: &Shell) -> Result<(), String> {
     if web::page_is_fresh(shell)? {
         return Ok(());
+    }
+    // Who wants to see a devnet has not asked for packages of the system.
+    if !(shell::has("node") && shell::has("npm")) {
+        return Err("there is no Node.js with npm here (`cargo web-page` installs it)".to_owned());
     }
     eprintln!("Setting up the page for browsers, which takes some minutes the first time.");
     let own = env::current_exe().map_err(|error| format!("this program cannot find itself: {error}"))?;

@@ -274,6 +274,21 @@ fn passed(output: &str) -> Result<u32, String> {
     if verdict != "ok" || passed == 0 { Err(format!("no test passed: {result}")) } else { Ok(passed) }
 }
 
+/// Measures validation in Node.js, in Chromium, by hand in JavaScript and natively, all in one run.
+pub(crate) fn bench(shell: &Shell) -> Result<String, String> {
+    let features = ["--features", "bench"];
+    let module = module(shell, "bench", &features)?;
+    let mut native = shell.cargo_command();
+    native.args(["bench", "--locked", "--package", "opp2p-web", "--bench", "native"]).args(features);
+    let (success, figures) = shell::run_for_output(&mut native, LIMIT)?;
+    if !success {
+        return Err("the native benchmark failed".to_owned());
+    }
+    let site = shell.target().join("web-bench");
+    shell::run(node(shell)?.arg("web/bench/run.js").args([&module, &site]).arg(figures.trim()))?;
+    Ok(String::new())
+}
+
 /// Builds the example as its reader would, and opens it in Chromium.
 pub(crate) fn example(shell: &Shell) -> Result<String, String> {
     // Always: the package that it installs is new with every build.
@@ -321,6 +336,15 @@ mod tests {
         assert_eq!(of("wasm_bindgen_test_configure!(run_in_browser);"), [false, true]);
         assert_eq!(of("wasm_bindgen_test_configure!(run_in_dedicated_worker);"), [false, true]);
         assert_eq!(of("wasm_bindgen_test_configure!(run_in_node_experimental);"), [true, false]);
+    }
+
+    #[test]
+    fn lock_files_of_npm_name_no_host() {
+        for folder in ["web", EXAMPLE] {
+            let lock = fs::read_to_string(Shell::new().root().join(folder).join("package-lock.json"));
+            let lock = lock.expect("it is committed");
+            assert!(lock.contains("integrity") && !lock.contains("://"), "{folder}");
+        }
     }
 
     #[test]

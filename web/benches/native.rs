@@ -1,0 +1,26 @@
+//! What a validation costs natively, with the libraries that the browser has: `cargo web-bench` sets it beside the
+//! browser's figures. Prints one JSON object: µs of the fastest of twenty batches, for each size.
+
+use opp2p_web::bench::{SIZES, message, validate_often};
+use std::time::Instant;
+
+/// Batches of each size, and how long one is to take.
+const BATCHES: usize = 20;
+const BATCH_SECONDS: f64 = 0.05;
+
+fn main() {
+    let sizes: Vec<f64> = (0..SIZES.len()).map(measure).collect();
+    println!("{}", serde_json::json!({ "native": sizes }));
+}
+
+fn measure(size: usize) -> f64 {
+    let message = message(size);
+    let batch = |times: u32| {
+        let started = Instant::now();
+        assert!(validate_often(&message, times).is_ok(), "the message is good");
+        started.elapsed().as_secs_f64() / f64::from(times)
+    };
+    let once = batch(3);
+    let times = (BATCH_SECONDS / once).ceil() as u32;
+    (0..BATCHES).map(|_| batch(times)).fold(f64::INFINITY, f64::min) * 1e6
+}

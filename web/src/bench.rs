@@ -1,0 +1,114 @@
+//! What a validation costs: the same messages and the same loop for native code and for WebAssembly. Only with the
+//! feature `bench`, which is not part of the package.
+
+use alloy_primitives::{B256, Bytes};
+use opp2p_core::chain::{Fork, ForkSchedule};
+use opp2p_core::fixtures;
+use opp2p_core::gossip::{
+    BLOCK_DOMAIN, Reason, Rules, SIGNATURE_SIZE, Signers, TIMESTAMP_THRESHOLD, Unpacked, block_topic,
+    payload_hash, signing_hash, validate,
+};
+use opp2p_core::payload::{Envelope, ExecutionPayload, PayloadVersion, snappy};
+use opp2p_core::sequencer::LocalSigner;
+use std::hint::black_box;
+use wasm_bindgen::JsError;
+use wasm_bindgen::prelude::wasm_bindgen;
+
+/// The chain that messages are signed for.
+pub const CHAIN_ID: u64 = 10;
+
+/// When they are judged, in seconds since 1970.
+pub const NOW: u64 = 1_750_000_000;
+
+/// Transactions and, decompressed, bytes of each message: those of the core's benchmark.
+pub const SIZES: [(usize, usize); 3] = [(10, 2_600), (200, 61_000), (2000, 1_000_000)];
+
+const VERSION: PayloadVersion = PayloadVersion::V4;
+
+fn sequencer() -> LocalSigner {
+    LocalSigner::from_bytes(&[7; 32]).expect("a valid key")
+}
+
+/// The address of who signs the messages, as text.
+#[wasm_bindgen(js_name = benchSigner)]
+pub fn signer() -> String {
+    sequencer().address().to_string()
+}
+
+/// A v4 message as it travels, of one of [`SIZES`] (by its place there; the last one's for what is beyond).
+#[wasm_bindgen(js_name = benchMessage)]
+pub fn message(size: usize) -> Vec<u8> {
+    let (transactions, bytes) = SIZES[size.min(SIZES.len() - 1)];
+    let without = bytes - signed(&envelope(Vec::new())).len() - 4 * transactions;
+    snappy::compress(&signed(&envelope(cut(transactions, without))))
+}
+
+/// Does all that a node does between a message's arrival and its verdict, this many times: decompresses, names and
+/// validates it.
+///
+/// # Errors
+/// A message that is not accepted.
+pub fn validate_often(data: &[u8], times: u32) -> Result<(), Reason> {
+    let rules = Rules {
+        chain_id: CHAIN_ID,
+        forks: ForkSchedule::up_to(Fork::Isthmus),
+        signers: Signers { current: Some(sequencer().address()), previous: None },
+        timestamp_threshold: TIMESTAMP_THRESHOLD,
+    };
+    let topic = block_topic(CHAIN_ID, VERSION);
+    for _ in 0..times {
+        let message = Unpacked::new(black_box(data));
+        black_box(message.message_id(&topic));
+        validate(&rules, VERSION, message, NOW)?;
+    }
+    Ok(())
+}
+
+/// [`validate_often`] for JavaScript.
+///
+/// # Errors
+/// A message that is not accepted.
+#[wasm_bindgen(js_name = benchValidate)]
+pub fn validate_often_for_js(data: &[u8], times: u32) -> Result<(), JsError> {
+    validate_often(data, times).map_err(|reason| JsError::new(&reason.to_string()))
+}
+
+fn envelope(transactions: Vec<Bytes>) -> Envelope {
+    let root = Some(B256::repeat_byte(0x34));
+    let mut payload = ExecutionPayload {
+        timestamp: NOW,
+        transactions,
+        withdrawals: Some(Vec::new()),
+        blob_gas_used: Some(0),
+        excess_blob_gas: Some(0),
+        withdrawals_root: Some(B256::repeat_byte(0x5c)),
+        ..fixtures::blocks()[0].envelope.payload.clone()
+    };
+    payload.seal(root).expect("encodes");
+    Envelope { parent_beacon_block_root: root, payload }
+}
+
+fn signed(envelope: &Envelope) -> Vec<u8> {
+    let mut contents = vec![0; SIGNATURE_SIZE];
+    envelope.encode(&mut contents).expect("encodes");
+    let hash = signing_hash(BLOCK_DOMAIN, CHAIN_ID.into(), payload_hash(&contents[SIGNATURE_SIZE..]));
+    contents[..SIGNATURE_SIZE].copy_from_slice(&sequencer().sign(&hash));
+    contents
+}
+
+/// `count` pieces of real transactions' bytes, `total` bytes together, of differing length.
+fn cut(count: usize, total: usize) -> Vec<Bytes> {
+    let blocks = fixtures::blocks();
+    let real = blocks.iter().flat_map(|block| &block.envelope.payload.transactions);
+    let mut stream = real.flat_map(|one| one.iter().copied()).collect::<Vec<u8>>().into_iter().cycle();
+    let mean = total / count;
+    let mut left = total;
+    (0..count)
+        .map(|index| {
+            let length = if index + 1 == count { left } else { mean / 2 + (index * 37 % 101) * mean / 100 };
+            let length = length.min(left);
+            left -= length;
+            stream.by_ref().take(length).collect::<Vec<u8>>().into()
+        })
+        .collect()
+}
