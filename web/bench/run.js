@@ -26,7 +26,7 @@ for (const library of ["curves", "hashes"]) {
   }
 }
 const snappy = readFileSync("web/node_modules/snappyjs/snappy_decompressor.js", "utf8");
-folder.put("lib/snappy.js", `const exports = {};\n${snappy}\nexport const { SnappyDecompressor } = exports;\n`);
+folder.put("lib/snappy.js", `const exports = {};\n${snappy}\nexport { SnappyDecompressor };\n`);
 folder.put("package.json", '{ "type": "module" }\n');
 folder.write();
 

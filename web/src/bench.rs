@@ -1,5 +1,5 @@
 //! What a validation costs: the same messages and the same loop for native code and for WebAssembly. Only with the
-//! feature `bench`, which is not part of the package.
+//! feature `bench`, which is not part of the package. The core's benchmark `browser` is this file too, natively.
 
 use alloy_primitives::{B256, Bytes};
 use opp2p_core::chain::{Fork, ForkSchedule};
@@ -11,8 +11,8 @@ use opp2p_core::gossip::{
 use opp2p_core::payload::{Envelope, ExecutionPayload, PayloadVersion, snappy};
 use opp2p_core::sequencer::LocalSigner;
 use std::hint::black_box;
-use wasm_bindgen::JsError;
-use wasm_bindgen::prelude::wasm_bindgen;
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen::{JsError, prelude::wasm_bindgen};
 
 /// The chain that messages are signed for.
 pub const CHAIN_ID: u64 = 10;
@@ -30,13 +30,13 @@ fn sequencer() -> LocalSigner {
 }
 
 /// The address of who signs the messages, as text.
-#[wasm_bindgen(js_name = benchSigner)]
+#[cfg_attr(target_arch = "wasm32", wasm_bindgen(js_name = benchSigner))]
 pub fn signer() -> String {
     sequencer().address().to_string()
 }
 
 /// A v4 message as it travels, of one of [`SIZES`] (by its place there; the last one's for what is beyond).
-#[wasm_bindgen(js_name = benchMessage)]
+#[cfg_attr(target_arch = "wasm32", wasm_bindgen(js_name = benchMessage))]
 pub fn message(size: usize) -> Vec<u8> {
     let (transactions, bytes) = SIZES[size.min(SIZES.len() - 1)];
     let without = bytes - signed(&envelope(Vec::new())).len() - 4 * transactions;
@@ -68,6 +68,7 @@ pub fn validate_often(data: &[u8], times: u32) -> Result<(), Reason> {
 ///
 /// # Errors
 /// A message that is not accepted.
+#[cfg(target_arch = "wasm32")]
 #[wasm_bindgen(js_name = benchValidate)]
 pub fn validate_often_for_js(data: &[u8], times: u32) -> Result<(), JsError> {
     validate_often(data, times).map_err(|reason| JsError::new(&reason.to_string()))

@@ -279,7 +279,8 @@ pub(crate) fn bench(shell: &Shell) -> Result<String, String> {
     let features = ["--features", "bench"];
     let module = module(shell, "bench", &features)?;
     let mut native = shell.cargo_command();
-    native.args(["bench", "--locked", "--package", "opp2p-web", "--bench", "native"]).args(features);
+    native.args(["bench", "--locked", "--package", "opp2p-core", "--bench", "browser"]);
+    native.args(["--features", "fixtures,asm-keccak"]);
     let (success, figures) = shell::run_for_output(&mut native, LIMIT)?;
     if !success {
         return Err("the native benchmark failed".to_owned());

@@ -1,7 +1,12 @@
-//! What a validation costs natively, with the libraries that the browser has: `cargo web-bench` sets it beside the
-//! browser's figures. Prints one JSON object: µs of the fastest of twenty batches, for each size.
+//! What a validation costs natively with the libraries that the browser has, by the very code that is measured there:
+//! `cargo web-bench` sets both side by side. Prints one JSON object: µs of the fastest of twenty batches, for each size.
 
-use opp2p_web::bench::{SIZES, message, validate_often};
+// Not by way of its package: that would build all of libp2p for this.
+#[allow(unreachable_pub, dead_code, reason = "it is a module of a library there")]
+#[path = "../../web/src/bench.rs"]
+mod bench;
+
+use bench::{SIZES, message, validate_often};
 use std::time::Instant;
 
 /// Batches of each size, and how long one is to take.
