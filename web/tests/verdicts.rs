@@ -75,7 +75,7 @@ impl Verdicts {
             assert_eq!(Some(verified.signer), inspection.signer);
         }
         *self.counts.entry(inspection.reason.map_or("accept", Reason::name)).or_default() += 1;
-        self.hasher.update(serde_json::to_vec(&inspection).unwrap());
+        self.hasher.update(serde_json::to_vec(&inspection).expect("an inspection is JSON"));
     }
 }
 
@@ -127,7 +127,7 @@ impl Random {
 }
 
 fn key(byte: u8) -> LocalSigner {
-    LocalSigner::from_bytes(&[byte; 32]).unwrap()
+    LocalSigner::from_bytes(&[byte; 32]).expect("a valid key")
 }
 
 fn forks(version: PayloadVersion) -> ForkSchedule {
@@ -161,7 +161,7 @@ fn signed(signer: &LocalSigner, chain_id: u64, body: &[u8]) -> Vec<u8> {
 
 fn body(envelope: &Envelope) -> Vec<u8> {
     let mut body = Vec::new();
-    envelope.encode(&mut body).unwrap();
+    envelope.encode(&mut body).expect("encodes");
     body
 }
 
@@ -188,7 +188,7 @@ fn block(version: PayloadVersion, change: impl FnOnce(&mut ExecutionPayload)) ->
     };
     change(&mut payload);
     let root = version.has_beacon_root().then_some(B256::with_last_byte(0x34));
-    payload.seal(root).unwrap();
+    payload.seal(root).expect("encodes");
     Envelope { parent_beacon_block_root: root, payload }
 }
 
