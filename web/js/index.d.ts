@@ -304,9 +304,19 @@ export class Observer extends EventTarget {
     listener: (event: CustomEvent<ObserverEvents[K]>) => void,
     options?: boolean | AddEventListenerOptions,
   ): void;
+  addEventListener(
+    type: string,
+    listener: EventListenerOrEventListenerObject | null,
+    options?: boolean | AddEventListenerOptions,
+  ): void;
   removeEventListener<K extends keyof ObserverEvents>(
     type: K,
     listener: (event: CustomEvent<ObserverEvents[K]>) => void,
+    options?: boolean | EventListenerOptions,
+  ): void;
+  removeEventListener(
+    type: string,
+    listener: EventListenerOrEventListenerObject | null,
     options?: boolean | EventListenerOptions,
   ): void;
   /** Closes all connections and frees everything: worker, memory, timers. May be called twice. */

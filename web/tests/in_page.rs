@@ -1,0 +1,6 @@
+//! The observer on a page's own thread.
+#![cfg(target_arch = "wasm32")]
+
+mod observer;
+
+wasm_bindgen_test::wasm_bindgen_test_configure!(run_in_browser);
