@@ -106,7 +106,10 @@ fn module(shell: &Shell, name: &str, features: &[&str]) -> Result<PathBuf, Strin
     let target = shell.target();
     let folder = target.join("web-module").join(name);
     let build = ["build", "--locked", "--lib", "--profile", "web", "--target", setup::WASM];
-    shell.cargo(&[&build[..], &["--package", "opp2p-web"], features].concat())?;
+    let flags = without_paths(shell)?;
+    let mut cargo = shell.cargo_command();
+    cargo.args(build).args(["--package", "opp2p-web"]).args(features).env(FLAGS, &flags);
+    shell::run(&mut cargo)?;
     let raw = target.join(setup::WASM).join("web/opp2p_web.wasm");
     let inputs = [&[raw][..], &paths(shell, &["web/Cargo.toml", "web/package-lock.json"])].concat();
     let stamp =
@@ -132,11 +135,29 @@ fn module(shell: &Shell, name: &str, features: &[&str]) -> Result<PathBuf, Strin
             .arg("--out-dir")
             .arg(&folder)
             .args(["--", "--locked"])
-            .args(features);
+            .args(features)
+            .env(FLAGS, &flags);
         shell::run(&mut command)?;
         stamp.set()?;
     }
     Ok(folder)
+}
+
+/// How cargo takes flags for the compiler that may have spaces in them.
+const FLAGS: &str = "CARGO_ENCODED_RUSTFLAGS";
+
+/// Flags that keep this machine's folders out of the module: every panic names its file, for every visitor to download.
+fn without_paths(shell: &Shell) -> Result<String, String> {
+    let home = std::env::var_os("CARGO_HOME")
+        .map(PathBuf::from)
+        .or_else(|| Some(std::env::home_dir()?.join(".cargo")));
+    let sources = home.ok_or("this user has no home folder: set CARGO_HOME")?.join("registry/src");
+    // Nothing is there before the first crate was fetched, and then there is nothing to be built either.
+    let registries = fs::read_dir(&sources).into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut folders: Vec<PathBuf> = registries.chain([shell.root().to_path_buf()]).collect();
+    folders.sort();
+    let flags = folders.iter().map(|folder| format!("--remap-path-prefix={}/=", folder.display()));
+    Ok(flags.collect::<Vec<_>>().join("\u{1f}"))
 }
 
 /// Builds the page around the package, and prints what a visitor downloads. The script fails above its limit.
