@@ -93,7 +93,19 @@ const STEPS: &[Step] = &[
         needs: &["web-package", "chromium"],
         run: web::example,
     },
+    Step {
+        name: "web-e2e",
+        what: "the package in headless Chromium against native nodes, some of which lie",
+        needs: &["web-package", "chromium", "c-compiler"],
+        run: web::observer,
+    },
     Step { name: "web-page", what: "the page, and its size", needs: &["web-package"], run: web::page },
+    Step {
+        name: "web-measure",
+        what: "what a visitor waits for: time to the first block, and from publication to the page",
+        needs: &["web-package", "chromium", "c-compiler"],
+        run: web::measure,
+    },
     Step {
         name: "web-bench",
         what: "what a validation costs in the browser (runs only if it is named)",
@@ -105,6 +117,12 @@ const STEPS: &[Step] = &[
         what: "the release build of the node, the page inside",
         needs: &["c-compiler", "web-page"],
         run: |shell| shell.cargo(&["build", "--locked", "--release", "--package", "opp2p", "--bin", "opp2p"]),
+    },
+    Step {
+        name: "web-looks",
+        what: "the page in headless Chromium: over a made-up chain, and on a devnet",
+        needs: &["release", "npm", "chromium"],
+        run: web::looks,
     },
     Step {
         name: "devnet",
@@ -121,7 +139,7 @@ const STEPS: &[Step] = &[
 ];
 
 /// Steps that test nothing and run only if a word names them.
-const MEASUREMENTS: &[&str] = &["web-bench"];
+const MEASUREMENTS: &[&str] = &["web-bench", "web-measure"];
 
 /// Builds one package's library for the browser.
 fn wasm(shell: &Shell, package: &[&str]) -> Result<String, String> {

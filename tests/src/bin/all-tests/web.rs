@@ -328,6 +328,72 @@ pub(crate) fn example(shell: &Shell) -> Result<String, String> {
     Ok("type-checked, bundled, and opened in Chromium".to_owned())
 }
 
+/// The package in Chromium against native nodes: gateways that are killed, cut off, or lie.
+pub(crate) fn observer(shell: &Shell) -> Result<String, String> {
+    shell.cargo(&["build", "--locked", "--package", "opp2p-tests", "--example", "lab"])?;
+    let passed = node_tests(shell, "web/e2e/observer.test.mjs")?;
+    Ok(format!("{passed} passed"))
+}
+
+/// The page: its parts, over a made-up chain, and on a devnet as a user starts it.
+pub(crate) fn looks(shell: &Shell) -> Result<String, String> {
+    let parts = node_tests(shell, "web/e2e/page/parts.test.mjs")?;
+    let mut check = node(shell)?;
+    check.args(["web/e2e/page/check.mjs", "--modules", "web/node_modules", "--opp2p"]);
+    check.arg(shell.target().join("release/opp2p"));
+    if let Some(chromium) = shell::find("chromium") {
+        check.arg("--browser").arg(chromium);
+    }
+    shell::run(&mut check)?;
+    let devnet = node_tests(shell, "web/e2e/page.test.mjs")?;
+    Ok(format!("{} passed, and every check of the page", parts + devnet))
+}
+
+/// Runs a file of Node.js's test runner; how many tests passed. One that failed, was skipped or is still to be written
+/// is an error.
+fn node_tests(shell: &Shell, file: &str) -> Result<u32, String> {
+    let mut command = node(shell)?;
+    command.args(["--test-reporter=tap", file]);
+    command.env("OPP2P", shell.target().join("release/opp2p"));
+    command.env("OPP2P_LAB", shell.target().join("debug/examples/lab"));
+    let (success, output) = shell::run_for_output(&mut command, LIMIT)?;
+    let is_result = |line: &&str| ["ok ", "not ok ", "# "].iter().any(|start| line.starts_with(start));
+    if success {
+        for line in output.lines().filter(is_result) {
+            println!("{line}");
+        }
+    } else {
+        print!("{output}");
+    }
+    let passed = tap(&output).map_err(|reason| format!("{file}: {reason}"))?;
+    if success { Ok(passed) } else { Err(format!("{file}: Node.js failed though {passed} tests passed")) }
+}
+
+/// The counts at the end of what Node.js's test runner prints as TAP.
+fn tap(output: &str) -> Result<u32, String> {
+    let count = |name: &str| {
+        let line = output.lines().rev().find_map(|line| line.strip_prefix("# ")?.strip_prefix(name));
+        line.and_then(|number| number.trim().parse::<u32>().ok())
+    };
+    for what in ["fail", "cancelled", "skipped", "todo"] {
+        match count(what) {
+            Some(0) => {}
+            Some(number) => return Err(format!("{number} tests {what}")),
+            None => return Err(format!("it does not say how many tests {what}")),
+        }
+    }
+    count("pass").filter(|passed| *passed > 0).ok_or_else(|| "no test passed".to_owned())
+}
+
+/// Measures what a visitor waits for, beside the native node.
+pub(crate) fn measure(shell: &Shell) -> Result<String, String> {
+    shell.cargo(&["build", "--locked", "--release", "--package", "opp2p-tests", "--example", "lab"])?;
+    let mut command = node(shell)?;
+    command.arg("web/e2e/measure.mjs").env("OPP2P_LAB", shell.target().join("release/examples/lab"));
+    shell::run(&mut command)?;
+    Ok(String::new())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -349,6 +415,21 @@ mod tests {
         }
         assert!(passed("this test suite is only configured to run in a browser, skipping\n").is_err());
         assert!(passed("test result: ok. 1 passed\ntest result: ok. 1 passed\n").is_err());
+    }
+
+    #[test]
+    fn every_test_of_node_has_to_pass() {
+        let counts = |text: &str| {
+            let all = "fail 0 cancelled 0 skipped 0 todo 0 ".to_owned() + text;
+            let words: Vec<&str> = all.split_whitespace().collect();
+            words.chunks(2).map(|pair| format!("# {}\n", pair.join(" "))).collect::<String>()
+        };
+        assert_eq!(tap(&counts("pass 7")), Ok(7));
+        assert!(tap(&counts("pass 0")).is_err() && tap("").is_err());
+        for wrong in ["fail 1", "cancelled 1", "skipped 2", "todo 1"] {
+            let reason = tap(&counts(&format!("pass 7 {wrong}"))).expect_err(wrong);
+            assert!(wrong.split(' ').all(|word| reason.contains(word)), "{reason}");
+        }
     }
 
     #[test]

@@ -1,9 +1,9 @@
-// The page's parts that need no screen: `node --test tests/page`.
+// The page's parts that need no screen: `node --test web/e2e/page`.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { age, bytes, counted, duration, gas, shortHash, shortPeer, utc } from "../../web/page/format.js";
-import { BLOCKS, Model, SAMPLES, percentile } from "../../web/page/model.js";
+import { age, bytes, counted, duration, gas, shortHash, shortPeer, utc } from "../../page/format.js";
+import { BLOCKS, Model, SAMPLES, percentile } from "../../page/model.js";
 
 const hash = (number) => `0x${String(number).padStart(64, "0")}`;
 const block = (number, more = {}) => ({

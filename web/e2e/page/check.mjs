@@ -1,6 +1,6 @@
 // The observer page in a headless Chromium, served by the real node, over a chain that is made up (`mock.js`).
 //
-//   node tests/page/check.mjs --opp2p target/debug/opp2p --modules DIR/node_modules [--browser FILE] [--screens DIR]
+//   node web/e2e/page/check.mjs --opp2p target/debug/opp2p --modules DIR/node_modules [--browser FILE] [--screens DIR]
 //
 // DIR has `playwright-core` and `uplot`. With --screens it also takes pictures. Prints a line for each check; the exit
 // code is 0 if all hold.
@@ -31,7 +31,7 @@ const PATIENCE = 20_000;
 async function assemble(modules) {
   const folder = await mkdtemp(join(tmpdir(), "opp2p-page-"));
   const page = join(folder, "page");
-  await cp(join(here, "../../web/page"), page, { recursive: true });
+  await cp(join(here, "../../page"), page, { recursive: true });
   await mkdir(join(page, "vendor"), { recursive: true });
   await mkdir(join(page, "opp2p"), { recursive: true });
   for (const file of ["uPlot.esm.js", "uPlot.min.css"]) {

@@ -1,0 +1,66 @@
+// The page as the node serves it, on a devnet as a user starts it.
+
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { mkdir } from "node:fs/promises";
+import path from "node:path";
+import { createInterface } from "node:readline";
+import { test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { launch } from "./support.mjs";
+
+const ROOT = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "../..");
+const OPP2P = process.env.OPP2P ?? path.join(ROOT, "target", "release", "opp2p");
+const SCREENS = path.join(ROOT, "web", "dist", "screens");
+
+test("the devnet's page joins the devnet and shows its blocks as they come", async () => {
+  const devnet = spawn(OPP2P, ["devnet", "--followers", "3", "--blocks", "60", "--block-time", "0.5", "--json"], {
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  const exited = new Promise((resolve) => devnet.once("exit", resolve));
+  let summary = "";
+  devnet.stdout.on("data", (data) => (summary += data));
+  const browser = await launch();
+  try {
+    let url;
+    for await (const line of createInterface({ input: devnet.stderr })) {
+      url = /observer page: (http:\/\/\S+)/.exec(line)?.[1];
+      if (url) break;
+    }
+    devnet.stderr.resume();
+    assert.ok(url, "the devnet says where its page is");
+    const page = await browser.newPage({ viewport: { width: 1280, height: 800 } });
+    const noise = [];
+    page.on("console", (message) => noise.push(message.text()));
+    page.on("pageerror", (error) => noise.push(String(error)));
+    await page.goto(url);
+    const reached = (number) =>
+      page.waitForFunction((number) => (window.opp2p?.observer?.head?.number ?? 0) >= number, number, { timeout: 60_000 });
+    await reached(20);
+    await mkdir(SCREENS, { recursive: true });
+    await page.screenshot({ path: path.join(SCREENS, "desktop.png") });
+    const phone = await browser.newPage({ viewport: { width: 375, height: 812 }, colorScheme: "dark" });
+    await phone.goto(url);
+    await phone.waitForFunction(() => (window.opp2p?.observer?.head?.number ?? 0) >= 30, null, { timeout: 60_000 });
+    await phone.screenshot({ path: path.join(SCREENS, "phone.png"), fullPage: true });
+    await reached(60);
+    const { counters, head, first } = await page.evaluate(() => ({
+      counters: opp2p.observer.counters,
+      head: opp2p.observer.head,
+      first: opp2p.timings,
+    }));
+    assert.deepEqual([counters.rejected, counters.ignored], [{}, {}]);
+    assert.ok(counters.blocks >= 60 - 0, `${counters.blocks} blocks from genesis on`);
+    assert.equal(head.number, 60);
+    assert.ok(Object.values(first).some((time) => time > 0));
+    const text = await page.evaluate(() => document.body.innerText);
+    assert.match(text, /60/);
+    assert.match(text, /not/i, "it says what is not verified");
+    assert.deepEqual(noise, []);
+    assert.equal(await exited, 0);
+    assert.equal(JSON.parse(summary).ok, true);
+  } finally {
+    await browser.close();
+    devnet.kill();
+  }
+});
