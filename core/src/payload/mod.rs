@@ -186,7 +186,7 @@ pub(crate) fn encoded_size(
         .saturating_add(transactions)
         .saturating_add(withdrawals * layout::WITHDRAWAL_SIZE);
     // With nothing behind the extra data, the last offset may be the largest that there is.
-    if size > LIMIT { Err(EncodeError::TooLarge(size)) } else { Ok(size) }
+    if u32::try_from(size).is_ok() { Ok(size) } else { Err(EncodeError::TooLarge(size)) }
 }
 
 /// A payload with the parent beacon block root that travels in front of it since Ecotone.
