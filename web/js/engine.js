@@ -41,7 +41,14 @@ export function load() {
  */
 export async function start(options, tell) {
   await load();
-  const identity = options.identity === "persistent" ? await storedIdentity(newIdentity) : undefined;
+  let identity;
+  if (options.identity === "persistent") {
+    try {
+      identity = await storedIdentity(newIdentity);
+    } catch (error) {
+      throw asObserverError(error, "storage");
+    }
+  }
   const secure = globalThis.location?.protocol === "https:";
   const json = JSON.stringify({ ...options.node, isSecurePage: options.isSecurePage ?? secure });
   const crashed = (detail) => {

@@ -1,7 +1,5 @@
 // A peer id that is kept: one record in IndexedDB, for this origin.
 
-import { ObserverError } from "./errors.js";
-
 const DATABASE = "opp2p";
 const STORE = "identity";
 const KEY = "node";
@@ -43,7 +41,8 @@ export async function storedIdentity(create) {
     return made;
   } catch (error) {
     const why = error && error.message ? error.message : String(error);
-    throw new ObserverError("storage", `the identity can't be kept (${why}): use the identity "fresh"`);
+    const told = new Error(`the identity can't be kept (${why}): use the identity "fresh"`);
+    throw Object.assign(told, { code: "storage" });
   } finally {
     opened?.close();
   }
