@@ -98,5 +98,6 @@ pub mod node;
 pub mod payload;
 pub mod peers;
 pub mod sequencer;
+mod sorted;
 pub mod sync;
 pub mod time;

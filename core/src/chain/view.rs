@@ -67,10 +67,11 @@ mod types;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 
 use alloy_primitives::B256;
 
+use crate::sorted::SortedSet;
 use crate::time::Instant;
 use canonical::Canonical;
 pub use config::{ChainViewConfig, OnFull};
@@ -104,9 +105,9 @@ pub struct ChainView<B> {
     linked_below: u64,
     /// When the head last moved by a link, not by a skip.
     last_progress: Instant,
-    reported: BTreeSet<(u64, B256)>,
+    reported: SortedSet<(u64, B256)>,
     /// Runs whose gap may have to be announced at the end of the call.
-    touched: BTreeSet<GapId>,
+    touched: SortedSet<GapId>,
 }
 
 /// Where a new block stands, by its parent.
@@ -129,8 +130,8 @@ impl<B: ChainBlock> ChainView<B> {
             arrivals: 0,
             linked_below: 0,
             last_progress: Instant::default(),
-            reported: BTreeSet::new(),
-            touched: BTreeSet::new(),
+            reported: SortedSet::new(),
+            touched: SortedSet::new(),
         }
     }
 
@@ -502,7 +503,7 @@ impl<B: ChainBlock> ChainView<B> {
     }
 
     fn place_members(&mut self, run: &Run, place: Place) {
-        for (_, hash) in &run.members {
+        for (_, hash) in run.members.iter() {
             self.store.set_place(hash, place);
         }
     }
@@ -518,7 +519,7 @@ impl<B: ChainBlock> ChainView<B> {
 
     fn drop_run(&mut self, id: GapId, end: GapEnd) {
         if let Some(run) = self.take_run(id, end) {
-            for (_, hash) in &run.members {
+            for (_, hash) in run.members.iter() {
                 self.store.remove(hash);
             }
         }

@@ -11,8 +11,8 @@
 
 use super::Reason;
 use crate::payload::PayloadVersion;
+use crate::sorted::SortedMap;
 use alloy_primitives::B256;
-use std::collections::BTreeMap;
 
 /// Heights remembered per topic.
 pub const SEEN_HEIGHTS: usize = 1000;
@@ -39,9 +39,9 @@ impl SeenBlocks {
 
 #[derive(Clone, Debug, Default)]
 struct Heights {
-    by_number: BTreeMap<u64, Height>,
+    by_number: SortedMap<u64, Height>,
     /// Number by the moment of its last use; the first is the one to forget.
-    by_use: BTreeMap<u64, u64>,
+    by_use: SortedMap<u64, u64>,
     uses: u64,
 }
 
@@ -54,10 +54,8 @@ struct Height {
 impl Heights {
     fn admit(&mut self, number: u64, hash: B256) -> Result<(), Reason> {
         self.uses += 1;
-        let height = self
-            .by_number
-            .entry(number)
-            .or_insert_with(|| Height { hashes: Vec::new(), last_use: self.uses });
+        let new = || Height { hashes: Vec::new(), last_use: self.uses };
+        let height = self.by_number.get_or_insert_with(number, new);
         self.by_use.remove(&height.last_use);
         height.last_use = self.uses;
         self.by_use.insert(self.uses, number);

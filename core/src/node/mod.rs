@@ -37,13 +37,14 @@ use crate::gossip::{
 use crate::payload::{Block, Envelope, PayloadVersion};
 use crate::peers::{Denied, Knock, PeerId, PeerManager, PeersConfig};
 use crate::sequencer::{PublishError, PublishId, PublishQueue, Step};
+use crate::sorted::SortedMap;
 use crate::sync::{
     AnswerError, FillConfig, GapFiller, PayloadServer, PendingBlock, RequestId, ServerConfig, SyncStatus,
 };
 use crate::time::{Instant, Now};
 use alloy_primitives::Address;
 use job::{Outcome, Work};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -156,7 +157,7 @@ pub struct Node {
     filler_wakeup: Option<Instant>,
     lanes: [Lane; PayloadVersion::ALL.len()],
     waiting_bytes: usize,
-    jobs: BTreeMap<JobId, Running>,
+    jobs: SortedMap<JobId, Running>,
     next_job: u64,
     outputs: VecDeque<Output>,
 }
@@ -201,7 +202,7 @@ impl Node {
             filler_wakeup: None,
             lanes: Default::default(),
             waiting_bytes: 0,
-            jobs: BTreeMap::new(),
+            jobs: SortedMap::new(),
             next_job: 0,
             outputs: VecDeque::new(),
             chain: config.chain,

@@ -11,10 +11,9 @@
 //! Outbound connections are as many as the driver dials; all are bounded by peer.
 
 use core::net::{IpAddr, Ipv4Addr};
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 
 use super::{Denied, PeerId};
+use crate::sorted::SortedMap;
 
 /// The driver's name for a connection, from the moment it begins until it ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -120,15 +119,15 @@ impl ConnectionCounts {
     }
 }
 
-/// All connections, and whether there is room for another. Every call takes O(log n).
+/// All connections, and whether there is room for another.
 #[derive(Clone, Debug, Default)]
 pub struct ConnectionLimits {
     config: LimitsConfig,
-    connections: BTreeMap<ConnectionId, Connection>,
+    connections: SortedMap<ConnectionId, Connection>,
     /// In the order of [`Door`].
     counts: [ConnectionCounts; 2],
-    by_address: BTreeMap<(Door, Block), usize>,
-    by_peer: BTreeMap<PeerId, usize>,
+    by_address: SortedMap<(Door, Block), usize>,
+    by_peer: SortedMap<PeerId, usize>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -269,10 +268,10 @@ impl ConnectionLimits {
         self.connections.insert(id, connection);
         *self.counts[door as usize].of(kind) += 1;
         if let Some(block) = block {
-            *self.by_address.entry(block).or_default() += 1;
+            *self.by_address.get_or_insert_with(block, || 0) += 1;
         }
         if let Some(peer) = peer {
-            *self.by_peer.entry(peer).or_default() += 1;
+            *self.by_peer.get_or_insert_with(peer, || 0) += 1;
         }
         Ok(())
     }
@@ -281,21 +280,21 @@ impl ConnectionLimits {
         let connection = self.connections.remove(&id)?;
         *self.counts[connection.door as usize].of(connection.kind) -= 1;
         if let Some(block) = connection.block() {
-            one_less(self.by_address.entry(block));
+            one_less(&mut self.by_address, &block);
         }
         if let Some(peer) = connection.peer {
-            one_less(self.by_peer.entry(peer));
+            one_less(&mut self.by_peer, &peer);
         }
         Some(connection)
     }
 }
 
 /// Counts down, and forgets what is zero.
-fn one_less<K: Ord>(entry: Entry<'_, K, usize>) {
-    if let Entry::Occupied(mut count) = entry {
-        *count.get_mut() -= 1;
-        if *count.get() == 0 {
-            count.remove();
+fn one_less<K: Ord>(counts: &mut SortedMap<K, usize>, key: &K) {
+    if let Some(count) = counts.get_mut(key) {
+        *count -= 1;
+        if *count == 0 {
+            counts.remove(key);
         }
     }
 }

@@ -40,9 +40,10 @@ use super::{
     Standing, StaticPeers, Tide, TideStep,
 };
 use crate::payload::PayloadVersion;
+use crate::sorted::{SortedMap, SortedSet};
 use crate::time::{Instant, Now};
 use core::net::IpAddr;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::time::Duration;
 
 /// Time between two snapshots of all scores, as in the reference.
@@ -100,13 +101,13 @@ pub struct PeerManager {
     tide: Tide,
     statics: StaticPeers,
     vigil: Vigil,
-    protected: BTreeSet<PeerId>,
+    protected: SortedSet<PeerId>,
     book: PeerBook,
-    connected: BTreeMap<PeerId, Connected>,
+    connected: SortedMap<PeerId, Connected>,
     /// Every connection whose handshake is done.
-    secured: BTreeMap<ConnectionId, Secured>,
-    dialling: BTreeSet<PeerId>,
-    redials: BTreeMap<PeerId, Redial>,
+    secured: SortedMap<ConnectionId, Secured>,
+    dialling: SortedSet<PeerId>,
+    redials: SortedMap<PeerId, Redial>,
     missing: usize,
     /// While somebody is connected, and once after.
     next_snapshot: Option<Instant>,
@@ -154,12 +155,12 @@ impl PeerManager {
             tide: Tide::new(config.tide),
             statics: StaticPeers::new(statics, now.monotonic, config.redial),
             vigil: Vigil::new(now.monotonic, config.silence),
-            protected: BTreeSet::new(),
+            protected: SortedSet::new(),
             book,
-            connected: BTreeMap::new(),
-            secured: BTreeMap::new(),
-            dialling: BTreeSet::new(),
-            redials: BTreeMap::new(),
+            connected: SortedMap::new(),
+            secured: SortedMap::new(),
+            dialling: SortedSet::new(),
+            redials: SortedMap::new(),
             missing: 0,
             next_snapshot: None,
             next_collect: Some(now.monotonic),

@@ -2,8 +2,8 @@
 //! (`op-node/p2p/host.go`; the back-off is the newer reference's).
 
 use super::PeerId;
+use crate::sorted::SortedMap;
 use crate::time::Instant;
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// How long to wait before a static peer is dialled again.
@@ -45,7 +45,7 @@ impl Backoff {
 pub struct StaticPeers {
     backoff: Backoff,
     attempts: u32,
-    peers: BTreeMap<PeerId, State>,
+    peers: SortedMap<PeerId, State>,
 }
 
 #[derive(Clone, Copy, Debug)]

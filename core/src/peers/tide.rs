@@ -11,10 +11,11 @@
 //! the peer connects.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::PeerId;
+use crate::sorted::SortedMap;
 use crate::time::Instant;
 
 /// The marks of a [`Tide`].
@@ -67,7 +68,7 @@ pub enum TideStep {
 #[derive(Clone, Debug, Default)]
 pub struct Tide {
     config: TideConfig,
-    peers: BTreeMap<PeerId, State>,
+    peers: SortedMap<PeerId, State>,
     /// Peers told to go.
     leaving: usize,
     /// Peers about to be told.
@@ -500,7 +501,7 @@ mod tests {
                 while let Some(step) = tide.poll(at(now)) {
                     match step {
                         TideStep::Drop(peer) => {
-                            let state = before.peers[&peer];
+                            let state = before.peers.get(&peer).expect("it was there");
                             prop_assert!(told.insert(peer), "told twice");
                             prop_assert!(!state.is_protected && at(now) >= state.since + Duration::from_secs(30));
                             prop_assert!(before.len() > 8 && tide.settled(at(now)) >= 4);

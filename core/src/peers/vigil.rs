@@ -7,8 +7,8 @@
 //! An entry for each connected peer.
 
 use super::PeerId;
+use crate::sorted::SortedMap;
 use crate::time::Instant;
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Between two looks. What passes beyond that between two calls does not count: the driver was not awake.
@@ -23,7 +23,7 @@ pub(super) struct Vigil {
     awake: Duration,
     last_call: Instant,
     /// By what `awake` was then.
-    heard: BTreeMap<PeerId, Duration>,
+    heard: SortedMap<PeerId, Duration>,
 }
 
 impl Vigil {

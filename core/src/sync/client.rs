@@ -33,7 +33,7 @@ mod servers;
 mod tests;
 mod window;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use alloy_primitives::{B256, Bytes};
@@ -43,6 +43,7 @@ use super::wire::{MAX_RESPONSE_SIZE, ResultCode};
 use crate::chain::{BlockId, ChainConfig};
 use crate::payload::Block;
 use crate::peers::{Conduct, PeerId};
+use crate::sorted::SortedMap;
 use crate::time::Instant;
 use pace::Permit;
 use servers::{Rest, Servers};
@@ -150,7 +151,7 @@ pub struct RangeClient {
     servers: Servers,
     window: Window,
     range: Option<Range>,
-    flights: BTreeMap<RequestId, Flight>,
+    flights: SortedMap<RequestId, Flight>,
     next_id: u64,
     /// Bytes set aside for flights.
     reserved: usize,
@@ -174,7 +175,7 @@ impl RangeClient {
             servers: Servers::new(config.servers, config.in_flight, config.only_static, config.seed),
             window: Window::default(),
             range: None,
-            flights: BTreeMap::new(),
+            flights: SortedMap::new(),
             next_id: 0,
             reserved: 0,
             typical: 0,
@@ -325,7 +326,7 @@ impl RangeClient {
         });
         self.window.fit(span);
         // A number that left the window and came back may still be under way.
-        for (id, flight) in &self.flights {
+        for (id, flight) in self.flights.iter() {
             self.window.adopt(flight.number, *id, &flight.peer);
         }
     }

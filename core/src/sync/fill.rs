@@ -25,7 +25,7 @@
 
 mod types;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use alloy_primitives::{B256, Bytes};
@@ -35,6 +35,7 @@ use super::client::{ClientStep, Range, RangeClient, RequestId};
 use super::pending::{PendingArea, PendingBlock, UNSAVED_BYTES};
 use crate::chain::{BlockId, ChainConfig, ChainView, Gap, GapId, Inserted, Origin, SkipReason, Standing};
 use crate::payload::Block;
+use crate::sorted::{SortedMap, SortedSet};
 use crate::time::{Instant, Now};
 pub use types::{FillConfig, FillStep, RangeError, RangeId, SyncEvent, SyncStatus};
 
@@ -84,9 +85,9 @@ pub struct GapFiller {
     command: Option<Command>,
     aim: Option<Aim>,
     /// How often each gap stalled, and the command under `None`.
-    stalls: BTreeMap<Option<GapId>, u32>,
+    stalls: SortedMap<Option<GapId>, u32>,
     /// Gaps that are known to be too old.
-    refused: BTreeSet<GapId>,
+    refused: SortedSet<GapId>,
     /// When a block was last proved, or the aim became another.
     last_progress: Instant,
     next_stall: Instant,
@@ -114,8 +115,8 @@ impl GapFiller {
             landing: None,
             command: None,
             aim: None,
-            stalls: BTreeMap::new(),
-            refused: BTreeSet::new(),
+            stalls: SortedMap::new(),
+            refused: SortedSet::new(),
             last_progress: now,
             next_stall: now,
             paused_until: now,
@@ -281,7 +282,7 @@ impl GapFiller {
         let Some(aim) = self.aim.filter(|_| self.landing.is_none() && now >= self.next_stall) else { return };
         self.client.hurry(now);
         self.next_stall = now + stall(chain);
-        let stalls = self.stalls.entry(gap_of(aim)).or_default();
+        let stalls = self.stalls.get_or_insert_with(gap_of(aim), || 0);
         *stalls = stalls.saturating_add(1);
         self.must_plan = true;
         let is_patient = self.config.patience.is_none_or(|patience| now.since(self.last_progress) < patience);
@@ -527,7 +528,7 @@ impl GapFiller {
                 // The view can't use it: forget it, and try another gap first.
                 self.pending.remove(&id);
                 self.steps.push_back(FillStep::Release(vec![id]));
-                let stalls = self.stalls.entry(gap_of(aim)).or_default();
+                let stalls = self.stalls.get_or_insert_with(gap_of(aim), || 0);
                 *stalls = stalls.saturating_add(1);
                 self.paused_until = now + STORE_PAUSE;
                 self.abandon();
@@ -558,8 +559,9 @@ impl GapFiller {
 
     /// Drops what is not on the way down from `wanted`. Whether there is room now.
     fn make_room(&mut self, view: &ChainView<Block>, wanted: BlockId) -> bool {
-        let path: BTreeSet<BlockId> = self.path(view, wanted).into_iter().collect();
-        self.release(|id| !path.contains(id));
+        // Lowest first, hence sorted.
+        let path = self.path(view, wanted);
+        self.release(|id| path.binary_search(id).is_err());
         !self.is_full()
     }
 

@@ -11,12 +11,13 @@
 //! * Unconfirmed blocks: the caller stops fetching at [`UNSAVED_BYTES`]; what was under way is bounded by the client.
 //! * Confirmed blocks in memory: [`CACHED_BYTES`], the lowest, which are needed first.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use alloy_primitives::B256;
 
 use crate::chain::{BlockId, ChainBlock};
 use crate::payload::Block;
+use crate::sorted::SortedSet;
 
 /// Bytes of blocks that wait for the store before fetching pauses.
 pub(super) const UNSAVED_BYTES: usize = 8 << 20;
@@ -47,7 +48,7 @@ pub(super) struct PendingArea {
     entries: BTreeMap<BlockId, Entry>,
     bytes: u64,
     unsaved: usize,
-    cached: BTreeSet<BlockId>,
+    cached: SortedSet<BlockId>,
     cached_bytes: usize,
 }
 

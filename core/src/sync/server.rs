@@ -19,13 +19,14 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::rate::{Rate, TokenBucket};
 use super::wire::ResultCode;
 use crate::chain::ChainConfig;
 use crate::peers::PeerId;
+use crate::sorted::{SortedMap, SortedSet};
 use crate::time::{Instant, Now};
 
 /// Limits of a [`PayloadServer`].
@@ -131,16 +132,16 @@ struct Peer {
 pub struct PayloadServer {
     config: ServerConfig,
     total: TokenBucket,
-    peers: BTreeMap<PeerId, Peer>,
+    peers: SortedMap<PeerId, Peer>,
     /// Peers with a waiting request and room for an answer: from when on they have a token, and since when they wait
     /// for their turn.
-    turns: BTreeSet<(Instant, u64, PeerId)>,
+    turns: SortedSet<(Instant, u64, PeerId)>,
     next_turn: u64,
     /// Peers with nothing under way, by when their bucket is full.
-    idle: BTreeSet<(Instant, PeerId)>,
-    deadlines: BTreeSet<(Instant, ServeId)>,
+    idle: SortedSet<(Instant, PeerId)>,
+    deadlines: SortedSet<(Instant, ServeId)>,
     /// Whose request it is, waiting or active.
-    requests: BTreeMap<ServeId, PeerId>,
+    requests: SortedMap<ServeId, PeerId>,
     waiting: usize,
     steps: VecDeque<ServeStep>,
 }
@@ -150,12 +151,12 @@ impl PayloadServer {
     pub fn new(config: ServerConfig) -> Self {
         Self {
             total: TokenBucket::new(config.total),
-            peers: BTreeMap::new(),
-            turns: BTreeSet::new(),
+            peers: SortedMap::new(),
+            turns: SortedSet::new(),
             next_turn: 0,
-            idle: BTreeSet::new(),
-            deadlines: BTreeSet::new(),
-            requests: BTreeMap::new(),
+            idle: SortedSet::new(),
+            deadlines: SortedSet::new(),
+            requests: SortedMap::new(),
             waiting: 0,
             steps: VecDeque::new(),
             config,

@@ -8,11 +8,11 @@
 //! Each run has at least one block that the view holds and counts, and each block is in one run.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet};
 
 use alloy_primitives::B256;
 
 use super::types::{BlockId, GapId};
+use crate::sorted::{SortedMap, SortedSet};
 use crate::time::Instant;
 
 /// A block as the end of a branch. The greater one is the higher one, of equals the one that arrived first.
@@ -37,7 +37,7 @@ impl Tip {
 #[derive(Debug)]
 pub(super) struct Run {
     pub(super) wanted: BlockId,
-    pub(super) members: BTreeSet<(u64, B256)>,
+    pub(super) members: SortedSet<(u64, B256)>,
     pub(super) best: Tip,
     /// When the gap opened, or last came closer to its end. `None`: moot.
     pub(super) since: Option<Instant>,
@@ -75,14 +75,14 @@ type Depth = (u64, Reverse<Tip>, GapId);
 
 #[derive(Debug, Default)]
 pub(super) struct Runs {
-    runs: BTreeMap<GapId, Run>,
+    runs: SortedMap<GapId, Run>,
     next: u64,
-    by_wanted: BTreeMap<(B256, u64), GapId>,
-    by_depth: BTreeSet<Depth>,
-    moot: BTreeSet<Depth>,
-    open: BTreeSet<Depth>,
-    open_by_tip: BTreeSet<(Tip, GapId)>,
-    open_by_since: BTreeSet<(Instant, GapId)>,
+    by_wanted: SortedMap<(B256, u64), GapId>,
+    by_depth: SortedSet<Depth>,
+    moot: SortedSet<Depth>,
+    open: SortedSet<Depth>,
+    open_by_tip: SortedSet<(Tip, GapId)>,
+    open_by_since: SortedSet<(Instant, GapId)>,
 }
 
 impl Runs {
@@ -94,7 +94,7 @@ impl Runs {
     pub(super) fn start(&mut self, wanted: BlockId, tip: Tip) -> GapId {
         let id = GapId(self.next);
         self.next = self.next.saturating_add(1);
-        let members = BTreeSet::from([(tip.number, tip.hash)]);
+        let members = SortedSet::from_iter([(tip.number, tip.hash)]);
         self.put(id, Run { wanted, members, best: tip, since: None, announced: None });
         id
     }
@@ -216,7 +216,7 @@ impl Runs {
         assert_eq!(self.by_depth.len(), self.runs.len());
         assert_eq!(self.moot.len(), self.runs.len() - open);
         assert_eq!([self.open.len(), self.open_by_tip.len(), self.open_by_since.len()], [open; 3]);
-        for (id, run) in &self.runs {
+        for (id, run) in self.runs.iter() {
             assert_eq!(self.wanting(run.wanted), Some(*id));
             assert!(self.by_depth.contains(&depth(*id, run)));
             match run.since {

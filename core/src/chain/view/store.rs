@@ -4,11 +4,10 @@
 //!
 //! None of its own: the view counts blocks and bytes here and keeps them within its configuration.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use alloy_primitives::B256;
 
 use super::types::{BlockId, ChainBlock, GapId};
+use crate::sorted::{SortedMap, SortedSet};
 
 /// The standing of a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,15 +32,23 @@ pub(super) struct Held<B> {
     is_linked: bool,
 }
 
+/// Whether it was fetched, number, hash.
+type Branch = (bool, u64, B256);
+
+impl<B> Held<B> {
+    const fn as_branch(&self, hash: &B256) -> Branch {
+        (self.is_linked, self.number, *hash)
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Store<B> {
-    held: BTreeMap<B256, Held<B>>,
+    held: SortedMap<B256, Held<B>>,
     /// Parent hash, hash.
-    children: BTreeSet<(B256, B256)>,
+    children: SortedSet<(B256, B256)>,
     /// Number, arrival, hash.
-    heights: BTreeSet<(u64, u64, B256)>,
-    /// Whether it was fetched, number, hash.
-    branches: BTreeSet<(bool, u64, B256)>,
+    heights: SortedSet<(u64, u64, B256)>,
+    branches: SortedSet<Branch>,
     // Sums of any sizes at all: 2^64 blocks of 2^64 bytes fit.
     bytes: u128,
     canonical_bytes: u128,
@@ -50,10 +57,10 @@ pub(super) struct Store<B> {
 impl<B> Default for Store<B> {
     fn default() -> Self {
         Self {
-            held: BTreeMap::new(),
-            children: BTreeSet::new(),
-            heights: BTreeSet::new(),
-            branches: BTreeSet::new(),
+            held: SortedMap::new(),
+            children: SortedSet::new(),
+            heights: SortedSet::new(),
+            branches: SortedSet::new(),
             bytes: 0,
             canonical_bytes: 0,
         }
@@ -72,7 +79,7 @@ impl<B: ChainBlock> Store<B> {
         self.heights.insert((number, arrived, hash));
         self.bytes += size;
         let held = Held { block, number, parent, place, size, arrived, is_linked };
-        self.enter(&hash, &held);
+        self.enter(place, size, held.as_branch(&hash));
         self.held.insert(hash, held);
     }
 }
@@ -99,12 +106,11 @@ impl<B> Store<B> {
     }
 
     pub(super) fn set_place(&mut self, hash: &B256, place: Place) {
-        if let Some(mut held) = self.held.remove(hash) {
-            self.leave(hash, &held);
-            held.place = place;
-            self.enter(hash, &held);
-            self.held.insert(*hash, held);
-        }
+        let Some(held) = self.held.get_mut(hash) else { return };
+        let (before, size, branch) = (held.place, held.size, held.as_branch(hash));
+        held.place = place;
+        self.leave(before, size, &branch);
+        self.enter(place, size, branch);
     }
 
     pub(super) fn remove(&mut self, hash: &B256) {
@@ -112,7 +118,7 @@ impl<B> Store<B> {
             self.children.remove(&(held.parent, *hash));
             self.heights.remove(&(held.number, held.arrived, *hash));
             self.bytes -= held.size;
-            self.leave(hash, &held);
+            self.leave(held.place, held.size, &held.as_branch(hash));
         }
     }
 
@@ -165,21 +171,21 @@ impl<B> Store<B> {
         Some(BlockId::new(*number, *hash))
     }
 
-    fn enter(&mut self, hash: &B256, held: &Held<B>) {
-        match held.place {
-            Place::Canonical => self.canonical_bytes += held.size,
+    fn enter(&mut self, place: Place, size: u128, branch: Branch) {
+        match place {
+            Place::Canonical => self.canonical_bytes += size,
             Place::Branch => {
-                self.branches.insert((held.is_linked, held.number, *hash));
+                self.branches.insert(branch);
             }
             Place::Pending(_) => {}
         }
     }
 
-    fn leave(&mut self, hash: &B256, held: &Held<B>) {
-        match held.place {
-            Place::Canonical => self.canonical_bytes -= held.size,
+    fn leave(&mut self, place: Place, size: u128, branch: &Branch) {
+        match place {
+            Place::Canonical => self.canonical_bytes -= size,
             Place::Branch => {
-                self.branches.remove(&(held.is_linked, held.number, *hash));
+                self.branches.remove(branch);
             }
             Place::Pending(_) => {}
         }
@@ -197,9 +203,9 @@ impl<B> Store<B> {
         let sum =
             |held: &mut dyn Iterator<Item = (&B256, &Held<B>)>| held.map(|(_, held)| held.size).sum::<u128>();
         let children = self.held.iter().filter(|(_, held)| held.number > 0);
-        let children: BTreeSet<_> = children.map(|(hash, held)| (held.parent, *hash)).collect();
-        let heights: BTreeSet<_> = self.held.iter().map(|(hash, b)| (b.number, b.arrived, *hash)).collect();
-        let branches: BTreeSet<_> =
+        let children: SortedSet<_> = children.map(|(hash, held)| (held.parent, *hash)).collect();
+        let heights: SortedSet<_> = self.held.iter().map(|(hash, b)| (b.number, b.arrived, *hash)).collect();
+        let branches: SortedSet<_> =
             of(Place::Branch).map(|(hash, held)| (held.is_linked, held.number, *hash)).collect();
         assert_eq!(self.children, children);
         assert_eq!(self.heights, heights);

@@ -2,9 +2,9 @@
 
 use super::{ApplicationParams, CounterParams, Decays, MAX_SCORED_PEERS, Scoring, decayed};
 use crate::peers::{Conduct, PeerId};
+use crate::sorted::SortedMap;
 use crate::time::Instant;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 
 /// What a peer did as a server of blocks, each kind capped and decaying (`reqResp` in the score book).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -39,7 +39,7 @@ impl Counters {
 pub struct ApplicationScores {
     /// Nothing at [`Scoring::None`].
     params: Option<ApplicationParams>,
-    peers: BTreeMap<PeerId, Peer>,
+    peers: SortedMap<PeerId, Peer>,
     connected: usize,
     decays: Decays,
     departures: u64,
@@ -58,7 +58,7 @@ impl ApplicationScores {
     pub fn new(scoring: Scoring, block_time_seconds: u64) -> Self {
         Self {
             params: scoring.application_params(block_time_seconds),
-            peers: BTreeMap::new(),
+            peers: SortedMap::new(),
             connected: 0,
             decays: Decays::default(),
             departures: 0,
@@ -167,7 +167,7 @@ impl ApplicationScores {
             self.peers.remove(&oldest);
         }
         let departures = &mut self.departures;
-        Some(self.peers.entry(peer).or_insert_with(|| {
+        Some(self.peers.get_or_insert_with(peer, || {
             *departures += 1;
             Peer { counters: Counters::default(), left: Some(*departures - 1) }
         }))

@@ -8,10 +8,10 @@
 use super::{Decays, MAX_SCORED_PEERS, ScoreParams, decayed};
 use crate::payload::PayloadVersion;
 use crate::peers::PeerId;
+use crate::sorted::SortedMap;
 use crate::time::Instant;
 use core::net::IpAddr;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 #[cfg(test)]
@@ -72,9 +72,9 @@ pub struct BlocksSnapshot {
 pub struct GossipScores {
     params: ScoreParams,
     live: [bool; TOPICS],
-    peers: BTreeMap<PeerId, Peer>,
+    peers: SortedMap<PeerId, Peer>,
     /// How many peers are at each address, the frozen ones among them.
-    at_ip: BTreeMap<IpAddr, usize>,
+    at_ip: SortedMap<IpAddr, usize>,
     connected: usize,
     decays: Decays,
     limit: usize,
@@ -109,8 +109,8 @@ impl GossipScores {
         Self {
             params,
             live: [false; TOPICS],
-            peers: BTreeMap::new(),
-            at_ip: BTreeMap::new(),
+            peers: SortedMap::new(),
+            at_ip: SortedMap::new(),
             connected: 0,
             decays: Decays { next: None },
             limit: MAX_SCORED_PEERS,
@@ -135,7 +135,7 @@ impl GossipScores {
         if !self.peers.contains_key(&peer) && !self.make_room() {
             return;
         }
-        let known = self.peers.entry(peer).or_insert_with(|| Peer { left: Some(now), ..Peer::default() });
+        let known = self.peers.get_or_insert_with(peer, || Peer { left: Some(now), ..Peer::default() });
         if known.left.take().is_some() {
             self.connected += 1;
             self.decays.start(now, self.params.decay_interval);
@@ -149,7 +149,7 @@ impl GossipScores {
             && !known.ips.contains(&ip)
         {
             known.ips.push(ip);
-            *self.at_ip.entry(ip).or_default() += 1;
+            *self.at_ip.get_or_insert_with(ip, || 0) += 1;
         }
     }
 
@@ -333,7 +333,7 @@ impl GossipScores {
 }
 
 /// A peer is no longer at `ips`.
-fn remove_ips(at_ip: &mut BTreeMap<IpAddr, usize>, ips: Vec<IpAddr>) {
+fn remove_ips(at_ip: &mut SortedMap<IpAddr, usize>, ips: Vec<IpAddr>) {
     for ip in ips {
         if let Some(peers) = at_ip.get_mut(&ip) {
             *peers -= 1;

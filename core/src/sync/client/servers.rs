@@ -5,12 +5,12 @@
 //! those. A peer that left is remembered, so that coming back does not wipe out what it did, and is the first to
 //! go when the room is needed. A peer that finds no room is not asked.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::RequestId;
 use super::pace::{Pace, Permit};
 use crate::peers::PeerId;
+use crate::sorted::SortedMap;
 use crate::time::Instant;
 
 /// How far from a block a peer's last gossiped or served block may be to count as nearby, in blocks.
@@ -68,7 +68,7 @@ pub(super) struct Server {
 /// All of them.
 #[derive(Clone, Debug)]
 pub(super) struct Servers {
-    servers: BTreeMap<PeerId, Server>,
+    servers: SortedMap<PeerId, Server>,
     most: usize,
     largest_window: usize,
     only_static: bool,
@@ -78,7 +78,7 @@ pub(super) struct Servers {
 
 impl Servers {
     pub(super) const fn new(most: usize, largest_window: usize, only_static: bool, seed: u64) -> Self {
-        Self { servers: BTreeMap::new(), most, largest_window, only_static, seed }
+        Self { servers: SortedMap::new(), most, largest_window, only_static, seed }
     }
 
     pub(super) fn connected(&mut self, peer: PeerId, is_static: bool) {

@@ -4,7 +4,6 @@
 //! One slot per number of the span that the client sets; in each at most two requests, one answer, and one entry
 //! for each server that was asked in vain.
 
-use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -12,6 +11,7 @@ use super::RequestId;
 use crate::chain::ChainBlock;
 use crate::payload::Block;
 use crate::peers::PeerId;
+use crate::sorted::SortedMap;
 use crate::time::Instant;
 
 /// After the first answer in vain a server is asked for the same number again after this; then twice as long.
@@ -24,7 +24,7 @@ struct Slot {
     asked: Vec<RequestId>,
     answer: Option<(Block, PeerId)>,
     /// Asked in vain: when it may be asked again, and how often that happened. `None`: it is being asked.
-    vain: BTreeMap<PeerId, (Option<Instant>, u32)>,
+    vain: SortedMap<PeerId, (Option<Instant>, u32)>,
     /// Those whose block did not link, which is a fault if the right one turns up.
     suspects: Vec<PeerId>,
     /// An answer was larger than expected.
@@ -35,7 +35,7 @@ struct Slot {
 
 impl Slot {
     fn retry_later(&mut self, now: Instant, peer: &PeerId, was_wrong: bool) {
-        let (again, times) = self.vain.entry(*peer).or_insert((None, 0));
+        let (again, times) = self.vain.get_or_insert_with(*peer, || (None, 0));
         let wait = FIRST_RETRY.saturating_mul(1 << (*times).min(8)).min(LONGEST_RETRY);
         *again = Some(now + if was_wrong { LONGEST_RETRY } else { wait });
         *times = times.saturating_add(1);
@@ -44,7 +44,7 @@ impl Slot {
 
 #[derive(Debug, Default)]
 pub(super) struct Window {
-    slots: BTreeMap<u64, Slot>,
+    slots: SortedMap<u64, Slot>,
     bytes: usize,
 }
 
@@ -56,12 +56,12 @@ impl Window {
             self.bytes = 0;
             return;
         };
-        while let Some(entry) = self.slots.last_entry().filter(|entry| entry.key() > span.end()) {
-            self.bytes -= size(&entry.remove());
-        }
-        while let Some(entry) = self.slots.first_entry().filter(|entry| entry.key() < span.start()) {
-            self.bytes -= size(&entry.remove());
-        }
+        let bytes = &mut self.bytes;
+        self.slots.retain(|number, slot| {
+            let stays = span.contains(number);
+            *bytes -= if stays { 0 } else { size(slot) };
+            stays
+        });
         // Whatever is left is consecutive, so only the ends can lack slots.
         let (lowest, highest) = match (self.slots.first_key_value(), self.slots.last_key_value()) {
             (Some((lowest, _)), Some((highest, _))) => (*lowest, *highest),
@@ -113,7 +113,7 @@ impl Window {
         let Some(slot) = self.slots.get_mut(&number) else { return };
         if !slot.asked.contains(&id) {
             slot.asked.push(id);
-            slot.vain.entry(*peer).or_insert((None, 0)).0 = None;
+            slot.vain.get_or_insert_with(*peer, || (None, 0)).0 = None;
         }
     }
 
@@ -123,7 +123,7 @@ impl Window {
         let before = slot.asked.clone();
         slot.asked.push(id);
         // Not twice at once.
-        slot.vain.entry(*peer).or_insert((None, 0)).0 = None;
+        slot.vain.get_or_insert_with(*peer, || (None, 0)).0 = None;
         before
     }
 

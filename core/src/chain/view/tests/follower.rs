@@ -154,7 +154,7 @@ impl ChainView<Block> {
         assert!(self.blocks() <= self.config.max_blocks, "{} blocks", self.blocks());
         assert!(self.bytes() <= self.config.max_bytes, "{} bytes", self.bytes());
         assert!(self.reported.len() <= REPORTED_MAX);
-        assert!(self.touched.is_empty());
+        assert_eq!(self.touched.len(), 0);
         let Some(head) = self.head() else {
             assert_eq!(self.blocks(), 0);
             return;

@@ -178,7 +178,7 @@ fn more_than_ten_peers_at_one_address_cost() {
     assert_eq!((total(&scores, 0, 13), total(&scores, 0, 12)), (0.0, -140.0));
     // At a second address it counts there as well.
     scores.connected(at(0), peer(12), ip(2));
-    assert_eq!(scores.at_ip[&ip(2).expect("some")], 2);
+    assert_eq!(scores.at_ip.get(&ip(2).expect("some")), Some(&2));
 }
 
 #[test]
@@ -431,11 +431,11 @@ proptest! {
                 _ => scores.tick(at(now)),
             }
             prop_assert!(scores.peers.len() <= 6);
-            let mut at_ip = BTreeMap::new();
+            let mut at_ip = SortedMap::new();
             for known in scores.peers.values() {
                 prop_assert!(known.ips.len() <= MAX_IPS_PER_PEER);
                 prop_assert!(known.unseen <= 0.0 && known.unseen.is_finite());
-                known.ips.iter().for_each(|ip| *at_ip.entry(*ip).or_default() += 1);
+                known.ips.iter().for_each(|ip| *at_ip.get_or_insert_with(*ip, || 0) += 1);
             }
             prop_assert_eq!(&at_ip, &scores.at_ip);
             let connected = scores.peers.values().filter(|known| known.left.is_none()).count();
