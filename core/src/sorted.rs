@@ -2,12 +2,14 @@
 //!
 //! The standard library's B-trees come as some 10 kB of code for each pair of types, which every visitor of a page
 //! would download fifty times. These have the same methods, the same order of iteration and the same answers. A lookup
-//! takes O(log n). Putting in and taking out take O(n), as what comes behind is moved: for a thousand entries a
-//! microsecond or a few, and nothing at the upper end.
+//! takes O(log n). Putting in and taking out take O(n), as what comes behind is moved: for a thousand entries one or two
+//! microseconds, and nothing at the upper end.
 //!
 //! # Bounds
 //!
-//! None of their own: their owners count. Where many thousands of entries may come, a B-tree is the better one.
+//! None of their own: their owners count. The largest are the scores, of up to 4,096 peers: when all places are taken a
+//! newcomer costs 20 microseconds, a small part of its handshake. Where many thousands may come (bans, block lists, the
+//! pending area), a B-tree is the better one.
 
 use std::fmt;
 use std::ops::{Bound, RangeBounds};

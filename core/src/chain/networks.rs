@@ -15,6 +15,7 @@ use alloy_primitives::Address;
 use super::config::{ChainConfig, Genesis};
 use super::excerpt;
 use super::fork::ForkSchedule;
+use crate::sorted::SortedSet;
 
 #[rustfmt::skip]
 mod table;
@@ -139,10 +140,11 @@ fn close_to(wanted: &str) -> Vec<&'static str> {
         return Vec::new();
     }
     let unlikeness = |network: &Network| network.keys().filter_map(|key| unlikeness(wanted, &key)).min();
-    let mut close: Vec<_> = all().filter_map(|network| Some((unlikeness(network)?, network.slug))).collect();
-    // Stable: among equals the order of the table, mainnets first, stays.
-    close.sort_by_key(|(unlikeness, _)| *unlikeness);
-    close.into_iter().map(|(_, slug)| slug).take(UnknownNetwork::MAX_CLOSE).collect()
+    // Among equals the order of the table, mainnets first, stays.
+    let places = all().enumerate();
+    let close: SortedSet<(usize, usize, &str)> =
+        places.filter_map(|(place, network)| Some((unlikeness(network)?, place, network.slug))).collect();
+    close.into_iter().map(|(.., slug)| slug).take(UnknownNetwork::MAX_CLOSE).collect()
 }
 
 /// How far a name is from the wanted one, by typing errors, or by being a part of it; `None` if not alike.

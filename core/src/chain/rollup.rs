@@ -174,11 +174,13 @@ impl<'a> Object<'a> {
     fn unknown_forks(&self) -> BTreeMap<String, u64> {
         let is_known =
             |name: &str| NOT_LATER_FORKS.contains(&name) || Fork::ALL.iter().any(|fork| fork.field() == name);
-        self.0
-            .iter()
-            .filter(|(name, _)| name.ends_with("_time") && !is_known(name))
-            .filter_map(|(name, raw)| Some((name.clone(), raw.get().parse().ok()?)))
-            .collect()
+        let mut unknown = BTreeMap::new();
+        for (name, raw) in self.0.iter().filter(|(name, _)| name.ends_with("_time") && !is_known(name)) {
+            if let Ok(time) = raw.get().parse() {
+                unknown.insert(name.clone(), time);
+            }
+        }
+        unknown
     }
 }
 

@@ -349,8 +349,13 @@ fn learn(record: &mut PeerRecord, addresses: impl IntoIterator<Item = String>, u
         record.addresses.retain(|known| known.address != address);
         record.addresses.insert(0, KnownAddress { address, until });
     }
-    record.addresses.sort_by_key(|known| std::cmp::Reverse(known.until));
-    record.addresses.truncate(MAX_ADDRESSES);
+    let mut by_end: Vec<KnownAddress> = Vec::new();
+    for known in std::mem::take(&mut record.addresses) {
+        let at = by_end.iter().take_while(|other| other.until >= known.until).count();
+        by_end.insert(at, known);
+    }
+    by_end.truncate(MAX_ADDRESSES);
+    record.addresses = by_end;
 }
 
 /// A record of a store is held to the same bounds: another version of this program may have written it.

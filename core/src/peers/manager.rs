@@ -688,7 +688,8 @@ impl PeerManager {
             return;
         }
         let unix = now.unix_seconds();
-        let mut candidates: Vec<(f64, u64, PeerId)> = Vec::new();
+        // Best first: by score, then whoever was seen last. No more than there is room for.
+        let mut best: Vec<(f64, u64, PeerId)> = Vec::new();
         for (peer, record) in self.book.iter() {
             let is_busy = self.connected.contains_key(peer)
                 || self.dialling.contains(peer)
@@ -700,11 +701,17 @@ impl PeerManager {
             }
             let score = self.score(now, peer);
             if self.config.min_score.is_none_or(|least| score >= least) {
-                candidates.push((score, record.seen_at, *peer));
+                let at = best.partition_point(|(other, seen_at, name)| {
+                    let order = other.total_cmp(&score).then(seen_at.cmp(&record.seen_at));
+                    order.then(peer.cmp(name)).is_gt()
+                });
+                if at < room {
+                    best.insert(at, (score, record.seen_at, *peer));
+                    best.truncate(room);
+                }
             }
         }
-        candidates.sort_by(|a, b| b.0.total_cmp(&a.0).then(b.1.cmp(&a.1)).then(a.2.cmp(&b.2)));
-        for (.., peer) in candidates.into_iter().take(room) {
+        for (.., peer) in best {
             self.dialling.insert(peer);
             self.steps.push_back(PeerStep::Dial(peer));
         }

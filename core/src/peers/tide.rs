@@ -15,7 +15,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::PeerId;
-use crate::sorted::SortedMap;
+use crate::sorted::{SortedMap, SortedSet};
 use crate::time::Instant;
 
 /// The marks of a [`Tide`].
@@ -243,12 +243,12 @@ impl Tide {
 
     /// From when on somebody may go: when more than `low` have settled, and one of them may.
     fn drop_at(&self) -> Option<Instant> {
-        let stay = self.peers.values().filter(|state| !state.is_leaving);
-        let mut settle: Vec<_> = stay.map(|state| state.settles_at(self.config.grace)).collect();
-        settle.sort_unstable();
+        let stay = self.peers.iter().filter(|(_, state)| !state.is_leaving);
+        let settle: SortedSet<(Instant, PeerId)> =
+            stay.map(|(peer, state)| (state.settles_at(self.config.grace), *peer)).collect();
         let may_go = self.peers.values().filter(|state| state.may_go());
         let first = may_go.map(|state| state.settles_at(self.config.grace)).min()?;
-        settle.get(self.config.low).map(|enough| first.max(*enough))
+        settle.iter().nth(self.config.low).map(|(enough, _)| first.max(*enough))
     }
 
     /// How many have settled and were not told to go.
@@ -276,8 +276,8 @@ impl Tide {
         let grace = self.config.grace;
         let candidates =
             self.peers.iter().filter(|(_, state)| state.may_go() && state.settles_at(grace) <= now);
-        let mut candidates: Vec<_> = candidates.map(|(peer, state)| (state.worth(), *peer)).collect();
-        candidates.sort_unstable();
+        let candidates: SortedSet<(Worth, PeerId)> =
+            candidates.map(|(peer, state)| (state.worth(), *peer)).collect();
         let too_many = self.settled(now).saturating_sub(self.config.low);
         self.to_drop = candidates.into_iter().take(too_many).map(|(_, peer)| peer).collect();
     }

@@ -213,7 +213,7 @@ impl RangeClient {
         }
         self.range = range;
         self.fit_window();
-        self.advance(now, |_| false);
+        self.advance(now, &|_| false);
     }
 
     /// Sends no further requests while `paused`; what is under way goes on.
@@ -278,7 +278,7 @@ impl RangeClient {
         self.tell(now, &flight, Ok(BlockId::of(&block)));
         self.servers.heard(&flight.peer, block.number());
         self.window.answered(id, &flight.peer, block);
-        self.advance(now, knows);
+        self.advance(now, &knows);
     }
 
     /// When [`Self::poll`] has something to do, unless something happens before.
@@ -332,7 +332,7 @@ impl RangeClient {
     }
 
     /// Proves what can be proved.
-    fn advance(&mut self, now: Instant, knows: impl Fn(&B256) -> bool) {
+    fn advance(&mut self, now: Instant, knows: &dyn Fn(&B256) -> bool) {
         while let Some(range) = self.range {
             let Some((block, peer)) = self.window.take_answer(range.wanted.number) else { break };
             if block.hash() != range.wanted.hash {
