@@ -6,7 +6,7 @@
 //! when it is full, the one that ends first is dropped: whoever is let in early had the least time
 //! left, and is banned again as soon as it behaves as before.
 
-use std::collections::{BTreeMap, BTreeSet};
+use crate::sorted::{SortedMap, SortedSet};
 use std::time::Duration;
 
 /// When a peer is banned for its score (`op-node/p2p/monitor/peer_monitor.go`, flags
@@ -44,13 +44,13 @@ impl BanPolicy {
 #[derive(Clone, Debug)]
 pub(super) struct BanTable<K> {
     limit: usize,
-    ends: BTreeMap<K, u64>,
-    by_end: BTreeSet<(u64, K)>,
+    ends: SortedMap<K, u64>,
+    by_end: SortedSet<(u64, K)>,
 }
 
 impl<K: Copy + Ord> BanTable<K> {
     pub(super) const fn new(limit: usize) -> Self {
-        Self { limit, ends: BTreeMap::new(), by_end: BTreeSet::new() }
+        Self { limit, ends: SortedMap::new(), by_end: SortedSet::new() }
     }
 
     pub(super) fn end_of(&self, key: &K) -> Option<u64> {
@@ -86,6 +86,7 @@ impl<K: Copy + Ord> BanTable<K> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::collections::BTreeMap;
 
     #[test]
     fn only_scores_strictly_below_the_threshold_are_banned() {

@@ -20,8 +20,9 @@
 
 use super::PeerId;
 use super::score::PeerScores;
+use crate::sorted::{SortedMap, SortedSet};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet};
+use std::cmp::Reverse;
 use std::time::Duration;
 
 /// How long an address is kept after the peer was last connected there, as the reference keeps discovered ones.
@@ -99,27 +100,28 @@ pub struct PeerRecord {
 /// The book: see the [module's documentation](self).
 #[derive(Clone, Debug)]
 pub struct PeerBook {
-    records: BTreeMap<PeerId, PeerRecord>,
+    records: SortedMap<PeerId, Box<PeerRecord>>,
     capacity: usize,
     score_retention: Duration,
-    connected: BTreeSet<PeerId>,
-    pinned: BTreeSet<PeerId>,
+    connected: SortedSet<PeerId>,
+    pinned: SortedSet<PeerId>,
     /// By when they were last seen, those that are neither connected nor pinned.
-    by_age: BTreeSet<(u64, PeerId)>,
-    changed: BTreeSet<PeerId>,
+    by_age: SortedSet<(u64, PeerId)>,
+    /// Reversed, so that the next one is at the end.
+    changed: SortedSet<Reverse<PeerId>>,
 }
 
 impl PeerBook {
     /// An empty book of at most `capacity` records, which forgets scores after `score_retention`.
     pub const fn new(capacity: usize, score_retention: Duration) -> Self {
         Self {
-            records: BTreeMap::new(),
+            records: SortedMap::new(),
             capacity,
             score_retention,
-            connected: BTreeSet::new(),
-            pinned: BTreeSet::new(),
-            by_age: BTreeSet::new(),
-            changed: BTreeSet::new(),
+            connected: SortedSet::new(),
+            pinned: SortedSet::new(),
+            by_age: SortedSet::new(),
+            changed: SortedSet::new(),
         }
     }
 
@@ -128,7 +130,7 @@ impl PeerBook {
         if !self.make_room(&peer) {
             return;
         }
-        let before = self.records.insert(peer, bounded(record));
+        let before = self.records.insert(peer, Box::new(bounded(record)));
         self.reindex(&peer, before.map(|record| record.seen_at));
     }
 
@@ -213,18 +215,18 @@ impl PeerBook {
         }
         if let Some(record) = self.records.remove(peer) {
             self.by_age.remove(&(record.seen_at, *peer));
-            self.changed.insert(*peer);
+            self.changed.insert(Reverse(*peer));
         }
     }
 
     /// What is known of a peer.
     pub fn get(&self, peer: &PeerId) -> Option<&PeerRecord> {
-        self.records.get(peer)
+        self.records.get(peer).map(|record| &**record)
     }
 
     /// All peers of which anything is known.
     pub fn iter(&self) -> impl Iterator<Item = (&PeerId, &PeerRecord)> {
-        self.records.iter()
+        self.records.iter().map(|(peer, record)| (peer, &**record))
     }
 
     /// How many records there are: at most the capacity.
@@ -259,7 +261,7 @@ impl PeerBook {
         while let Some((seen, peer)) = self.by_age.first().copied().filter(|(seen, _)| *seen < oldest) {
             self.by_age.remove(&(seen, peer));
             self.records.remove(&peer);
-            self.changed.insert(peer);
+            self.changed.insert(Reverse(peer));
         }
         let stale: Vec<PeerId> = self
             .records
@@ -287,8 +289,8 @@ impl PeerBook {
 
     /// A peer whose record changed since it was last asked for, and the record; `None` in its place if it is gone.
     pub fn poll_changed(&mut self) -> Option<(PeerId, Option<&PeerRecord>)> {
-        let peer = self.changed.pop_first()?;
-        Some((peer, self.records.get(&peer)))
+        let Reverse(peer) = self.changed.pop_last()?;
+        Some((peer, self.get(&peer)))
     }
 
     /// The scores of a connected peer are always its present ones.
@@ -303,10 +305,10 @@ impl PeerBook {
             return;
         }
         let before = self.records.get(peer).map(|record| record.seen_at);
-        let record = self.records.entry(*peer).or_default();
+        let record = self.records.get_or_insert_with(*peer, Box::default);
         record.seen_at = record.seen_at.max(unix);
         how(record);
-        self.changed.insert(*peer);
+        self.changed.insert(Reverse(*peer));
         self.reindex(peer, before);
     }
 
@@ -314,7 +316,7 @@ impl PeerBook {
     fn change_record(&mut self, peer: &PeerId, how: impl FnOnce(&mut PeerRecord)) {
         if let Some(record) = self.records.get_mut(peer) {
             how(record);
-            self.changed.insert(*peer);
+            self.changed.insert(Reverse(*peer));
         }
     }
 
@@ -324,7 +326,7 @@ impl PeerBook {
         }
         let Some((_, oldest)) = self.by_age.pop_first() else { return false };
         self.records.remove(&oldest);
-        self.changed.insert(oldest);
+        self.changed.insert(Reverse(oldest));
         true
     }
 

@@ -16,10 +16,11 @@
 mod tests;
 
 use core::net::IpAddr;
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 
 use super::bans::BanTable;
 use super::{PeerId, Subnet};
+use crate::sorted::SortedSet;
 use crate::time::Now;
 
 /// How much a [`Gate`] holds, and whom it refuses for a low score.
@@ -164,9 +165,9 @@ pub struct GateCounts {
 #[derive(Clone, Debug)]
 pub struct Gate {
     config: GateConfig,
-    peers: BTreeSet<PeerId>,
-    ips: BTreeSet<IpAddr>,
-    subnets: BTreeSet<Subnet>,
+    peers: SortedSet<PeerId>,
+    ips: SortedSet<IpAddr>,
+    subnets: SortedSet<Subnet>,
     peer_bans: BanTable<PeerId>,
     ip_bans: BanTable<IpAddr>,
     changes: VecDeque<GateChange>,
@@ -184,9 +185,9 @@ impl Gate {
     pub const fn new(config: GateConfig) -> Self {
         Self {
             config,
-            peers: BTreeSet::new(),
-            ips: BTreeSet::new(),
-            subnets: BTreeSet::new(),
+            peers: SortedSet::new(),
+            ips: SortedSet::new(),
+            subnets: SortedSet::new(),
             peer_bans: BanTable::new(config.bans_per_table),
             ip_bans: BanTable::new(config.bans_per_table),
             changes: VecDeque::new(),
@@ -479,7 +480,7 @@ impl Gate {
 
     /// Whether the entry is new.
     fn insert(&mut self, entry: BlockEntry) -> Result<bool, ListFull> {
-        fn into<T: Ord>(list: &mut BTreeSet<T>, entry: T, limit: usize) -> Result<bool, ListFull> {
+        fn into<T: Ord>(list: &mut SortedSet<T>, entry: T, limit: usize) -> Result<bool, ListFull> {
             if list.len() >= limit && !list.contains(&entry) {
                 return Err(ListFull(limit));
             }
