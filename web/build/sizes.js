@@ -5,8 +5,8 @@ import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { list } from "./files.js";
 
-/** Bytes of brotli that module and script of the package may have together. */
-const LIMIT = 500_000;
+/** Bytes of brotli that module and script of the package may have together: what they have, and a little to grow. */
+const LIMIT = 540_000;
 
 function measure(page) {
   const size = (name) => (existsSync(join(page, name)) ? statSync(join(page, name)).size : null);
