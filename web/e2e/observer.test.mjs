@@ -152,6 +152,27 @@ test("an address where nobody listens is told within five seconds, and so is one
   await wire.stop();
 });
 
+test("when the network or the reader is back, nobody waits to be dialled", async () => {
+  const gateway = await lab.gateway("a");
+  const tab = await Tab.open(browser, server.url);
+  await tab.observe({ ...chain, peers: through(gateway.address, 9) });
+  for (const [target, event] of [["window", "online"], ["document", "visibilitychange"]]) {
+    // Until it waits longer than this test: 1, 1.5, 2.2 and 3.4 s, less a quarter.
+    await tab.until(() => record.peer.filter((peer) => peer.what === "unreachable").length % 5 === 4, null, 20);
+    const before = await tab.page.evaluate(
+      ([target, event]) => {
+        const before = record.peer.length;
+        globalThis[target].dispatchEvent(new Event(event));
+        return before;
+      },
+      [target, event],
+    );
+    await tab.until((before) => record.peer[before]?.what === "dialling", before, 1);
+    await tab.until((before) => record.peer[before + 1]?.what === "unreachable", before, 5);
+  }
+  await tab.close();
+});
+
 test("a gateway with another identity than the address says is no gateway", async () => {
   const [one, other] = [await lab.gateway("a"), await lab.gateway("first")];
   const tab = await Tab.open(browser, server.url);

@@ -66,15 +66,12 @@ export async function start(options, tell) {
     throw asObserverError(error, "option");
   }
   crashListeners.add(crashed);
-  const online = () => node?.networkChanged();
-  globalThis.addEventListener?.("online", online);
   return {
     about: JSON.parse(node.about),
-    networkChanged: online,
+    networkChanged: () => node?.networkChanged(),
     async stop() {
       const running = node;
       node = undefined;
-      globalThis.removeEventListener?.("online", online);
       crashListeners.delete(crashed);
       await running?.stop();
     },

@@ -162,6 +162,10 @@ export class Observer extends EventTarget {
   #stopping;
   #signal;
   #abort = () => void this.stop();
+  /** The network is back, or the reader: whoever waits to be dialled need not wait. */
+  #back = () => {
+    if (globalThis.document?.visibilityState !== "hidden") this.#node?.networkChanged();
+  };
 
   constructor(made, node, signal) {
     super();
@@ -171,6 +175,8 @@ export class Observer extends EventTarget {
     this.network = Object.freeze(node.about.network);
     this.peerId = node.about.peerId;
     signal?.addEventListener("abort", this.#abort, { once: true });
+    globalThis.addEventListener?.("online", this.#back);
+    globalThis.document?.addEventListener("visibilitychange", this.#back);
   }
 
   get head() {
@@ -224,6 +230,8 @@ export class Observer extends EventTarget {
 
   async #stop() {
     this.#signal?.removeEventListener("abort", this.#abort);
+    globalThis.removeEventListener?.("online", this.#back);
+    globalThis.document?.removeEventListener("visibilitychange", this.#back);
     const node = this.#node;
     this.#node = undefined;
     this.#end();
