@@ -124,8 +124,6 @@ fn a_node_serves_the_page_with_its_headers() {
         assert!(!policy.contains("unsafe-inline") && !policy.contains("'unsafe-eval'"), "{policy}");
         assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
         assert_eq!(answer.header("referrer-policy"), Some("no-referrer"));
-        assert_eq!(answer.header("cross-origin-opener-policy"), Some("same-origin"));
-        assert_eq!(answer.header("cross-origin-embedder-policy"), Some("require-corp"));
         assert_eq!(answer.header("content-length").unwrap(), answer.body.len().to_string());
     }
     node.end("TERM");
