@@ -16,7 +16,6 @@ use crate::tell::{
     self, Arrival, BlockTold, CountersTold, GapTold, HeadTold, PeerEventTold, PeerTold, RejectedTold,
     StatusTold, Told,
 };
-use crate::transport::Bandwidth;
 use alloy_primitives::B256;
 use futures::StreamExt;
 use futures::channel::{mpsc, oneshot};
@@ -28,7 +27,7 @@ use libp2p::identity::Keypair;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{DialError, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, Swarm};
-use opp2p::swarm::{self, Behaviour, Translator};
+use opp2p::swarm::{self, Bandwidth, Behaviour, Translator};
 use opp2p_core::chain::{BlockId, ChainEvent, ChainViewConfig, ConfigError};
 use opp2p_core::gossip::{Acceptance, HEARTBEAT, MeshParams, MessageId, Reason};
 use opp2p_core::node::{Event, Input, Node, NodeConfig, Output, StoreChange, SyncConfig, Verdict};
@@ -226,16 +225,8 @@ impl Driver {
 
     /// Closes all connections; a peer that does not answer must not keep us.
     async fn close(self) {
-        let mut swarm = self.swarm;
-        let peers: Vec<PeerId> = swarm.connected_peers().copied().collect();
-        for peer in peers {
-            let _ = swarm.disconnect_peer_id(peer);
-        }
-        let farewell = async {
-            while swarm.connected_peers().next().is_some() {
-                swarm.select_next_some().await;
-            }
-        };
+        let mut network = self.swarm;
+        let farewell = swarm::farewell(&mut network);
         futures::pin_mut!(farewell);
         select(farewell, Delay::new(Duration::from_millis(500))).await;
     }
@@ -565,7 +556,8 @@ impl Driver {
             SwarmEvent::ConnectionClosed { peer_id, num_established: 0, cause, .. } => {
                 let is_explained = self.peers.get(&peer_id).is_some_and(|known| known.farewell.is_some());
                 if !is_explained {
-                    let reason = cause.map_or("it closed the connection".into(), |cause| last(&cause));
+                    let reason =
+                        cause.map_or("it closed the connection".into(), |cause| swarm::last_cause(&cause));
                     self.because(&peer_id, reason);
                 }
                 self.met(&peer_id, Input::Disconnected);
@@ -673,13 +665,6 @@ enum Next {
     Event(Option<Box<SwarmEvent<swarm::Event>>>),
     Command(Option<Command>),
     Time,
-}
-
-fn last(mut error: &dyn std::error::Error) -> String {
-    while let Some(cause) = error.source() {
-        error = cause;
-    }
-    error.to_string()
 }
 
 #[cfg(target_arch = "wasm32")]

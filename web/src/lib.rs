@@ -17,13 +17,13 @@ use driver::{Command, Driver};
 use futures::channel::{mpsc, oneshot};
 use js_sys::{Function, Reflect, Uint8Array};
 use libp2p::identity::Keypair;
+use opp2p::swarm::Bandwidth;
 use opp2p_core::gossip::{Rules, Signers, TIMESTAMP_THRESHOLD, inspect};
 use opp2p_core::payload::PayloadVersion;
 use options::{Code, Options, Refusal};
 use std::cell::RefCell;
 use std::sync::Arc;
 use tell::{About, Hex, NetworkTold, Told};
-use transport::Bandwidth;
 use wasm_bindgen::JsValue;
 use wasm_bindgen::prelude::wasm_bindgen;
 

@@ -10,19 +10,18 @@
 //! * Streams of one connection: [`MAX_STREAMS`], whoever opened them.
 //! * What the gateway sent and nobody has read: the library drops a connection above 1 MiB.
 
-use futures::future::{MapOk, TryFutureExt};
 use futures::prelude::*;
 use futures_timer::Delay;
 use libp2p::core::muxing::StreamMuxerBox;
+use libp2p::core::transport::Boxed;
 use libp2p::core::transport::timeout::TransportTimeout;
-use libp2p::core::transport::{Boxed, DialOpts, ListenerId, TransportError, TransportEvent};
 use libp2p::core::upgrade::Version;
 use libp2p::identity::Keypair;
-use libp2p::{Multiaddr, PeerId, Transport, noise, yamux};
+use libp2p::{PeerId, Transport, noise, yamux};
+use opp2p::swarm::Bandwidth;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -32,20 +31,6 @@ pub(crate) const DIAL_TIMEOUT: Duration = Duration::from_secs(4);
 const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 /// Streams of one connection.
 const MAX_STREAMS: usize = 256;
-
-/// Bytes that went over all connections since the start, handshakes and framing included.
-#[derive(Debug, Default)]
-pub(crate) struct Bandwidth {
-    bytes_in: AtomicU64,
-    bytes_out: AtomicU64,
-}
-
-impl Bandwidth {
-    /// Bytes received and bytes sent.
-    pub(crate) fn totals(&self) -> (u64, u64) {
-        (self.bytes_in.load(Ordering::Relaxed), self.bytes_out.load(Ordering::Relaxed))
-    }
-}
 
 /// Why a connection can't be set up, or ended.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
@@ -69,8 +54,8 @@ pub(crate) fn transport(
     let noise = noise::Config::new(keypair).map_err(|error| error.to_string())?;
     let mut yamux = yamux::Config::default();
     yamux.set_max_num_streams(MAX_STREAMS);
-    let websocket = Watching { inner: libp2p_websocket_websys::Transport::default(), bandwidth };
-    let secured = websocket
+    let secured = libp2p_websocket_websys::Transport::default()
+        .map(move |connection, _| Watched::new(connection, Arc::clone(&bandwidth)))
         .upgrade(Version::V1Lazy)
         .authenticate(noise)
         .multiplex(yamux)
@@ -82,53 +67,6 @@ pub(crate) fn transport(
         other => io::Error::other(other),
     });
     Ok(in_time.boxed())
-}
-
-/// The transport whose connections are [`Watched`].
-struct Watching<T> {
-    inner: T,
-    bandwidth: Arc<Bandwidth>,
-}
-
-type Watch<S> = Box<dyn FnOnce(S) -> Watched<S> + Send>;
-
-impl<T> Watching<T> {
-    fn watch<S>(&self) -> Watch<S> {
-        let bandwidth = Arc::clone(&self.bandwidth);
-        Box::new(move |inner| Watched::new(inner, bandwidth))
-    }
-}
-
-impl<T: Transport + Unpin> Transport for Watching<T> {
-    type Output = Watched<T::Output>;
-    type Error = T::Error;
-    type ListenerUpgrade = MapOk<T::ListenerUpgrade, Watch<T::Output>>;
-    type Dial = MapOk<T::Dial, Watch<T::Output>>;
-
-    fn listen_on(&mut self, id: ListenerId, address: Multiaddr) -> Result<(), TransportError<T::Error>> {
-        self.inner.listen_on(id, address)
-    }
-
-    fn remove_listener(&mut self, id: ListenerId) -> bool {
-        self.inner.remove_listener(id)
-    }
-
-    fn dial(
-        &mut self,
-        address: Multiaddr,
-        options: DialOpts,
-    ) -> Result<Self::Dial, TransportError<T::Error>> {
-        Ok(self.inner.dial(address, options)?.map_ok(self.watch()))
-    }
-
-    fn poll(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<TransportEvent<Self::ListenerUpgrade, T::Error>> {
-        Pin::new(&mut self.inner)
-            .poll(cx)
-            .map(|event| event.map_upgrade(|upgrade| upgrade.map_ok(self.watch())))
-    }
 }
 
 /// A connection that notices its end and counts its bytes.
@@ -185,7 +123,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
         read.map(|result| match result {
             Ok(bytes) => {
                 this.was_open = true;
-                this.bandwidth.bytes_in.fetch_add(bytes as u64, Ordering::Relaxed);
+                this.bandwidth.received(bytes);
                 Ok(bytes)
             }
             Err(error) => Err(this.name(error)),
@@ -201,7 +139,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         written.map(|result| match result {
             Ok(bytes) => {
                 this.was_open = true;
-                this.bandwidth.bytes_out.fetch_add(bytes as u64, Ordering::Relaxed);
+                this.bandwidth.sent(bytes);
                 Ok(bytes)
             }
             Err(error) => Err(this.name(error)),
@@ -224,7 +162,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
 mod tests {
     use super::*;
     use futures::executor::block_on;
-    use std::sync::atomic::AtomicBool;
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     /// As the library's connection: it waits without a waker, and is closed without a word.
     #[derive(Clone, Default)]

@@ -133,18 +133,9 @@ impl Driver {
 
     /// Closes connections, then waits for the disk.
     async fn close(self) {
-        let Self { mut swarm, writer, requests, .. } = self;
-        let peers: Vec<PeerId> = swarm.connected_peers().copied().collect();
-        for peer in peers {
-            let _ = swarm.disconnect_peer_id(peer);
-        }
-        let farewell = async {
-            while swarm.connected_peers().next().is_some() {
-                swarm.select_next_some().await;
-            }
-        };
+        let Self { swarm: mut network, writer, requests, .. } = self;
         // A peer that does not answer must not keep us.
-        let _ = tokio::time::timeout(Duration::from_secs(1), farewell).await;
+        let _ = tokio::time::timeout(Duration::from_secs(1), swarm::farewell(&mut network)).await;
         let _ = tokio::task::spawn_blocking(|| {
             writer.stop();
             drop(requests);

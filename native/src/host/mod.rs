@@ -18,7 +18,7 @@ pub use ws::{WsConfig, WsTls};
 
 use crate::key::{KeyFormatError, SecretKey};
 use crate::store::{Store, StoreConfig, StoreError, Writer, WriterConfig};
-use crate::swarm::{self, Gatekeeper};
+use crate::swarm::{self, Bandwidth, Gatekeeper};
 use alloy_primitives::{Address, B256};
 use driver::{Command, Driver};
 use futures::{FutureExt, StreamExt};
@@ -44,7 +44,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
-use transport::Bandwidth;
 use ws::WsListening;
 
 /// Events that a slow listener may be behind before it misses some.

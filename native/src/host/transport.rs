@@ -15,7 +15,7 @@
 //!   set that limit. How many connections there are is the gatekeeper's to bound.
 
 use super::HostError;
-use crate::swarm::{Gatekeeper, Knock, Refused, ip_of};
+use crate::swarm::{Bandwidth, Gatekeeper, Knock, Refused, ip_of};
 use futures::future::{MapOk, TryFutureExt};
 use futures::prelude::*;
 use libp2p::core::muxing::StreamMuxerBox;
@@ -30,7 +30,6 @@ use std::fmt;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -38,29 +37,6 @@ use std::time::Duration;
 const MAX_STREAMS: usize = 256;
 /// Bytes of one WebSocket message. Noise's have 64 KiB; a client may put several of them into one.
 const MAX_WS_DATA: usize = 1 << 20;
-
-/// Bytes that went over all connections since the node started, handshakes and framing included. They are
-/// counted as the sockets take and give them.
-#[derive(Debug, Default)]
-pub(super) struct Bandwidth {
-    bytes_in: AtomicU64,
-    bytes_out: AtomicU64,
-}
-
-impl Bandwidth {
-    /// Bytes received and bytes sent.
-    pub(super) fn totals(&self) -> (u64, u64) {
-        (self.bytes_in.load(Ordering::Relaxed), self.bytes_out.load(Ordering::Relaxed))
-    }
-
-    fn received(&self, bytes: usize) {
-        self.bytes_in.fetch_add(bytes as u64, Ordering::Relaxed);
-    }
-
-    fn sent(&self, bytes: usize) {
-        self.bytes_out.fetch_add(bytes as u64, Ordering::Relaxed);
-    }
-}
 
 /// The node's transport. What a name resolves to is asked for like any other address.
 ///
@@ -220,17 +196,13 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a helper of a test may fail like the test")]
 
     use super::*;
+    use crate::swarm::last_cause;
     use libp2p::core::Endpoint;
     use libp2p::core::transport::PortUse;
-    use std::error::Error;
     use std::net::IpAddr;
     use std::sync::Mutex;
 
     const OPTIONS: DialOpts = DialOpts { role: Endpoint::Dialer, port_use: PortUse::New };
-
-    fn last(error: &(dyn Error + 'static)) -> String {
-        error.source().map_or_else(|| error.to_string(), last)
-    }
 
     fn counted(gatekeeper: Option<Gatekeeper>) -> (Metered<tcp::tokio::Transport>, Arc<Bandwidth>) {
         let bandwidth = Arc::new(Bandwidth::default());
@@ -273,8 +245,8 @@ mod tests {
         let mut transport =
             transport(&key, Some(&gatekeeper), Duration::from_secs(10), &Arc::default(), None).unwrap();
         let error = match transport.dial(address.parse().unwrap(), OPTIONS) {
-            Ok(dial) => last(&dial.await.err().unwrap()),
-            Err(error) => last(&error),
+            Ok(dial) => last_cause(&dial.await.err().unwrap()),
+            Err(error) => last_cause(&error),
         };
         let asked = asked.lock().unwrap().clone();
         (asked, error)

@@ -13,6 +13,7 @@
 //! none of them takes a place in the nodes' mesh. Messages are the same in both, and are judged once for both
 //! ([`Judging`]). Scores are counted alike in both, but for peers at one address: a family or an office is one.
 
+mod connections;
 mod door;
 mod judging;
 mod only;
@@ -21,6 +22,7 @@ mod score;
 mod transform;
 mod translate;
 
+pub use connections::{Bandwidth, farewell};
 pub use door::{Door, Gatekeeper, Knock, Refused, ip_of, is_browser};
 pub use judging::Judging;
 pub use only::{Mesh, Only};
@@ -29,7 +31,7 @@ pub use payload::{
 };
 pub use score::peer_info;
 pub use transform::BlockTransform;
-pub use translate::{Response, Translator, dial_failure};
+pub use translate::{Response, Translator, dial_failure, last_cause};
 
 use libp2p::gossipsub::{
     self, ConfigBuilder, IdentTopic, MessageAcceptance, MessageAuthenticity, PublishError, TopicHash,

@@ -168,21 +168,23 @@ fn news(peer: &libp2p::PeerId, news: PeerNews) -> Option<Input> {
     Some(Input::Peer(from_libp2p(peer)?, news))
 }
 
+/// The last cause of an error: what the system said.
+pub fn last_cause(mut error: &dyn std::error::Error) -> String {
+    while let Some(cause) = error.source() {
+        error = cause;
+    }
+    error.to_string()
+}
+
 /// What a person can make of a failed dial: the last cause, which is what the system said, for each
 /// address. libp2p's own text repeats every layer, over several lines.
 pub fn dial_failure(error: &DialError) -> String {
-    fn last(mut error: &dyn std::error::Error) -> String {
-        while let Some(cause) = error.source() {
-            error = cause;
-        }
-        error.to_string()
-    }
     let text = match error {
         DialError::Transport(failures) => {
-            let each = failures.iter().map(|(address, error)| format!("{address}: {}", last(error)));
+            let each = failures.iter().map(|(address, error)| format!("{address}: {}", last_cause(error)));
             each.collect::<Vec<_>>().join("; ")
         }
-        other => last(other),
+        other => last_cause(other),
     };
     // A name with several addresses has a list of causes, one a line.
     text.split_whitespace().collect::<Vec<_>>().join(" ")
