@@ -271,12 +271,16 @@ impl Driver {
         }
     }
 
+    /// Dials a peer, as [`Self::connect`] does, from a port of its own. If two nodes dialled each other at once
+    /// from the ports that they listen on, TCP would make one connection of both dials, and either side would
+    /// wait for the other to be the one that was dialled.
     fn dial(&mut self, peer: &opp2p_core::peers::PeerId) {
         let Some(id) = swarm::to_libp2p(peer) else { return };
         let addresses = self.static_peers.get(&id).cloned().unwrap_or_else(|| self.remembered(peer));
         let options = DialOpts::peer_id(id)
             .addresses(addresses)
             .condition(PeerCondition::DisconnectedAndNotDialing)
+            .allocate_new_port()
             .build();
         match self.swarm.dial(options) {
             // Connected or being dialled already: the event will come.
@@ -299,8 +303,11 @@ impl Driver {
             return;
         }
         // Beside any attempt of the node's own, which may lead elsewhere.
-        let options =
-            DialOpts::peer_id(peer).addresses(vec![address]).condition(PeerCondition::Disconnected).build();
+        let options = DialOpts::peer_id(peer)
+            .addresses(vec![address])
+            .condition(PeerCondition::Disconnected)
+            .allocate_new_port()
+            .build();
         let attempt = options.connection_id();
         match self.swarm.dial(options) {
             Ok(()) => self.connecting.push(Connecting { peer, attempt, answer }),

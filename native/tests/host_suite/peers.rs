@@ -126,6 +126,20 @@ async fn a_ban_or_block_of_any_kind_holds_in_and_out_before_and_after_a_restart(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn two_that_connect_to_each_other_at_once_are_connected() {
+    let directory = tempfile::tempdir().unwrap();
+    for round in 0..20 {
+        let [first, second] = ["first", "second"].map(|name| format!("{name}-{round}"));
+        let first = follower(directory.path(), &first, &[]).await;
+        let second = follower(directory.path(), &second, &[]).await;
+        let both = tokio::join!(first.connect(second.address()), second.connect(first.address()));
+        assert_eq!(both, (Ok(Ok(())), Ok(Ok(()))));
+        first.stop().await;
+        second.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_peer_that_sends_an_invalid_block_is_banned_at_once_and_blocks_go_on() {
     let directory = tempfile::tempdir().unwrap();
     let first = sequencer(directory.path()).await;
