@@ -23,6 +23,7 @@ use opp2p_core::peers::{CommandId, ListFull, MemoryChange, PeerCommand, PeerNews
 use opp2p_core::sequencer::{LocalSigner, Publication, PublishError, PublishId};
 use opp2p_core::sync::{RangeError, RangeId, RequestId, ResultCode, ServeId, SyncEvent};
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::time::{Duration, Instant};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
@@ -89,8 +90,8 @@ pub(super) enum StoreResult {
 }
 
 impl Driver {
-    /// Runs until the handle is dropped.
-    pub(super) async fn run(mut self) {
+    /// Runs until the other half of `end` is dropped.
+    pub(super) async fn run(mut self, mut end: oneshot::Receiver<Infallible>) {
         // The library's heartbeat sleeps on a quiet node: its timer is reset without being polled.
         // Waking up at its interval polls it, and is when the mesh changes.
         let mut heartbeat = interval(HEARTBEAT);
@@ -105,10 +106,8 @@ impl Driver {
             tokio::select! {
                 event = self.swarm.select_next_some() => self.on_swarm(event),
                 result = self.pool.next() => self.feed(Input::JobDone(result)),
-                command = self.commands.recv() => match command {
-                    Some(command) => self.on_command(command),
-                    None => break,
-                },
+                Some(command) = self.commands.recv() => self.on_command(command),
+                _ = &mut end => break,
                 Some(result) = store_results.recv() => {
                     self.on_stored(result);
                     // A commit answers for many blocks at once.

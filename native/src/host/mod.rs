@@ -37,8 +37,10 @@ use opp2p_core::sync::RangeError;
 use opp2p_core::time::Now;
 use shared::Core;
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::io;
 use std::net::IpAddr;
+use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -220,9 +222,29 @@ pub enum HostError {
     },
 }
 
-/// The handle to a running node. Dropping it stops the node; [`Host::stop`] also waits for that.
+/// A running node. Dropping it stops the node; [`Host::stop`] also waits for that. All that can be asked of the node is
+/// in its [`HostHandle`].
 #[derive(Debug)]
 pub struct Host {
+    handle: HostHandle,
+    /// Dropped to stop the driver.
+    alive: oneshot::Sender<Infallible>,
+    task: JoinHandle<()>,
+}
+
+impl Deref for Host {
+    type Target = HostHandle;
+
+    fn deref(&self) -> &HostHandle {
+        &self.handle
+    }
+}
+
+/// What can be asked of a running node, for any number of those who ask. It does not keep the node running: when the
+/// [`Host`] has stopped, commands answer [`Stopped`], and what is looked at is how it ended. It does keep the store's
+/// file open.
+#[derive(Clone, Debug)]
+pub struct HostHandle {
     peer_id: PeerId,
     address: Multiaddr,
     advertised: Vec<Multiaddr>,
@@ -231,9 +253,9 @@ pub struct Host {
     core: Core,
     bandwidth: Arc<Bandwidth>,
     commands: mpsc::Sender<Command>,
-    events: broadcast::Sender<HostEvent>,
+    /// Weak, so that who listens learns of the node's end.
+    events: broadcast::WeakSender<HostEvent>,
     status: watch::Receiver<Status>,
-    task: JoinHandle<()>,
 }
 
 impl Host {
@@ -378,7 +400,7 @@ impl Host {
             signer: config.sequencer,
             static_peers,
             commands: command_queue,
-            events: events.clone(),
+            events,
             status: status_sender,
             publications: BTreeMap::new(),
             next_publication: 0,
@@ -393,8 +415,10 @@ impl Host {
             early,
             dial_backs: DialBacks::default(),
         };
-        let task = tokio::spawn(driver.run());
-        let host = Self {
+        let (alive, end) = oneshot::channel();
+        let events = driver.events.downgrade();
+        let task = tokio::spawn(driver.run(end));
+        let handle = HostHandle {
             peer_id,
             address: bound,
             advertised,
@@ -405,11 +429,43 @@ impl Host {
             commands,
             events,
             status,
-            task,
         };
-        Ok((host, from_the_start))
+        Ok((Self { handle, alive, task }, from_the_start))
     }
 
+    /// What others may hold who ask something of this node.
+    pub fn handle(&self) -> HostHandle {
+        self.handle.clone()
+    }
+
+    /// Closes all connections, writes what is still to be stored, and waits for both.
+    pub async fn stop(self) {
+        drop(self.alive);
+        // The task contains its own panics nowhere; one would end the node and show here.
+        if let Err(error) = self.task.await {
+            tracing::error!(%error, "the node ended unexpectedly");
+        }
+    }
+
+    /// Ends the node at once and without a farewell, to see what survives that. The answer is the stored
+    /// head, which a start on the same store resumes from; the store is closed and can be opened again.
+    ///
+    /// It is less than `kill -9` in two ways: blocks that were queued for the disk are still written, and
+    /// the store's file is closed in order, where a killed process leaves one that the next start repairs.
+    /// What the node had not queued is lost, and peers see the same, connections that end.
+    ///
+    /// # Errors
+    /// If the store can't be read; the node has ended all the same.
+    pub async fn kill(self) -> Result<Option<BlockId>, StoreError> {
+        let Self { task, handle: HostHandle { store, .. }, .. } = self;
+        task.abort();
+        // Cancelled is what was asked for. All that the task owned is dropped when this answers.
+        let _ = task.await;
+        Ok(store.head()?.map(|head| BlockId::new(head.number, head.hash)))
+    }
+}
+
+impl HostHandle {
     /// Who this node is.
     pub const fn peer_id(&self) -> PeerId {
         self.peer_id
@@ -429,9 +485,10 @@ impl Host {
     }
 
     /// Everything that happens from now on. Who falls more than 1024 events behind misses some, and is
-    /// told how many; until then the blocks in them are held for it.
+    /// told how many; until then the blocks in them are held for it. It ends with the node.
     pub fn events(&self) -> broadcast::Receiver<HostEvent> {
-        self.events.subscribe()
+        let ended = || broadcast::channel(1).1;
+        self.events.upgrade().map_or_else(ended, |events| events.subscribe())
     }
 
     /// How the node is doing, now and whenever that changes.
@@ -522,32 +579,6 @@ impl Host {
     /// If the store can't be read.
     pub fn stored_head(&self) -> Result<Option<BlockId>, StoreError> {
         Ok(self.store.head()?.map(|head| BlockId::new(head.number, head.hash)))
-    }
-
-    /// Closes all connections, writes what is still to be stored, and waits for both.
-    pub async fn stop(self) {
-        drop(self.commands);
-        // The task contains its own panics nowhere; one would end the node and show here.
-        if let Err(error) = self.task.await {
-            tracing::error!(%error, "the node ended unexpectedly");
-        }
-    }
-
-    /// Ends the node at once and without a farewell, to see what survives that. The answer is the stored
-    /// head, which a start on the same store resumes from; the store is closed and can be opened again.
-    ///
-    /// It is less than `kill -9` in two ways: blocks that were queued for the disk are still written, and
-    /// the store's file is closed in order, where a killed process leaves one that the next start repairs.
-    /// What the node had not queued is lost, and peers see the same, connections that end.
-    ///
-    /// # Errors
-    /// If the store can't be read; the node has ended all the same.
-    pub async fn kill(self) -> Result<Option<BlockId>, StoreError> {
-        let Self { task, store, .. } = self;
-        task.abort();
-        // Cancelled is what was asked for. All that the task owned is dropped when this answers.
-        let _ = task.await;
-        Ok(store.head()?.map(|head| BlockId::new(head.number, head.hash)))
     }
 }
 

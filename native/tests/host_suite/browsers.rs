@@ -86,7 +86,7 @@ async fn every_browser_gets_every_block_however_full_the_mesh_is_and_takes_no_pl
     until(&gateway, |status| status.mesh == 2 && status.peers == 2).await;
     let clients = clients(directory.path(), 12, &gateway).await;
     until(&gateway, |status| (status.browsers, status.browser_mesh) == (12, 12)).await;
-    let mut heard: Vec<_> = clients.iter().chain([&second]).map(Host::events).collect();
+    let mut heard: Vec<_> = clients.iter().chain([&second]).map(|host| host.events()).collect();
     let mut maker = BlockMaker::new(&chain(), 32);
     let mut published = Vec::new();
     for _ in 0..20 {
@@ -117,7 +117,7 @@ async fn a_sequencer_serves_browsers_alone() {
     let gateway = Host::start(config).await.unwrap();
     let clients = clients(directory.path(), 4, &gateway).await;
     until(&gateway, |status| status.browser_mesh == 4).await;
-    let mut heard: Vec<_> = clients.iter().map(Host::events).collect();
+    let mut heard: Vec<_> = clients.iter().map(|host| host.events()).collect();
     let mut maker = BlockMaker::new(&chain(), 33);
     let hash = gateway.publish(maker.next(unix_seconds())).await.unwrap().unwrap();
     for events in &mut heard {
@@ -137,7 +137,7 @@ async fn a_block_that_a_browser_has_first_reaches_nodes_and_browsers() {
     let node = follower(directory.path(), "node", &[&gateway]).await;
     let clients = clients(directory.path(), 3, &gateway).await;
     until(&gateway, |status| (status.mesh, status.browser_mesh) == (1, 3)).await;
-    let mut heard: Vec<_> = clients.iter().chain([&node]).map(Host::events).collect();
+    let mut heard: Vec<_> = clients.iter().chain([&node]).map(|host| host.events()).collect();
     let mut page = stranger_at(door(&gateway), anonymous).await;
     let mut other = stranger(&gateway, anonymous).await;
     let mut maker = BlockMaker::new(&chain(), 34);
@@ -200,7 +200,7 @@ async fn a_browser_that_forges_is_banned_and_stays_out_while_others_from_there_g
         };
         timeout(Duration::from_secs(20), again).await.expect("it is refused");
     }
-    let mut heard: Vec<_> = clients.iter().map(Host::events).collect();
+    let mut heard: Vec<_> = clients.iter().map(|host| host.events()).collect();
     let hash = first.publish(block).await.unwrap().unwrap();
     for events in &mut heard {
         assert_eq!(blocks(events, 1).await, [hash]);
