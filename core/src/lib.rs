@@ -94,6 +94,7 @@ pub mod chain;
 #[cfg(feature = "fixtures")]
 pub mod fixtures;
 pub mod gossip;
+pub mod l1;
 pub mod node;
 pub mod payload;
 pub mod peers;
