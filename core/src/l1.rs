@@ -65,7 +65,7 @@ pub enum L1Step {
     },
     /// A load failed; the next one comes by itself.
     Failed(L1Error),
-    /// The first load failed [`FIRST_ATTEMPTS`] times. A node that knows no signer otherwise should not go on. It is told
+    /// The first load failed [`FIRST_ATTEMPTS`] times, or the node is of the wrong chain. A node that knows no signer otherwise should not go on. It is told
     /// once, and attempts go on.
     GaveUp(L1Error),
 }
@@ -241,8 +241,10 @@ impl SignerSource {
             return Err(L1Error::Refused { method, code, message: shortened(&message) });
         }
         let result = answer.result.unwrap_or_default();
+        // A number without a digit would read as zero.
         let number = |value: &Value| {
-            serde_json::from_value::<U64>(value.clone()).map(|number| number.to::<u64>()).ok()
+            let text = value.as_str().filter(|text| text.len() > 2)?;
+            text.parse::<U64>().map(|number| number.to::<u64>()).ok()
         };
         let wrong = || nonsense(&result.to_string());
         match question {
@@ -279,7 +281,9 @@ impl SignerSource {
 
     fn failed(&mut self, now: Instant, error: L1Error) {
         self.failures = self.failures.saturating_add(1);
-        let is_last = !self.has_begun && self.failures == FIRST_ATTEMPTS;
+        // An operator who named the wrong node should hear of it before a minute has passed.
+        let is_hopeless = matches!(error, L1Error::WrongChain { .. });
+        let is_last = !self.has_begun && (is_hopeless || self.failures == FIRST_ATTEMPTS);
         let wait = if self.has_begun {
             let longest = self.config.reload.unwrap_or(RETRY).max(RETRY);
             RETRY.saturating_mul(1 << (self.failures - 1).min(16)).min(longest)

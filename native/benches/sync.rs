@@ -143,7 +143,7 @@ async fn run(blocks: u64, bytes: usize) {
     let check = check_time(&sample);
 
     let mut serving = config(&chain, directory.path(), "server");
-    serving.sequencer = Some(signer());
+    serving.sequencer = Some(signer().into());
     let server = Host::start(serving).await.expect("starts");
     let mut following = config(&chain, directory.path(), "follower");
     following.static_peers = vec![server.address()];

@@ -302,6 +302,12 @@ fn parse(text: &[u8]) -> Result<SecretKey, KeyFormatError> {
     SecretKey::from_bytes(&secret)
 }
 
+/// Whether others than its owner may read or write a file. Always false where the system has no such permissions, or
+/// does not tell.
+pub(crate) fn is_open_to_others(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|about| open_to_others(&about))
+}
+
 #[cfg(unix)]
 fn open_to_others(about: &std::fs::Metadata) -> bool {
     use std::os::unix::fs::PermissionsExt;

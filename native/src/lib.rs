@@ -12,9 +12,13 @@ pub mod devnet;
 #[cfg(feature = "node")]
 pub mod host;
 #[cfg(feature = "node")]
+pub mod http;
+#[cfg(feature = "node")]
 pub mod key;
 #[cfg(feature = "node")]
 pub mod page;
+#[cfg(feature = "node")]
+pub mod remote_signer;
 #[cfg(feature = "node")]
 pub mod store;
 pub mod swarm;

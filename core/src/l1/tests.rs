@@ -159,7 +159,14 @@ fn no_answer_in_ten_seconds_is_a_failure_and_a_late_one_counts_for_nothing() {
 fn a_node_of_another_chain_is_refused_by_name() {
     let mut source = SignerSource::new(at(0), config());
     let told = Node { chain_id: 11_155_111, ..Node::new() }.serve(&mut source, at(0));
-    assert_eq!(told, [L1Step::Failed(L1Error::WrongChain { expected: 1, found: 11_155_111 })]);
+    assert_eq!(told, [L1Step::GaveUp(L1Error::WrongChain { expected: 1, found: 11_155_111 })]);
+    // Once the right one was there, another is an outage like any.
+    let mut node = Node::new();
+    assert_eq!(node.serve(&mut source, at(10)), [signer(SIGNER, 96)]);
+    assert_eq!(always(&mut source, at(610), Err("down")).len(), 1);
+    node.chain_id = 5;
+    let told = node.serve(&mut source, at(620));
+    assert_eq!(told, [L1Step::Failed(L1Error::WrongChain { expected: 1, found: 5 })]);
 }
 
 #[test]

@@ -7,6 +7,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 #[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Chain")]
 pub(super) struct ChainArgs {
     /// Built-in network: name, slug such as op-mainnet or base-sepolia, or chain id.
     #[arg(long, env = "OP_NODE_NETWORK", value_name = "NAME")]

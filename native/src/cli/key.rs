@@ -3,6 +3,8 @@
 use super::{Failure, answer, remark};
 use crate::key::{KeyFile, SecretKey};
 use clap::Subcommand;
+use libp2p::PeerId;
+use libp2p::identity::{PublicKey, secp256k1};
 use serde::Serialize;
 use std::io::{IsTerminal, Read};
 use std::path::{Path, PathBuf};
@@ -33,6 +35,12 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Prints a new private key in hexadecimal, as the reference's command of this name; ours is always a valid one.
+    Genkey,
+    /// Reads a private key in hexadecimal from standard input and prints its peer id.
+    Priv2id,
+    /// Reads a public key in hexadecimal from standard input and prints its peer id.
+    Pub2id,
 }
 
 #[derive(Serialize)]
@@ -52,6 +60,15 @@ pub(super) fn run(args: Args) -> Result<ExitCode, Failure> {
             answer(&*SecretKey::generate()?.to_hex())?;
         }
         Command::Show { file, json } => print(&read(&file)?, json)?,
+        Command::Genkey => {
+            answer(&*SecretKey::generate()?.to_hex())?;
+        }
+        Command::Priv2id => {
+            answer(read(Path::new("-"))?.peer_id())?;
+        }
+        Command::Pub2id => {
+            answer(read_public()?)?;
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -60,6 +77,27 @@ fn read(file: &Path) -> Result<SecretKey, Failure> {
     if file != Path::new("-") {
         return load(file);
     }
+    let text = read_text()?;
+    text.parse().map_err(|error| {
+        Failure::new(format!("standard input holds no key: {error}; opp2p key generate makes one"))
+    })
+}
+
+/// The peer id of the public key on standard input.
+fn read_public() -> Result<PeerId, Failure> {
+    let text = read_text()?;
+    let digits = text.trim().strip_prefix("0x").unwrap_or(text.trim());
+    let key = alloy_primitives::hex::decode(digits).ok();
+    // Compressed or not, as the reference takes it.
+    let key = key.filter(|key| matches!(key.len(), 33 | 65));
+    let key = key.and_then(|key| secp256k1::PublicKey::try_from_bytes(&key).ok());
+    key.map(|key| PublicKey::from(key).to_peer_id()).ok_or_else(|| {
+        Failure::new("standard input holds no secp256k1 public key: give its 33 or 65 bytes in hexadecimal")
+    })
+}
+
+/// What standard input has to say, of which a key is a small part.
+fn read_text() -> Result<zeroize::Zeroizing<String>, Failure> {
     if std::io::stdin().is_terminal() {
         remark("type or paste the key, then press enter and ctrl-d");
     }
@@ -68,10 +106,7 @@ fn read(file: &Path) -> Result<SecretKey, Failure> {
     let mut bytes = zeroize::Zeroizing::new(Vec::with_capacity(MAX_KEY_TEXT));
     let read = std::io::stdin().lock().take(MAX_KEY_TEXT as u64).read_to_end(&mut bytes);
     read.map_err(|error| Failure::new(format!("can't read a key from standard input: {error}")))?;
-    let text = zeroize::Zeroizing::new(String::from_utf8_lossy(&bytes).into_owned());
-    text.parse().map_err(|error| {
-        Failure::new(format!("standard input holds no key: {error}; opp2p key generate makes one"))
-    })
+    Ok(zeroize::Zeroizing::new(String::from_utf8_lossy(&bytes).into_owned()))
 }
 
 /// Reads a key file, with a word on one that others can read.

@@ -17,6 +17,7 @@ pub(super) enum Format {
 }
 
 #[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Logs")]
 pub(super) struct LogArgs {
     /// What to log: error, warn, info, debug or trace; or levels by module, such as
     /// `info,libp2p_gossipsub=debug`.

@@ -3,12 +3,18 @@
 //! Exit codes: 0 done, 1 done with a negative answer, 2 not done because something given is wrong.
 
 mod chain;
+mod config;
+mod connect;
 mod devnet;
+mod gossip;
 mod inspect;
 mod key;
 mod logging;
 mod node;
 mod peers;
+mod settings;
+mod shells;
+mod signer;
 mod stdin;
 mod usage;
 mod web;
@@ -17,6 +23,7 @@ mod ws;
 use alloy_primitives::Address;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Parser, Subcommand};
+use settings::{Reading, Unreadable};
 use std::fmt;
 use std::io::{ErrorKind, Write, stderr, stdout};
 use std::path::PathBuf;
@@ -42,8 +49,15 @@ enum Command {
     Node(Box<node::Args>),
     /// Judges one captured gossip message and says which rule decided.
     Inspect(inspect::Args),
+    /// Prints the settings of a node as they are in force, and where each comes from.
+    Config(Box<config::Args>),
     /// Makes keys, and shows whose a key is.
+    #[command(visible_alias = "p2p")]
     Key(key::Args),
+    /// Prints what a shell needs to complete this program's commands and flags.
+    Completions(shells::CompletionArgs),
+    /// Prints the manual page, or writes one for each command into a folder.
+    Man(shells::ManArgs),
 }
 
 /// Why a command was not done: one sentence for the person who typed it.
@@ -69,15 +83,22 @@ const UNUSABLE: u8 = 2;
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
-    let command = match Cli::try_parse() {
-        Ok(Cli { command }) => command,
-        Err(error) => return usage::answer(&error),
+    let Reading { cli: Cli { command }, settings } = match settings::read(std::env::args_os()) {
+        Ok(reading) => reading,
+        Err(Unreadable::Usage(error)) => return usage::answer(&error),
+        Err(Unreadable::Failure(Failure(sentence))) => {
+            remark(sentence);
+            return ExitCode::from(UNUSABLE);
+        }
     };
     let result = match command {
         Command::Devnet(args) => devnet::run(&args),
         Command::Node(args) => node::run(&args),
         Command::Inspect(args) => inspect::run(&args),
+        Command::Config(args) => config::run(&args, &settings),
         Command::Key(args) => key::run(args),
+        Command::Completions(args) => shells::completions(&args),
+        Command::Man(args) => shells::man(&args),
     };
     result.unwrap_or_else(|Failure(sentence)| {
         remark(sentence);

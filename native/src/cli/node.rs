@@ -1,55 +1,69 @@
 //! `opp2p node`: joins a network and follows it until told to end.
 
 use super::chain::ChainArgs;
+use super::connect::ConnectArgs;
+use super::gossip::GossipArgs;
 use super::logging::LogArgs;
 use super::peers::PeerArgs;
+use super::settings::{self, CONFIG};
+use super::signer::{SignerArgs, Signing};
 use super::stdin::Lines;
 use super::web::{Web, WebArgs};
 use super::ws::WsArgs;
-use super::{End, Failure, address, key, path, runtime};
+use super::{End, Failure, key, path, runtime};
 use crate::clock::since_epoch;
-use crate::host::{Host, HostConfig, HostEvent, HostEventKind, NatEvent, Retention};
+use crate::host::{
+    Host, HostConfig, HostEvent, HostEventKind, L1News, Muxer, NatEvent, Peerstore, Retention, Security,
+    WsConfig,
+};
 use crate::key::SecretKey;
 use crate::page::{Page, PageStart};
 use crate::swarm;
-use alloy_primitives::{Address, hex};
+use alloy_primitives::hex;
 use libp2p::Multiaddr;
 use libp2p::multiaddr::Protocol;
 use opp2p_core::chain::{ChainConfig, ChainEvent};
+use opp2p_core::gossip::MeshParams;
 use opp2p_core::node::{Event, SyncConfig};
 use opp2p_core::payload::{Block, Envelope, PayloadVersion};
-use opp2p_core::peers::PeerEvent;
-use opp2p_core::sequencer::LocalSigner;
+use opp2p_core::peers::{PeerEvent, PeersConfig};
 use opp2p_core::sync::{Answered, SyncEvent};
 use std::io::ErrorKind;
 use std::net::{IpAddr, TcpListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 use tokio::sync::broadcast::error::RecvError;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
+    /// Configuration file: TOML, with the flags' names as keys. Flags and the environment count more.
+    #[arg(id = CONFIG, long = "config", env = "OPP2P_CONFIG", value_name = "FILE", value_parser = path())]
+    config: Option<PathBuf>,
     #[command(flatten)]
     chain: ChainArgs,
     #[command(flatten)]
-    log: LogArgs,
-    #[command(flatten)]
-    peers: PeerArgs,
-    #[command(flatten)]
-    ws: WsArgs,
+    signer: SignerArgs,
+    /// Join no network at all: listen nowhere, dial nobody, discover nothing.
+    #[arg(
+        long = "p2p.disable", env = "OP_NODE_P2P_DISABLE", default_value_t = false,
+        default_missing_value = "true", num_args = 0..=1, require_equals = true,
+        action = clap::ArgAction::Set, value_name = "BOOL", help_heading = "Network"
+    )]
+    disable: bool,
     /// IP address to listen on.
     #[arg(
         long = "p2p.listen.ip",
         env = "OP_NODE_P2P_LISTEN_IP",
         default_value = "0.0.0.0",
-        value_name = "IP"
+        value_name = "IP",
+        help_heading = "Network"
     )]
     listen_ip: IpAddr,
     /// TCP port to listen on; 0 lets the system choose.
     #[arg(
         long = "p2p.listen.tcp", env = "OP_NODE_P2P_LISTEN_TCP_PORT", default_value_t = 9222,
-        value_name = "PORT", value_parser = port
+        value_name = "PORT", value_parser = port, help_heading = "Network"
     )]
     listen_tcp: u16,
     /// File with the node's private key in hexadecimal; made if it does not exist.
@@ -58,43 +72,39 @@ pub(super) struct Args {
         env = "OP_NODE_P2P_PRIV_PATH",
         default_value = "opnode_p2p_priv.txt",
         value_name = "FILE",
-        value_parser = path()
+        value_parser = path(),
+        help_heading = "Network"
     )]
     priv_path: PathBuf,
+    /// The node's private key itself, in hexadecimal, in place of a file.
+    #[arg(
+        long = "p2p.priv.raw",
+        env = "OP_NODE_P2P_PRIV_RAW",
+        value_name = "HEX",
+        hide_env_values = true,
+        help_heading = "Network"
+    )]
+    priv_raw: Option<String>,
     /// Peers to be connected to for ever: multiaddrs that end in /p2p/ID, separated by commas.
-    #[arg(long = "p2p.static", env = "OP_NODE_P2P_STATIC", value_name = "ADDRS", value_delimiter = ',')]
+    #[arg(
+        long = "p2p.static",
+        env = "OP_NODE_P2P_STATIC",
+        value_name = "ADDRS",
+        value_delimiter = ',',
+        help_heading = "Network"
+    )]
     static_peers: Vec<String>,
     /// What this node calls itself.
-    #[arg(long = "p2p.useragent", env = "OP_NODE_P2P_AGENT", value_name = "AGENT")]
+    #[arg(long = "p2p.useragent", env = "OP_NODE_P2P_AGENT", value_name = "AGENT", help_heading = "Network")]
     useragent: Option<String>,
-    /// Address of the unsafe-block signer, in place of the chain configuration's.
-    #[arg(long, env = "OPP2P_SIGNER", value_name = "ADDR", value_parser = address)]
-    signer: Option<Address>,
-    /// Private key to sign blocks with, in hexadecimal: this node is the sequencer.
-    #[arg(
-        long = "p2p.sequencer.key",
-        env = "OP_NODE_P2P_SEQUENCER_KEY",
-        value_name = "HEX",
-        hide_env_values = true
-    )]
-    sequencer_key: Option<String>,
-    /// File with the private key to sign blocks with, in place of the key itself.
-    #[arg(
-        long = "p2p.sequencer.key.path",
-        env = "OPP2P_P2P_SEQUENCER_KEY_PATH",
-        value_name = "FILE",
-        value_parser = path()
-    )]
-    sequencer_key_path: Option<PathBuf>,
-    /// How old a gossiped block may be: seconds, or a duration such as 1m30s.
-    #[arg(
-        long = "p2p.gossip.timestamp.threshold",
-        env = "OP_NODE_P2P_GOSSIP_TIMESTAMP_THRESHOLD",
-        default_value = "60s",
-        value_name = "TIME",
-        value_parser = duration
-    )]
-    timestamp_threshold: Duration,
+    #[command(flatten)]
+    connect: ConnectArgs,
+    #[command(flatten)]
+    ws: WsArgs,
+    #[command(flatten)]
+    peers: PeerArgs,
+    #[command(flatten)]
+    gossip: GossipArgs,
     /// Fetch missing blocks from peers by number, and serve them to peers.
     #[arg(
         long = "p2p.sync.req-resp",
@@ -104,7 +114,8 @@ pub(super) struct Args {
         num_args = 0..=1,
         require_equals = true,
         action = clap::ArgAction::Set,
-        value_name = "BOOL"
+        value_name = "BOOL",
+        help_heading = "Missing blocks"
     )]
     sync_req_resp: bool,
     /// Fetch missing blocks from static peers only.
@@ -116,36 +127,63 @@ pub(super) struct Args {
         num_args = 0..=1,
         require_equals = true,
         action = clap::ArgAction::Set,
-        value_name = "BOOL"
+        value_name = "BOOL",
+        help_heading = "Missing blocks"
     )]
     sync_only_static: bool,
     /// Fetch what is missing only if the head is not older than this; 0 for whatever its age.
     #[arg(
         long = "sync.max-age", env = "OPP2P_SYNC_MAX_AGE", default_value = "12h", value_name = "TIME",
-        value_parser = duration
+        value_parser = duration, help_heading = "Missing blocks"
     )]
     sync_max_age: Duration,
     /// Leave missing blocks out when no peer had one of them for this long; 0 for never.
     #[arg(
         long = "sync.patience", env = "OPP2P_SYNC_PATIENCE", default_value = "10m", value_name = "TIME",
-        value_parser = duration
+        value_parser = duration, help_heading = "Missing blocks"
     )]
     sync_patience: Duration,
     /// Publish blocks that come in on standard input, one a line: the bytes that are signed (parent
     /// beacon block root where the fork has one, then the SSZ payload) in hexadecimal.
-    #[arg(long = "publish.stdin")]
+    #[arg(long = "publish.stdin", help_heading = "Sequencer")]
     publish_stdin: bool,
-    #[command(flatten)]
-    web: WebArgs,
     /// Directory for what the node keeps.
-    #[arg(long = "data-dir", env = "OPP2P_DATA_DIR", default_value = "opp2p-data", value_name = "DIR")]
+    #[arg(
+        long = "data-dir",
+        env = "OPP2P_DATA_DIR",
+        default_value = "opp2p-data",
+        value_name = "DIR",
+        help_heading = "Storage"
+    )]
     data_dir: PathBuf,
     /// Most blocks that are kept.
-    #[arg(long = "store.blocks", env = "OPP2P_STORE_BLOCKS", default_value_t = 86_400, value_name = "N")]
+    #[arg(
+        long = "store.blocks",
+        env = "OPP2P_STORE_BLOCKS",
+        default_value_t = 86_400,
+        value_name = "N",
+        help_heading = "Storage"
+    )]
     store_blocks: u64,
     /// Oldest block that is kept, in hours.
-    #[arg(long = "store.hours", env = "OPP2P_STORE_HOURS", default_value_t = 168, value_name = "HOURS")]
+    #[arg(
+        long = "store.hours",
+        env = "OPP2P_STORE_HOURS",
+        default_value_t = 168,
+        value_name = "HOURS",
+        help_heading = "Storage"
+    )]
     store_hours: u64,
+    /// File for what is known of peers, or memory to forget it at the end; by default it is kept with the blocks.
+    #[arg(
+        long = "p2p.peerstore.path", env = "OP_NODE_P2P_PEERSTORE_PATH", value_name = "FILE",
+        value_parser = path(), help_heading = "Storage"
+    )]
+    peerstore: Option<PathBuf>,
+    #[command(flatten)]
+    web: WebArgs,
+    #[command(flatten)]
+    log: LogArgs,
 }
 
 /// The reference's rule for ports (`p2p/cli/load_config.go`).
@@ -159,32 +197,68 @@ pub(super) fn port(text: &str) -> Result<u16, String> {
     }
 }
 
-/// A duration as the reference writes it (hours, minutes and seconds), or a number of seconds.
+/// A duration as the reference's language writes it (`1h30m`, `1.5s`, `300ms`), or a number of seconds.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let wrong = || String::from("use a number of seconds, or a duration such as 1m30s");
     if let Ok(seconds) = text.parse() {
         return Ok(Duration::from_secs(seconds));
     }
-    let (mut rest, mut total) = (text, Some(0_u64));
-    for (unit, seconds) in [('h', 3600), ('m', 60), ('s', 1)] {
-        if let Some((count, after)) = rest.split_once(unit) {
-            let count: u64 = count.parse().map_err(|_| wrong())?;
-            total = total.and_then(|total| total.checked_add(count.checked_mul(seconds)?));
-            rest = after;
-        }
+    let (mut rest, mut total) = (text, Duration::ZERO);
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(wrong)?;
+        let (count, after) = rest.split_at(digits);
+        let unit_ends = after.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(after.len());
+        let (unit, after) = after.split_at(unit_ends);
+        let unit = match unit {
+            "h" => 3_600_000_000_000,
+            "m" => 60_000_000_000,
+            "s" => 1_000_000_000,
+            "ms" => 1_000_000,
+            "us" | "\u{b5}s" | "\u{3bc}s" => 1000,
+            "ns" => 1,
+            _ => return Err(wrong()),
+        };
+        let part = nanoseconds(count, unit).ok_or_else(wrong)?;
+        total = total.checked_add(Duration::from_nanos(part)).ok_or_else(wrong)?;
+        rest = after;
     }
-    if text.is_empty() || !rest.is_empty() {
-        return Err(wrong());
+    if text.is_empty() { Err(wrong()) } else { Ok(total) }
+}
+
+/// So many units of so many nanoseconds; `None` if `count` is no number, or too large a one.
+fn nanoseconds(count: &str, unit: u64) -> Option<u64> {
+    let (whole, fraction) = count.split_once('.').unwrap_or((count, ""));
+    if whole.is_empty() && fraction.is_empty() {
+        return None;
     }
-    total.map(Duration::from_secs).ok_or_else(wrong)
+    let whole: u64 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
+    let mut nanoseconds = whole.checked_mul(unit)?;
+    let mut place = unit;
+    for digit in fraction.chars() {
+        place /= 10;
+        nanoseconds = nanoseconds.checked_add(u64::from(digit.to_digit(10)?) * place)?;
+    }
+    Some(nanoseconds)
 }
 
 pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     args.log.start()?;
+    for variable in settings::unread_variables() {
+        tracing::warn!(variable, "no setting has this environment variable: is there a typo in it?");
+    }
     // Before anything is made or opened for a node that would not start.
     let web = args.web.load()?;
-    let config = configure(args)?;
-    runtime()?.block_on(follow(config, web, args.publish_stdin))
+    let plan = plan(args)?;
+    runtime()?.block_on(async {
+        let config = configure(args, plan).await?;
+        follow(config, web, args.publish_stdin).await
+    })
+}
+
+/// Says what is wrong with the settings, as a start would, and makes nothing.
+pub(super) fn check(args: &Args) -> Result<(), Failure> {
+    args.web.load()?;
+    plan(args).map(drop)
 }
 
 /// How blocks are fetched and served, if they are.
@@ -197,50 +271,84 @@ fn sync(args: &Args) -> Option<SyncConfig> {
     args.sync_req_resp.then_some(sync)
 }
 
-fn configure(args: &Args) -> Result<HostConfig, Failure> {
+/// What the settings come to.
+struct Plan {
+    chain: ChainConfig,
+    static_peers: Vec<Multiaddr>,
+    signing: Signing,
+    ws: Option<WsConfig>,
+    mesh: MeshParams,
+    peers: PeersConfig,
+    security: Vec<Security>,
+    mux: Vec<Muxer>,
+    /// The key itself, if it is given.
+    key: Option<SecretKey>,
+}
+
+/// Reads and checks the settings; nothing is made or opened for good.
+fn plan(args: &Args) -> Result<Plan, Failure> {
     let chain = args.chain.load(None)?;
     let texts = args.static_peers.iter().map(|text| text.trim()).filter(|text| !text.is_empty());
-    let static_peers = texts.map(static_peer).collect::<Result<_, _>>()?;
-    let sequencer = sequencer_key(args)?;
-    if args.publish_stdin && sequencer.is_none() {
+    let static_peers: Vec<Multiaddr> = texts.map(static_peer).collect::<Result<_, _>>()?;
+    if args.disable && !static_peers.is_empty() {
+        return Err(Failure::new("both --p2p.static and --p2p.disable are specified: leave out one"));
+    }
+    let signing = args.signer.load(&chain)?;
+    if args.publish_stdin && !signing.is_sequencer() {
         return Err(Failure::new(
-            "--publish.stdin needs a key to sign with: give --p2p.sequencer.key or --p2p.sequencer.key.path",
+            "--publish.stdin needs something to sign with: give --p2p.sequencer.key, --p2p.sequencer.key.path \
+             or --signer.endpoint",
         ));
     }
-    let signer = args.signer.or(chain.unsafe_block_signer).filter(|signer| !signer.is_zero());
-    match (&sequencer, signer) {
-        (None, None) => {
-            tracing::warn!("no unsafe-block signer is known, so every block is ignored: give --signer ADDR");
-        }
-        (Some(key), None) => {
-            let own = key.address();
-            return Err(Failure::new(format!(
-                "no unsafe-block signer is known, so the sequencer key can publish nothing: \
-                 give --signer {own}, which is the address of that key, if it is this chain's"
-            )));
-        }
-        (Some(key), Some(signer)) if key.address() != signer => {
-            return Err(Failure::new(format!(
-                "the sequencer key signs as {}, but the chain's unsafe-block signer is {signer}: \
-                 give the right key, or --signer",
-                key.address()
-            )));
-        }
-        (_, Some(_)) => {}
-    }
     let ws = args.ws.config(args.listen_tcp).map_err(Failure::new)?;
-    check_port(args.listen_ip, args.listen_tcp, "--p2p.listen.tcp")?;
+    let raw = args.priv_raw.as_deref().filter(|text| !text.is_empty());
+    let key = raw.map(str::parse).transpose().map_err(|error| {
+        Failure::new(format!("--p2p.priv.raw is no key: {error}; opp2p key generate makes one"))
+    })?;
+    if args.peerstore.as_ref().is_some_and(|path| path.as_os_str().is_empty()) {
+        return Err(Failure::new(
+            "--p2p.peerstore.path is empty: name a file, or memory, or leave the flag out",
+        ));
+    }
+    Ok(Plan {
+        static_peers,
+        signing,
+        ws: ws.filter(|_| !args.disable),
+        mesh: args.gossip.mesh().map_err(Failure::new)?,
+        peers: args.peers.config(args.ws.limits()).map_err(Failure::new)?,
+        security: args.connect.security().map_err(Failure::new)?,
+        mux: args.connect.mux().map_err(Failure::new)?,
+        key,
+        chain,
+    })
+}
+
+/// Reads or makes the node's key, and asks a remote signer whether it is there.
+async fn configure(args: &Args, plan: Plan) -> Result<HostConfig, Failure> {
+    let Plan { chain, static_peers, signing, ws, mesh, peers, security, mux, key } = plan;
+    if !args.disable {
+        check_port(args.listen_ip, args.listen_tcp, "--p2p.listen.tcp")?;
+    }
     if let Some(ws) = &ws {
         check_port(args.listen_ip, ws.port, "--p2p.listen.ws")?;
     }
-    let key = SecretKey::load_or_create(&args.priv_path)?;
-    key::warn_if_open(&key, &args.priv_path);
-    if key.created {
-        tracing::info!(file = %args.priv_path.display(), peer_id = %key.key.peer_id(), "made a new node key");
-    }
+    let key = match key {
+        Some(key) => key,
+        None => {
+            let key = SecretKey::load_or_create(&args.priv_path)?;
+            key::warn_if_open(&key, &args.priv_path);
+            if key.created {
+                let file = args.priv_path.display();
+                tracing::info!(%file, peer_id = %key.key.peer_id(), "made a new node key");
+            }
+            key.key
+        }
+    };
     let store = args.data_dir.join(chain.chain_id.to_string()).join("blocks.redb");
-    let mut config = HostConfig::new(chain, key.key, store);
-    config.signer = args.signer;
+    let mut config = HostConfig::new(chain, key, store);
+    config.offline = args.disable;
+    config.signer = signing.signer;
+    config.l1.clone_from(&signing.l1);
     config.listen_ip = args.listen_ip;
     config.listen_tcp = args.listen_tcp;
     config.ws = ws;
@@ -248,13 +356,23 @@ fn configure(args: &Args) -> Result<HostConfig, Failure> {
     if let Some(agent) = args.useragent.as_ref().filter(|agent| !agent.is_empty()) {
         config.agent.clone_from(agent);
     }
-    config.sequencer = sequencer.map(|key| LocalSigner::from_bytes(key.secret_bytes())).transpose()?;
-    config.timestamp_threshold = args.timestamp_threshold;
-    config.peers = args.peers.config(args.ws.limits()).map_err(Failure::new)?;
-    config.nat = args.peers.nat;
+    config.sequencer = signing.block_signer().await?;
+    config.mesh = mesh;
+    config.timestamp_threshold = args.gossip.timestamp_threshold;
+    config.peers = peers;
+    config.nat = args.peers.nat && !args.disable;
     config.ping = args.peers.ping;
-    config.dial_timeout = args.peers.dial_timeout;
+    config.security = security;
+    config.mux = mux;
+    config.dial_timeout = args.connect.dial_timeout;
+    config.accept_timeout = args.connect.accept_timeout;
+    config.negotiation_timeout = args.connect.negotiation_timeout;
     config.sync = sync(args);
+    config.peerstore = match &args.peerstore {
+        None => Peerstore::WithBlocks,
+        Some(path) if path == Path::new("memory") => Peerstore::Memory,
+        Some(path) => Peerstore::File(path.clone()),
+    };
     config.retention = Retention {
         max_blocks: args.store_blocks,
         max_age: Duration::from_secs(args.store_hours.saturating_mul(3600)),
@@ -275,25 +393,6 @@ fn static_peer(text: &str) -> Result<Multiaddr, Failure> {
     match way {
         [Ip4(_) | Ip6(_) | Dns(_) | Dns4(_) | Dns6(_), Tcp(_), ..] | [Dnsaddr(_), ..] => Ok(address),
         _ => Err(wrong("does not lead anywhere over TCP")),
-    }
-}
-
-fn sequencer_key(args: &Args) -> Result<Option<SecretKey>, Failure> {
-    // An empty environment variable is one that is not set.
-    let text = args.sequencer_key.as_deref().filter(|text| !text.is_empty());
-    let path = args.sequencer_key_path.as_deref().filter(|path| !path.as_os_str().is_empty());
-    match (text, path) {
-        (Some(_), Some(_)) => Err(Failure::new(
-            "--p2p.sequencer.key and --p2p.sequencer.key.path are both given: leave out one",
-        )),
-        (Some(text), None) => {
-            let key = text.parse().map_err(|error| {
-                Failure::new(format!("--p2p.sequencer.key is no key: {error}; opp2p key generate makes one"))
-            });
-            key.map(Some)
-        }
-        (None, Some(path)) => key::load(path).map(Some),
-        (None, None) => Ok(None),
     }
 }
 
@@ -350,11 +449,20 @@ async fn follow(config: HostConfig, web: Option<Web>, publish: bool) -> Result<E
     // Boxed so that it can be dropped before the node that it borrows.
     let mut publishing = Box::pin(publish_lines(&host, &chain));
     let mut published = !publish;
-    loop {
+    let failure = loop {
         tokio::select! {
-            () = end.asked() => break,
+            () = end.asked() => break None,
             event = events.recv() => match event {
-                Ok(event) => log(&event),
+                Ok(event) => {
+                    log(&event);
+                    if let HostEventKind::L1(L1News::GaveUp(error)) = &event.kind
+                        && host.signers().current.is_none()
+                    {
+                        break Some(Failure::new(format!(
+                            "nobody knows who signs this chain's blocks, and L1 does not tell: {error}"
+                        )));
+                    }
+                }
                 Err(RecvError::Lagged(missed)) => {
                     tracing::warn!(missed, "the log is behind and leaves events out");
                 }
@@ -368,7 +476,7 @@ async fn follow(config: HostConfig, web: Option<Web>, publish: bool) -> Result<E
                 tracing::info!("standard input has ended; the node goes on without");
             }
         }
-    }
+    };
     drop(publishing);
     tracing::info!("stopping");
     if let Some(page) = page {
@@ -378,7 +486,7 @@ async fn follow(config: HostConfig, web: Option<Web>, publish: bool) -> Result<E
         () = host.stop() => tracing::info!("stopped"),
         () = end.asked() => tracing::warn!("asked twice: ending without waiting for the disk"),
     }
-    Ok(ExitCode::SUCCESS)
+    failure.map_or(Ok(ExitCode::SUCCESS), Err)
 }
 
 /// What the page is told of a node, but for its addresses.
@@ -474,6 +582,7 @@ fn log(event: &HostEvent) {
         HostEventKind::Identified { peer, agent } => tracing::debug!(%peer, agent, "identified"),
         HostEventKind::Stored(block) => tracing::debug!(number = block.number, "stored"),
         HostEventKind::StoreFailed(error) => tracing::error!(%error, "not stored"),
+        HostEventKind::L1(news) => log_l1(news),
         HostEventKind::Nat(NatEvent::Mapped { external, .. }) => {
             tracing::info!(address = %external, "the router lets connections in");
         }
@@ -485,6 +594,21 @@ fn log(event: &HostEvent) {
         }
         HostEventKind::Nat(NatEvent::PrivateGateway) => {
             tracing::warn!("the router has no public address; peers can't connect to this node through it");
+        }
+    }
+}
+
+fn log_l1(news: &L1News) {
+    match news {
+        L1News::Read { signer: Some(signer), block } => {
+            tracing::debug!(%signer, l1_block = block, "L1 says who signs");
+        }
+        L1News::Read { signer: None, block } => {
+            tracing::warn!(l1_block = block, "the SystemConfig contract on L1 names no unsafe-block signer");
+        }
+        L1News::Failed(error) => tracing::warn!(%error, "the unsafe-block signer is not read from L1"),
+        L1News::GaveUp(error) => {
+            tracing::error!(%error, "the unsafe-block signer could not be read from L1 at the start");
         }
     }
 }
@@ -575,12 +699,27 @@ mod tests {
 
     #[test]
     fn durations_are_taken_as_the_reference_writes_them_or_as_seconds() {
-        for (text, seconds) in
-            [("60", 60), ("60s", 60), ("1m30s", 90), ("2h", 7200), ("1h0m1s", 3601), ("0s", 0)]
-        {
-            assert_eq!(duration(text), Ok(Duration::from_secs(seconds)), "{text}");
+        for (text, milliseconds) in [
+            ("60", 60_000),
+            ("60s", 60_000),
+            ("1m30s", 90_000),
+            ("2h", 7_200_000),
+            ("1h0m1s", 3_601_000),
+            ("0s", 0),
+            ("1.5s", 1500),
+            ("1.5h", 5_400_000),
+            (".5s", 500),
+            ("300ms", 300),
+            ("1s1m", 61_000),
+            ("1m5s20ms", 65_020),
+            ("2000us", 2),
+            ("3000000ns", 3),
+        ] {
+            assert_eq!(duration(text), Ok(Duration::from_millis(milliseconds)), "{text}");
         }
-        for text in ["", "s", "-1s", "1s1m", "1.5s", "m5s", "18446744073709551615h", "1m 30s"] {
+        for text in
+            ["", "s", "-1s", "1.s.", "m5s", "18446744073709551615h", "1m 30s", "1d", "1.2.3s", ".", ".s"]
+        {
             assert!(duration(text).is_err(), "{text}");
         }
     }

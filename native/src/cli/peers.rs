@@ -2,18 +2,30 @@
 
 use super::node::duration;
 use opp2p_core::peers::{BanPolicy, DoorLimits, LimitsConfig, PeersConfig, Scoring, TideConfig};
+use std::str::FromStr;
 use std::time::Duration;
 
 #[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Peers")]
 pub(super) struct PeerArgs {
     /// How peers are scored: light, or none for not at all.
     #[arg(
         long = "p2p.scoring",
         env = "OP_NODE_P2P_PEER_SCORING",
         default_value = "light",
-        value_name = "LEVEL"
+        value_name = "LEVEL",
+        value_parser = level
     )]
-    scoring: Scoring,
+    scoring: Level,
+    /// As --p2p.scoring, which counts unless it is empty. The reference gave it up.
+    #[arg(long = "p2p.scoring.peers", value_name = "LEVEL", value_parser = level, hide = true)]
+    scoring_peers: Option<Level>,
+    /// As --p2p.scoring.peers, which counts more.
+    #[arg(long = "p2p.scoring.topics", value_name = "LEVEL", value_parser = level, hide = true)]
+    scoring_topics: Option<Level>,
+    /// Nothing any more, as in the reference.
+    #[arg(long = "p2p.score.bands", allow_hyphen_values = true, value_name = "BANDS", hide = true)]
+    score_bands: Option<String>,
     /// Ban peers with a bad score.
     #[arg(
         long = "p2p.ban.peers", env = "OP_NODE_P2P_PEER_BANNING", default_value_t = true,
@@ -83,12 +95,6 @@ pub(super) struct PeerArgs {
         action = clap::ArgAction::Set, value_name = "BOOL"
     )]
     pub(super) ping: bool,
-    /// Time in which a connection must be set up.
-    #[arg(
-        long = "p2p.timeout.dial", env = "OP_NODE_P2P_TIMEOUT_DIAL", default_value = "10s",
-        value_name = "TIME", value_parser = duration
-    )]
-    pub(super) dial_timeout: Duration,
 }
 
 impl PeerArgs {
@@ -100,12 +106,22 @@ impl PeerArgs {
                 self.lo, self.hi
             ));
         }
-        if self.dial_timeout.is_zero() {
-            return Err("--p2p.timeout.dial is 0: give a connection some time, such as 10s".into());
+        for (flag, is_given) in [
+            ("p2p.scoring.peers", self.scoring_peers.is_some()),
+            ("p2p.scoring.topics", self.scoring_topics.is_some()),
+            ("p2p.score.bands", self.score_bands.is_some()),
+        ] {
+            if is_given {
+                tracing::warn!(flag, "this flag was given up by the reference: use --p2p.scoring");
+            }
         }
+        let levels = [Some(self.scoring), self.scoring_peers, self.scoring_topics];
+        let Some(scoring) = levels.into_iter().flatten().find_map(|Level(scoring)| scoring) else {
+            return Err("--p2p.scoring is empty: use light or none, or leave the flag out".into());
+        };
         let tcp = DoorLimits { half_open: self.pending, inbound: self.inbound, per_address: self.per_ip };
         Ok(PeersConfig {
-            scoring: self.scoring,
+            scoring,
             bans: BanPolicy {
                 is_enabled: self.ban_peers,
                 threshold: self.ban_threshold,
@@ -116,6 +132,19 @@ impl PeerArgs {
             ..PeersConfig::default()
         })
     }
+}
+
+/// A level of scoring, or none given.
+#[derive(Clone, Copy, Debug)]
+struct Level(Option<Scoring>);
+
+fn level(text: &str) -> Result<Level, String> {
+    if text.is_empty() {
+        return Ok(Level(None));
+    }
+    text.parse()
+        .map(|scoring| Level(Some(scoring)))
+        .map_err(|error: <Scoring as FromStr>::Err| error.to_string())
 }
 
 pub(super) fn at_least_one(text: &str) -> Result<usize, String> {

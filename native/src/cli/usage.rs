@@ -24,7 +24,7 @@ pub(super) fn answer(error: &clap::Error) -> ExitCode {
 }
 
 /// The parser's paragraph as one line: its error and its tips, without the usage and the pointer to help.
-fn one_line(rendered: &str) -> String {
+pub(super) fn one_line(rendered: &str) -> String {
     let lines = rendered.lines().map(str::trim).filter(|line| !line.is_empty());
     let mut sentence = String::new();
     for line in

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 #[derive(clap::Args, Clone, Debug)]
+#[command(next_help_heading = "Browsers")]
 pub(super) struct WebArgs {
     /// Serve the observer page, which joins the chain's gossip in a browser, over HTTP on this IP:PORT.
     #[arg(id = "web_listen", long = "web.listen", env = "OP_NODE_WEB_LISTEN", value_name = "ADDR", value_parser = listen)]

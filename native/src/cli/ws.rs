@@ -10,6 +10,7 @@ use opp2p_core::peers::DoorLimits;
 use std::path::PathBuf;
 
 #[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Browsers")]
 pub(super) struct WsArgs {
     /// TCP port to listen on for browsers' WebSockets; 0 lets the system choose. Without it, no browser is served.
     #[arg(

@@ -3,7 +3,7 @@
 
 use super::{BlockMaker, Member, NodeInfo};
 use crate::clock::since_epoch;
-use crate::host::{Host, HostConfig, HostError, HostEvent, Status, WsConfig};
+use crate::host::{BlockSigner, Host, HostConfig, HostError, HostEvent, Status, WsConfig};
 use crate::key::{KeyError, KeyFormatError, SecretKey};
 use crate::store::StoreError;
 use alloy_primitives::{Address, B256, b256};
@@ -407,7 +407,7 @@ impl Plan {
             sync.fill.max_age = None;
         }
         host.static_peers.clone_from(static_peers);
-        host.sequencer = sequencer;
+        host.sequencer = sequencer.map(BlockSigner::from);
         Host::start_heard(host).await.map_err(|source| NetworkError::Host { member, source })
     }
 }

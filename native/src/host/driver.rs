@@ -6,6 +6,7 @@ use super::persist;
 use super::pool::Pool;
 use super::requests::Requests;
 use super::shared::Core;
+use super::signer::{BlockSigner, SignerOrigin, SignerReport};
 use super::ws::WsListening;
 use crate::store::{Batch, Writer};
 use crate::swarm;
@@ -16,23 +17,24 @@ use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{ConnectionId, DialError, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, Swarm, identify};
 use opp2p_core::chain::{BlockId, ChainConfig};
-use opp2p_core::gossip::HEARTBEAT;
-use opp2p_core::node::{Event, Input, Output, StoreChange};
+use opp2p_core::gossip::{HEARTBEAT, Reason, Signature};
+use opp2p_core::node::{Event, Input, Output, SignRequest, StoreChange};
 use opp2p_core::payload::{Block, PayloadVersion};
 use opp2p_core::peers::{CommandId, ListFull, MemoryChange, PeerCommand, PeerNews, ScoreParams};
-use opp2p_core::sequencer::{LocalSigner, Publication, PublishError, PublishId};
+use opp2p_core::sequencer::{Publication, PublishError, PublishId};
 use opp2p_core::sync::{RangeError, RangeId, RequestId, ResultCode, ServeId, SyncEvent};
 use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::sync::{Notify, broadcast, mpsc, oneshot, watch};
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
 
 /// What the handle asks for.
 #[derive(Debug)]
 pub(super) enum Command {
     Publish { publication: Publication, answer: oneshot::Sender<Result<B256, PublishError>> },
-    SetSigner(Option<Address>),
+    SetSigner { signer: Option<Address>, l1_block: Option<u64> },
     FetchRange { to: BlockId, answer: oneshot::Sender<Result<(), RangeError>> },
     Peer { command: PeerCommand, answer: oneshot::Sender<Result<(), ListFull>> },
     Connect { peer: PeerId, address: Multiaddr, answer: oneshot::Sender<Result<(), String>> },
@@ -46,7 +48,14 @@ pub(super) struct Driver {
     pub(super) swarm: Swarm<Native>,
     pub(super) pool: Pool,
     pub(super) writer: Writer,
-    pub(super) signer: Option<LocalSigner>,
+    pub(super) memory: PeerMemory,
+    pub(super) is_online: bool,
+    pub(super) signer: Option<BlockSigner>,
+    /// Signatures as they come.
+    pub(super) signed: (mpsc::Sender<Signed>, mpsc::Receiver<Signed>),
+    /// Rung when blocks of an unknown signer come.
+    pub(super) hurry: Arc<Notify>,
+    pub(super) report: watch::Sender<SignerReport>,
     pub(super) static_peers: BTreeMap<PeerId, Vec<Multiaddr>>,
     pub(super) commands: mpsc::Receiver<Command>,
     pub(super) events: broadcast::Sender<HostEvent>,
@@ -76,6 +85,17 @@ pub(super) struct Connecting {
     peer: PeerId,
     attempt: ConnectionId,
     answer: oneshot::Sender<Result<(), String>>,
+}
+
+/// Which publication was signed, and the signature or one sentence on why there is none.
+pub(super) type Signed = (PublishId, Result<Signature, String>);
+
+/// Where what is known of peers goes.
+#[derive(Debug)]
+pub(super) enum PeerMemory {
+    Gone,
+    WithBlocks,
+    Apart(Writer),
 }
 
 /// What the store's thread says.
@@ -116,6 +136,7 @@ impl Driver {
                     }
                 }
                 (id, response) = self.requests.answered() => self.respond(id, response),
+                Some((id, result)) = self.signed.1.recv() => self.feed(Input::Signed { id, result }),
                 () = sleep_until(wakeup.unwrap_or_else(far_away)), if wakeup.is_some() => {
                     self.feed(Input::Wake);
                 }
@@ -132,11 +153,14 @@ impl Driver {
 
     /// Closes connections, then waits for the disk.
     async fn close(self) {
-        let Self { swarm: mut network, writer, requests, .. } = self;
+        let Self { swarm: mut network, writer, memory, requests, .. } = self;
         // A peer that does not answer must not keep us.
         let _ = tokio::time::timeout(Duration::from_secs(1), swarm::farewell(&mut network)).await;
         let _ = tokio::task::spawn_blocking(|| {
             writer.stop();
+            if let PeerMemory::Apart(writer) = memory {
+                writer.stop();
+            }
             drop(requests);
         })
         .await;
@@ -166,15 +190,12 @@ impl Driver {
                         Ok(_) => status.accepted += 1,
                         Err(reason) => *status.refused.entry(reason).or_default() += 1,
                     });
+                    if verdict.result == Err(Reason::WrongSigner) {
+                        self.hurry.notify_one();
+                    }
                     self.tell(HostEventKind::Verdict(verdict));
                 }
-                Output::Sign(request) => {
-                    let result = match &self.signer {
-                        Some(signer) => Ok(signer.sign(&request.signing_hash)),
-                        None => Err("this node has no signer".into()),
-                    };
-                    self.feed(Input::Signed { id: request.id, result });
-                }
+                Output::Sign(request) => self.sign(request),
                 Output::Send { id, topic, contents } => {
                     let wire = &mut self.swarm.behaviour_mut().wire;
                     let outcome = wire.publish(self.chain.chain_id, topic, &contents);
@@ -245,6 +266,26 @@ impl Driver {
         self.tell(HostEventKind::Core(event));
     }
 
+    /// Has a block signed. A signer elsewhere takes its time.
+    fn sign(&mut self, request: SignRequest) {
+        let id = request.id;
+        match &self.signer {
+            Some(BlockSigner::Local(signer)) => {
+                let result = Ok(signer.sign(&request.signing_hash));
+                self.feed(Input::Signed { id, result });
+            }
+            Some(BlockSigner::Remote(signer)) => {
+                let (signer, answer) = (Arc::clone(signer), self.signed.0.clone());
+                tokio::spawn(async move {
+                    let result = signer.sign(&request).await.map_err(|error| error.to_string());
+                    // The node may have stopped meanwhile.
+                    let _ = answer.send((id, result)).await;
+                });
+            }
+            None => self.feed(Input::Signed { id, result: Err("this node has no signer".into()) }),
+        }
+    }
+
     fn on_command(&mut self, command: Command) {
         match command {
             Command::Publish { publication, answer } => {
@@ -253,7 +294,15 @@ impl Driver {
                 self.publications.insert(id, answer);
                 self.feed(Input::Publish { id, publication });
             }
-            Command::SetSigner(signer) => self.feed(Input::SetSigner(signer)),
+            Command::SetSigner { signer, l1_block } => {
+                self.feed(Input::SetSigner(signer));
+                self.report.send_modify(|report| match l1_block {
+                    Some(_) => {
+                        *report = SignerReport { origin: SignerOrigin::L1, l1_block, l1_error: None };
+                    }
+                    None => report.origin = SignerOrigin::Caller,
+                });
+            }
             Command::Peer { command, answer } => {
                 let id = CommandId(self.next_wish);
                 self.next_wish += 1;
@@ -274,6 +323,9 @@ impl Driver {
     /// from the ports that they listen on, TCP would make one connection of both dials, and either side would
     /// wait for the other to be the one that was dialled.
     fn dial(&mut self, peer: &opp2p_core::peers::PeerId) {
+        if !self.is_online {
+            return self.feed(Input::DialFailed(*peer));
+        }
         let Some(id) = swarm::to_libp2p(peer) else { return };
         let addresses = self.static_peers.get(&id).cloned().unwrap_or_else(|| self.remembered(peer));
         let options = DialOpts::peer_id(id)
@@ -297,8 +349,10 @@ impl Driver {
 
     /// Connects to a peer that somebody named.
     fn connect(&mut self, peer: PeerId, address: Multiaddr, answer: oneshot::Sender<Result<(), String>>) {
-        if self.swarm.is_connected(&peer) {
-            let _ = answer.send(Ok(()));
+        if self.swarm.is_connected(&peer) || !self.is_online {
+            let result =
+                if self.is_online { Ok(()) } else { Err("this node is offline (p2p.disable)".into()) };
+            let _ = answer.send(result);
             return;
         }
         // Beside any attempt of the node's own, which may lead elsewhere.
@@ -326,6 +380,11 @@ impl Driver {
     }
 
     fn remember(&self, changes: Vec<MemoryChange>) {
+        let writer = match &self.memory {
+            PeerMemory::Gone => return,
+            PeerMemory::WithBlocks => &self.writer,
+            PeerMemory::Apart(writer) => writer,
+        };
         let memory = changes.into_iter().map(|change| (change.key, change.value)).collect();
         let batch = Batch { memory, ..Batch::default() };
         let events = self.events.clone();
@@ -333,7 +392,7 @@ impl Driver {
         let failed = move |error: String| {
             let _ = events.send(HostEvent { at: Instant::now(), kind: HostEventKind::StoreFailed(error) });
         };
-        let queued = self.writer.submit(batch, {
+        let queued = writer.submit(batch, {
             let failed = failed.clone();
             move |result| {
                 if let Err(error) = result {

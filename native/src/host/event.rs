@@ -1,8 +1,10 @@
 //! What a running node tells, and how it is doing.
 
+use alloy_primitives::Address;
 use libp2p::{Multiaddr, PeerId};
 use opp2p_core::chain::BlockId;
 use opp2p_core::gossip::{Acceptance, Reason};
+use opp2p_core::l1::L1Error;
 use opp2p_core::node::{Event, Verdict};
 use opp2p_core::sync::SyncStatus;
 use std::collections::BTreeMap;
@@ -52,10 +54,28 @@ pub enum HostEventKind {
     },
     /// The router was asked to let connections in, and this became of it.
     Nat(NatEvent),
+    /// L1 was asked who signs.
+    L1(L1News),
     /// A block is on the disk.
     Stored(BlockId),
     /// Blocks could not be stored. The node goes on without.
     StoreFailed(String),
+}
+
+/// What became of asking L1 who signs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum L1News {
+    /// This is what the contract says.
+    Read {
+        /// The signer; `None` if it names none.
+        signer: Option<Address>,
+        /// L1 block at which it was read.
+        block: u64,
+    },
+    /// It could not be read; the next attempt comes by itself.
+    Failed(L1Error),
+    /// It could never be read so far, as often as was tried. A node that knows no signer otherwise is of no use.
+    GaveUp(L1Error),
 }
 
 /// What became of asking the router to let connections in (`p2p.nat`).

@@ -5,22 +5,29 @@
 
 mod driver;
 mod event;
+mod l1;
 mod native;
 mod persist;
 mod pool;
 mod requests;
 mod shared;
+mod signer;
 mod transport;
+mod upgrade;
 mod ws;
 
-pub use event::{HostEvent, HostEventKind, NatEvent, Status};
+pub use event::{HostEvent, HostEventKind, L1News, NatEvent, Status};
+pub use l1::L1Reader;
+pub use signer::{BlockSigner, SignerOrigin, SignerReport};
+pub use upgrade::{Muxer, Security};
 pub use ws::{WsConfig, WsTls};
 
+use crate::http::HttpError;
 use crate::key::{KeyFormatError, SecretKey};
 use crate::store::{Store, StoreConfig, StoreError, Writer, WriterConfig};
 use crate::swarm::{self, Bandwidth, Gatekeeper};
 use alloy_primitives::{Address, B256};
-use driver::{Command, Driver};
+use driver::{Command, Driver, PeerMemory};
 use futures::{FutureExt, StreamExt};
 use libp2p::core::transport::ListenerId;
 use libp2p::multiaddr::Protocol;
@@ -28,11 +35,11 @@ use libp2p::swarm::SwarmEvent;
 use libp2p::{Multiaddr, PeerId, Swarm, TransportError};
 use native::{DialBacks, Native, NativeEvent};
 use opp2p_core::chain::{BlockId, ChainConfig, ChainViewConfig, ConfigError};
-use opp2p_core::gossip::{MeshParams, TIMESTAMP_THRESHOLD};
+use opp2p_core::gossip::{MeshParams, Signers, TIMESTAMP_THRESHOLD};
 use opp2p_core::node::{Node, NodeConfig, SyncConfig};
 use opp2p_core::payload::{Block, Envelope};
 use opp2p_core::peers::{ListFull, PeerCommand, PeerManager, PeersConfig};
-use opp2p_core::sequencer::{LocalSigner, Publication, PublishError};
+use opp2p_core::sequencer::{Publication, PublishError};
 use opp2p_core::sync::RangeError;
 use opp2p_core::time::Now;
 use shared::Core;
@@ -44,14 +51,18 @@ use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::sync::{Notify, broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
+use transport::Setup;
+use upgrade::{Muxers, Securities};
 use ws::WsListening;
 
 /// Events that a slow listener may be behind before it misses some.
 const EVENTS_KEPT: usize = 1024;
 /// Commands that wait for the driver.
 const COMMANDS_KEPT: usize = 64;
+/// Signatures that wait for the driver. The core has one block signed at a time.
+const SIGNATURES_KEPT: usize = 4;
 /// Inbound streams of one connection that may be agreeing on their protocol at once. Others wait unread.
 const NEGOTIATING_STREAMS: usize = 64;
 /// The reference never closes an idle connection. A peer outside the mesh is idle for hours, and
@@ -74,6 +85,18 @@ impl Default for Retention {
     }
 }
 
+/// Where what is known of peers is kept: addresses, scores, bans.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Peerstore {
+    /// In the block store's file.
+    #[default]
+    WithBlocks,
+    /// Nowhere: it is gone at the end.
+    Memory,
+    /// In a file of its own.
+    File(PathBuf),
+}
+
 /// What a node is started with.
 #[derive(Debug)]
 pub struct HostConfig {
@@ -89,18 +112,32 @@ pub struct HostConfig {
     pub listen_tcp: u16,
     /// A WebSocket listener for browsers; `None`: they have no door.
     pub ws: Option<WsConfig>,
-    /// Time in which a connection, dialled or accepted, must be set up (`p2p.timeout.dial`).
+    /// How connections may be secured, the preferred way first (`p2p.security`).
+    pub security: Vec<Security>,
+    /// How connections may carry their streams, the preferred way first (`p2p.mux`).
+    pub mux: Vec<Muxer>,
+    /// Time in which a connection that is dialled must be set up (`p2p.timeout.dial`).
     pub dial_timeout: Duration,
+    /// Time in which a connection that is accepted must be set up (`p2p.timeout.accept`).
+    pub accept_timeout: Duration,
+    /// Time in which two sides must agree on a protocol, each time (`p2p.timeout.negotiation`).
+    pub negotiation_timeout: Duration,
     /// Peers to be connected to for ever; each address ends in `/p2p/<peer id>`.
     pub static_peers: Vec<Multiaddr>,
     /// What identify calls this node.
     pub agent: String,
-    /// Key to sign blocks with, for a sequencer.
-    pub sequencer: Option<LocalSigner>,
+    /// Where the unsafe-block signer is read, unless it is named above; the chain configuration's counts until then.
+    pub l1: Option<L1Reader>,
+    /// What to sign blocks with, for a sequencer.
+    pub sequencer: Option<BlockSigner>,
     /// File of the block store.
     pub store: PathBuf,
     /// What the store keeps.
     pub retention: Retention,
+    /// Where what is known of peers is kept (`p2p.peerstore.path`).
+    pub peerstore: Peerstore,
+    /// Whether there is no network: nobody is listened for or dialled (`p2p.disable`).
+    pub offline: bool,
     /// Sizes of the gossip mesh.
     pub mesh: MeshParams,
     /// How old a gossiped block may be.
@@ -131,12 +168,19 @@ impl HostConfig {
             listen_ip: IpAddr::from([0, 0, 0, 0]),
             listen_tcp: 9222,
             ws: None,
+            security: vec![Security::Noise],
+            mux: vec![Muxer::Yamux],
             dial_timeout: DIAL_TIMEOUT,
+            accept_timeout: DIAL_TIMEOUT,
+            negotiation_timeout: DIAL_TIMEOUT,
             static_peers: Vec::new(),
+            l1: None,
             agent: concat!("opp2p/", env!("CARGO_PKG_VERSION")).into(),
             sequencer: None,
             store,
             retention: Retention::default(),
+            peerstore: Peerstore::WithBlocks,
+            offline: false,
             mesh: MeshParams::default(),
             timestamp_threshold: TIMESTAMP_THRESHOLD,
             view: ChainViewConfig { gap_patience: Some(GAP_PATIENCE), ..ChainViewConfig::default() },
@@ -166,7 +210,7 @@ pub enum ConnectError {
     Timeout,
 }
 
-/// The reference's default.
+/// The reference's default, for all three.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long a gap may stand before the chain goes on above it, if nobody is fetching it: as long as gossip could
@@ -209,6 +253,9 @@ pub enum HostError {
         "{0} is to be advertised and names another node; end it with this node's id, or leave the id out"
     )]
     Advertised(Multiaddr),
+    /// L1 can't be asked.
+    #[error("the L1 node can't be asked: {0}")]
+    L1(#[source] HttpError),
     /// A static peer's address does not name the peer.
     #[error("static peer {0} does not end in /p2p/<peer id>; add the peer's id")]
     StaticPeer(Multiaddr),
@@ -256,6 +303,7 @@ pub struct HostHandle {
     /// Weak, so that who listens learns of the node's end.
     events: broadcast::WeakSender<HostEvent>,
     status: watch::Receiver<Status>,
+    signer: watch::Receiver<SignerReport>,
 }
 
 impl Host {
@@ -300,8 +348,9 @@ impl Host {
         config.chain.check()?;
         let keypair = config.key.libp2p_keypair()?;
         let peer_id = keypair.public().to_peer_id();
-        let static_peers = static_peers(&config.static_peers, peer_id)?;
-        let ws = config.ws;
+        let is_online = !config.offline;
+        let static_peers = static_peers(if is_online { &config.static_peers } else { &[] }, peer_id)?;
+        let ws = config.ws.filter(|_| is_online);
         let advertised = ws::advertised(ws.as_ref().map_or(&[], |ws| &ws.advertise), peer_id)?;
         let tls = ws.as_ref().and_then(|ws| ws.tls.as_ref()).map(WsTls::load).transpose()?;
 
@@ -312,6 +361,18 @@ impl Host {
             max_blocks: config.retention.max_blocks,
             max_age: config.retention.max_age,
         })?;
+        let peerstore = match config.peerstore {
+            Peerstore::WithBlocks => Some(store.clone()),
+            Peerstore::Memory => None,
+            Peerstore::File(path) => Some(Store::open(StoreConfig {
+                path,
+                chain_id: config.chain.chain_id,
+                genesis_hash: config.chain.genesis.hash,
+                max_blocks: 0,
+                max_age: Duration::ZERO,
+            })?),
+        };
+        let memory = peerstore.as_ref().map(Store::memory).transpose()?.unwrap_or_default();
         let (head, recent) = persist::resume(&store, config.view.keep_depth)?;
 
         let pending = persist::pending(&store)?;
@@ -333,7 +394,7 @@ impl Host {
                 sync,
                 pending,
                 peers: config.peers,
-                memory: store.memory()?,
+                memory,
                 ..NodeConfig::new(config.chain.clone())
             },
         )?;
@@ -354,8 +415,13 @@ impl Host {
         };
         let behaviour = Native::new(behaviour(&keypair, &wiring)?, peer_id, config.nat);
         let bandwidth = Arc::new(Bandwidth::default());
-        let transport =
-            transport::transport(&keypair, wiring.gatekeeper.as_ref(), config.dial_timeout, &bandwidth, tls)?;
+        let setup = Setup {
+            securities: Securities::new(&config.security, &keypair, config.negotiation_timeout)?,
+            muxers: Muxers::new(&config.mux, config.negotiation_timeout),
+            dial_timeout: config.dial_timeout,
+            accept_timeout: config.accept_timeout,
+        };
+        let transport = transport::transport(setup, wiring.gatekeeper.as_ref(), &bandwidth, tls)?;
         let options = libp2p::swarm::Config::with_tokio_executor()
             .with_idle_connection_timeout(IDLE_TIMEOUT)
             .with_max_negotiating_inbound_streams(NEGOTIATING_STREAMS);
@@ -365,13 +431,16 @@ impl Host {
             swarm.add_external_address(address.clone());
         }
         let tcp = Multiaddr::from(config.listen_ip).with(Protocol::Tcp(config.listen_tcp));
-        let tcp_listener = listen(&mut swarm, &tcp)?;
+        let tcp_listener = if is_online { Some(listen(&mut swarm, &tcp)?) } else { None };
         let ws = match ws.map(|ws| ws.listen_address(config.listen_ip)) {
             Some(address) => Some((listen(&mut swarm, &address)?, address)),
             None => None,
         };
         let mut early = Vec::new();
-        let bound = until_bound(&mut swarm, tcp_listener, &tcp, &mut early).await?;
+        let bound = match tcp_listener {
+            Some(listener) => until_bound(&mut swarm, listener, &tcp, &mut early).await?,
+            None => Multiaddr::empty(),
+        };
         if let Some((listener, address)) = &ws {
             until_bound(&mut swarm, *listener, address, &mut early).await?;
         }
@@ -386,7 +455,20 @@ impl Host {
         let pool = pool::Pool::start().map_err(threads)?;
         let requests = requests::Requests::start(&store).map_err(threads)?;
         let writer = Writer::start(store.clone(), WriterConfig::default()).map_err(threads)?;
+        let memory = match peerstore {
+            None => PeerMemory::Gone,
+            Some(peerstore) if peerstore.path() == store.path() => PeerMemory::WithBlocks,
+            Some(peerstore) => {
+                PeerMemory::Apart(Writer::start(peerstore, WriterConfig::default()).map_err(threads)?)
+            }
+        };
 
+        let origin = match (config.signer, config.chain.unsafe_block_signer) {
+            (Some(_), _) => SignerOrigin::Operator,
+            (None, Some(_)) => SignerOrigin::ChainConfig,
+            (None, None) => SignerOrigin::Nobody,
+        };
+        let (report, signer) = watch::channel(SignerReport { origin, ..SignerReport::default() });
         let (commands, command_queue) = mpsc::channel(COMMANDS_KEPT);
         let (events, from_the_start) = broadcast::channel(EVENTS_KEPT);
         let (status_sender, status) = watch::channel(Status { head, stored: head, ..Status::default() });
@@ -397,7 +479,12 @@ impl Host {
             swarm,
             pool,
             writer,
+            memory,
+            is_online,
             signer: config.sequencer,
+            signed: mpsc::channel(SIGNATURES_KEPT),
+            hurry: Arc::new(Notify::new()),
+            report,
             static_peers,
             commands: command_queue,
             events,
@@ -415,6 +502,13 @@ impl Host {
             early,
             dial_backs: DialBacks::default(),
         };
+        if let Some(l1) = config.l1.filter(|_| config.signer.is_none()) {
+            let (hurry, report) = (Arc::clone(&driver.hurry), driver.report.clone());
+            let events = driver.events.downgrade();
+            let reading =
+                l1.start(clock, hurry, commands.downgrade(), events, report).map_err(HostError::L1)?;
+            tokio::spawn(reading.run());
+        }
         let (alive, end) = oneshot::channel();
         let events = driver.events.downgrade();
         let task = tokio::spawn(driver.run(end));
@@ -429,6 +523,7 @@ impl Host {
             commands,
             events,
             status,
+            signer,
         };
         Ok((Self { handle, alive, task }, from_the_start))
     }
@@ -471,7 +566,8 @@ impl HostHandle {
         self.peer_id
     }
 
-    /// Where it listens, with its peer id: what another node's list of static peers takes.
+    /// Where it listens, with its peer id: what another node's list of static peers takes. If it is offline, the peer id
+    /// alone.
     pub fn address(&self) -> Multiaddr {
         self.address.clone().with(Protocol::P2p(self.peer_id))
     }
@@ -518,7 +614,18 @@ impl HostHandle {
     /// # Errors
     /// If the node has stopped.
     pub async fn set_signer(&self, signer: Option<Address>) -> Result<(), Stopped> {
-        self.commands.send(Command::SetSigner(signer)).await.map_err(|_| Stopped)
+        let command = Command::SetSigner { signer, l1_block: None };
+        self.commands.send(command).await.map_err(|_| Stopped)
+    }
+
+    /// Whose signature counts now.
+    pub fn signers(&self) -> Signers {
+        self.core.lock().signers()
+    }
+
+    /// Why it is theirs.
+    pub fn signer_report(&self) -> watch::Receiver<SignerReport> {
+        self.signer.clone()
     }
 
     /// Fetches the chain up to `to` from peers, whose hash the caller vouches for, and waits until it is there.

@@ -135,9 +135,8 @@ mod tests {
 
     fn swarm<B: NetworkBehaviour>(make: impl FnOnce(&Keypair) -> B) -> Swarm<B> {
         let key = Keypair::generate_secp256k1();
-        let transport =
-            crate::host::transport::transport(&key, None, Duration::from_secs(10), &Arc::default(), None)
-                .unwrap();
+        let setup = crate::host::transport::tests::setup(&key);
+        let transport = crate::host::transport::transport(setup, None, &Arc::default(), None).unwrap();
         let config = libp2p::swarm::Config::with_tokio_executor()
             .with_idle_connection_timeout(Duration::from_secs(3600));
         Swarm::new(transport, make(&key), key.public().to_peer_id(), config)

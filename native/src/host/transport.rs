@@ -1,12 +1,12 @@
-//! How a node reaches others: TCP or a WebSocket over it, names resolved, Noise, yamux; counted and, before a dial,
+//! How a node reaches others: TCP or a WebSocket over it, names resolved, secured, multiplexed; counted and, before a dial,
 //! asked for.
 //!
 //! # Bounds
 //! * A WebSocket's request: 32 headers and 8 KiB, the library's. A message on one that was accepted: [`MAX_WS_DATA`];
 //!   one that is longer ends the connection.
-//! * Setting up a connection, either way: the dial timeout.
-//! * Streams of one connection: [`MAX_STREAMS`], whoever opened them. The peer that opens one more loses the
-//!   connection.
+//! * Setting up a connection: the dial timeout, or the accept timeout.
+//! * Streams of one connection: see [`upgrade`](super::upgrade), whoever opened them. The peer that opens one more loses
+//!   the connection.
 //! * What a peer has sent on a connection and nobody has read: 256 KiB a stream, 64 MiB in all, as long as no
 //!   window grows; 1 GiB in all whatever the peer does. yamux doubles the window of a stream when half of it was
 //!   read within two round trips, and the peer, which answers the pings that measure them, can stretch those. So it
@@ -15,6 +15,7 @@
 //!   set that limit. How many connections there are is the gatekeeper's to bound.
 
 use super::HostError;
+use super::upgrade::{Muxers, Securities};
 use crate::swarm::{Bandwidth, Gatekeeper, Knock, Refused, ip_of};
 use futures::future::{MapOk, TryFutureExt};
 use futures::prelude::*;
@@ -23,9 +24,8 @@ use libp2p::core::transport::{
     Boxed, DialOpts, ListenerId, TransportError, TransportEvent, timeout::TransportTimeout,
 };
 use libp2p::core::upgrade::Version;
-use libp2p::identity::Keypair;
 use libp2p::websocket::{self, tls};
-use libp2p::{Multiaddr, PeerId, Transport, dns, noise, tcp, yamux};
+use libp2p::{Multiaddr, PeerId, Transport, dns, tcp};
 use std::fmt;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::pin::Pin;
@@ -33,21 +33,31 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-/// Streams of one connection.
-const MAX_STREAMS: usize = 256;
 /// Bytes of one WebSocket message. Noise's have 64 KiB; a client may put several of them into one.
 const MAX_WS_DATA: usize = 1 << 20;
+
+/// How connections are set up.
+#[derive(Clone, Debug)]
+pub(super) struct Setup {
+    /// The protocols that secure them, the preferred one first.
+    pub(super) securities: Securities,
+    /// The protocols that carry their streams, the preferred one first.
+    pub(super) muxers: Muxers,
+    /// Time in which one that is dialled must be set up.
+    pub(super) dial_timeout: Duration,
+    /// Time in which one that is accepted must be set up.
+    pub(super) accept_timeout: Duration,
+}
 
 /// The node's transport. What a name resolves to is asked for like any other address.
 ///
 /// It dials `/ws` and `/wss` with or without `tls`, which is the certificate to listen with on `/wss`.
 ///
 /// # Errors
-/// The system refused a Noise key, or has no configuration for names.
+/// The system has no configuration for names.
 pub(super) fn transport(
-    keypair: &Keypair,
+    setup: Setup,
     gatekeeper: Option<&Gatekeeper>,
-    dial_timeout: Duration,
     bandwidth: &Arc<Bandwidth>,
     tls: Option<tls::Config>,
 ) -> Result<Boxed<(PeerId, StreamMuxerBox)>, HostError> {
@@ -63,18 +73,12 @@ pub(super) fn transport(
     if let Some(tls) = tls {
         websocket.set_tls_config(tls);
     }
-    let noise = noise::Config::new(keypair)
-        .map_err(|source| HostError::System { what: "a Noise key", source: io::Error::other(source) })?;
-    let mut yamux = yamux::Config::default();
-    yamux.set_max_num_streams(MAX_STREAMS);
+    let Setup { securities, muxers, dial_timeout, accept_timeout } = setup;
     // What is no WebSocket's address the first passes on.
-    let secured = websocket
-        .or_transport(named()?)
-        .upgrade(Version::V1Lazy)
-        .authenticate(noise)
-        .multiplex(yamux)
-        .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
-    Ok(TransportTimeout::new(secured, dial_timeout).boxed())
+    let secured =
+        websocket.or_transport(named()?).upgrade(Version::V1Lazy).authenticate(securities).multiplex(muxers);
+    let dialled = TransportTimeout::with_outgoing_timeout(secured, dial_timeout);
+    Ok(TransportTimeout::with_ingoing_timeout(dialled, accept_timeout).boxed())
 }
 
 /// A transport that asks before it dials, and counts.
@@ -192,13 +196,15 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<S> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     #![allow(clippy::unwrap_used, reason = "a helper of a test may fail like the test")]
 
+    use super::super::upgrade::{Muxer, Security};
     use super::*;
     use crate::swarm::last_cause;
     use libp2p::core::Endpoint;
     use libp2p::core::transport::PortUse;
+    use libp2p::identity::Keypair;
     use std::net::IpAddr;
     use std::sync::Mutex;
 
@@ -233,6 +239,17 @@ mod tests {
         assert_eq!((said.totals(), heard.totals()), ((70, 100_000), (100_000, 70)));
     }
 
+    /// The default.
+    pub(in crate::host) fn setup(key: &Keypair) -> Setup {
+        let time = Duration::from_secs(10);
+        Setup {
+            securities: Securities::new(&[Security::Noise], key, time).unwrap(),
+            muxers: Muxers::new(&[Muxer::Yamux], time),
+            dial_timeout: time,
+            accept_timeout: time,
+        }
+    }
+
     /// What was asked for when `address` was dialled, and the answer's last cause.
     async fn refused(address: &str) -> (Vec<Knock>, String) {
         let asked = Arc::new(Mutex::new(Vec::new()));
@@ -242,8 +259,7 @@ mod tests {
             Err("that address is blocked".into())
         });
         let key = Keypair::generate_secp256k1();
-        let mut transport =
-            transport(&key, Some(&gatekeeper), Duration::from_secs(10), &Arc::default(), None).unwrap();
+        let mut transport = transport(setup(&key), Some(&gatekeeper), &Arc::default(), None).unwrap();
         let error = match transport.dial(address.parse().unwrap(), OPTIONS) {
             Ok(dial) => last_cause(&dial.await.err().unwrap()),
             Err(error) => last_cause(&error),

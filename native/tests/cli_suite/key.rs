@@ -122,3 +122,27 @@ fn what_is_no_key_is_refused_and_not_repeated() {
     place.run(&["key", "show", &missing]).refused(&[&missing]);
     place.run(&["key", "show", &place.name("")]).refused(&["directory"]);
 }
+
+#[test]
+fn the_references_commands_give_what_it_gives() {
+    let place = Place::new();
+    for group in ["key", "p2p"] {
+        let made = place.run(&[group, "genkey"]);
+        assert_eq!((made.code, made.stderr.as_str(), made.stdout.len()), (Some(0), "", 65));
+        for text in [ONE.to_owned(), format!("0x{ONE}\n")] {
+            let id = place.run_with_input(&[group, "priv2id"], text.as_bytes());
+            assert_eq!((id.code, id.stdout), (Some(0), format!("{ONE_PEER}\n")));
+        }
+        let compressed = "0279be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798";
+        let whole = "0479be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798\
+                     483ada7726a3c4655da4fbfc0e1108a8fd17b448a68554199c47d08ffb10d4b8";
+        for text in [compressed.to_owned(), format!(" 0x{compressed}\n"), whole.to_owned()] {
+            let id = place.run_with_input(&[group, "pub2id"], text.as_bytes());
+            assert_eq!((id.code, id.stdout), (Some(0), format!("{ONE_PEER}\n")), "{text}");
+        }
+    }
+    for garbage in ["", "zz", ORDER, &"0".repeat(5000)] {
+        place.run_with_input(&["key", "priv2id"], garbage.as_bytes()).refused(&["holds no key"]);
+        place.run_with_input(&["key", "pub2id"], garbage.as_bytes()).refused(&["no secp256k1 public key"]);
+    }
+}

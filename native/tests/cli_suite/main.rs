@@ -5,6 +5,7 @@
 
 #[cfg(test)]
 mod chain;
+mod config;
 #[cfg(test)]
 mod devnet;
 #[cfg(test)]

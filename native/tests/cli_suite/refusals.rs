@@ -276,7 +276,7 @@ fn settings_of_peers_that_contradict_each_other_or_make_no_sense_are_named() {
         ("--p2p.peers.lo", "31", &["--p2p.peers.lo is 31", "--p2p.peers.hi is 30"]),
         ("--p2p.peers.hi", "0", &["--p2p.peers.hi", "from 1 on"]),
         ("--p2p.peers.inbound", "many", &["--p2p.peers.inbound", "from 1 on"]),
-        ("--p2p.timeout.dial", "0", &["--p2p.timeout.dial is 0", "10s"]),
+        ("--p2p.timeout.dial", "0", &["--p2p.timeout.dial", "some time", "10s"]),
     ] {
         let place = Place::new();
         let arguments = changed(&place, flag, value);

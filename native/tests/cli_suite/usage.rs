@@ -3,8 +3,8 @@
 use crate::support::Place;
 
 /// The commands and every flag of each, which is what the README and the issue promise.
-const FLAGS: [(&[&str], &[&str]); 6] = [
-    (&[], &["devnet", "node", "inspect", "key", "--help", "--version"]),
+const FLAGS: [(&[&str], &[&str]); 9] = [
+    (&[], &["devnet", "node", "inspect", "config", "key", "completions", "man", "--help", "--version"]),
     (
         &["devnet"],
         &[
@@ -21,53 +21,7 @@ const FLAGS: [(&[&str], &[&str]); 6] = [
             "--help",
         ],
     ),
-    (
-        &["node"],
-        &[
-            "--network",
-            "--rollup.config",
-            "--p2p.listen.ip",
-            "--p2p.listen.tcp",
-            "--p2p.listen.ws",
-            "--p2p.ws.tls.cert",
-            "--p2p.ws.tls.key",
-            "--p2p.ws.advertise",
-            "--p2p.ws.peers",
-            "--p2p.priv.path",
-            "--p2p.static",
-            "--p2p.useragent",
-            "--p2p.sequencer.key",
-            "--p2p.sequencer.key.path",
-            "--p2p.gossip.timestamp.threshold",
-            "--p2p.scoring",
-            "--p2p.ban.peers",
-            "--p2p.ban.threshold",
-            "--p2p.ban.duration",
-            "--p2p.peers.lo",
-            "--p2p.peers.hi",
-            "--p2p.peers.grace",
-            "--p2p.peers.inbound",
-            "--p2p.peers.pending",
-            "--p2p.peers.per-ip",
-            "--p2p.nat",
-            "--p2p.ping",
-            "--p2p.timeout.dial",
-            "--p2p.sync.req-resp",
-            "--p2p.sync.onlyreqtostatic",
-            "--sync.max-age",
-            "--sync.patience",
-            "--signer",
-            "--publish.stdin",
-            "--web.listen",
-            "--web.root",
-            "--data-dir",
-            "--store.blocks",
-            "--store.hours",
-            "--log.level",
-            "--log.format",
-            "--help",
-        ],
-    ),
+    (&["node"], NODE),
     (
         &["inspect"],
         &[
@@ -84,6 +38,77 @@ const FLAGS: [(&[&str], &[&str]); 6] = [
     ),
     (&["key", "generate"], &["[FILE]", "--help"]),
     (&["key", "show"], &["[FILE]", "--json", "--help"]),
+    (&["key", "genkey"], &["--help"]),
+    (&["key", "priv2id"], &["--help"]),
+    (&["key", "pub2id"], &["--help"]),
+];
+
+/// The flags of a node.
+const NODE: &[&str] = &[
+    "--config",
+    "--data-dir",
+    "--l1",
+    "--l1.runtime-config-reload-interval",
+    "--log.format",
+    "--log.level",
+    "--network",
+    "--p2p.ban.duration",
+    "--p2p.ban.peers",
+    "--p2p.ban.threshold",
+    "--p2p.disable",
+    "--p2p.gossip.mesh.d",
+    "--p2p.gossip.mesh.dhi",
+    "--p2p.gossip.mesh.dlazy",
+    "--p2p.gossip.mesh.floodpublish",
+    "--p2p.gossip.mesh.lo",
+    "--p2p.gossip.timestamp.threshold",
+    "--p2p.listen.ip",
+    "--p2p.listen.tcp",
+    "--p2p.listen.ws",
+    "--p2p.mux",
+    "--p2p.nat",
+    "--p2p.peers.grace",
+    "--p2p.peers.hi",
+    "--p2p.peers.inbound",
+    "--p2p.peers.lo",
+    "--p2p.peers.pending",
+    "--p2p.peers.per-ip",
+    "--p2p.peerstore.path",
+    "--p2p.ping",
+    "--p2p.priv.path",
+    "--p2p.priv.raw",
+    "--p2p.scoring",
+    "--p2p.security",
+    "--p2p.sequencer.key",
+    "--p2p.sequencer.key.path",
+    "--p2p.static",
+    "--p2p.sync.onlyreqtostatic",
+    "--p2p.sync.req-resp",
+    "--p2p.timeout.accept",
+    "--p2p.timeout.dial",
+    "--p2p.timeout.negotiation",
+    "--p2p.useragent",
+    "--p2p.ws.advertise",
+    "--p2p.ws.peers",
+    "--p2p.ws.tls.cert",
+    "--p2p.ws.tls.key",
+    "--publish.stdin",
+    "--rollup.config",
+    "--signer",
+    "--signer.address",
+    "--signer.endpoint",
+    "--signer.header",
+    "--signer.tls.ca",
+    "--signer.tls.cert",
+    "--signer.tls.key",
+    "--store.blocks",
+    "--store.hours",
+    "--sync.max-age",
+    "--sync.patience",
+    "--verifier.l1-confs",
+    "--web.listen",
+    "--web.root",
+    "--help",
 ];
 
 /// The words of a text; of `--flag[=<BOOL>]` only the flag.
@@ -109,6 +134,20 @@ fn help_lists_every_flag_and_nothing_goes_to_standard_error() {
             assert!(shown.all(|flag| flags.contains(&flag)), "{}", outcome.stdout);
         }
     }
+}
+
+#[test]
+fn the_command_that_shows_a_nodes_settings_takes_all_of_its_flags() {
+    let place = Place::new();
+    let node = place.run(&["node", "--help"]).stdout;
+    let config = place.run(&["config", "--help"]).stdout;
+    let flags = |help: &str| -> Vec<String> {
+        let lines = help.lines().map(str::trim).filter(|line| line.starts_with('-'));
+        lines.flat_map(words).filter(|word| word.starts_with("--")).map(str::to_owned).collect()
+    };
+    let (node, mut config) = (flags(&node), flags(&config));
+    config.retain(|flag| flag != "--json");
+    assert_eq!(node, config);
 }
 
 #[test]
@@ -139,6 +178,27 @@ fn the_values_of_each_variable_of_the_reference_are_named_in_the_help() {
         "OP_NODE_P2P_PING",
         "OP_NODE_P2P_TIMEOUT_DIAL",
         "OP_NODE_P2P_SYNC_ONLYREQTOSTATIC",
+        "OP_NODE_P2P_DISABLE",
+        "OP_NODE_P2P_PRIV_RAW",
+        "OP_NODE_P2P_SECURITY",
+        "OP_NODE_P2P_MUX",
+        "OP_NODE_P2P_TIMEOUT_ACCEPT",
+        "OP_NODE_P2P_TIMEOUT_NEGOTIATION",
+        "OP_NODE_P2P_GOSSIP_MESH_D",
+        "OP_NODE_P2P_GOSSIP_MESH_DLO",
+        "OP_NODE_P2P_GOSSIP_MESH_DHI",
+        "OP_NODE_P2P_GOSSIP_MESH_DLAZY",
+        "OP_NODE_P2P_GOSSIP_FLOOD_PUBLISH",
+        "OP_NODE_P2P_PEERSTORE_PATH",
+        "OP_NODE_SIGNER_ENDPOINT",
+        "OP_NODE_SIGNER_ADDRESS",
+        "OP_NODE_SIGNER_HEADER",
+        "OP_NODE_SIGNER_TLS_CA",
+        "OP_NODE_SIGNER_TLS_CERT",
+        "OP_NODE_SIGNER_TLS_KEY",
+        "OP_NODE_L1_ETH_RPC",
+        "OP_NODE_VERIFIER_L1_CONFS",
+        "OP_NODE_L1_RUNTIME_CONFIG_RELOAD_INTERVAL",
         "OP_NODE_NETWORK",
         "OP_NODE_ROLLUP_CONFIG",
         "OP_NODE_WEB_LISTEN",
@@ -152,7 +212,10 @@ fn the_values_of_each_variable_of_the_reference_are_named_in_the_help() {
 fn no_secret_of_the_environment_is_shown_in_the_help() {
     let place = Place::new();
     let mut command = place.opp2p(&["node", "--help"]);
-    command.env("OP_NODE_P2P_SEQUENCER_KEY", "5ec7e7");
+    let secrets = ["P2P_SEQUENCER_KEY", "P2P_PRIV_RAW", "L1_ETH_RPC", "SIGNER_HEADER"];
+    for secret in secrets {
+        command.env(format!("OP_NODE_{secret}"), "5ec7e7");
+    }
     let outcome = crate::support::run(command, b"");
     assert_eq!(outcome.code, Some(0));
     assert!(!outcome.stdout.contains("5ec7e7"));

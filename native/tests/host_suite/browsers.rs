@@ -34,7 +34,7 @@ fn door(host: &Host) -> Multiaddr {
 async fn a_node_that_comes_over_a_websocket_gets_blocks() {
     let directory = tempfile::tempdir().unwrap();
     let mut config = with_door(directory.path(), "gateway", &[]);
-    config.sequencer = Some(signer());
+    config.sequencer = Some(signer().into());
     let gateway = Host::start(config).await.unwrap();
     let address = door(&gateway);
     let way: Vec<_> = address.iter().collect();
@@ -113,7 +113,7 @@ async fn every_browser_gets_every_block_however_full_the_mesh_is_and_takes_no_pl
 async fn a_sequencer_serves_browsers_alone() {
     let directory = tempfile::tempdir().unwrap();
     let mut config = with_door(directory.path(), "gateway", &[]);
-    (config.sequencer, config.mesh) = (Some(signer()), strict_mesh());
+    (config.sequencer, config.mesh) = (Some(signer().into()), strict_mesh());
     let gateway = Host::start(config).await.unwrap();
     let clients = clients(directory.path(), 4, &gateway).await;
     until(&gateway, |status| status.browser_mesh == 4).await;
@@ -216,7 +216,7 @@ async fn a_browser_that_forges_is_banned_and_stays_out_while_others_from_there_g
 async fn a_peer_by_both_ways_stays_in_its_mesh_and_is_a_browser_while_only_the_websocket_is_left() {
     let directory = tempfile::tempdir().unwrap();
     let mut config = with_door(directory.path(), "gateway", &[]);
-    config.sequencer = Some(signer());
+    config.sequencer = Some(signer().into());
     let gateway = Host::start(config).await.unwrap();
     let mut maker = BlockMaker::new(&chain(), 37);
     let (ws, tcp) = (door(&gateway), gateway.address());
@@ -334,7 +334,7 @@ async fn a_full_door_refuses_browsers_and_lets_nodes_in() {
 async fn a_browser_fetches_what_it_missed_by_number() {
     let directory = tempfile::tempdir().unwrap();
     let mut config = with_door(directory.path(), "gateway", &[]);
-    config.sequencer = Some(signer());
+    config.sequencer = Some(signer().into());
     let gateway = Host::start(config).await.unwrap();
     let early = client(directory.path(), "early", door(&gateway)).await;
     until(&gateway, |status| status.browser_mesh == 1).await;
@@ -364,7 +364,7 @@ async fn with_a_certificate_the_door_is_wss_and_says_so() {
     std::fs::write(&cert, certified.cert.pem()).unwrap();
     std::fs::write(&key, certified.signing_key.serialize_pem()).unwrap();
     let mut config = with_door(directory.path(), "gateway", &[]);
-    config.sequencer = Some(signer());
+    config.sequencer = Some(signer().into());
     let ws = config.ws.as_mut().unwrap();
     ws.tls = Some(WsTls { cert, key });
     ws.advertise = vec!["/dns4/gw.example/tcp/443/wss".parse().unwrap()];

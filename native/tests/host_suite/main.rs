@@ -3,9 +3,12 @@
 #![allow(clippy::unwrap_used, reason = "a helper of a test may fail like the test")]
 
 mod browsers;
+mod connect;
 mod door;
+mod fake_rpc;
 mod payloads;
 mod peers;
+mod signer;
 mod support;
 mod sync;
 
@@ -137,7 +140,7 @@ async fn a_node_without_a_signer_publishes_nothing() {
 async fn a_block_that_nobody_takes_expires() {
     let directory = tempfile::tempdir().unwrap();
     let mut config = config(directory.path(), "alone", &[]);
-    config.sequencer = Some(signer());
+    config.sequencer = Some(signer().into());
     config.timestamp_threshold = Duration::from_secs(3);
     let host = Host::start(config).await.unwrap();
     let envelope = BlockMaker::new(&chain(), 5).next(unix_seconds());

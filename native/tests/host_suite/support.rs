@@ -43,7 +43,7 @@ pub(crate) async fn follower(directory: &Path, name: &str, peers: &[&Host]) -> H
 
 pub(crate) async fn sequencer(directory: &Path) -> Host {
     let mut config = config(directory, "sequencer", &[]);
-    config.sequencer = Some(signer());
+    config.sequencer = Some(signer().into());
     Host::start(config).await.unwrap()
 }
 
