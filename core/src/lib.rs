@@ -61,7 +61,7 @@
 //!             }
 //!             Output::Verdict(_) | Output::Store(_) | Output::Remember(_) => {}
 //!             Output::Dial(_) | Output::Disconnect(_) => {}
-//!             Output::ApplicationScore(..) | Output::LiveTopics(_) | Output::TakeScores => {}
+//!             Output::ApplicationScore(..) | Output::LiveTopics(_) | Output::TakeScores | Output::ReadSigner => {}
 //!             Output::Event(Event::Peers(_)) => {}
 //!             Output::Event(event) => told.push(event),
 //!             // Blocks by number, which this node neither fetches nor serves.

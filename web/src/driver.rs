@@ -309,6 +309,8 @@ impl Driver {
                         self.swarm.behaviour_mut().set_live_topics(self.chain_id, params, live);
                     }
                 }
+                // A page has nobody to ask.
+                Output::ReadSigner => {}
                 Output::TakeScores => {
                     let scores = self.swarm.behaviour().scores(self.swarm.connected_peers());
                     self.feed(Input::GossipScores(scores));

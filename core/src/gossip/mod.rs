@@ -4,6 +4,7 @@
 //! without state; what passes is admitted to the list of [`SeenBlocks`]. [`inspect`] does all of it
 //! for one captured message.
 
+mod doubt;
 mod inspect;
 mod message;
 mod params;
@@ -16,6 +17,7 @@ pub(crate) mod tests;
 mod topic;
 mod validate;
 
+pub use doubt::{PATIENCE as DOUBT_PATIENCE, PAUSE as DOUBT_PAUSE, SUSPECTS, SignerDoubt, Suspicion};
 pub use inspect::{Inspection, inspect};
 pub use message::{MAX_MESSAGE_SIZE, MIN_MESSAGE_SIZE, MessageId, Unpacked};
 pub use params::{

@@ -81,6 +81,8 @@ reasons! {
     Signature = "signature" => Reject, "no public key can be recovered from the signature";
     /// 8: another key signed.
     WrongSigner = "wrong_signer" => Reject, "signed by another key than the unsafe block signer's";
+    /// 8: another key signed, and the signer is being read anew: it may have changed. Whoever is to blame is blamed then.
+    SignerInDoubt = "signer_in_doubt" => Ignore, "signed by another key, and the unsafe block signer is being read anew";
     /// 9: the payload does not decode as the topic's version.
     Payload = "payload" => Reject, "the payload does not decode as the topic's version";
     /// 10: the timestamp is older than the window allows (60 s).

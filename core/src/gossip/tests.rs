@@ -55,11 +55,11 @@ fn every_versions_plain_block_is_accepted() {
 }
 
 #[test]
-fn two_reasons_are_no_fault_of_the_sender_and_all_others_are() {
+fn these_reasons_are_no_fault_of_the_sender_and_all_others_are() {
     let ignored: Vec<Reason> =
         Reason::ALL.iter().copied().filter(|reason| reason.acceptance() == Acceptance::Ignore).collect();
-    // A throttled message was not judged at all; it is the third.
-    assert_eq!(ignored, [Reason::NoSigner, Reason::AlreadySeen, Reason::Throttled]);
+    // A throttled message was not judged at all; it is the last.
+    assert_eq!(ignored, [Reason::NoSigner, Reason::SignerInDoubt, Reason::AlreadySeen, Reason::Throttled]);
     assert!(Reason::ALL.iter().all(|reason| reason.acceptance() != Acceptance::Accept));
 }
 

@@ -137,6 +137,9 @@ pub enum Output {
     /// These topics are live from now on, by version: those on which a block of now may come. Gossip that scores its
     /// peers rewards what happens on them, and no others.
     LiveTopics([bool; PayloadVersion::ALL.len()]),
+    /// Blocks of an unknown signer come: find out now who signs, and give back [`Input::SetSigner`], whether or not it is
+    /// another one. Only with [`NodeConfig::reads_signer`](super::NodeConfig::reads_signer).
+    ReadSigner,
     /// Give back [`Input::GossipScores`], if gossip scores peers at all.
     TakeScores,
     /// Put these into the store's peer memory, or remove them.

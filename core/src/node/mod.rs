@@ -31,8 +31,9 @@ pub use job::{Job, JobId, JobResult};
 
 use crate::chain::{BlockId, ChainConfig, ChainView, ChainViewConfig, ConfigError};
 use crate::gossip::{
-    BLOCK_DOMAIN, MAX_MESSAGE_SIZE, MessageId, Reason, Rules, SeenBlocks, SignerRotation, Signers,
-    TIMESTAMP_THRESHOLD, Unpacked, VALIDATION_CONCURRENCY, VALIDATION_QUEUE, Verified, check_timestamp,
+    BLOCK_DOMAIN, MAX_MESSAGE_SIZE, MessageId, Reason, Rules, SeenBlocks, SignerDoubt, SignerRotation,
+    Signers, Suspicion, TIMESTAMP_THRESHOLD, Unpacked, VALIDATION_CONCURRENCY, VALIDATION_QUEUE, Verified,
+    check_timestamp,
 };
 use crate::payload::{Block, Envelope, PayloadVersion};
 use crate::peers::{Denied, Knock, PeerId, PeerManager, PeersConfig};
@@ -79,6 +80,8 @@ pub struct NodeConfig {
     pub pending: Vec<PendingBlock>,
     /// How peers are kept in check.
     pub peers: PeersConfig,
+    /// Whether the signer can be read anew when blocks of an unknown one come, see [`Output::ReadSigner`].
+    pub reads_signer: bool,
     /// What the store remembers of peers, keys and values as [`Output::Remember`] gave them.
     pub memory: Vec<(Vec<u8>, Vec<u8>)>,
 }
@@ -108,6 +111,7 @@ impl NodeConfig {
             sync: None,
             pending: Vec::new(),
             peers: PeersConfig::default(),
+            reads_signer: false,
             memory: Vec::new(),
         }
     }
@@ -144,6 +148,7 @@ pub struct Node {
     timestamp_threshold: Duration,
     can_sign: bool,
     signers: SignerRotation,
+    doubt: SignerDoubt,
     rules: Arc<Rules>,
     seen: SeenBlocks,
     view: ChainView<Block>,
@@ -185,6 +190,7 @@ impl Node {
             timestamp_threshold: config.timestamp_threshold,
             can_sign: config.can_sign,
             signers,
+            doubt: SignerDoubt::new(config.reads_signer),
             rules: Arc::new(rules),
             seen: SeenBlocks::default(),
             view,
@@ -219,7 +225,7 @@ impl Node {
             Input::Publish { id, publication } => self.queue.push(now, id, publication),
             Input::Signed { id, result } => self.queue.signed(now, id, result),
             Input::Sent { id, outcome } => self.queue.sent(now, id, outcome),
-            Input::SetSigner(signer) => self.signers.rotate(now.monotonic, signer),
+            Input::SetSigner(signer) => self.set_signer(now, signer),
             Input::Connected(peer) => self.connected(now, peer),
             Input::Disconnected(peer) => self.disconnected(now, &peer),
             Input::DialFailed(peer) => self.peers.dial_failed(now, &peer),
@@ -341,6 +347,7 @@ impl Node {
                 };
                 let admitted = verified.and_then(|verified| self.admit(topic, verified));
                 let judged = admitted.as_ref().map(BlockId::of).map_err(|reason| *reason);
+                let judged = judged.map_err(|reason| self.blamed(now, from, topic, reason));
                 self.verdict(now, from, topic, id, judged);
                 if let Ok(block) = admitted {
                     self.heard(&from, block.number());
@@ -457,6 +464,32 @@ impl Node {
         // The validator would say so too, but only after a signer that may take its time.
         check_timestamp(envelope.payload.timestamp, now.unix_seconds(), self.timestamp_threshold)
             .map_err(PublishError::Refused)
+    }
+
+    /// The signer was read, or somebody says who it is. If it is the one that it was, those who brought blocks of another
+    /// are to blame.
+    fn set_signer(&mut self, now: Now, signer: Option<Address>) {
+        let before = self.signers.at(now.monotonic).current;
+        self.signers.rotate(now.monotonic, signer);
+        let is_changed = self.signers.at(now.monotonic).current != before;
+        for (peer, topic) in self.doubt.end() {
+            if !is_changed {
+                self.peers.rejected(now, &peer, topic);
+            }
+        }
+    }
+
+    /// The reason that a peer is told: whether blocks of an unknown signer are its fault may not be known yet.
+    fn blamed(&mut self, now: Now, from: PeerId, topic: PayloadVersion, reason: Reason) -> Reason {
+        if reason != Reason::WrongSigner {
+            return reason;
+        }
+        match self.doubt.suspect(now.monotonic, from, topic) {
+            Suspicion::No => return reason,
+            Suspicion::Begins => self.outputs.push_back(Output::ReadSigner),
+            Suspicion::Goes => {}
+        }
+        Reason::SignerInDoubt
     }
 
     /// Makes the rules say who counts as a signer now.

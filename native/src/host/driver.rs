@@ -17,7 +17,7 @@ use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{ConnectionId, DialError, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, Swarm, identify};
 use opp2p_core::chain::{BlockId, ChainConfig};
-use opp2p_core::gossip::{HEARTBEAT, Reason, Signature};
+use opp2p_core::gossip::{HEARTBEAT, Signature};
 use opp2p_core::node::{Event, Input, Output, SignRequest, StoreChange};
 use opp2p_core::payload::{Block, PayloadVersion};
 use opp2p_core::peers::{CommandId, ListFull, MemoryChange, PeerCommand, PeerNews, ScoreParams};
@@ -190,9 +190,6 @@ impl Driver {
                         Ok(_) => status.accepted += 1,
                         Err(reason) => *status.refused.entry(reason).or_default() += 1,
                     });
-                    if verdict.result == Err(Reason::WrongSigner) {
-                        self.hurry.notify_one();
-                    }
                     self.tell(HostEventKind::Verdict(verdict));
                 }
                 Output::Sign(request) => self.sign(request),
@@ -217,6 +214,7 @@ impl Driver {
                         wire.set_live_topics(self.chain.chain_id, params, live);
                     }
                 }
+                Output::ReadSigner => self.hurry.notify_one(),
                 Output::TakeScores => {
                     let scores = self.swarm.behaviour().wire.scores(self.swarm.connected_peers());
                     self.feed(Input::GossipScores(scores));

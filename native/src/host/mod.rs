@@ -388,6 +388,7 @@ impl Host {
                 view: config.view,
                 static_peers: static_peers.keys().filter_map(swarm::from_libp2p).collect(),
                 can_sign: config.sequencer.is_some(),
+                reads_signer: config.l1.is_some() && config.signer.is_none(),
                 head,
                 recent,
                 from_genesis: config.from_genesis,

@@ -87,7 +87,7 @@ impl Lab {
         config.listen_ip = Ipv4Addr::LOCALHOST.into();
         config.listen_tcp = 0;
         config.from_genesis = true;
-        config.sequencer = Some(LocalSigner::from_bytes(signer.secret_bytes())?);
+        config.sequencer = Some(LocalSigner::from_bytes(signer.secret_bytes())?.into());
         unlimited(&mut config);
         let sequencer = Host::start(config).await?;
         let maker = BlockMaker::new(&chain, 7);

@@ -504,7 +504,7 @@ impl Crowd {
                 Output::Disconnect(whom) => self.disconnect(at, index(&whom)),
                 Output::Remember(changes) => self.nodes[at].remembered += changes.len(),
                 Output::Event(Event::Peers(event)) => self.peer_event(at, event),
-                Output::TakeScores => {}
+                Output::TakeScores | Output::ReadSigner => {}
                 Output::Event(_)
                 | Output::Store(_)
                 | Output::ApplicationScore(..)

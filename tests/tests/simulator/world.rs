@@ -540,6 +540,7 @@ impl World {
             Output::ApplicationScore(..)
             | Output::LiveTopics(_)
             | Output::TakeScores
+            | Output::ReadSigner
             | Output::Remember(_) => {}
             Output::Dial(_) | Output::Send { .. } | Output::Sign(_) => panic!("nobody asked for {output:?}"),
         }

@@ -231,7 +231,10 @@ impl Conversation {
                 return None;
             }
             // What only gossip asks for, and what is of no matter here.
-            Output::TakeScores | Output::ApplicationScore(..) | Output::LiveTopics(_) => return None,
+            Output::TakeScores
+            | Output::ReadSigner
+            | Output::ApplicationScore(..)
+            | Output::LiveTopics(_) => return None,
             Output::Event(Event::Peers(_) | Event::Commanded { .. }) => return None,
             Output::Store(StoreChange::Extend(block)) => Said::Store(BlockId::of(&block)),
             Output::Store(StoreChange::Rewind(to)) => Said::Rewind(to),

@@ -75,6 +75,40 @@ fn the_first_block_of_the_new_signer_ends_the_grace() {
     }
 }
 
+/// A node whose signer can be read anew.
+fn reading() -> Conversation {
+    let mut config = config(V4);
+    config.reads_signer = true;
+    Conversation::with(config)
+}
+
+#[test]
+fn nobody_is_blamed_for_a_new_signer_before_it_is_read() {
+    let mut conversation = reading();
+    for nth in 0..3 {
+        let contents = of(&conversation, 8, nth);
+        assert_eq!(verdict(&mut conversation, &contents), Err(Reason::SignerInDoubt));
+    }
+    conversation.tell(Input::SetSigner(Some(new())));
+    let contents = of(&conversation, 8, 3);
+    assert_eq!(verdict(&mut conversation, &contents), Ok(()));
+    assert_eq!(conversation.node.peers().gate().peer_bans().count(), 0);
+}
+
+#[test]
+fn who_brought_blocks_of_a_stranger_is_blamed_when_the_signer_is_the_old_one() {
+    let mut conversation = reading();
+    conversation.tell(Input::Connected(peer(1)));
+    let contents = of(&conversation, 8, 0);
+    assert_eq!(verdict(&mut conversation, &contents), Err(Reason::SignerInDoubt));
+    assert_eq!(conversation.node.peers().gate().peer_bans().count(), 0);
+    conversation.tell(Input::SetSigner(Some(old())));
+    assert!(conversation.node.peers().gate().ban_of(&peer(1)).is_some());
+    // It was read just now.
+    let contents = of(&conversation, 8, 1);
+    assert_eq!(verdict(&mut conversation, &contents), Err(Reason::WrongSigner));
+}
+
 #[test]
 fn the_end_of_the_grace_is_told_at_once() {
     let only_new = Signers { current: Some(new()), previous: None };

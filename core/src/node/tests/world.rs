@@ -347,7 +347,10 @@ impl World {
                     self.skipped = true;
                 }
                 Output::Dial(_) | Output::Event(_) | Output::Remember(_) | Output::LiveTopics(_) => {}
-                Output::Disconnect(_) | Output::ApplicationScore(..) | Output::TakeScores => {}
+                Output::Disconnect(_)
+                | Output::ApplicationScore(..)
+                | Output::TakeScores
+                | Output::ReadSigner => {}
                 other => panic!("a node that fetches nothing says {other:?}"),
             }
         }
