@@ -284,3 +284,34 @@ fn settings_of_peers_that_contradict_each_other_or_make_no_sense_are_named() {
         refused(&place, &place.run(&arguments), parts);
     }
 }
+
+#[test]
+fn an_l1_node_of_another_chain_ends_a_node_that_knows_no_signer_otherwise() {
+    use std::io::{Read, Write};
+    let place = Place::new();
+    let mut rollup = rollup_json(901, Some(Fork::Jovian));
+    let file = place.file("without.json", rollup.to_string());
+    place.run(&["node", "--rollup.config", &file, "--l1", "http://127.0.0.1:1"]).refused(&[
+        "no SystemConfig contract",
+        "l1_system_config_address",
+        "--signer",
+    ]);
+    rollup["l1_system_config_address"] = format!("0x{}", "5c".repeat(20)).into();
+    let rollup = place.file("rollup.json", rollup.to_string());
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://user:s3cr3t@{}/s3cr3t", listener.local_addr().unwrap());
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut request = [0; 4096];
+        let read = stream.read(&mut request).unwrap();
+        assert!(String::from_utf8_lossy(&request[..read]).starts_with("POST /s3cr3t"));
+        let body = r#"{"jsonrpc":"2.0","id":0,"result":"0x5"}"#;
+        let head = format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len());
+        stream.write_all((head + body).as_bytes()).unwrap();
+    });
+    let arguments = ["node", "--rollup.config", &rollup, "--l1", &url, "--p2p.listen.ip", "127.0.0.1"];
+    let outcome = place.run(&[&arguments[..], &["--p2p.listen.tcp", "0"]].concat());
+    server.join().unwrap();
+    outcome.refused(&["who signs", "is on chain 5", "--l1"]);
+    assert!(!outcome.stderr.contains("s3cr3t"), "{outcome:#?}");
+}
