@@ -16,6 +16,8 @@ pub mod http;
 #[cfg(feature = "node")]
 pub mod key;
 #[cfg(feature = "node")]
+pub mod metrics;
+#[cfg(feature = "node")]
 pub mod page;
 #[cfg(feature = "node")]
 pub mod remote_signer;

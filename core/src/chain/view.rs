@@ -358,6 +358,13 @@ impl<B: ChainBlock> ChainView<B> {
         usize::try_from(self.store.bytes()).unwrap_or(usize::MAX)
     }
 
+    /// Of the blocks held, those whose ancestors are missing: how many, and the sum of their sizes. Takes time in
+    /// proportion to the number of blocks held.
+    pub fn pending(&self) -> (usize, usize) {
+        let (blocks, bytes) = self.store.pending();
+        (blocks, usize::try_from(bytes).unwrap_or(usize::MAX))
+    }
+
     fn anchor(&mut self, now: Instant, block: B, origin: Origin) -> Inserted {
         if origin == Origin::Linked {
             return Inserted::Unlinked;

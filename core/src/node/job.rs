@@ -31,6 +31,31 @@ pub(super) enum Work {
     Check(CheckWork),
 }
 
+/// What a job is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum JobKind {
+    /// To judge a message of gossip, or a block of our own before it goes out.
+    Validate,
+    /// To encode a block of our own.
+    Seal,
+    /// To check an answer to a request for a block.
+    Check,
+}
+
+impl JobKind {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Validate, Self::Seal, Self::Check];
+
+    /// `validate`, `seal` or `check`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Validate => "validate",
+            Self::Seal => "seal",
+            Self::Check => "check",
+        }
+    }
+}
+
 /// What came of a job.
 #[derive(Clone, Debug)]
 pub struct JobResult {
@@ -50,6 +75,15 @@ impl Job {
     /// Which job this is.
     pub const fn id(&self) -> JobId {
         self.id
+    }
+
+    /// What it is for.
+    pub const fn kind(&self) -> JobKind {
+        match self.work {
+            Work::Validate { .. } => JobKind::Validate,
+            Work::Seal { .. } => JobKind::Seal,
+            Work::Check(_) => JobKind::Check,
+        }
     }
 
     /// Does the work: at most a few milliseconds for the largest message.

@@ -27,7 +27,7 @@ mod sync;
 mod tests;
 
 pub use io::{Event, Input, Output, SignRequest, StoreChange, Verdict};
-pub use job::{Job, JobId, JobResult};
+pub use job::{Job, JobId, JobKind, JobResult};
 
 use crate::chain::{BlockId, ChainConfig, ChainView, ChainViewConfig, ConfigError};
 use crate::gossip::{
@@ -289,6 +289,11 @@ impl Node {
     /// How fetching blocks stands; `None` if it is switched off.
     pub fn sync_status(&self) -> Option<SyncStatus> {
         self.filler.as_ref().map(GapFiller::status)
+    }
+
+    /// Blocks of our own that are on their way out.
+    pub const fn publishing(&self) -> &PublishQueue {
+        &self.queue
     }
 
     /// Messages that wait for validation.

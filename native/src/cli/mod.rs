@@ -10,6 +10,7 @@ mod gossip;
 mod inspect;
 mod key;
 mod logging;
+mod metrics;
 mod node;
 mod peers;
 mod settings;

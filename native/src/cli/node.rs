@@ -4,6 +4,7 @@ use super::chain::ChainArgs;
 use super::connect::ConnectArgs;
 use super::gossip::GossipArgs;
 use super::logging::LogArgs;
+use super::metrics::MetricsArgs;
 use super::peers::PeerArgs;
 use super::settings::{self, CONFIG};
 use super::signer::{SignerArgs, Signing};
@@ -183,6 +184,8 @@ pub(super) struct Args {
     #[command(flatten)]
     web: WebArgs,
     #[command(flatten)]
+    metrics: MetricsArgs,
+    #[command(flatten)]
     log: LogArgs,
 }
 
@@ -248,16 +251,18 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     }
     // Before anything is made or opened for a node that would not start.
     let web = args.web.load()?;
+    args.metrics.check()?;
     let plan = plan(args)?;
     runtime()?.block_on(async {
         let config = configure(args, plan).await?;
-        follow(config, web, args.publish_stdin).await
+        follow(config, web, &args.metrics, args.publish_stdin).await
     })
 }
 
 /// Says what is wrong with the settings, as a start would, and makes nothing.
 pub(super) fn check(args: &Args) -> Result<(), Failure> {
     args.web.load()?;
+    args.metrics.check()?;
     plan(args).map(drop)
 }
 
@@ -420,14 +425,22 @@ fn check_port(ip: IpAddr, port: u16, flag: &str) -> Result<(), Failure> {
     }))
 }
 
-async fn follow(config: HostConfig, web: Option<Web>, publish: bool) -> Result<ExitCode, Failure> {
+async fn follow(
+    config: HostConfig,
+    web: Option<Web>,
+    metrics: &MetricsArgs,
+    publish: bool,
+) -> Result<ExitCode, Failure> {
     let mut end = End::listen()?;
     let chain = config.chain.clone();
     let start = web.as_ref().map(|_| page_start(&config));
     let on_all = config.listen_ip.is_unspecified()
         && config.ws.as_ref().is_some_and(|browsers| browsers.advertise.is_empty());
+    let start_host = async {
+        if metrics.enabled() { Host::start_measured(config).await } else { Host::start_heard(config).await }
+    };
     let (host, mut events) = tokio::select! {
-        started = Host::start_heard(config) => started?,
+        started = start_host => started?,
         () = end.asked() => return Ok(ExitCode::SUCCESS),
     };
     let head = host.status().borrow().head;
@@ -444,6 +457,13 @@ async fn follow(config: HostConfig, web: Option<Web>, publish: bool) -> Result<E
         Err(failure) => {
             host.stop().await;
             return Err(failure);
+        }
+    };
+    let metrics = match metrics.start(host.handle(), Vec::new()).await {
+        Ok(metrics) => metrics,
+        Err(error) => {
+            host.stop().await;
+            return Err(error.into());
         }
     };
     // Boxed so that it can be dropped before the node that it borrows.
@@ -481,6 +501,9 @@ async fn follow(config: HostConfig, web: Option<Web>, publish: bool) -> Result<E
     tracing::info!("stopping");
     if let Some(page) = page {
         page.stop().await;
+    }
+    if let Some(metrics) = metrics {
+        metrics.stop().await;
     }
     tokio::select! {
         () = host.stop() => tracing::info!("stopped"),

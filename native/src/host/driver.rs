@@ -1,6 +1,7 @@
 //! The loop: feeds the core with what happens, and does what it says.
 
 use super::event::{HostEvent, HostEventKind, NatEvent, Status};
+use super::meter::Meter;
 use super::native::{DialBacks, Native, NativeEvent};
 use super::persist;
 use super::pool::Pool;
@@ -77,6 +78,7 @@ pub(super) struct Driver {
     /// What happened before the driver ran.
     pub(super) early: Vec<SwarmEvent<NativeEvent>>,
     pub(super) dial_backs: DialBacks,
+    pub(super) meter: Arc<Meter>,
 }
 
 /// Somebody waits for a connection that was asked for.
@@ -143,6 +145,7 @@ impl Driver {
                 _ = heartbeat.tick() => {
                     self.watch_mesh();
                     self.refresh_mesh();
+                    self.meter.heard(self.swarm.behaviour().wire.gossip_rpcs());
                 }
             }
         }
@@ -172,6 +175,7 @@ impl Driver {
     }
 
     fn tell(&self, kind: HostEventKind) {
+        self.meter.told(&kind);
         // Nobody listening is no error.
         let _ = self.events.send(HostEvent { at: Instant::now(), kind });
     }
@@ -190,12 +194,16 @@ impl Driver {
                         Ok(_) => status.accepted += 1,
                         Err(reason) => *status.refused.entry(reason).or_default() += 1,
                     });
+                    let accepted = verdict.result.ok();
+                    let timestamp = accepted.and_then(|id| self.timestamp_of(&id.hash));
+                    self.meter.judged(&verdict, timestamp);
                     self.tell(HostEventKind::Verdict(verdict));
                 }
                 Output::Sign(request) => self.sign(request),
                 Output::Send { id, topic, contents } => {
                     let wire = &mut self.swarm.behaviour_mut().wire;
                     let outcome = wire.publish(self.chain.chain_id, topic, &contents);
+                    self.meter.sent();
                     self.feed(Input::Sent { id, outcome });
                 }
                 Output::Dial(peer) => self.dial(&peer),
@@ -218,6 +226,7 @@ impl Driver {
                 Output::TakeScores => {
                     let scores = self.swarm.behaviour().wire.scores(self.swarm.connected_peers());
                     self.feed(Input::GossipScores(scores));
+                    self.measure_scores();
                 }
                 Output::Remember(changes) => self.remember(changes),
                 Output::Store(change) => self.store(&change, stored),
@@ -241,6 +250,21 @@ impl Driver {
                 status.highest = highest;
                 status.sync = sync;
             });
+        }
+    }
+
+    /// The timestamp of a block that is held.
+    fn timestamp_of(&self, hash: &B256) -> Option<u64> {
+        self.core.lock().view().get(hash).map(Block::timestamp)
+    }
+
+    /// Counts the scores of all connected peers, as often as the core takes them.
+    fn measure_scores(&self) {
+        let now = self.core.clock.now();
+        let node = self.core.lock();
+        if self.scoring.is_some() {
+            let peers = node.peers();
+            peers.connected_peers().for_each(|peer| self.meter.scored(&peers.scores(now, peer)));
         }
     }
 
@@ -473,6 +497,7 @@ impl Driver {
     }
 
     fn respond(&mut self, id: ServeId, response: swarm::Response) {
+        self.meter.answered(id, response.first().copied());
         if response.first() == Some(&ResultCode::Success.byte()) {
             self.status.send_modify(|status| status.served += 1);
         }
@@ -490,6 +515,11 @@ impl Driver {
         }
         let wire = &mut self.swarm.behaviour_mut().wire;
         if let Some(input) = self.translator.input(wire, event) {
+            match input {
+                Input::Requested { id, number, .. } => self.meter.requested(id, number),
+                Input::Responded(id) => self.meter.gone(id),
+                _ => {}
+            }
             let is_subscription = matches!(input, Input::Peer(_, PeerNews::Subscribed(..)));
             self.feed(input);
             if is_subscription {

@@ -6,18 +6,23 @@
 mod driver;
 mod event;
 mod l1;
+mod meter;
 mod native;
 mod persist;
 mod pool;
 mod requests;
 mod shared;
 mod signer;
+mod streams;
 mod transport;
 mod upgrade;
 mod ws;
 
 pub use event::{HostEvent, HostEventKind, L1News, NatEvent, Status};
 pub use l1::L1Reader;
+pub(crate) use meter::{
+    CODES, FAREWELLS, GAP_ENDS, LastBlock, Meter, PUBLISH_ERRORS, Requests, SCORE_PARTS, SKIP_REASONS,
+};
 pub use signer::{BlockSigner, SignerOrigin, SignerReport};
 pub use upgrade::{Muxer, Security};
 pub use ws::{WsConfig, WsTls};
@@ -30,6 +35,7 @@ use alloy_primitives::{Address, B256};
 use driver::{Command, Driver, PeerMemory};
 use futures::{FutureExt, StreamExt};
 use libp2p::core::transport::ListenerId;
+use libp2p::metrics::Registry;
 use libp2p::multiaddr::Protocol;
 use libp2p::swarm::SwarmEvent;
 use libp2p::{Multiaddr, PeerId, Swarm, TransportError};
@@ -51,6 +57,7 @@ use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+use streams::Streams;
 use tokio::sync::{Notify, broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use transport::Setup;
@@ -299,6 +306,10 @@ pub struct HostHandle {
     store: Store,
     core: Core,
     bandwidth: Arc<Bandwidth>,
+    streams: Streams,
+    meter: Arc<Meter>,
+    /// Gossipsub's own counters, if they are kept.
+    gossip_counters: Option<Arc<Registry>>,
     commands: mpsc::Sender<Command>,
     /// Weak, so that who listens learns of the node's end.
     events: broadcast::WeakSender<HostEvent>,
@@ -330,12 +341,24 @@ impl Host {
     ///
     /// # Errors
     /// As [`Self::start`].
-    pub async fn start_with_metrics(
-        config: HostConfig,
-        registry: &mut libp2p::metrics::Registry,
-    ) -> Result<Self, HostError> {
+    pub async fn start_with_metrics(config: HostConfig, registry: &mut Registry) -> Result<Self, HostError> {
         let behaviour = |keypair: &_, wiring: &_| swarm::Behaviour::with_metrics(keypair, wiring, registry);
         Ok(Self::start_with(config, behaviour).await?.0)
+    }
+
+    /// As [`Self::start_heard`], with gossipsub's own counters kept for [`Metrics`](crate::metrics::Metrics).
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub async fn start_measured(
+        config: HostConfig,
+    ) -> Result<(Self, broadcast::Receiver<HostEvent>), HostError> {
+        let mut registry = Registry::default();
+        let behaviour =
+            |keypair: &_, wiring: &_| swarm::Behaviour::with_metrics(keypair, wiring, &mut registry);
+        let (mut host, events) = Self::start_with(config, behaviour).await?;
+        host.handle.gossip_counters = Some(Arc::new(registry));
+        Ok((host, events))
     }
 
     async fn start_with(
@@ -416,9 +439,10 @@ impl Host {
         };
         let behaviour = Native::new(behaviour(&keypair, &wiring)?, peer_id, config.nat);
         let bandwidth = Arc::new(Bandwidth::default());
+        let (streams, meter) = (Streams::default(), Arc::new(Meter::default()));
         let setup = Setup {
             securities: Securities::new(&config.security, &keypair, config.negotiation_timeout)?,
-            muxers: Muxers::new(&config.mux, config.negotiation_timeout),
+            muxers: Muxers::new(&config.mux, config.negotiation_timeout, &streams),
             dial_timeout: config.dial_timeout,
             accept_timeout: config.accept_timeout,
         };
@@ -453,7 +477,7 @@ impl Host {
         early.iter().for_each(|event| ws_listening.heard(event));
 
         let threads = |source| HostError::System { what: "a thread", source };
-        let pool = pool::Pool::start().map_err(threads)?;
+        let pool = pool::Pool::start(&meter).map_err(threads)?;
         let requests = requests::Requests::start(&store).map_err(threads)?;
         let writer = Writer::start(store.clone(), WriterConfig::default()).map_err(threads)?;
         let memory = match peerstore {
@@ -502,6 +526,7 @@ impl Host {
             ws_listening: ws_listening.clone(),
             early,
             dial_backs: DialBacks::default(),
+            meter: Arc::clone(&meter),
         };
         if let Some(l1) = config.l1.filter(|_| config.signer.is_none()) {
             let (hurry, report) = (Arc::clone(&driver.hurry), driver.report.clone());
@@ -521,6 +546,9 @@ impl Host {
             store,
             core,
             bandwidth,
+            streams,
+            meter,
+            gossip_counters: None,
             commands,
             events,
             status,
@@ -665,6 +693,35 @@ impl HostHandle {
             Ok(result) => Ok(result.map_err(|_| Stopped)?.map_err(ConnectError::Failed)),
             Err(_) => Ok(Err(ConnectError::Timeout)),
         }
+    }
+
+    /// Streams that are open on all connections, whoever opened them.
+    pub fn streams(&self) -> u64 {
+        self.streams.open()
+    }
+
+    /// Size of the store's file, bytes.
+    ///
+    /// # Errors
+    /// If the system does not say.
+    pub fn store_size(&self) -> Result<u64, StoreError> {
+        self.store.size_on_disk()
+    }
+
+    /// What the node counted.
+    pub(crate) fn meter(&self) -> &Meter {
+        &self.meter
+    }
+
+    /// Gossipsub's own counters, if they are kept.
+    pub(crate) fn gossip_counters(&self) -> Option<&Registry> {
+        self.gossip_counters.as_deref()
+    }
+
+    /// Looks at the core as it is now. The node waits as long as `look` takes.
+    pub(crate) fn look<R>(&self, look: impl FnOnce(&Node, Now) -> R) -> R {
+        let now = self.core.clock.now();
+        look(&self.core.lock(), now)
     }
 
     /// Looks at the peers as they are now. The node waits as long as `look` takes.

@@ -4,12 +4,14 @@
 //! The core has at most 17 jobs of gossip under way (four for each topic, one of our own) and one for each answer
 //! that is being checked, of which it bounds the number and the bytes, so neither queue can hold more.
 
+use super::meter::Meter;
 use opp2p_core::node::{Job, JobResult};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
+use std::time::Instant;
 use tokio::sync::mpsc;
 
 /// A fixed number of threads; they end when the pool is dropped.
@@ -22,14 +24,15 @@ pub(super) struct Pool {
 impl Pool {
     /// Starts as many threads as the machine runs at once, at most four: a node validates a block a
     /// second, the threads are there for bursts.
-    pub(super) fn start() -> io::Result<Self> {
+    pub(super) fn start(meter: &Arc<Meter>) -> io::Result<Self> {
         let threads = thread::available_parallelism().map_or(1, |cores| cores.get().min(4));
         let (jobs, queue) = channel();
         let queue = Arc::new(Mutex::new(queue));
         let (done, results) = mpsc::unbounded_channel();
         for index in 0..threads {
-            let (queue, done) = (Arc::clone(&queue), done.clone());
-            thread::Builder::new().name(format!("validate-{index}")).spawn(move || work(&queue, &done))?;
+            let (queue, done, meter) = (Arc::clone(&queue), done.clone(), Arc::clone(meter));
+            let worker = move || work(&queue, &done, &meter);
+            thread::Builder::new().name(format!("validate-{index}")).spawn(worker)?;
         }
         Ok(Self { jobs, results })
     }
@@ -50,12 +53,13 @@ impl Pool {
     }
 }
 
-fn work(queue: &Mutex<Receiver<Job>>, done: &mpsc::UnboundedSender<JobResult>) {
+fn work(queue: &Mutex<Receiver<Job>>, done: &mpsc::UnboundedSender<JobResult>, meter: &Meter) {
     loop {
         let next = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(job) = next else { return };
-        let id = job.id();
+        let (id, kind, start) = (job.id(), job.kind(), Instant::now());
         let result = catch_unwind(AssertUnwindSafe(|| job.run()));
+        meter.worked(kind, start.elapsed());
         if done.send(result.unwrap_or_else(|_| JobResult::panicked(id))).is_err() {
             return;
         }

@@ -199,6 +199,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<S> {
 pub(super) mod tests {
     #![allow(clippy::unwrap_used, reason = "a helper of a test may fail like the test")]
 
+    use super::super::streams::Streams;
     use super::super::upgrade::{Muxer, Security};
     use super::*;
     use crate::swarm::last_cause;
@@ -244,7 +245,7 @@ pub(super) mod tests {
         let time = Duration::from_secs(10);
         Setup {
             securities: Securities::new(&[Security::Noise], key, time).unwrap(),
-            muxers: Muxers::new(&[Muxer::Yamux], time),
+            muxers: Muxers::new(&[Muxer::Yamux], time, &Streams::default()),
             dial_timeout: time,
             accept_timeout: time,
         }

@@ -7,6 +7,7 @@
 //!   [`MPLEX_STREAMS`] streams. A stream that has more is reset.
 
 use super::HostError;
+use super::streams::Streams;
 use futures::future::BoxFuture;
 use futures::prelude::*;
 use libp2p::core::muxing::StreamMuxerBox;
@@ -212,11 +213,12 @@ impl<S: Stream + Unpin + 'static> OutboundConnectionUpgrade<S> for Securities {
     }
 }
 
-/// The protocols that may carry streams, the preferred one first.
+/// The protocols that may carry streams, the preferred one first; and where those are counted.
 #[derive(Clone, Debug)]
 pub(super) struct Muxers {
     list: Vec<MuxerConfig>,
     timeout: Duration,
+    streams: Streams,
 }
 
 #[derive(Clone, Debug)]
@@ -235,7 +237,7 @@ impl MuxerConfig {
 }
 
 impl Muxers {
-    pub(super) fn new(list: &[Muxer], timeout: Duration) -> Self {
+    pub(super) fn new(list: &[Muxer], timeout: Duration, streams: &Streams) -> Self {
         let list = list.iter().map(|muxer| match muxer {
             Muxer::Yamux => {
                 let mut yamux = yamux::Config::default();
@@ -249,7 +251,7 @@ impl Muxers {
                 MuxerConfig::Mplex(mplex)
             }
         });
-        Self { list: list.collect(), timeout }
+        Self { list: list.collect(), timeout, streams: streams.clone() }
     }
 
     fn find(self, name: &str) -> Option<MuxerConfig> {
@@ -272,14 +274,20 @@ impl<S: Stream + Unpin + 'static> InboundConnectionUpgrade<S> for Muxers {
     type Future = Made<StreamMuxerBox>;
 
     fn upgrade_inbound(self, socket: S, name: &'static str) -> Self::Future {
-        let timeout = self.timeout;
+        let (timeout, streams) = (self.timeout, self.streams.clone());
         match self.find(name) {
-            Some(MuxerConfig::Yamux(config)) => {
-                within(timeout, config.upgrade_inbound(socket, name).map_ok(StreamMuxerBox::new))
-            }
-            Some(MuxerConfig::Mplex(config)) => {
-                within(timeout, config.upgrade_inbound(socket, name).map_ok(StreamMuxerBox::new))
-            }
+            Some(MuxerConfig::Yamux(config)) => within(
+                timeout,
+                config
+                    .upgrade_inbound(socket, name)
+                    .map_ok(move |muxer| StreamMuxerBox::new(streams.of(muxer))),
+            ),
+            Some(MuxerConfig::Mplex(config)) => within(
+                timeout,
+                config
+                    .upgrade_inbound(socket, name)
+                    .map_ok(move |muxer| StreamMuxerBox::new(streams.of(muxer))),
+            ),
             None => unknown(),
         }
     }
@@ -291,14 +299,20 @@ impl<S: Stream + Unpin + 'static> OutboundConnectionUpgrade<S> for Muxers {
     type Future = Made<StreamMuxerBox>;
 
     fn upgrade_outbound(self, socket: S, name: &'static str) -> Self::Future {
-        let timeout = self.timeout;
+        let (timeout, streams) = (self.timeout, self.streams.clone());
         match self.find(name) {
-            Some(MuxerConfig::Yamux(config)) => {
-                within(timeout, config.upgrade_outbound(socket, name).map_ok(StreamMuxerBox::new))
-            }
-            Some(MuxerConfig::Mplex(config)) => {
-                within(timeout, config.upgrade_outbound(socket, name).map_ok(StreamMuxerBox::new))
-            }
+            Some(MuxerConfig::Yamux(config)) => within(
+                timeout,
+                config
+                    .upgrade_outbound(socket, name)
+                    .map_ok(move |muxer| StreamMuxerBox::new(streams.of(muxer))),
+            ),
+            Some(MuxerConfig::Mplex(config)) => within(
+                timeout,
+                config
+                    .upgrade_outbound(socket, name)
+                    .map_ok(move |muxer| StreamMuxerBox::new(streams.of(muxer))),
+            ),
             None => unknown(),
         }
     }

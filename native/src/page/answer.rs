@@ -1,6 +1,7 @@
 //! One request, one answer: names, encodings, validators and the headers that keep the page to itself.
 
 use super::PageFiles;
+use crate::http;
 use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -97,10 +98,8 @@ impl Site {
     /// Answers a request. For `HEAD` the server leaves the body out.
     pub(super) fn answer(&self, method: &Method, path: &str, asked: &HeaderMap) -> Response<Full<Bytes>> {
         if method != Method::GET && method != Method::HEAD {
-            let mut answer = plain(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are answered here\n");
-            answer.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
-            // A body may follow that nobody reads.
-            answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            let mut answer = http::only_get_and_head();
+            guard(answer.headers_mut());
             return answer;
         }
         let name = match path.strip_prefix('/') {
@@ -148,13 +147,8 @@ fn guard(headers: &mut HeaderMap) {
 }
 
 fn plain(status: StatusCode, text: &'static str) -> Response<Full<Bytes>> {
-    let mut answer = Response::new(Full::new(Bytes::from_static(text.as_bytes())));
-    *answer.status_mut() = status;
-    let headers = answer.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-    headers.insert(header::CONTENT_LENGTH, text.len().into());
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    guard(headers);
+    let mut answer = http::text(status, http::PLAIN, text);
+    guard(answer.headers_mut());
     answer
 }
 

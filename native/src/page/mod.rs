@@ -14,36 +14,18 @@
 mod answer;
 mod files;
 
+pub use crate::http::{CONNECTION_TIME, CONNECTIONS, CONNECTIONS_PER_ADDRESS, HEADER_TIME};
 pub use files::PageFiles;
 
 use answer::Site;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use opp2p_core::chain::{ChainConfig, networks};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
-use std::convert::Infallible;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::task::{JoinHandle, JoinSet};
-
-/// Connections at a time.
-pub const CONNECTIONS: usize = 256;
-/// The same of one address other than loopback.
-pub const CONNECTIONS_PER_ADDRESS: usize = 64;
-/// Time for a request's headers, and between two requests.
-pub const HEADER_TIME: Duration = Duration::from_secs(15);
-/// Time for a connection as a whole.
-pub const CONNECTION_TIME: Duration = Duration::from_secs(300);
-/// Bytes of a request's headers.
-const HEADER_BYTES: usize = 16 * 1024;
-/// How long the listener rests when the system has no room for a connection.
-const REST: Duration = Duration::from_millis(100);
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
 
 /// What the page is told of the node: its `config.json`.
 #[derive(Clone, Debug)]
@@ -147,8 +129,11 @@ impl Page {
         let refused = |source| PageError::Listen { address: listen, source };
         let listener = TcpListener::bind(listen).await.map_err(refused)?;
         let address = listener.local_addr().map_err(refused)?;
-        let site = Arc::new(Site::new(files, start.to_json()));
-        Ok(Self { address, task: tokio::spawn(serve(listener, site)) })
+        let site = Site::new(files, start.to_json());
+        let answer = move |request: &hyper::Request<hyper::body::Incoming>| {
+            site.answer(request.method(), request.uri().path(), request.headers())
+        };
+        Ok(Self { address, task: tokio::spawn(crate::http::serve(listener, Arc::new(answer))) })
     }
 
     /// Where it listens.
@@ -179,50 +164,6 @@ impl Drop for Page {
     fn drop(&mut self) {
         self.task.abort();
     }
-}
-
-/// Accepts until it is cancelled, and all connections with it.
-async fn serve(listener: TcpListener, site: Arc<Site>) {
-    let mut connections = JoinSet::new();
-    let mut held: BTreeMap<IpAddr, usize> = BTreeMap::new();
-    loop {
-        tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((stream, from)) => {
-                    let ip = from.ip().to_canonical();
-                    let own = held.get(&ip).copied().unwrap_or_default();
-                    let crowded = own >= CONNECTIONS_PER_ADDRESS && !ip.is_loopback();
-                    if connections.len() < CONNECTIONS && !crowded {
-                        held.insert(ip, own.saturating_add(1));
-                        let site = Arc::clone(&site);
-                        connections.spawn(async move { converse(stream, site).await; ip });
-                    }
-                }
-                // The one that failed is gone, or there is no room for any: then it helps to wait.
-                Err(_) => tokio::time::sleep(REST).await,
-            },
-            Some(ended) = connections.join_next() => {
-                // A connection has no panic of its own; its address would merely stay counted.
-                if let Ok(ip) = ended && let Some(own) = held.get_mut(&ip) {
-                    *own = own.saturating_sub(1);
-                    if *own == 0 {
-                        held.remove(&ip);
-                    }
-                }
-            }
-        }
-    }
-}
-
-async fn converse(stream: TcpStream, site: Arc<Site>) {
-    let service = service_fn(|request: hyper::Request<hyper::body::Incoming>| {
-        let answer = site.answer(request.method(), request.uri().path(), request.headers());
-        async move { Ok::<_, Infallible>(answer) }
-    });
-    let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(HEADER_TIME).max_buf_size(HEADER_BYTES);
-    // However it ends, it is the visitor's business.
-    let _ = tokio::time::timeout(CONNECTION_TIME, http.serve_connection(TokioIo::new(stream), service)).await;
 }
 
 #[cfg(test)]

@@ -344,6 +344,12 @@ impl Behaviour {
         outcomes.max_by_key(best_last).unwrap_or(SendOutcome::NoPeers)
     }
 
+    /// RPCs that peers sent on gossip, on both meshes.
+    #[cfg(feature = "node")]
+    pub fn gossip_rpcs(&self) -> u64 {
+        Mesh::ALL.into_iter().filter_map(|mesh| self.only(mesh)).map(Only::rpcs).sum()
+    }
+
     /// Peers in the mesh of the nodes that are subscribed to the topic of `version`.
     pub fn subscribers(&self, chain_id: u64, version: PayloadVersion) -> usize {
         let topic = TopicHash::from_raw(block_topic(chain_id, version));

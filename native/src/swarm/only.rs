@@ -53,6 +53,9 @@ pub struct Only<B> {
     peers: HashMap<PeerId, bool>,
     /// How many are.
     count: usize,
+    /// RPCs that came, where the inner behaviour is gossipsub.
+    #[cfg(feature = "node")]
+    rpcs: u64,
 }
 
 impl<B> fmt::Debug for Only<B> {
@@ -65,12 +68,29 @@ impl<B> fmt::Debug for Only<B> {
 impl<B> Only<B> {
     /// For the peers of one mesh, where there are two.
     pub fn of(mesh: Mesh, inner: B) -> Self {
-        Self { inner, takes: Takes::These(mesh), peers: HashMap::new(), count: 0 }
+        Self::new(inner, Takes::These(mesh))
     }
 
     /// For all peers: there is but the mesh of the nodes.
     pub fn all(inner: B) -> Self {
-        Self { inner, takes: Takes::All, peers: HashMap::new(), count: 0 }
+        Self::new(inner, Takes::All)
+    }
+
+    fn new(inner: B, takes: Takes) -> Self {
+        Self {
+            inner,
+            takes,
+            peers: HashMap::new(),
+            count: 0,
+            #[cfg(feature = "node")]
+            rpcs: 0,
+        }
+    }
+
+    /// RPCs that peers sent, if the inner behaviour is gossipsub.
+    #[cfg(feature = "node")]
+    pub const fn rpcs(&self) -> u64 {
+        self.rpcs
     }
 
     /// The behaviour inside.
@@ -117,6 +137,24 @@ fn is_of_browser(endpoint: &ConnectedPoint) -> bool {
             is_browser(local_addr) || is_browser(send_back_addr)
         }
     }
+}
+
+/// Whether an event of gossipsub's handler is an RPC that came. Its type can't be named outside the library, but it
+/// has to be printable, so its variant's name tells; nothing behind the name is written.
+#[cfg(feature = "node")]
+fn is_rpc(event: &impl fmt::Debug) -> bool {
+    struct Head(&'static str);
+    impl fmt::Write for Head {
+        fn write_str(&mut self, text: &str) -> fmt::Result {
+            let Some(rest) = self.0.strip_prefix(text) else { return Err(fmt::Error) };
+            self.0 = rest;
+            // Enough was read; an error ends the printing.
+            if rest.is_empty() { Err(fmt::Error) } else { Ok(()) }
+        }
+    }
+    let mut head = Head("Message");
+    let _ = fmt::write(&mut head, format_args!("{event:?}"));
+    head.0.is_empty()
 }
 
 impl<B: NetworkBehaviour> NetworkBehaviour for Only<B> {
@@ -206,7 +244,13 @@ impl<B: NetworkBehaviour> NetworkBehaviour for Only<B> {
         event: THandlerOutEvent<Self>,
     ) {
         match event {
-            Either::Left(event) => self.inner.on_connection_handler_event(peer, connection, event),
+            Either::Left(event) => {
+                #[cfg(feature = "node")]
+                if is_rpc(&event) {
+                    self.rpcs += 1;
+                }
+                self.inner.on_connection_handler_event(peer, connection, event);
+            }
             Either::Right(never) => match never {},
         }
     }

@@ -93,6 +93,12 @@ impl<B> Store<B> {
         self.bytes
     }
 
+    /// The blocks that wait for an ancestor, and the sum of their sizes.
+    pub(super) fn pending(&self) -> (usize, u128) {
+        let pending = self.held.values().filter(|held| matches!(held.place, Place::Pending(_)));
+        pending.fold((0, 0), |(blocks, bytes), held| (blocks + 1, bytes + held.size))
+    }
+
     pub(super) const fn canonical_bytes(&self) -> u128 {
         self.canonical_bytes
     }

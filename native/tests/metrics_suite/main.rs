@@ -1,0 +1,305 @@
+//! The metrics of real nodes: what they are called, what they count, and what a real Prometheus makes of them.
+#![cfg(feature = "node")]
+#![allow(clippy::unwrap_used, reason = "a helper of a test may fail like the test")]
+
+mod support;
+
+use opp2p::devnet::BlockMaker;
+use opp2p::host::WsConfig;
+use opp2p::metrics::{Kind, MetricsConfig, MetricsError, families};
+use opp2p_core::gossip::Reason;
+use opp2p_core::peers::{BlockEntry, PeerCommand};
+use std::collections::BTreeSet;
+use std::time::Duration;
+use support::*;
+
+/// The reference's table (`op-node/metrics/metrics.go` and what it embeds), written down a second time: name after the
+/// namespace, type, labels, and the values of the last label where the reference fixes them.
+const REFERENCE: &[(&str, &str, &[&str], &[&str])] = &[
+    ("p2p_peer_count", "gauge", &[], &[]),
+    ("p2p_stream_count", "gauge", &[], &[]),
+    (
+        "peer_scores",
+        "histogram",
+        &["type"],
+        &[
+            "total",
+            "ipColocation",
+            "behavioralPenalty",
+            "blocksFirstMessage",
+            "blocksTimeInMesh",
+            "blocksMessageDeliveries",
+            "blocksInvalidMessageDeliveries",
+            "reqRespValidResponses",
+            "reqRespErrorResponses",
+            "reqRespRejectedPayloads",
+        ],
+    ),
+    (
+        "p2p_gossip_events_total",
+        "counter",
+        &["type"],
+        &[
+            "PUBLISH_MESSAGE",
+            "REJECT_MESSAGE",
+            "DUPLICATE_MESSAGE",
+            "DELIVER_MESSAGE",
+            "ADD_PEER",
+            "REMOVE_PEER",
+            "RECV_RPC",
+            "SEND_RPC",
+            "DROP_RPC",
+            "JOIN",
+            "LEAVE",
+            "GRAFT",
+            "PRUNE",
+        ],
+    ),
+    ("p2p_bandwidth_bytes_total", "gauge", &["direction"], &["in", "out"]),
+    ("p2p_peer_bans", "counter", &[], &[]),
+    ("p2p_peer_unbans", "counter", &[], &[]),
+    ("p2p_ip_unbans", "counter", &[], &[]),
+    ("p2p_dials", "counter", &["allow"], &["true", "false"]),
+    ("p2p_accepts", "counter", &["allow"], &["true", "false"]),
+    ("p2p_req_duration_seconds", "histogram", &["p2p_role", "p2p_method", "result_code"], &[]),
+    ("p2p_req_total", "counter", &["p2p_role", "p2p_method", "result_code"], &["0", "1", "2", "3", "4", "5"]),
+    ("p2p_payload_by_number", "gauge", &["p2p_role"], &["client", "server"]),
+    ("p2p_payloads_quarantine_total", "gauge", &[], &[]),
+    ("unsafe_payloads_total", "counter", &[], &[]),
+    ("last_unsafe_payloads_unix", "gauge", &[], &[]),
+    ("publishing_errors_total", "counter", &[], &[]),
+    ("last_publishing_errors_unix", "gauge", &[], &[]),
+    ("unsafe_payloads_buffer_len", "gauge", &[], &[]),
+    ("unsafe_payloads_buffer_mem_size", "gauge", &[], &[]),
+    ("refs_number", "gauge", &["layer", "type"], &["received_payload"]),
+    ("refs_time", "gauge", &["layer", "type"], &["received_payload"]),
+    ("refs_hash", "gauge", &["layer", "type"], &["received_payload"]),
+    ("refs_latency", "gauge", &["layer", "type"], &["received_payload"]),
+    ("rpc_server_requests_total", "counter", &["method"], &["opp2p_self"]),
+    ("rpc_server_request_duration_seconds", "histogram", &["method"], &["opp2p_self"]),
+    ("info", "gauge", &["version"], &[]),
+    ("up", "gauge", &[], &[]),
+];
+
+/// Buckets of the reference's `peer_scores`.
+const SCORE_BUCKETS: &[&str] = &[
+    "-100", "-40", "-20", "-10", "-5", "-2", "-1", "-0.5", "-0.05", "0", "0.05", "0.5", "1", "2", "5", "10",
+    "20", "40", "+Inf",
+];
+
+fn op(name: &str) -> String {
+    format!("op_node_default_{name}")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_reference_s_families_have_its_names_types_and_labels() {
+    let directory = tempfile::tempdir().unwrap();
+    let sequencer = Measured::sequencer(directory.path()).await;
+    let follower = Measured::follower(directory.path(), "a", &[&sequencer]).await;
+    sequencer.until(|status| status.subscribers == 1).await;
+    let mut maker = BlockMaker::new(&chain(), 1);
+    publish(&sequencer, &mut maker, 3).await;
+    follower.until(|status| status.head.is_some_and(|head| head.number == 3)).await;
+    let scrape = follower.scrape().await;
+    for (name, kind, labels, values) in REFERENCE {
+        let name = op(name);
+        assert_eq!(scrape.types.get(&name).map(String::as_str), Some(*kind), "{name}");
+        let expected: BTreeSet<String> = labels.iter().map(ToString::to_string).collect();
+        assert_eq!(scrape.label_names(&name), expected, "{name}");
+        let found = scrape.labels(&name);
+        for value in *values {
+            let has = |series: &Vec<(String, String)>| series.iter().any(|(_, found)| found == value);
+            assert!(found.iter().any(has), "{name} has no series for {value}");
+        }
+    }
+    let buckets: BTreeSet<_> = scrape.labels(&op("peer_scores")).into_iter().flatten().collect();
+    for bucket in SCORE_BUCKETS {
+        assert!(buckets.contains(&("le".to_owned(), (*bucket).to_owned())), "{bucket}");
+    }
+    // Nothing under the reference's namespace that it does not have, and the list in the documentation is this one.
+    let known: BTreeSet<String> = REFERENCE.iter().map(|row| op(row.0)).collect();
+    let found = scrape.types.keys().filter(|name| name.starts_with("op_node_"));
+    assert_eq!(found.cloned().collect::<BTreeSet<_>>(), known);
+    let listed = families().iter().map(|(name, kind, labels)| (op(name), kind.name(), labels.len()));
+    let rpc = |name: &str| name.contains("rpc_server");
+    let rows = REFERENCE.iter().filter(|row| !rpc(row.0)).map(|row| (op(row.0), row.1, row.2.len()));
+    assert_eq!(listed.collect::<BTreeSet<_>>(), rows.collect::<BTreeSet<_>>());
+    assert_eq!(Kind::Counter.name(), "counter");
+    // Every family says what it is.
+    assert!(scrape.types.keys().all(|name| scrape.help.get(name).is_some_and(|help| help.len() > 8)));
+    follower.stop().await;
+    sequencer.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_happens_is_counted_once_and_by_its_kind() {
+    let directory = tempfile::tempdir().unwrap();
+    let sequencer = Measured::sequencer(directory.path()).await;
+    let follower = Measured::follower(directory.path(), "a", &[&sequencer]).await;
+    sequencer.until(|status| status.subscribers == 1).await;
+    let mut maker = BlockMaker::new(&chain(), 2);
+    publish(&sequencer, &mut maker, 4).await;
+    follower.until(|status| status.stored.is_some_and(|head| head.number == 4)).await;
+    // A block of long ago is refused by its own node.
+    let old = maker.next(1_700_000_100);
+    sequencer.host.publish(old).await.unwrap().expect_err("it is too old");
+
+    let scrape = follower.scrape().await;
+    let event = |kind: &str| scrape.get(&op(&format!("p2p_gossip_events_total{{type=\"{kind}\"}}"))).unwrap();
+    assert_eq!(
+        (event("DELIVER_MESSAGE"), event("REJECT_MESSAGE"), event("PUBLISH_MESSAGE")),
+        (4.0, 0.0, 0.0)
+    );
+    assert_eq!(
+        (event("ADD_PEER"), event("REMOVE_PEER"), event("JOIN"), event("LEAVE")),
+        (1.0, 0.0, 4.0, 0.0)
+    );
+    assert!(event("RECV_RPC") >= 4.0, "four blocks at least, and subscriptions: {}", event("RECV_RPC"));
+    assert!(event("GRAFT") >= 1.0);
+    let value = |series: &str| scrape.get(series).unwrap_or_else(|| panic!("no {series}"));
+    assert_eq!(value(&op("unsafe_payloads_total")), 4.0);
+    assert_eq!(value(&op("p2p_peer_count")), 1.0);
+    assert!(value(&op("p2p_stream_count")) >= 2.0, "gossip has a stream each way");
+    assert!(value(&op("p2p_dials{allow=\"true\"}")) >= 2.0, "the peer, and its address");
+    assert_eq!(value(&op("refs_number{layer=\"l2\",type=\"received_payload\"}")), 4.0);
+    assert_eq!(value(&op("refs_number{layer=\"l2\",type=\"l2_unsafe\"}")), 4.0);
+    let latency = value(&op("refs_latency{layer=\"l2\",type=\"received_payload\"}"));
+    assert!((-30.0..=6.0).contains(&latency), "{latency}");
+    assert_eq!(value("opp2p_verdicts_total{verdict=\"accept\",reason=\"valid\"}"), 4.0);
+    assert_eq!(value("opp2p_block_delay_seconds_count"), 4.0);
+    assert!(value("opp2p_job_duration_seconds_count{job=\"validate\"}") >= 4.0);
+    assert_eq!((value("opp2p_blocks_total"), value("opp2p_head_number")), (4.0, 4.0));
+    assert_eq!((value("opp2p_store_stored_total"), value("opp2p_store_head")), (4.0, 4.0));
+    assert!(value("opp2p_store_size_bytes") > 0.0);
+    assert_eq!(value("opp2p_peers{door=\"tcp\"}"), 1.0);
+    assert!(value(&op("p2p_bandwidth_bytes_total{direction=\"in\"}")) > 1000.0);
+
+    let scrape = sequencer.scrape().await;
+    let value = |series: &str| scrape.get(series).unwrap_or_else(|| panic!("no {series}"));
+    assert_eq!((value("opp2p_published_total"), value(&op("publishing_errors_total"))), (4.0, 1.0));
+    assert_eq!(value("opp2p_publish_errors_total{why=\"refused\"}"), 1.0);
+    assert!(value(&op("last_publishing_errors_unix")) > 1.7e9);
+    assert_eq!(value(&op("p2p_gossip_events_total{type=\"PUBLISH_MESSAGE\"}")), 4.0);
+    assert!(value(&op("p2p_gossip_events_total{type=\"SEND_RPC\"}")) >= 4.0);
+    assert_eq!(value(&op("p2p_accepts{allow=\"true\"}")), 2.0);
+    follower.stop().await;
+    sequencer.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_are_counted_on_both_sides_and_scores_are_taken() {
+    let directory = tempfile::tempdir().unwrap();
+    let sequencer = Measured::sequencer(directory.path()).await;
+    let follower = Measured::follower(directory.path(), "a", &[&sequencer]).await;
+    sequencer.until(|status| status.subscribers == 1).await;
+    let mut maker = BlockMaker::new(&chain(), 3);
+    publish(&sequencer, &mut maker, 5).await;
+    follower.until(|status| status.head.is_some_and(|head| head.number == 5)).await;
+    // One that comes late asks for what it missed.
+    let late = Measured::follower(directory.path(), "late", &[&sequencer]).await;
+    sequencer.until(|status| status.subscribers == 2).await;
+    publish(&sequencer, &mut maker, 1).await;
+    late.until(|status| status.head.is_some_and(|head| head.number == 6)).await;
+    let label = "p2p_method=\"payload_by_number\",result_code=\"0\"";
+    let (asked, served) = (
+        op(&format!("p2p_req_total{{p2p_role=\"client\",{label}}}")),
+        op(&format!("p2p_req_total{{p2p_role=\"server\",{label}}}")),
+    );
+    let scrape = late.until_at_least(&asked, 5.0).await;
+    assert_eq!(scrape.get("opp2p_sync_landed_total"), Some(5.0));
+    assert_eq!(scrape.get(&op("unsafe_payloads_total")), Some(6.0));
+    assert_eq!(scrape.get("opp2p_gaps_opened_total"), Some(1.0));
+    let answered =
+        [&sequencer.scrape().await, &follower.scrape().await].map(|scrape| scrape.get(&served).unwrap());
+    assert!(answered.iter().sum::<f64>() >= 5.0, "{answered:?}");
+    assert_eq!(scrape.get(&served), Some(0.0));
+    let seconds = op(&format!("p2p_req_duration_seconds_count{{p2p_role=\"client\",{label}}}"));
+    assert_eq!(scrape.get(&seconds), scrape.get(&asked));
+
+    // The reference takes scores every 15 s.
+    let total = op("peer_scores_count{type=\"total\"}");
+    let scrape = late.until_at_least(&total, 1.0).await;
+    assert_eq!(scrape.get(&op("peer_scores_count{type=\"reqRespValidResponses\"}")), scrape.get(&total));
+    for node in [late, follower, sequencer] {
+        node.stop().await;
+    }
+}
+
+/// Listeners that read nothing lose events; counters don't.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_lost_when_a_listener_is_behind() {
+    let directory = tempfile::tempdir().unwrap();
+    let sequencer = Measured::sequencer(directory.path()).await;
+    let mut follower = Measured::follower(directory.path(), "a", &[&sequencer]).await;
+    sequencer.until(|status| status.subscribers == 1).await;
+    let mut maker = BlockMaker::new(&chain(), 4);
+    // Each makes a verdict, a block and a stored one: more than the 1024 that are kept.
+    let count = 400;
+    publish(&sequencer, &mut maker, count).await;
+    follower.until(|status| status.stored.is_some_and(|head| head.number == count as u64)).await;
+    assert!(follower.events.recv().await.is_err(), "the listener is behind");
+    let scrape = follower.scrape().await;
+    let expected = Some(count as f64);
+    for series in ["opp2p_blocks_total", "opp2p_block_delay_seconds_count", &op("unsafe_payloads_total")] {
+        assert_eq!(scrape.get(series), expected, "{series}");
+    }
+    follower.stop().await;
+    sequencer.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn strangers_and_garbage_make_no_new_series() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut config = config(directory.path(), "a", &[]);
+    config.ws = Some(WsConfig::default());
+    let node = Measured::start(config).await;
+    let families = |scrape: &Scrape| scrape.samples.keys().cloned().collect::<BTreeSet<_>>();
+    let before = families(&node.scrape().await);
+    for number in 0..5 {
+        let other = Measured::follower(directory.path(), &format!("peer-{number}"), &[&node]).await;
+        node.until(|status| status.peers > 0).await;
+        let peer = opp2p::swarm::from_libp2p(&other.host.peer_id()).unwrap();
+        node.host.command(PeerCommand::Block(BlockEntry::Peer(peer))).await.unwrap().unwrap();
+        other.stop().await;
+        node.until(|status| status.peers == 0).await;
+        node.rpc.answered(&format!("made_up_{number}"), Duration::ZERO);
+    }
+    let after = node.scrape().await;
+    assert_eq!(families(&after), before);
+    assert_eq!(after.get("opp2p_disconnects_total{why=\"blocked\"}"), Some(5.0));
+    assert_eq!(after.get(&op("p2p_gossip_events_total{type=\"JOIN\"}")), Some(8.0));
+    // A label for each reason there is, and nothing else.
+    let reasons = after.labels("opp2p_verdicts_total").len();
+    assert_eq!(reasons, Reason::ALL.len() + 1);
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_server_answers_readers_only_and_outlives_nobody() {
+    let directory = tempfile::tempdir().unwrap();
+    let node = Measured::follower(directory.path(), "a", &[]).await;
+    let address = node.metrics.address();
+    let (head, body) = get(address, "/metrics").await;
+    assert!(head.starts_with("HTTP/1.1 200") && head.contains("text/plain; version=0.0.4"), "{head}");
+    assert!(body.ends_with('\n') && body.len() > 10_000, "{} bytes", body.len());
+    assert!(get(address, "/").await.1.contains("/metrics"));
+    assert!(get(address, "/metrics/../../etc/passwd").await.0.starts_with("HTTP/1.1 404"));
+    let ask = |line: &'static str| request(address, line);
+    let (head, body) = ask("HEAD /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
+    assert!(head.starts_with("HTTP/1.1 200") && body.is_empty(), "{head}");
+    let (head, _) = ask("DELETE /metrics HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    assert!(head.starts_with("HTTP/1.1 405"), "{head}");
+    let (head, _) = ask("\u{1}\u{2}garbage\r\n\r\n").await;
+    assert!(head.starts_with("HTTP/1.1 400"), "{head}");
+    // A port that is used is said in one sentence.
+    let second = opp2p::metrics::Metrics::start(MetricsConfig::new(address), node.host.handle()).await;
+    let error = second.expect_err("the port is used");
+    assert!(matches!(error, MetricsError::InUse(_)));
+    assert!(error.to_string().contains("--metrics.port"), "{error}");
+    // The node may end before its metrics do.
+    let Measured { host, metrics, .. } = node;
+    host.stop().await;
+    assert!(get(address, "/metrics").await.0.starts_with("HTTP/1.1 200"));
+    metrics.stop().await;
+    assert!(tokio::net::TcpStream::connect(address).await.is_err());
+}
