@@ -360,12 +360,13 @@ fn judging(host: &HostHandle, core: &Core, text: &mut Exposition) {
         verdicts.sample(&[("verdict", reason.acceptance().name()), ("reason", reason.name())], count);
     }
     let mut jobs = text.own(
-        "opp2p_job_duration_seconds",
+        "opp2p_work_duration_seconds",
         Kind::Histogram,
         "Time that costly work takes on its thread: validation of messages, encoding, checks of fetched blocks",
     );
+    // A label `job` would meet Prometheus's own.
     for kind in JobKind::ALL {
-        jobs.histogram(&[("job", kind.name())], meter.times_of(kind));
+        jobs.histogram(&[("work", kind.name())], meter.times_of(kind));
     }
     text.own("opp2p_validation_waiting", Kind::Gauge, "Messages that wait for validation")
         .value(core.validating);

@@ -2,6 +2,7 @@
 #![cfg(feature = "node")]
 #![allow(clippy::unwrap_used, reason = "a helper of a test may fail like the test")]
 
+mod prometheus;
 mod support;
 
 use opp2p::devnet::{BlockMaker, unix_seconds};
@@ -139,7 +140,8 @@ async fn what_happens_is_counted_once_and_by_its_kind() {
     sequencer.until(|status| status.subscribers == 1).await;
     let mut maker = BlockMaker::new(&chain(), 2);
     publish(&sequencer, &mut maker, 4).await;
-    follower.until(|status| status.stored.is_some_and(|head| head.number == 4)).await;
+    // A block may be fetched before its message is judged.
+    follower.until(|status| status.stored.is_some_and(|head| head.number == 4) && status.accepted == 4).await;
     // A block of long ago is refused by its own node.
     let mut old = maker.next(unix_seconds());
     old.payload.timestamp = 1_700_000_100;
@@ -158,7 +160,7 @@ async fn what_happens_is_counted_once_and_by_its_kind() {
     );
     assert!(event("GRAFT") >= 1.0);
     let value = |series: &str| scrape.get(series).unwrap_or_else(|| panic!("no {series}"));
-    assert_eq!(value(&op("unsafe_payloads_total")), 4.0);
+    assert_eq!(value(&op("unsafe_payloads_total")), 4.0 + value("opp2p_sync_landed_total"));
     assert_eq!(value(&op("p2p_peer_count")), 1.0);
     assert!(value(&op("p2p_stream_count")) >= 2.0, "gossip has a stream each way");
     assert!(value(&op("p2p_dials{allow=\"true\"}")) >= 2.0, "the peer, and its address");
@@ -168,7 +170,7 @@ async fn what_happens_is_counted_once_and_by_its_kind() {
     assert!((-30.0..=6.0).contains(&latency), "{latency}");
     assert_eq!(value("opp2p_verdicts_total{verdict=\"accept\",reason=\"valid\"}"), 4.0);
     assert_eq!(value("opp2p_block_delay_seconds_count"), 4.0);
-    assert!(value("opp2p_job_duration_seconds_count{job=\"validate\"}") >= 4.0);
+    assert!(value("opp2p_work_duration_seconds_count{work=\"validate\"}") >= 4.0);
     assert_eq!((value("opp2p_blocks_total"), value("opp2p_head_number")), (4.0, 4.0));
     assert_eq!((value("opp2p_store_stored_total"), value("opp2p_store_head")), (4.0, 4.0));
     assert!(value("opp2p_store_size_bytes") > 0.0);
@@ -207,9 +209,9 @@ async fn requests_are_counted_on_both_sides_and_scores_are_taken() {
         op(&format!("p2p_req_total{{p2p_role=\"server\",{label}}}")),
     );
     let scrape = late.until_at_least(&asked, 5.0).await;
-    assert_eq!(scrape.get("opp2p_sync_landed_total"), Some(5.0));
-    assert_eq!(scrape.get(&op("unsafe_payloads_total")), Some(6.0));
-    assert_eq!(scrape.get("opp2p_gaps_opened_total"), Some(1.0));
+    let value = |series: &str| scrape.get(series).unwrap_or_else(|| panic!("no {series}"));
+    assert!(value("opp2p_sync_landed_total") >= 5.0 && value("opp2p_gaps_opened_total") >= 1.0);
+    assert!(value(&op("unsafe_payloads_total")) >= 6.0);
     let answered =
         [&sequencer.scrape().await, &follower.scrape().await].map(|scrape| scrape.get(&served).unwrap());
     assert!(answered.iter().sum::<f64>() >= 5.0, "{answered:?}");
@@ -237,13 +239,16 @@ async fn nothing_is_lost_when_a_listener_is_behind() {
     // Each makes a verdict, a block and a stored one: more than the 1024 that are kept.
     let count = 400;
     publish(&sequencer, &mut maker, count).await;
-    follower.until(|status| status.stored.is_some_and(|head| head.number == count as u64)).await;
+    let all = count as u64;
+    follower
+        .until(|status| status.accepted == all && status.stored.is_some_and(|head| head.number == all))
+        .await;
     assert!(follower.events.recv().await.is_err(), "the listener is behind");
     let scrape = follower.scrape().await;
-    let expected = Some(count as f64);
-    for series in ["opp2p_blocks_total", "opp2p_block_delay_seconds_count", &op("unsafe_payloads_total")] {
-        assert_eq!(scrape.get(series), expected, "{series}");
-    }
+    let value = |series: &str| scrape.get(series).unwrap_or_else(|| panic!("no {series}"));
+    assert_eq!((value("opp2p_blocks_total"), value("opp2p_block_delay_seconds_count")), (400.0, 400.0));
+    // Some may have been fetched as well.
+    assert_eq!(value(&op("unsafe_payloads_total")), 400.0 + value("opp2p_sync_landed_total"));
     follower.stop().await;
     sequencer.stop().await;
 }
@@ -266,7 +271,8 @@ async fn strangers_and_garbage_make_no_new_series() {
         node.rpc.answered(&format!("made_up_{number}"), Duration::ZERO);
     }
     let after = node.scrape().await;
-    assert_eq!(families(&after), before);
+    let new: Vec<_> = families(&after).symmetric_difference(&before).cloned().collect();
+    assert!(new.is_empty(), "{new:?}");
     assert_eq!(after.get("opp2p_disconnects_total{why=\"blocked\"}"), Some(5.0));
     assert_eq!(after.get(&op("p2p_gossip_events_total{type=\"JOIN\"}")), Some(8.0));
     // A label for each reason there is, and nothing else.

@@ -43,6 +43,18 @@ const STEPS: &[Step] = &[
         run: |shell| shell.cargo(&["test", "--locked", "--workspace", "--no-fail-fast"]),
     },
     Step {
+        name: "prometheus",
+        what: "set-up: Prometheus, where Debian's package can be had",
+        needs: &[],
+        run: setup::prometheus,
+    },
+    Step {
+        name: "metrics",
+        what: "the metrics and the dashboard in a real Prometheus",
+        needs: &["c-compiler", "prometheus"],
+        run: setup::metrics,
+    },
+    Step {
         name: "core-alone",
         what: "the core's tests as the browser builds it: pure Rust, no C",
         needs: &[],

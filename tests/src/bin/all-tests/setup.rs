@@ -22,6 +22,23 @@ const OLDEST_NODE: (u32, u32) = (20, 19);
 /// The browser, and what drives it in Rust's own tests.
 const CHROMIUM: Programs = &[("chromium", &["chromium"]), ("chromedriver", &["chromium-driver"])];
 
+/// What the node's metrics are shown to.
+const PROMETHEUS: Programs = &[("prometheus", &["prometheus"]), ("promtool", &["prometheus"])];
+
+/// Prometheus, where it can be had: without it the steps that need it are left out and say so.
+pub(crate) fn prometheus(shell: &Shell) -> Result<String, String> {
+    Ok(programs(shell, PROMETHEUS).unwrap_or_else(|reason| format!("left out: {reason}")))
+}
+
+/// The metrics and the dashboard in a real Prometheus.
+pub(crate) fn metrics(shell: &Shell) -> Result<String, String> {
+    if let Some((name, _)) = missing(PROMETHEUS, shell::has).first() {
+        return Ok(format!("left out: there is no `{name}` here, which Debian's package `prometheus` has"));
+    }
+    let test = ["test", "--locked", "--package", "opp2p", "--test", "metrics_suite", "prometheus"];
+    shell.cargo(&test)
+}
+
 /// A C compiler and Perl.
 pub(crate) fn c_compiler(shell: &Shell) -> Result<String, String> {
     programs(shell, C_COMPILER)
@@ -58,12 +75,24 @@ fn programs(shell: &Shell, programs: Programs) -> Result<String, String> {
     }
     let packages: Vec<&str> = missing.iter().flat_map(|(_, packages)| packages.iter().copied()).collect();
     let names: Vec<&str> = missing.iter().map(|(name, _)| *name).collect();
+    let packages = deduplicated(&packages);
     println!("{} missing: installing {}", names.join(" and "), packages.join(", "));
     install(shell, &packages)?;
     if let Some((name, _)) = self::missing(programs, shell::has).first() {
         return Err(format!("the packages were installed, and still there is no `{name}` on the path"));
     }
     Ok(format!("installed {}", packages.join(", ")))
+}
+
+/// Each once, in the order of their first places.
+fn deduplicated<'a>(packages: &[&'a str]) -> Vec<&'a str> {
+    let mut once: Vec<&str> = Vec::new();
+    for package in packages {
+        if !once.contains(package) {
+            once.push(package);
+        }
+    }
+    once
 }
 
 fn missing(programs: Programs, has: impl Fn(&str) -> bool) -> Vec<(&'static str, &'static [&'static str])> {
@@ -123,6 +152,7 @@ mod tests {
     fn only_what_is_missing_is_installed() {
         assert!(missing(C_COMPILER, |_| true).is_empty());
         assert_eq!(missing(C_COMPILER, |program| program == "cc"), [("perl", &["perl"][..])]);
+        assert_eq!(deduplicated(&["a", "b", "a"]), ["a", "b"]);
         assert_eq!(missing(CHROMIUM, |_| false).len(), CHROMIUM.len());
     }
 
