@@ -70,7 +70,7 @@ mod tests {
         );
         assert_eq!(
             line(&["node", "--log.format", "xml"]),
-            "invalid value 'xml' for '--log.format <FORMAT>' [possible values: text, json]"
+            "invalid value 'xml' for '--log.format <FORMAT>': use text, terminal, logfmt or json"
         );
     }
 

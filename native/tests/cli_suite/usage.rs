@@ -25,6 +25,9 @@ const FLAGS: [(&[&str], &[&str]); 9] = [
     (
         &["inspect"],
         &[
+            "--metrics.addr",
+            "--metrics.enabled",
+            "--metrics.port",
             "--network",
             "--rollup.config",
             "--topic",
@@ -49,6 +52,7 @@ const NODE: &[&str] = &[
     "--data-dir",
     "--l1",
     "--l1.runtime-config-reload-interval",
+    "--log.color",
     "--log.format",
     "--log.level",
     "--network",
@@ -203,6 +207,12 @@ fn the_values_of_each_variable_of_the_reference_are_named_in_the_help() {
         "OP_NODE_ROLLUP_CONFIG",
         "OP_NODE_WEB_LISTEN",
         "OP_NODE_WEB_ROOT",
+        "OP_NODE_LOG_LEVEL",
+        "OP_NODE_LOG_FORMAT",
+        "OP_NODE_LOG_COLOR",
+        "OP_NODE_METRICS_ENABLED",
+        "OP_NODE_METRICS_ADDR",
+        "OP_NODE_METRICS_PORT",
     ] {
         assert!(help.contains(name), "{name}");
     }
@@ -251,7 +261,11 @@ fn a_command_line_that_is_not_understood_gets_one_sentence() {
     run(&["node", "--p2p.ws.peers", "0"]).refused(&["--p2p.ws.peers", "from 1 on"]);
     run(&["node", "--p2p.listen.ip", "localhost"]).refused(&["--p2p.listen.ip", "localhost"]);
     run(&["node", "--store.blocks", "many"]).refused(&["--store.blocks", "many"]);
-    run(&["node", "--log.format", "xml"]).refused(&["--log.format", "xml", "text, json"]);
+    run(&["node", "--log.format", "xml"]).refused(&["--log.format", "xml", "text, terminal, logfmt or json"]);
+    run(&["node", "--log.color=maybe"]).refused(&["--log.color", "maybe", "true or false"]);
+    run(&["node", "--metrics.enabled=maybe"]).refused(&["--metrics.enabled", "true or false"]);
+    run(&["node", "--metrics.addr", "localhost"]).refused(&["--metrics.addr", "localhost", "127.0.0.1"]);
+    run(&["node", "--metrics.port", "80"]).refused(&["--metrics.port", "reserved for system"]);
     run(&["node", "--log.level", "verbose"]).refused(&["--log.level", "verbose", "debug"]);
     run(&["node", "--p2p.gossip.timestamp.threshold", "soon"]).refused(&["soon", "1m30s"]);
     run(&["key", "show", "--hex"]).refused(&["'--hex'"]);

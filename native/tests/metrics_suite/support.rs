@@ -64,7 +64,8 @@ impl Measured {
     }
 
     pub(crate) async fn sequencer(directory: &Path) -> Self {
-        Self::start(HostConfig { sequencer: Some(signer()), ..config(directory, "sequencer", &[]) }).await
+        Self::start(HostConfig { sequencer: Some(signer().into()), ..config(directory, "sequencer", &[]) })
+            .await
     }
 
     /// Waits until the node's status is as wanted.
