@@ -38,7 +38,7 @@ pub(super) fn log(event: &HostEvent) {
         }
         HostEventKind::Disconnected { peer } => tracing::info!(target: PEERS, %peer, "disconnected"),
         HostEventKind::DialFailed { peer, error } => {
-            tracing::info!(target: PEERS, %peer, error, "could not connect");
+            tracing::info!(target: PEERS, %peer, %error, "could not connect");
         }
         HostEventKind::Identified { peer, agent } => tracing::debug!(%peer, agent, "identified"),
         HostEventKind::Stored(block) => tracing::debug!(number = block.number, "stored"),

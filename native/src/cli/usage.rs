@@ -75,6 +75,12 @@ mod tests {
     }
 
     #[test]
+    fn what_is_possible_stays_on_the_line() {
+        let rendered = "error: invalid value 'c' for '--x <X>'\n  [possible values: a, b]\n\nFor more information, try '--help'.\n";
+        assert_eq!(one_line(rendered), "invalid value 'c' for '--x <X>' [possible values: a, b]");
+    }
+
+    #[test]
     fn a_tip_is_kept() {
         assert_eq!(line(&["nod"]), "unrecognized subcommand 'nod'; a similar subcommand exists: 'node'");
     }

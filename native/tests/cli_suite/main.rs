@@ -13,6 +13,8 @@ mod inspect;
 #[cfg(test)]
 mod key;
 #[cfg(test)]
+mod logs;
+#[cfg(test)]
 mod node;
 #[cfg(test)]
 mod refusals;
