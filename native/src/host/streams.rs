@@ -120,3 +120,56 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for CountedStream<S> {
         Pin::new(&mut self.inner).poll_close(cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a helper of a test may fail like the test")]
+
+    use super::*;
+    use futures::io::Cursor;
+    use libp2p::core::muxing::{StreamMuxerBox, StreamMuxerExt};
+
+    /// Each stream has the same three bytes; there are as many as somebody wants.
+    struct Endless;
+
+    impl StreamMuxer for Endless {
+        type Substream = Cursor<Vec<u8>>;
+        type Error = io::Error;
+
+        fn poll_inbound(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<Self::Substream>> {
+            Poll::Ready(Ok(Cursor::new(vec![1, 2, 3])))
+        }
+
+        fn poll_outbound(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<Self::Substream>> {
+            Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()))
+        }
+
+        fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<StreamMuxerEvent>> {
+            Poll::Pending
+        }
+    }
+
+    #[tokio::test]
+    async fn a_stream_counts_from_its_beginning_until_it_is_dropped() {
+        let streams = Streams::default();
+        let mut muxer = StreamMuxerBox::new(streams.of(Endless));
+        let mut first = future::poll_fn(|cx| muxer.poll_inbound_unpin(cx)).await.unwrap();
+        let second = future::poll_fn(|cx| muxer.poll_inbound_unpin(cx)).await.unwrap();
+        assert!(future::poll_fn(|cx| muxer.poll_outbound_unpin(cx)).await.is_err());
+        assert_eq!(streams.open(), 2);
+        let mut bytes = Vec::new();
+        first.read_to_end(&mut bytes).await.unwrap();
+        assert_eq!((bytes, streams.open()), (vec![1, 2, 3], 2));
+        drop(first);
+        assert_eq!(streams.open(), 1);
+        // A connection that ends does not end what holds a stream of it.
+        drop(muxer);
+        assert_eq!(streams.open(), 1);
+        drop(second);
+        assert_eq!(streams.open(), 0);
+    }
+}

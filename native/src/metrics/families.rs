@@ -9,6 +9,7 @@ use crate::host::{
 use opp2p_core::chain::BlockId;
 use opp2p_core::gossip::{Acceptance, Reason};
 use opp2p_core::node::JobKind;
+use opp2p_core::payload::Block;
 use opp2p_core::peers::{ConnectionCounts, Door, GateCounts};
 use opp2p_core::sync::SyncStatus;
 
@@ -57,6 +58,8 @@ struct Core {
     doors: [(&'static str, ConnectionCounts); 2],
     banned: (usize, usize),
     buffer: (usize, usize),
+    /// The head, and its timestamp while it is held.
+    head: Option<(BlockId, Option<u64>)>,
     waits: Option<BlockId>,
     gaps: usize,
     missing: u64,
@@ -79,6 +82,7 @@ impl Core {
                     .map(|(name, door)| (name, peers.limits().counts(door))),
                 banned: (gate.peer_bans().count(), gate.ip_bans().count()),
                 buffer: view.pending(),
+                head: view.head().map(|id| (id, view.get(&id.hash).map(Block::timestamp))),
                 waits: view.gap().map(|gap| gap.before),
                 gaps: view.gaps().count(),
                 missing: view.gaps().map(|gap| gap.missing).sum(),
@@ -126,8 +130,8 @@ fn peers(host: &HostHandle, core: &Core, text: &mut Exposition) {
     text.reference("p2p_bandwidth_bytes_total", Kind::Gauge, "Bytes over all connections since the start")
         .sample(&[("direction", "in")], bytes_in)
         .sample(&[("direction", "out")], bytes_out);
-    text.reference("p2p_peer_bans", Kind::Counter, "Bans of peers for their score")
-        .value(meter.bans_by_score.get());
+    text.reference("p2p_peer_bans", Kind::Counter, "Bans of peers, whoever decided")
+        .value(meter.bans_by_score.get() + meter.bans_by_operator.get());
     let gate = &core.gate;
     text.reference("p2p_peer_unbans", Kind::Counter, "Bans of peers that are over").value(gate.peer_unbans);
     text.reference("p2p_ip_unbans", Kind::Counter, "Bans of IP addresses that are over")
@@ -237,27 +241,30 @@ fn hash_value(id: &BlockId) -> u64 {
 fn references(host: &HostHandle, core: &Core, text: &mut Exposition) {
     let meter = host.meter();
     let known = |name, block: Option<LastBlock>| {
-        block.map(|LastBlock { id, timestamp, latency }| (name, id, Some((timestamp, latency))))
+        block.map(|LastBlock { id, timestamp, latency }| (name, id, Some(timestamp), Some(latency)))
     };
-    // Until a block comes, the head is what the store had, whose timestamp is not known.
-    let head = known("l2_unsafe", meter.head())
-        .or_else(|| host.status().borrow().head.map(|id| ("l2_unsafe", id, None)));
+    // After a restart the head is what the store had, which came nobody knows when.
+    let head = core.head.map(|(id, timestamp)| {
+        let latency = meter.head().filter(|head| head.id == id).map(|head| head.latency);
+        ("l2_unsafe", id, timestamp, latency)
+    });
     let received = known("received_payload", meter.last_received());
-    let waits = core.waits.map(|id| ("l2_buffer_unsafe", id, None));
+    let waits = core.waits.map(|id| ("l2_buffer_unsafe", id, None, None));
     let blocks: Vec<_> = [head, received, waits].into_iter().flatten().collect();
     const LAYER: (&str, &str) = ("layer", "l2");
     let mut numbers = text.reference("refs_number", Kind::Gauge, "Numbers of blocks, by what they are");
-    for (name, id, _) in &blocks {
+    for (name, id, ..) in &blocks {
         numbers.sample(&[LAYER, ("type", name)], id.number);
     }
-    let timed = || blocks.iter().filter_map(|(name, _, timed)| timed.map(|timed| (*name, timed)));
     let mut times = text.reference("refs_time", Kind::Gauge, "Timestamps of the same, unix seconds");
-    for (name, (timestamp, _)) in timed() {
-        times.sample(&[LAYER, ("type", name)], timestamp);
+    for (name, _, timestamp, _) in &blocks {
+        if let Some(timestamp) = timestamp {
+            times.sample(&[LAYER, ("type", name)], timestamp);
+        }
     }
     let mut hashes =
         text.reference("refs_hash", Kind::Gauge, "First eight bytes of the hashes of the same, as a number");
-    for (name, id, _) in &blocks {
+    for (name, id, ..) in &blocks {
         hashes.sample(&[LAYER, ("type", name)], hash_value(id));
     }
     let mut latencies = text.reference(
@@ -265,8 +272,10 @@ fn references(host: &HostHandle, core: &Core, text: &mut Exposition) {
         Kind::Gauge,
         "Timestamps of the same less the time when they came, seconds: negative for what comes late",
     );
-    for (name, (_, latency)) in timed() {
-        latencies.sample(&[LAYER, ("type", name)], latency);
+    for (name, .., latency) in &blocks {
+        if let Some(latency) = latency {
+            latencies.sample(&[LAYER, ("type", name)], latency);
+        }
     }
 }
 
@@ -381,7 +390,7 @@ fn judging(host: &HostHandle, core: &Core, text: &mut Exposition) {
 /// The chain, its gaps, and how they are filled.
 fn chain(host: &HostHandle, core: &Core, text: &mut Exposition) {
     let (meter, status) = (host.meter(), host.status().borrow().clone());
-    if let Some(head) = status.head {
+    if let Some((head, _)) = core.head {
         text.own("opp2p_head_number", Kind::Gauge, "Number of the contiguous head").value(head.number);
     }
     if let Some(highest) = status.highest {
@@ -392,10 +401,10 @@ fn chain(host: &HostHandle, core: &Core, text: &mut Exposition) {
         )
         .value(highest.number);
     }
-    if let Some(head) = meter.head() {
+    if let Some((_, Some(timestamp))) = core.head {
         text.own("opp2p_head_timestamp_seconds", Kind::Gauge, "Timestamp of the head, unix seconds")
-            .value(head.timestamp);
-        let age = since_epoch().as_secs_f64() - head.timestamp as f64;
+            .value(timestamp);
+        let age = since_epoch().as_secs_f64() - timestamp as f64;
         text.own("opp2p_head_age_seconds", Kind::Gauge, "Time since the head's timestamp").value(age);
     }
     text.own("opp2p_block_time_seconds", Kind::Gauge, "Time between two blocks of the chain")

@@ -18,7 +18,17 @@
 //!   It has no L1 and executes nothing, so the other names, and `refs_seqnr`, are missing.
 //! * The newer reference's publish-queue metrics are told under names of ours: `opp2p_publish_queue_length`,
 //!   `opp2p_publish_errors_total` (of which `expired` and `displaced` are the drops) and `opp2p_block_delay_seconds`.
-//! * Where an address can be served from is a flag; the process name in the namespace is `default`, as there.
+//! * `p2p_dials` counts what leads outwards, the handshake of a dialled peer too, and `p2p_accepts` what comes in. The
+//!   reference counts the former's handshakes among the latter.
+//! * `p2p_req_*` counts a served request from its arrival until the answer is given to the stream; a failed request of
+//!   ours that brought no code counts as 1, not found, as there.
+//! * `p2p_peer_bans` counts all bans of peers; `opp2p_bans_total` says who decided.
+//! * `p2p_gossip_events_total`: libp2p has no trace of gossip as the Go library has. Exact are `PUBLISH_MESSAGE`,
+//!   `DELIVER_MESSAGE`, `REJECT_MESSAGE`, `RECV_RPC`, `DROP_RPC`, `JOIN`, `LEAVE`, `GRAFT` and `PRUNE`. Close are
+//!   `DUPLICATE_MESSAGE` (it also counts own messages that come back, and with a browsers' mesh misses copies that came
+//!   on both), `ADD_PEER` and `REMOVE_PEER` (also peers that do not speak gossip). `SEND_RPC` counts messages sent, and
+//!   no RPCs that hold only control.
+//! * The process name in the namespace is `default`, as there; no flag changes it.
 //!
 //! # Bounds
 //! * **Series**: labels have only names from lists in this program, so their number is fixed.
@@ -119,7 +129,6 @@ impl Metrics {
             io::ErrorKind::AddrInUse => MetricsError::InUse(listen),
             _ => MetricsError::Listen { address: listen, source },
         };
-        self::process::started();
         let listener = TcpListener::bind(listen).await.map_err(refused)?;
         let address = listener.local_addr().map_err(refused)?;
         let one_at_a_time = Mutex::new(());

@@ -3,24 +3,26 @@
 
 use super::{Exposition, Kind};
 use std::fs;
-use std::sync::OnceLock;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Ticks of `/proc/self/stat` in a second: what Linux tells programs, on all machines that Rust runs on.
 const TICKS: f64 = 100.0;
 
-/// Remembers now as the start of the process, unless that was done before.
-pub(super) fn started() -> Duration {
-    static START: OnceLock<Duration> = OnceLock::new();
-    *START.get_or_init(|| SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
+/// A field of `/proc/self/stat` that counts ticks, in seconds. Fields count from 1; the second is a name that may hold
+/// anything.
+fn seconds(stat: &str, field: usize) -> Option<f64> {
+    let text = stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(field.checked_sub(3)?)?;
+    Some(text.parse::<f64>().ok()? / TICKS)
 }
 
-/// User and system time in seconds, from a line of `/proc/self/stat`: the 14th and 15th field, after a name that may
-/// hold anything.
+/// User and system time.
 fn cpu_seconds(stat: &str) -> Option<f64> {
-    let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace().skip(11);
-    let mut next = || fields.next()?.parse::<f64>().ok();
-    Some((next()? + next()?) / TICKS)
+    Some(seconds(stat, 14)? + seconds(stat, 15)?)
+}
+
+/// When the process started, unix seconds: `/proc/stat` says when the machine did, and `/proc/self/stat` how long after.
+fn start_seconds(stat: &str, machine: &str) -> Option<f64> {
+    let boot = machine.lines().find_map(|line| line.strip_prefix("btime "))?;
+    Some(boot.trim().parse::<f64>().ok()? + seconds(stat, 22)?)
 }
 
 /// A line such as `VmRSS:  1234 kB` of `/proc/self/status`, in bytes.
@@ -31,13 +33,17 @@ fn bytes_of(status: &str, name: &str) -> Option<u64> {
 
 /// Writes what there is.
 pub(super) fn write(text: &mut Exposition) {
-    text.own("process_start_time_seconds", Kind::Gauge, "When metrics began to be counted, unix seconds")
-        .value(started().as_secs_f64());
-    if let Some(seconds) = fs::read_to_string("/proc/self/stat").ok().as_deref().and_then(cpu_seconds) {
+    let read = |file| fs::read_to_string(file).unwrap_or_default();
+    let stat = read("/proc/self/stat");
+    if let Some(seconds) = start_seconds(&stat, &read("/proc/stat")) {
+        text.own("process_start_time_seconds", Kind::Gauge, "When the process started, unix seconds")
+            .value(seconds);
+    }
+    if let Some(seconds) = cpu_seconds(&stat) {
         text.own("process_cpu_seconds_total", Kind::Counter, "User and system CPU time, seconds")
             .value(seconds);
     }
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let status = read("/proc/self/status");
     if let Some(bytes) = bytes_of(&status, "VmRSS") {
         text.own("process_resident_memory_bytes", Kind::Gauge, "Resident memory, bytes").value(bytes);
     }
@@ -55,9 +61,11 @@ mod tests {
 
     #[test]
     fn a_process_may_be_called_anything() {
-        let stat = "17 (a) (b c) S 1 2 3 4 5 6 7 8 9 10 250 50 0 0 20";
+        let stat = "17 (a) (b c) S 1 2 3 4 5 6 7 8 9 10 250 50 0 0 20 0 9 0 150 1 2";
         assert_eq!(cpu_seconds(stat), Some(3.0));
         assert_eq!([cpu_seconds(""), cpu_seconds("1 (x) S 1"), cpu_seconds("1 (x")], [None; 3]);
+        assert_eq!(start_seconds(stat, "cpu 1 2\nbtime 1700000000\nx 1\n"), Some(1_700_000_001.5));
+        assert_eq!([start_seconds(stat, ""), start_seconds("", "btime 1")], [None; 2]);
         let status = "Name:\tx\nVmRSS:\t    12 kB\nVmSize: none kB\n";
         assert_eq!(bytes_of(status, "VmRSS"), Some(12 * 1024));
         assert_eq!([bytes_of(status, "VmSize"), bytes_of(status, "Vm")], [None; 2]);

@@ -326,6 +326,27 @@ mod tests {
         }
     }
 
+    /// By its handler's events, which it must be able to name by their printed form.
+    #[cfg(feature = "node")]
+    #[test]
+    fn only_rpcs_are_counted_as_such_and_their_contents_are_not_printed() {
+        struct Never;
+        impl fmt::Debug for Never {
+            fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
+                panic!("it could be a megabyte")
+            }
+        }
+        #[derive(Debug)]
+        #[expect(dead_code, reason = "they are for printing")]
+        enum HandlerEvent {
+            Message { rpc: Never, invalid: Vec<Never> },
+            MessageDropped(Never),
+            Mess,
+        }
+        assert!(is_rpc(&HandlerEvent::Message { rpc: Never, invalid: vec![Never] }));
+        assert!(!is_rpc(&HandlerEvent::MessageDropped(Never)) && !is_rpc(&HandlerEvent::Mess));
+    }
+
     fn address(text: &str) -> Multiaddr {
         text.parse().unwrap()
     }

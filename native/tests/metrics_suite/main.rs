@@ -6,7 +6,7 @@ mod prometheus;
 mod support;
 
 use opp2p::devnet::{BlockMaker, unix_seconds};
-use opp2p::host::WsConfig;
+use opp2p::host::{HostConfig, WsConfig};
 use opp2p::metrics::{Kind, MetricsConfig, MetricsError, families};
 use opp2p_core::gossip::Reason;
 use opp2p_core::peers::{BlockEntry, PeerCommand};
@@ -226,6 +226,44 @@ async fn requests_are_counted_on_both_sides_and_scores_are_taken() {
     for node in [late, follower, sequencer] {
         node.stop().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_above_a_gap_is_told_and_the_head_after_a_restart() {
+    let directory = tempfile::tempdir().unwrap();
+    let sequencer = Measured::sequencer(directory.path()).await;
+    let first = Measured::follower(directory.path(), "a", &[&sequencer]).await;
+    sequencer.until(|status| status.subscribers == 1).await;
+    let mut maker = BlockMaker::new(&chain(), 8);
+    publish(&sequencer, &mut maker, 3).await;
+    first.until(|status| status.stored.is_some_and(|head| head.number == 3)).await;
+    first.stop().await;
+
+    // It fetches nothing, so what it missed it waits for.
+    let config = || HostConfig { sync: None, ..config(directory.path(), "b", &[&sequencer]) };
+    let second = Measured::start(config()).await;
+    sequencer.until(|status| status.subscribers == 1).await;
+    publish(&sequencer, &mut maker, 2).await;
+    second.until(|status| status.accepted == 2).await;
+    let scrape = second.scrape().await;
+    let value = |series: &str| scrape.get(series).unwrap_or_else(|| panic!("no {series}"));
+    assert_eq!(value(&op("unsafe_payloads_buffer_len")), 2.0);
+    assert!(value(&op("unsafe_payloads_buffer_mem_size")) > 500.0);
+    assert_eq!((value("opp2p_gaps"), value("opp2p_missing_blocks")), (1.0, 3.0));
+    assert_eq!(value(&op("refs_number{layer=\"l2\",type=\"l2_buffer_unsafe\"}")), 4.0);
+    assert_eq!((value("opp2p_highest_number"), value("opp2p_head_number")), (5.0, 0.0));
+    assert_eq!(scrape.get("opp2p_sync_servers"), None, "fetching is switched off");
+    second.stop().await;
+
+    // What a store had is told as the head before any block comes.
+    let third = Measured::start(support::config(directory.path(), "a", &[])).await;
+    let scrape = third.scrape().await;
+    let head = |name: &str| scrape.get(&op(&format!("refs_{name}{{layer=\"l2\",type=\"l2_unsafe\"}}")));
+    assert_eq!((head("number"), scrape.get("opp2p_head_number")), (Some(3.0), Some(3.0)));
+    assert!(head("time") > Some(1.7e9) && scrape.get("opp2p_head_age_seconds").is_some());
+    assert_eq!(head("latency"), None);
+    third.stop().await;
+    sequencer.stop().await;
 }
 
 /// Listeners that read nothing lose events; counters don't.

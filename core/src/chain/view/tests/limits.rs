@@ -27,6 +27,20 @@ fn a_gap_that_is_not_closed_in_time_is_skipped() {
 }
 
 #[test]
+fn what_waits_for_an_ancestor_is_counted_until_it_links() {
+    let mut pair = Pair::with_head(plain(), 5);
+    assert_eq!(pair.view.pending(), (0, 0));
+    let sizes = [block(A, 8), block(A, 9)].map(|block| block.size());
+    pair.signed(block(A, 8));
+    assert_eq!(pair.view.pending(), (1, sizes[0]));
+    pair.signed(block(A, 9));
+    assert_eq!(pair.view.pending(), (2, sizes[0] + sizes[1]));
+    pair.signed(block(A, 7));
+    pair.signed(block(A, 6));
+    assert_eq!(pair.view.pending(), (0, 0));
+}
+
+#[test]
 fn without_patience_a_gap_waits_forever() {
     let mut pair = Pair::with_head(plain(), 5);
     pair.signed(block(A, 9));
