@@ -25,9 +25,6 @@ const FLAGS: [(&[&str], &[&str]); 9] = [
     (
         &["inspect"],
         &[
-            "--metrics.addr",
-            "--metrics.enabled",
-            "--metrics.port",
             "--network",
             "--rollup.config",
             "--topic",
@@ -48,6 +45,9 @@ const FLAGS: [(&[&str], &[&str]); 9] = [
 
 /// The flags of a node.
 const NODE: &[&str] = &[
+    "--metrics.addr",
+    "--metrics.enabled",
+    "--metrics.port",
     "--config",
     "--data-dir",
     "--l1",
