@@ -6,7 +6,7 @@
 //! # Bounds
 //! A fixed set of numbers, and the requests of peers that have no answer yet, which the core bounds.
 
-use super::event::HostEventKind;
+use super::event::{HostEventKind, L1News};
 use crate::clock::since_epoch;
 use crate::metrics::{DEFAULT_BOUNDS, Histogram};
 use opp2p_core::chain::{BlockId, ChainEvent, GapEnd, SkipReason};
@@ -169,6 +169,9 @@ pub(crate) struct Meter {
     pub(crate) bans_by_operator: Counter,
     pub(crate) farewells: Counters<{ FAREWELLS.len() }>,
     pub(crate) other_chains: Counter,
+    /// Readings of the signer from L1.
+    pub(crate) l1_reads: Counter,
+    pub(crate) l1_failures: Counter,
     pub(crate) connected: Counter,
     pub(crate) disconnected: Counter,
     pub(crate) dials_failed: Counter,
@@ -210,6 +213,8 @@ impl Default for Meter {
             bans_by_operator: Counter::default(),
             farewells: Counters::default(),
             other_chains: Counter::default(),
+            l1_reads: Counter::default(),
+            l1_failures: Counter::default(),
             connected: Counter::default(),
             disconnected: Counter::default(),
             dials_failed: Counter::default(),
@@ -234,10 +239,9 @@ impl Meter {
             HostEventKind::DialFailed { .. } => self.dials_failed.add(1),
             HostEventKind::Stored(_) => self.stored.add(1),
             HostEventKind::StoreFailed(_) => self.store_failures.add(1),
-            HostEventKind::Verdict(_)
-            | HostEventKind::Identified { .. }
-            | HostEventKind::L1(_)
-            | HostEventKind::Nat(_) => {}
+            HostEventKind::L1(L1News::Read { .. }) => self.l1_reads.add(1),
+            HostEventKind::L1(L1News::Failed(_) | L1News::GaveUp(_)) => self.l1_failures.add(1),
+            HostEventKind::Verdict(_) | HostEventKind::Identified { .. } | HostEventKind::Nat(_) => {}
         }
     }
 

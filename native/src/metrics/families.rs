@@ -326,6 +326,11 @@ fn ours(host: &HostHandle, core: &Core, text: &mut Exposition) {
     text.own("opp2p_other_chain_total", Kind::Counter, "Peers that turned out to be on another chain")
         .value(meter.other_chains.get());
 
+    text.own("opp2p_l1_reads_total", Kind::Counter, "Times that L1 said who signs blocks")
+        .value(meter.l1_reads.get());
+    text.own("opp2p_l1_failures_total", Kind::Counter, "Times that L1 did not say who signs blocks")
+        .value(meter.l1_failures.get());
+
     chain(host, core, text);
 
     let publishing = core.publishing;
