@@ -58,8 +58,9 @@ struct Colour(Option<bool>);
 fn format(text: &str) -> Result<Format, String> {
     match text {
         "" | "text" | "terminal" => Ok(Format::Text),
-        "logfmt" => Ok(Format::Logfmt),
-        "json" => Ok(Format::Json),
+        // Newer ones of the reference differ in how exact the time is; here it is always exact.
+        "logfmt" | "logfmtms" => Ok(Format::Logfmt),
+        "json" | "jsonms" => Ok(Format::Json),
         _ => Err("use text, terminal, logfmt or json".into()),
     }
 }
@@ -164,6 +165,7 @@ mod tests {
     fn formats_have_the_reference_s_names_and_an_empty_variable_is_not_set() {
         let formats = ["", "text", "terminal", "logfmt", "json"].map(|name| format(name).unwrap());
         assert_eq!(formats, [Format::Text, Format::Text, Format::Text, Format::Logfmt, Format::Json]);
+        assert_eq!([format("logfmtms"), format("jsonms")], [Ok(Format::Logfmt), Ok(Format::Json)]);
         assert!(format("xml").is_err());
         assert_eq!([colour(""), colour("false")], [Ok(Colour(None)), Ok(Colour(Some(false)))]);
         assert!(colour("maybe").is_err());

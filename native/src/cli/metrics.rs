@@ -2,7 +2,7 @@
 
 use crate::host::HostHandle;
 use crate::metrics::{Metrics, MetricsConfig, MetricsError, Source};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 
 #[derive(Clone, Debug, clap::Args)]
@@ -20,7 +20,7 @@ pub(super) struct MetricsArgs {
         value_parser = boolean
     )]
     enabled: bool,
-    /// IP address to serve metrics on. They can only be read, and hold no secret.
+    /// IP address to serve metrics on, or a name of one. They can only be read, and hold no secret.
     #[arg(
         id = "metrics_addr", long = "metrics.addr", env = "OP_NODE_METRICS_ADDR", default_value = "0.0.0.0",
         value_name = "IP", value_parser = address
@@ -44,12 +44,26 @@ fn boolean(text: &str) -> Result<bool, String> {
 }
 
 fn address(text: &str) -> Result<IpAddr, String> {
-    let text = if text.is_empty() { "0.0.0.0" } else { text };
-    text.parse().map_err(|_| "use an IP address, such as 127.0.0.1".into())
+    if text.is_empty() {
+        return Ok(Ipv4Addr::UNSPECIFIED.into());
+    }
+    if let Ok(address) = text.parse() {
+        return Ok(address);
+    }
+    let is_name = text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_'));
+    // The reference takes names too. What else there is may be a typo, and asking for it takes long.
+    let found: Vec<SocketAddr> =
+        if is_name { (text, 0).to_socket_addrs().into_iter().flatten().collect() } else { Vec::new() };
+    let first = found.iter().find(|address| address.is_ipv4()).or(found.first());
+    first
+        .map(SocketAddr::ip)
+        .ok_or_else(|| "use an IP address, such as 127.0.0.1, or a name that this machine knows".into())
 }
 
 fn port(text: &str) -> Result<u16, String> {
-    super::node::port(if text.is_empty() { "7300" } else { text })
+    // Unlike the p2p flags, the reference's takes the ports that the system reserves.
+    let text = if text.is_empty() { "7300" } else { text };
+    text.parse().map_err(|_| "a port is a number up to 65535, or 0 for any that is free".into())
 }
 
 impl MetricsArgs {
@@ -99,6 +113,12 @@ mod tests {
     fn an_empty_variable_is_one_that_is_not_set() {
         assert_eq!((boolean(""), port("")), (Ok(false), Ok(7300)));
         assert_eq!(address(""), Ok(IpAddr::from([0, 0, 0, 0])));
-        assert!(boolean("maybe").is_err() && address("localhost").is_err() && port("80").is_err());
+        assert!(boolean("maybe").is_err() && address("a b").is_err() && port("65536").is_err());
+    }
+
+    #[test]
+    fn what_the_reference_takes_is_taken() {
+        assert_eq!((address("localhost"), port("80")), (Ok(Ipv4Addr::LOCALHOST.into()), Ok(80)));
+        assert_eq!((boolean("TRUE"), boolean("0")), (Ok(true), Ok(false)));
     }
 }

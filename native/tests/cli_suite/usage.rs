@@ -264,8 +264,8 @@ fn a_command_line_that_is_not_understood_gets_one_sentence() {
     run(&["node", "--log.format", "xml"]).refused(&["--log.format", "xml", "text, terminal, logfmt or json"]);
     run(&["node", "--log.color=maybe"]).refused(&["--log.color", "maybe", "true or false"]);
     run(&["node", "--metrics.enabled=maybe"]).refused(&["--metrics.enabled", "true or false"]);
-    run(&["node", "--metrics.addr", "localhost"]).refused(&["--metrics.addr", "localhost", "127.0.0.1"]);
-    run(&["node", "--metrics.port", "80"]).refused(&["--metrics.port", "reserved for system"]);
+    run(&["node", "--metrics.addr", "a b"]).refused(&["--metrics.addr", "'a b'", "127.0.0.1"]);
+    run(&["node", "--metrics.port", "65536"]).refused(&["--metrics.port", "65536", "up to 65535"]);
     run(&["node", "--log.level", "verbose"]).refused(&["--log.level", "verbose", "debug"]);
     run(&["node", "--p2p.gossip.timestamp.threshold", "soon"]).refused(&["soon", "1m30s"]);
     run(&["key", "show", "--hex"]).refused(&["'--hex'"]);
