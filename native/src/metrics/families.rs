@@ -60,6 +60,7 @@ struct Core {
     buffer: (usize, usize),
     /// The head, and its timestamp while it is held.
     head: Option<(BlockId, Option<u64>)>,
+    highest: Option<BlockId>,
     waits: Option<BlockId>,
     gaps: usize,
     missing: u64,
@@ -83,6 +84,7 @@ impl Core {
                 banned: (gate.peer_bans().count(), gate.ip_bans().count()),
                 buffer: view.pending(),
                 head: view.head().map(|id| (id, view.get(&id.hash).map(Block::timestamp))),
+                highest: view.highest(),
                 waits: view.gap().map(|gap| gap.before),
                 gaps: view.gaps().count(),
                 missing: view.gaps().map(|gap| gap.missing).sum(),
@@ -398,7 +400,7 @@ fn chain(host: &HostHandle, core: &Core, text: &mut Exposition) {
     if let Some((head, _)) = core.head {
         text.own("opp2p_head_number", Kind::Gauge, "Number of the contiguous head").value(head.number);
     }
-    if let Some(highest) = status.highest {
+    if let Some(highest) = core.highest {
         text.own(
             "opp2p_highest_number",
             Kind::Gauge,
