@@ -16,6 +16,7 @@ mod key;
 mod logs;
 #[cfg(test)]
 mod node;
+mod parity;
 #[cfg(test)]
 mod refusals;
 #[cfg(test)]

@@ -30,6 +30,10 @@ pub(crate) const ALL: &[(&str, fn())] = &[
         a_block_that_nobody_has_is_awaited_and_then_fetched,
     ),
     (
+        "a_block_that_nobody_ever_has_is_left_out_in_the_end",
+        a_block_that_nobody_ever_has_is_left_out_in_the_end,
+    ),
+    (
         "a_small_pending_area_starts_at_the_oldest_block_it_holds",
         a_small_pending_area_starts_at_the_oldest_block,
     ),
@@ -200,6 +204,20 @@ fn a_block_that_nobody_has_is_awaited_and_then_fetched() {
     assert!(world.members[LATE].conduct.keys().all(|(_, conduct)| *conduct == Conduct::ValidResponse));
     world.members[0].disk.find(id);
     world.run();
+}
+
+fn a_block_that_nobody_ever_has_is_left_out_in_the_end() {
+    let mut plan = Plan::calm(12, 2);
+    plan.fill.patience = Some(Duration::from_secs(60));
+    plan.view.gap_patience = Some(Duration::from_secs(60));
+    plan.may_skip = true;
+    let mut world = late(plan, 60);
+    world.lose(0, 25);
+    let took = world.run();
+    assert!(took >= Duration::from_secs(60), "not before its time: {took:?}");
+    let told = &world.members[LATE].told;
+    assert_eq!(told.first().expect("blocks").number, 61, "the chain goes on with what gossip brought");
+    assert_eq!(told.len() as u64, told.last().expect("blocks").number - 60);
 }
 
 fn a_small_pending_area_starts_at_the_oldest_block() {

@@ -1,0 +1,90 @@
+//! `native/OP-NODE.md`, which tells whoever comes from op-node where things are, against the program.
+
+use crate::support::Place;
+use opp2p::metrics::families;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+const PAGE: &str = include_str!("../../OP-NODE.md");
+
+/// The rows of the table below a heading, cell by cell, without back quotes.
+fn rows(heading: &str) -> Vec<Vec<String>> {
+    let (_, below) = PAGE.split_once(&format!("\n## {heading}\n")).expect("the heading");
+    let section = below.split("\n## ").next().expect("a section");
+    let lines = section.lines().filter(|line| line.starts_with("| ")).skip(1);
+    let cells = |line: &str| -> Vec<String> {
+        let inner = line.trim().trim_start_matches('|').trim_end_matches('|');
+        inner.split('|').map(|cell| cell.trim().trim_matches('`').to_owned()).collect()
+    };
+    lines.map(cells).collect()
+}
+
+/// Each flag of `opp2p node`, with its variable.
+fn flags() -> BTreeMap<String, String> {
+    let shown = Place::new().run(&["config", "--json", "--network", "base"]);
+    let settings: Value = serde_json::from_str(&shown.stdout).expect("JSON");
+    let settings = settings.as_object().expect("an object").iter();
+    let mut flags: BTreeMap<String, String> = settings
+        .map(|(name, setting)| (name.clone(), setting["variable"].as_str().unwrap_or_default().to_owned()))
+        .collect();
+    flags.insert("config".into(), "OPP2P_CONFIG".into());
+    flags
+}
+
+#[test]
+fn every_flag_is_on_the_page_with_its_variable_and_no_other_is() {
+    let mut told = BTreeMap::new();
+    for row in rows("Flags of op-node") {
+        let variable = if row[1].is_empty() { String::new() } else { format!("OP_NODE_{}", row[1]) };
+        told.insert(row[0].clone(), variable);
+    }
+    for row in rows("Flags of our own") {
+        told.insert(row[0].clone(), row[1].clone());
+    }
+    let flags = flags();
+    let missing: Vec<_> = flags.iter().filter(|(name, variable)| told.get(*name) != Some(variable)).collect();
+    let unknown: Vec<_> = told.iter().filter(|(name, _)| !flags.contains_key(*name)).collect();
+    assert!(
+        missing.is_empty() && unknown.is_empty(),
+        "not on the page: {missing:?}; on it alone: {unknown:?}"
+    );
+}
+
+#[test]
+fn every_metric_is_on_the_page_and_no_other_is() {
+    let told: BTreeSet<String> = rows("Metrics of op-node").into_iter().map(|row| row[0].clone()).collect();
+    let there: BTreeSet<String> = families().iter().map(|(name, ..)| (*name).to_owned()).collect();
+    assert_eq!(there, told);
+}
+
+#[test]
+fn every_test_that_the_page_names_is_there() {
+    let mut known = BTreeSet::new();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    for folder in ["core/src", "core/tests", "native/src", "native/tests", "tests/tests"] {
+        functions(&root.join(folder), &mut known);
+    }
+    let sections =
+        PAGE.lines().filter_map(|line| line.strip_prefix("## ")).filter(|heading| !rows(heading).is_empty());
+    let mut count = 0;
+    for row in sections.flat_map(rows) {
+        let test = row.last().expect("a cell");
+        assert!(known.contains(test), "{}: there is no test {test:?}", row[0]);
+        count += 1;
+    }
+    assert!(count > 90, "only {count} rows were read");
+}
+
+/// The names of all functions in the sources below a folder.
+fn functions(folder: &Path, into: &mut BTreeSet<String>) {
+    let entries = std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
+    let (folders, files): (Vec<PathBuf>, Vec<PathBuf>) = entries.partition(|path| path.is_dir());
+    folders.iter().for_each(|folder| functions(folder, into));
+    for file in files.iter().filter(|file| file.extension().is_some_and(|kind| kind == "rs")) {
+        let text = std::fs::read_to_string(file).expect("a source");
+        for (_, after) in text.match_indices("fn ").map(|(at, _)| text.split_at(at + 3)) {
+            into.insert(after.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect());
+        }
+    }
+}
