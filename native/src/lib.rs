@@ -22,5 +22,11 @@ pub mod page;
 #[cfg(feature = "node")]
 pub mod remote_signer;
 #[cfg(feature = "node")]
+pub mod rpc;
+#[cfg(feature = "node")]
+pub mod screen;
+#[cfg(feature = "node")]
 pub mod store;
 pub mod swarm;
+#[cfg(feature = "node")]
+mod text;

@@ -3,11 +3,12 @@
 use super::web::{Web, WebArgs};
 use super::{End, Failure, NO, answer, remark, runtime};
 use crate::devnet::{
-    Member, Network, NetworkConfig, NetworkError, NetworkEvent, Publication, Report, Screen, Setup, Summary,
+    Member, Network, NetworkConfig, NetworkError, NetworkEvent, Publication, Report, Setup, Summary, draw,
     unix_seconds,
 };
 use crate::host::{HostEvent, HostEventKind};
 use crate::page::{Page, PageError, PageStart};
+use crate::screen::Screen;
 use opp2p_core::chain::{BlockId, Fork};
 use std::collections::VecDeque;
 use std::io::{IsTerminal, Write, stderr, stdout};
@@ -176,7 +177,8 @@ impl Display {
     fn refresh(&mut self, report: &mut Report, now: Duration) -> Result<bool, Failure> {
         match self {
             Self::Screen(screen) => {
-                screen.show(&report.snapshot(now))?;
+                let snapshot = report.snapshot(now);
+                screen.show(|frame, colour| draw(frame, &snapshot, colour))?;
                 Ok(screen.wants_quit()?)
             }
             Self::Lines => {

@@ -20,6 +20,7 @@ mod settings;
 mod shells;
 mod signer;
 mod stdin;
+mod tools;
 mod usage;
 mod web;
 mod ws;
@@ -53,6 +54,12 @@ enum Command {
     Node(Box<node::Args>),
     /// Judges one captured gossip message and says which rule decided.
     Inspect(inspect::Args),
+    /// Says how a running node is.
+    Status(tools::status::Args),
+    /// Lists the peers of a running node, and does something about one.
+    Peers(tools::peers::Args),
+    /// Shows a running node live.
+    Watch(tools::watch::Args),
     /// Prints the settings of a node as they are in force, and where each comes from.
     Config(Box<config::Args>),
     /// Makes keys, and shows whose a key is.
@@ -99,6 +106,9 @@ pub fn main() -> ExitCode {
         Command::Devnet(args) => devnet::run(&args),
         Command::Node(args) => node::run(&args),
         Command::Inspect(args) => inspect::run(&args),
+        Command::Status(args) => tools::status::run(&args),
+        Command::Peers(args) => tools::peers::run(&args),
+        Command::Watch(args) => tools::watch::run(&args),
         Command::Config(args) => config::run(&args, &settings),
         Command::Key(args) => key::run(args),
         Command::Completions(args) => shells::completions(&args),

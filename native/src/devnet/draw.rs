@@ -6,7 +6,7 @@
 use super::report::BlockLine;
 use super::snapshot::{NodeRow, Snapshot};
 use super::tally::State;
-use super::text::{clock, count, millis, short_hash, size};
+use crate::text::{clock, count, millis, short_hash, size};
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Color, Modifier, Style};

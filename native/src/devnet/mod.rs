@@ -1,7 +1,8 @@
 //! The devnet's parts: its nodes, what makes their blocks, what keeps the books, what shows them.
 //!
 //! [`Network`] is the nodes. The others know no network and no clock: [`BlockMaker`] makes
-//! envelopes, [`Report`] is told what happened and when, and [`Screen`] shows a [`Snapshot`] of it.
+//! envelopes, [`Report`] is told what happened and when, and [`Screen`](crate::screen::Screen)
+//! shows a [`Snapshot`] of it as [`draw`] draws it.
 
 mod blocks;
 mod draw;
@@ -9,16 +10,13 @@ mod latency;
 mod network;
 mod outage;
 mod report;
-mod screen;
 mod snapshot;
 mod summary;
 mod tally;
-mod text;
 
 pub use blocks::BlockMaker;
 pub use draw::draw;
 pub use network::{CHAIN_ID, Network, NetworkConfig, NetworkError, NetworkEvent, Publication, unix_seconds};
 pub use report::{Member, NodeInfo, Report, Setup};
-pub use screen::Screen;
 pub use snapshot::Snapshot;
 pub use summary::{FollowerSummary, LatencySummary, OutageSummary, SequencerSummary, Summary, Verdicts};

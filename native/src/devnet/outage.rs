@@ -9,7 +9,7 @@
 
 use super::report::{Member, Report, Row};
 use super::tally::{Mark, Tally};
-use super::text::count;
+use crate::text::count;
 use opp2p_core::chain::BlockId;
 use std::time::Duration;
 

@@ -17,7 +17,7 @@
 //!   matters in the end is counted besides.
 
 use super::tally::{Mark, Tally};
-use super::text::{count, millis, short_hash, size};
+use crate::text::{count, millis, short_hash, size};
 use alloy_primitives::B256;
 use opp2p_core::chain::{BlockId, ChainEvent, Fork, Gap, GapEnd};
 use opp2p_core::gossip::{Acceptance, Reason};

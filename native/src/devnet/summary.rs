@@ -4,7 +4,7 @@ use super::latency::Figures;
 use super::outage::Outage;
 use super::report::{Member, Report};
 use super::tally::Tally;
-use super::text::{count, size};
+use crate::text::{count, size};
 use opp2p_core::gossip::Acceptance;
 use serde::Serialize;
 use std::collections::BTreeMap;

@@ -1,12 +1,11 @@
-//! The terminal while the live view has it.
+//! The terminal while a live view has it.
 
-use super::{Snapshot, draw};
 use crossterm::cursor;
 use crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers};
 use crossterm::execute;
 use crossterm::terminal::{self, EnterAlternateScreen, LeaveAlternateScreen};
-use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
+use ratatui::{Frame, Terminal};
 use std::io::{self, Stdout, Write};
 use std::panic;
 use std::sync::Once;
@@ -49,18 +48,18 @@ impl Screen {
         Ok(Self { terminal, colour })
     }
 
-    /// Shows one frame.
+    /// Shows one frame, which `draw` fills; with colours, or only with bold text.
     ///
     /// # Errors
     /// If the terminal can't be written to.
-    pub fn show(&mut self, snapshot: &Snapshot) -> io::Result<()> {
+    pub fn show(&mut self, draw: impl FnOnce(&mut Frame<'_>, bool)) -> io::Result<()> {
         if !TAKEN.load(Ordering::SeqCst) {
             take()?;
             // One that knows of nothing on the screen. Its own way to clear asks the terminal where
             // the cursor is, and waits for an answer that may not come.
             self.terminal = Terminal::new(CrosstermBackend::new(io::stdout()))?;
         }
-        self.terminal.draw(|frame| draw(frame, snapshot, self.colour))?;
+        self.terminal.draw(|frame| draw(frame, self.colour))?;
         Ok(())
     }
 

@@ -4,12 +4,12 @@ use alloy_primitives::{B256, hex};
 use std::time::Duration;
 
 /// The first `digits` (rounded down to an even number) digits of a hash.
-pub(super) fn short_hash(hash: &B256, digits: usize) -> String {
+pub(crate) fn short_hash(hash: &B256, digits: usize) -> String {
     hex::encode(hash.iter().take(digits / 2).copied().collect::<Vec<u8>>())
 }
 
 /// `783 B`, `31.2 kB`, `1.04 MB`.
-pub(super) fn size(bytes: u64) -> String {
+pub(crate) fn size(bytes: u64) -> String {
     match bytes {
         0..1_000 => format!("{bytes} B"),
         1_000..1_000_000 => format!("{:.1} kB", bytes as f64 / 1e3),
@@ -18,7 +18,7 @@ pub(super) fn size(bytes: u64) -> String {
 }
 
 /// Milliseconds without their unit, in at most four characters up to 10 s: `0.42`, `12.1`, `421`.
-pub(super) fn millis(duration: Duration) -> String {
+pub(crate) fn millis(duration: Duration) -> String {
     let millis = duration.as_secs_f64() * 1e3;
     match millis {
         ..9.995 => format!("{millis:.2}"),
@@ -28,14 +28,14 @@ pub(super) fn millis(duration: Duration) -> String {
 }
 
 /// `0:07`, `12:34`, `1:02:03`.
-pub(super) fn clock(duration: Duration) -> String {
+pub(crate) fn clock(duration: Duration) -> String {
     let seconds = duration.as_secs();
     let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
     if hours > 0 { format!("{hours}:{minutes:02}:{seconds:02}") } else { format!("{minutes}:{seconds:02}") }
 }
 
 /// `1 block`, `2 blocks`.
-pub(super) fn count(number: u64, one: &str) -> String {
+pub(crate) fn count(number: u64, one: &str) -> String {
     format!("{number} {one}{}", if number == 1 { "" } else { "s" })
 }
 

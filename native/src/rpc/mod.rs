@@ -1,0 +1,3 @@
+//! The node's RPC: the shapes of its answers.
+
+pub mod types;
