@@ -385,6 +385,9 @@ impl PeerManager {
                 self.gate.unblock(&entry);
             }
             PeerCommand::BanPeer(peer, duration) => self.ban(peer, until(duration), None),
+            PeerCommand::UnbanPeer(peer) => {
+                self.gate.lift_peer_ban(&peer);
+            }
             PeerCommand::BanIp(ip, duration) => {
                 self.gate.ban_ip(ip, until(duration));
                 self.turn_out(now, Farewell::Banned);
@@ -543,6 +546,16 @@ impl PeerManager {
     /// Whether all connections of the peer came in at the browsers' door; `None` if it is not connected.
     pub fn is_browser(&self, peer: &PeerId) -> Option<bool> {
         self.connected.get(peer).map(|connected| connected.is_browser)
+    }
+
+    /// Whether the peer is connected and joined the topic of this version.
+    pub fn is_subscribed(&self, peer: &PeerId, topic: PayloadVersion) -> bool {
+        self.connected.get(peer).is_some_and(|connected| connected.topics & (1 << topic.index()) != 0)
+    }
+
+    /// Whether the peer is in our mesh of the topic of this version.
+    pub fn is_in_mesh(&self, peer: &PeerId, topic: PayloadVersion) -> bool {
+        self.connected.get(peer).is_some_and(|connected| connected.meshes & (1 << topic.index()) != 0)
     }
 
     /// Addresses where a remembered peer may be dialled.

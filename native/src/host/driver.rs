@@ -8,7 +8,7 @@ use super::pool::Pool;
 use super::requests::Requests;
 use super::shared::Core;
 use super::signer::{BlockSigner, SignerOrigin, SignerReport};
-use super::ws::WsListening;
+use super::ws::Listening;
 use crate::store::{Batch, Writer};
 use crate::swarm;
 use alloy_primitives::{Address, B256};
@@ -74,7 +74,7 @@ pub(super) struct Driver {
     /// Who waits for a connection that was asked for. Bounded by the commands under way.
     pub(super) connecting: Vec<Connecting>,
     pub(super) translator: swarm::Translator,
-    pub(super) ws_listening: WsListening,
+    pub(super) listening: Listening,
     /// What happened before the driver ran.
     pub(super) early: Vec<SwarmEvent<NativeEvent>>,
     pub(super) dial_backs: DialBacks,
@@ -529,7 +529,7 @@ impl Driver {
     }
 
     fn on_swarm(&mut self, event: SwarmEvent<NativeEvent>) {
-        self.ws_listening.heard(&event);
+        self.listening.heard(&event);
         if let SwarmEvent::ConnectionEstablished {
             peer_id, connection_id, endpoint, num_established, ..
         } = &event

@@ -39,7 +39,7 @@ use libp2p::metrics::Registry;
 use libp2p::multiaddr::Protocol;
 use libp2p::swarm::SwarmEvent;
 use libp2p::{Multiaddr, PeerId, Swarm, TransportError};
-use native::{DialBacks, Native, NativeEvent};
+use native::{DialBacks, Native, NativeEvent, protocols};
 use opp2p_core::chain::{BlockId, ChainConfig, ChainViewConfig, ConfigError};
 use opp2p_core::gossip::{MeshParams, Signers, TIMESTAMP_THRESHOLD};
 use opp2p_core::node::{Node, NodeConfig, SyncConfig};
@@ -62,7 +62,7 @@ use tokio::sync::{Notify, broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use transport::Setup;
 use upgrade::{Muxers, Securities};
-use ws::WsListening;
+use ws::Listening;
 
 /// Events that a slow listener may be behind before it misses some.
 const EVENTS_KEPT: usize = 1024;
@@ -300,9 +300,11 @@ impl Deref for Host {
 #[derive(Clone, Debug)]
 pub struct HostHandle {
     peer_id: PeerId,
+    agent: Arc<str>,
+    protocols: Arc<[String]>,
     address: Multiaddr,
     advertised: Vec<Multiaddr>,
-    ws_listening: WsListening,
+    listening: Listening,
     store: Store,
     core: Core,
     bandwidth: Arc<Bandwidth>,
@@ -437,6 +439,8 @@ impl Host {
             scoring,
             gatekeeper: Some(gatekeeper),
         };
+        let agent = wiring.agent.as_str().into();
+        let protocols = protocols(&wiring, config.nat).into();
         let behaviour = Native::new(behaviour(&keypair, &wiring)?, peer_id, config.nat);
         let bandwidth = Arc::new(Bandwidth::default());
         let (streams, meter) = (Streams::default(), Arc::new(Meter::default()));
@@ -473,8 +477,8 @@ impl Host {
         while let Some(event) = swarm.select_next_some().now_or_never() {
             early.push(event);
         }
-        let ws_listening = WsListening::default();
-        early.iter().for_each(|event| ws_listening.heard(event));
+        let listening = Listening::default();
+        early.iter().for_each(|event| listening.heard(event));
 
         let threads = |source| HostError::System { what: "a thread", source };
         let pool = pool::Pool::start(&meter).map_err(threads)?;
@@ -523,7 +527,7 @@ impl Host {
             next_wish: 0,
             connecting: Vec::new(),
             translator: swarm::Translator::new(wiring.chain_id),
-            ws_listening: ws_listening.clone(),
+            listening: listening.clone(),
             early,
             dial_backs: DialBacks::default(),
             meter: Arc::clone(&meter),
@@ -540,9 +544,11 @@ impl Host {
         let task = tokio::spawn(driver.run(end));
         let handle = HostHandle {
             peer_id,
+            agent,
+            protocols,
             address: bound,
             advertised,
-            ws_listening,
+            listening,
             store,
             core,
             bandwidth,
@@ -595,6 +601,38 @@ impl HostHandle {
         self.peer_id
     }
 
+    /// What identify calls it.
+    pub fn agent(&self) -> &str {
+        &self.agent
+    }
+
+    /// The protocols that identify tells peers.
+    pub fn protocols(&self) -> &[String] {
+        &self.protocols
+    }
+
+    /// Everywhere it listens and what is advertised, each with its peer id.
+    pub fn addresses(&self) -> Vec<Multiaddr> {
+        let mut ways = self.listening.addresses();
+        ways.extend(self.advertised.iter().filter(|way| !ways.contains(way)).cloned().collect::<Vec<_>>());
+        ways.into_iter().map(|way| way.with(Protocol::P2p(self.peer_id))).collect()
+    }
+
+    /// The node records that discovery knows, as text; `None` if it is switched off.
+    pub fn discovery_table(&self) -> Option<Vec<String>> {
+        None
+    }
+
+    /// This node's own node record, as text; `None` if discovery is switched off.
+    pub fn local_enr(&self) -> Option<String> {
+        None
+    }
+
+    /// Whether the node has not stopped.
+    pub fn is_running(&self) -> bool {
+        !self.commands.is_closed()
+    }
+
     /// Where it listens, with its peer id: what another node's list of static peers takes. If it is offline, the peer id
     /// alone.
     pub fn address(&self) -> Multiaddr {
@@ -604,8 +642,7 @@ impl HostHandle {
     /// What a page dials, each with this node's peer id: what is advertised for browsers, else where their door
     /// listens. Empty if they have none.
     pub fn browser_addresses(&self) -> Vec<Multiaddr> {
-        let ways =
-            if self.advertised.is_empty() { self.ws_listening.addresses() } else { self.advertised.clone() };
+        let ways = if self.advertised.is_empty() { self.listening.door() } else { self.advertised.clone() };
         ways.into_iter().map(|way| way.with(Protocol::P2p(self.peer_id))).collect()
     }
 
@@ -718,8 +755,8 @@ impl HostHandle {
         self.gossip_counters.as_deref()
     }
 
-    /// Looks at the core as it is now. The node waits as long as `look` takes.
-    pub(crate) fn look<R>(&self, look: impl FnOnce(&Node, Now) -> R) -> R {
+    /// Looks at the node's core as it is now. The node waits as long as `look` takes.
+    pub fn core<R>(&self, look: impl FnOnce(&Node, Now) -> R) -> R {
         let now = self.core.clock.now();
         look(&self.core.lock(), now)
     }

@@ -16,6 +16,7 @@ use libp2p::core::ConnectedPoint;
 use libp2p::swarm::behaviour::toggle::Toggle;
 use libp2p::swarm::{ConnectionId, NetworkBehaviour};
 use libp2p::{PeerId, upnp};
+use opp2p_core::sync::{protocol_id, spec_protocol_id};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -48,6 +49,21 @@ impl Native {
         let autonat = nat.then(|| autonat::Behaviour::new(own, server_only()));
         Self { wire, upnp: upnp.into(), autonat: autonat.into() }
     }
+}
+
+/// The protocols that identify tells peers, in order.
+pub(super) fn protocols(wiring: &swarm::Config, nat: bool) -> Vec<String> {
+    let own = ["1.0.0", "1.1.0", "1.2.0", "1.3.0"].map(|version| format!("/meshsub/{version}"));
+    let mut all = Vec::from(["/ipfs/id/1.0.0", "/ipfs/id/push/1.0.0", "/ipfs/ping/1.0.0"].map(String::from));
+    all.extend(own);
+    if wiring.payloads {
+        all.extend([protocol_id(wiring.chain_id), spec_protocol_id(wiring.chain_id)]);
+    }
+    if nat {
+        all.push(autonat::DEFAULT_PROTOCOL_NAME.to_string());
+    }
+    all.sort();
+    all
 }
 
 fn server_only() -> autonat::Config {

@@ -107,15 +107,15 @@ fn read(path: &Path) -> Result<Vec<u8>, HostError> {
     Ok(bytes)
 }
 
-/// Where the door listens, as the network says it: one for each address of this machine, so their number is the
-/// system's.
+/// Where the node listens, browsers' door included, as the network says it: one or two for each address of this
+/// machine, so their number is the system's.
 #[derive(Clone, Debug, Default)]
-pub(super) struct WsListening(Arc<Mutex<BTreeSet<Multiaddr>>>);
+pub(super) struct Listening(Arc<Mutex<BTreeSet<Multiaddr>>>);
 
-impl WsListening {
+impl Listening {
     pub(super) fn heard<E>(&self, event: &SwarmEvent<E>) {
         match event {
-            SwarmEvent::NewListenAddr { address, .. } if is_browser(address) => {
+            SwarmEvent::NewListenAddr { address, .. } => {
                 self.lock().insert(address.clone());
             }
             SwarmEvent::ExpiredListenAddr { address, .. } => {
@@ -125,8 +125,14 @@ impl WsListening {
         }
     }
 
+    /// All of it.
     pub(super) fn addresses(&self) -> Vec<Multiaddr> {
         self.lock().iter().cloned().collect()
+    }
+
+    /// The browsers' door.
+    pub(super) fn door(&self) -> Vec<Multiaddr> {
+        self.lock().iter().filter(|address| is_browser(address)).cloned().collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeSet<Multiaddr>> {

@@ -74,7 +74,7 @@ struct Core {
 
 impl Core {
     fn read(host: &HostHandle) -> Self {
-        host.look(|node, _| {
+        host.core(|node, _| {
             let (view, peers) = (node.view(), node.peers());
             let gate = peers.gate();
             Self {

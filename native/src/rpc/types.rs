@@ -410,3 +410,15 @@ pub enum GapNews {
         to: Id,
     },
 }
+
+impl From<opp2p_core::chain::Gap> for GapInfo {
+    fn from(gap: opp2p_core::chain::Gap) -> Self {
+        Self {
+            id: gap.id.number(),
+            after: gap.after.into(),
+            before: gap.before.into(),
+            highest: gap.highest.into(),
+            missing: gap.missing,
+        }
+    }
+}

@@ -119,6 +119,8 @@ pub enum PeerCommand {
     Unblock(BlockEntry),
     /// Ban a peer for so long, and close what stands.
     BanPeer(PeerId, Duration),
+    /// Lift the ban of a peer. If the operator blocked it, it stays blocked.
+    UnbanPeer(PeerId),
     /// Ban an address for so long, and close what stands.
     BanIp(IpAddr, Duration),
     /// Lift the ban of an address.

@@ -1,0 +1,263 @@
+//! What a method is given: positional, as the reference's RPC takes it, with its texts for what is wrong.
+
+use super::types::IpNet;
+use crate::swarm;
+use base64::Engine;
+use base64::alphabet::STANDARD;
+use base64::engine::{GeneralPurpose, GeneralPurposeConfig};
+use jsonrpsee::types::error::{ErrorObjectOwned, INVALID_PARAMS_CODE};
+use libp2p::Multiaddr;
+use opp2p_core::peers::{PeerId, Subnet};
+use serde_json::Value;
+use std::net::IpAddr;
+use std::time::Duration;
+
+/// Go's: bits that belong to no byte are not looked at.
+const BASE64: GeneralPurpose =
+    GeneralPurpose::new(&STANDARD, GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true));
+
+/// The code of an error that a method itself answers with.
+pub(super) const FAILED: i32 = -32000;
+
+/// What a method answers if it can't do what is asked.
+pub(super) fn failed(text: impl std::fmt::Display) -> ErrorObjectOwned {
+    failure(&text)
+}
+
+fn failure(text: &dyn std::fmt::Display) -> ErrorObjectOwned {
+    ErrorObjectOwned::owned(FAILED, text.to_string(), None::<()>)
+}
+
+fn invalid(text: impl Into<String>) -> ErrorObjectOwned {
+    ErrorObjectOwned::owned(INVALID_PARAMS_CODE, text.into(), None::<()>)
+}
+
+/// The reference's answer to a value that is there and says nothing.
+fn invalid_request() -> ErrorObjectOwned {
+    failed("invalid request")
+}
+
+/// The arguments of one call, bounded like the request's body.
+#[derive(Debug)]
+pub(super) struct Arguments(Vec<Value>);
+
+impl Arguments {
+    /// At most `most` of them.
+    pub(super) fn read(text: Option<&str>, most: usize) -> Result<Self, ErrorObjectOwned> {
+        let all: Vec<Value> = match text {
+            None | Some("null") => Vec::new(),
+            Some(text) => serde_json::from_str(text).map_err(|_| invalid("non-array args"))?,
+        };
+        if all.len() > most {
+            return Err(invalid(format!("too many arguments, want at most {most}")));
+        }
+        Ok(Self(all))
+    }
+
+    fn at(&self, place: usize) -> Result<&Value, ErrorObjectOwned> {
+        self.0.get(place).ok_or_else(|| invalid(format!("missing value for required argument {place}")))
+    }
+
+    /// Text, of which an empty one and `null` are `invalid request`.
+    fn text(&self, place: usize) -> Result<&str, ErrorObjectOwned> {
+        match self.at(place)? {
+            Value::String(text) if !text.is_empty() => Ok(text),
+            Value::String(_) | Value::Null => Err(invalid_request()),
+            _ => Err(wrong(place, "text is expected")),
+        }
+    }
+
+    pub(super) fn bool(&self, place: usize) -> Result<bool, ErrorObjectOwned> {
+        self.at(place)?.as_bool().ok_or_else(|| wrong(place, "true or false is expected"))
+    }
+
+    /// A number that may be left out.
+    pub(super) fn number(&self, place: usize) -> Result<Option<u64>, ErrorObjectOwned> {
+        match self.0.get(place) {
+            None | Some(Value::Null) => Ok(None),
+            Some(value) => value.as_u64().map(Some).ok_or_else(|| wrong(place, "a whole number is expected")),
+        }
+    }
+
+    /// Seconds.
+    pub(super) fn seconds(&self, place: usize) -> Result<Duration, ErrorObjectOwned> {
+        self.at(place)?;
+        Ok(Duration::from_secs(self.number(place)?.ok_or_else(invalid_request)?))
+    }
+
+    pub(super) fn peer(&self, place: usize) -> Result<PeerId, ErrorObjectOwned> {
+        let text = self.text(place)?;
+        let peer: libp2p::PeerId =
+            text.parse().map_err(|error| wrong(place, format_args!("failed to parse peer ID: {error}")))?;
+        swarm::from_libp2p(&peer).ok_or_else(|| wrong(place, "failed to parse peer ID: it is too long"))
+    }
+
+    pub(super) fn ip(&self, place: usize) -> Result<IpAddr, ErrorObjectOwned> {
+        let text = self.text(place)?;
+        text.parse().map_err(|_| wrong(place, format_args!("invalid IP address: {}", short(text))))
+    }
+
+    /// A network as Go writes it, or as `1.2.0.0/16`.
+    pub(super) fn subnet(&self, place: usize) -> Result<Subnet, ErrorObjectOwned> {
+        let fields = match self.at(place)? {
+            Value::Object(fields) => fields,
+            Value::Null => return Err(invalid_request()),
+            _ => return self.text(place)?.parse().map_err(|error| wrong(place, error)),
+        };
+        let field = |name| match fields.get(name) {
+            Some(Value::String(text)) if !text.is_empty() => Ok(text.as_str()),
+            None | Some(Value::Null | Value::String(_)) => Err(invalid_request()),
+            Some(_) => Err(wrong(place, format_args!("{name} is no text"))),
+        };
+        let (ip, mask) = (field("IP")?, field("Mask")?);
+        let ip: IpAddr =
+            ip.parse().map_err(|_| wrong(place, format_args!("invalid IP address: {}", short(ip))))?;
+        let mask = BASE64.decode(mask).map_err(|_| wrong(place, "the mask is no base64"))?;
+        let length = prefix(ip, &mask).ok_or_else(|| {
+            wrong(place, "a mask has 4 or 16 bytes that fit the address, and its ones come first")
+        })?;
+        Subnet::new(ip, length).map_err(|error| wrong(place, error))
+    }
+
+    /// A multiaddr, with the reference's text if it is none.
+    pub(super) fn address(&self, place: usize) -> Result<Multiaddr, ErrorObjectOwned> {
+        let text = match self.at(place)? {
+            Value::String(text) => text.as_str(),
+            _ => return Err(wrong(place, "text is expected")),
+        };
+        text.parse().map_err(|error| failed(format_args!("bad peer address: {error}")))
+    }
+
+    /// A word.
+    pub(super) fn word(&self, place: usize) -> Result<&str, ErrorObjectOwned> {
+        self.text(place)
+    }
+}
+
+pub(super) fn wrong(place: usize, why: impl std::fmt::Display) -> ErrorObjectOwned {
+    invalid(format!("invalid argument {place}: {why}"))
+}
+
+/// So much of a text as is worth repeating.
+fn short(text: &str) -> String {
+    text.chars().take(64).collect()
+}
+
+/// The length of the prefix that a mask stands for. As Go does, the last 4 of 16 bytes count for an IPv4 address.
+fn prefix(ip: IpAddr, mask: &[u8]) -> Option<u8> {
+    let mask = match (ip, mask.len()) {
+        (IpAddr::V4(_), 4) | (IpAddr::V6(_), 16) => mask,
+        (IpAddr::V4(_), 16) => mask.get(12..)?,
+        _ => return None,
+    };
+    let ones: u32 = mask.iter().map(|byte| byte.count_ones()).sum();
+    let mut bits = mask.iter().flat_map(|byte| (0..8).rev().map(move |bit| byte >> bit & 1 == 1));
+    let is_prefix = bits.by_ref().take_while(|bit| *bit).count() == usize::try_from(ones).ok()?;
+    is_prefix.then(|| u8::try_from(ones).ok()).flatten()
+}
+
+impl From<Subnet> for IpNet {
+    fn from(subnet: Subnet) -> Self {
+        let length = u32::from(subnet.length());
+        let mask = match subnet.network() {
+            IpAddr::V4(_) => {
+                let mask = u32::MAX.checked_shl(32 - length).unwrap_or(0);
+                BASE64.encode(mask.to_be_bytes())
+            }
+            IpAddr::V6(_) => {
+                let mask = u128::MAX.checked_shl(128 - length).unwrap_or(0);
+                BASE64.encode(mask.to_be_bytes())
+            }
+        };
+        Self { ip: subnet.network(), mask }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn of(values: &Value) -> Arguments {
+        Arguments::read(Some(&values.to_string()), 3).unwrap()
+    }
+
+    #[track_caller]
+    fn refused<T: std::fmt::Debug>(result: Result<T, ErrorObjectOwned>, code: i32, text: &str) {
+        let error = result.unwrap_err();
+        assert_eq!(error.code(), code, "{error:?}");
+        assert!(error.message().contains(text), "{error:?}");
+    }
+
+    #[test]
+    fn only_so_many_in_order_are_taken() {
+        assert!(Arguments::read(None, 0).is_ok() && Arguments::read(Some("[]"), 0).is_ok());
+        refused(Arguments::read(Some("{}"), 1), -32602, "non-array args");
+        refused(Arguments::read(Some("[1,2]"), 1), -32602, "too many arguments, want at most 1");
+        refused(of(&json!([true])).bool(1), -32602, "missing value for required argument 1");
+        refused(of(&json!([1])).bool(0), -32602, "invalid argument 0");
+        assert_eq!(of(&json!([true])).bool(0), Ok(true));
+        assert_eq!(of(&json!([])).number(0), Ok(None));
+        assert_eq!(of(&json!([7])).number(0), Ok(Some(7)));
+        refused(of(&json!([-1])).number(0), -32602, "whole number");
+    }
+
+    #[test]
+    fn peers_are_named_in_base58() {
+        let id = "16Uiu2HAm3cuhhRL2msUuLF62KRSfneFDx94RsuouyW25Ho42cFMq";
+        let peer = of(&json!([id])).peer(0).unwrap();
+        assert_eq!(swarm::to_libp2p(&peer).unwrap().to_string(), id);
+        for nothing in [json!([""]), json!([null])] {
+            refused(of(&nothing).peer(0), -32000, "invalid request");
+        }
+        for wrong in [json!(["peer"]), json!([id.to_owned() + "x"]), json!(["é"]), json!([7]), json!([{}])] {
+            refused(of(&wrong).peer(0), -32602, "invalid argument 0");
+        }
+        refused(of(&json!([])).peer(0), -32602, "missing value for required argument 0");
+    }
+
+    #[test]
+    fn networks_are_taken_as_go_and_as_people_write_them() {
+        for (given, expected) in [
+            (json!({"IP": "1.2.0.0", "Mask": "//8AAA=="}), "1.2.0.0/16"),
+            (json!({"IP": "1.2.3.4", "Mask": "//8AAA=="}), "1.2.0.0/16"),
+            (json!({"IP": "1.2.3.4", "Mask": BASE64.encode([255; 16])}), "1.2.3.4/32"),
+            (json!({"IP": "2001:db8::", "Mask": "/////wAAAAAAAAAAAAAAAA=="}), "2001:db8::/32"),
+            (json!({"IP": "0.0.0.0", "Mask": "AAAAAA=="}), "0.0.0.0/0"),
+            (json!("10.0.0.0/8"), "10.0.0.0/8"),
+        ] {
+            assert_eq!(of(&json!([given])).subnet(0), Ok(expected.parse().unwrap()), "{given}");
+        }
+        for nothing in
+            [json!(null), json!({}), json!({"IP": "1.2.0.0"}), json!({"Mask": "//8AAA=="}), json!("")]
+        {
+            refused(of(&json!([nothing])).subnet(0), -32000, "invalid request");
+        }
+        for wrong in [
+            json!({"IP": "1.2.0.0", "Mask": "//8A"}),
+            json!({"IP": "1.2.0.0", "Mask": "/wD/AA=="}),
+            json!({"IP": "1.2.0.0", "Mask": "*"}),
+            json!({"IP": "2001:db8::", "Mask": "//8AAA=="}),
+            json!({"IP": 7, "Mask": "//8AAA=="}),
+            json!({"IP": "x", "Mask": "//8AAA=="}),
+            json!("1.2.0.0/33"),
+            json!(7),
+        ] {
+            refused(of(&json!([wrong])).subnet(0), -32602, "invalid argument 0");
+        }
+    }
+
+    #[test]
+    fn networks_are_written_as_go_writes_them() {
+        for (subnet, expected) in [
+            ("1.2.0.0/16", json!({"IP": "1.2.0.0", "Mask": "//8AAA=="})),
+            ("0.0.0.0/0", json!({"IP": "0.0.0.0", "Mask": "AAAAAA=="})),
+            ("2001:db8::/32", json!({"IP": "2001:db8::", "Mask": "/////wAAAAAAAAAAAAAAAA=="})),
+        ] {
+            let subnet: Subnet = subnet.parse().unwrap();
+            let written = serde_json::to_value(IpNet::from(subnet)).unwrap();
+            assert_eq!(written, expected);
+            assert_eq!(of(&json!([written])).subnet(0), Ok(subnet));
+        }
+    }
+}

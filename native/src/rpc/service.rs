@@ -1,0 +1,259 @@
+//! Connections: accepted, counted, checked, and given to jsonrpsee.
+
+use super::access::{Access, Refusal};
+use super::line::Line;
+use super::{CONNECTIONS, CONNECTIONS_PER_ADDRESS, HEADER_BYTES, HEADER_TIME, REQUEST_TIME, limits, status};
+use crate::host::HostHandle;
+use hyper::body::Incoming;
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
+use hyper::{Method, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use jsonrpsee::core::BoxError;
+use jsonrpsee::core::middleware::{
+    Batch, BatchEntry, BatchEntryErr, Extensions, Notification, Request, RpcServiceBuilder, RpcServiceT,
+};
+use jsonrpsee::server::ws::is_upgrade_request;
+use jsonrpsee::server::{HttpBody, HttpResponse, MethodResponse, Methods, Server, StopHandle};
+use jsonrpsee::types::ErrorObjectOwned;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+
+/// How long the listener rests when the system has no room for a connection.
+const REST: Duration = Duration::from_millis(100);
+
+/// What every connection shares.
+#[derive(Debug)]
+pub(super) struct Site {
+    pub(super) access: Access,
+    pub(super) host: HostHandle,
+}
+
+/// How many connections there are from where.
+#[derive(Clone, Debug, Default)]
+struct Places(Arc<Mutex<BTreeMap<IpAddr, usize>>>);
+
+/// A connection's place, held until the last request of it is answered or its WebSocket is closed.
+#[derive(Debug)]
+struct Place {
+    places: Places,
+    ip: IpAddr,
+}
+
+/// The same as it goes with a request.
+#[derive(Clone, Debug)]
+#[expect(dead_code, reason = "it is held, not read")]
+struct Held(Arc<Place>);
+
+impl Places {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<IpAddr, usize>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take(&self, ip: IpAddr) -> Option<Place> {
+        let ip = ip.to_canonical();
+        let mut held = self.lock();
+        let own = held.get(&ip).copied().unwrap_or_default();
+        let is_crowded = own >= CONNECTIONS_PER_ADDRESS && !ip.is_loopback();
+        if is_crowded || held.values().sum::<usize>() >= CONNECTIONS {
+            return None;
+        }
+        held.insert(ip, own + 1);
+        drop(held);
+        Some(Place { places: self.clone(), ip })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut held = self.places.lock();
+        if let Some(own) = held.get_mut(&self.ip) {
+            *own = own.saturating_sub(1);
+            if *own == 0 {
+                held.remove(&self.ip);
+            }
+        }
+    }
+}
+
+/// Accepts until it is cancelled, and all connections with it but WebSockets, which `stopping` ends.
+pub(super) async fn serve(listener: TcpListener, site: Arc<Site>, methods: Methods, stopping: StopHandle) {
+    let builder = Server::builder()
+        .set_config(limits())
+        .set_rpc_middleware(RpcServiceBuilder::new().layer_fn(|service| NeedsWebSocket { service }))
+        .to_service_builder();
+    let places = Places::default();
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, from)) => {
+                    if let Some(place) = places.take(from.ip()) {
+                        let service = builder.clone().build(methods.clone(), stopping.clone());
+                        let service = TowerToHyperService::new(service);
+                        connections.spawn(converse(stream, Arc::clone(&site), service, place));
+                    }
+                }
+                // The one that failed is gone, or there is no room for any: then it helps to wait.
+                Err(_) => tokio::time::sleep(REST).await,
+            },
+            Some(_) = connections.join_next() => {}
+        }
+    }
+}
+
+async fn converse<S>(stream: TcpStream, site: Arc<Site>, rpc: S, place: Place)
+where
+    S: Service<hyper::Request<Incoming>, Response = HttpResponse, Error = BoxError>,
+    S::Future: Send,
+{
+    let held = Held(Arc::new(place));
+    // Answers are small and whole.
+    let _ = stream.set_nodelay(true);
+    let service = service_fn(|mut request: hyper::Request<Incoming>| {
+        let refusal = site.answer(&mut request).map(|()| {
+            request.extensions_mut().insert(held.clone());
+            rpc.call(request)
+        });
+        async move {
+            Ok::<_, Infallible>(match refusal {
+                Err(answer) => *answer,
+                Ok(answer) => match tokio::time::timeout(REQUEST_TIME, answer).await {
+                    Ok(Ok(answer)) => answer,
+                    Ok(Err(_)) => {
+                        say(StatusCode::INTERNAL_SERVER_ERROR, &json!({"error": "the call failed"}))
+                    }
+                    Err(_) => {
+                        say(StatusCode::REQUEST_TIMEOUT, &json!({"error": "the request took too long"}))
+                    }
+                },
+            })
+        }
+    });
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(HEADER_TIME).max_buf_size(HEADER_BYTES);
+    let connection = http.serve_connection(TokioIo::new(Line::new(stream)), service).with_upgrades();
+    // However it ends, it is the caller's business.
+    let _ = connection.await;
+}
+
+impl Site {
+    /// Answers all that is no call; a call is told what it may do.
+    fn answer(&self, request: &mut hyper::Request<Incoming>) -> Result<(), Box<HttpResponse>> {
+        let caller = self.access.admit(request.headers()).map_err(|refusal| {
+            let status = match refusal {
+                Refusal::Page | Refusal::Host => StatusCode::FORBIDDEN,
+                Refusal::Token => StatusCode::UNAUTHORIZED,
+            };
+            Box::new(say(status, &json!({"error": refusal.to_string()})))
+        })?;
+        let is_get = matches!(*request.method(), Method::GET | Method::HEAD);
+        match request.uri().path() {
+            "/healthz" if is_get => Err(Box::new(self.health())),
+            "/readyz" if is_get => Err(Box::new(self.readiness())),
+            "/" | "/ws" => {
+                if !is_upgrade_request(request) {
+                    request.extensions_mut().insert(OverHttp);
+                }
+                request.extensions_mut().insert(caller);
+                Ok(())
+            }
+            "/healthz" | "/readyz" => {
+                Err(Box::new(say(StatusCode::METHOD_NOT_ALLOWED, &json!({"error": "GET this"}))))
+            }
+            _ => Err(Box::new(say(StatusCode::NOT_FOUND, &json!({"error": "the RPC is at /"})))),
+        }
+    }
+
+    fn health(&self) -> HttpResponse {
+        let version = env!("CARGO_PKG_VERSION");
+        match self.host.is_running() {
+            true => say(StatusCode::OK, &json!({"status": "running", "version": version})),
+            false => say(StatusCode::SERVICE_UNAVAILABLE, &json!({"status": "stopped", "version": version})),
+        }
+    }
+
+    fn readiness(&self) -> HttpResponse {
+        let reasons = status::obstacles(&self.host);
+        let status = if reasons.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+        say(status, &json!({"ready": reasons.is_empty(), "reasons": reasons}))
+    }
+}
+
+fn say(status: StatusCode, body: &Value) -> HttpResponse {
+    let mut answer = HttpResponse::new(HttpBody::from(body.to_string()));
+    *answer.status_mut() = status;
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    answer
+}
+
+/// Goes with a call that came over HTTP, where there is no way to send news.
+#[derive(Clone, Copy, Debug)]
+struct OverHttp;
+
+/// Tells those who subscribe over HTTP how to, where jsonrpsee would only report an internal error.
+#[derive(Clone, Debug)]
+struct NeedsWebSocket<S> {
+    service: S,
+}
+
+fn refusal(method: &str, extensions: &Extensions) -> Option<ErrorObjectOwned> {
+    let is_refused =
+        matches!(method, "opp2p_subscribe" | "opp2p_unsubscribe") && extensions.get::<OverHttp>().is_some();
+    // The code with which geth says so.
+    is_refused
+        .then(|| ErrorObjectOwned::owned(-32001, "notifications not supported: use a WebSocket", None::<()>))
+}
+
+impl<S> RpcServiceT for NeedsWebSocket<S>
+where
+    S: RpcServiceT<
+            MethodResponse = MethodResponse,
+            BatchResponse = MethodResponse,
+            NotificationResponse = MethodResponse,
+        > + Send
+        + Sync
+        + Clone
+        + 'static,
+{
+    type MethodResponse = MethodResponse;
+    type BatchResponse = MethodResponse;
+    type NotificationResponse = MethodResponse;
+
+    fn call<'a>(&self, request: Request<'a>) -> impl Future<Output = MethodResponse> + Send + 'a {
+        let service = self.service.clone();
+        async move {
+            match refusal(&request.method, request.extensions()) {
+                Some(error) => MethodResponse::error(request.id, error),
+                None => service.call(request).await,
+            }
+        }
+    }
+
+    fn batch<'a>(&self, calls: Batch<'a>) -> impl Future<Output = MethodResponse> + Send + 'a {
+        let service = self.service.clone();
+        async move {
+            let checked = calls.into_iter().map(|entry| match entry {
+                Ok(BatchEntry::Call(call)) => match refusal(&call.method, call.extensions()) {
+                    Some(error) => Err(BatchEntryErr::new(call.id, error)),
+                    None => Ok(BatchEntry::Call(call)),
+                },
+                other => other,
+            });
+            service.batch(Batch::from(checked.collect())).await
+        }
+    }
+
+    fn notification<'a>(&self, said: Notification<'a>) -> impl Future<Output = MethodResponse> + Send + 'a {
+        let service = self.service.clone();
+        async move { service.notification(said).await }
+    }
+}
