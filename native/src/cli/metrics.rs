@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 
 #[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Metrics")]
 pub(super) struct MetricsArgs {
     /// Serve metrics for Prometheus over HTTP, at /metrics.
     #[arg(

@@ -16,6 +16,7 @@ mod logging;
 mod metrics;
 mod node;
 mod peers;
+mod rpc;
 mod settings;
 mod shells;
 mod signer;

@@ -6,6 +6,7 @@ use super::gossip::GossipArgs;
 use super::logging::LogArgs;
 use super::metrics::MetricsArgs;
 use super::peers::PeerArgs;
+use super::rpc::{self, RpcArgs};
 use super::settings::{self, CONFIG};
 use super::signer::{SignerArgs, Signing};
 use super::stdin::Lines;
@@ -15,6 +16,7 @@ use super::{End, Failure, key, log_events, path, runtime};
 use crate::host::{Host, HostConfig, HostEventKind, L1News, Muxer, Peerstore, Retention, Security, WsConfig};
 use crate::key::SecretKey;
 use crate::page::{Page, PageStart};
+use crate::rpc::RpcConfig;
 use alloy_primitives::hex;
 use libp2p::Multiaddr;
 use libp2p::multiaddr::Protocol;
@@ -178,6 +180,8 @@ pub(super) struct Args {
     #[command(flatten)]
     web: WebArgs,
     #[command(flatten)]
+    rpc: RpcArgs,
+    #[command(flatten)]
     metrics: MetricsArgs,
     #[command(flatten)]
     log: LogArgs,
@@ -247,17 +251,18 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     // Before anything is made or opened for a node that would not start.
     let web = args.web.load()?;
     args.metrics.check()?;
+    let rpc = args.rpc.load()?;
     let plan = plan(args)?;
     runtime()?.block_on(async {
         let config = configure(args, plan).await?;
-        follow(config, web, &args.metrics, args.publish_stdin).await
+        follow(config, web, rpc, &args.metrics, args.publish_stdin).await
     })
 }
 
 /// Says what is wrong with the settings, as a start would, and makes nothing.
 pub(super) fn check(args: &Args) -> Result<(), Failure> {
     args.web.load()?;
-    args.metrics.check()?;
+    args.rpc.config()?;
     plan(args).map(drop)
 }
 
@@ -423,6 +428,7 @@ fn check_port(ip: IpAddr, port: u16, flag: &str) -> Result<(), Failure> {
 async fn follow(
     config: HostConfig,
     web: Option<Web>,
+    rpc: Option<RpcConfig>,
     metrics: &MetricsArgs,
     publish: bool,
 ) -> Result<ExitCode, Failure> {
@@ -449,6 +455,13 @@ async fn follow(
     let start = start.map(|start| PageStart { peers: doors(&host.browser_addresses(), on_all), ..start });
     let page = match serve(web.zip(start)).await {
         Ok(page) => page,
+        Err(failure) => {
+            host.stop().await;
+            return Err(failure);
+        }
+    };
+    let rpc = match rpc::serve(rpc, &host).await {
+        Ok(rpc) => rpc,
         Err(failure) => {
             host.stop().await;
             return Err(failure);
@@ -494,6 +507,9 @@ async fn follow(
     };
     drop(publishing);
     tracing::info!("stopping");
+    if let Some(rpc) = rpc {
+        rpc.stop().await;
+    }
     if let Some(page) = page {
         page.stop().await;
     }

@@ -116,6 +116,14 @@ impl RpcConfig {
     pub const fn new(listen: SocketAddr) -> Self {
         Self { listen, enable_admin: false, token: None, hosts: Vec::new(), observer: None }
     }
+
+    /// What it means that the system refuses to listen there.
+    pub(crate) fn refused(&self, source: io::Error) -> RpcError {
+        match source.kind() {
+            io::ErrorKind::AddrInUse => RpcError::InUse(self.listen),
+            _ => RpcError::Listen { address: self.listen, source },
+        }
+    }
 }
 
 /// Why there is no RPC. Each message is one sentence that says what to do.
@@ -162,13 +170,9 @@ impl RpcServer {
     /// # Errors
     /// If the address can't be listened on.
     pub async fn start(config: RpcConfig, host: HostHandle) -> Result<Self, RpcError> {
-        let RpcConfig { listen, enable_admin, token, hosts, observer } = config;
-        let refused = |source: io::Error| match source.kind() {
-            io::ErrorKind::AddrInUse => RpcError::InUse(listen),
-            _ => RpcError::Listen { address: listen, source },
-        };
-        let listener = TcpListener::bind(listen).await.map_err(refused)?;
-        let address = listener.local_addr().map_err(refused)?;
+        let listener = TcpListener::bind(config.listen).await.map_err(|error| config.refused(error))?;
+        let address = listener.local_addr().map_err(|error| config.refused(error))?;
+        let RpcConfig { enable_admin, token, hosts, observer, .. } = config;
         let recent = Recent::default();
         let listening = tokio::spawn(recent.clone().listen(host.clone(), host.events()));
         let methods = Rpc::new(host.clone(), recent, observer).methods();

@@ -290,6 +290,7 @@ fn a_node_outlives_the_reader_of_its_log() {
     );
     let mut shell = std::process::Command::new("sh");
     shell.args(["-c", &script, env!("CARGO_BIN_EXE_opp2p"), &rollup]).current_dir(place.path(""));
+    shell.env("OP_NODE_RPC_PORT", "0");
     let outcome = crate::support::run(shell, b"");
     assert_eq!(outcome.stdout.lines().last(), Some("0"), "{outcome:?}");
 }

@@ -55,6 +55,8 @@ impl Place {
                 command.env_remove(name);
             }
         }
+        // Tests run several nodes at once, and other programs may have the usual port.
+        command.env("OP_NODE_RPC_PORT", "0");
         command
     }
 

@@ -4,7 +4,23 @@ use crate::support::Place;
 
 /// The commands and every flag of each, which is what the README and the issue promise.
 const FLAGS: [(&[&str], &[&str]); 9] = [
-    (&[], &["devnet", "node", "inspect", "config", "key", "completions", "man", "--help", "--version"]),
+    (
+        &[],
+        &[
+            "devnet",
+            "node",
+            "status",
+            "peers",
+            "watch",
+            "inspect",
+            "config",
+            "key",
+            "completions",
+            "man",
+            "--help",
+            "--version",
+        ],
+    ),
     (
         &["devnet"],
         &[
@@ -98,6 +114,12 @@ const NODE: &[&str] = &[
     "--p2p.ws.tls.key",
     "--publish.stdin",
     "--rollup.config",
+    "--rpc.addr",
+    "--rpc.enable-admin",
+    "--rpc.enabled",
+    "--rpc.hosts",
+    "--rpc.port",
+    "--rpc.token.path",
     "--signer",
     "--signer.address",
     "--signer.endpoint",
@@ -205,6 +227,12 @@ fn the_values_of_each_variable_of_the_reference_are_named_in_the_help() {
         "OP_NODE_L1_RUNTIME_CONFIG_RELOAD_INTERVAL",
         "OP_NODE_NETWORK",
         "OP_NODE_ROLLUP_CONFIG",
+        "OP_NODE_RPC_ADDR",
+        "OP_NODE_RPC_PORT",
+        "OP_NODE_RPC_ENABLE_ADMIN",
+        "OPP2P_RPC_ENABLED",
+        "OPP2P_RPC_TOKEN_PATH",
+        "OPP2P_RPC_HOSTS",
         "OP_NODE_WEB_LISTEN",
         "OP_NODE_WEB_ROOT",
         "OP_NODE_LOG_LEVEL",
