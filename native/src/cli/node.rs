@@ -15,6 +15,7 @@ use super::ws::WsArgs;
 use super::{End, Failure, key, log_events, path, runtime};
 use crate::host::{Host, HostConfig, HostEventKind, L1News, Muxer, Peerstore, Retention, Security, WsConfig};
 use crate::key::SecretKey;
+use crate::metrics::{RpcMeter, Source};
 use crate::page::{Page, PageStart};
 use crate::rpc::RpcConfig;
 use alloy_primitives::hex;
@@ -29,6 +30,7 @@ use std::io::ErrorKind;
 use std::net::{IpAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::broadcast::error::RecvError;
 
@@ -460,6 +462,9 @@ async fn follow(
             return Err(failure);
         }
     };
+    let calls = RpcMeter::new(crate::rpc::names());
+    let rpc = rpc.map(|config| RpcConfig { observer: Some(Arc::clone(&calls) as _), ..config });
+    let sources: Vec<Arc<dyn Source>> = if rpc.is_some() { vec![calls] } else { Vec::new() };
     let rpc = match rpc::serve(rpc, &host).await {
         Ok(rpc) => rpc,
         Err(failure) => {
@@ -467,7 +472,7 @@ async fn follow(
             return Err(failure);
         }
     };
-    let metrics = match metrics.start(host.handle(), Vec::new()).await {
+    let metrics = match metrics.start(host.handle(), sources).await {
         Ok(metrics) => metrics,
         Err(error) => {
             host.stop().await;

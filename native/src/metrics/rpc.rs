@@ -1,6 +1,7 @@
 //! What an RPC server counts: requests and their time, by method.
 
 use super::{DEFAULT_BOUNDS, Exposition, Histogram, Kind, Source};
+use crate::rpc::RpcObserver;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,6 +28,12 @@ impl RpcMeter {
 
     fn each(&self) -> impl Iterator<Item = (&'static str, &Histogram)> {
         self.methods.iter().map(|(name, times)| (*name, times)).chain([("unknown", &self.unknown)])
+    }
+}
+
+impl RpcObserver for RpcMeter {
+    fn answered(&self, method: &'static str, took: Duration, _: bool) {
+        Self::answered(self, method, took);
     }
 }
 

@@ -22,6 +22,8 @@ mod refusals;
 #[cfg(test)]
 mod support;
 #[cfg(test)]
+mod tools;
+#[cfg(test)]
 mod usage;
 #[cfg(test)]
 mod web;

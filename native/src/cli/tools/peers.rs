@@ -4,6 +4,8 @@ use super::super::node::duration;
 use super::super::{Failure, answer, runtime};
 use super::{Node, NodeArgs};
 use crate::rpc::types::{Bans, PeerDump, PeerInfo};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use clap::Subcommand;
 use serde_json::{Value, json};
 use std::fmt::Write;
@@ -192,7 +194,11 @@ pub(super) const fn state(peer: &PeerInfo) -> &'static str {
 
 /// What a peer calls itself, as far as a terminal may show it.
 pub(super) fn printable(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(40).collect()
+    printable_to(text, 40)
+}
+
+fn printable_to(text: &str, most: usize) -> String {
+    text.chars().filter(|c| !c.is_control()).take(most).collect()
 }
 
 async fn banned(node: &Node, as_json: bool) -> Result<(), Failure> {
@@ -218,9 +224,20 @@ async fn banned(node: &Node, as_json: bool) -> Result<(), Failure> {
     }
     for entry in blocked.into_iter().flatten() {
         let _ =
-            writeln!(text, "blocked  {}", entry.as_str().map_or_else(|| entry.to_string(), str::to_owned));
+            writeln!(text, "blocked  {}", subnet(&entry).unwrap_or_else(|| printable(&entry.to_string())));
     }
     answer(if text.is_empty() { "nobody is banned or blocked" } else { text.trim_end() }).map(drop)
+}
+
+/// An entry of a block list as people write it; a subnet is shown as Go writes it, with a mask in base64.
+fn subnet(entry: &Value) -> Option<String> {
+    if let Some(text) = entry.as_str() {
+        return Some(printable_to(text, 80));
+    }
+    let mask = BASE64_STANDARD.decode(entry["Mask"].as_str()?).ok()?;
+    let ones: u32 = mask.iter().map(|byte| byte.count_ones()).sum();
+    let ip: IpAddr = entry["IP"].as_str()?.parse().ok()?;
+    Some(format!("{ip}/{ones}"))
 }
 
 #[cfg(test)]
@@ -236,6 +253,13 @@ mod tests {
         assert_eq!(block("16Uiu2HAm3cuhhRL2msUuLF62KRSfneFDx94RsuouyW25Ho42cFMq"), "blockPeer");
         let ban = Command::Ban { who: "::1".into(), time: Duration::from_secs(90) };
         assert_eq!(call(&ban), ("banAddr", json!(["::1", 90])));
+    }
+
+    #[test]
+    fn a_subnet_is_shown_as_people_write_it() {
+        assert_eq!(subnet(&json!({ "IP": "10.0.0.0", "Mask": "/wAAAA==" })).as_deref(), Some("10.0.0.0/8"));
+        assert_eq!(subnet(&json!("1.2.3.4")).as_deref(), Some("1.2.3.4"));
+        assert_eq!(subnet(&json!({ "IP": "x" })), None);
     }
 
     #[test]

@@ -1,0 +1,159 @@
+//! `opp2p status`, `peers` and `watch`, against nodes that run.
+
+use crate::chain::{Blocks, SEQUENCER_KEY, rollup_json, signer};
+use crate::support::{Daemon, PATIENCE, Place};
+use opp2p_core::chain::Fork;
+use serde_json::Value;
+use std::io::{BufRead, BufReader, Write};
+use std::process::Stdio;
+
+/// A node, and where it answers.
+struct Node {
+    daemon: Daemon,
+    rpc: String,
+    address: String,
+}
+
+/// The value of a field in a line of the log.
+fn field(line: &str, name: &str) -> String {
+    let (_, after) = line.split_once(&format!("{name}=")).expect("the field");
+    after.split_whitespace().next().expect("a value").trim_matches('"').to_owned()
+}
+
+fn node(place: &Place, name: &str, arguments: &[&str]) -> Node {
+    let rollup = place.file("rollup.json", rollup_json(100, Some(Fork::Jovian)).to_string());
+    let signer = signer().to_string();
+    let (data, key) = (place.name(&format!("{name}-data")), place.name_in(name, "p2p.key"));
+    let chain = ["node", "--rollup.config", &rollup, "--signer", &signer, "--rpc.port", "0"];
+    let network = [
+        "--p2p.listen.ip",
+        "127.0.0.1",
+        "--p2p.listen.tcp",
+        "0",
+        "--data-dir",
+        &data,
+        "--p2p.priv.path",
+        &key,
+    ];
+    let daemon = Daemon::start(place.opp2p(&[&chain[..], &network, arguments].concat()), Stdio::null());
+    let (started, _) = daemon.wait_for(0, PATIENCE, |line| line.contains("started"));
+    let (served, _) = daemon.wait_for(0, PATIENCE, |line| line.contains("RPC is served"));
+    Node { daemon, rpc: format!("http://{}", field(&served, "address")), address: field(&started, "address") }
+}
+
+fn id(address: &str) -> String {
+    address.rsplit('/').next().expect("an id").to_owned()
+}
+
+#[test]
+fn a_node_says_how_it_is_and_who_its_peers_are() {
+    let place = Place::new();
+    let mut first = node(&place, "first", &["--p2p.sequencer.key", SEQUENCER_KEY, "--publish.stdin"]);
+    let alone = place.run(&["status", "--rpc", &first.rpc]);
+    assert_eq!(alone.code, Some(1), "{alone:#?}");
+    assert!(alone.stdout.contains("ready     no: no peer is connected"), "{}", alone.stdout);
+    assert_eq!(place.run(&["peers", "--rpc", &first.rpc]).stdout, "no peer is connected\n");
+
+    let second = node(&place, "second", &["--p2p.static", &first.address, "--p2p.useragent", "the second"]);
+    first.daemon.wait_for(0, PATIENCE, |line| line.contains(" connected "));
+    let mut blocks = Blocks::new();
+    let blocks = [blocks.next(10), blocks.next(20)];
+    let stdin = first.daemon.stdin.as_mut().expect("open");
+    for block in &blocks {
+        writeln!(stdin, "{}", block.line).expect("it reads");
+    }
+    let last = format!("number={}", blocks[1].number);
+    second.daemon.wait_for(0, PATIENCE, |line| line.contains(" block ") && line.contains(&last));
+
+    let status = place.run(&["status", "--rpc", &second.rpc]);
+    assert_eq!((status.code, status.stderr.as_str()), (Some(0), ""), "{status:#?}");
+    for part in ["ready     yes", "peers     1 connected", "2 accepted", "from operator", "the second"] {
+        assert!(status.stdout.contains(part), "{part:?} is not in {}", status.stdout);
+    }
+    let json = place.run(&["status", "--json", "--rpc", &second.rpc]);
+    let json: Value = serde_json::from_str(&json.stdout).expect("JSON");
+    assert_eq!(json["head"]["number"], blocks[1].number);
+    assert_eq!(json["peerID"], id(&second.address));
+
+    let peers = place.run(&["peers", "--rpc", &first.rpc]);
+    assert!(peers.stdout.contains(&id(&second.address)) && peers.stdout.contains("the second"), "{peers:#?}");
+    let json = place.run(&["peers", "--json", "--rpc", &first.rpc]);
+    let json: Value = serde_json::from_str(&json.stdout).expect("JSON");
+    assert_eq!(json["totalConnected"], 1);
+    // The environment names the node as well.
+    let mut command = place.opp2p(&["peers"]);
+    command.env("OPP2P_RPC", &first.rpc);
+    assert!(crate::support::run(command, b"").stdout.contains(&id(&second.address)));
+
+    // Where there is no terminal, a watcher has a line for each head.
+    let mut watch =
+        place.opp2p(&["watch", "--rpc", &second.rpc]).stdout(Stdio::piped()).spawn().expect("it starts");
+    let mut line = String::new();
+    BufReader::new(watch.stdout.take().expect("piped")).read_line(&mut line).expect("a line");
+    assert!(line.starts_with(&format!("head {}  0x", blocks[1].number)), "{line}");
+    watch.kill().expect("it runs");
+    watch.wait().expect("it ends");
+    first.daemon.end("TERM");
+    second.daemon.end("TERM");
+}
+
+#[test]
+fn only_whom_the_node_lets_may_do_something_about_a_peer() {
+    let place = Place::new();
+    let token = place.file("token", "a-token-of-more-than-16-letters");
+    let wrong = place.file("other", "a-token-that-is-wrong");
+    let first = node(&place, "first", &["--rpc.token.path", &token]);
+    let second = node(&place, "second", &[]);
+    let peer = id(&second.address);
+    let asked = |arguments: &[&str]| place.run(&[&["peers"], arguments, &["--rpc", &first.rpc]].concat());
+    for arguments in [
+        &["connect", &second.address][..],
+        &["disconnect", &peer],
+        &["block", &peer],
+        &["unblock", "10.0.0.0/8"],
+        &["ban", "1.2.3.4", "90s"],
+        &["unban", &peer],
+        &["protect", &peer],
+        &["unprotect", &peer],
+    ] {
+        asked(arguments).refused(&["the node refuses opp2p_", "--rpc.token.path"]);
+        asked(&[arguments, &["--rpc.token.path", &wrong]].concat()).refused(&["HTTP status 401"]);
+    }
+    let with_token = |arguments: &[&str]| {
+        let outcome = asked(&[arguments, &["--rpc.token.path", &token]].concat());
+        assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(0), "done\n"), "{outcome:#?}");
+    };
+    with_token(&["connect", &second.address]);
+    second.daemon.wait_for(0, PATIENCE, |line| line.contains(" connected "));
+    with_token(&["ban", &peer, "1h"]);
+    second.daemon.wait_for(0, PATIENCE, |line| line.contains("disconnected"));
+    with_token(&["block", "10.0.0.0/8"]);
+    let banned = asked(&["banned"]).stdout;
+    assert!(banned.contains(&format!("banned   {peer}  for ")), "{banned}");
+    assert!(banned.contains("blocked  10.0.0.0/8"), "{banned}");
+    asked(&["connect", &second.address, "--rpc.token.path", &token]).refused(&["banned until"]);
+    with_token(&["unban", &peer]);
+    with_token(&["unblock", "10.0.0.0/8"]);
+    assert_eq!(asked(&["banned"]).stdout, "nobody is banned or blocked\n");
+    with_token(&["connect", &second.address]);
+    first.daemon.end("TERM");
+    second.daemon.end("TERM");
+}
+
+#[test]
+fn who_does_not_answer_is_named_and_so_is_what_is_no_node() {
+    let place = Place::new();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let host = listener.local_addr().expect("bound").to_string();
+    drop(listener);
+    for command in ["status", "peers", "watch"] {
+        let url = format!("http://{host}");
+        place.run(&[command, "--rpc", &url]).refused(&["no node answers at", &host, "--rpc URL"]);
+        place.run(&[command, "--rpc", "nowhere"]).refused(&["--rpc", "http://HOST:PORT"]);
+    }
+    place
+        .run(&["peers", "--rpc.token.path", &place.name("missing")])
+        .refused(&["missing", "--rpc.token.path"]);
+    let empty = place.file("empty", "\n");
+    place.run(&["peers", "--rpc.token.path", &empty]).refused(&["no token in it"]);
+}
