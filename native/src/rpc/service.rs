@@ -2,9 +2,12 @@
 
 use super::access::{Access, Refusal};
 use super::line::Line;
-use super::{CONNECTIONS, CONNECTIONS_PER_ADDRESS, HEADER_BYTES, HEADER_TIME, REQUEST_TIME, limits, status};
+use super::{
+    CONNECTIONS, CONNECTIONS_PER_ADDRESS, HEADER_BYTES, HEADER_TIME, MAX_REQUEST, REQUEST_TIME, limits,
+    status,
+};
 use crate::host::HostHandle;
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
@@ -162,6 +165,12 @@ impl Site {
             "/" | "/ws" => {
                 if !is_upgrade_request(request) {
                     request.extensions_mut().insert(OverHttp);
+                }
+                // The library would wait for all of it before it refuses.
+                let announced = request.body().size_hint().lower();
+                if announced > MAX_REQUEST.into() {
+                    let text = format!("a request has at most {MAX_REQUEST} bytes");
+                    return Err(Box::new(say(StatusCode::PAYLOAD_TOO_LARGE, &json!({"error": text}))));
                 }
                 request.extensions_mut().insert(caller);
                 Ok(())

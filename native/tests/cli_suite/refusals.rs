@@ -73,6 +73,25 @@ fn a_port_in_use_is_named_also_when_another_node_uses_it() {
 }
 
 #[test]
+fn an_rpc_that_can_not_be_served_is_said_before_anything_is_made() {
+    let place = Place::new();
+    let taken = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let run = |flag, value: &str| place.run(&changed(&place, flag, value));
+    refused(&place, &run("--rpc.port", &port), &[&port, "127.0.0.1", "in use", "--rpc.port"]);
+    refused(&place, &run("--rpc.addr", "192.0.2.1"), &["192.0.2.1", "--rpc.addr"]);
+    run("--rpc.addr", "localhost").refused(&["--rpc.addr", "localhost"]);
+    run("--rpc.port", "80").refused(&["--rpc.port", "80", "reserved"]);
+    let missing = place.name("missing");
+    refused(&place, &run("--rpc.token.path", &missing), &[&missing, "can't be read"]);
+    let short = place.file("short", "secret");
+    let outcome = run("--rpc.token.path", &short);
+    refused(&place, &outcome, &[&short, "16"]);
+    assert!(!outcome.stderr.contains("secret"), "{outcome:?}");
+    assert!(!place.path("p2p.key").exists(), "a key was made for nothing");
+}
+
+#[test]
 fn ports_and_addresses_that_can_not_be_listened_on_are_named() {
     let place = Place::new();
     let run = |flag, value| place.run(&changed(&place, flag, value));
