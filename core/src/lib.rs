@@ -86,11 +86,13 @@
 //! | [`gossip`] | topics, message ids, signatures, validation, the seen list |
 //! | [`sequencer`] | signing and the publish queue |
 //! | [`sync`] | blocks by number: filling gaps, the range client, the payload server |
+//! | [`discovery`] | what node records say, who is worth dialling, how fast to look |
 //! | [`peers`] | scores, the gate, bans, connection limits, the tide, static peers, what is remembered |
 //! | [`node`] | the one machine made of them |
 //! | [`time`] | the clocks' readings, as values |
 
 pub mod chain;
+pub mod discovery;
 #[cfg(feature = "fixtures")]
 pub mod fixtures;
 pub mod gossip;
