@@ -10,6 +10,8 @@ mod clock;
 #[cfg(feature = "node")]
 pub mod devnet;
 #[cfg(feature = "node")]
+pub mod discovery;
+#[cfg(feature = "node")]
 pub mod host;
 #[cfg(feature = "node")]
 pub mod http;

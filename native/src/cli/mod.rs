@@ -6,6 +6,7 @@ mod chain;
 mod config;
 mod connect;
 mod devnet;
+mod discovery;
 mod gossip;
 mod inspect;
 mod key;

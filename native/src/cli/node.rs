@@ -2,6 +2,7 @@
 
 use super::chain::ChainArgs;
 use super::connect::ConnectArgs;
+use super::discovery::DiscoveryArgs;
 use super::gossip::GossipArgs;
 use super::logging::LogArgs;
 use super::metrics::MetricsArgs;
@@ -13,6 +14,7 @@ use super::stdin::Lines;
 use super::web::{Web, WebArgs};
 use super::ws::WsArgs;
 use super::{End, Failure, key, log_events, path, runtime};
+use crate::discovery::DiscoveryConfig;
 use crate::host::{Host, HostConfig, HostEventKind, L1News, Muxer, Peerstore, Retention, Security, WsConfig};
 use crate::key::SecretKey;
 use crate::metrics::{RpcMeter, Source};
@@ -96,6 +98,8 @@ pub(super) struct Args {
     /// What this node calls itself.
     #[arg(long = "p2p.useragent", env = "OP_NODE_P2P_AGENT", value_name = "AGENT", help_heading = "Network")]
     useragent: Option<String>,
+    #[command(flatten)]
+    discovery: DiscoveryArgs,
     #[command(flatten)]
     connect: ConnectArgs,
     #[command(flatten)]
@@ -283,6 +287,7 @@ struct Plan {
     chain: ChainConfig,
     static_peers: Vec<Multiaddr>,
     signing: Signing,
+    discovery: Option<DiscoveryConfig>,
     ws: Option<WsConfig>,
     mesh: MeshParams,
     peers: PeersConfig,
@@ -317,7 +322,9 @@ fn plan(args: &Args) -> Result<Plan, Failure> {
             "--p2p.peerstore.path is empty: name a file, or memory, or leave the flag out",
         ));
     }
+    let data = args.data_dir.join(chain.chain_id.to_string());
     Ok(Plan {
+        discovery: args.discovery.config(&data).map_err(Failure::new)?,
         static_peers,
         signing,
         ws: ws.filter(|_| !args.disable),
@@ -332,7 +339,7 @@ fn plan(args: &Args) -> Result<Plan, Failure> {
 
 /// Reads or makes the node's key, and asks a remote signer whether it is there.
 async fn configure(args: &Args, plan: Plan) -> Result<HostConfig, Failure> {
-    let Plan { chain, static_peers, signing, ws, mesh, peers, security, mux, key } = plan;
+    let Plan { chain, static_peers, signing, discovery, ws, mesh, peers, security, mux, key } = plan;
     if !args.disable {
         check_port(args.listen_ip, args.listen_tcp, "--p2p.listen.tcp")?;
     }
@@ -358,6 +365,7 @@ async fn configure(args: &Args, plan: Plan) -> Result<HostConfig, Failure> {
     config.l1.clone_from(&signing.l1);
     config.listen_ip = args.listen_ip;
     config.listen_tcp = args.listen_tcp;
+    config.discovery = discovery;
     config.ws = ws;
     config.static_peers = static_peers;
     if let Some(agent) = args.useragent.as_ref().filter(|agent| !agent.is_empty()) {

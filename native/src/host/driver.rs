@@ -36,6 +36,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep_until};
 pub(super) enum Command {
     Publish { publication: Publication, answer: oneshot::Sender<Result<B256, PublishError>> },
     SetSigner { signer: Option<Address>, l1_block: Option<u64> },
+    Found(opp2p_core::peers::PeerId, PeerNews),
     FetchRange { to: BlockId, answer: oneshot::Sender<Result<(), RangeError>> },
     Peer { command: PeerCommand, answer: oneshot::Sender<Result<(), ListFull>> },
     Connect { peer: PeerId, address: Multiaddr, answer: oneshot::Sender<Result<(), String>> },
@@ -331,6 +332,7 @@ impl Driver {
                 self.wishes.insert(id, answer);
                 self.feed(Input::Command { id, command });
             }
+            Command::Found(peer, news) => self.feed(Input::Peer(peer, news)),
             Command::Connect { peer, address, answer } => self.connect(peer, address, answer),
             Command::FetchRange { to, answer } => {
                 let id = RangeId(self.next_range);

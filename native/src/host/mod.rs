@@ -5,6 +5,7 @@
 
 mod driver;
 mod event;
+mod finder;
 mod l1;
 mod meter;
 mod native;
@@ -19,6 +20,7 @@ mod upgrade;
 mod ws;
 
 pub use event::{HostEvent, HostEventKind, L1News, NatEvent, Status};
+pub(crate) use finder::Finder;
 pub use l1::L1Reader;
 pub(crate) use meter::{
     CODES, FAREWELLS, GAP_ENDS, LastBlock, Meter, PUBLISH_ERRORS, Requests, SCORE_PARTS, SKIP_REASONS,
@@ -27,6 +29,7 @@ pub use signer::{BlockSigner, SignerOrigin, SignerReport};
 pub use upgrade::{Muxer, Security};
 pub use ws::{WsConfig, WsTls};
 
+use crate::discovery::{Discovery, DiscoveryConfig, DiscoveryError, Known, Surroundings};
 use crate::http::HttpError;
 use crate::key::{KeyFormatError, SecretKey};
 use crate::store::{Store, StoreConfig, StoreError, Writer, WriterConfig};
@@ -63,6 +66,7 @@ use tokio::task::JoinHandle;
 use transport::Setup;
 use upgrade::{Muxers, Securities};
 use ws::Listening;
+use zeroize::Zeroizing;
 
 /// Events that a slow listener may be behind before it misses some.
 const EVENTS_KEPT: usize = 1024;
@@ -119,6 +123,8 @@ pub struct HostConfig {
     pub listen_tcp: u16,
     /// A WebSocket listener for browsers; `None`: they have no door.
     pub ws: Option<WsConfig>,
+    /// How peers are found; `None`: they are not looked for.
+    pub discovery: Option<DiscoveryConfig>,
     /// How connections may be secured, the preferred way first (`p2p.security`).
     pub security: Vec<Security>,
     /// How connections may carry their streams, the preferred way first (`p2p.mux`).
@@ -175,6 +181,7 @@ impl HostConfig {
             listen_ip: IpAddr::from([0, 0, 0, 0]),
             listen_tcp: 9222,
             ws: None,
+            discovery: None,
             security: vec![Security::Noise],
             mux: vec![Muxer::Yamux],
             dial_timeout: DIAL_TIMEOUT,
@@ -260,6 +267,9 @@ pub enum HostError {
         "{0} is to be advertised and names another node; end it with this node's id, or leave the id out"
     )]
     Advertised(Multiaddr),
+    /// Peers can't be looked for.
+    #[error(transparent)]
+    Discovery(#[from] DiscoveryError),
     /// L1 can't be asked.
     #[error("the L1 node can't be asked: {0}")]
     L1(#[source] HttpError),
@@ -281,6 +291,7 @@ pub enum HostError {
 #[derive(Debug)]
 pub struct Host {
     handle: HostHandle,
+    discovery: Option<Discovery>,
     /// Dropped to stop the driver.
     alive: oneshot::Sender<Infallible>,
     task: JoinHandle<()>,
@@ -317,6 +328,8 @@ pub struct HostHandle {
     events: broadcast::WeakSender<HostEvent>,
     status: watch::Receiver<Status>,
     signer: watch::Receiver<SignerReport>,
+    /// What discovery knows, if there is one.
+    known: Option<watch::Receiver<Known>>,
 }
 
 impl Host {
@@ -372,6 +385,8 @@ impl Host {
     ) -> Result<(Self, broadcast::Receiver<HostEvent>), HostError> {
         config.chain.check()?;
         let keypair = config.key.libp2p_keypair()?;
+        let discovery = config.discovery.filter(|_| !config.offline);
+        let discovery = discovery.map(|discovery| (discovery, Zeroizing::new(*config.key.secret_bytes())));
         let peer_id = keypair.public().to_peer_id();
         let is_online = !config.offline;
         let static_peers = static_peers(if is_online { &config.static_peers } else { &[] }, peer_id)?;
@@ -473,6 +488,15 @@ impl Host {
         if let Some((listener, address)) = &ws {
             until_bound(&mut swarm, *listener, address, &mut early).await?;
         }
+        if let Some((discovery, _)) = &discovery
+            && let Some(ip) = discovery.advertise_ip
+        {
+            let port = match discovery.advertise_tcp {
+                0 => tcp_port(&bound).unwrap_or_default(),
+                port => port,
+            };
+            swarm.add_external_address(Multiaddr::from(ip).with(Protocol::Tcp(port)));
+        }
         // The other addresses of this machine, if it listens on all.
         while let Some(event) = swarm.select_next_some().now_or_never() {
             early.push(event);
@@ -539,6 +563,16 @@ impl Host {
                 l1.start(clock, hurry, commands.downgrade(), events, report).map_err(HostError::L1)?;
             tokio::spawn(reading.run());
         }
+        let (discovery, known) = match discovery {
+            None => (None, None),
+            Some((discovery, secret)) => {
+                let finder = Finder { core: core.clone(), commands: commands.downgrade() };
+                let bound_tcp = tcp_port(&bound).unwrap_or_default();
+                let around = Surroundings { secret, listen: config.listen_ip, bound_tcp, finder };
+                let (discovery, known) = Discovery::start(discovery, &driver.chain, around).await?;
+                (Some(discovery), Some(known))
+            }
+        };
         let (alive, end) = oneshot::channel();
         let events = driver.events.downgrade();
         let task = tokio::spawn(driver.run(end));
@@ -559,8 +593,9 @@ impl Host {
             events,
             status,
             signer,
+            known,
         };
-        Ok((Self { handle, alive, task }, from_the_start))
+        Ok((Self { handle, discovery, alive, task }, from_the_start))
     }
 
     /// What others may hold who ask something of this node.
@@ -570,6 +605,9 @@ impl Host {
 
     /// Closes all connections, writes what is still to be stored, and waits for both.
     pub async fn stop(self) {
+        if let Some(discovery) = self.discovery {
+            discovery.stop().await;
+        }
         drop(self.alive);
         // The task contains its own panics nowhere; one would end the node and show here.
         if let Err(error) = self.task.await {
@@ -587,7 +625,10 @@ impl Host {
     /// # Errors
     /// If the store can't be read; the node has ended all the same.
     pub async fn kill(self) -> Result<Option<BlockId>, StoreError> {
-        let Self { task, handle: HostHandle { store, .. }, .. } = self;
+        let Self { task, discovery, handle: HostHandle { store, .. }, .. } = self;
+        if let Some(discovery) = discovery {
+            discovery.abort();
+        }
         task.abort();
         // Cancelled is what was asked for. All that the task owned is dropped when this answers.
         let _ = task.await;
@@ -620,12 +661,12 @@ impl HostHandle {
 
     /// The node records that discovery knows, as text; `None` if it is switched off.
     pub fn discovery_table(&self) -> Option<Vec<String>> {
-        None
+        self.known.as_ref().map(|known| known.borrow().table.clone())
     }
 
     /// This node's own node record, as text; `None` if discovery is switched off.
     pub fn local_enr(&self) -> Option<String> {
-        None
+        self.known.as_ref().map(|known| known.borrow().local.clone())
     }
 
     /// Whether the node has not stopped.
@@ -796,6 +837,13 @@ fn fitted(mut sync: SyncConfig, retention: &Retention, peer_id: PeerId) -> SyncC
     let id = peer_id.to_bytes();
     sync.fill.client.seed = id.last_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes));
     sync
+}
+
+fn tcp_port(address: &Multiaddr) -> Option<u16> {
+    address.iter().find_map(|part| match part {
+        Protocol::Tcp(port) => Some(port),
+        _ => None,
+    })
 }
 
 fn refused(address: &Multiaddr, reason: String) -> HostError {

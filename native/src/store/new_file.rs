@@ -56,6 +56,14 @@ impl NewFile {
     }
 }
 
+impl NewFile {
+    /// Gives the file its name in place of whatever has it, in one step.
+    pub(crate) fn replace(self) -> io::Result<()> {
+        fs::rename(&self.temporary, &self.target)?;
+        sync_directory(&self.target)
+    }
+}
+
 impl Drop for NewFile {
     fn drop(&mut self) {
         // After a rename there is nothing left to remove; a stray file otherwise harms nobody.
@@ -115,6 +123,18 @@ mod tests {
         fs::write(&target, b"first").expect("writes");
         assert_eq!(new.publish().expect_err("taken").kind(), io::ErrorKind::AlreadyExists);
         assert_eq!(fs::read(&target).expect("reads"), b"first");
+        assert_eq!(fs::read_dir(directory.path()).expect("lists").count(), 1);
+    }
+
+    #[test]
+    fn a_file_can_take_the_place_of_another() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let target = directory.path().join("name");
+        fs::write(&target, b"first").expect("writes");
+        let (new, mut file) = NewFile::beside(&target, false).expect("starts");
+        file.write_all(b"second").expect("writes");
+        new.replace().expect("replaces");
+        assert_eq!(fs::read(&target).expect("reads"), b"second");
         assert_eq!(fs::read_dir(directory.path()).expect("lists").count(), 1);
     }
 

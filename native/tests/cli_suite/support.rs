@@ -57,6 +57,8 @@ impl Place {
         }
         // Tests run several nodes at once, and other programs may have the usual port.
         command.env("OP_NODE_RPC_PORT", "0");
+        // No test asks anybody outside of this machine.
+        command.env("OP_NODE_P2P_NO_DISCOVERY", "true");
         command
     }
 

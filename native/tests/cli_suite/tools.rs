@@ -4,7 +4,8 @@ use crate::chain::{Blocks, SEQUENCER_KEY, rollup_json, signer};
 use crate::support::{Daemon, PATIENCE, Place};
 use opp2p_core::chain::Fork;
 use serde_json::Value;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::process::Stdio;
 
 /// A node, and where it answers.
@@ -138,6 +139,41 @@ fn only_whom_the_node_lets_may_do_something_about_a_peer() {
     with_token(&["connect", &second.address]);
     first.daemon.end("TERM");
     second.daemon.end("TERM");
+}
+
+#[test]
+fn a_node_finds_another_by_its_record_and_says_so() {
+    let place = Place::new();
+    let first = node(&place, "first", &["--p2p.no-discovery=false", "--p2p.discovery.path", "memory"]);
+    let asked = |node: &Node, method: &str| -> Value {
+        let body = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}","params":[]}}"#);
+        let (host, _) =
+            node.rpc.strip_prefix("http://").expect("http").split_once('/').unwrap_or((&node.rpc[7..], ""));
+        let mut stream = TcpStream::connect(host).expect("it listens");
+        let head = format!(
+            "POST / HTTP/1.1\r\nhost: {host}\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        );
+        stream.write_all((head + &body).as_bytes()).expect("it reads");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("it answers");
+        let (_, body) = answer.split_once("\r\n\r\n").expect("a body");
+        serde_json::from_str::<Value>(body.trim()).expect("JSON")
+    };
+    let record = asked(&first, "opp2p_self")["result"]["ENR"].as_str().expect("a record").to_owned();
+    assert!(record.starts_with("enr:"), "{record}");
+    let second = node(&place, "second", &["--p2p.no-discovery=false", "--p2p.bootnodes", &record]);
+    first.daemon.wait_for(0, PATIENCE, |line| line.contains(" connected "));
+    let table = asked(&second, "opp2p_discoveryTable");
+    assert_eq!(table["result"], serde_json::json!([record]));
+    let kept = place.path("second-data/100/discovery.txt");
+    second.daemon.end("TERM");
+    assert!(std::fs::read_to_string(kept).expect("it is kept").contains(&record));
+    first.daemon.end("TERM");
+    // Without discovery the RPC says so, as the reference's does.
+    let alone = node(&place, "alone", &[]);
+    assert_eq!(asked(&alone, "opp2p_discoveryTable")["error"]["message"], "discovery disabled");
+    alone.daemon.end("TERM");
 }
 
 #[test]

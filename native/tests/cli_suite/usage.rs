@@ -61,6 +61,14 @@ const FLAGS: [(&[&str], &[&str]); 9] = [
 
 /// The flags of a node.
 const NODE: &[&str] = &[
+    "--p2p.netrestrict",
+    "--p2p.discovery.path",
+    "--p2p.bootnodes",
+    "--p2p.advertise.udp",
+    "--p2p.advertise.tcp",
+    "--p2p.advertise.ip",
+    "--p2p.listen.udp",
+    "--p2p.no-discovery",
     "--metrics.addr",
     "--metrics.enabled",
     "--metrics.port",
@@ -181,6 +189,14 @@ fn the_values_of_each_variable_of_the_reference_are_named_in_the_help() {
     let help = Place::new().run(&["node", "--help"]).stdout;
     for name in [
         "OP_NODE_P2P_LISTEN_IP",
+        "OP_NODE_P2P_NETRESTRICT",
+        "OP_NODE_P2P_DISCOVERY_PATH",
+        "OP_NODE_P2P_BOOTNODES",
+        "OP_NODE_P2P_ADVERTISE_UDP",
+        "OP_NODE_P2P_ADVERTISE_TCP",
+        "OP_NODE_P2P_ADVERTISE_IP",
+        "OP_NODE_P2P_LISTEN_UDP_PORT",
+        "OP_NODE_P2P_NO_DISCOVERY",
         "OP_NODE_P2P_LISTEN_TCP_PORT",
         "OP_NODE_P2P_LISTEN_WS_PORT",
         "OP_NODE_P2P_WS_TLS_CERT",

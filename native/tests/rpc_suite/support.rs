@@ -51,7 +51,7 @@ impl Node {
 
     /// One that signs blocks.
     pub(crate) async fn sequencer(rpc: RpcConfig) -> Self {
-        Self::start_as(rpc, &[], |config| config.sequencer = Some(signer())).await
+        Self::start_as(rpc, &[], |config| config.sequencer = Some(signer().into())).await
     }
 
     pub(crate) async fn start_as(
