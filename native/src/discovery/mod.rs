@@ -11,8 +11,9 @@
 //! and of those that dial us.
 //!
 //! # Bounds
-//! * The table: the library's 17 × 16 nodes at most, nearly all of them far away in its sense. The file: [`table::MAX_NODES`] records.
-//! * Found and not handed on yet: see [`Candidates`](opp2p_core::discovery::Candidates).
+//! * The table: the library's 17 × 16 nodes at most, nearly all of them far away in its sense. The
+//!   file: 1024 records.
+//! * Found and not handed on yet: see [`Candidates`].
 //! * Packets: the library drops those of an address that sends more than it asked for.
 
 mod bootnode;
