@@ -50,7 +50,7 @@ struct Told {
     around: Option<Subnet>,
 }
 
-/// The candidates: see the [module's documentation](self).
+/// The candidates, bounded as the constants beside it say.
 #[derive(Clone, Debug, Default)]
 pub struct Candidates {
     waiting: SortedMap<PeerId, Candidate>,

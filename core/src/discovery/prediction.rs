@@ -19,7 +19,7 @@ pub const STATEMENT_TTL: Duration = Duration::from_secs(5 * 60);
 /// Statements that are kept.
 const MAX_STATEMENTS: usize = 256;
 
-/// What was stated: see the [module's documentation](self).
+/// What was stated, once for each network that was asked.
 #[derive(Clone, Debug, Default)]
 pub struct Prediction {
     statements: SortedMap<Subnet, (SocketAddr, Instant)>,

@@ -35,7 +35,7 @@ pub enum Suspicion {
     No,
 }
 
-/// See the [module's documentation](self).
+/// Who brought blocks of an unknown signer while that may have changed: nobody is blamed before it was read anew.
 #[derive(Debug)]
 pub struct SignerDoubt {
     is_enabled: bool,
