@@ -459,6 +459,11 @@ async fn follow(
         chain = %chain.name, chain_id = chain.chain_id, address = %host.address(),
         head = %head.map_or_else(|| "none".into(), |head| head.number.to_string()), "started"
     );
+    let (signer, from) = (host.signers().current, host.signer_report().borrow().origin.name());
+    match signer {
+        Some(signer) => tracing::info!(%signer, from, "whose blocks count"),
+        None => tracing::info!("whose blocks count is not known yet"),
+    }
     for address in host.browser_addresses() {
         tracing::info!(%address, "browsers can connect");
     }
@@ -490,12 +495,18 @@ async fn follow(
     // Boxed so that it can be dropped before the node that it borrows.
     let mut publishing = Box::pin(publish_lines(&host, &chain));
     let mut published = !publish;
+    let mut l1_signer = None;
     let failure = loop {
         tokio::select! {
             () = end.asked() => break None,
             event = events.recv() => match event {
                 Ok(event) => {
                     log_events::log(&event);
+                    if let HostEventKind::L1(L1News::Read { signer: Some(signer), block }) = &event.kind
+                        && l1_signer.replace(*signer) != Some(*signer)
+                    {
+                        tracing::info!(%signer, from = "L1", l1_block = block, "whose blocks count");
+                    }
                     if let HostEventKind::L1(L1News::GaveUp(error)) = &event.kind
                         && host.signers().current.is_none()
                     {

@@ -297,7 +297,7 @@ impl Looking {
             tokio::select! {
                 _ = &mut ended => break,
                 event = events.recv() => match event {
-                    Some(event) => self.on_event(event).await,
+                    Some(event) => self.on_event(event),
                     None => break,
                 },
                 Some(found) = self.asked.join_next(), if !self.asked.is_empty() => {
@@ -385,13 +385,10 @@ impl Looking {
         }
     }
 
-    async fn on_event(&mut self, event: Event) {
+    fn on_event(&mut self, event: Event) {
         match event {
             Event::Discovered(enr) | Event::SessionEstablished(enr, _) => {
                 self.consider(&enr);
-                if self.finder.missing() > 0 {
-                    self.hand_on().await;
-                }
             }
             // Nobody here speaks any protocol over these; saying nothing is an answer.
             Event::TalkRequest(_) => {}

@@ -328,6 +328,8 @@ fn ours(host: &HostHandle, core: &Core, text: &mut Exposition) {
     text.own("opp2p_other_chain_total", Kind::Counter, "Peers that turned out to be on another chain")
         .value(meter.other_chains.get());
 
+    text.own("opp2p_discovery_table", Kind::Gauge, "Node records in discovery's table")
+        .value(host.discovery_table().map_or(0, |table| table.len()));
     text.own("opp2p_l1_reads_total", Kind::Counter, "Times that L1 said who signs blocks")
         .value(meter.l1_reads.get());
     text.own("opp2p_l1_failures_total", Kind::Counter, "Times that L1 did not say who signs blocks")

@@ -50,6 +50,8 @@ fn id(address: &str) -> String {
 fn a_node_says_how_it_is_and_who_its_peers_are() {
     let place = Place::new();
     let mut first = node(&place, "first", &["--p2p.sequencer.key", SEQUENCER_KEY, "--publish.stdin"]);
+    let (line, _) = first.daemon.wait_for(0, PATIENCE, |line| line.contains("whose blocks count"));
+    assert_eq!((field(&line, "signer"), field(&line, "from")), (signer().to_string(), "operator".to_owned()));
     let alone = place.run(&["status", "--rpc", &first.rpc]);
     assert_eq!(alone.code, Some(1), "{alone:#?}");
     assert!(alone.stdout.contains("ready     no: no peer is connected"), "{}", alone.stdout);
