@@ -12,13 +12,12 @@
 //! # Bounds
 //! An answer: [`MAX_ANSWER`] and [`TIMEOUT`]. The operator's signer sends it.
 
-use crate::http::{HttpClient, HttpConfig, HttpError};
+use crate::http::{CallError, HttpClient, HttpConfig, HttpError};
 use alloy_primitives::{Address, hex};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use opp2p_core::gossip::{Signature, recover};
 use opp2p_core::node::SignRequest;
-use serde::Deserialize;
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
@@ -79,22 +78,6 @@ pub struct RemoteSigner {
     client: Mutex<(HttpClient, Vec<Option<SystemTime>>)>,
 }
 
-#[derive(Deserialize)]
-struct Answer {
-    #[serde(default)]
-    result: Value,
-    #[serde(default)]
-    error: Option<Refusal>,
-}
-
-#[derive(Deserialize)]
-struct Refusal {
-    #[serde(default)]
-    code: i64,
-    #[serde(default)]
-    message: String,
-}
-
 impl RemoteSigner {
     /// Asks the signer whether it is there, as the reference does before it starts.
     ///
@@ -146,17 +129,12 @@ impl RemoteSigner {
     }
 
     async fn ask(&self, method: &'static str, params: Value) -> Result<Value, RemoteSignerError> {
-        let body = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
-        let answer = self.client()?.post(body.to_string().into(), MAX_ANSWER).await?;
-        let answer: Answer =
-            serde_json::from_slice(&answer).map_err(|_| RemoteSignerError::Nonsense(method))?;
-        match answer.error {
-            Some(Refusal { code, message }) => {
-                let message = message.chars().filter(|c| !c.is_control()).take(200).collect();
-                Err(RemoteSignerError::Refused { method, code, message })
-            }
-            None => Ok(answer.result),
-        }
+        let answer = self.client()?.call(method, params, MAX_ANSWER).await;
+        answer.map_err(|error| match error {
+            CallError::Http(error) => RemoteSignerError::Http(error),
+            CallError::Refused { code, message } => RemoteSignerError::Refused { method, code, message },
+            CallError::Nonsense => RemoteSignerError::Nonsense(method),
+        })
     }
 
     /// The client, made again if its files were changed.

@@ -1,6 +1,6 @@
 //! Flags about how connections are set up.
 
-use super::node::duration;
+use super::values::duration;
 use crate::host::{Muxer, Security};
 use std::fmt::Debug;
 use std::str::FromStr;

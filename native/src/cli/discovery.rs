@@ -1,7 +1,7 @@
 //! Flags about how peers are found.
 
-use super::node::port;
 use super::path;
+use super::values::port;
 use crate::discovery::{Bootnode, DiscoveryConfig};
 use opp2p_core::discovery::PaceConfig;
 use opp2p_core::peers::Subnet;

@@ -1,6 +1,6 @@
 //! Flags about the gossip of blocks.
 
-use super::node::duration;
+use super::values::duration;
 use opp2p_core::gossip::MeshParams;
 use std::time::Duration;
 

@@ -24,6 +24,7 @@ mod signer;
 mod stdin;
 mod tools;
 mod usage;
+mod values;
 mod web;
 mod ws;
 

@@ -1,6 +1,6 @@
 //! Flags about peers: scores, bans, how many there are, and how they are reached.
 
-use super::node::duration;
+use super::values::duration;
 use opp2p_core::peers::{BanPolicy, DoorLimits, LimitsConfig, PeersConfig, Scoring, TideConfig};
 use std::str::FromStr;
 use std::time::Duration;

@@ -1,6 +1,6 @@
 //! Flags about the RPC.
 
-use super::node::port;
+use super::values::port;
 use super::{Failure, path, remark};
 use crate::host::Host;
 use crate::rpc::{RpcConfig, RpcServer, Token};

@@ -1,6 +1,6 @@
 //! Flags about who signs blocks: whose signature counts, and what this node signs with if it is the sequencer.
 
-use super::node::duration;
+use super::values::duration;
 use super::{Failure, address, key, path};
 use crate::host::{BlockSigner, L1Reader};
 use crate::http::{HttpConfig, TlsFiles};

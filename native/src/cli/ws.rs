@@ -1,8 +1,8 @@
 //! Flags about the browsers' door.
 
-use super::node::port;
 use super::path;
 use super::peers::at_least_one;
+use super::values::port;
 use crate::host::{WsConfig, WsTls};
 use crate::swarm::is_browser;
 use libp2p::Multiaddr;

@@ -5,6 +5,7 @@
 //! lead here (DNS rebinding). An address of digits can't be such a name.
 
 use super::RpcError;
+use crate::key::is_open_to_others;
 use hyper::header::{AUTHORIZATION, HOST, HeaderMap, HeaderValue, ORIGIN};
 use sha2::{Digest, Sha256};
 use std::fmt;
@@ -55,7 +56,7 @@ impl Token {
             wrong(format!("can't be read ({error}): check the path and its permissions"))
         };
         let file = File::open(path).map_err(unreadable)?;
-        let open_to_others = open_to_others(&file.metadata().map_err(unreadable)?);
+        let open_to_others = is_open_to_others(path);
         let mut bytes = Zeroizing::new(Vec::new());
         file.take(MAX_FILE).read_to_end(&mut bytes).map_err(unreadable)?;
         let word = bytes.trim_ascii();
@@ -74,17 +75,6 @@ impl Token {
         let differences = self.0.iter().zip(given).fold(0, |all, (own, given)| all | (own ^ given));
         std::hint::black_box(differences) == 0
     }
-}
-
-#[cfg(unix)]
-fn open_to_others(about: &std::fs::Metadata) -> bool {
-    use std::os::unix::fs::PermissionsExt;
-    about.is_file() && about.permissions().mode() & 0o077 != 0
-}
-
-#[cfg(not(unix))]
-fn open_to_others(_about: &std::fs::Metadata) -> bool {
-    false
 }
 
 /// What a request may do; it goes with the request to the method.

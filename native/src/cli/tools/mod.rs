@@ -6,10 +6,9 @@ pub(super) mod watch;
 mod watch_draw;
 
 use super::{Failure, path};
-use crate::http::{HttpClient, HttpConfig, HttpError};
-use serde::Deserialize;
+use crate::http::{CallError, HttpClient, HttpConfig, HttpError};
 use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -51,20 +50,6 @@ pub(super) struct Node {
     http: HttpClient,
 }
 
-#[derive(Deserialize)]
-struct Answer {
-    #[serde(default)]
-    result: Value,
-    #[serde(default)]
-    error: Option<Refusal>,
-}
-
-#[derive(Deserialize)]
-struct Refusal {
-    #[serde(default)]
-    message: String,
-}
-
 impl NodeArgs {
     /// Ready to ask.
     pub(super) fn node(&self) -> Result<Node, Failure> {
@@ -99,24 +84,21 @@ fn token(file: &Path) -> Result<String, Failure> {
 impl Node {
     /// The answer to a method.
     pub(super) async fn call<T: DeserializeOwned>(&self, method: &str, params: Value) -> Result<T, Failure> {
-        let body = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
-        let answer =
-            self.http.post(body.to_string().into(), MAX_ANSWER).await.map_err(|error| match error {
-                HttpError::Unreached { host, why } => Failure::new(format!(
-                    "no node answers at {host} ({why}): start one, or name its RPC with --rpc URL"
-                )),
-                other => Failure::new(format!("the node is not asked: {other}")),
-            })?;
         let strange = || {
             Failure::new(format!(
                 "what answers {method} is no node of this program: name one's RPC with --rpc URL"
             ))
         };
-        let answer: Answer = serde_json::from_slice(&answer).map_err(|_| strange())?;
-        if let Some(Refusal { message }) = answer.error {
-            let message: String = message.chars().filter(|c| !c.is_control()).take(300).collect();
-            return Err(Failure::new(format!("the node refuses {method}: {message}")));
-        }
-        serde_json::from_value(answer.result).map_err(|_| strange())
+        let answer = self.http.call(method, params, MAX_ANSWER).await.map_err(|error| match error {
+            CallError::Http(HttpError::Unreached { host, why }) => Failure::new(format!(
+                "no node answers at {host} ({why}): start one, or name its RPC with --rpc URL"
+            )),
+            CallError::Http(other) => Failure::new(format!("the node is not asked: {other}")),
+            CallError::Refused { message, .. } => {
+                Failure::new(format!("the node refuses {method}: {message}"))
+            }
+            CallError::Nonsense => strange(),
+        })?;
+        serde_json::from_value(answer).map_err(|_| strange())
     }
 }

@@ -1,6 +1,6 @@
 //! `opp2p peers`: who the peers of a running node are, and what is to be done about one.
 
-use super::super::node::duration;
+use super::super::values::duration;
 use super::super::{Failure, answer, runtime};
 use super::{Node, NodeArgs};
 use crate::rpc::types::{Bans, PeerDump, PeerInfo};
