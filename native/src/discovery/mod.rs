@@ -45,8 +45,8 @@ use tokio::time::{Instant, interval_at, sleep_until, timeout};
 
 /// Between two times that the table is written.
 const KEEPING: Duration = Duration::from_secs(5 * 60);
-/// Time for one walk; the library's own limit is shorter.
-const WALK_TIME: Duration = Duration::from_secs(60);
+/// Time for one walk, or one question. What was found until then counts all the same: it comes as events.
+const WALK_TIME: Duration = Duration::from_secs(15);
 /// Nodes that are asked after each walk where they see us, while that is not known.
 const ASKED: usize = 4;
 
@@ -313,21 +313,24 @@ impl Looking {
                 Some(found) = walks.join_next(), if !walks.is_empty() => {
                     let found: Vec<Enr> = found.unwrap_or_default();
                     found.iter().for_each(|enr| self.consider(enr));
-                    self.hand_on().await;
                     self.ask_where_we_are();
                     self.tell();
                 }
                 () = sleep_until(due) => {
                     let missing = self.finder.missing();
-                    if walks.is_empty() && self.pace.poll(self.finder.now().monotonic, missing) {
-                        if self.discv5.connected_peers() == 0 {
-                            self.ask_bootnodes();
+                    if self.pace.poll(self.finder.now().monotonic, missing) {
+                        // Whether or not the last walk, which may wait for nodes that are gone, is over.
+                        self.hand_on().await;
+                        if walks.is_empty() {
+                            if self.discv5.connected_peers() == 0 {
+                                self.ask_bootnodes();
+                            }
+                            let walk = self.discv5.find_node(NodeId::random());
+                            walks.spawn(async move {
+                                let walked = timeout(WALK_TIME, walk).await;
+                                walked.ok().and_then(Result::ok).unwrap_or_default()
+                            });
                         }
-                        let walk = self.discv5.find_node(NodeId::random());
-                        walks.spawn(async move {
-                            let walked = timeout(WALK_TIME, walk).await;
-                            walked.ok().and_then(Result::ok).unwrap_or_default()
-                        });
                     }
                     self.tell();
                 }
@@ -378,7 +381,7 @@ impl Looking {
                     let discv5 = Arc::clone(&self.discv5);
                     self.asked.spawn(async move {
                         let way = url.resolve().await?;
-                        discv5.request_enr(way).await.ok()
+                        timeout(WALK_TIME, discv5.request_enr(way)).await.ok()?.ok()
                     });
                 }
             }

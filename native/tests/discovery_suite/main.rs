@@ -92,15 +92,25 @@ async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
 }
 
 /// Waits until each of them is connected to all others.
-async fn until_all_meet(hosts: &[Host]) {
+async fn until_all_meet(when: &str, hosts: &[Host]) {
     for host in hosts {
         let others: Vec<_> =
             hosts.iter().map(|other| other.peer_id()).filter(|id| *id != host.peer_id()).collect();
-        until("they meet", || {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
             let connected = connected(host);
-            others.iter().all(|other| connected.contains(other))
-        })
-        .await;
+            let missing: Vec<_> = others.iter().filter(|other| !connected.contains(other)).collect();
+            if missing.is_empty() {
+                break;
+            }
+            let table = host.discovery_table().unwrap().len();
+            let id = host.peer_id();
+            assert!(
+                Instant::now() < deadline,
+                "{id} of {when} has not met {missing:?}; {table} are in its table"
+            );
+            sleep(Duration::from_millis(50)).await;
+        }
     }
 }
 
@@ -124,7 +134,7 @@ async fn five_nodes_find_each_other_by_a_bootnode_and_after_a_restart_without_it
         hosts.push(plan.start(place).await);
     }
     let stranger_host = stranger.start(place).await;
-    until_all_meet(&hosts).await;
+    until_all_meet("the first meeting", &hosts).await;
     // The one of another chain is in their tables, and nobody dials it; nor does it dial anybody.
     until("the stranger is known", || {
         let record = stranger_host.local_enr().unwrap();
@@ -155,7 +165,7 @@ async fn five_nodes_find_each_other_by_a_bootnode_and_after_a_restart_without_it
         let alone = Plan { bootnodes: Vec::new(), ..plan.clone() };
         hosts.push(alone.start(place).await);
     }
-    until_all_meet(&hosts).await;
+    until_all_meet("the second meeting", &hosts).await;
     for host in hosts {
         host.stop().await;
     }

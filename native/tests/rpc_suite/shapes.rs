@@ -193,13 +193,18 @@ async fn the_status_and_the_verdicts_tell_of_blocks() {
             "messages": {"accepted": 0, "ignored": 0, "rejected": 0, "reasons": {}}, "served": 0,
             "bandwidth": {"in": 0, "out": 0},
             "rates": {"over": 0, "blocks": 0.0, "messages": 0.0, "served": 0.0, "bytesIn": 0.0, "bytesOut": 0.0},
-            "signer": {"current": "", "previous": null}, "ready": true, "notReady": [],
+            "signer": {"current": "", "previous": null, "origin": "", "l1Block": null, "l1Error": null},
+            "ready": true, "notReady": [],
         }),
     );
     assert_eq!(status["head"]["number"], json!(3));
     assert_eq!(status["peerID"], json!(second.id()));
     assert_eq!(status["chainID"], json!(CHAIN_ID));
-    assert_eq!(status["signer"], json!({"current": format!("{signer:#x}"), "previous": null}));
+    let expected = json!({
+        "current": format!("{signer:#x}"), "previous": null, "origin": "chain configuration", "l1Block": null,
+        "l1Error": null,
+    });
+    assert_eq!(status["signer"], expected);
     assert_eq!(status["messages"]["accepted"], json!(3));
     assert_eq!((&status["ready"], &status["notReady"]), (&json!(true), &json!([])));
     assert!(status["bandwidth"]["in"].as_u64() > Some(0), "{status}");
