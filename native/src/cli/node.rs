@@ -410,6 +410,9 @@ async fn follow(
         Some(signer) => tracing::info!(%signer, from, "whose blocks count"),
         None => tracing::info!("whose blocks count is not known yet"),
     }
+    if let Some(record) = host.local_enr() {
+        tracing::info!(record, "looking for peers, who find this node by its record");
+    }
     for address in host.browser_addresses() {
         tracing::info!(%address, "browsers can connect");
     }

@@ -163,7 +163,8 @@ fn a_node_finds_another_by_its_record_and_says_so() {
         serde_json::from_str::<Value>(body.trim()).expect("JSON")
     };
     let record = asked(&first, "opp2p_self")["result"]["ENR"].as_str().expect("a record").to_owned();
-    assert!(record.starts_with("enr:"), "{record}");
+    let (line, _) = first.daemon.wait_for(0, PATIENCE, |line| line.contains("looking for peers"));
+    assert_eq!(field(&line, "record"), record);
     let second = node(&place, "second", &["--p2p.no-discovery=false", "--p2p.bootnodes", &record]);
     first.daemon.wait_for(0, PATIENCE, |line| line.contains(" connected "));
     let table = asked(&second, "opp2p_discoveryTable");
