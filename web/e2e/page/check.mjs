@@ -44,8 +44,9 @@ async function assemble(modules) {
 /** A node that serves the page; resolves with it and its URL. */
 function serve(binary, folder) {
   const network = ["--network", "op-mainnet", "--p2p.listen.ip", "127.0.0.1", "--p2p.listen.tcp", "0"];
+  const alone = ["--p2p.no-discovery", "--rpc.port", "0"];
   const files = ["--p2p.priv.path", "key", "--data-dir", "data", "--web.root", "page", "--web.listen", "127.0.0.1:0"];
-  const node = spawn(binary, ["node", ...network, ...files], { cwd: folder, stdio: ["ignore", "ignore", "pipe"] });
+  const node = spawn(binary, ["node", ...network, ...alone, ...files], { cwd: folder, stdio: ["ignore", "ignore", "pipe"] });
   return new Promise((resolve, reject) => {
     let said = "";
     const late = setTimeout(() => reject(new Error(`the node does not serve the page: ${said}`)), PATIENCE);
@@ -306,7 +307,12 @@ try {
 } finally {
   await browser?.close();
   node?.removeAllListeners("exit");
-  node?.kill();
+  if (node !== null && node.exitCode === null) {
+    // It still writes into the folder until it has ended.
+    const ended = new Promise((resolve) => node.on("exit", resolve));
+    node.kill();
+    await ended;
+  }
   await rm(folder, { recursive: true, force: true });
 }
 console.log(failures.length === 0 ? "all hold" : `${failures.length} do not hold`);
