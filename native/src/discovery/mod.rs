@@ -7,7 +7,8 @@
 //! The table is kept in a file and read at the next start, so that a node finds the others again without a bootnode. The
 //! sequence number of our record is kept there too, and grows over restarts when the record changes.
 //!
-//! `--p2p.netrestrict` holds for whom we ask and whom we dial because of it. As in the reference, it says nothing of static peers
+//! `--p2p.netrestrict` holds for whose records are taken and who is dialled because of them; the library may still ask nodes
+//! elsewhere that others name to it. As in the reference, it says nothing of static peers
 //! and of those that dial us.
 //!
 //! # Bounds
@@ -28,8 +29,8 @@ use libp2p::PeerId;
 use libp2p::identity::{PublicKey, secp256k1};
 use opp2p_core::chain::ChainConfig;
 use opp2p_core::discovery::{
-    AddressPolicy, Advertised, Candidate, Candidates, ENTRY_KEY, Filter, InvalidAdvertisement, LocalConfig,
-    OpStackEntry, Pace, PaceConfig, Prediction, Record, Restriction, bootnodes, sequence,
+    AddressKind, AddressPolicy, Advertised, Candidate, Candidates, ENTRY_KEY, Filter, InvalidAdvertisement,
+    LocalConfig, OpStackEntry, Pace, PaceConfig, Prediction, Record, Restriction, bootnodes, sequence,
 };
 use opp2p_core::peers::{PeerMetadata, Subnet};
 use std::io;
@@ -87,6 +88,14 @@ pub enum DiscoveryError {
     /// What is to be advertised is nowhere.
     #[error(transparent)]
     Advertise(#[from] InvalidAdvertisement),
+    /// What is where the table should be kept is none of ours.
+    #[error("{} {why}, so discovery's table can't be kept there; name another file with --p2p.discovery.path", file.display())]
+    Table {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
     /// The library refuses.
     #[error("discovery can't start: {0}")]
     Library(String),
@@ -150,7 +159,7 @@ impl Discovery {
         let advertised = Advertised::new(&local)?;
         let key = CombinedKey::secp256k1_from_bytes(around.secret.as_mut_slice())
             .map_err(|error| library(&error))?;
-        let kept = config.table.as_ref().map(|path| Table::read(path)).unwrap_or_default();
+        let kept = config.table.as_ref().map(|path| Table::read(path)).transpose()?.unwrap_or_default();
         let entry = OpStackEntry::new(chain.chain_id);
         let now = around.finder.now();
         let draft = record(&key, &advertised, &entry, 1).map_err(|error| library(&error))?;
@@ -175,7 +184,7 @@ impl Discovery {
         };
         let mut settings = ConfigBuilder::new(listen);
         // What our record says is the core's to decide.
-        settings.disable_enr_update().enable_packet_filter();
+        settings.disable_enr_update().enable_packet_filter().table_filter(askable(&policy));
         if policy.is_global() {
             settings.ip_limit();
         } else {
@@ -240,6 +249,32 @@ fn record(
     builder.build(key)
 }
 
+/// Whether the library may ask a node: those at addresses of a kind that is not for us are a stranger's word. It takes a
+/// bare function, so there is one for each policy.
+fn askable(policy: &AddressPolicy) -> fn(&Enr) -> bool {
+    let allows = |ip: [u8; 4]| policy.allows(IpAddr::from(ip));
+    match (allows([8, 8, 8, 8]), allows([10, 0, 0, 1]), allows([127, 0, 0, 1])) {
+        (true, true, true) => is_askable::<true, true, true>,
+        (true, true, false) => is_askable::<true, true, false>,
+        (true, false, true) => is_askable::<true, false, true>,
+        (true, false, false) => is_askable::<true, false, false>,
+        (false, true, true) => is_askable::<false, true, true>,
+        (false, true, false) => is_askable::<false, true, false>,
+        (false, false, true) => is_askable::<false, false, true>,
+        (false, false, false) => is_askable::<false, false, false>,
+    }
+}
+
+fn is_askable<const GLOBAL: bool, const PRIVATE: bool, const LOOPBACK: bool>(enr: &Enr) -> bool {
+    let addresses = [enr.ip4().map(IpAddr::from), enr.ip6().map(IpAddr::from)];
+    addresses.into_iter().flatten().all(|ip| match AddressKind::of(ip) {
+        AddressKind::Global => GLOBAL,
+        AddressKind::Private => PRIVATE,
+        AddressKind::Loopback => LOOPBACK,
+        AddressKind::Unspecified | AddressKind::Multicast | AddressKind::Reserved => false,
+    })
+}
+
 /// Whether two records differ in nothing but their sequence number.
 fn says_the_same(one: &Enr, other: &Enr) -> bool {
     one.iter().eq(other.iter())
@@ -298,7 +333,10 @@ impl Looking {
                 _ = &mut ended => break,
                 event = events.recv() => match event {
                     Some(event) => self.on_event(event),
-                    None => break,
+                    None => {
+                        tracing::error!("discovery ended unexpectedly; no more peers are looked for until a restart");
+                        break;
+                    }
                 },
                 Some(found) = self.asked.join_next(), if !self.asked.is_empty() => {
                     if let Ok(Some(enr)) = found {
@@ -321,10 +359,11 @@ impl Looking {
                     if self.pace.poll(self.finder.now().monotonic, missing) {
                         // Whether or not the last walk, which may wait for nodes that are gone, is over.
                         self.hand_on().await;
-                        if walks.is_empty() {
-                            if self.discv5.connected_peers() == 0 {
-                                self.ask_bootnodes();
-                            }
+                        if self.discv5.connected_peers() == 0 {
+                            self.ask_bootnodes();
+                        }
+                        // Without anybody to ask the library only complains.
+                        if walks.is_empty() && !self.discv5.table_entries_id().is_empty() {
                             let walk = self.discv5.find_node(NodeId::random());
                             walks.spawn(async move {
                                 let walked = timeout(WALK_TIME, walk).await;
@@ -430,6 +469,8 @@ impl Looking {
             let tcp = SocketAddr::new(seen.ip(), advertised.tcp);
             self.discv5.update_local_enr_socket(tcp, true);
             self.advertised = advertised;
+            // After a crash the record must not have an older number than the one that others have seen.
+            self.keep();
             tracing::info!(address = %seen, "peers see this node here, and its record says so");
             self.tell();
         }

@@ -1,5 +1,6 @@
-//! The table in its file: one record a line, our own first. A file that does not read is put aside.
+//! The table in its file: one record a line, our own first. One that is damaged is put aside.
 
+use super::DiscoveryError;
 use crate::store::new_file::NewFile;
 use discv5::Enr;
 use std::io::{self, Read, Write};
@@ -20,26 +21,37 @@ pub(super) struct Table {
 }
 
 impl Table {
-    /// What is in the file; nothing if there is none. One that is damaged is put aside, with a word in the log.
-    pub(super) fn read(path: &Path) -> Self {
-        match read(path) {
-            Ok(table) => table,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Self::default(),
-            Err(error) => {
-                let aside = path.with_extension("damaged");
-                let file = path.display();
-                match std::fs::rename(path, &aside) {
-                    Ok(()) => {
-                        let aside = aside.display();
-                        tracing::warn!(%file, %error, %aside, "discovery's table can't be read, is put aside, and begins anew");
-                    }
-                    Err(_) => {
-                        tracing::warn!(%file, %error, "discovery's table can't be read, and begins anew");
-                    }
-                }
-                Self::default()
-            }
+    /// What is in the file; nothing if there is none. A table of ours that is damaged is put aside, with a word in the log.
+    ///
+    /// # Errors
+    /// If there is anything else, or it can't be read: it is somebody's, and stays as it is.
+    pub(super) fn read(path: &Path) -> Result<Self, DiscoveryError> {
+        let foreign = |why: String| DiscoveryError::Table { file: path.to_owned(), why };
+        let mut bytes = Vec::new();
+        match std::fs::metadata(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
+            Ok(about) if !about.is_file() => return Err(foreign("is no file".into())),
+            _ => {}
         }
+        let read =
+            std::fs::File::open(path).and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut bytes));
+        read.map_err(|error| foreign(format!("can't be read ({error})")))?;
+        // Nothing in it is nothing lost.
+        if bytes.is_empty() {
+            return Ok(Self::default());
+        }
+        let Some(lines) = bytes.strip_prefix(HEADING.as_bytes()) else {
+            return Err(foreign("holds something else".into()));
+        };
+        if let Some(table) = parse(lines).filter(|_| bytes.len() as u64 <= MAX_BYTES) {
+            return Ok(table);
+        }
+        let aside = path.with_extension("damaged");
+        std::fs::rename(path, &aside)
+            .map_err(|error| foreign(format!("is damaged and can't be put aside ({error})")))?;
+        let (file, aside) = (path.display(), aside.display());
+        tracing::warn!(%file, %aside, "discovery's table is damaged, is put aside, and begins anew");
+        Ok(Self::default())
     }
 
     /// Writes it whole, or not at all.
@@ -59,16 +71,12 @@ impl Table {
     }
 }
 
-fn read(path: &Path) -> io::Result<Table> {
-    let damaged = |what: &str| io::Error::new(io::ErrorKind::InvalidData, what.to_owned());
-    let mut text = String::new();
-    let read = std::fs::File::open(path)?.take(MAX_BYTES + 1).read_to_string(&mut text)?;
-    if read as u64 > MAX_BYTES {
-        return Err(damaged("it is too long"));
-    }
-    let lines = text.strip_prefix(HEADING).ok_or_else(|| damaged("it is no table of this program"))?;
-    let mut records =
-        lines.lines().map(|line| line.parse::<Enr>().map_err(|_| damaged("a record does not read")));
-    let local = records.next().transpose()?;
-    Ok(Table { local, nodes: records.collect::<io::Result<_>>()? })
+fn parse(lines: &[u8]) -> Option<Table> {
+    let lines = std::str::from_utf8(lines).ok()?;
+    let mut records = lines.lines().map(|line| line.parse::<Enr>().ok());
+    let local = match records.next() {
+        None => None,
+        Some(record) => Some(record?),
+    };
+    Some(Table { local, nodes: records.collect::<Option<_>>()? })
 }

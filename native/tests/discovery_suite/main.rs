@@ -243,14 +243,26 @@ async fn a_damaged_table_is_put_aside_and_a_taken_port_is_told_of() {
     let plan = Plan::new("node", Vec::new());
     std::fs::create_dir_all(place.join("node")).unwrap();
     let table = place.join("node").join("discovery.txt");
-    for damage in [&b"garbage"[..], b"\xff\xfe", &vec![b'x'; 1 << 21]] {
-        std::fs::write(&table, damage).unwrap();
+    let heading = "# opp2p discovery: our own record, then those of the table\n";
+    for damage in [&b"enr:garbage\n"[..], b"\xff\xfe", &vec![b'x'; 1 << 21]] {
+        let damage = [heading.as_bytes(), damage].concat();
+        std::fs::write(&table, &damage).unwrap();
         let host = plan.start(place).await;
         assert_eq!(std::fs::read(table.with_extension("damaged")).unwrap(), damage);
         host.stop().await;
         let kept = std::fs::read_to_string(&table).unwrap();
         assert!(kept.lines().nth(1).unwrap().starts_with("enr:"), "{kept}");
     }
+    // What is somebody else's stays as it is: a key, or the reference's own database, which is a directory.
+    std::fs::write(&table, "a key").unwrap();
+    let error = Host::start(plan.config(place)).await.unwrap_err().to_string();
+    assert!(error.contains("holds something else") && error.contains("--p2p.discovery.path"), "{error}");
+    assert_eq!(std::fs::read(&table).unwrap(), b"a key");
+    std::fs::remove_file(&table).unwrap();
+    std::fs::create_dir(&table).unwrap();
+    let error = Host::start(plan.config(place)).await.unwrap_err().to_string();
+    assert!(error.contains("is no file") && table.is_dir(), "{error}");
+    std::fs::remove_dir(&table).unwrap();
     let taken = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let mut config = Plan::new("other", Vec::new()).config(place);
     let port = taken.local_addr().unwrap().port();
