@@ -496,3 +496,23 @@ impl Looking {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_is_asked_at_an_address_of_a_kind_that_is_not_for_the_node() {
+        let key = CombinedKey::generate_secp256k1();
+        let at = |ip: [u8; 4]| Enr::builder().ip4(ip.into()).udp4(9).build(&key).expect("a record");
+        let [global, private, loopback, nobody] =
+            [[1, 2, 3, 4], [10, 1, 2, 3], [127, 0, 0, 1], [0, 0, 0, 0]].map(at);
+        let asked = |listen: [u8; 4], named: Option<IpAddr>| {
+            let is_askable = askable(&AddressPolicy::new(listen.into(), named));
+            [&global, &private, &loopback, &nobody].map(is_askable)
+        };
+        assert_eq!(asked([0, 0, 0, 0], None), [true, false, false, false]);
+        assert_eq!(asked([127, 0, 0, 1], None), [false, false, true, false]);
+        assert_eq!(asked([0, 0, 0, 0], Some([10, 0, 0, 9].into())), [true, true, false, false]);
+    }
+}
