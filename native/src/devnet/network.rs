@@ -3,12 +3,11 @@
 
 use super::{BlockMaker, Member, NodeInfo};
 use crate::clock::since_epoch;
-use crate::host::{BlockSigner, Host, HostConfig, HostError, HostEvent, Status, WsConfig};
+use crate::host::{BlockSigner, Host, HostConfig, HostError, HostEvent, Status, WsConfig, tcp_port};
 use crate::key::{KeyError, KeyFormatError, SecretKey};
 use crate::store::StoreError;
 use alloy_primitives::{Address, B256, b256};
 use libp2p::Multiaddr;
-use libp2p::multiaddr::Protocol;
 use opp2p_core::chain::{BlockId, ChainConfig, Fork};
 use opp2p_core::gossip::HEARTBEAT;
 use opp2p_core::payload::Envelope;
@@ -197,7 +196,7 @@ impl Network {
             // Where it is known to the others, should it have to start again.
             plan.port = info.port;
             let doors = host.browser_addresses();
-            if let (Some(ws), Some(port)) = (&mut plan.ws, doors.iter().find_map(port)) {
+            if let (Some(ws), Some(port)) = (&mut plan.ws, doors.iter().find_map(tcp_port)) {
                 ws.port = port;
             }
             browser_addresses.extend(doors);
@@ -442,15 +441,8 @@ fn key(directory: &Path, name: &str) -> Result<SecretKey, NetworkError> {
 }
 
 fn info(host: &Host) -> NodeInfo {
-    let port = port(&host.address()).unwrap_or_default();
+    let port = tcp_port(&host.address()).unwrap_or_default();
     NodeInfo { peer_id: host.peer_id().to_string(), port }
-}
-
-fn port(address: &Multiaddr) -> Option<u16> {
-    address.iter().find_map(|part| match part {
-        Protocol::Tcp(port) => Some(port),
-        _ => None,
-    })
 }
 
 #[cfg(test)]

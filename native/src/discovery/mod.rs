@@ -287,6 +287,12 @@ fn peer_of(enr: &Enr) -> Option<PeerId> {
     Some(PublicKey::from(key).to_peer_id())
 }
 
+/// Where a node is asked.
+fn asked_at(enr: &Enr) -> Option<IpAddr> {
+    let v4 = enr.udp4_socket().map(|at| IpAddr::from(*at.ip()));
+    v4.or_else(|| enr.udp6_socket().map(|at| IpAddr::from(*at.ip())))
+}
+
 /// What matters of a record.
 fn fields(enr: &Enr) -> Record<'_> {
     Record {
@@ -381,9 +387,7 @@ impl Looking {
 
     /// Takes a record into the table, if it is of any use there, and as a candidate.
     fn meet(&mut self, enr: Enr) {
-        let at = enr.udp4_socket().map(|at| IpAddr::from(*at.ip()));
-        let at = at.or_else(|| enr.udp6_socket().map(|at| IpAddr::from(*at.ip())));
-        if at.is_some_and(|ip| self.filter.contact(ip).is_ok()) {
+        if asked_at(&enr).is_some_and(|ip| self.filter.contact(ip).is_ok()) {
             self.consider(&enr);
             // A full bucket is no harm: there are others.
             let _ = self.discv5.add_enr(enr);
@@ -447,10 +451,7 @@ impl Looking {
         let start = usize::from(self.finder.now().unix_seconds() as u16) % nodes.len().max(1);
         nodes.rotate_left(start);
         for enr in nodes.into_iter().take(ASKED) {
-            let at = enr.udp4_socket().map(|at| IpAddr::from(*at.ip()));
-            let Some(from) = at.or_else(|| enr.udp6_socket().map(|at| IpAddr::from(*at.ip()))) else {
-                continue;
-            };
+            let Some(from) = asked_at(&enr) else { continue };
             let pinging = self.discv5.send_ping(enr);
             self.stated.spawn(async move {
                 let pong = timeout(WALK_TIME, pinging).await.ok()?.ok()?;

@@ -839,7 +839,8 @@ fn fitted(mut sync: SyncConfig, retention: &Retention, peer_id: PeerId) -> SyncC
     sync
 }
 
-fn tcp_port(address: &Multiaddr) -> Option<u16> {
+/// The TCP port in an address.
+pub(crate) fn tcp_port(address: &Multiaddr) -> Option<u16> {
     address.iter().find_map(|part| match part {
         Protocol::Tcp(port) => Some(port),
         _ => None,
