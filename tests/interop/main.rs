@@ -1,0 +1,56 @@
+//! Our nodes beside foreign ones: the reference itself, and other implementations of what it is made of.
+//!
+//! The foreign peers are small programs around other people's code, in the folders beside this file; their own view
+//! of us is what these tests look at. `cargo all-tests -- interop` builds them and runs this with the folder of the
+//! built programs in `OPP2P_INTEROP`; without it nothing runs here, and this says so.
+#![allow(clippy::unwrap_used, reason = "a helper of a test may fail like the test")]
+
+mod foreign;
+mod gossip;
+mod op_node;
+mod ours;
+
+use libtest_mimic::{Arguments, Trial};
+use std::pin::Pin;
+use std::process::ExitCode;
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// What bounds a test: the slowest waits out a ban.
+const LIMIT: Duration = Duration::from_secs(150);
+
+/// A test under its own name, in a runtime of its own.
+macro_rules! trials {
+    ($($module:ident: $($name:ident),+;)+) => {
+        vec![$($(trial(
+            concat!(stringify!($module), "::", stringify!($name)),
+            || Box::pin($module::$name()),
+        )),+),+]
+    };
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    if foreign::programs().is_none() {
+        println!(
+            "Left out: the tests beside foreign peers need programs that `cargo all-tests -- interop` builds; it \
+             then runs them.\n"
+        );
+        return libtest_mimic::run(&arguments, Vec::new()).exit_code();
+    }
+    let trials = trials! {
+        gossip: every_version_of_ours_is_taken, every_version_of_theirs_is_taken;
+    };
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+type Run = fn() -> Pin<Box<dyn Future<Output = ()>>>;
+
+fn trial(name: &'static str, run: Run) -> Trial {
+    Trial::test(name, move || {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+        runtime
+            .block_on(async { timeout(LIMIT, run()).await })
+            .map_err(|_| format!("it does not end within {} s", LIMIT.as_secs()).into())
+    })
+}

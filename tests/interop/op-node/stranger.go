@@ -1,0 +1,150 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/ethereum-optimism/optimism/op-node/p2p"
+	"github.com/ethereum-optimism/optimism/op-node/rollup"
+	"github.com/libp2p/go-libp2p"
+	pubsub "github.com/libp2p/go-libp2p-pubsub"
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/p2p/muxer/yamux"
+	"github.com/libp2p/go-libp2p/p2p/security/noise"
+	tls "github.com/libp2p/go-libp2p/p2p/security/tls"
+	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
+)
+
+// stranger is a bare go-libp2p host that says what no honest node would: its gossip goes out unchecked.
+type stranger struct {
+	host   host.Host
+	gossip *pubsub.PubSub
+	topics map[string]*pubsub.Topic
+}
+
+// stranger starts one that speaks only the security and the multiplexers named, in that order.
+func (w *world) stranger(_ context.Context, params struct {
+	Rollup   *rollup.Config `json:"rollup"`
+	Security []string       `json:"security"`
+	Mux      []string       `json:"mux"`
+	Topics   []string       `json:"topics"`
+}) (any, error) {
+	options := []libp2p.Option{
+		libp2p.ListenAddrStrings("/ip4/127.0.0.1/tcp/0"), libp2p.DisableRelay(), libp2p.Transport(tcp.NewTCPTransport),
+	}
+	for _, name := range params.Security {
+		switch name {
+		case "noise":
+			options = append(options, libp2p.Security(noise.ID, noise.New))
+		case "tls":
+			options = append(options, libp2p.Security(tls.ID, tls.New))
+		default:
+			return nil, fmt.Errorf("there is no security %q", name)
+		}
+	}
+	for _, name := range params.Mux {
+		switch name {
+		case "yamux":
+			options = append(options, libp2p.Muxer(yamux.ID, yamux.DefaultTransport))
+		case "mplex":
+			options = append(options, p2p.MplexC())
+		default:
+			return nil, fmt.Errorf("there is no multiplexer %q", name)
+		}
+	}
+	host, err := libp2p.New(options...)
+	if err != nil {
+		return nil, err
+	}
+	stranger := &stranger{host: host, topics: map[string]*pubsub.Topic{}}
+	if len(params.Topics) > 0 {
+		stranger.gossip, err = pubsub.NewGossipSub(w.ctx, host,
+			pubsub.WithMessageSignaturePolicy(pubsub.StrictNoSign), pubsub.WithNoAuthor(),
+			pubsub.WithMessageIdFn(p2p.BuildMsgIdFn(params.Rollup)), pubsub.WithMaxMessageSize(64<<20),
+			pubsub.WithFloodPublish(true))
+		if err != nil {
+			return nil, err
+		}
+		for _, name := range params.Topics {
+			topic, err := stranger.gossip.Join(name)
+			if err != nil {
+				return nil, err
+			}
+			subscription, err := topic.Subscribe()
+			if err != nil {
+				return nil, err
+			}
+			go func() {
+				for {
+					if _, err := subscription.Next(w.ctx); err != nil {
+						return
+					}
+				}
+			}()
+			stranger.topics[name] = topic
+		}
+	}
+	number := w.next()
+	w.lock.Lock()
+	defer w.lock.Unlock()
+	w.strangers[number] = stranger
+	told := &started{Node: number, PeerID: host.ID().String()}
+	for _, address := range host.Addrs() {
+		told.Addresses = append(told.Addresses, fmt.Sprintf("%s/p2p/%s", address, host.ID()))
+	}
+	return told, nil
+}
+
+func (w *world) strangerOf(number int) (*stranger, error) {
+	w.lock.Lock()
+	defer w.lock.Unlock()
+	if stranger, runs := w.strangers[number]; runs {
+		return stranger, nil
+	}
+	return nil, fmt.Errorf("no stranger %d runs", number)
+}
+
+func (w *world) strangerConnect(ctx context.Context, params toAddress) (any, error) {
+	stranger, err := w.strangerOf(params.Node)
+	if err != nil {
+		return nil, err
+	}
+	info, err := addressed(params.Address)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	return nil, stranger.host.Connect(ctx, *info)
+}
+
+// strangerSend publishes bytes as they are, once somebody is known to listen.
+func (w *world) strangerSend(ctx context.Context, params struct {
+	Node  int      `json:"node"`
+	Topic string   `json:"topic"`
+	Data  hexBytes `json:"data"`
+}) (any, error) {
+	stranger, err := w.strangerOf(params.Node)
+	if err != nil {
+		return nil, err
+	}
+	topic, joined := stranger.topics[params.Topic]
+	if !joined {
+		return nil, fmt.Errorf("the stranger is not on topic %q", params.Topic)
+	}
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	return nil, topic.Publish(ctx, params.Data, pubsub.WithReadiness(pubsub.MinTopicSize(1)))
+}
+
+func (w *world) strangerStop(_ context.Context, params ofNode) (any, error) {
+	stranger, err := w.strangerOf(params.Node)
+	if err != nil {
+		return nil, err
+	}
+	w.lock.Lock()
+	delete(w.strangers, params.Node)
+	w.lock.Unlock()
+	return nil, stranger.host.Close()
+}
