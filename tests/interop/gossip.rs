@@ -7,7 +7,10 @@ use opp2p::host::{Host, HostConfig};
 use opp2p::swarm::from_libp2p;
 use opp2p_core::chain::ChainConfig;
 use opp2p_core::fixtures;
+use opp2p_core::gossip::MeshParams;
 use opp2p_core::payload::{Envelope, PayloadVersion};
+use std::time::Duration;
+use tokio::time::sleep;
 
 /// Blocks of the version: those that are bundled, one made up, and a large and a very large one.
 fn blocks(chain: &ChainConfig, version: PayloadVersion) -> Vec<Envelope> {
@@ -84,5 +87,202 @@ pub(crate) async fn every_version_of_theirs_is_taken() {
         assert!(scores >= 0.0);
         theirs.stop().await;
         ours.stop().await;
+    }
+}
+
+/// A mesh with room for one.
+const NARROW: MeshParams = MeshParams { d: 1, low: 1, high: 1, lazy: 6, flood_publish: false };
+
+/// Of peers that a node knows, the one in its mesh and the one that is not, once it has decided.
+fn parted<P: Clone>(peers: &[P], is_in_mesh: impl Fn(&P) -> bool) -> Option<(P, P)> {
+    match peers {
+        [one, two] if is_in_mesh(one) && !is_in_mesh(two) => Some((one.clone(), two.clone())),
+        [one, two] if is_in_mesh(two) && !is_in_mesh(one) => Some((two.clone(), one.clone())),
+        _ => None,
+    }
+}
+
+pub(crate) async fn a_block_that_we_missed_is_asked_for() {
+    let (version, directory) = (PayloadVersion::V4, tempfile::tempdir().unwrap());
+    let chain = chain_of(version);
+    let args = ["d=1", "lo=1", "dhi=1", "dlazy=6"].map(|arg| format!("--p2p.gossip.mesh.{arg}")).to_vec();
+    let setup = Setup { args, sequencer: true, ..Setup::default() };
+    let theirs = OpNodes::start().node(&chain, setup).await;
+    let follow = || async {
+        let config = HostConfig { static_peers: vec![theirs.address.clone()], ..config(&directory, &chain) };
+        let host = Host::start(config).await.unwrap();
+        until(&host, |status| status.subscribers == 1).await;
+        host
+    };
+    let ours = [follow().await, follow().await];
+    let ids = [ours[0].peer_id(), ours[1].peer_id()];
+    let topic = opp2p_core::gossip::block_topic(chain.chain_id, version);
+    let (_, lazy) = loop {
+        let mesh = theirs.heard().await.mesh.remove(&topic).unwrap_or_default();
+        if let Some(parted) = parted(&ids, |id| mesh.contains(&id.to_string())) {
+            break parted;
+        }
+        sleep(Duration::from_millis(100)).await;
+    };
+
+    let mut events = ours.each_ref().map(|host| host.events());
+    let mut maker = BlockMaker::new(&chain, 2);
+    for _ in 0..5 {
+        let hash = theirs.publish(&maker.next(unix_seconds())).await;
+        for events in &mut events {
+            assert_eq!(verdict(events).await.map(|block| block.hash), Ok(hash));
+        }
+    }
+    let heard = theirs.heard().await;
+    assert!(count(&heard.sent, &lazy, "ihave") >= 5, "{heard:?}");
+    assert_eq!(count(&heard.received, &lazy, "iwant"), 5, "{heard:?}");
+    assert_eq!(count(&heard.sent, &lazy, "message"), 5, "{heard:?}");
+    // An answer is no broken promise, nor is the question a crime.
+    assert!(theirs.scores(&lazy).await.total >= 0.0);
+    for host in ours {
+        host.stop().await;
+    }
+}
+
+pub(crate) async fn a_block_that_they_missed_is_asked_for() {
+    let (version, directory) = (PayloadVersion::V4, tempfile::tempdir().unwrap());
+    let chain = chain_of(version);
+    let sequencer = Some(ours::signer().into());
+    let config = HostConfig { mesh: NARROW, sequencer, ..config(&directory, &chain) };
+    let host = Host::start(config).await.unwrap();
+    let nodes = OpNodes::start();
+    let theirs = [nodes.node(&chain, Setup::default()).await, nodes.node(&chain, Setup::default()).await];
+    for node in &theirs {
+        node.connect(&host.address()).await;
+    }
+    let all: Vec<&OpNode> = theirs.iter().collect();
+    let is_in_mesh = |node: &&OpNode| {
+        let id = from_libp2p(&node.id).unwrap();
+        host.peers(|peers, _| peers.is_in_mesh(&id, version))
+    };
+    let (_, lazy) = loop {
+        match parted(&all, is_in_mesh) {
+            Some(parted) => break parted,
+            None => sleep(Duration::from_millis(100)).await,
+        }
+    };
+
+    let mut taken = theirs.each_ref().map(OpNode::taken);
+    let mut maker = BlockMaker::new(&chain, 3);
+    for _ in 0..5 {
+        let hash = host.publish(maker.next(unix_seconds())).await.unwrap().unwrap();
+        for taken in &mut taken {
+            assert_eq!(taken.next().await.hash, hash);
+        }
+    }
+    let heard = lazy.heard().await;
+    assert!(count(&heard.received, &host.peer_id(), "ihave") >= 5, "{heard:?}");
+    assert_eq!(count(&heard.sent, &host.peer_id(), "iwant"), 5, "{heard:?}");
+    assert_eq!(count(&heard.verdicts, &host.peer_id(), "delivered"), 5, "{heard:?}");
+    assert!(lazy.scores(&host.peer_id()).await.total >= 0.0);
+    host.stop().await;
+}
+
+pub(crate) async fn large_blocks_that_are_here_are_not_wanted_again() {
+    let (version, directory) = (PayloadVersion::V4, tempfile::tempdir().unwrap());
+    let chain = chain_of(version);
+    let nodes = OpNodes::start();
+    // Each knows the two others, and what the first publishes comes to both.
+    let source = nodes.node(&chain, Setup { sequencer: true, ..Setup::default() }).await;
+    let theirs = nodes.node(&chain, Setup::default()).await;
+    theirs.connect(&source.address).await;
+    let static_peers = vec![source.address.clone(), theirs.address.clone()];
+    let ours = Host::start(HostConfig { static_peers, ..config(&directory, &chain) }).await.unwrap();
+    until(&ours, |status| status.mesh == 2).await;
+    while !theirs.meshed(&chain, version, &source.id).await
+        || !theirs.meshed(&chain, version, &ours.peer_id()).await
+    {
+        sleep(Duration::from_millis(50)).await;
+    }
+
+    let (mut events, mut taken) = (ours.events(), theirs.taken());
+    let mut maker = BlockMaker::new(&chain, 4);
+    for _ in 0..5 {
+        let block = padded(maker.next(unix_seconds()), 200_000);
+        let hash = source.publish(&block).await;
+        assert_eq!(verdict(&mut events).await.map(|block| block.hash), Ok(hash));
+        assert_eq!(taken.next().await.hash, hash);
+    }
+    // What each says after the last block is on its way.
+    let heard = loop {
+        let heard = theirs.heard().await;
+        if count(&heard.received, &ours.peer_id(), "idontwant") >= 5 {
+            break heard;
+        }
+        sleep(Duration::from_millis(50)).await;
+    };
+    assert!(count(&heard.sent, &ours.peer_id(), "idontwant") >= 5, "{heard:?}");
+    ours.stop().await;
+}
+
+pub(crate) async fn in_a_mixed_mesh_every_block_reaches_all() {
+    let (version, directory) = (PayloadVersion::V4, tempfile::tempdir().unwrap());
+    let chain = chain_of(version);
+    let nodes = OpNodes::start();
+    let (mut ours, mut theirs) = (Vec::<Host>::new(), Vec::<OpNode>::new());
+    for at in 0..5 {
+        // Each of ours dials two of theirs and one of ours that were there before; theirs do so likewise.
+        let mut static_peers: Vec<_> = theirs.iter().rev().take(2).map(|node| node.address.clone()).collect();
+        static_peers.extend(ours.last().map(|host| host.address()));
+        let sequencer = (at == 0).then(|| ours::signer().into());
+        let config = HostConfig { static_peers, sequencer, ..config(&directory, &chain) };
+        ours.push(Host::start(config).await.unwrap());
+        let node = nodes.node(&chain, Setup { sequencer: at == 0, ..Setup::default() }).await;
+        for host in ours.iter().rev().take(2) {
+            node.connect(&host.address()).await;
+        }
+        if let Some(last) = theirs.last() {
+            node.connect(&last.address).await;
+        }
+        theirs.push(node);
+    }
+    for host in &ours {
+        until(host, |status| status.mesh >= 2).await;
+    }
+    let topic = opp2p_core::gossip::block_topic(chain.chain_id, version);
+    for node in &theirs {
+        while node.heard().await.mesh.get(&topic).is_none_or(|mesh| mesh.len() < 2) {
+            sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    let mut events: Vec<_> = ours.iter().map(|host| host.events()).collect();
+    let mut taken: Vec<_> = theirs.iter().map(OpNode::taken).collect();
+    let mut maker = BlockMaker::new(&chain, 5);
+    for round in 0..10 {
+        let block = maker.next(unix_seconds());
+        let we_publish = round % 2 == 0;
+        let hash = match we_publish {
+            true => ours[0].publish(block).await.unwrap().unwrap(),
+            false => theirs[0].publish(&block).await,
+        };
+        // Who publishes doesn't hear of it.
+        for events in &mut events[usize::from(we_publish)..] {
+            assert_eq!(verdict(events).await.map(|block| block.hash), Ok(hash));
+        }
+        for taken in &mut taken[usize::from(!we_publish)..] {
+            assert_eq!(taken.next().await.hash, hash);
+        }
+    }
+
+    for host in &ours {
+        let lowest = host.peers(|peers, now| {
+            peers.connected_peers().map(|peer| peers.score(now, peer)).fold(f64::INFINITY, f64::min)
+        });
+        assert!(lowest >= 0.0, "one of ours thinks {lowest} of a neighbour");
+    }
+    for node in &theirs {
+        for host in &ours {
+            let scores = node.scores(&host.peer_id()).await;
+            assert!(scores.total >= 0.0, "one of theirs thinks {scores:?} of one of ours");
+        }
+    }
+    for host in ours {
+        host.stop().await;
     }
 }

@@ -9,6 +9,8 @@ mod foreign;
 mod gossip;
 mod op_node;
 mod ours;
+mod stranger;
+mod verdicts;
 
 use libtest_mimic::{Arguments, Trial};
 use std::pin::Pin;
@@ -39,7 +41,14 @@ fn main() -> ExitCode {
         return libtest_mimic::run(&arguments, Vec::new()).exit_code();
     }
     let trials = trials! {
-        gossip: every_version_of_ours_is_taken, every_version_of_theirs_is_taken;
+        gossip:
+            every_version_of_ours_is_taken, every_version_of_theirs_is_taken,
+            a_block_that_we_missed_is_asked_for, a_block_that_they_missed_is_asked_for,
+            large_blocks_that_are_here_are_not_wanted_again,
+            in_a_mixed_mesh_every_block_reaches_all;
+        verdicts:
+            they_refuse_what_we_refuse, we_refuse_what_they_refuse,
+            what_is_too_long_for_the_wire_ends_nothing_but_its_stream;
     };
     libtest_mimic::run(&arguments, trials).exit_code()
 }

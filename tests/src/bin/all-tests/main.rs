@@ -10,6 +10,7 @@
 
 mod deny;
 mod devnet;
+mod interop;
 mod plan;
 mod setup;
 mod shell;
@@ -143,6 +144,30 @@ const STEPS: &[Step] = &[
         run: devnet::run,
     },
     Step {
+        name: "op-node",
+        what: "set-up: op-node's own p2p package, where Go is here",
+        needs: &["c-compiler"],
+        run: interop::op_node,
+    },
+    Step {
+        name: "interop",
+        what: "our nodes beside op-node's and other foreign ones",
+        needs: &["c-compiler", "op-node"],
+        run: interop::run,
+    },
+    Step {
+        name: "side-by-side",
+        what: "what ours and the reference cost (runs only if it is named)",
+        needs: &["c-compiler", "op-node"],
+        run: interop::report,
+    },
+    Step {
+        name: "soak",
+        what: "half an hour of a mixed network with restarts (runs only if it is named)",
+        needs: &["c-compiler", "op-node"],
+        run: interop::soak,
+    },
+    Step {
         name: "deny",
         what: "licences, bans and sources of all dependencies (advisories need a database from the network: not here)",
         needs: &[],
@@ -150,8 +175,8 @@ const STEPS: &[Step] = &[
     },
 ];
 
-/// Steps that test nothing and run only if a word names them.
-const MEASUREMENTS: &[&str] = &["web-bench", "web-measure"];
+/// Steps that measure, or take very long, and run only if a word names them.
+const MEASUREMENTS: &[&str] = &["web-bench", "web-measure", "side-by-side", "soak"];
 
 /// Builds one package's library for the browser.
 fn wasm(shell: &Shell, package: &[&str]) -> Result<String, String> {

@@ -1,0 +1,112 @@
+//! Foreign peers for our nodes to meet: programs around other people's code, in the folders of `tests/interop`.
+//!
+//! They need what a machine may lack: a Go that is new enough, and the registries that have the code. Without them the
+//! steps are left out and say so.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use crate::shell::{self, Shell};
+
+/// The oldest Go that builds op-node's package, as its `go.mod` says.
+const OLDEST_GO: (u32, u32) = (1, 24);
+
+/// Where the tests find the folder of the built programs.
+const PROGRAMS: &str = "OPP2P_INTEROP";
+
+/// The folder of the built programs.
+fn programs(shell: &Shell) -> PathBuf {
+    shell.target().join("interop")
+}
+
+/// The program of op-node's own p2p package.
+fn op_node_program(shell: &Shell) -> PathBuf {
+    programs(shell).join(format!("op-node{}", std::env::consts::EXE_SUFFIX))
+}
+
+/// Builds op-node's own p2p package.
+pub(crate) fn op_node(shell: &Shell) -> Result<String, String> {
+    let program = op_node_program(shell);
+    let left_out = |why: String| {
+        // One of an earlier run would be taken for this one's.
+        if program.exists() {
+            fs::remove_file(&program)
+                .map_err(|error| format!("{} cannot be removed: {error}", program.display()))?;
+        }
+        Ok(format!("left out: {why}"))
+    };
+    let (major, minor) = OLDEST_GO;
+    if !shell::has("go") {
+        return left_out(format!(
+            "there is no `go` on the path; {major}.{minor} or newer builds op-node's package"
+        ));
+    }
+    let version = shell::output(shell.command("go").args(["env", "GOVERSION"])).unwrap_or_default();
+    if go_version(&version).is_none_or(|found| found < OLDEST_GO) {
+        return left_out(format!(
+            "Go here is `{version}`; {major}.{minor} or newer builds op-node's package"
+        ));
+    }
+    let go = |arguments: &[&str]| {
+        let mut command = shell.command("go");
+        command.current_dir(shell.root().join("tests/interop/op-node")).args(arguments);
+        // Neither another release of Go nor somebody's workspace around this one.
+        command.env("GOTOOLCHAIN", "local").env("GOWORK", "off");
+        command
+    };
+    println!("op-node's package and what it is made of: gigabytes and minutes, the first time");
+    let started = Instant::now();
+    if let Err(reason) = shell::run(&mut go(&["mod", "download"])) {
+        return left_out(format!("its modules can't be had: {reason}"));
+    }
+    let downloaded = started.elapsed().as_secs();
+    shell::run(go(&["build", "-o"]).arg(&program).arg("."))?;
+    let size = fs::metadata(&program).map_err(|error| format!("{}: {error}", program.display()))?.len();
+    let built = started.elapsed().as_secs() - downloaded;
+    Ok(format!("{version}, downloaded in {downloaded} s, built in {built} s, {} MB", size / 1_000_000))
+}
+
+/// Runs the tests beside those of the foreign programs that are built.
+pub(crate) fn run(shell: &Shell) -> Result<String, String> {
+    tests(shell, &["test", "--locked", "--package", "opp2p-tests", "--test", "interop"], &[])
+}
+
+/// Measures ours and the reference side by side, and prints the report.
+pub(crate) fn report(shell: &Shell) -> Result<String, String> {
+    let release = ["test", "--locked", "--release", "--package", "opp2p-tests", "--test", "interop"];
+    tests(shell, &release, &["--report"])
+}
+
+/// A mixed network for half an hour, nodes of which end and start again.
+pub(crate) fn soak(shell: &Shell) -> Result<String, String> {
+    tests(shell, &["test", "--locked", "--package", "opp2p-tests", "--test", "interop"], &["--soak"])
+}
+
+fn tests(shell: &Shell, cargo: &[&str], arguments: &[&str]) -> Result<String, String> {
+    if !op_node_program(shell).exists() {
+        return Ok("left out: op-node's package is not built, as that step says".to_owned());
+    }
+    let mut command = shell.cargo_command();
+    command.args(cargo).arg("--").args(arguments).env(PROGRAMS, programs(shell));
+    shell::run(&mut command).map(|()| String::new())
+}
+
+/// Major and minor of `go1.26.8`.
+fn go_version(text: &str) -> Option<(u32, u32)> {
+    let mut numbers = text.trim().strip_prefix("go")?.split(['.', 'r', 'b', '-', ' ']).map(str::parse);
+    Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_of_go_compare_as_numbers() {
+        assert_eq!(go_version("go1.26.8\n"), Some((1, 26)));
+        assert_eq!(go_version("go1.25rc1"), Some((1, 25)));
+        assert!(go_version("go1.9.2").is_some_and(|found| found < OLDEST_GO));
+        assert_eq!([go_version("devel"), go_version("go1"), go_version("")], [None, None, None]);
+    }
+}
