@@ -9,6 +9,8 @@ mod foreign;
 mod gossip;
 mod op_node;
 mod ours;
+mod report;
+mod soak;
 mod stranger;
 mod verdicts;
 
@@ -32,6 +34,14 @@ macro_rules! trials {
 }
 
 fn main() -> ExitCode {
+    let own: Vec<String> = std::env::args().skip(1).collect();
+    match own.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["--report"] => return report::print(),
+        ["--soak"] => return soak::run(30),
+        ["--soak", minutes] if let Ok(minutes) = minutes.parse() => return soak::run(minutes),
+        [report::LONE_NODE] => return report::lone_node(),
+        _ => {}
+    }
     let arguments = Arguments::from_args();
     if foreign::programs().is_none() {
         println!(

@@ -143,7 +143,16 @@ pub(crate) fn encoded(envelope: &Envelope) -> Value {
 impl OpNodes {
     /// A process without nodes.
     pub(crate) fn start() -> Self {
-        let program = foreign::programs().unwrap().join("op-node");
+        Self::start_program("op-node")
+    }
+
+    /// One whose nodes keep to no limits of rate.
+    pub(crate) fn start_lifted() -> Self {
+        Self::start_program("op-node-lifted")
+    }
+
+    fn start_program(name: &str) -> Self {
+        let program = foreign::programs().unwrap().join(name);
         Self(Arc::new(Foreign::start("op-node", &mut Command::new(program))))
     }
 
