@@ -12,6 +12,7 @@ mod ours;
 mod report;
 mod soak;
 mod stranger;
+mod sync;
 mod verdicts;
 
 use libtest_mimic::{Arguments, Trial};
@@ -59,6 +60,11 @@ fn main() -> ExitCode {
         verdicts:
             they_refuse_what_we_refuse, we_refuse_what_they_refuse,
             what_is_too_long_for_the_wire_ends_nothing_but_its_stream;
+        sync:
+            we_fetch_from_them_across_forks, they_fetch_from_us_across_forks,
+            what_they_lack_we_blame_nobody_for, what_we_lack_they_blame_nobody_for,
+            a_stranger_hears_the_same_from_both, a_wrong_block_of_theirs_costs_them_their_score,
+            a_server_that_goes_is_replaced_by_another, both_let_a_hasty_peer_wait_alike;
     };
     libtest_mimic::run(&arguments, trials).exit_code()
 }

@@ -260,6 +260,11 @@ impl OpNode {
         self.heard().await.mesh.get(&topic).is_some_and(|mesh| mesh.contains(&peer.to_string()))
     }
 
+    /// All that its process has logged.
+    pub(crate) fn log(&self) -> String {
+        self.nodes.process().log()
+    }
+
     /// Ends it.
     pub(crate) async fn stop(self) {
         let _: Value = self.call("stop", json!({})).await;
@@ -303,5 +308,63 @@ impl Taken {
             }
         };
         timeout(PATIENCE, next).await.expect("op-node takes a block in time")
+    }
+}
+
+/// A host of go-libp2p in the same process, which keeps no rule.
+#[derive(Debug)]
+pub(crate) struct GoStranger {
+    nodes: OpNodes,
+    number: u64,
+    /// Its identity.
+    pub(crate) id: PeerId,
+    /// Where it is reached, with its identity.
+    pub(crate) address: Multiaddr,
+}
+
+impl GoStranger {
+    /// Starts one that speaks these kinds of security and multiplexers only, and listens on these topics.
+    pub(crate) async fn start(
+        nodes: &OpNodes,
+        chain: &ChainConfig,
+        security: &[&str],
+        mux: &[&str],
+        topics: &[&str],
+    ) -> Self {
+        let rollup: Value = serde_json::from_str(&chain.to_rollup_json()).unwrap();
+        let params = json!({ "rollup": rollup, "security": security, "mux": mux, "topics": topics });
+        let started: Started = nodes.call("stranger", params).await;
+        Self {
+            nodes: nodes.clone(),
+            number: started.node,
+            id: started.peer_id.parse().unwrap(),
+            address: started.addresses.into_iter().next().expect("it listens"),
+        }
+    }
+
+    /// Dials somebody.
+    pub(crate) async fn connect(&self, address: &Multiaddr) -> Result<(), String> {
+        let params = json!({ "node": self.number, "address": address });
+        self.nodes.ask("stranger_connect", params).await.map(|_| ())
+    }
+
+    /// Sends bytes on a topic as they are.
+    pub(crate) async fn send(&self, topic: &str, data: &[u8]) {
+        let params = json!({ "node": self.number, "topic": topic, "data": hex::encode(data) });
+        let _: Value = self.nodes.call("stranger_send", params).await;
+    }
+
+    /// Says bytes on a new stream, and hears all that comes back.
+    pub(crate) async fn request(
+        &self,
+        peer: &PeerId,
+        protocol: &str,
+        data: &[u8],
+    ) -> Result<Vec<u8>, String> {
+        let params = json!({
+            "node": self.number, "peer": peer.to_string(), "protocol": protocol, "data": hex::encode(data),
+        });
+        let answer = self.nodes.ask("stranger_request", params).await?;
+        Ok(hex::decode(answer.as_str().unwrap_or_default()).unwrap())
     }
 }

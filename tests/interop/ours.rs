@@ -3,6 +3,7 @@
 use alloy_primitives::{B256, Bytes};
 use opp2p::host::{Host, HostConfig, HostEvent, HostEventKind, Status};
 use opp2p::key::SecretKey;
+use opp2p::store::{Batch, Store, StoreConfig, StoredBlock};
 use opp2p_core::chain::{BlockId, ChainConfig, Fork, ForkSchedule};
 use opp2p_core::gossip::{BLOCK_DOMAIN, Reason, SIGNATURE_SIZE, payload_hash, signing_hash};
 use opp2p_core::payload::{Envelope, PayloadVersion, snappy};
@@ -97,4 +98,35 @@ pub(crate) fn padded(mut envelope: Envelope, bytes: usize) -> Envelope {
     envelope.payload.transactions.push(Bytes::from(filling));
     envelope.payload.seal(envelope.parent_beacon_block_root).unwrap();
     envelope
+}
+
+/// Puts the blocks into the node's store.
+pub(crate) fn fill(config: &HostConfig, chain: &ChainConfig, blocks: &[Envelope]) {
+    let store = Store::open(StoreConfig {
+        path: config.store.clone(),
+        chain_id: chain.chain_id,
+        genesis_hash: chain.genesis.hash,
+        max_blocks: u64::MAX,
+        max_age: Duration::from_secs(1 << 30),
+    })
+    .unwrap();
+    for some in blocks.chunks(200) {
+        let mut batch = Batch::default();
+        for envelope in some {
+            let payload = &envelope.payload;
+            let mut message = vec![0; SIGNATURE_SIZE];
+            let version = envelope.encode(&mut message).unwrap();
+            batch.canonical.push((payload.block_number, payload.block_hash));
+            batch.blocks.push(StoredBlock {
+                number: payload.block_number,
+                hash: payload.block_hash,
+                parent_hash: payload.parent_hash,
+                timestamp: payload.timestamp,
+                received_unix_ms: payload.timestamp * 1000,
+                version: version.number(),
+                message,
+            });
+        }
+        store.commit(&batch).unwrap();
+    }
 }

@@ -4,23 +4,22 @@
 //! ratios: machines differ, and few are quiet.
 
 use crate::foreign::{self, Foreign};
-use crate::op_node::{OpNode, OpNodes, Setup};
-use crate::ours::{chain_of, config, message, signed, signer, until};
+use crate::op_node::{GoStranger, OpNode, OpNodes, Setup};
+use crate::ours::{chain_of, config, fill, message, signer, until};
 use alloy_primitives::{B256, Bytes, hex};
 use libp2p::{Multiaddr, PeerId};
 use opp2p::devnet::{BlockMaker, unix_seconds};
 use opp2p::host::{Host, HostConfig, HostEventKind};
-use opp2p::store::{Batch, Store, StoreConfig, StoredBlock};
 use opp2p_core::chain::{BlockId, ChainConfig, ChainEvent};
 use opp2p_core::fixtures;
-use opp2p_core::gossip::{Rules, SIGNATURE_SIZE, SeenBlocks, Signers, Unpacked, block_topic, validate};
+use opp2p_core::gossip::{Rules, SeenBlocks, Signers, Unpacked, block_topic, validate};
 use opp2p_core::node::{Event, SyncConfig};
 use opp2p_core::payload::{Envelope, PayloadVersion};
 use opp2p_core::peers::Scoring;
 use opp2p_core::sync::ServerConfig;
 use serde_json::{Value, json};
 use std::process::ExitCode;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 use tokio::process::Command;
 use tokio::time::sleep;
 
@@ -119,11 +118,6 @@ async fn validation() {
     println!(
         "\nOurs includes the message's id, for which theirs decompresses once more in another function."
     );
-}
-
-/// Milliseconds since the Unix epoch.
-fn unix_ms() -> f64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64() * 1e3
 }
 
 /// Blocks that are published one after the other, and the pause between them.
@@ -323,37 +317,6 @@ async fn our_sync(chain: &ChainConfig, blocks: &[Envelope]) -> f64 {
     rate
 }
 
-/// Puts the blocks into the node's store.
-fn fill(config: &HostConfig, chain: &ChainConfig, blocks: &[Envelope]) {
-    let store = Store::open(StoreConfig {
-        path: config.store.clone(),
-        chain_id: chain.chain_id,
-        genesis_hash: chain.genesis.hash,
-        max_blocks: u64::MAX,
-        max_age: Duration::from_secs(1 << 30),
-    })
-    .unwrap();
-    for some in blocks.chunks(200) {
-        let mut batch = Batch::default();
-        for envelope in some {
-            let payload = &envelope.payload;
-            let mut message = vec![0; SIGNATURE_SIZE];
-            let version = envelope.encode(&mut message).unwrap();
-            batch.canonical.push((payload.block_number, payload.block_hash));
-            batch.blocks.push(StoredBlock {
-                number: payload.block_number,
-                hash: payload.block_hash,
-                parent_hash: payload.parent_hash,
-                timestamp: payload.timestamp,
-                received_unix_ms: unix_ms() as u64,
-                version: version.number(),
-                message,
-            });
-        }
-        store.commit(&batch).unwrap();
-    }
-}
-
 /// Peers of the node whose memory is measured, and the blocks that they publish.
 const PEERS: usize = 50;
 const GOSSIPED: usize = 50;
@@ -396,22 +359,18 @@ struct Memory {
 async fn laden(chain: &ChainConfig, address: &Multiaddr, process: u32) -> Memory {
     let idle = resident(process, "VmRSS");
     let (topic, others) = (block_topic(chain.chain_id, VERSION), OpNodes::start());
-    let rollup: Value = serde_json::from_str(&chain.to_rollup_json()).unwrap();
     let mut strangers = Vec::new();
     for _ in 0..PEERS {
-        let params = json!({ "rollup": rollup, "security": ["noise"], "mux": ["yamux"], "topics": [topic] });
-        let stranger: Value = others.call("stranger", params).await;
-        let to = json!({ "node": stranger["node"], "address": address });
-        let _: Value = others.call("stranger_connect", to).await;
-        strangers.push(stranger["node"].clone());
+        let stranger = GoStranger::start(&others, chain, &["noise"], &["yamux"], &[&topic]).await;
+        stranger.connect(address).await.unwrap();
+        strangers.push(stranger);
     }
     sleep(Duration::from_secs(5)).await;
     let connected = resident(process, "VmRSS");
     let mut maker = BlockMaker::new(chain, 4);
     for at in 0..GOSSIPED {
         let data = message(chain, &sized(&mut maker, unix_seconds(), 62_000));
-        let sent = json!({ "node": strangers[at % PEERS], "topic": topic, "data": hex::encode(data) });
-        let _: Value = others.call("stranger_send", sent).await;
+        strangers[at % PEERS].send(&topic, &data).await;
         sleep(Duration::from_millis(100)).await;
     }
     sleep(Duration::from_secs(5)).await;

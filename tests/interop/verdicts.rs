@@ -1,16 +1,15 @@
 //! What each side makes of what no honest node sends: its verdict, and what it thinks of the sender afterwards.
 
-use crate::op_node::{OpNodes, Setup, count};
+use crate::op_node::{GoStranger, OpNodes, Setup, count};
 use crate::ours::{chain_of, config, message, signed, until, verdict};
 use crate::stranger::Stranger;
-use alloy_primitives::{B256, hex};
+use alloy_primitives::B256;
 use opp2p::devnet::{BlockMaker, unix_seconds};
 use opp2p::host::{Host, HostConfig};
 use opp2p::swarm::from_libp2p;
 use opp2p_core::chain::ChainConfig;
 use opp2p_core::gossip::{Reason, block_topic};
 use opp2p_core::payload::{PayloadVersion, snappy};
-use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::time::sleep;
 
@@ -102,18 +101,10 @@ pub(crate) async fn we_refuse_what_they_refuse() {
 /// Lets a stranger of go-libp2p send this to our node. The answer is who it is.
 async fn send(nodes: &OpNodes, chain: &ChainConfig, host: &Host, data: &[u8]) -> opp2p_core::peers::PeerId {
     let topic = block_topic(chain.chain_id, VERSION);
-    let rollup: Value = serde_json::from_str(&chain.to_rollup_json()).unwrap();
-    let params = json!({ "rollup": rollup, "security": ["noise"], "mux": ["yamux"], "topics": [topic] });
-    let stranger: Value = nodes.call("stranger", params).await;
-    let of = |more: Value| {
-        let mut params = json!({ "node": stranger["node"] });
-        params.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        params
-    };
-    let _: Value = nodes.call("stranger_connect", of(json!({ "address": host.address() }))).await;
-    let sent = json!({ "topic": topic, "data": hex::encode(data) });
-    let _: Value = nodes.call("stranger_send", of(sent)).await;
-    from_libp2p(&stranger["peer_id"].as_str().unwrap().parse().unwrap()).unwrap()
+    let stranger = GoStranger::start(nodes, chain, &["noise"], &["yamux"], &[&topic]).await;
+    stranger.connect(&host.address()).await.unwrap();
+    stranger.send(&topic, data).await;
+    from_libp2p(&stranger.id).unwrap()
 }
 
 pub(crate) async fn what_is_too_long_for_the_wire_ends_nothing_but_its_stream() {

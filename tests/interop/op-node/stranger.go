@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"time"
 
 	"github.com/ethereum-optimism/optimism/op-node/p2p"
@@ -10,6 +11,8 @@ import (
 	"github.com/libp2p/go-libp2p"
 	pubsub "github.com/libp2p/go-libp2p-pubsub"
 	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/protocol"
 	"github.com/libp2p/go-libp2p/p2p/muxer/yamux"
 	"github.com/libp2p/go-libp2p/p2p/security/noise"
 	tls "github.com/libp2p/go-libp2p/p2p/security/tls"
@@ -155,4 +158,36 @@ func (w *world) strangerStop(_ context.Context, params ofNode) (any, error) {
 	delete(w.strangers, params.Node)
 	w.lock.Unlock()
 	return nil, stranger.host.Close()
+}
+
+// strangerRequest opens a stream, says this and nothing more, and tells all that comes back.
+func (w *world) strangerRequest(ctx context.Context, params struct {
+	Node     int         `json:"node"`
+	Peer     peer.ID     `json:"peer"`
+	Protocol protocol.ID `json:"protocol"`
+	Data     hexBytes    `json:"data"`
+}) (any, error) {
+	stranger, err := w.strangerOf(params.Node)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	stream, err := stranger.host.NewStream(ctx, params.Peer, params.Protocol)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = stream.Reset() }()
+	_ = stream.SetDeadline(time.Now().Add(30 * time.Second))
+	if _, err := stream.Write(params.Data); err != nil {
+		return nil, err
+	}
+	if err := stream.CloseWrite(); err != nil {
+		return nil, err
+	}
+	answer, err := io.ReadAll(stream)
+	if err != nil {
+		return nil, fmt.Errorf("after %x: %w", answer, err)
+	}
+	return hexBytes(answer), nil
 }

@@ -81,6 +81,7 @@ func (w *world) methods() map[string]method {
 		"stranger":         as(w.stranger),
 		"stranger_connect": as(w.strangerConnect),
 		"stranger_send":    as(w.strangerSend),
+		"stranger_request": as(w.strangerRequest),
 		"stranger_stop":    as(w.strangerStop),
 
 		"judge":         as(judge),
