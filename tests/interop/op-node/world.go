@@ -88,6 +88,9 @@ func (w *world) methods() map[string]method {
 		"time_judgment": as(timeJudgment),
 		"decode":        as(decode),
 		"make_payloads": as(makePayloads),
+
+		"rpc_client": as(rpcClient),
+		"read_enr":   as(readENR),
 	}
 }
 
