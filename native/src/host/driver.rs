@@ -351,9 +351,8 @@ impl Driver {
             return self.feed(Input::DialFailed(*peer));
         }
         let Some(id) = swarm::to_libp2p(peer) else { return };
-        let addresses = self.static_peers.get(&id).cloned().unwrap_or_else(|| self.remembered(peer));
         let options = DialOpts::peer_id(id)
-            .addresses(addresses)
+            .addresses(self.known_addresses(id))
             .condition(PeerCondition::DisconnectedAndNotDialing)
             .allocate_new_port()
             .build();
@@ -362,6 +361,12 @@ impl Driver {
             Ok(()) | Err(DialError::DialPeerConditionFalse(_)) => {}
             Err(error) => self.dial_failed(id, &error),
         }
+    }
+
+    /// Where the operator says that a peer is, else where it may be.
+    fn known_addresses(&self, peer: PeerId) -> Vec<Multiaddr> {
+        let remembered = || swarm::from_libp2p(&peer).map(|peer| self.remembered(&peer)).unwrap_or_default();
+        self.static_peers.get(&peer).cloned().unwrap_or_else(remembered)
     }
 
     /// Where a peer that was met before may be.
@@ -379,9 +384,12 @@ impl Driver {
             let _ = answer.send(result);
             return;
         }
+        // An id alone means wherever the peer is known to be.
+        let is_only_id = address.iter().count() == 1;
+        let addresses = if is_only_id { self.known_addresses(peer) } else { vec![address] };
         // Beside any attempt of the node's own, which may lead elsewhere.
         let options = DialOpts::peer_id(peer)
-            .addresses(vec![address])
+            .addresses(addresses)
             .condition(PeerCondition::Disconnected)
             .allocate_new_port()
             .build();

@@ -47,7 +47,7 @@ use opp2p_core::chain::{BlockId, ChainConfig, ChainViewConfig, ConfigError};
 use opp2p_core::gossip::{MeshParams, Signers, TIMESTAMP_THRESHOLD};
 use opp2p_core::node::{Node, NodeConfig, SyncConfig};
 use opp2p_core::payload::{Block, Envelope};
-use opp2p_core::peers::{ListFull, PeerCommand, PeerManager, PeersConfig};
+use opp2p_core::peers::{BlockEntry, ListFull, PeerCommand, PeerManager, PeersConfig};
 use opp2p_core::sequencer::{Publication, PublishError};
 use opp2p_core::sync::RangeError;
 use opp2p_core::time::Now;
@@ -209,6 +209,9 @@ impl HostConfig {
 
 /// How long [`Host::connect`] waits, as the reference's `opp2p_connectPeer`.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long [`Host::command`] waits for a connection to close.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Why there is no connection to a peer that was asked for.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -746,14 +749,44 @@ impl HostHandle {
         result.await.map_err(|_| Stopped)
     }
 
-    /// Blocks, bans, protects or disconnects a peer, an address or a subnet; it is done when this answers.
+    /// Blocks, bans, protects or disconnects a peer, an address or a subnet; it is done when this answers. A peer that
+    /// is named and that this turns out is gone by then, unless its connection takes more than a few seconds to close:
+    /// who connects to it next gets a new one.
     ///
     /// # Errors
     /// If the list is full; [`Stopped`] if the node stops before.
     pub async fn command(&self, command: PeerCommand) -> Result<Result<(), ListFull>, Stopped> {
+        let leaves = match command {
+            PeerCommand::Disconnect(peer)
+            | PeerCommand::Block(BlockEntry::Peer(peer))
+            | PeerCommand::BanPeer(peer, _) => Some(peer),
+            _ => None,
+        };
+        let mut events = self.events();
+        let is_connected = |peer| self.peers(|peers, _| peers.is_inbound(&peer).is_some());
+        let leaves = leaves.filter(|peer| is_connected(*peer));
         let (answer, result) = oneshot::channel();
         self.commands.send(Command::Peer { command, answer }).await.map_err(|_| Stopped)?;
-        result.await.map_err(|_| Stopped)
+        let result = result.await.map_err(|_| Stopped)?;
+        if let (Some(peer), Ok(())) = (leaves, result) {
+            let gone = async {
+                loop {
+                    match events.recv().await.map(|event| event.kind) {
+                        Ok(HostEventKind::Disconnected { peer: gone })
+                            if crate::swarm::from_libp2p(&gone) == Some(peer) =>
+                        {
+                            break;
+                        }
+                        Err(broadcast::error::RecvError::Closed) => break,
+                        Err(broadcast::error::RecvError::Lagged(_)) if !is_connected(peer) => break,
+                        _ => {}
+                    }
+                }
+            };
+            // One that never ends is the peer's doing, and no reason to wait for ever.
+            let _ = tokio::time::timeout(CLOSE_TIMEOUT, gone).await;
+        }
+        Ok(result)
     }
 
     /// Connects to a peer once, and waits for that.
