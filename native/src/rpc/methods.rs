@@ -4,7 +4,7 @@ use super::access::Caller;
 use super::params::{Arguments, failed};
 use super::recent::{Recent, VERDICTS};
 use super::{RpcObserver, peers, status, subscribe};
-use crate::host::{HostHandle, Stopped};
+use crate::host::{ConnectError, HostHandle, Stopped};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use jsonrpsee::core::middleware::Extensions;
@@ -279,7 +279,13 @@ fn command(rpc: Rpc, wish: Result<PeerCommand, ErrorObjectOwned>) -> BoxFuture<'
 
 fn connect(rpc: Rpc, given: Arguments) -> BoxFuture<'static, Answer> {
     async move {
-        rpc.host.connect(given.address(0)?).await.map_err(stopped)?.map_err(failed)?;
+        let connected = rpc.host.connect(given.address(0)?).await.map_err(stopped)?;
+        connected.map_err(|error| match error {
+            ConnectError::NoPeerId(_) => failed(format_args!("bad peer address: {error}")),
+            ConnectError::Failed(_) | ConnectError::Timeout => {
+                failed(format_args!("failed to dial: {error}"))
+            }
+        })?;
         raw(&())
     }
     .boxed()

@@ -19,7 +19,8 @@
 //!   `unblock…` takes. Bans, by score or by an operator, are in `opp2p_bans`.
 //! * A peer with a key that is no secp256k1 key is shown, with a `nodeID` of zeros; there it is missing.
 //! * Blocking closes what stands; there the peer stays until it leaves.
-//! * `blockSubnet` takes `"1.2.0.0/16"` too, and refuses a mask that is no prefix.
+//! * `blockSubnet` takes `"1.2.0.0/16"` too, and refuses a mask that is no prefix; a network has one name, so that
+//!   1.2.3.4/16 is listed as 1.2.0.0/16.
 //! * Methods that change something are for those whom the operator lets ([`RpcConfig::enable_admin`],
 //!   [`RpcConfig::token`]); there they are for everybody.
 //!

@@ -67,8 +67,13 @@ impl Arguments {
         }
     }
 
+    /// Yes or no, of which `null` is no, as in Go.
     pub(super) fn bool(&self, place: usize) -> Result<bool, ErrorObjectOwned> {
-        self.at(place)?.as_bool().ok_or_else(|| wrong(place, "true or false is expected"))
+        match self.at(place)? {
+            Value::Bool(is_so) => Ok(*is_so),
+            Value::Null => Ok(false),
+            _ => Err(wrong(place, "true or false is expected")),
+        }
     }
 
     /// A number that may be left out.
@@ -85,11 +90,22 @@ impl Arguments {
         Ok(Duration::from_secs(self.number(place)?.ok_or_else(invalid_request)?))
     }
 
+    /// A peer's id, in base58 or as a CID.
     pub(super) fn peer(&self, place: usize) -> Result<PeerId, ErrorObjectOwned> {
-        let text = self.text(place)?;
-        let peer: libp2p::PeerId =
-            text.parse().map_err(|error| wrong(place, format_args!("failed to parse peer ID: {error}")))?;
-        swarm::from_libp2p(&peer).ok_or_else(|| wrong(place, "failed to parse peer ID: it is too long"))
+        let text = match self.at(place)? {
+            Value::String(text) => text.as_str(),
+            // To Go, it is an empty text, and no peer has an empty id.
+            Value::Null => "",
+            _ => return Err(wrong(place, "text is expected")),
+        };
+        let failed =
+            |why: &dyn std::fmt::Display| wrong(place, format_args!("failed to parse peer ID: {why}"));
+        let peer = match of_cid(text) {
+            Some(peer) => peer,
+            None if text.is_empty() => return Err(failed(&"it is empty")),
+            None => text.parse().map_err(|error: libp2p::identity::ParseError| failed(&error))?,
+        };
+        swarm::from_libp2p(&peer).ok_or_else(|| failed(&"it is too long"))
     }
 
     pub(super) fn ip(&self, place: usize) -> Result<IpAddr, ErrorObjectOwned> {
@@ -99,12 +115,18 @@ impl Arguments {
 
     /// A network as Go writes it, or as `1.2.0.0/16`.
     pub(super) fn subnet(&self, place: usize) -> Result<Subnet, ErrorObjectOwned> {
-        let fields = match self.at(place)? {
-            Value::Object(fields) => fields,
-            Value::Null => return Err(invalid_request()),
+        // Left out, it is what `null` is: the reference takes a pointer here.
+        let fields = match self.0.get(place) {
+            None | Some(Value::Null) => return Err(invalid_request()),
+            Some(Value::Object(fields)) => fields,
             _ => return self.text(place)?.parse().map_err(|error| wrong(place, error)),
         };
-        let field = |name| match fields.get(name) {
+        // In whatever case they are written, as Go reads them.
+        let named = |name: &str| {
+            let alike = || fields.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
+            fields.get(name).or_else(|| alike().map(|(_, value)| value))
+        };
+        let field = |name| match named(name) {
             Some(Value::String(text)) if !text.is_empty() => Ok(text.as_str()),
             None | Some(Value::Null | Value::String(_)) => Err(invalid_request()),
             Some(_) => Err(wrong(place, format_args!("{name} is no text"))),
@@ -123,8 +145,12 @@ impl Arguments {
     pub(super) fn address(&self, place: usize) -> Result<Multiaddr, ErrorObjectOwned> {
         let text = match self.at(place)? {
             Value::String(text) => text.as_str(),
+            Value::Null => "",
             _ => return Err(wrong(place, "text is expected")),
         };
+        if text.is_empty() {
+            return Err(failed("bad peer address: it is empty"));
+        }
         text.parse().map_err(|error| failed(format_args!("bad peer address: {error}")))
     }
 
@@ -136,6 +162,30 @@ impl Arguments {
 
 pub(super) fn wrong(place: usize, why: impl std::fmt::Display) -> ErrorObjectOwned {
     invalid(format!("invalid argument {place}: {why}"))
+}
+
+/// A peer's id that is written as libp2p's specification would rather have it: a CID of version 1 in base32, for a key
+/// of libp2p.
+fn of_cid(text: &str) -> Option<libp2p::PeerId> {
+    let (mut bits, mut held) = (0_u32, 0);
+    let mut bytes = Vec::new();
+    for digit in text.strip_prefix('b')?.bytes() {
+        let value = match digit {
+            b'a'..=b'z' => digit - b'a',
+            b'2'..=b'7' => digit - b'2' + 26,
+            _ => return None,
+        };
+        bits = (bits << 5 | u32::from(value)) & 0xfff;
+        held += 5;
+        if held >= 8 {
+            held -= 8;
+            bytes.push((bits >> held) as u8);
+        }
+    }
+    match bytes.as_slice() {
+        [1, 0x72, multihash @ ..] => libp2p::PeerId::from_bytes(multihash).ok(),
+        _ => None,
+    }
 }
 
 /// So much of a text as is worth repeating.
@@ -197,6 +247,7 @@ mod tests {
         refused(of(&json!([true])).bool(1), -32602, "missing value for required argument 1");
         refused(of(&json!([1])).bool(0), -32602, "invalid argument 0");
         assert_eq!(of(&json!([true])).bool(0), Ok(true));
+        assert_eq!(of(&json!([null])).bool(0), Ok(false));
         assert_eq!(of(&json!([])).number(0), Ok(None));
         assert_eq!(of(&json!([7])).number(0), Ok(Some(7)));
         refused(of(&json!([-1])).number(0), -32602, "whole number");
@@ -208,12 +259,29 @@ mod tests {
         let peer = of(&json!([id])).peer(0).unwrap();
         assert_eq!(swarm::to_libp2p(&peer).unwrap().to_string(), id);
         for nothing in [json!([""]), json!([null])] {
-            refused(of(&nothing).peer(0), -32000, "invalid request");
+            refused(of(&nothing).peer(0), -32602, "invalid argument 0: failed to parse peer ID: ");
         }
-        for wrong in [json!(["peer"]), json!([id.to_owned() + "x"]), json!(["é"]), json!([7]), json!([{}])] {
+        for wrong in [
+            json!(["peer"]),
+            json!([id.to_owned() + "x"]),
+            json!(["é"]),
+            json!([7]),
+            json!([{}]),
+            json!(["b"]),
+            json!(["baeaq"]),
+            json!(["bé"]),
+        ] {
             refused(of(&wrong).peer(0), -32602, "invalid argument 0");
         }
         refused(of(&json!([])).peer(0), -32602, "missing value for required argument 0");
+    }
+
+    #[test]
+    fn peers_are_named_by_a_cid_too() {
+        // The same id in both forms, as go-libp2p writes them.
+        let id = "12D3KooWRYhdCRGTbNkNDzs1pWF1EN4LdNUHXN1VHcYxGNcXGMbW";
+        let cid = "bafzaajaiaejcb2nxwjvszahvn77bgjd5l2o6sewilbxdcrnpjurf4jj4r54kjplz";
+        assert_eq!(of(&json!([cid])).peer(0), of(&json!([id])).peer(0));
     }
 
     #[test]
@@ -224,6 +292,7 @@ mod tests {
             (json!({"IP": "1.2.3.4", "Mask": BASE64.encode([255; 16])}), "1.2.3.4/32"),
             (json!({"IP": "2001:db8::", "Mask": "/////wAAAAAAAAAAAAAAAA=="}), "2001:db8::/32"),
             (json!({"IP": "0.0.0.0", "Mask": "AAAAAA=="}), "0.0.0.0/0"),
+            (json!({"ip": "1.2.0.0", "MASK": "//8AAA=="}), "1.2.0.0/16"),
             (json!("10.0.0.0/8"), "10.0.0.0/8"),
         ] {
             assert_eq!(of(&json!([given])).subnet(0), Ok(expected.parse().unwrap()), "{given}");
@@ -233,6 +302,7 @@ mod tests {
         {
             refused(of(&json!([nothing])).subnet(0), -32000, "invalid request");
         }
+        refused(of(&json!([])).subnet(0), -32000, "invalid request");
         for wrong in [
             json!({"IP": "1.2.0.0", "Mask": "//8A"}),
             json!({"IP": "1.2.0.0", "Mask": "/wD/AA=="}),

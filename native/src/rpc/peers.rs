@@ -150,7 +150,8 @@ pub(super) fn dump(host: &HostHandle, connected_only: bool) -> PeerDump {
         banned_subnets: blocked.subnets,
     };
     if !connected_only {
-        let own = own(host);
+        // Among the others, the reference shows itself as one of them: it is not in its own gossip.
+        let own = PeerInfo { gossip_blocks: false, ..own(host) };
         dump.peers.insert(own.peer_id.clone(), own);
     }
     dump

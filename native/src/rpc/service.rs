@@ -4,7 +4,7 @@ use super::access::{Access, Refusal};
 use super::line::Line;
 use super::{
     CONNECTIONS, CONNECTIONS_PER_ADDRESS, HEADER_BYTES, HEADER_TIME, MAX_REQUEST, REQUEST_TIME, limits,
-    status,
+    names, status,
 };
 use crate::host::HostHandle;
 use hyper::body::{Body, Incoming};
@@ -20,7 +20,7 @@ use jsonrpsee::core::middleware::{
 };
 use jsonrpsee::server::ws::is_upgrade_request;
 use jsonrpsee::server::{HttpBody, HttpResponse, MethodResponse, Methods, Server, StopHandle};
-use jsonrpsee::types::ErrorObjectOwned;
+use jsonrpsee::types::error::{ErrorObjectOwned, METHOD_NOT_FOUND_CODE};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -91,7 +91,7 @@ impl Drop for Place {
 pub(super) async fn serve(listener: TcpListener, site: Arc<Site>, methods: Methods, stopping: StopHandle) {
     let builder = Server::builder()
         .set_config(limits())
-        .set_rpc_middleware(RpcServiceBuilder::new().layer_fn(|service| NeedsWebSocket { service }))
+        .set_rpc_middleware(RpcServiceBuilder::new().layer_fn(|service| Refusing { service }))
         .to_service_builder();
     let places = Places::default();
     let mut connections = JoinSet::new();
@@ -208,21 +208,30 @@ fn say(status: StatusCode, body: &Value) -> HttpResponse {
 #[derive(Clone, Copy, Debug)]
 struct OverHttp;
 
-/// Tells those who subscribe over HTTP how to, where jsonrpsee would only report an internal error.
+/// Says in geth's words that there is no such method, or none over HTTP, where jsonrpsee would report an internal error.
 #[derive(Clone, Debug)]
-struct NeedsWebSocket<S> {
+struct Refusing<S> {
     service: S,
 }
 
 fn refusal(method: &str, extensions: &Extensions) -> Option<ErrorObjectOwned> {
-    let is_refused =
-        matches!(method, "opp2p_subscribe" | "opp2p_unsubscribe") && extensions.get::<OverHttp>().is_some();
-    // The code with which geth says so.
-    is_refused
-        .then(|| ErrorObjectOwned::owned(-32001, "notifications not supported: use a WebSocket", None::<()>))
+    let refuse = |code, text: &str| Some(ErrorObjectOwned::owned(code, text, None::<()>));
+    if matches!(method, "opp2p_subscribe" | "opp2p_unsubscribe") {
+        // The code with which geth says so.
+        return match extensions.get::<OverHttp>() {
+            Some(_) => refuse(-32001, "notifications not supported: use a WebSocket"),
+            None => None,
+        };
+    }
+    if names().any(|known| known == method) {
+        return None;
+    }
+    // The words with which geth says so: some callers look for them.
+    let method: String = method.chars().take(64).collect();
+    refuse(METHOD_NOT_FOUND_CODE, &format!("the method {method} does not exist/is not available"))
 }
 
-impl<S> RpcServiceT for NeedsWebSocket<S>
+impl<S> RpcServiceT for Refusing<S>
 where
     S: RpcServiceT<
             MethodResponse = MethodResponse,

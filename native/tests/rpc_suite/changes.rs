@@ -55,6 +55,8 @@ async fn the_lists_have_what_was_put_on_them_and_in_the_dump_too() {
 async fn what_is_wrong_is_said_in_the_references_words() {
     let node = Node::start(open(), &[]).await;
     let invalid = (-32000, "invalid request".to_owned());
+    // An empty id does not even get so far.
+    let no_peer = (-32602, "invalid argument 0: failed to parse peer ID: it is empty".to_owned());
     for method in [
         "opp2p_blockPeer",
         "opp2p_unblockPeer",
@@ -66,8 +68,9 @@ async fn what_is_wrong_is_said_in_the_references_words() {
         "opp2p_unbanPeer",
         "opp2p_unbanAddr",
     ] {
-        assert_eq!(node.fails(method, json!([""])).await, invalid, "{method}");
-        assert_eq!(node.fails(method, json!([null])).await, invalid, "{method}");
+        let empty = if method.ends_with("Peer") { &no_peer } else { &invalid };
+        assert_eq!(node.fails(method, json!([""])).await, *empty, "{method}");
+        assert_eq!(node.fails(method, json!([null])).await, *empty, "{method}");
         let missing = (-32602, "missing value for required argument 0".to_owned());
         assert_eq!(node.fails(method, json!([])).await, missing, "{method}");
         let (code, text) = node.fails(method, json!(["no such thing"])).await;
@@ -81,11 +84,21 @@ async fn what_is_wrong_is_said_in_the_references_words() {
         for nothing in [json!(null), json!({}), json!({"IP": "1.2.0.0"}), json!({"Mask": "//8AAA=="})] {
             assert_eq!(node.fails(method, json!([nothing])).await, invalid, "{method} {nothing}");
         }
+        assert_eq!(node.fails(method, json!([])).await, invalid, "{method}");
     }
     let (code, text) = node.fails("opp2p_connectPeer", json!(["nowhere"])).await;
     assert!(code == -32000 && text.starts_with("bad peer address: "), "{code} {text}");
     let (code, text) = node.fails("opp2p_connectPeer", json!(["/ip4/127.0.0.1/tcp/9"])).await;
-    assert!(code == -32000 && text.contains("/p2p/"), "{code} {text}");
+    assert!(
+        code == -32000 && text.starts_with("bad peer address: ") && text.contains("/p2p/"),
+        "{code} {text}"
+    );
+    for nothing in [json!([""]), json!([null])] {
+        let (code, text) = node.fails("opp2p_connectPeer", nothing).await;
+        assert!(code == -32000 && text.starts_with("bad peer address: "), "{code} {text}");
+    }
+    let unknown = (-32601, "the method opp2p_nothing does not exist/is not available".to_owned());
+    assert_eq!(node.fails("opp2p_nothing", json!([])).await, unknown);
     let (code, text) =
         node.fails("opp2p_connectPeer", json!([format!("/ip4/127.0.0.1/tcp/1/p2p/{ID}")])).await;
     assert!(code == -32000 && text.contains("refused"), "{code} {text}");
@@ -104,10 +117,21 @@ async fn peers_are_connected_disconnected_and_blocked() {
     // Connected already is as good.
     first.call("opp2p_connectPeer", address.clone()).await;
 
-    assert_eq!(first.call("opp2p_disconnectPeer", id.clone()).await, Value::Null);
+    // When it is answered, the peer is gone, so that the next call makes a new connection.
+    for _ in 0..3 {
+        assert_eq!(first.call("opp2p_disconnectPeer", id.clone()).await, Value::Null);
+        assert_eq!(first.call("opp2p_peers", json!([true])).await["totalConnected"], 0);
+        first.call("opp2p_connectPeer", address.clone()).await;
+        assert_eq!(first.call("opp2p_peers", json!([true])).await["totalConnected"], 1);
+    }
+    // Whoever the other turns out knows where it is, and needs no more than its id.
+    let path = format!("/peers/{}/addresses", second.id());
+    let located = |dump: &Value| dump.pointer(&path).is_some_and(Value::is_array);
+    first.until_answer("opp2p_peers", json!([true]), located).await;
+    second.call("opp2p_disconnectPeer", json!([first.id()])).await;
     first.until(|status| status.peers == 0).await;
-    first.call("opp2p_connectPeer", address.clone()).await;
-    first.until(|status| status.peers == 1).await;
+    first.call("opp2p_connectPeer", json!([format!("/p2p/{}", second.id())])).await;
+    assert_eq!(first.call("opp2p_peers", json!([true])).await["totalConnected"], 1);
 
     first.call("opp2p_blockPeer", id.clone()).await;
     first.until(|status| status.peers == 0).await;
