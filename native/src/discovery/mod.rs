@@ -235,16 +235,16 @@ fn record(
 ) -> Result<Enr, enr::Error> {
     let mut builder = Enr::builder();
     builder.seq(sequence).add_value_rlp(ENTRY_KEY, entry.encode().into());
+    // Whatever the address: the reference always says these, and its readers take them for IPv6 too (EIP-778).
+    builder.tcp4(advertised.tcp).udp4(advertised.udp);
     match advertised.ip {
         Some(IpAddr::V6(ip)) => {
             builder.ip6(ip).tcp6(advertised.tcp).udp6(advertised.udp);
         }
         Some(IpAddr::V4(ip)) => {
-            builder.ip4(ip).tcp4(advertised.tcp).udp4(advertised.udp);
+            builder.ip4(ip);
         }
-        None => {
-            builder.tcp4(advertised.tcp).udp4(advertised.udp);
-        }
+        None => {}
     }
     builder.build(key)
 }

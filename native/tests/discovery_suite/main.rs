@@ -224,6 +224,19 @@ async fn what_is_advertised_is_what_the_operator_says_and_never_a_private_addres
     assert_eq!(said.ip4(), Some(Ipv4Addr::new(192, 168, 7, 7)));
     assert_eq!((said.tcp4(), said.udp4()), (Some(5000), Some(5001)));
     host.stop().await;
+    let mut config = Plan::new("ipv6", Vec::new()).config(directory.path());
+    let discovery = config.discovery.as_mut().unwrap();
+    discovery.advertise_ip = Some("2001:db8::7".parse().unwrap());
+    (discovery.advertise_tcp, discovery.advertise_udp) = (5000, 5001);
+    let host = Host::start(config).await.unwrap();
+    let said = record(&host);
+    assert_eq!((said.ip4(), said.ip6()), (None, Some("2001:db8::7".parse().unwrap())));
+    // A reader may look for either name of a port.
+    assert_eq!(
+        (said.tcp6(), said.udp6(), said.tcp4(), said.udp4()),
+        (Some(5000), Some(5001), Some(5000), Some(5001))
+    );
+    host.stop().await;
     // Who listens everywhere does not know where others see him.
     let mut config = Plan::new("everywhere", Vec::new()).config(directory.path());
     config.listen_ip = Ipv4Addr::UNSPECIFIED.into();
