@@ -5,11 +5,13 @@
 //! built programs in `OPP2P_INTEROP`; without it nothing runs here, and this says so.
 #![allow(clippy::unwrap_used, reason = "a helper of a test may fail like the test")]
 
+mod discovery;
 mod foreign;
 mod gossip;
 mod op_node;
 mod ours;
 mod report;
+mod rpc;
 mod soak;
 mod stranger;
 mod sync;
@@ -65,6 +67,13 @@ fn main() -> ExitCode {
             what_they_lack_we_blame_nobody_for, what_we_lack_they_blame_nobody_for,
             a_stranger_hears_the_same_from_both, a_wrong_block_of_theirs_costs_them_their_score,
             a_server_that_goes_is_replaced_by_another, both_let_a_hasty_peer_wait_alike;
+        discovery: theirs_finds_ours_by_its_record, ours_finds_theirs_by_its_record,
+            ours_introduces_ours_and_theirs_and_nobody_connects_to_another_chain,
+            theirs_introduces_ours_and_theirs_and_nobody_connects_to_another_chain,
+            records_have_the_same_entries_and_are_read_alike,
+            records_of_loopback_and_of_ipv6_are_read_too;
+        rpc: nodes_tell_the_same_of_the_same_peers, changes_are_made_and_refused_alike,
+            what_is_no_single_call_is_answered_alike, the_references_client_reads_all_that_ours_says;
     };
     libtest_mimic::run(&arguments, trials).exit_code()
 }
