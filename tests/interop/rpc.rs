@@ -177,7 +177,8 @@ const DIFFERENCES: &[(&str, &str, &str, &str)] = &[
         "self/userAgent",
         "\"\"",
         OUR_AGENT,
-        "the reference looks itself up among its peers, where it never identified itself; ours says what it tells others",
+        "the reference looks itself up among its peers, where it never identified itself; ours says what it \
+         tells others",
     ),
     ("self/protocols", "null", OUR_PROTOCOLS, "likewise"),
     ("self/chainID", "0", "901", "likewise: it is filled from others' records"),
@@ -312,13 +313,22 @@ fn line(answer: &Value) -> String {
             list.sort();
             format!("[{}]", list.join(","))
         }
-        Value::Object(_) => "an object".into(),
+        Value::Object(fields) => match fields.get("totalConnected") {
+            Some(connected) => format!("{connected} connected"),
+            None => "an object".into(),
+        },
         result => result.to_string(),
     }
 }
 
 /// What may differ in what is done and refused, by call.
 const CHANGES: &[(&str, &str, &str, &str)] = &[
+    (
+        "peers [true] for the 2nd time",
+        "1 connected",
+        "0 connected",
+        "ours closes what stands with whoever is blocked, as an operator would expect",
+    ),
     ("blockSubnet [\"1.6.0.0/16\"]", "-32602 invalid argument 0:", "null", AS_PEOPLE_WRITE),
     ("unblockSubnet [\"1.6.0.0/16\"]", "-32602 invalid argument 0:", "null", AS_PEOPLE_WRITE),
     (SHORT_MASK[0], "null", "-32602 invalid argument 0:", NO_PREFIX),
@@ -327,9 +337,11 @@ const CHANGES: &[(&str, &str, &str, &str)] = &[
     (MASK_WITH_HOLES[1], "null", "-32602 invalid argument 0:", NO_PREFIX),
     (
         "listBlockedSubnets [] for the 3rd time",
-        "[{\"IP\":\"1.2.0.0\",\"Mask\":\"//8A\"},{\"IP\":\"1.2.0.0\",\"Mask\":\"/wD/AA==\"},{\"IP\":\"1.2.3.4\",\"Mask\":\"//8AAA==\"}]",
+        "[{\"IP\":\"1.2.0.0\",\"Mask\":\"//8A\"},{\"IP\":\"1.2.0.0\",\"Mask\":\"/wD/AA==\"},\
+         {\"IP\":\"1.2.3.4\",\"Mask\":\"//8AAA==\"}]",
         "[{\"IP\":\"1.2.0.0\",\"Mask\":\"//8AAA==\"},{\"IP\":\"1.6.0.0\",\"Mask\":\"//8AAA==\"}]",
-        "what was taken as above; and a network has one name here, where the reference keeps 1.2.3.4/16 beside 1.2.0.0/16",
+        "what was taken as above; and a network has one name here, where the reference keeps 1.2.3.4/16 beside \
+         1.2.0.0/16",
     ),
 ];
 
@@ -395,7 +407,24 @@ fn changes() -> Vec<(&'static str, Value)> {
         ("connectPeer", json!(["<other>"])),
         ("connectPeer", json!(["<other id>"])),
         ("disconnectPeer", json!(["<other id>"])),
+        // Who is blocked in one way or another is not dialled.
+        ("blockPeer", json!(["<other id>"])),
         ("connectPeer", json!(["<other>"])),
+        ("unblockPeer", json!(["<other id>"])),
+        ("blockAddr", json!(["127.0.0.1"])),
+        ("connectPeer", json!(["<other>"])),
+        ("unblockAddr", json!(["127.0.0.1"])),
+        ("blockSubnet", json!([{ "IP": "127.0.0.0", "Mask": "/wAAAA==" }])),
+        ("connectPeer", json!(["<other>"])),
+        ("unblockSubnet", json!([{ "IP": "127.0.0.0", "Mask": "/wAAAA==" }])),
+        ("connectPeer", json!(["<other>"])),
+        ("peers", json!([true])),
+        // And who is connected already?
+        ("blockPeer", json!(["<other id>"])),
+        ("peers", json!([true])),
+        ("unblockPeer", json!(["<other id>"])),
+        ("connectPeer", json!(["<other>"])),
+        ("peers", json!([true])),
         // What is refused.
         ("nothing", json!([])),
         ("connectPeer", json!([])),
@@ -514,7 +543,12 @@ pub(crate) async fn changes_are_made_and_refused_alike() {
         let call = format!("{method} {params}");
         let time = times.entry(call.clone()).and_modify(|times| *times += 1).or_insert(1);
         if lines[0] != lines[1] {
-            let call = if *time > 2 { format!("{call} for the {time}rd time") } else { call };
+            let call = match *time {
+                1 => call,
+                2 => format!("{call} for the 2nd time"),
+                3 => format!("{call} for the 3rd time"),
+                time => format!("{call} for the {time}th time"),
+            };
             found.insert(call, (lines.remove(0), lines.remove(0)));
         }
     }
@@ -674,7 +708,8 @@ pub(crate) async fn the_references_client_reads_all_that_ours_says() {
             dump["peers"].as_object().unwrap().values().all(|peer| !peer["protocols"].is_null())
         };
         rpc.until("peers", json!([true]), |dump| dump["totalConnected"] == 2 && both(dump)).await;
-        let ask = json!({ "url": rpc.url(), "peer": other.id.to_string(), "address": other.address, "stranger": STRANGER });
+        let (peer, address) = (other.id.to_string(), &other.address);
+        let ask = json!({ "url": rpc.url(), "peer": peer, "address": address, "stranger": STRANGER });
         let steps: Vec<Value> = nodes.call("rpc_client", ask).await;
         for step in &steps {
             assert_eq!(step.get("error"), None, "{step}");
