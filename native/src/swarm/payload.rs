@@ -5,7 +5,8 @@
 //!
 //! # Bounds
 //! * Streams of one connection: [`MAX_STREAMS`], whoever opened them. One more is dropped.
-//! * A request: 8 bytes. A ninth, or none in time, and the stream is cut off.
+//! * A request: 8 bytes. What follows them is not read, nor waited for, as the reference does; fewer of them, or none
+//!   in time, and the stream is cut off.
 //! * An answer: as many bytes as the request allows, in 10 s. A peer that reads slower than that is cut off.
 
 use futures::prelude::*;
@@ -77,8 +78,7 @@ impl request_response::Codec for PayloadCodec {
     where
         T: AsyncRead + Unpin + Send,
     {
-        // One byte more than there may be shows whether there is one.
-        let bytes = in_time(read_up_to(io, REQUEST_SIZE + 1)).await?;
+        let bytes = in_time(read_up_to(io, REQUEST_SIZE)).await?;
         let number = decode_request(&bytes).map_err(|error: InvalidRequest| invalid(error))?;
         Ok(PayloadRequest { number, limit: 0 })
     }
