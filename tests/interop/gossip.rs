@@ -91,10 +91,10 @@ pub(crate) async fn every_version_of_theirs_is_taken() {
 }
 
 /// A mesh with room for one.
-const NARROW: MeshParams = MeshParams { d: 1, low: 1, high: 1, lazy: 6, flood_publish: false };
+pub(crate) const NARROW: MeshParams = MeshParams { d: 1, low: 1, high: 1, lazy: 6, flood_publish: false };
 
 /// Of peers that a node knows, the one in its mesh and the one that is not, once it has decided.
-fn parted<P: Clone>(peers: &[P], is_in_mesh: impl Fn(&P) -> bool) -> Option<(P, P)> {
+pub(crate) fn parted<P: Clone>(peers: &[P], is_in_mesh: impl Fn(&P) -> bool) -> Option<(P, P)> {
     match peers {
         [one, two] if is_in_mesh(one) && !is_in_mesh(two) => Some((one.clone(), two.clone())),
         [one, two] if is_in_mesh(two) && !is_in_mesh(one) => Some((two.clone(), one.clone())),

@@ -8,6 +8,7 @@
 mod discovery;
 mod foreign;
 mod gossip;
+mod kona;
 mod op_node;
 mod ours;
 mod report;
@@ -53,7 +54,7 @@ fn main() -> ExitCode {
         );
         return libtest_mimic::run(&arguments, Vec::new()).exit_code();
     }
-    let trials = trials! {
+    let mut trials = trials! {
         gossip:
             every_version_of_ours_is_taken, every_version_of_theirs_is_taken,
             a_block_that_we_missed_is_asked_for, a_block_that_they_missed_is_asked_for,
@@ -75,6 +76,23 @@ fn main() -> ExitCode {
         rpc: nodes_tell_the_same_of_the_same_peers, changes_are_made_and_refused_alike,
             what_is_no_single_call_is_answered_alike, the_references_client_reads_all_that_ours_says;
     };
+    if kona::program().is_some() {
+        trials.extend(trials! {
+            kona:
+                every_version_of_ours_is_taken, every_version_of_theirs_is_taken,
+                each_says_who_it_is_and_answers_pings, each_refuses_what_a_stranger_signed,
+                they_refuse_what_we_refuse, its_validator_and_ours_agree,
+                its_validator_differs_from_the_references_as_is_known, its_message_ids_lack_the_topic,
+                it_takes_what_it_hears_of_and_holds_our_ids_against_us,
+                we_take_what_we_hear_of_and_hold_its_ids_against_it, the_reference_holds_its_ids_against_it_too,
+                in_a_mesh_of_three_implementations_every_block_reaches_all, each_finds_the_other_by_discovery,
+                that_it_serves_no_blocks_is_not_held_against_it;
+        });
+    } else {
+        println!(
+            "Left out: the tests beside kona, which `cargo all-tests -- interop` builds; it then runs them.\n"
+        );
+    }
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 

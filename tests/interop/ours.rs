@@ -5,7 +5,7 @@ use opp2p::host::{Host, HostConfig, HostEvent, HostEventKind, Status};
 use opp2p::key::SecretKey;
 use opp2p::store::{Batch, Store, StoreConfig, StoredBlock};
 use opp2p_core::chain::{BlockId, ChainConfig, Fork, ForkSchedule};
-use opp2p_core::gossip::{BLOCK_DOMAIN, Reason, SIGNATURE_SIZE, payload_hash, signing_hash};
+use opp2p_core::gossip::{BLOCK_DOMAIN, Reason, payload_hash, signing_hash};
 use opp2p_core::payload::{Envelope, PayloadVersion, snappy};
 use opp2p_core::sequencer::LocalSigner;
 use std::net::Ipv4Addr;
@@ -79,11 +79,15 @@ pub(crate) async fn verdict(events: &mut broadcast::Receiver<HostEvent>) -> Resu
 
 /// A message as the sequencer would sign it, before compression.
 pub(crate) fn signed(chain: &ChainConfig, envelope: &Envelope) -> Vec<u8> {
-    let mut contents = vec![0; SIGNATURE_SIZE];
-    envelope.encode(&mut contents).unwrap();
-    let hash = signing_hash(BLOCK_DOMAIN, chain.chain_id.into(), payload_hash(&contents[SIGNATURE_SIZE..]));
-    contents[..SIGNATURE_SIZE].copy_from_slice(&signer().sign(&hash));
-    contents
+    let mut body = Vec::new();
+    envelope.encode(&mut body).unwrap();
+    signed_bytes(chain, &body)
+}
+
+/// The same for what need be no block.
+pub(crate) fn signed_bytes(chain: &ChainConfig, body: &[u8]) -> Vec<u8> {
+    let hash = signing_hash(BLOCK_DOMAIN, chain.chain_id.into(), payload_hash(body));
+    [&signer().sign(&hash)[..], body].concat()
 }
 
 /// The same as it travels.

@@ -17,7 +17,7 @@ use tokio::time::sleep;
 const VERSION: PayloadVersion = PayloadVersion::V4;
 
 /// Messages with something wrong in each, what that is, and the check of ours that finds it.
-fn bad_messages(chain: &ChainConfig) -> Vec<(&'static str, Vec<u8>, Reason)> {
+pub(crate) fn bad_messages(chain: &ChainConfig) -> Vec<(&'static str, Vec<u8>, Reason)> {
     let mut maker = BlockMaker::new(chain, 1);
     let now = unix_seconds();
     let good = maker.next(now);
