@@ -4,7 +4,7 @@
 //! steps are left out and say so.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
@@ -21,6 +21,15 @@ fn programs(shell: &Shell) -> PathBuf {
     shell.target().join("interop")
 }
 
+/// A program is not built, for this reason. One of an earlier run would be taken for this one's.
+fn left_out(program: &Path, why: &str) -> Result<String, String> {
+    if program.exists() {
+        fs::remove_file(program)
+            .map_err(|error| format!("{} cannot be removed: {error}", program.display()))?;
+    }
+    Ok(format!("left out: {why}"))
+}
+
 /// The program of op-node's own p2p package.
 fn op_node_program(shell: &Shell) -> PathBuf {
     programs(shell).join(format!("op-node{}", std::env::consts::EXE_SUFFIX))
@@ -29,14 +38,7 @@ fn op_node_program(shell: &Shell) -> PathBuf {
 /// Builds op-node's own p2p package.
 pub(crate) fn op_node(shell: &Shell) -> Result<String, String> {
     let program = op_node_program(shell);
-    let left_out = |why: String| {
-        // One of an earlier run would be taken for this one's.
-        if program.exists() {
-            fs::remove_file(&program)
-                .map_err(|error| format!("{} cannot be removed: {error}", program.display()))?;
-        }
-        Ok(format!("left out: {why}"))
-    };
+    let left_out = |why: String| left_out(&program, &why);
     let (major, minor) = OLDEST_GO;
     if !shell::has("go") {
         return left_out(format!(
@@ -91,6 +93,27 @@ fn lifted(shell: &Shell) -> Result<(), String> {
     let mut modfile = std::ffi::OsString::from("-modfile=");
     modfile.push(&modules);
     shell::run(go(shell, &["build"]).arg(modfile).arg("-o").arg(program).arg("."))
+}
+
+/// Builds kona's p2p crate: a workspace of its own, whose hundreds of crates are none of ours.
+pub(crate) fn kona(shell: &Shell) -> Result<String, String> {
+    let name = format!("kona{}", std::env::consts::EXE_SUFFIX);
+    let (program, target) = (programs(shell).join(&name), programs(shell).join("kona-target"));
+    let cargo = |command: &str| {
+        let mut cargo = shell.cargo_command();
+        cargo.args([command, "--locked", "--manifest-path", "tests/interop/kona/Cargo.toml"]);
+        cargo
+    };
+    println!("kona's p2p crate and what it is made of: six hundred crates, the first time");
+    if let Err(reason) = shell::run(&mut cargo("fetch")) {
+        return left_out(&program, &format!("its crates can't be had: {reason}"));
+    }
+    let started = Instant::now();
+    shell::run(cargo("build").arg("--target-dir").arg(&target))?;
+    let built = started.elapsed().as_secs();
+    let size = fs::copy(target.join("debug").join(&name), &program)
+        .map_err(|error| format!("{} cannot be written: {error}", program.display()))?;
+    Ok(format!("built in {built} s, {} MB", size / 1_000_000))
 }
 
 /// Runs the tests beside those of the foreign programs that are built.

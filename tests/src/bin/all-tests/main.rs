@@ -150,9 +150,15 @@ const STEPS: &[Step] = &[
         run: interop::op_node,
     },
     Step {
+        name: "kona",
+        what: "set-up: kona's p2p crate, where the registry can be had",
+        needs: &["c-compiler"],
+        run: interop::kona,
+    },
+    Step {
         name: "interop",
         what: "our nodes beside op-node's and other foreign ones",
-        needs: &["c-compiler", "op-node"],
+        needs: &["c-compiler", "op-node", "kona"],
         run: interop::run,
     },
     Step {
