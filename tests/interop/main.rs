@@ -5,6 +5,7 @@
 //! built programs in `OPP2P_INTEROP`; without it nothing runs here, and this says so.
 #![allow(clippy::unwrap_used, reason = "a helper of a test may fail like the test")]
 
+mod bytes;
 mod discovery;
 mod foreign;
 mod gossip;
@@ -55,6 +56,10 @@ fn main() -> ExitCode {
         return libtest_mimic::run(&arguments, Vec::new()).exit_code();
     }
     let mut trials = trials! {
+        bytes:
+            they_read_what_we_encode, we_read_what_they_encode, damaged_encodings_are_refused_alike,
+            validators_agree_on_every_rule, validators_agree_on_who_may_sign,
+            validators_agree_on_changed_messages, validators_agree_on_real_blocks;
         gossip:
             every_version_of_ours_is_taken, every_version_of_theirs_is_taken,
             a_block_that_we_missed_is_asked_for, a_block_that_they_missed_is_asked_for,

@@ -5,7 +5,7 @@ use opp2p::host::{Host, HostConfig, HostEvent, HostEventKind, Status};
 use opp2p::key::SecretKey;
 use opp2p::store::{Batch, Store, StoreConfig, StoredBlock};
 use opp2p_core::chain::{BlockId, ChainConfig, Fork, ForkSchedule};
-use opp2p_core::gossip::{BLOCK_DOMAIN, Reason, payload_hash, signing_hash};
+use opp2p_core::gossip::{BLOCK_DOMAIN, Reason, SIGNATURE_SIZE, payload_hash, signing_hash};
 use opp2p_core::payload::{Envelope, PayloadVersion, snappy};
 use opp2p_core::sequencer::LocalSigner;
 use std::net::Ipv4Addr;

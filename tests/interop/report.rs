@@ -7,7 +7,7 @@ use crate::foreign::{self, Foreign};
 use crate::op_node::{GoStranger, OpNode, OpNodes, Setup};
 use crate::ours::{chain_of, config, fill, message, signer, until};
 use alloy_primitives::{B256, Bytes, hex};
-use libp2p::{Multiaddr, PeerId};
+use libp2p::Multiaddr;
 use opp2p::devnet::{BlockMaker, unix_seconds};
 use opp2p::host::{Host, HostConfig, HostEventKind};
 use opp2p_core::chain::{BlockId, ChainConfig, ChainEvent};
