@@ -6,7 +6,9 @@ use alloy_primitives::{Address, B256, Bloom, Bytes, U256, hex};
 use opp2p::devnet::BlockMaker;
 use opp2p_core::chain::{ChainConfig, Fork, ForkSchedule};
 use opp2p_core::fixtures;
-use opp2p_core::gossip::{Acceptance, Rules, SIGNATURE_SIZE, SeenBlocks, Signers, Unpacked, validate};
+use opp2p_core::gossip::{
+    Acceptance, Reason, Rules, SIGNATURE_SIZE, SeenBlocks, Signers, Unpacked, validate,
+};
 use opp2p_core::payload::{
     BLOCK_NUMBER_LIMIT, Block, Envelope, ExecutionPayload, PayloadVersion, Withdrawal, snappy,
 };
@@ -333,7 +335,7 @@ impl Judges {
         for ((what, data), theirs) in messages.iter().zip(theirs) {
             let ours = validate(&rules, version, Unpacked::new(data), NOW)
                 .and_then(|verified| seen.admit(version, verified.block.number(), verified.block.hash()));
-            let word = ours.map_or_else(|reason| reason.acceptance(), |()| Acceptance::Accept);
+            let word = ours.map_or_else(Reason::acceptance, |()| Acceptance::Accept);
             let said = match word {
                 Acceptance::Accept => "accept",
                 Acceptance::Ignore => "ignore",
@@ -367,12 +369,15 @@ pub(crate) async fn validators_agree_on_every_rule() {
     }
 }
 
+/// What is done to a block before it is sealed.
+type Change<'a> = &'a dyn Fn(&mut Envelope);
+
 /// Messages that meet each rule of gossip from both sides, by the blocks of the chain.
 fn cases(chain: &ChainConfig) -> Vec<(String, Vec<u8>)> {
     let mut all: Vec<(String, Vec<u8>)> = Vec::new();
     let mut seed = 0;
     // Each on a height of its own, so that no rule about heights hides another.
-    let mut block = |timestamp: u64, change: &dyn Fn(&mut Envelope)| {
+    let mut block = |timestamp: u64, change: Change<'_>| {
         seed += 1;
         let mut envelope = BlockMaker::new(chain, seed).next(timestamp);
         envelope.payload.block_number = seed;
@@ -394,7 +399,7 @@ fn cases(chain: &ChainConfig) -> Vec<(String, Vec<u8>)> {
         all.push((what.into(), message(chain, &block(timestamp, &seal))));
     }
     all.push(("a wrong hash".into(), message(chain, &block(NOW, &|_| {}))));
-    let changes: [(&str, &dyn Fn(&mut Envelope)); 6] = [
+    let changes: [(&str, Change<'_>); 6] = [
         ("a withdrawal", &|envelope| {
             if let Some(withdrawals) = &mut envelope.payload.withdrawals {
                 withdrawals.push(Withdrawal::default());

@@ -103,22 +103,8 @@ pub(crate) struct Parts {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct GossipScores {
-    /// The sum.
-    pub(crate) total: f64,
     /// Broken promises and the like.
     pub(crate) behavioral_penalty: f64,
-    /// Of the topics of blocks.
-    pub(crate) blocks: TopicScores,
-}
-
-/// A topic's part.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct TopicScores {
-    /// Messages that nobody had brought before.
-    pub(crate) first_message_deliveries: f64,
-    /// Messages that were refused.
-    pub(crate) invalid_message_deliveries: f64,
 }
 
 /// The part of requests and answers.

@@ -114,14 +114,14 @@ async fn soak(minutes: u64) {
         sleep(Duration::from_secs(timestamp.saturating_sub(unix_seconds()))).await;
         let block = maker.next(timestamp);
         head = BlockId::new(number, block.payload.block_hash);
-        if number % 2 == 0 {
+        if number.is_multiple_of(2) {
             network.ours[0].as_ref().unwrap().publish(block).await.unwrap().unwrap();
         } else {
             network.theirs[0].as_ref().unwrap().publish(&block).await;
         }
         // The followers of both kinds, one after the other.
         let turn = (number / RESTART_EVERY) as usize;
-        let (is_ours, at) = (turn % 2 == 0, 1 + turn / 2 % (EACH - 1));
+        let (is_ours, at) = (turn.is_multiple_of(2), 1 + turn / 2 % (EACH - 1));
         match (number % RESTART_EVERY, is_ours) {
             (0, true) => network.ours[at].take().unwrap().stop().await,
             (0, false) => network.theirs[at].take().unwrap().stop().await,
@@ -129,10 +129,10 @@ async fn soak(minutes: u64) {
             (AWAY, false) if network.theirs[at].is_none() => network.start_theirs(at).await,
             _ => {}
         }
-        restarts += u64::from(number % RESTART_EVERY == 0);
+        restarts += u64::from(number.is_multiple_of(RESTART_EVERY));
         lowest = lowest.min(network.lowest_score().await);
         assert!(lowest >= 0.0, "block {number}: somebody has a score of {lowest}");
-        if number % 30 == 0 {
+        if number.is_multiple_of(30) {
             println!("block {number}: {restarts} nodes ended so far, lowest score {lowest:.2}");
         }
     }

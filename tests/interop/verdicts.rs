@@ -25,7 +25,7 @@ pub(crate) fn bad_messages(chain: &ChainConfig) -> Vec<(&'static str, Vec<u8>, R
     forged[100] ^= 1;
     let mut unsigned = signed(chain, &good);
     unsigned[..65].fill(0);
-    let mut broken = good.clone();
+    let mut broken = good;
     broken.payload.block_hash = B256::repeat_byte(1);
     let stale = BlockMaker::new(chain, 2).next(now - 300);
     let future = BlockMaker::new(chain, 3).next(now + 300);
