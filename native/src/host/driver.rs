@@ -570,9 +570,12 @@ impl Driver {
                 self.connect_ended(|waiting| waiting.peer == peer_id, &Ok(()));
                 self.tell(HostEventKind::Connected { peer: peer_id, address });
             }
-            SwarmEvent::ConnectionClosed { peer_id, num_established: 0, .. } => {
+            SwarmEvent::ConnectionClosed { peer_id, num_established: 0, cause, .. } => {
                 self.connected(peer_id, false);
                 self.tell(HostEventKind::Disconnected { peer: peer_id });
+                if let Some(error) = cause.and_then(|cause| swarm::refused_late(&cause)) {
+                    self.tell(HostEventKind::DialFailed { peer: peer_id, error });
+                }
             }
             // A second dial that lost against a connection that stands is no failure.
             SwarmEvent::OutgoingConnectionError { peer_id: Some(peer), error, connection_id }

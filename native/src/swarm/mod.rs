@@ -31,7 +31,7 @@ pub use payload::{
 };
 pub use score::peer_info;
 pub use transform::BlockTransform;
-pub use translate::{Response, Translator, dial_failure, last_cause};
+pub use translate::{Response, Translator, dial_failure, last_cause, refused_late};
 
 use libp2p::gossipsub::{
     self, ConfigBuilder, IdentTopic, MessageAcceptance, MessageAuthenticity, PublishError, TopicHash,

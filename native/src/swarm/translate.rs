@@ -7,9 +7,10 @@
 use super::{
     Behaviour, Event, Mesh, PayloadEvent, PayloadRequest, from_libp2p, peer_info, request_failure, to_libp2p,
 };
+use libp2p::core::upgrade::NegotiationError;
 use libp2p::gossipsub::{self, TopicHash};
 use libp2p::request_response::{InboundRequestId, Message, OutboundRequestId, ResponseChannel};
-use libp2p::swarm::DialError;
+use libp2p::swarm::{ConnectionError, DialError};
 use libp2p::{identify, ping};
 use opp2p_core::gossip::version_of_topic;
 use opp2p_core::node::Input;
@@ -168,12 +169,26 @@ fn news(peer: &libp2p::PeerId, news: PeerNews) -> Option<Input> {
     Some(Input::Peer(from_libp2p(peer)?, news))
 }
 
+/// What is wrong with a peer that answers and can't be talked to.
+const NOTHING_IN_COMMON: &str =
+    "the peer and this node have no protocol in common to secure the connection or to carry its streams";
+/// The same of one with which the connection is secured.
+const NO_MUXER: &str = "the peer and this node have no protocol in common to carry the connection's streams";
+
 /// The last cause of an error: what the system said.
 pub fn last_cause(mut error: &dyn std::error::Error) -> String {
     while let Some(cause) = error.source() {
         error = cause;
     }
-    error.to_string()
+    let text = error.to_string();
+    // The library's words are for those who know its inside, and the operator can do something about it.
+    if text == NegotiationError::Failed.to_string() { NOTHING_IN_COMMON.into() } else { text }
+}
+
+/// Why a connection that we dialled was none: the dialler does not wait for the other side to agree on what it
+/// proposed, and hears of a refusal when the connection seems to stand. `None` if it ended for another reason.
+pub fn refused_late(cause: &ConnectionError) -> Option<String> {
+    (last_cause(cause) == NOTHING_IN_COMMON).then(|| NO_MUXER.into())
 }
 
 /// What a person can make of a failed dial: the last cause, which is what the system said, for each
@@ -188,4 +203,21 @@ pub fn dial_failure(error: &DialError) -> String {
     };
     // A name with several addresses has a list of causes, one a line.
     text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io;
+
+    #[test]
+    fn a_peer_with_nothing_in_common_is_told_of_in_plain_words() {
+        let refused = ConnectionError::IO(io::Error::other(NegotiationError::Failed));
+        assert_eq!(refused_late(&refused).as_deref(), Some(NO_MUXER));
+        assert_eq!(last_cause(&refused), NOTHING_IN_COMMON);
+        let closed = ConnectionError::IO(io::ErrorKind::ConnectionReset.into());
+        assert_eq!(last_cause(&closed), "connection reset");
+        assert_eq!(refused_late(&closed), None);
+        assert_eq!(refused_late(&ConnectionError::KeepAliveTimeout), None);
+    }
 }
