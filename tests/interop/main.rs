@@ -8,10 +8,12 @@
 mod bytes;
 mod discovery;
 mod foreign;
+mod go_stranger;
 mod gossip;
 mod kona;
 mod op_node;
 mod ours;
+mod peers;
 mod report;
 mod rpc;
 mod soak;
@@ -68,11 +70,22 @@ fn main() -> ExitCode {
         verdicts:
             they_refuse_what_we_refuse, we_refuse_what_they_refuse,
             what_is_too_long_for_the_wire_ends_nothing_but_its_stream;
-        sync:
-            we_fetch_from_them_across_forks, they_fetch_from_us_across_forks,
-            what_they_lack_we_blame_nobody_for, what_we_lack_they_blame_nobody_for,
-            a_stranger_hears_the_same_from_both, a_wrong_block_of_theirs_costs_them_their_score,
-            a_server_that_goes_is_replaced_by_another, both_let_a_hasty_peer_wait_alike;
+        peers: whom_they_ban_is_let_in_again_when_that_is_over, whom_we_ban_is_let_in_again_when_that_is_over,
+            whom_either_side_blocks_is_refused_until_that_is_lifted, a_node_of_theirs_beyond_our_limit_is_refused,
+            a_static_peer_of_theirs_that_starts_again_is_dialled_by_them,
+            a_static_peer_of_ours_that_starts_again_is_dialled_by_us,
+            each_knows_who_the_other_is_and_what_it_speaks, pings_come_back_both_ways,
+            who_has_no_security_or_multiplexer_of_ours_is_refused_in_plain_words,
+            who_has_a_security_or_multiplexer_of_ours_is_let_in_whoever_dials,
+            who_forges_a_block_is_banned_by_ours_over_a_restart_and_borne_by_theirs;
+        sync: our_client_fetches_all_versions_of_their_server, their_client_fetches_all_versions_of_our_server,
+            a_block_that_they_lack_is_asked_for_again_and_costs_them_nothing, a_block_that_we_lack_is_not_held_against_us,
+            what_no_chain_has_is_an_invalid_request_on_both_sides, both_servers_give_a_stranger_the_same_answers,
+            a_branch_that_is_not_the_chains_is_refused_and_costs_who_served_it,
+            a_block_with_a_false_hash_is_refused_and_costs_who_served_it,
+            a_branch_of_ours_that_was_left_costs_us_what_their_rules_say,
+            our_server_holds_a_greedy_client_back_as_theirs_does,
+            the_rest_of_a_range_comes_from_another_server_when_one_is_gone;
         discovery: theirs_finds_ours_by_its_record, ours_finds_theirs_by_its_record,
             ours_introduces_ours_and_theirs_and_nobody_connects_to_another_chain,
             theirs_introduces_ours_and_theirs_and_nobody_connects_to_another_chain,

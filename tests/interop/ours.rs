@@ -9,10 +9,10 @@ use opp2p_core::gossip::{BLOCK_DOMAIN, Reason, SIGNATURE_SIZE, payload_hash, sig
 use opp2p_core::payload::{Envelope, PayloadVersion, snappy};
 use opp2p_core::sequencer::LocalSigner;
 use std::net::Ipv4Addr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio::sync::broadcast;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 /// How long anything may take that is to happen soon.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(25);
@@ -63,6 +63,15 @@ pub(crate) async fn until(host: &Host, wanted: impl FnMut(&Status) -> bool) -> S
     let reached = timeout(PATIENCE, status.wait_for(wanted)).await;
     let reached = reached.map(|status| status.unwrap().clone());
     reached.unwrap_or_else(|_| panic!("not in time: {:?}", host.status().borrow()))
+}
+
+/// Waits until something is so that nobody tells of.
+pub(crate) async fn until_true(what: &str, patience: Duration, mut wanted: impl AsyncFnMut() -> bool) {
+    let started = Instant::now();
+    while !wanted().await {
+        assert!(started.elapsed() < patience, "not in time: {what}");
+        sleep(Duration::from_millis(50)).await;
+    }
 }
 
 /// The next verdict of the node on a message.

@@ -4,7 +4,8 @@
 //! ratios: machines differ, and few are quiet.
 
 use crate::foreign::{self, Foreign};
-use crate::op_node::{GoStranger, OpNode, OpNodes, Setup};
+use crate::go_stranger::GoStranger;
+use crate::op_node::{OpNode, OpNodes, Setup};
 use crate::ours::{chain_of, config, fill, message, signer, until};
 use alloy_primitives::{B256, Bytes, hex};
 use libp2p::Multiaddr;
@@ -361,7 +362,8 @@ async fn laden(chain: &ChainConfig, address: &Multiaddr, process: u32) -> Memory
     let (topic, others) = (block_topic(chain.chain_id, VERSION), OpNodes::start());
     let mut strangers = Vec::new();
     for _ in 0..PEERS {
-        let stranger = GoStranger::start(&others, chain, &["noise"], &["yamux"], &[&topic]).await;
+        let stranger =
+            GoStranger::start(&others, chain, &["noise"], &["yamux"], std::slice::from_ref(&topic)).await;
         stranger.connect(address).await.unwrap();
         strangers.push(stranger);
     }

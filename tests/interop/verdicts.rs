@@ -1,6 +1,7 @@
 //! What each side makes of what no honest node sends: its verdict, and what it thinks of the sender afterwards.
 
-use crate::op_node::{GoStranger, OpNodes, Setup, count};
+use crate::go_stranger::GoStranger;
+use crate::op_node::{OpNodes, Setup, count};
 use crate::ours::{chain_of, config, message, signed, until, verdict};
 use crate::stranger::Stranger;
 use alloy_primitives::B256;
@@ -101,7 +102,8 @@ pub(crate) async fn we_refuse_what_they_refuse() {
 /// Lets a stranger of go-libp2p send this to our node. The answer is who it is.
 async fn send(nodes: &OpNodes, chain: &ChainConfig, host: &Host, data: &[u8]) -> opp2p_core::peers::PeerId {
     let topic = block_topic(chain.chain_id, VERSION);
-    let stranger = GoStranger::start(nodes, chain, &["noise"], &["yamux"], &[&topic]).await;
+    let stranger =
+        GoStranger::start(nodes, chain, &["noise"], &["yamux"], std::slice::from_ref(&topic)).await;
     stranger.connect(&host.address()).await.unwrap();
     stranger.send(&topic, data).await;
     from_libp2p(&stranger.id).unwrap()

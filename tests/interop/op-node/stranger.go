@@ -149,6 +149,69 @@ func (w *world) strangerSend(ctx context.Context, params struct {
 	return nil, topic.Publish(ctx, params.Data)
 }
 
+// answered is what became of one request.
+type answered struct {
+	Bytes hexBytes `json:"bytes"`
+	// Refused is why there was no stream, or how it broke.
+	Refused string `json:"refused,omitempty"`
+	// Nanoseconds are from the first request's start to the end of this answer.
+	Nanoseconds int64 `json:"nanoseconds"`
+}
+
+// strangerAsk opens so many streams of a protocol at once, says the same on each, and tells the answers in the order in
+// which they came.
+func (w *world) strangerAsk(ctx context.Context, params struct {
+	Node     int         `json:"node"`
+	Peer     peer.ID     `json:"peer"`
+	Protocol protocol.ID `json:"protocol"`
+	Data     hexBytes    `json:"data"`
+	// Open leaves our side of the stream open: the peer can't know that nothing more comes.
+	Open  bool `json:"open"`
+	Times int  `json:"times"`
+}) (any, error) {
+	stranger, err := w.strangerOf(params.Node)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	ask := func() ([]byte, error) {
+		stream, err := stranger.host.NewStream(ctx, params.Peer, params.Protocol)
+		if err != nil {
+			return nil, err
+		}
+		defer stream.Close()
+		_ = stream.SetDeadline(time.Now().Add(15 * time.Second))
+		if _, err := stream.Write(params.Data); err != nil {
+			return nil, err
+		}
+		if !params.Open {
+			if err := stream.CloseWrite(); err != nil {
+				return nil, err
+			}
+		}
+		return io.ReadAll(stream)
+	}
+	answers := make(chan answered)
+	started := time.Now()
+	for range params.Times {
+		go func() {
+			told := answered{}
+			var err error
+			if told.Bytes, err = ask(); err != nil {
+				told.Refused = err.Error()
+			}
+			told.Nanoseconds = time.Since(started).Nanoseconds()
+			answers <- told
+		}()
+	}
+	all := make([]answered, 0, params.Times)
+	for range params.Times {
+		all = append(all, <-answers)
+	}
+	return all, nil
+}
+
 func (w *world) strangerStop(_ context.Context, params ofNode) (any, error) {
 	stranger, err := w.strangerOf(params.Node)
 	if err != nil {
@@ -158,36 +221,4 @@ func (w *world) strangerStop(_ context.Context, params ofNode) (any, error) {
 	delete(w.strangers, params.Node)
 	w.lock.Unlock()
 	return nil, stranger.host.Close()
-}
-
-// strangerRequest opens a stream, says this and nothing more, and tells all that comes back.
-func (w *world) strangerRequest(ctx context.Context, params struct {
-	Node     int         `json:"node"`
-	Peer     peer.ID     `json:"peer"`
-	Protocol protocol.ID `json:"protocol"`
-	Data     hexBytes    `json:"data"`
-}) (any, error) {
-	stranger, err := w.strangerOf(params.Node)
-	if err != nil {
-		return nil, err
-	}
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
-	defer cancel()
-	stream, err := stranger.host.NewStream(ctx, params.Peer, params.Protocol)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = stream.Reset() }()
-	_ = stream.SetDeadline(time.Now().Add(30 * time.Second))
-	if _, err := stream.Write(params.Data); err != nil {
-		return nil, err
-	}
-	if err := stream.CloseWrite(); err != nil {
-		return nil, err
-	}
-	answer, err := io.ReadAll(stream)
-	if err != nil {
-		return nil, fmt.Errorf("after %x: %w", answer, err)
-	}
-	return hexBytes(answer), nil
 }

@@ -81,7 +81,7 @@ func (w *world) methods() map[string]method {
 		"stranger":         as(w.stranger),
 		"stranger_connect": as(w.strangerConnect),
 		"stranger_send":    as(w.strangerSend),
-		"stranger_request": as(w.strangerRequest),
+		"stranger_ask":     as(w.strangerAsk),
 		"stranger_stop":    as(w.strangerStop),
 
 		"judge":         as(judge),
