@@ -10,6 +10,7 @@ mod discovery;
 mod foreign;
 mod go_stranger;
 mod gossip;
+mod js;
 mod kona;
 mod op_node;
 mod ours;
@@ -49,7 +50,9 @@ fn main() -> ExitCode {
         [report::LONE_NODE] => return report::lone_node(),
         _ => {}
     }
-    let arguments = Arguments::from_args();
+    let mut arguments = Arguments::from_args();
+    // They wait most of the time.
+    arguments.test_threads = arguments.test_threads.or(Some(4));
     if foreign::programs().is_none() {
         println!(
             "Left out: the tests beside foreign peers need programs that `cargo all-tests -- interop` builds; it \
@@ -109,6 +112,19 @@ fn main() -> ExitCode {
     } else {
         println!(
             "Left out: the tests beside kona, which `cargo all-tests -- interop` builds; it then runs them.\n"
+        );
+    }
+    if js::is_built() {
+        trials.extend(trials! {
+            js:
+                every_version_of_ours_is_taken_by_tcp, every_version_of_ours_is_taken_by_websocket,
+                what_it_publishes_is_judged_as_anybodys, blocks_go_from_go_through_ours_to_javascript_and_back,
+                it_asks_for_what_it_hears_of, it_knows_who_we_are_and_pings_come_back;
+        });
+    } else {
+        println!(
+            "Left out: the tests beside js-libp2p, which `cargo all-tests -- interop` installs where Node.js is; it \
+             then runs them.\n"
         );
     }
     libtest_mimic::run(&arguments, trials).exit_code()

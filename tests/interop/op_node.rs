@@ -246,11 +246,6 @@ impl OpNode {
         self.heard().await.mesh.get(&topic).is_some_and(|mesh| mesh.contains(&peer.to_string()))
     }
 
-    /// All that its process has logged.
-    pub(crate) fn log(&self) -> String {
-        self.nodes.process().log()
-    }
-
     /// Ends it.
     pub(crate) async fn stop(self) {
         let _: Value = self.call("stop", json!({})).await;

@@ -296,7 +296,7 @@ enum Answered {
     NoStream,
 }
 
-fn read(answer: Result<Vec<u8>, String>) -> Answered {
+fn read(answer: &Result<Vec<u8>, String>) -> Answered {
     match answer.as_deref() {
         Ok([]) => Answered::Nothing,
         Ok([code]) => Answered::Code(*code),
@@ -321,7 +321,7 @@ pub(crate) async fn both_servers_give_a_stranger_the_same_answers() {
     stranger.connect(&theirs.address).await.unwrap();
     let ask = async |protocol: &str, said: &[u8]| {
         let ours = stranger.ask(&ours.peer_id(), protocol, said).await;
-        (read(ours), read(stranger.ask(&theirs.id, protocol, said).await))
+        (read(&ours), read(&stranger.ask(&theirs.id, protocol, said).await))
     };
     let name = protocol_id(chain.chain_id);
     // A block of each encoding. What the two make of it in compression is each one's own matter.
@@ -350,7 +350,7 @@ pub(crate) async fn both_servers_give_a_stranger_the_same_answers() {
     assert!(matches!(ours_long, Answered::Block { version: 0, .. }), "{ours_long:?}");
     for peer in [ours.peer_id(), theirs.id] {
         let unended = stranger.ask_often(&peer, &name, &number, true, 1).await.remove(0);
-        assert_eq!(read(unended.result), theirs_long);
+        assert_eq!(read(&unended.result), theirs_long);
     }
     // Their server says that it failed where a request ends too soon; ours ends the stream, which says the same.
     for short in [&number[..7], &[]] {
@@ -455,7 +455,7 @@ pub(crate) async fn our_server_holds_a_greedy_client_back_as_theirs_does() {
             let after = answer.after.as_secs_f64();
             // A token more is not to be had by asking at once. Their clock and ours may round.
             assert!(after > least - 0.01, "answer {before} of {peer} after {after} s, and not {least} s");
-            assert!(matches!(read(answer.result), Answered::Block { .. }));
+            assert!(matches!(read(&answer.result), Answered::Block { .. }));
         }
     }
     ours.stop().await;

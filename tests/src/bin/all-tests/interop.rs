@@ -9,6 +9,7 @@ use std::process::Command;
 use std::time::Instant;
 
 use crate::shell::{self, Shell};
+use crate::{setup, web};
 
 /// The oldest Go that builds op-node's package, as its `go.mod` says.
 const OLDEST_GO: (u32, u32) = (1, 24);
@@ -114,6 +115,24 @@ pub(crate) fn kona(shell: &Shell) -> Result<String, String> {
     let size = fs::copy(target.join("debug").join(&name), &program)
         .map_err(|error| format!("{} cannot be written: {error}", program.display()))?;
     Ok(format!("built in {built} s, {} MB", size / 1_000_000))
+}
+
+/// Installs js-libp2p beside the program that uses it.
+pub(crate) fn js_libp2p(shell: &Shell) -> Result<String, String> {
+    let folder = programs(shell).join("js-libp2p");
+    let failed = |error: std::io::Error| format!("{}: {error}", folder.display());
+    if let Err(reason) = setup::node(shell) {
+        if folder.exists() {
+            fs::remove_dir_all(&folder).map_err(failed)?;
+        }
+        return Ok(format!("left out: {reason}"));
+    }
+    fs::create_dir_all(&folder).map_err(failed)?;
+    for file in ["package.json", "package-lock.json", "missing.mjs", "blocks.mjs", "main.mjs"] {
+        fs::copy(shell.root().join("tests/interop/js-libp2p").join(file), folder.join(file))
+            .map_err(failed)?;
+    }
+    web::npm_ci(&folder)
 }
 
 /// Runs the tests beside those of the foreign programs that are built.

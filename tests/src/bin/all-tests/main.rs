@@ -156,9 +156,15 @@ const STEPS: &[Step] = &[
         run: interop::kona,
     },
     Step {
+        name: "js-libp2p",
+        what: "set-up: js-libp2p, where Node.js is here",
+        needs: &[],
+        run: interop::js_libp2p,
+    },
+    Step {
         name: "interop",
         what: "our nodes beside op-node's and other foreign ones",
-        needs: &["c-compiler", "op-node", "kona"],
+        needs: &["c-compiler", "op-node", "kona", "js-libp2p"],
         run: interop::run,
     },
     Step {

@@ -25,7 +25,7 @@ const EXAMPLE: &str = "web/example";
 
 /// What `npm ci` installs of `web/package-lock.json`.
 pub(crate) fn npm(shell: &Shell) -> Result<String, String> {
-    let note = npm_ci(shell, "web")?;
+    let note = npm_ci(&shell.root().join("web"))?;
     let version = shell::output(node(shell)?.arg("web/node_modules/binaryen/bin/wasm-opt").arg("--version"))
         .ok_or("wasm-opt of npm's binaryen does not answer: remove web/node_modules and run this again")?;
     if wasm_opt_version(&version).is_none_or(|found| found < OLDEST_WASM_OPT) {
@@ -40,15 +40,14 @@ fn wasm_opt_version(text: &str) -> Option<u32> {
 }
 
 /// Installs what a folder's lock file says, unless it is there.
-fn npm_ci(shell: &Shell, folder: &str) -> Result<String, String> {
-    let folder = shell.root().join(folder);
+pub(crate) fn npm_ci(folder: &Path) -> Result<String, String> {
     let modules = folder.join("node_modules");
     let inputs = [folder.join("package.json"), folder.join("package-lock.json")];
     let stamp = Stamp::of(modules.join(".stamp"), &inputs, "")?;
     if stamp.holds() {
         return Ok("here already".to_owned());
     }
-    npm_ci_always(&folder)?;
+    npm_ci_always(folder)?;
     stamp.set()?;
     Ok("installed".to_owned())
 }
