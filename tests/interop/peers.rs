@@ -94,8 +94,9 @@ pub(crate) async fn whom_they_ban_is_let_in_again_when_that_is_over() {
     let directory = tempfile::tempdir().unwrap();
     let (nodes, chain) = (OpNodes::start(), the_chain());
     let theirs = nodes.node(&chain, Setup::default()).await;
-    let ours = alone(&directory, &chain).await;
-    assert_eq!(ours.connect(theirs.address.clone()).await, Ok(Ok(())));
+    // It dials them by itself, again and again.
+    let ours = HostConfig { static_peers: vec![theirs.address.clone()], ..config(&directory, &chain) };
+    let ours = Host::start(ours).await.unwrap();
     until_together(&ours, &theirs).await;
     let ban = async |ban: Duration| {
         let params = json!({ "peer": ours.peer_id().to_string(), "seconds": ban.as_secs() });
@@ -105,12 +106,7 @@ pub(crate) async fn whom_they_ban_is_let_in_again_when_that_is_over() {
     until_apart(&ours, &theirs).await;
     stay_apart(&ours, &theirs).await;
     ban(Duration::from_secs(1)).await;
-    until_true("let in again", PATIENCE, async || {
-        let _ = ours.connect(theirs.address.clone()).await.unwrap();
-        sleep(Duration::from_millis(200)).await;
-        theirs.is_connected(&ours.peer_id()).await
-    })
-    .await;
+    until_true("let in again", PATIENCE, async || theirs.is_connected(&ours.peer_id()).await).await;
     until_together(&ours, &theirs).await;
     ours.stop().await;
 }
@@ -124,6 +120,8 @@ pub(crate) async fn whom_we_ban_is_let_in_again_when_that_is_over() {
     until_together(&ours, &theirs).await;
     order(&ours, PeerCommand::BanPeer(core(&theirs.id), LONG)).await;
     until_apart(&ours, &theirs).await;
+    let out = ours.connect(theirs.address.clone()).await.unwrap();
+    assert!(matches!(&out, Err(ConnectError::Failed(why)) if why.contains("banned until")), "{out:?}");
     stay_apart(&ours, &theirs).await;
     // Of two bans the longer one holds, so that one must be lifted first.
     order(&ours, PeerCommand::UnbanPeer(core(&theirs.id))).await;

@@ -18,7 +18,7 @@ use opp2p_core::sync::{
     spec_protocol_id,
 };
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use tempfile::TempDir;
 use tokio::sync::broadcast;
@@ -160,7 +160,7 @@ pub(crate) async fn our_client_fetches_all_versions_of_their_server() {
     let (nodes, chain) = (OpNodes::start(), grown_chain());
     let blocks = blocks(&chain, 1);
     let versions = blocks.iter().map(|block| PayloadVersion::at(&chain.forks, block.payload.timestamp));
-    assert_eq!(versions.collect::<std::collections::BTreeSet<_>>(), PayloadVersion::ALL.into());
+    assert_eq!(versions.collect::<BTreeSet<_>>(), PayloadVersion::ALL.into());
     let theirs = server(&nodes, &chain, &blocks).await;
     let (ours, mut events) = ours(&directory, &chain, &[&theirs], None).await;
     let last = id(&blocks[blocks.len() - 1]);
