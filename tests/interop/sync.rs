@@ -33,7 +33,7 @@ const FORKS: [(Fork, u64); 4] =
     [(Fork::Canyon, 6), (Fork::Ecotone, 12), (Fork::Isthmus, 18), (Fork::Jovian, 22)];
 
 /// How long our client looks for a block that nobody has, where it is to give up.
-const SOON: Duration = Duration::from_secs(4);
+const SOON: Duration = Duration::from_secs(10);
 
 /// A chain that began less than a minute ago and has been through all forks since.
 fn grown_chain() -> ChainConfig {
