@@ -96,6 +96,7 @@ pub mod discovery;
 #[cfg(feature = "fixtures")]
 pub mod fixtures;
 pub mod gossip;
+mod keccak;
 pub mod l1;
 pub mod node;
 pub mod payload;

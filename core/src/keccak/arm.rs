@@ -1,0 +1,71 @@
+//! Two lanes by the SHA-3 instructions that ARM processors have since ARMv8.2 (Apple's all, servers' since Neoverse V1).
+//!
+//! Plain NEON has neither a rotation nor an operation on three words, and gains nothing over the general registers. The unsafe code here is
+//! as on x86: calls that a value of [`Sha3`] proves to be possible, and moves between memory and registers.
+#![expect(unsafe_code, reason = "vector instructions, as on x86")]
+
+use super::rounds::permute;
+use super::sponge::State;
+use std::arch::aarch64::*;
+
+/// Proof that the processor has the SHA-3 instructions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Sha3(());
+
+impl Sha3 {
+    pub(super) fn detect() -> Option<Self> {
+        std::arch::is_aarch64_feature_detected!("sha3").then_some(Self(()))
+    }
+
+    pub(super) fn permute(self, state: &mut State<2>) {
+        // SAFETY: `self` is proof that the processor has the instructions.
+        unsafe { permute_by_sha3(state) }
+    }
+}
+
+#[target_feature(enable = "neon,sha3")]
+fn permute_by_sha3(state: &mut State<2>) {
+    type Word = uint64x2_t;
+
+    #[inline]
+    #[target_feature(enable = "neon,sha3")]
+    fn xor(a: Word, b: Word) -> Word {
+        veorq_u64(a, b)
+    }
+    #[inline]
+    #[target_feature(enable = "neon,sha3")]
+    fn xor5(a: Word, b: Word, c: Word, d: Word, e: Word) -> Word {
+        veor3q_u64(veor3q_u64(a, b, c), d, e)
+    }
+    #[inline]
+    #[target_feature(enable = "neon,sha3")]
+    fn rotated_xor(a: Word, b: Word) -> Word {
+        vrax1q_u64(a, b)
+    }
+    #[inline]
+    #[target_feature(enable = "neon,sha3")]
+    fn xor_rotated<const LEFT: i32, const RIGHT: i32>(a: Word, b: Word) -> Word {
+        vxarq_u64::<RIGHT>(a, b)
+    }
+    #[inline]
+    #[target_feature(enable = "neon,sha3")]
+    fn chi(a: Word, b: Word, c: Word) -> Word {
+        vbcaxq_u64(a, c, b)
+    }
+    #[inline]
+    #[target_feature(enable = "neon,sha3")]
+    fn splat(word: u64) -> Word {
+        vdupq_n_u64(word)
+    }
+
+    let mut a = [vdupq_n_u64(0); 25];
+    for (word, lanes) in a.iter_mut().zip(&state.0) {
+        // SAFETY: `lanes` are two words that can be read.
+        *word = unsafe { vld1q_u64(lanes.as_ptr()) };
+    }
+    permute!(a);
+    for (word, lanes) in a.iter().zip(&mut state.0) {
+        // SAFETY: `lanes` are two words that can be written.
+        unsafe { vst1q_u64(lanes.as_mut_ptr(), *word) };
+    }
+}
