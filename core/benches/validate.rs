@@ -1,139 +1,28 @@
 //! What one new gossip message costs, whole and in parts, for a small, a usual and a large block.
 //!
 //! `whole` is everything that a node does between the arrival of a message and its verdict:
-//! decompress, name, validate. `forged` is the same for a message of a foreign key, which is what
-//! anybody can make a node pay. The signature is measured on its own, by both libraries: it costs
+//! decompress, name, validate; `two threads` is the same where a second one takes half of a large block's hashing.
+//! `forged` is a message of a foreign key, which is what anybody can make a node pay, `garbage` one whose signed part is no block,
+//! `late` one that is too old, and `copy` one that came before. The signature is measured on its own, by both libraries: it costs
 //! the same for every message, and its cost by k256 is the yardstick that makes machines comparable.
 
-use alloy_primitives::{Address, B256, Bytes, keccak256};
+mod messages;
+
+use alloy_primitives::{Address, B256, keccak256};
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use k256::ecdsa::{self, RecoveryId, VerifyingKey};
-use opp2p_core::chain::{Fork, ForkSchedule};
-use opp2p_core::fixtures;
+use messages::{Message, SIZES};
 use opp2p_core::gossip::{
-    BLOCK_DOMAIN, Reason, Rules, SIGNATURE_SIZE, Signature, Signers, TIMESTAMP_THRESHOLD, Unpacked,
-    block_topic, payload_hash, recover, signing_hash, validate,
+    Copies, Reason, SIGNATURE_SIZE, Signature, Threads, Unpacked, payload_hash, recover,
 };
 use opp2p_core::payload::{
-    Envelope, ExecutionPayload, PayloadLayout, PayloadVersion, PayloadView, header_hash, snappy,
-    transactions_root,
+    PayloadLayout, PayloadVersion, PayloadView, header_hash, snappy, transactions_root,
 };
-use opp2p_core::sequencer::LocalSigner;
+use opp2p_core::time::Instant;
 use std::hint::black_box;
 use std::time::Duration;
 
-const CHAIN_ID: u64 = 10;
-const NOW: u64 = 1_750_000_000;
-/// Transactions, and bytes of the whole decompressed message.
-const SIZES: [(usize, usize, &str); 3] =
-    [(10, 2_600, "10 txs 2.6 kB"), (200, 61_000, "200 txs 61 kB"), (2000, 1_000_000, "2000 txs 1 MB")];
 const VERSIONS: [PayloadVersion; 3] = [PayloadVersion::V1, PayloadVersion::V3, PayloadVersion::V4];
-
-/// One message and the rules that accept it.
-struct Message {
-    version: PayloadVersion,
-    rules: Rules,
-    topic: String,
-    /// As it travels.
-    data: Vec<u8>,
-    /// Decompressed.
-    contents: Vec<u8>,
-    /// The same block, signed by a foreign key.
-    forged: Vec<u8>,
-}
-
-impl Message {
-    fn new(version: PayloadVersion, transactions: usize, size: usize) -> Self {
-        let forks = match version {
-            PayloadVersion::V1 => ForkSchedule::default(),
-            PayloadVersion::V2 => ForkSchedule::up_to(Fork::Canyon),
-            PayloadVersion::V3 => ForkSchedule::up_to(Fork::Ecotone),
-            PayloadVersion::V4 => ForkSchedule::up_to(Fork::Isthmus),
-        };
-        let sequencer = LocalSigner::from_bytes(&[7; 32]).expect("a valid key");
-        let stranger = LocalSigner::from_bytes(&[8; 32]).expect("a valid key");
-        let without = size - signed(&sequencer, &envelope(version, Vec::new())).len() - 4 * transactions;
-        let envelope = envelope(version, cut(transactions, without));
-        let contents = signed(&sequencer, &envelope);
-        assert_eq!(contents.len(), size);
-        Self {
-            version,
-            rules: Rules {
-                chain_id: CHAIN_ID,
-                forks,
-                signers: Signers { current: Some(sequencer.address()), previous: None },
-                timestamp_threshold: TIMESTAMP_THRESHOLD,
-            },
-            topic: block_topic(CHAIN_ID, version),
-            data: snappy::compress(&contents),
-            forged: snappy::compress(&signed(&stranger, &envelope)),
-            contents,
-        }
-    }
-
-    /// From the arrival of a message to its verdict.
-    fn judge(&self, data: &[u8]) -> Result<Address, Reason> {
-        let message = Unpacked::new(black_box(data));
-        black_box(message.message_id(&self.topic));
-        validate(&self.rules, self.version, message, NOW).map(|verified| verified.signer)
-    }
-
-    fn body(&self) -> &[u8] {
-        &self.contents[SIGNATURE_SIZE..]
-    }
-
-    fn payload(&self) -> &[u8] {
-        if self.version.has_beacon_root() { &self.body()[32..] } else { self.body() }
-    }
-
-    fn signature(&self) -> (Signature, B256) {
-        let signature = self.contents[..SIGNATURE_SIZE].try_into().expect("65 bytes");
-        (signature, signing_hash(BLOCK_DOMAIN, CHAIN_ID.into(), payload_hash(self.body())))
-    }
-}
-
-fn envelope(version: PayloadVersion, transactions: Vec<Bytes>) -> Envelope {
-    let real = &fixtures::blocks()[0].envelope;
-    let root = real.parent_beacon_block_root.filter(|_| version.has_beacon_root());
-    let mut payload = ExecutionPayload {
-        timestamp: NOW,
-        transactions,
-        withdrawals: version.has_withdrawals().then(Vec::new),
-        blob_gas_used: version.has_beacon_root().then_some(0),
-        excess_blob_gas: version.has_beacon_root().then_some(0),
-        withdrawals_root: version.has_withdrawals_root().then_some(B256::repeat_byte(0x5c)),
-        ..real.payload.clone()
-    };
-    payload.seal(root).expect("encodes");
-    Envelope { parent_beacon_block_root: root, payload }
-}
-
-fn signed(signer: &LocalSigner, envelope: &Envelope) -> Vec<u8> {
-    let mut contents = vec![0; SIGNATURE_SIZE];
-    envelope.encode(&mut contents).expect("encodes");
-    let hash = signing_hash(BLOCK_DOMAIN, CHAIN_ID.into(), payload_hash(&contents[SIGNATURE_SIZE..]));
-    contents[..SIGNATURE_SIZE].copy_from_slice(&signer.sign(&hash));
-    contents
-}
-
-/// `count` transactions of `total` bytes together: pieces of real ones' bytes, half to one and a half
-/// times the mean long. What they say does not matter, validation does not read them.
-fn cut(count: usize, total: usize) -> Vec<Bytes> {
-    let blocks = fixtures::blocks();
-    let real = blocks.iter().flat_map(|block| &block.envelope.payload.transactions);
-    let mut stream =
-        real.flat_map(|transaction| transaction.iter().copied()).collect::<Vec<u8>>().into_iter().cycle();
-    let mean = total / count;
-    let mut left = total;
-    (0..count)
-        .map(|index| {
-            let length = if index + 1 == count { left } else { mean / 2 + (index * 37 % 101) * mean / 100 };
-            let length = length.min(left);
-            left -= length;
-            stream.by_ref().take(length).collect::<Vec<u8>>().into()
-        })
-        .collect()
-}
 
 /// What the core does without the C library.
 fn recover_by_k256(signature: &Signature, hash: &B256) -> Address {
@@ -142,6 +31,22 @@ fn recover_by_k256(signature: &Signature, hash: &B256) -> Address {
     assert_eq!(parsed.normalize_s(), parsed, "our own are low");
     let key = VerifyingKey::recover_from_prehash(hash.as_slice(), &parsed, id).expect("recovers");
     Address::from_slice(&keccak256(&key.to_sec1_point(false).as_bytes()[1..])[12..])
+}
+
+/// As the native node's.
+struct TwoThreads;
+
+impl Threads for TwoThreads {
+    fn both<A: Send, B: Send>(
+        &self,
+        one: impl FnOnce() -> A + Send,
+        other: impl FnOnce() -> B + Send,
+    ) -> (A, B) {
+        std::thread::scope(|scope| {
+            let other = scope.spawn(other);
+            (one(), other.join().expect("it does not panic"))
+        })
+    }
 }
 
 fn signature(criterion: &mut Criterion) {
@@ -171,6 +76,19 @@ fn messages(criterion: &mut Criterion) {
 
             group.bench_function(id("whole"), |bencher| bencher.iter(|| message.judge(&message.data)));
             group.bench_function(id("forged"), |bencher| bencher.iter(|| message.judge(&message.forged)));
+            group.bench_function(id("two threads"), |bencher| {
+                bencher.iter(|| message.judge_on(Some(&TwoThreads), &message.data));
+            });
+            let garbage = snappy::compress(&vec![0x5a; message.contents.len()]);
+            assert_eq!(message.judge(&garbage), Err(Reason::Payload));
+            group.bench_function(id("garbage"), |bencher| bencher.iter(|| message.judge(&garbage)));
+            group.bench_function(id("late"), |bencher| bencher.iter(|| message.judge_late()));
+            let now = Instant::default();
+            let mut copies = Copies::default();
+            copies.insert(now, &message.topic, message.data.clone(), [1; 20]);
+            group.bench_function(id("copy"), |bencher| {
+                bencher.iter(|| copies.find(now, &message.topic, black_box(&message.data)));
+            });
             group.bench_function(id("snappy"), |bencher| {
                 bencher.iter(|| Unpacked::new(black_box(&message.data)));
             });

@@ -14,7 +14,7 @@ pub const MIN_MESSAGE_SIZE: usize = 66;
 /// First 20 bytes of a SHA-256: what gossipsub calls a message by.
 pub type MessageId = [u8; 20];
 
-/// What a message's data field turned out to be, in one buffer.
+/// What a message's data field turned out to be, in one buffer. Clones share it.
 ///
 /// The driver makes it once for each copy that arrives, takes the message id from it, and hands the
 /// same buffer to the [`Node`](crate::node::Node), so that a message is decompressed once. The
@@ -23,7 +23,7 @@ pub type MessageId = [u8; 20];
 #[derive(Clone, PartialEq, Eq)]
 pub struct Unpacked {
     /// `[mark] ++ contents`; contents are decompressed bytes, or the raw data if that failed.
-    marked: Vec<u8>,
+    marked: Bytes,
 }
 
 impl fmt::Debug for Unpacked {
@@ -51,7 +51,7 @@ impl Unpacked {
         let failure = match snappy::decompress(data, MAX_MESSAGE_SIZE, 1) {
             Ok(mut marked) => {
                 marked[0] = VALID;
-                return Self { marked };
+                return Self { marked: marked.into() };
             }
             Err(BlockError::Header) => Reason::SnappyHeader,
             Err(BlockError::TooLong { .. }) => Reason::AnnouncedTooLong,
@@ -66,7 +66,7 @@ impl Unpacked {
         let mut marked = Vec::with_capacity(1 + data.len());
         marked.push(mark);
         marked.extend_from_slice(data);
-        Self { marked }
+        Self { marked: marked.into() }
     }
 
     /// The same for contents of our own, which need no decompression.
@@ -74,7 +74,7 @@ impl Unpacked {
         let mut marked = Vec::with_capacity(1 + contents.len());
         marked.push(VALID);
         marked.extend_from_slice(contents);
-        Self { marked }
+        Self { marked: marked.into() }
     }
 
     /// The contents in a buffer of [`Self::into_marked`]; the raw data if it did not decompress.
@@ -82,16 +82,16 @@ impl Unpacked {
         marked.get(1..).unwrap_or_default()
     }
 
-    /// The buffer, mark and all.
+    /// The buffer, mark and all; a copy of it if it has clones.
     pub fn into_marked(self) -> Vec<u8> {
-        self.marked
+        self.marked.0.into()
     }
 
     /// Takes a buffer of [`Self::into_marked`] back; `None` if it is none.
     pub fn from_marked(marked: Vec<u8>) -> Option<Self> {
         let mark = *marked.first()?;
         let known = mark == VALID || FAILURES.iter().any(|(failure, _)| *failure == mark);
-        known.then_some(Self { marked })
+        known.then(|| Self { marked: marked.into() })
     }
 
     /// The decompressed bytes, without copying; or the check of validation that the data fails.
@@ -101,7 +101,7 @@ impl Unpacked {
     pub fn into_contents(self) -> Result<Bytes, Reason> {
         match self.failure() {
             Some(reason) => Err(reason),
-            None => Ok(Bytes::from(self.marked).slice(1..)),
+            None => Ok(self.marked.slice(1..)),
         }
     }
 

@@ -4,6 +4,7 @@
 //! without state; what passes is admitted to the list of [`SeenBlocks`]. [`inspect`] does all of it
 //! for one captured message.
 
+mod copies;
 mod doubt;
 mod inspect;
 mod message;
@@ -17,6 +18,7 @@ pub(crate) mod tests;
 mod topic;
 mod validate;
 
+pub use copies::{COPIES, COPIES_AGE, COPIES_BYTES, Copies};
 pub use doubt::{PATIENCE as DOUBT_PATIENCE, PAUSE as DOUBT_PAUSE, SUSPECTS, SignerDoubt, Suspicion};
 pub use inspect::{Inspection, inspect};
 pub use message::{MAX_MESSAGE_SIZE, MIN_MESSAGE_SIZE, MessageId, Unpacked};
@@ -34,4 +36,6 @@ pub(crate) use signature::{public_key, sign};
 pub use signers::{GRACE_PERIOD, SignerRotation, Signers};
 pub use topic::{block_topic, version_of_topic};
 pub(crate) use validate::check_timestamp;
-pub use validate::{Rules, TIMESTAMP_AHEAD, TIMESTAMP_THRESHOLD, Verified, validate};
+pub use validate::{
+    OneThread, Rules, TIMESTAMP_AHEAD, TIMESTAMP_THRESHOLD, Threads, Verified, validate, validate_on,
+};

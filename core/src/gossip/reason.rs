@@ -1,4 +1,5 @@
-//! Why a message was not accepted: one reason for each check, in the order of the checks.
+//! Why a message was not accepted: one reason for each check, in the order of the checks. The numbers are the reference's order, which
+//! looks at the signature first: see [`validate`](super::validate).
 
 use std::fmt;
 
@@ -77,20 +78,12 @@ reasons! {
     /// 7: no signer is known for this chain, so nothing can be judged. Before the recovery, as the
     /// newer reference has it.
     NoSigner = "no_signer" => Ignore, "no unsafe block signer is configured";
-    /// 6: no public key can be recovered from the signature.
-    Signature = "signature" => Reject, "no public key can be recovered from the signature";
-    /// 8: another key signed.
-    WrongSigner = "wrong_signer" => Reject, "signed by another key than the unsafe block signer's";
-    /// 8: another key signed, and the signer is being read anew: it may have changed. Whoever is to blame is blamed then.
-    SignerInDoubt = "signer_in_doubt" => Ignore, "signed by another key, and the unsafe block signer is being read anew";
     /// 9: the payload does not decode as the topic's version.
     Payload = "payload" => Reject, "the payload does not decode as the topic's version";
     /// 10: the timestamp is older than the window allows (60 s).
     TooOld = "too_old" => Reject, "the timestamp is too old";
     /// 11: the timestamp is more than 5 s ahead.
     TooNew = "too_new" => Reject, "the timestamp is too far in the future";
-    /// 12: the block hash does not match the contents.
-    BlockHash = "block_hash" => Reject, "the block hash does not match the contents";
     /// 13: a withdrawal list on v1.
     WithdrawalsPresent = "withdrawals_present" => Reject, "a v1 payload has a withdrawal list";
     /// 14: no withdrawal list on v2 or later.
@@ -109,6 +102,14 @@ reasons! {
     BeaconRootMissing = "beacon_root_missing" => Reject, "the parent beacon block root is missing";
     /// 21: no withdrawals root on v4.
     WithdrawalsRootMissing = "withdrawals_root_missing" => Reject, "the withdrawals root is missing";
+    /// 6: no public key can be recovered from the signature.
+    Signature = "signature" => Reject, "no public key can be recovered from the signature";
+    /// 8: another key signed.
+    WrongSigner = "wrong_signer" => Reject, "signed by another key than the unsafe block signer's";
+    /// 8: another key signed, and the signer is being read anew: it may have changed. Whoever is to blame is blamed then.
+    SignerInDoubt = "signer_in_doubt" => Ignore, "signed by another key, and the unsafe block signer is being read anew";
+    /// 12: the block hash does not match the contents.
+    BlockHash = "block_hash" => Reject, "the block hash does not match the contents";
     /// 22: six blocks of this number were accepted on this topic already.
     TooManyBlocks = "too_many_blocks" => Reject, "too many different blocks of this number";
     /// 23: this block was accepted on this topic already.

@@ -1,9 +1,14 @@
 //! The stateless checks of a gossip message, as a job that runs anywhere
 //! (`op-node/p2p/gossip.go`, `BuildBlocksValidator`).
 //!
-//! The order is the reference's: what it costs to refuse a message is bounded by the check that
-//! refuses it, and all the costly ones stand behind the signature. Only the sequencer can make a
-//! node hash transactions; anyone can make it decompress, hash once and recover one key.
+//! What it costs to refuse a message is bounded by the check that refuses it. Layout, timestamp and fields are read in
+//! passing, so they come first, where the reference has the signature before them: a message that fails either is
+//! invalid either way, and garbage is not even hashed. Behind them anyone can make a node hash a message once and recover one
+//! key; only the sequencer can make it hash transactions.
+//!
+//! A large block's two hashes, of the payload and of the transactions, take each other's time if there is a second thread to
+//! do one of them: [`Threads`]. That is before the signature is known to be good, so the [`Node`](crate::node::Node)
+//! allows it only if nothing forged came for a minute.
 //!
 //! The two checks that need memory, and the decision itself, are the
 //! [`Node`](crate::node::Node)'s: see [`SeenBlocks`](super::SeenBlocks).
@@ -42,11 +47,52 @@ pub struct Verified {
     pub signer: Address,
 }
 
+/// Bytes of a signed block from which on a second thread is worth its while.
+const LARGE: usize = 256 << 10;
+
+/// Who does two pieces of work: the driver knows whether it has threads.
+pub trait Threads {
+    /// Does both, maybe at the same time.
+    fn both<A: Send, B: Send>(
+        &self,
+        one: impl FnOnce() -> A + Send,
+        other: impl FnOnce() -> B + Send,
+    ) -> (A, B);
+}
+
+/// Does one after the other.
+#[derive(Clone, Copy, Debug)]
+pub struct OneThread;
+
+impl Threads for OneThread {
+    fn both<A: Send, B: Send>(
+        &self,
+        one: impl FnOnce() -> A + Send,
+        other: impl FnOnce() -> B + Send,
+    ) -> (A, B) {
+        (one(), other())
+    }
+}
+
 /// Runs all stateless checks over a message of topic `version`, at `now` (Unix seconds).
 ///
 /// # Errors
-/// The first check that fails, in the reference's order.
+/// The first check that fails, in the order of [`Reason::ALL`].
 pub fn validate(
+    rules: &Rules,
+    version: PayloadVersion,
+    message: Unpacked,
+    now: u64,
+) -> Result<Verified, Reason> {
+    validate_on(None::<&OneThread>, rules, version, message, now)
+}
+
+/// As [`validate`]; the transactions of a large block are hashed while its payload is, if there are `threads`.
+///
+/// # Errors
+/// As [`validate`].
+pub fn validate_on(
+    threads: Option<&impl Threads>,
     rules: &Rules,
     version: PayloadVersion,
     message: Unpacked,
@@ -59,19 +105,27 @@ pub fn validate(
     let (signature, body) =
         contents.split_first_chunk::<SIGNATURE_SIZE>().ok_or(Reason::AnnouncedTooShort)?;
 
-    let hash = signing_hash(BLOCK_DOMAIN, rules.chain_id.into(), payload_hash(body));
+    let block = Block::decode(version, Some(*signature), contents.slice(SIGNATURE_SIZE..))
+        .map_err(|_| Reason::Payload)?;
+    check_timestamp(block.timestamp(), now, rules.timestamp_threshold)?;
+    check_fields(&block, version, &rules.forks)?;
+
+    let (payload_hash, root) = match threads {
+        Some(threads) if body.len() >= LARGE => {
+            let (hash, root) = threads.both(|| payload_hash(body), || block.transactions_root());
+            (hash, Some(root))
+        }
+        _ => (payload_hash(body), None),
+    };
+    let hash = signing_hash(BLOCK_DOMAIN, rules.chain_id.into(), payload_hash);
     let signer = recover(signature, &hash).map_err(|_| Reason::Signature)?;
     if signer != current && Some(signer) != rules.signers.previous {
         return Err(Reason::WrongSigner);
     }
 
-    let block = Block::decode(version, Some(*signature), contents.slice(SIGNATURE_SIZE..))
-        .map_err(|_| Reason::Payload)?;
-    check_timestamp(block.timestamp(), now, rules.timestamp_threshold)?;
-    if !block.has_true_hash() {
+    if !block.has_true_hash_by(root.unwrap_or_else(|| block.transactions_root())) {
         return Err(Reason::BlockHash);
     }
-    check_fields(&block, version, &rules.forks)?;
     Ok(Verified { block, signer })
 }
 

@@ -5,7 +5,7 @@
 #![expect(unsafe_code, reason = "vector instructions, as on x86")]
 
 use super::rounds::permute;
-use super::sponge::State;
+use super::sponge::{Block, State};
 use std::arch::aarch64::*;
 
 /// Proof that the processor has the SHA-3 instructions.
@@ -17,14 +17,14 @@ impl Sha3 {
         std::arch::is_aarch64_feature_detected!("sha3").then_some(Self(()))
     }
 
-    pub(super) fn permute(self, state: &mut State<2>) {
+    pub(super) fn permute(self, state: &mut State<2>, block: &Block<2>) {
         // SAFETY: `self` is proof that the processor has the instructions.
-        unsafe { permute_by_sha3(state) }
+        unsafe { permute_by_sha3(state, block) }
     }
 }
 
 #[target_feature(enable = "neon,sha3")]
-fn permute_by_sha3(state: &mut State<2>) {
+fn permute_by_sha3(state: &mut State<2>, block: &Block<2>) {
     type Word = uint64x2_t;
 
     #[inline]
@@ -58,10 +58,15 @@ fn permute_by_sha3(state: &mut State<2>) {
         vdupq_n_u64(word)
     }
 
+    // SAFETY: `lanes` are two words that can be read.
+    let load = |lanes: &[u64; 2]| unsafe { vld1q_u64(lanes.as_ptr()) };
+    let keep = load(&block.keep);
     let mut a = [vdupq_n_u64(0); 25];
     for (word, lanes) in a.iter_mut().zip(&state.0) {
-        // SAFETY: `lanes` are two words that can be read.
-        *word = unsafe { vld1q_u64(lanes.as_ptr()) };
+        *word = vandq_u64(load(lanes), keep);
+    }
+    for (word, lanes) in a.iter_mut().zip(&block.words) {
+        *word = xor(*word, load(lanes));
     }
     permute!(a);
     for (word, lanes) in a.iter().zip(&mut state.0) {

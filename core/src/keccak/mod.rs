@@ -74,11 +74,17 @@ impl Lanes {
             _ if messages.len() < 2 => one_by_one(messages, digests),
             Self::One => one_by_one(messages, digests),
             #[cfg(target_arch = "x86_64")]
-            Self::Avx2(lanes) => sponge::hash_all(|state| lanes.permute(state), messages, digests),
+            Self::Avx2(lanes) => {
+                sponge::hash_all(|state, block| lanes.permute(state, block), messages, digests);
+            }
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512(lanes) => sponge::hash_all(|state| lanes.permute(state), messages, digests),
+            Self::Avx512(lanes) => {
+                sponge::hash_all(|state, block| lanes.permute(state, block), messages, digests);
+            }
             #[cfg(target_arch = "aarch64")]
-            Self::Sha3(lanes) => sponge::hash_all(|state| lanes.permute(state), messages, digests),
+            Self::Sha3(lanes) => {
+                sponge::hash_all(|state, block| lanes.permute(state, block), messages, digests);
+            }
         }
     }
 

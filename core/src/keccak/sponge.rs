@@ -15,6 +15,15 @@ pub(super) const RATE: usize = 136;
 #[repr(align(64))]
 pub(super) struct State<const N: usize>(pub(super) [[u64; N]; 25]);
 
+/// What goes into `N` states before they are permuted.
+#[derive(Clone, Debug)]
+#[repr(align(64))]
+pub(super) struct Block<const N: usize> {
+    /// All ones for the states that go on, zero for those that begin anew.
+    pub(super) keep: [u64; N],
+    pub(super) words: [[u64; N]; RATE / 8],
+}
+
 /// What a lane is at.
 #[derive(Clone, Copy, Debug)]
 struct Lane {
@@ -25,79 +34,114 @@ struct Lane {
 
 impl Lane {
     /// Hands the words of the next block to `absorb`, and answers whether that was the last.
-    fn next(&mut self, message: &Message<'_>, mut absorb: impl FnMut(usize, u64)) -> bool {
+    fn next(&mut self, message: &Message<'_>, absorb: impl FnMut(usize, u64)) -> bool {
         let (from, left) = (self.absorbed, message.len() - self.absorbed);
         self.absorbed += RATE;
-        let mut padded = [0; RATE];
-        let block = match from.checked_sub(message.head.len()).and_then(|from| message.rest.get(from..)) {
-            Some(rest) if left >= RATE => rest.first_chunk().unwrap_or(&padded),
-            _ => {
-                let taken = left.min(RATE);
-                let head = message.head.get(from..).unwrap_or_default();
-                let of_head = head.len().min(taken);
-                padded[..of_head].copy_from_slice(&head[..of_head]);
-                let start = (from + of_head) - message.head.len().min(from + of_head);
-                padded[of_head..taken].copy_from_slice(&message.rest[start..start + taken - of_head]);
-                if left < RATE {
-                    padded[left] = 1;
-                    padded[RATE - 1] |= 0x80;
-                }
-                &padded
-            }
-        };
-        for (at, word) in block.as_chunks::<8>().0.iter().enumerate() {
-            absorb(at, u64::from_le_bytes(*word));
+        let inside = from.checked_sub(message.head.len()).and_then(|from| message.rest.get(from..));
+        if let Some(block) = inside.and_then(<[u8]>::first_chunk) {
+            absorb_words(block, absorb);
+        } else {
+            absorb_words(&padded(message, from, left.min(RATE)), absorb);
         }
         left < RATE
     }
 }
 
-/// Hashes each message into its place in `digests`, which are as many.
+fn absorb_words(block: &[u8; RATE], mut absorb: impl FnMut(usize, u64)) {
+    for (at, word) in block.as_chunks::<8>().0.iter().enumerate() {
+        absorb(at, u64::from_le_bytes(*word));
+    }
+}
+
+/// A block across the seam of a message, or its end: `taken` of its bytes, and the padding if they don't fill it.
+fn padded(message: &Message<'_>, from: usize, taken: usize) -> [u8; RATE] {
+    let mut block = [0; RATE];
+    let head = message.head.get(from..).unwrap_or_default();
+    let of_head = head.len().min(taken);
+    block[..of_head].copy_from_slice(&head[..of_head]);
+    let start = (from + of_head).saturating_sub(message.head.len());
+    block[of_head..taken].copy_from_slice(&message.rest[start..start + taken - of_head]);
+    if taken < RATE {
+        block[taken] = 1;
+        block[RATE - 1] |= 0x80;
+    }
+    block
+}
+
+/// A block for each lane, and which messages end with it.
+struct Filled<const N: usize> {
+    block: Block<N>,
+    ends: [Option<usize>; N],
+    /// Lanes that have a message.
+    running: usize,
+}
+
+impl<const N: usize> Filled<N> {
+    const EMPTY: Self =
+        Self { block: Block { keep: [0; N], words: [[0; N]; RATE / 8] }, ends: [None; N], running: 0 };
+
+    /// Takes the next block of each lane's message, or the first of the next message.
+    fn fill(&mut self, lanes: &mut [Option<Lane>; N], next: &mut usize, messages: &[Message<'_>]) {
+        self.running = 0;
+        for (at, lane) in lanes.iter_mut().enumerate() {
+            self.block.keep[at] = if lane.is_some() { u64::MAX } else { 0 };
+            self.ends[at] = None;
+            let here = match lane {
+                Some(here) => here,
+                None if *next < messages.len() => {
+                    *next += 1;
+                    lane.insert(Lane { message: *next - 1, absorbed: 0 })
+                }
+                None => continue,
+            };
+            self.running += 1;
+            let words = &mut self.block.words;
+            if here.next(&messages[here.message], |word, value| words[word][at] = value) {
+                self.ends[at] = Some(here.message);
+                *lane = None;
+            }
+        }
+    }
+}
+
+/// Hashes each message into its place in `digests`, which are as many. `permute` absorbs and permutes.
 pub(super) fn hash_all<const N: usize>(
-    permute: impl Fn(&mut State<N>),
+    permute: impl Fn(&mut State<N>, &Block<N>),
     messages: &[Message<'_>],
     digests: &mut [B256],
 ) {
     let mut state = State([[0; N]; 25]);
-    let mut next = N.min(messages.len());
-    let mut lanes: [Option<Lane>; N] =
-        std::array::from_fn(|lane| (lane < next).then_some(Lane { message: lane, absorbed: 0 }));
-    let mut running = next;
-    while running > 1 {
-        let mut done = [false; N];
-        for (at, lane) in lanes.iter_mut().enumerate() {
-            if let Some(lane) = lane {
-                done[at] = lane.next(&messages[lane.message], |word, value| state.0[word][at] ^= value);
-            }
-        }
-        permute(&mut state);
-        for (at, lane) in lanes.iter_mut().enumerate() {
-            if !done[at] {
-                continue;
-            }
-            if let Some(Lane { message, .. }) = lane {
+    let (mut lanes, mut next) = ([None; N], 0);
+    let (mut filled, mut following) = (Filled::EMPTY, Filled::EMPTY);
+    filled.fill(&mut lanes, &mut next, messages);
+    while filled.running > 1 {
+        // Before the permutation, not after it: single words that were just written can't be read as a register at once.
+        following.fill(&mut lanes, &mut next, messages);
+        permute(&mut state, &filled.block);
+        for (at, message) in filled.ends.iter().enumerate() {
+            if let Some(message) = message {
                 digests[*message] = digest(|word| state.0[word][at]);
             }
-            state.0.iter_mut().for_each(|words| words[at] = 0);
-            *lane = (next < messages.len()).then_some(Lane { message: next, absorbed: 0 });
-            match lane {
-                Some(_) => next += 1,
-                None => running -= 1,
-            }
         }
+        std::mem::swap(&mut filled, &mut following);
     }
-    for (at, lane) in lanes.iter_mut().enumerate() {
-        if let Some(lane) = lane {
-            let mut one = state.0.map(|words| words[at]);
-            loop {
-                let is_last = lane.next(&messages[lane.message], |word, value| one[word] ^= value);
-                permute_one(&mut one);
-                if is_last {
-                    break;
-                }
-            }
-            digests[lane.message] = digest(|word| one[word]);
+    let mut last = 0..N;
+    let Some(at) = last.find(|at| filled.ends[*at].is_some() || lanes[*at].is_some()) else { return };
+    let mut one = state.0.map(|words| words[at] & filled.block.keep[at]);
+    for (word, words) in one.iter_mut().zip(filled.block.words) {
+        *word ^= words[at];
+    }
+    permute_one(&mut one);
+    let mut message = filled.ends[at];
+    if let Some(mut lane) = lanes[at] {
+        while !lane.next(&messages[lane.message], |word, value| one[word] ^= value) {
+            permute_one(&mut one);
         }
+        permute_one(&mut one);
+        message = Some(lane.message);
+    }
+    if let Some(message) = message {
+        digests[message] = digest(|word| one[word]);
     }
 }
 

@@ -7,7 +7,7 @@
 #![expect(unsafe_code, reason = "vector instructions: half the time of a large block's validation")]
 
 use super::rounds::permute;
-use super::sponge::State;
+use super::sponge::{Block, State};
 use std::arch::x86_64::*;
 
 /// Proof that the processor has AVX2.
@@ -23,9 +23,9 @@ impl Avx2 {
         is_x86_feature_detected!("avx2").then_some(Self(()))
     }
 
-    pub(super) fn permute(self, state: &mut State<4>) {
+    pub(super) fn permute(self, state: &mut State<4>, block: &Block<4>) {
         // SAFETY: `self` is proof that the processor has AVX2.
-        unsafe { permute_by_avx2(state) }
+        unsafe { permute_by_avx2(state, block) }
     }
 }
 
@@ -34,14 +34,14 @@ impl Avx512 {
         is_x86_feature_detected!("avx512f").then_some(Self(()))
     }
 
-    pub(super) fn permute(self, state: &mut State<8>) {
+    pub(super) fn permute(self, state: &mut State<8>, block: &Block<8>) {
         // SAFETY: `self` is proof that the processor has AVX-512 F.
-        unsafe { permute_by_avx512(state) }
+        unsafe { permute_by_avx512(state, block) }
     }
 }
 
 #[target_feature(enable = "avx2")]
-fn permute_by_avx2(state: &mut State<4>) {
+fn permute_by_avx2(state: &mut State<4>, block: &Block<4>) {
     type Word = __m256i;
 
     #[inline]
@@ -80,10 +80,15 @@ fn permute_by_avx2(state: &mut State<4>) {
         _mm256_set1_epi64x(word.cast_signed())
     }
 
+    // SAFETY: `lanes` are 32 bytes that can be read.
+    let load = |lanes: &[u64; 4]| unsafe { _mm256_loadu_si256(lanes.as_ptr().cast()) };
+    let keep = load(&block.keep);
     let mut a = [_mm256_setzero_si256(); 25];
     for (word, lanes) in a.iter_mut().zip(&state.0) {
-        // SAFETY: `lanes` are 32 bytes that can be read.
-        *word = unsafe { _mm256_loadu_si256(lanes.as_ptr().cast()) };
+        *word = _mm256_and_si256(load(lanes), keep);
+    }
+    for (word, lanes) in a.iter_mut().zip(&block.words) {
+        *word = xor(*word, load(lanes));
     }
     permute!(a);
     for (word, lanes) in a.iter().zip(&mut state.0) {
@@ -93,7 +98,7 @@ fn permute_by_avx2(state: &mut State<4>) {
 }
 
 #[target_feature(enable = "avx512f")]
-fn permute_by_avx512(state: &mut State<8>) {
+fn permute_by_avx512(state: &mut State<8>, block: &Block<8>) {
     type Word = __m512i;
     /// The tables of `a ^ b ^ c` and of `a ^ (!b & c)`, as the instruction numbers them.
     const XOR3: i32 = 0x96;
@@ -131,10 +136,15 @@ fn permute_by_avx512(state: &mut State<8>) {
         _mm512_set1_epi64(word.cast_signed())
     }
 
+    // SAFETY: `lanes` are 64 bytes that can be read.
+    let load = |lanes: &[u64; 8]| unsafe { _mm512_loadu_si512(lanes.as_ptr().cast()) };
+    let keep = load(&block.keep);
     let mut a = [_mm512_setzero_si512(); 25];
     for (word, lanes) in a.iter_mut().zip(&state.0) {
-        // SAFETY: `lanes` are 64 bytes that can be read.
-        *word = unsafe { _mm512_loadu_si512(lanes.as_ptr().cast()) };
+        *word = _mm512_and_si512(load(lanes), keep);
+    }
+    for (word, lanes) in a.iter_mut().zip(&block.words) {
+        *word = xor(*word, load(lanes));
     }
     permute!(a);
     for (word, lanes) in a.iter().zip(&mut state.0) {

@@ -2,7 +2,8 @@
 
 use crate::chain::BlockId;
 use crate::gossip::{
-    BLOCK_DOMAIN, Reason, Rules, SIGNATURE_SIZE, Unpacked, Verified, payload_hash, signing_hash, validate,
+    BLOCK_DOMAIN, OneThread, Reason, Rules, SIGNATURE_SIZE, Threads, Unpacked, Verified, payload_hash,
+    signing_hash, validate_on,
 };
 use crate::payload::{Block, Envelope, PayloadVersion};
 use crate::sequencer::{PublishError, Sealed};
@@ -26,8 +27,18 @@ pub struct Job {
 
 #[derive(Clone, Debug)]
 pub(super) enum Work {
-    Validate { rules: Arc<Rules>, version: PayloadVersion, message: Unpacked, now: u64 },
-    Seal { chain_id: u64, envelope: Box<Envelope> },
+    Validate {
+        rules: Arc<Rules>,
+        version: PayloadVersion,
+        message: Unpacked,
+        now: u64,
+        /// Whether its transactions may be hashed before its signature is known to be good.
+        is_trusting: bool,
+    },
+    Seal {
+        chain_id: u64,
+        envelope: Box<Envelope>,
+    },
     Check(CheckWork),
 }
 
@@ -88,9 +99,15 @@ impl Job {
 
     /// Does the work: at most a few milliseconds for the largest message.
     pub fn run(self) -> JobResult {
+        self.run_on(&OneThread)
+    }
+
+    /// The same, in less time for a large block if `threads` are more than one.
+    pub fn run_on(self, threads: &impl Threads) -> JobResult {
         let outcome = match self.work {
-            Work::Validate { rules, version, message, now } => {
-                Outcome::Validated(validate(&rules, version, message, now))
+            Work::Validate { rules, version, message, now, is_trusting } => {
+                let threads = is_trusting.then_some(threads);
+                Outcome::Validated(validate_on(threads, &rules, version, message, now))
             }
             Work::Seal { chain_id, envelope } => Outcome::Sealed(seal(chain_id, &envelope)),
             Work::Check(work) => Outcome::Checked(work.run()),

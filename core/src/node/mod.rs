@@ -51,6 +51,8 @@ use std::time::Duration;
 
 /// Bytes of the messages that wait for validation, all topics together.
 pub const WAITING_BYTES: usize = 64 << 20;
+/// How long nothing unsigned may have come for work to go into messages before their signature is known to be good.
+const TRUST_AFTER: Duration = Duration::from_secs(60);
 
 /// What a node is told at its start.
 #[derive(Clone, Debug)]
@@ -149,6 +151,8 @@ pub struct Node {
     can_sign: bool,
     signers: SignerRotation,
     doubt: SignerDoubt,
+    /// When a message came last that the sequencer did not sign.
+    forged: Option<Instant>,
     rules: Arc<Rules>,
     seen: SeenBlocks,
     view: ChainView<Block>,
@@ -191,6 +195,7 @@ impl Node {
             can_sign: config.can_sign,
             signers,
             doubt: SignerDoubt::new(config.reads_signer),
+            forged: None,
             rules: Arc::new(rules),
             seen: SeenBlocks::default(),
             view,
@@ -330,8 +335,9 @@ impl Node {
 
     fn validate(&mut self, now: Now, version: PayloadVersion, message: Unpacked, running: Running) {
         self.refresh_rules(now);
-        let work =
-            Work::Validate { rules: Arc::clone(&self.rules), version, message, now: now.unix_seconds() };
+        let is_trusting = self.forged.is_none_or(|forged| now.monotonic.since(forged) >= TRUST_AFTER);
+        let rules = Arc::clone(&self.rules);
+        let work = Work::Validate { rules, version, message, now: now.unix_seconds(), is_trusting };
         self.start(work, running);
     }
 
@@ -486,6 +492,9 @@ impl Node {
 
     /// The reason that a peer is told: whether blocks of an unknown signer are its fault may not be known yet.
     fn blamed(&mut self, now: Now, from: PeerId, topic: PayloadVersion, reason: Reason) -> Reason {
+        if matches!(reason, Reason::Signature | Reason::WrongSigner) {
+            self.forged = Some(now.monotonic);
+        }
         if reason != Reason::WrongSigner {
             return reason;
         }

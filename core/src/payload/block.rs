@@ -2,7 +2,7 @@
 
 use super::{
     BEACON_ROOT_SIZE, BLOCK_NUMBER_LIMIT, DecodeError, Envelope, PayloadLayout, PayloadVersion, PayloadView,
-    block_hash, split_body,
+    header_hash, split_body, transactions_root,
 };
 use crate::chain::ChainBlock;
 use crate::gossip::Signature;
@@ -96,8 +96,18 @@ impl Block {
     ///
     /// A number of 2^63 or more has none: in the reference it turns negative (`op-service/eth/types.go`).
     pub fn has_true_hash(&self) -> bool {
+        self.has_true_hash_by(self.transactions_root())
+    }
+
+    /// Root over the transactions.
+    pub(crate) fn transactions_root(&self) -> B256 {
+        transactions_root(&self.payload())
+    }
+
+    /// As [`Self::has_true_hash`], by the root over the transactions.
+    pub(crate) fn has_true_hash_by(&self, transactions_root: B256) -> bool {
         self.number() < BLOCK_NUMBER_LIMIT
-            && block_hash(&self.payload(), self.parent_beacon_block_root()) == self.hash()
+            && header_hash(&self.payload(), transactions_root, self.parent_beacon_block_root()) == self.hash()
     }
 
     /// Everything as owned values.

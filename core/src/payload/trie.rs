@@ -122,7 +122,8 @@ impl<'a, F: Fn(usize) -> &'a [u8]> Trie<F> {
             return *node;
         }
         if end - start == 1 {
-            return self.leaf(start, depth).refer();
+            let index = self.index_at(start);
+            return Leaf::new(Key::of(index).from(depth), (self.item)(index)).refer();
         }
         let shared = self.shared(start, end, depth);
         let branch = self.branch(start, end, depth + shared, ready).refer();
@@ -141,11 +142,6 @@ impl<'a, F: Fn(usize) -> &'a [u8]> Trie<F> {
     fn shared(&self, start: usize, end: usize, depth: usize) -> usize {
         let (first, last) = (Key::of(self.index_at(start)), Key::of(self.index_at(end - 1)));
         first.from(depth).iter().zip(last.from(depth)).take_while(|(a, b)| a == b).count()
-    }
-
-    fn leaf(&self, position: usize, depth: usize) -> Leaf<'a> {
-        let index = self.index_at(position);
-        Leaf::new(Key::of(index).from(depth), (self.item)(index))
     }
 
     /// Walks the children of the branch at `depth`, each a range of the keys, maybe an empty one.
@@ -187,11 +183,8 @@ impl<'a, F: Fn(usize) -> &'a [u8]> Trie<F> {
             return groups.push(group);
         }
         let branch = depth + self.shared(start, end, depth);
-        let mut only_leaves = end - start <= GROUP;
-        if only_leaves {
-            self.children(start, end, branch, |from, to| only_leaves &= to - from <= 1);
-        }
-        if only_leaves {
+        let nibble = |position| Key::of(self.index_at(position)).nibbles[branch];
+        if end - start <= GROUP && (start..end).is_sorted_by(|a, b| nibble(*a) < nibble(*b)) {
             return groups.push(group);
         }
         self.children(start, end, branch, |from, to| {
@@ -204,11 +197,15 @@ impl<'a, F: Fn(usize) -> &'a [u8]> Trie<F> {
     /// Hashes at most [`GROUPS`] groups: first their leaves, then their branches.
     fn hash(&self, groups: &[Group], lanes: Lanes, ready: &mut Vec<(Group, NodeRef)>) {
         let mut leaves = [Leaf::default(); GROUPS * GROUP];
+        let mut nibbles = [0; GROUPS * GROUP];
         let mut count = 0;
         for group in groups {
             let depth = self.leaf_depth(*group);
             for position in group.range() {
-                leaves[count] = self.leaf(position, depth);
+                let index = self.index_at(position);
+                let key = Key::of(index);
+                leaves[count] = Leaf::new(key.from(depth), (self.item)(index));
+                nibbles[count] = key.nibbles[depth.saturating_sub(1)];
                 count += 1;
             }
         }
@@ -218,18 +215,16 @@ impl<'a, F: Fn(usize) -> &'a [u8]> Trie<F> {
         let mut branches = [const { Branch::new() }; GROUPS];
         let mut taken = 0;
         for (group, branch) in groups.iter().zip(&mut branches) {
-            let depth = self.leaf_depth(*group);
-            if depth == group.depth as usize {
-                taken += 1;
+            let here = taken..taken + group.range().len();
+            taken = here.end;
+            if here.len() == 1 {
                 continue;
             }
-            let (start, end) = (group.start as usize, group.end as usize);
-            self.children(start, end, depth - 1, |from, to| {
-                let node = (from < to).then(|| nodes[taken + from - start]);
-                branch.push(node.as_ref());
-            });
+            let mut children = nibbles[here.clone()].iter().zip(&nodes[here]).peekable();
+            for nibble in 0..16 {
+                branch.push(children.next_if(|(at, _)| **at == nibble).map(|(_, node)| node));
+            }
             branch.finish();
-            taken += group.range().len();
         }
         let mut branch_nodes = [NodeRef::EMPTY; GROUPS];
         refer_all(lanes, branches[..groups.len()].iter().map(Branch::message), &mut branch_nodes);

@@ -4,18 +4,19 @@
 //! goes on in both.
 //!
 //! # Bounds
-//! Messages: those that the core has under way or waiting, which it bounds in number and bytes, each once more with its
-//! contents and at most two peers. Peers cause them; each goes with its verdict.
+//! Messages: those that the core has under way or waiting, which it bounds in number and bytes, each with at most two
+//! peers; the contents are shared with the core. Peers cause them; each goes with its verdict.
 
-use super::Mesh;
+use super::{BlockTransform, Mesh};
 use libp2p::PeerId;
 use libp2p::core::Endpoint;
 use libp2p::core::transport::PortUse;
-use libp2p::gossipsub::{Message, MessageId, TopicHash};
+use libp2p::gossipsub::{MessageId, TopicHash};
 use libp2p::swarm::{
     ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, THandler, THandlerInEvent, THandlerOutEvent,
     ToSwarm, dummy,
 };
+use opp2p_core::gossip::Unpacked;
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::task::{Context, Poll};
@@ -27,8 +28,8 @@ pub(super) struct UnderWay {
     from: [Option<PeerId>; 2],
     /// Its topic.
     pub(super) topic: TopicHash,
-    /// Its contents, marked.
-    pub(super) data: Vec<u8>,
+    /// Its contents, which the core has too.
+    pub(super) message: Unpacked,
 }
 
 impl UnderWay {
@@ -42,15 +43,29 @@ impl UnderWay {
 #[derive(Debug, Default)]
 pub struct Judging {
     under_way: HashMap<MessageId, UnderWay>,
+    /// What each mesh knows of the messages that came last, in the order of [`Mesh`].
+    transforms: [BlockTransform; 2],
 }
 
 impl Judging {
+    /// The transform of a mesh.
+    pub(super) const fn transform(&self, mesh: Mesh) -> &BlockTransform {
+        &self.transforms[mesh as usize]
+    }
+
     /// A message came; whether it is to be judged, or is being judged already.
-    pub(super) fn came(&mut self, mesh: Mesh, from: PeerId, id: &MessageId, message: &Message) -> bool {
+    pub(super) fn came(
+        &mut self,
+        mesh: Mesh,
+        from: PeerId,
+        id: &MessageId,
+        topic: TopicHash,
+        message: &Unpacked,
+    ) -> bool {
         let is_new = !self.under_way.contains_key(id);
         if is_new {
-            let (topic, data) = (message.topic.clone(), message.data.clone());
-            self.under_way.insert(id.clone(), UnderWay { from: [None; 2], topic, data });
+            let message = message.clone();
+            self.under_way.insert(id.clone(), UnderWay { from: [None; 2], topic, message });
         }
         if let Some(under_way) = self.under_way.get_mut(id) {
             under_way.from[mesh as usize].get_or_insert(from);
@@ -114,9 +129,12 @@ impl NetworkBehaviour for Judging {
 mod tests {
     use super::*;
 
-    fn message(byte: u8) -> (MessageId, Message) {
-        let topic = TopicHash::from_raw("blocks");
-        (MessageId::new(&[byte]), Message { source: None, data: vec![byte], sequence_number: None, topic })
+    fn topic() -> TopicHash {
+        TopicHash::from_raw("blocks")
+    }
+
+    fn message(byte: u8) -> (MessageId, Unpacked) {
+        (MessageId::new(&[byte]), Unpacked::from_contents(&[byte]))
     }
 
     #[test]
@@ -124,12 +142,12 @@ mod tests {
         let mut judging = Judging::default();
         let (id, contents) = message(1);
         let (first, second, late) = (PeerId::random(), PeerId::random(), PeerId::random());
-        assert!(judging.came(Mesh::Browsers, first, &id, &contents));
-        assert!(!judging.came(Mesh::Nodes, second, &id, &contents));
-        assert!(!judging.came(Mesh::Nodes, late, &id, &contents));
+        assert!(judging.came(Mesh::Browsers, first, &id, topic(), &contents));
+        assert!(!judging.came(Mesh::Nodes, second, &id, topic(), &contents));
+        assert!(!judging.came(Mesh::Nodes, late, &id, topic(), &contents));
         let judged = judging.judged(&id).expect("it came");
         assert_eq!((judged.from(Mesh::Browsers), judged.from(Mesh::Nodes)), (Some(first), Some(second)));
-        assert_eq!((judged.data, judged.topic), (contents.data, contents.topic));
+        assert_eq!((judged.message, judged.topic), (contents, topic()));
         assert!(judging.is_empty());
         assert_eq!(judging.judged(&id), None);
     }
@@ -140,13 +158,13 @@ mod tests {
         let peer = PeerId::random();
         for byte in 0..3 {
             let (id, contents) = message(byte);
-            assert!(judging.came(Mesh::Nodes, peer, &id, &contents));
+            assert!(judging.came(Mesh::Nodes, peer, &id, topic(), &contents));
         }
         assert_eq!(judging.len(), 3);
         let judged = judging.judged(&message(1).0).expect("it came");
         assert_eq!((judged.from(Mesh::Nodes), judged.from(Mesh::Browsers)), (Some(peer), None));
         // Once judged, it would be judged again.
         let (id, contents) = message(1);
-        assert!(judging.came(Mesh::Browsers, peer, &id, &contents));
+        assert!(judging.came(Mesh::Browsers, peer, &id, topic(), &contents));
     }
 }

@@ -187,7 +187,7 @@ impl Behaviour {
     /// # Errors
     /// If the mesh parameters contradict each other.
     pub fn new(keypair: &Keypair, config: &Config) -> Result<Self, InvalidConfig> {
-        Self::with_gossip(keypair, config, |mesh| gossipsub(config, mesh))
+        Self::with_gossip(keypair, config, |mesh, transform| gossipsub(config, mesh, transform))
     }
 
     /// As [`Self::new`], with gossipsub's own counters registered in `registry`; those of the browsers' mesh have the
@@ -201,23 +201,26 @@ impl Behaviour {
         config: &Config,
         registry: &mut libp2p::metrics::Registry,
     ) -> Result<Self, InvalidConfig> {
-        Self::with_gossip(keypair, config, |mesh| {
+        Self::with_gossip(keypair, config, |mesh, transform| {
             let registry = match mesh {
                 Mesh::Nodes => &mut *registry,
                 Mesh::Browsers => registry.sub_registry_with_prefix("browsers"),
             };
-            Ok(gossipsub(config, mesh)?.with_metrics(registry, gossipsub::MetricsConfig::default()))
+            Ok(gossipsub(config, mesh, transform)?
+                .with_metrics(registry, gossipsub::MetricsConfig::default()))
         })
     }
 
     fn with_gossip(
         keypair: &Keypair,
         config: &Config,
-        mut make: impl FnMut(Mesh) -> Result<Gossipsub, InvalidConfig>,
+        mut make: impl FnMut(Mesh, &BlockTransform) -> Result<Gossipsub, InvalidConfig>,
     ) -> Result<Self, InvalidConfig> {
-        let nodes = join_all(make(Mesh::Nodes)?, config.chain_id)?;
+        let judging = Judging::default();
+        let mut make = |mesh| join_all(make(mesh, judging.transform(mesh))?, config.chain_id);
+        let nodes = make(Mesh::Nodes)?;
         let (gossipsub, browsers) = if config.browsers {
-            let browsers = join_all(make(Mesh::Browsers)?, config.chain_id)?;
+            let browsers = make(Mesh::Browsers)?;
             (Only::of(Mesh::Nodes, nodes), Some(Only::of(Mesh::Browsers, browsers)))
         } else {
             (Only::all(nodes), None)
@@ -229,7 +232,7 @@ impl Behaviour {
             door: Door::new(config.gatekeeper.clone()),
             gossipsub,
             browsers: browsers.into(),
-            judging: Judging::default(),
+            judging,
             payloads: config.payloads.then(|| payloads(config.chain_id)).into(),
             identify: identify::Behaviour::new(identify),
             ping: ping::Behaviour::new(ping::Config::new().with_interval(interval)),
@@ -272,16 +275,16 @@ impl Behaviour {
         id: &gossipsub::MessageId,
         message: gossipsub::Message,
     ) -> Option<Input> {
+        let from = from_libp2p(&source)?;
+        let topic = rules::version_of_topic(chain_id, message.topic.as_str())?;
+        let name = message.topic.clone();
+        let core_id = MessageId::try_from(id.0.as_slice()).ok()?;
+        let message = self.judging.transform(mesh).unpack(&core_id, message)?;
         // With one mesh, that has dropped all copies.
-        if self.browsers.is_enabled() && !self.judging.came(mesh, source, id, &message) {
+        if self.browsers.is_enabled() && !self.judging.came(mesh, source, id, name, &message) {
             return None;
         }
-        let input = gossip_input(chain_id, source, id, message);
-        if input.is_none() {
-            // No verdict will come.
-            self.judging.judged(id);
-        }
-        input
+        Some(Input::Gossip { from, topic, id: core_id, message })
     }
 
     /// Carries out a verdict of the core: on each mesh on which the message came, and what is accepted is published on
@@ -293,7 +296,7 @@ impl Behaviour {
             Err(Acceptance::Reject) => MessageAcceptance::Reject,
         };
         let id = gossipsub::MessageId(verdict.id.to_vec());
-        let Some(mut judged) = self.judging.judged(&id) else {
+        let Some(judged) = self.judging.judged(&id) else {
             if let Some(from) = to_libp2p(&verdict.from) {
                 let gossipsub = self.gossipsub.inner_mut();
                 gossipsub.report_message_validation_result(&id, &from, acceptance());
@@ -308,8 +311,7 @@ impl Behaviour {
                     }
                 }
                 None if matches!(acceptance(), MessageAcceptance::Accept) => {
-                    let data = std::mem::take(&mut judged.data);
-                    self.publish_on(mesh, &judged.topic, data);
+                    self.publish_on(mesh, &judged.topic, judged.message.clone());
                 }
                 None => {}
             }
@@ -317,14 +319,14 @@ impl Behaviour {
     }
 
     /// Publishes on one mesh what came on the other.
-    fn publish_on(&mut self, mesh: Mesh, topic: &TopicHash, marked: Vec<u8>) {
+    fn publish_on(&mut self, mesh: Mesh, topic: &TopicHash, message: Unpacked) {
         // Compressing it for nobody would be a waste.
         if self.only(mesh).is_none_or(|only| only.count() == 0) {
             return;
         }
         let Some(gossipsub) = self.gossip_mut(mesh) else { return };
         // That it was accepted does not depend on anybody taking it.
-        if let Err(error) = gossipsub.publish(topic.clone(), marked) {
+        if let Err(error) = gossipsub.publish(topic.clone(), message.into_marked()) {
             tracing::debug!(?mesh, %error, "a block does not go on");
         }
     }
@@ -389,21 +391,6 @@ fn outcome(published: Result<gossipsub::MessageId, PublishError>) -> SendOutcome
     }
 }
 
-/// A received message as the core's input; `None` for messages that are none of ours.
-fn gossip_input(
-    chain_id: u64,
-    source: libp2p::PeerId,
-    id: &gossipsub::MessageId,
-    message: gossipsub::Message,
-) -> Option<Input> {
-    Some(Input::Gossip {
-        from: from_libp2p(&source)?,
-        topic: rules::version_of_topic(chain_id, message.topic.as_str())?,
-        id: MessageId::try_from(id.0.as_slice()).ok()?,
-        message: Unpacked::from_marked(message.data)?,
-    })
-}
-
 /// A libp2p peer id as the core's. `None` can't happen for ids that libp2p makes.
 pub fn from_libp2p(peer: &libp2p::PeerId) -> Option<PeerId> {
     PeerId::try_from(peer.to_bytes().as_slice()).ok()
@@ -414,7 +401,8 @@ pub fn to_libp2p(peer: &PeerId) -> Option<libp2p::PeerId> {
     libp2p::PeerId::from_bytes(peer.as_bytes()).ok()
 }
 
-fn gossipsub(config: &Config, mesh: Mesh) -> Result<Gossipsub, InvalidConfig> {
+fn gossipsub(config: &Config, mesh: Mesh, transform: &BlockTransform) -> Result<Gossipsub, InvalidConfig> {
+    let names = transform.clone();
     let MeshParams { d, low, high, lazy, flood_publish } = match mesh {
         Mesh::Nodes => config.mesh,
         // Whoever subscribes is taken in, and what comes from elsewhere goes to all of them at once.
@@ -459,10 +447,7 @@ fn gossipsub(config: &Config, mesh: Mesh) -> Result<Gossipsub, InvalidConfig> {
         .validation_mode(ValidationMode::Anonymous)
         // Nothing is relayed before the core has said so.
         .validate_messages()
-        .message_id_fn(|message| {
-            let id = Unpacked::message_id_of_marked(&message.data, message.topic.as_str());
-            gossipsub::MessageId(id.to_vec())
-        })
+        .message_id_fn(move |message| names.id(message))
         .build()
         .map_err(|error| InvalidConfig(error.to_string()))?;
     let topics =
@@ -472,7 +457,7 @@ fn gossipsub(config: &Config, mesh: Mesh) -> Result<Gossipsub, InvalidConfig> {
         MessageAuthenticity::Anonymous,
         gossip,
         filter,
-        BlockTransform,
+        transform.clone(),
     )
     .map_err(|error| InvalidConfig(error.into()))?;
     if let Some(params) = &config.scoring {

@@ -387,7 +387,7 @@ fn the_transform_is_its_own_inverse() {
     use opp2p::swarm::BlockTransform;
     let topic = TopicHash::from_raw("t");
     let marked = Unpacked::from_contents(b"some contents").into_marked();
-    let data = BlockTransform.outbound_transform(&topic, marked.clone()).unwrap();
+    let data = BlockTransform::new().outbound_transform(&topic, marked.clone()).unwrap();
     let raw = RawMessage {
         source: None,
         data,
@@ -397,7 +397,7 @@ fn the_transform_is_its_own_inverse() {
         key: None,
         validated: false,
     };
-    assert_eq!(BlockTransform.inbound_transform(raw).unwrap().data, marked);
+    assert_eq!(BlockTransform::new().inbound_transform(raw).unwrap().data, marked);
 }
 
 #[tokio::test(flavor = "multi_thread")]

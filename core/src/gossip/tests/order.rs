@@ -12,15 +12,15 @@ const BREAKABLE: [Reason; 14] = [
     Reason::AnnouncedTooShort,
     Reason::SnappyBody,
     Reason::NoSigner,
-    Reason::Signature,
-    Reason::WrongSigner,
     Reason::Payload,
     Reason::TooOld,
     Reason::TooNew,
-    Reason::BlockHash,
     Reason::WithdrawalsNotEmpty,
     Reason::BlobGasUsed,
     Reason::ExcessBlobGas,
+    Reason::Signature,
+    Reason::WrongSigner,
+    Reason::BlockHash,
 ];
 
 /// A message of `version` that breaks all of `broken` and nothing else, with the rules it is judged by.

@@ -47,7 +47,7 @@ fn those_who_wait_are_judged_in_the_order_in_which_they_came() {
         conversation.hear(V4, &junk(n));
     }
     conversation.run_all_jobs();
-    let expected: Vec<Said> = (1..=20).map(|n| Said::Refused(n, Reason::Signature)).collect();
+    let expected: Vec<Said> = (1..=20).map(|n| Said::Refused(n, Reason::Payload)).collect();
     assert_eq!(conversation.said(), expected);
     assert_eq!(conversation.node.waiting(), 0);
 }
@@ -71,7 +71,7 @@ fn a_slot_goes_to_the_next_of_its_own_topic() {
         .said()
         .into_iter()
         .map(|said| match said {
-            Said::Refused(message, Reason::Signature) => message,
+            Said::Refused(message, Reason::Payload) => message,
             other => panic!("{other:?}"),
         })
         .collect();

@@ -142,7 +142,7 @@ fn a_bad_browser_is_banned_and_what_it_did_is_remembered() {
     let message = conversation.hear(V4, &[7; 80]);
     let until = conversation.now.unix_seconds() + 3600;
     let expected =
-        [Said::Refused(message, Reason::Signature), Said::Banned(peer(1), until), Said::Disconnect(peer(1))];
+        [Said::Refused(message, Reason::Payload), Said::Banned(peer(1), until), Said::Disconnect(peer(1))];
     assert_eq!(conversation.said(), expected);
     end(&mut conversation, Door::Browser, 1);
     conversation.tell(Input::Disconnected(peer(1)));

@@ -111,7 +111,7 @@ fn one_rejected_message_on_any_topic_bans_its_sender_at_once_and_for_an_hour() {
         let message = conversation.hear(topic, &[7; 80]);
         let until = conversation.now.unix_seconds() + 3600;
         let said = conversation.said();
-        assert_eq!(said[0], Said::Refused(message, Reason::Signature));
+        assert_eq!(said[0], Said::Refused(message, Reason::Payload));
         assert_eq!(said[1..], [Said::Banned(peer(1), until), Said::Disconnect(peer(1))]);
         leave(&mut conversation, 1, 1);
         // Inbound after the handshake, and outbound before any.

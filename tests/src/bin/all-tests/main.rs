@@ -2,21 +2,24 @@
 //!
 //! Each step says what it does, then does it, its output in plain sight; a step that fails stops only those that need
 //! it. The last line counts. `cargo all-tests -- --list` names the steps, `cargo all-tests -- wasm deny` runs those
-//! whose names contain one of the words, with what they need.
+//! of these names, or whose names contain them, with what they need.
 //!
 //! `cargo devnet` is this program too: it makes the page that the devnet's node serves, and becomes the devnet.
 //!
 //! This binary is built before anything is set up, so it depends on next to nothing.
 
+mod counts;
 mod deny;
 mod devnet;
 mod interop;
 mod plan;
+mod report;
 mod setup;
 mod shell;
 mod stamp;
 mod tools;
 mod up;
+mod validation;
 mod web;
 
 use std::process::ExitCode;
@@ -180,6 +183,42 @@ const STEPS: &[Step] = &[
         run: interop::soak,
     },
     Step {
+        name: "valgrind",
+        what: "set-up: Valgrind, where it can be had",
+        needs: &[],
+        run: counts::valgrind,
+    },
+    Step {
+        name: "counts",
+        what: "instructions of the hot paths, beside those of core/benches/counts.json",
+        needs: &["c-compiler", "valgrind"],
+        run: counts::run,
+    },
+    Step {
+        name: "counts-accept",
+        what: "writes core/benches/counts.json anew (runs only if it is named)",
+        needs: &["c-compiler", "valgrind"],
+        run: counts::accept,
+    },
+    Step {
+        name: "validation",
+        what: "what a message costs, from its arrival to its verdict (runs only if it is named)",
+        needs: &["c-compiler"],
+        run: report::validation,
+    },
+    Step {
+        name: "report",
+        what: "measures everything and writes tests/REPORT.md (runs only if it is named)",
+        needs: &["c-compiler"],
+        run: report::run,
+    },
+    Step {
+        name: "report-write",
+        what: "writes tests/REPORT.md from what was measured last (runs only if it is named)",
+        needs: &[],
+        run: report::write,
+    },
+    Step {
         name: "deny",
         what: "licences, bans and sources of all dependencies (advisories need a database from the network: not here)",
         needs: &[],
@@ -188,7 +227,16 @@ const STEPS: &[Step] = &[
 ];
 
 /// Steps that measure, or take very long, and run only if a word names them.
-const MEASUREMENTS: &[&str] = &["web-bench", "web-measure", "side-by-side", "soak"];
+const MEASUREMENTS: &[&str] = &[
+    "web-bench",
+    "web-measure",
+    "side-by-side",
+    "soak",
+    "counts-accept",
+    "validation",
+    "report",
+    "report-write",
+];
 
 /// Builds one package's library for the browser.
 fn wasm(shell: &Shell, package: &[&str]) -> Result<String, String> {
@@ -201,8 +249,8 @@ const DEVNET: &str = "--devnet";
 
 const USAGE: &str = "cargo all-tests [-- [--list | WORD...]]
 
-Sets this machine up and passes every test. With words, runs the steps whose names contain one of them, and what those
-need. --list names the steps.";
+Sets this machine up and passes every test. With words, runs the steps of those names, or whose names contain them, and
+what those need. --list names the steps.";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

@@ -40,7 +40,8 @@ pub(crate) struct Done {
     pub(crate) took: Duration,
 }
 
-/// The steps whose names contain one of the words, with all that they need, in order. All of them for no words. An
+/// The steps whose names are or contain one of the words, with all that they need, in order. A word that is a name means that
+/// step alone. All of them for no words. An
 /// error is a word that no name contains.
 pub(crate) fn select<'a>(steps: &'a [Step], words: &[String]) -> Result<Vec<&'a Step>, String> {
     if let Some(word) = words.iter().find(|word| !steps.iter().any(|step| step.name.contains(word.as_str())))
@@ -48,9 +49,13 @@ pub(crate) fn select<'a>(steps: &'a [Step], words: &[String]) -> Result<Vec<&'a 
         return Err(word.clone());
     }
     let mut wanted: Vec<&'static str> = Vec::new();
+    let is_meant = |name: &str, word: &String| match steps.iter().any(|step| step.name == word) {
+        true => name == word,
+        false => name.contains(word.as_str()),
+    };
     // From the last to the first, so that a need is wanted before its own turn comes.
     for step in steps.iter().rev() {
-        let named = words.is_empty() || words.iter().any(|word| step.name.contains(word.as_str()));
+        let named = words.is_empty() || words.iter().any(|word| is_meant(step.name, word));
         if named || wanted.contains(&step.name) {
             wanted.push(step.name);
             wanted.extend(step.needs);
@@ -163,6 +168,17 @@ mod tests {
     fn a_word_brings_what_its_steps_need_in_order() {
         assert_eq!(names(&["run"]).expect("known"), ["base", "build", "run"]);
         assert_eq!(names(&["oth", "buil"]).expect("known"), ["base", "build", "other"]);
+    }
+
+    #[test]
+    fn a_word_that_is_a_name_means_that_step_alone() {
+        let steps = [step("soak", &[]), step("soak-ours", &[]), step("interop-soak", &[])];
+        let names = |word: &str| {
+            let steps = select(&steps, &[word.to_owned()]).expect("known");
+            steps.iter().map(|step| step.name).collect::<Vec<_>>()
+        };
+        assert_eq!(names("soak"), ["soak"]);
+        assert_eq!(names("oak"), ["soak", "soak-ours", "interop-soak"]);
     }
 
     #[test]

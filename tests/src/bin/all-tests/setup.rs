@@ -25,6 +25,14 @@ const CHROMIUM: Programs = &[("chromium", &["chromium"]), ("chromedriver", &["ch
 /// What the node's metrics are shown to.
 const PROMETHEUS: Programs = &[("prometheus", &["prometheus"]), ("promtool", &["prometheus"])];
 
+/// What counts instructions.
+const VALGRIND: Programs = &[("valgrind", &["valgrind", "libc6-dbg"])];
+
+/// Valgrind.
+pub(crate) fn valgrind(shell: &Shell) -> Result<String, String> {
+    programs(shell, VALGRIND)
+}
+
 /// Prometheus, where it can be had: without it the steps that need it are left out and say so.
 pub(crate) fn prometheus(shell: &Shell) -> Result<String, String> {
     Ok(programs(shell, PROMETHEUS).unwrap_or_else(|reason| format!("left out: {reason}")))

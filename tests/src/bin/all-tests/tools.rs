@@ -84,9 +84,14 @@ pub(crate) fn folder(shell: &Shell) -> OsString {
 }
 
 fn wasm_bindgen_version(shell: &Shell) -> Result<String, String> {
+    locked_version(shell, "wasm-bindgen")
+}
+
+/// The version of a package that the workspace is locked to.
+pub(crate) fn locked_version(shell: &Shell, package: &str) -> Result<String, String> {
     let lock = fs::read_to_string(shell.root().join("Cargo.lock"))
         .map_err(|error| format!("Cargo.lock cannot be read: {error}"))?;
-    locked(&lock, "wasm-bindgen").ok_or_else(|| "Cargo.lock names no version of wasm-bindgen".to_owned())
+    locked(&lock, package).ok_or_else(|| format!("Cargo.lock names no version of {package}"))
 }
 
 /// The version that a lock file has for a package.

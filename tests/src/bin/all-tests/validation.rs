@@ -1,0 +1,73 @@
+//! What the benchmark of validation found, beside the goals.
+
+use serde_json::Value;
+use std::fs;
+use std::path::Path;
+
+use opp2p_tests::report::{Row, Section};
+
+/// A block's size as the benchmark calls it, and the goals for the whole of it: on one thread and on two.
+const SIZES: [(&str, f64, Option<f64>); 3] =
+    [("10 txs 2.6 kB", 55.0, None), ("200 txs 61 kB", 250.0, None), ("2000 txs 1 MB", 3500.0, Some(2300.0))];
+
+/// The newest version's payloads.
+const VERSION: &str = "v4";
+
+/// What is told beside the whole: the benchmark's part, and how it is called in the report.
+const PARTS: [(&str, &str); 8] = [
+    ("forged", "signed by a stranger"),
+    ("garbage", "no block behind the signature"),
+    ("late", "too old"),
+    ("copy", "a copy of one that came before"),
+    ("snappy", "of the whole: decompression"),
+    ("message id", "of the whole: message id"),
+    ("payload hash", "of the whole: payload hash"),
+    ("transactions root", "of the whole: transactions root"),
+];
+
+/// Reads the medians that the benchmark left in its folder.
+pub(crate) fn section(folder: &Path) -> Result<Section, String> {
+    let median = |size: &str, part: &str| {
+        let path = folder.join(size).join(part).join(VERSION).join("new/estimates.json");
+        let text = fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+        let value: Value =
+            serde_json::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))?;
+        let nanoseconds = value["median"]["point_estimate"].as_f64();
+        nanoseconds
+            .map(|nanoseconds| nanoseconds / 1000.0)
+            .ok_or_else(|| format!("{} has no median", path.display()))
+    };
+    let mut rows = Vec::new();
+    for (size, goal, goal_on_two) in SIZES {
+        let whole = median(size, "whole")?;
+        rows.push(held(&format!("{size}: the whole, on one thread"), whole, goal));
+        let on_two = median(size, "two threads")?;
+        if let Some(goal) = goal_on_two {
+            rows.push(held(&format!("{size}: the whole, on two threads"), on_two, goal));
+        }
+        for (part, words) in PARTS {
+            rows.push(Row::new(format!("{size}: {words}"), microseconds(median(size, part)?)));
+        }
+    }
+    Ok(Section {
+        name: "00-validation".to_owned(),
+        title: "Validation".to_owned(),
+        command: "cargo all-tests -- validation".to_owned(),
+        about: "From the arrival of a gossip message to its verdict: decompression, message id, every check. Payloads of version 4."
+            .to_owned(),
+        rows,
+    })
+}
+
+fn held(what: &str, found: f64, goal: f64) -> Row {
+    Row::new(what, microseconds(found)).held_to(microseconds(goal), found <= goal)
+}
+
+/// Three digits.
+fn microseconds(value: f64) -> String {
+    match value {
+        ..10.0 => format!("{value:.2} µs"),
+        ..100.0 => format!("{value:.1} µs"),
+        _ => format!("{value:.0} µs"),
+    }
+}
