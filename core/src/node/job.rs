@@ -97,6 +97,15 @@ impl Job {
         }
     }
 
+    /// About how many bytes it works on, which say how long it takes.
+    pub fn size(&self) -> usize {
+        match &self.work {
+            Work::Validate { message, .. } => message.size(),
+            Work::Seal { envelope, .. } => envelope.payload.transactions.iter().map(|raw| raw.len()).sum(),
+            Work::Check(work) => work.size(),
+        }
+    }
+
     /// Does the work: at most a few milliseconds for the largest message.
     pub fn run(self) -> JobResult {
         self.run_on(&OneThread)

@@ -80,6 +80,11 @@ pub struct CheckWork {
 }
 
 impl CheckWork {
+    /// Bytes of the answer.
+    pub(crate) fn size(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// The work for an answer to a request for `number`, unless the answer says at first sight that it has no block.
     ///
     /// # Errors

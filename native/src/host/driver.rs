@@ -186,7 +186,11 @@ impl Driver {
         let mut changed = false;
         while let Some(output) = self.core.poll() {
             match output {
-                Output::Job(job) => self.pool.run(job),
+                Output::Job(job) => {
+                    if let Some(result) = self.pool.run(job) {
+                        self.feed(Input::JobDone(result));
+                    }
+                }
                 Output::Verdict(verdict) => {
                     // A block above a gap can be the highest, and no event says so.
                     changed = true;

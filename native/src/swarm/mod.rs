@@ -334,7 +334,12 @@ impl Behaviour {
     /// Publishes a message of our own on both meshes. It is sent if it is on its way on one of them.
     pub fn publish(&mut self, chain_id: u64, version: PayloadVersion, contents: &[u8]) -> SendOutcome {
         let topic = TopicHash::from_raw(block_topic(chain_id, version));
-        let outcomes = self.meshes_mut().map(|gossipsub| {
+        let outcomes = Mesh::ALL.into_iter().map(|mesh| {
+            // Compressing it for nobody would be a waste.
+            if self.only(mesh).is_none_or(|only| only.count() == 0) {
+                return SendOutcome::NoPeers;
+            }
+            let Some(gossipsub) = self.gossip_mut(mesh) else { return SendOutcome::NoPeers };
             outcome(gossipsub.publish(topic.clone(), Unpacked::from_contents(contents).into_marked()))
         });
         let best_last = |outcome: &SendOutcome| match outcome {

@@ -12,6 +12,7 @@ mod counts;
 mod deny;
 mod devnet;
 mod interop;
+mod measure;
 mod plan;
 mod report;
 mod setup;
@@ -219,6 +220,18 @@ const STEPS: &[Step] = &[
         run: report::write,
     },
     Step {
+        name: "path",
+        what: "how long a block is on its way (runs only if it is named)",
+        needs: &["c-compiler"],
+        run: measure::path,
+    },
+    Step {
+        name: "cost",
+        what: "processor time and memory of a node (runs only if it is named)",
+        needs: &["c-compiler"],
+        run: measure::cost,
+    },
+    Step {
         name: "deny",
         what: "licences, bans and sources of all dependencies (advisories need a database from the network: not here)",
         needs: &[],
@@ -236,6 +249,8 @@ const MEASUREMENTS: &[&str] = &[
     "validation",
     "report",
     "report-write",
+    "path",
+    "cost",
 ];
 
 /// Builds one package's library for the browser.

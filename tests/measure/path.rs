@@ -1,0 +1,385 @@
+//! How long a block is on its way.
+
+use crate::peer::{Peer, message_id};
+use crate::world::{PATIENCE, accepted, at, chain, config, fill, signed, signer, sized, until};
+use opp2p::devnet::{BlockMaker, unix_seconds};
+use opp2p::host::{Host, HostConfig, HostEvent};
+use opp2p_core::chain::{BlockId, ChainConfig};
+use opp2p_core::node::SyncConfig;
+use opp2p_core::payload::Envelope;
+use opp2p_core::sync::ServerConfig;
+use opp2p_tests::report::{Row, Section};
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+use tokio::sync::broadcast;
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, sleep_until, timeout};
+
+/// The parts of this measurement, by name.
+pub(crate) const PARTS: &[&str] = &["hop", "node", "mesh", "syncing", "head-of-line"];
+
+/// Blocks a second, and how many of them.
+const RATES: [(u32, usize); 3] = [(1, 20), (10, 150), (50, 500)];
+/// Nodes of the mesh, and how many of those before it each of them dials.
+const MESH: usize = 20;
+const DIALS: usize = 3;
+/// Blocks that are fetched while others come by gossip, again and again.
+const FETCHED: u64 = 1_500;
+
+/// Measures the parts that `words` name, and tells the section.
+pub(crate) async fn measure(words: &[String]) {
+    let wanted = |part: &str| words.iter().any(|word| word == part || word == "path");
+    let mut rows = Vec::new();
+    if wanted("hop") {
+        for (rate, count) in RATES {
+            let told = latency(2, rate, count).await;
+            rows.extend(told.rows(&format!("One hop, {rate} blocks/s")));
+        }
+    }
+    if wanted("node") {
+        rows.extend(through_a_node().await);
+    }
+    if wanted("mesh") {
+        for (rate, count) in RATES {
+            let told = latency(MESH, rate, count).await;
+            rows.extend(told.rows(&format!("Mesh of {MESH}, {rate} blocks/s")));
+        }
+    }
+    if wanted("syncing") {
+        rows.extend(syncing().await);
+    }
+    if wanted("head-of-line") {
+        rows.extend(head_of_line().await);
+    }
+    if rows.is_empty() {
+        return;
+    }
+    let section = Section {
+        name: "10-path".to_owned(),
+        title: "A block's way".to_owned(),
+        command: "cargo all-tests -- path".to_owned(),
+        about: format!(
+            "From a block's being handed to the sequencer to another node's acceptance, in milliseconds. All nodes are \
+             in one process on loopback, their stores on the disk, and the blocks the devnet's: most have 3 to 80 kB, \
+             one in a hundred about 1 MB. Of the mesh of {MESH}, each node dials the {DIALS} before it."
+        ),
+        rows,
+    };
+    section.tell().expect("the report's folder can be written to");
+}
+
+/// What came of a run: sorted, in milliseconds.
+struct Latency {
+    /// Of each block at each node.
+    each: Vec<f64>,
+    /// Of each block at the last node that has it.
+    last: Vec<f64>,
+    /// Blocks a second, from the first publication to the last acceptance.
+    reached: f64,
+}
+
+impl Latency {
+    fn rows(&self, what: &str) -> Vec<Row> {
+        let figures = |values: &[f64]| {
+            let [median, late, most] = [0.5, 0.99, 1.0].map(|part| at(values, part));
+            format!("{median:.2} / {late:.1} / {most:.1} ms")
+        };
+        let row = |who: &str, values| Row::new(format!("{what}, {who}: p50 / p99 / most"), figures(values));
+        let mut rows = vec![row("each node", &self.each)];
+        if self.each.len() > self.last.len() {
+            rows.push(row("last node", &self.last).noted(format!("{:.1} blocks/s reached", self.reached)));
+        }
+        rows
+    }
+}
+
+/// Nodes of which each dials some before it; the first one is the sequencer.
+async fn nodes(directory: &Path, chain: &ChainConfig, count: usize) -> Vec<Host> {
+    let mut hosts: Vec<Host> = Vec::new();
+    for at in 0..count {
+        let static_peers = hosts.iter().rev().take(DIALS).map(|host| host.address()).collect();
+        let sequencer = (at == 0).then(|| signer().into());
+        let config = HostConfig { static_peers, sequencer, ..config(directory, chain) };
+        hosts.push(Host::start(config).await.unwrap());
+    }
+    for host in &hosts {
+        until(host, |status| status.mesh >= DIALS.min(count - 1)).await;
+    }
+    hosts
+}
+
+async fn latency(count: usize, rate: u32, blocks: usize) -> Latency {
+    let (directory, chain) = (tempfile::tempdir().unwrap(), chain(Duration::ZERO));
+    let hosts = nodes(directory.path(), &chain, count).await;
+    let mut maker = BlockMaker::new(&chain, 8);
+    let made: Vec<Envelope> = (0..blocks).map(|_| maker.next(unix_seconds())).collect();
+    let others: Vec<&Host> = hosts[1..].iter().collect();
+    let latency = publish(&hosts[0], &others, rate, made).await;
+    for host in hosts {
+        host.stop().await;
+    }
+    latency
+}
+
+/// When a node accepted which block, by number.
+fn record(mut events: broadcast::Receiver<HostEvent>, count: usize) -> JoinHandle<HashMap<u64, Instant>> {
+    tokio::spawn(async move {
+        let mut when = HashMap::new();
+        while when.len() < count {
+            let (block, at) = accepted(&mut events).await;
+            when.insert(block.number, at);
+        }
+        when
+    })
+}
+
+/// Publishes the blocks at their times, whether or not those before have arrived.
+async fn publish(sequencer: &Host, others: &[&Host], rate: u32, blocks: Vec<Envelope>) -> Latency {
+    let count = blocks.len();
+    let records: Vec<_> = others.iter().map(|host| record(host.events(), count)).collect();
+    let (start, mut sent) = (Instant::now(), HashMap::new());
+    for (at, block) in (0..).zip(blocks) {
+        sleep_until((start + Duration::from_secs(1) * at / rate).into()).await;
+        sent.insert(block.payload.block_number, Instant::now());
+        sequencer.publish(block).await.unwrap().unwrap();
+    }
+    let (mut each, mut last, mut end) = (Vec::new(), HashMap::<u64, f64>::new(), start);
+    for record in records {
+        for (number, at) in record.await.unwrap() {
+            let took = (at - sent[&number]).as_secs_f64() * 1e3;
+            each.push(took);
+            let most = last.entry(number).or_default();
+            *most = most.max(took);
+            end = end.max(at);
+        }
+    }
+    let mut last: Vec<f64> = last.into_values().collect();
+    each.sort_by(f64::total_cmp);
+    last.sort_by(f64::total_cmp);
+    Latency { each, last, reached: count as f64 / (end - start).as_secs_f64() }
+}
+
+/// One node between a peer that sends and a peer that listens, neither of which checks anything.
+async fn through_a_node() -> Vec<Row> {
+    let (directory, chain) = (tempfile::tempdir().unwrap(), chain(Duration::ZERO));
+    let host = Host::start(config(directory.path(), &chain)).await.unwrap();
+    let from = Peer::start(chain.chain_id, &host.address()).await;
+    let mut to = Peer::start(chain.chain_id, &host.address()).await;
+    until(&host, |status| status.mesh == 2).await;
+    let mut events = host.events();
+    let mut maker = BlockMaker::new(&chain, 6);
+    let mut rows = Vec::new();
+    for (what, bytes, count) in [("2.6 kB", 2_600, 200), ("61 kB", 61_000, 200), ("1 MB", 1_000_000, 40)] {
+        let (mut judged, mut relayed) = (Vec::new(), Vec::new());
+        for _ in 0..count {
+            let contents = signed(&chain, &sized(&mut maker, unix_seconds(), bytes));
+            let id = message_id(chain.chain_id, &contents);
+            let sent = from.publish(contents);
+            let (_, verdict) = accepted(&mut events).await;
+            let (heard, at) = to.heard().await;
+            assert_eq!(heard, id, "messages come in order");
+            judged.push((verdict - sent.await.unwrap()).as_secs_f64() * 1e3);
+            relayed.push(at.saturating_duration_since(verdict).as_secs_f64() * 1e3);
+            sleep(Duration::from_millis(10)).await;
+        }
+        for (way, mut values) in [("to the verdict", judged), ("from there to the next peer", relayed)] {
+            values.sort_by(f64::total_cmp);
+            let (median, late) = (at(&values, 0.5), at(&values, 0.99));
+            rows.push(Row::new(
+                format!("Through one node, {what}, {way}: p50 / p99"),
+                format!("{median:.2} / {late:.1} ms"),
+            ));
+        }
+    }
+    host.stop().await;
+    rows
+}
+
+/// A line of three, with and without another node that fetches all blocks from the middle one.
+async fn syncing() -> Vec<Row> {
+    let directory = tempfile::tempdir().unwrap();
+    let chain = chain(Duration::from_secs(FETCHED + 5));
+    let mut maker = BlockMaker::new(&chain, 9);
+    let old: Vec<Envelope> =
+        (1..=FETCHED).map(|number| maker.next(chain.timestamp_of(number).unwrap())).collect();
+    let last = &old[old.len() - 1].payload;
+    let top = BlockId::new(last.block_number, last.block_hash);
+    let alone = |static_peers| HostConfig { sync: None, static_peers, ..config(directory.path(), &chain) };
+    let sequencer =
+        Host::start(HostConfig { sequencer: Some(signer().into()), ..alone(Vec::new()) }).await.unwrap();
+    let serving = unlimited(directory.path(), &chain, &sequencer);
+    fill(&serving, &old);
+    let middle = Host::start(serving).await.unwrap();
+    let end = Host::start(alone(vec![middle.address()])).await.unwrap();
+    until(&sequencer, |status| status.mesh == 1).await;
+    until(&middle, |status| status.mesh == 2).await;
+
+    let mut rows = Vec::new();
+    let mut medians = Vec::new();
+    for is_syncing in [false, true] {
+        let fetching = is_syncing.then(|| Fetching::start(directory.path(), &chain, &middle, top));
+        if let Some(fetching) = &fetching {
+            fetching.is_under_way().await;
+        }
+        let made: Vec<Envelope> = (0..150).map(|_| maker.next(unix_seconds())).collect();
+        let told = publish(&sequencer, &[&middle, &end], 10, made).await;
+        let what = match fetching {
+            None => "Two hops, 10 blocks/s".to_owned(),
+            Some(fetching) => {
+                let rate = fetching.stop().await;
+                format!("The same while the middle node serves a sync of {rate:.0} blocks/s")
+            }
+        };
+        medians.push(at(&told.last, 0.5));
+        rows.extend(told.rows(&what));
+    }
+    rows.push(Row::new(
+        "Median at the last node while a sync runs, to that without",
+        format!("{:.1}", medians[1] / medians[0]),
+    ));
+    for host in [end, middle, sequencer] {
+        host.stop().await;
+    }
+    rows
+}
+
+/// A node that serves and fetches without limits.
+fn unlimited(directory: &Path, chain: &ChainConfig, peer: &Host) -> HostConfig {
+    let mut config = HostConfig { static_peers: vec![peer.address()], ..config(directory, chain) };
+    config.from_genesis = true;
+    config.retention.max_blocks = 1 << 40;
+    config.sync = Some(SyncConfig { serve: ServerConfig::unlimited(), ..SyncConfig::default() });
+    config
+}
+
+/// Node after node that fetches the whole chain from one.
+struct Fetching {
+    is_over: Arc<AtomicBool>,
+    fetched: Arc<AtomicU64>,
+    started: Instant,
+    task: JoinHandle<()>,
+}
+
+impl Fetching {
+    fn start(directory: &Path, chain: &ChainConfig, server: &Host, top: BlockId) -> Self {
+        let (is_over, fetched) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let directory: TempDir = tempfile::tempdir_in(directory).unwrap();
+        let first = unlimited(directory.path(), chain, server);
+        let (over, count, chain, server) =
+            (Arc::clone(&is_over), Arc::clone(&fetched), chain.clone(), server.address());
+        let task = tokio::spawn(async move {
+            let mut next = Some(first);
+            while !over.load(Ordering::Relaxed) {
+                let config = next.take().unwrap_or_else(|| {
+                    let mut config = self::config(directory.path(), &chain);
+                    config.from_genesis = true;
+                    config.static_peers = vec![server.clone()];
+                    config
+                });
+                let client = Host::start(config).await.unwrap();
+                until(&client, |status| status.peers == 1).await;
+                client.fetch_range(top).await.unwrap().unwrap();
+                let mut had = 0;
+                while had < top.number && !over.load(Ordering::Relaxed) {
+                    sleep(Duration::from_millis(5)).await;
+                    let has = client.status().borrow().head.map_or(0, |head| head.number.min(top.number));
+                    count.fetch_add(has.saturating_sub(had), Ordering::Relaxed);
+                    had = has.max(had);
+                }
+                client.stop().await;
+            }
+        });
+        Self { is_over, fetched, started: Instant::now(), task }
+    }
+
+    async fn is_under_way(&self) {
+        let begun = async {
+            while self.fetched.load(Ordering::Relaxed) == 0 {
+                sleep(Duration::from_millis(5)).await;
+            }
+        };
+        timeout(PATIENCE, begun).await.expect("blocks come");
+    }
+
+    /// Ends it; the answer is how many blocks a second were fetched.
+    async fn stop(self) -> f64 {
+        let rate = self.fetched.load(Ordering::Relaxed) as f64 / self.started.elapsed().as_secs_f64();
+        self.is_over.store(true, Ordering::Relaxed);
+        self.task.await.unwrap();
+        rate
+    }
+}
+
+/// Small blocks of one peer while a large one comes from another.
+async fn head_of_line() -> Vec<Row> {
+    /// Small blocks after each large one, and the time between them.
+    const SMALL: usize = 20;
+    const PAUSE: Duration = Duration::from_millis(2);
+    let (directory, chain) = (tempfile::tempdir().unwrap(), chain(Duration::ZERO));
+    let middle = Host::start(config(directory.path(), &chain)).await.unwrap();
+    let alone =
+        HostConfig { sync: None, static_peers: vec![middle.address()], ..config(directory.path(), &chain) };
+    let end = Host::start(alone).await.unwrap();
+    let large = Peer::start(chain.chain_id, &middle.address()).await;
+    let mut small = Peer::start(chain.chain_id, &middle.address()).await;
+    until(&middle, |status| status.mesh == 3).await;
+    let mut maker = BlockMaker::new(&chain, 7);
+    let mut rows = Vec::new();
+    let mut usual = [0.0; 2];
+    for (what, bytes, rounds) in
+        [("alone", 0, 15), ("behind 1 MB", 1_000_000, 15), ("behind 9 MB", 9_000_000, 15)]
+    {
+        let mut delays = [Vec::new(), Vec::new()];
+        for _ in 0..rounds {
+            let first = (bytes > 0).then(|| signed(&chain, &sized(&mut maker, unix_seconds(), bytes)));
+            let blocks: Vec<(u64, Vec<u8>)> = (0..SMALL)
+                .map(|_| {
+                    let block = sized(&mut maker, unix_seconds(), 10_000);
+                    (block.payload.block_number, signed(&chain, &block))
+                })
+                .collect();
+            let count = SMALL + usize::from(first.is_some());
+            let records = [&middle, &end].map(|host| record(host.events(), count));
+            if let Some(first) = first {
+                // What matters is what the node does with it, not when it leaves.
+                let _ = large.publish(first);
+                sleep(PAUSE).await;
+            }
+            let mut sent = HashMap::new();
+            for (number, contents) in blocks {
+                sent.insert(number, small.publish(contents).await.unwrap());
+                sleep(PAUSE).await;
+            }
+            for (delays, record) in delays.iter_mut().zip(records) {
+                let when = record.await.unwrap();
+                let took = |(number, sent): (&u64, &Instant)| (when[number] - *sent).as_secs_f64() * 1e3;
+                delays.extend(sent.iter().map(took));
+            }
+            small.forget();
+        }
+        for (at_node, (who, mut delays)) in
+            ["the node itself", "one hop further"].into_iter().zip(delays).enumerate()
+        {
+            delays.sort_by(f64::total_cmp);
+            let [median, late, most] = [0.5, 0.99, 1.0].map(|part| at(&delays, part));
+            let row = Row::new(
+                format!("Small blocks, 2 ms apart, {what}, {who}: p50 / p99 / most"),
+                format!("{median:.2} / {late:.1} / {most:.1} ms"),
+            );
+            rows.push(if bytes == 0 {
+                usual[at_node] = late;
+                row
+            } else {
+                row.noted(format!("p99 {:.1} times that without", late / usual[at_node]))
+            });
+        }
+    }
+    for host in [end, middle] {
+        host.stop().await;
+    }
+    rows
+}

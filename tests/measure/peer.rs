@@ -1,0 +1,125 @@
+//! A peer that is no node: it speaks all that a node speaks and checks nothing, so that hundreds fit beside one that is
+//! measured.
+
+use crate::world::PATIENCE;
+use futures::StreamExt;
+use libp2p::core::transport::Transport;
+use libp2p::core::upgrade::Version;
+use libp2p::identity::Keypair;
+use libp2p::swarm::SwarmEvent;
+use libp2p::{Multiaddr, Swarm, gossipsub, noise, tcp, websocket, yamux};
+use opp2p::swarm::{Behaviour, Config, Event};
+use opp2p_core::gossip::{MeshParams, MessageId, Unpacked, block_topic};
+use opp2p_core::payload::PayloadVersion;
+use opp2p_core::sequencer::SendOutcome;
+use std::time::{Duration, Instant};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+
+/// A peer; dropping it ends it.
+pub(crate) struct Peer {
+    publish: mpsc::UnboundedSender<(Vec<u8>, oneshot::Sender<Instant>)>,
+    heard: mpsc::UnboundedReceiver<(MessageId, Instant)>,
+}
+
+impl Peer {
+    /// A peer that is connected to a node and in its mesh.
+    pub(crate) async fn start(chain_id: u64, node: &Multiaddr) -> Self {
+        let mut swarm = swarm(chain_id);
+        swarm.dial(node.clone()).unwrap();
+        let topic = gossipsub::TopicHash::from_raw(block_topic(chain_id, PayloadVersion::V4));
+        let in_mesh = async {
+            while swarm.behaviour().gossipsub.inner().mesh_peers(&topic).next().is_none() {
+                if let SwarmEvent::ConnectionClosed { cause, .. } = swarm.select_next_some().await {
+                    panic!("turned out: {cause:?}");
+                }
+            }
+        };
+        timeout(PATIENCE, in_mesh).await.expect("the node takes a peer in");
+        let (publish, wanted) = mpsc::unbounded_channel();
+        let (tell, heard) = mpsc::unbounded_channel();
+        tokio::spawn(drive(swarm, chain_id, wanted, tell));
+        Self { publish, heard }
+    }
+
+    /// Publishes a message, given before compression; the answer is when that began.
+    pub(crate) fn publish(&self, contents: Vec<u8>) -> oneshot::Receiver<Instant> {
+        let (answer, sent) = oneshot::channel();
+        self.publish.send((contents, answer)).expect("the peer lives");
+        sent
+    }
+
+    /// The next message that comes, and when it did.
+    pub(crate) async fn heard(&mut self) -> (MessageId, Instant) {
+        timeout(PATIENCE, self.heard.recv()).await.expect("a message comes in time").expect("the peer lives")
+    }
+
+    /// Forgets what came until now.
+    pub(crate) fn forget(&mut self) {
+        while self.heard.try_recv().is_ok() {}
+    }
+}
+
+/// The name of a message of the newest version, given before compression.
+pub(crate) fn message_id(chain_id: u64, contents: &[u8]) -> MessageId {
+    Unpacked::from_contents(contents).message_id(&block_topic(chain_id, PayloadVersion::V4))
+}
+
+async fn drive(
+    mut swarm: Swarm<Behaviour>,
+    chain_id: u64,
+    mut wanted: mpsc::UnboundedReceiver<(Vec<u8>, oneshot::Sender<Instant>)>,
+    tell: mpsc::UnboundedSender<(MessageId, Instant)>,
+) {
+    let mut heartbeat = tokio::time::interval(Duration::from_secs(5));
+    loop {
+        tokio::select! {
+            event = swarm.select_next_some() => match event {
+                SwarmEvent::Behaviour(Event::Gossipsub(_, event)) => {
+                    if let gossipsub::Event::Message { message_id, .. } = *event
+                        && let Ok(id) = MessageId::try_from(message_id.0.as_slice())
+                        && tell.send((id, Instant::now())).is_err()
+                    {
+                        return;
+                    }
+                }
+                SwarmEvent::ConnectionClosed { .. } => return,
+                _ => {}
+            },
+            wanted = wanted.recv() => {
+                let Some((contents, sent)) = wanted else { return };
+                let began = Instant::now();
+                let outcome = swarm.behaviour_mut().publish(chain_id, PayloadVersion::V4, &contents);
+                assert_eq!(outcome, SendOutcome::Sent);
+                let _ = sent.send(began);
+            }
+            // The library's heartbeat sleeps on a quiet peer.
+            _ = heartbeat.tick() => {}
+        }
+    }
+}
+
+fn swarm(chain_id: u64) -> Swarm<Behaviour> {
+    let key = Keypair::generate_secp256k1();
+    let wiring = Config {
+        chain_id,
+        agent: "measure".into(),
+        mesh: MeshParams::default(),
+        browsers: false,
+        payloads: true,
+        ping: Some(opp2p::swarm::PING_INTERVAL),
+        scoring: None,
+        gatekeeper: None,
+    };
+    let tcp = || tcp::tokio::Transport::new(tcp::Config::default().nodelay(true));
+    let transport = websocket::Config::new(tcp())
+        .or_transport(tcp())
+        .upgrade(Version::V1Lazy)
+        .authenticate(noise::Config::new(&key).unwrap())
+        .multiplex(yamux::Config::default())
+        .boxed();
+    let behaviour = Behaviour::new(&key, &wiring).unwrap();
+    let config =
+        libp2p::swarm::Config::with_tokio_executor().with_idle_connection_timeout(Duration::from_secs(3600));
+    Swarm::new(transport, behaviour, key.public().to_peer_id(), config)
+}
