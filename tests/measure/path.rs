@@ -1,7 +1,8 @@
 //! How long a block is on its way.
 
 use crate::peer::{Peer, message_id};
-use crate::world::{PATIENCE, accepted, at, chain, config, fill, signed, signer, sized, until};
+use crate::world::{accepted, at, chain, config, fill, signed, signer, sized, until};
+use libp2p::Multiaddr;
 use opp2p::devnet::{BlockMaker, unix_seconds};
 use opp2p::host::{Host, HostConfig, HostEvent};
 use opp2p_core::chain::{BlockId, ChainConfig};
@@ -12,12 +13,11 @@ use opp2p_tests::report::{Row, Section};
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-use tempfile::TempDir;
 use tokio::sync::broadcast;
 use tokio::task::JoinHandle;
-use tokio::time::{sleep, sleep_until, timeout};
+use tokio::time::{sleep, sleep_until};
 
 /// The parts of this measurement, by name.
 pub(crate) const PARTS: &[&str] = &["hop", "node", "mesh", "syncing", "head-of-line"];
@@ -211,7 +211,7 @@ async fn syncing() -> Vec<Row> {
     let alone = |static_peers| HostConfig { sync: None, static_peers, ..config(directory.path(), &chain) };
     let sequencer =
         Host::start(HostConfig { sequencer: Some(signer().into()), ..alone(Vec::new()) }).await.unwrap();
-    let serving = unlimited(directory.path(), &chain, &sequencer);
+    let serving = unlimited(directory.path(), &chain, sequencer.address());
     fill(&serving, &old);
     let middle = Host::start(serving).await.unwrap();
     let end = Host::start(alone(vec![middle.address()])).await.unwrap();
@@ -221,10 +221,11 @@ async fn syncing() -> Vec<Row> {
     let mut rows = Vec::new();
     let mut medians = Vec::new();
     for is_syncing in [false, true] {
-        let fetching = is_syncing.then(|| Fetching::start(directory.path(), &chain, &middle, top));
-        if let Some(fetching) = &fetching {
-            fetching.is_under_way().await;
-        }
+        let fetching = if is_syncing {
+            Some(Fetching::start(directory.path(), &chain, &middle, top).await)
+        } else {
+            None
+        };
         let made: Vec<Envelope> = (0..150).map(|_| maker.next(unix_seconds())).collect();
         let told = publish(&sequencer, &[&middle, &end], 10, made).await;
         let what = match fetching {
@@ -248,8 +249,8 @@ async fn syncing() -> Vec<Row> {
 }
 
 /// A node that serves and fetches without limits.
-fn unlimited(directory: &Path, chain: &ChainConfig, peer: &Host) -> HostConfig {
-    let mut config = HostConfig { static_peers: vec![peer.address()], ..config(directory, chain) };
+fn unlimited(directory: &Path, chain: &ChainConfig, peer: Multiaddr) -> HostConfig {
+    let mut config = HostConfig { static_peers: vec![peer], ..config(directory, chain) };
     config.from_genesis = true;
     config.retention.max_blocks = 1 << 40;
     config.sync = Some(SyncConfig { serve: ServerConfig::unlimited(), ..SyncConfig::default() });
@@ -257,57 +258,42 @@ fn unlimited(directory: &Path, chain: &ChainConfig, peer: &Host) -> HostConfig {
 }
 
 /// Node after node that fetches the whole chain from one.
-struct Fetching {
-    is_over: Arc<AtomicBool>,
-    fetched: Arc<AtomicU64>,
+struct Fetching<'a> {
+    server: &'a Host,
+    served: u64,
     started: Instant,
+    is_over: Arc<AtomicBool>,
     task: JoinHandle<()>,
 }
 
-impl Fetching {
-    fn start(directory: &Path, chain: &ChainConfig, server: &Host, top: BlockId) -> Self {
-        let (is_over, fetched) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-        let directory: TempDir = tempfile::tempdir_in(directory).unwrap();
-        let first = unlimited(directory.path(), chain, server);
-        let (over, count, chain, server) =
-            (Arc::clone(&is_over), Arc::clone(&fetched), chain.clone(), server.address());
+impl<'a> Fetching<'a> {
+    /// Starts it, and waits until blocks come.
+    async fn start(directory: &Path, chain: &ChainConfig, server: &'a Host, top: BlockId) -> Self {
+        let is_over = Arc::new(AtomicBool::new(false));
+        let (directory, chain, address) = (directory.to_owned(), chain.clone(), server.address());
+        let over = Arc::clone(&is_over);
         let task = tokio::spawn(async move {
-            let mut next = Some(first);
             while !over.load(Ordering::Relaxed) {
-                let config = next.take().unwrap_or_else(|| {
-                    let mut config = self::config(directory.path(), &chain);
-                    config.from_genesis = true;
-                    config.static_peers = vec![server.clone()];
-                    config
-                });
-                let client = Host::start(config).await.unwrap();
+                let client = Host::start(unlimited(&directory, &chain, address.clone())).await.unwrap();
                 until(&client, |status| status.peers == 1).await;
                 client.fetch_range(top).await.unwrap().unwrap();
-                let mut had = 0;
-                while had < top.number && !over.load(Ordering::Relaxed) {
+                while !over.load(Ordering::Relaxed)
+                    && client.status().borrow().head.is_none_or(|head| head.number < top.number)
+                {
                     sleep(Duration::from_millis(5)).await;
-                    let has = client.status().borrow().head.map_or(0, |head| head.number.min(top.number));
-                    count.fetch_add(has.saturating_sub(had), Ordering::Relaxed);
-                    had = has.max(had);
                 }
                 client.stop().await;
             }
         });
-        Self { is_over, fetched, started: Instant::now(), task }
+        until(server, |status| status.served > 0).await;
+        let served = server.status().borrow().served;
+        Self { server, served, started: Instant::now(), is_over, task }
     }
 
-    async fn is_under_way(&self) {
-        let begun = async {
-            while self.fetched.load(Ordering::Relaxed) == 0 {
-                sleep(Duration::from_millis(5)).await;
-            }
-        };
-        timeout(PATIENCE, begun).await.expect("blocks come");
-    }
-
-    /// Ends it; the answer is how many blocks a second were fetched.
+    /// Ends it; the answer is how many blocks a second were served.
     async fn stop(self) -> f64 {
-        let rate = self.fetched.load(Ordering::Relaxed) as f64 / self.started.elapsed().as_secs_f64();
+        let served = self.server.status().borrow().served - self.served;
+        let rate = served as f64 / self.started.elapsed().as_secs_f64();
         self.is_over.store(true, Ordering::Relaxed);
         self.task.await.unwrap();
         rate

@@ -131,7 +131,7 @@ pub(crate) fn at(values: &[f64], part: f64) -> f64 {
 }
 
 /// The word with which this program is one node, to be looked at from outside.
-pub(crate) const NODE: &str = "node";
+pub(crate) const NODE: &str = "--node";
 
 /// A node until standard input ends. Its first two lines say where it is, by TCP and for browsers.
 pub(crate) async fn be_a_node() {
