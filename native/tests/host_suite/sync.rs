@@ -111,6 +111,8 @@ async fn a_gap_that_began_too_long_ago_is_not_asked_for() {
     by_default.sync = Some(Default::default());
     let (third, mut events) = Host::start_heard(by_default).await.unwrap();
     until(&third, |status| status.mesh == 1).await;
+    // What is published before the first node knows of the third one never comes to it.
+    until(&first, |status| status.mesh == 2).await;
     publish(&first, &mut maker, 1).await;
     let refused = loop {
         let event = tokio::time::timeout(Duration::from_secs(10), events.recv()).await.unwrap().unwrap();
