@@ -238,10 +238,9 @@ async fn syncing() -> Vec<Row> {
         medians.push(at(&told.last, 0.5));
         rows.extend(told.rows(&what));
     }
-    rows.push(Row::new(
-        "Median at the last node while a sync runs, to that without",
-        format!("{:.1}", medians[1] / medians[0]),
-    ));
+    let times = medians[1] / medians[0];
+    let row = Row::new("Median at the last node while a sync runs, to that without", format!("{times:.1}"));
+    rows.push(row.held_to("2", times <= 2.0));
     for host in [end, middle, sequencer] {
         host.stop().await;
     }
@@ -356,12 +355,14 @@ async fn head_of_line() -> Vec<Row> {
                 format!("Small blocks, 2 ms apart, {what}, {who}: p50 / p99 / most"),
                 format!("{median:.2} / {late:.1} / {most:.1} ms"),
             );
-            rows.push(if bytes == 0 {
+            if bytes == 0 {
                 usual[at_node] = late;
-                row
-            } else {
-                row.noted(format!("p99 {:.1} times that without", late / usual[at_node]))
-            });
+                rows.push(row);
+                continue;
+            }
+            let times = late / usual[at_node];
+            let bound = format!("p99 twice the {:.1} ms without", usual[at_node]);
+            rows.push(row.held_to(bound, times <= 2.0).noted(format!("{times:.1} times")));
         }
     }
     for host in [end, middle] {
