@@ -39,6 +39,7 @@ fn verdicts_are_the_same_here_and_natively() {
     // Checks that no message reaches since the decoder comes first, and those that need more than the message.
     let unreachable = [
         Reason::SignerInDoubt,
+        Reason::ClockInDoubt,
         Reason::WithdrawalsPresent,
         Reason::WithdrawalsMissing,
         Reason::BlobGasUsedPresent,

@@ -84,6 +84,9 @@ reasons! {
     TooOld = "too_old" => Reject, "the timestamp is too old";
     /// 11: the timestamp is more than 5 s ahead.
     TooNew = "too_new" => Reject, "the timestamp is too far in the future";
+    /// 10 or 11, but this node's own clock has jumped, and no block has shown since that it is right. No fault of the
+    /// sender.
+    ClockInDoubt = "clock_in_doubt" => Ignore, "the timestamp is too old or too new by a clock that has jumped";
     /// 13: a withdrawal list on v1.
     WithdrawalsPresent = "withdrawals_present" => Reject, "a v1 payload has a withdrawal list";
     /// 14: no withdrawal list on v2 or later.

@@ -19,6 +19,7 @@
 //! * Outputs: those of one `handle`, if the driver drains them; the most is one block for each that
 //!   the chain view holds.
 
+mod clock;
 mod io;
 mod job;
 mod peers;
@@ -44,6 +45,7 @@ use crate::sync::{
 };
 use crate::time::{Instant, Now};
 use alloy_primitives::Address;
+use clock::{ClockMark, ClockWatch};
 use job::{Outcome, Work};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -130,7 +132,7 @@ struct Waiting {
 /// Whom a job runs for.
 #[derive(Debug)]
 enum Running {
-    Gossip { from: PeerId, topic: PayloadVersion, id: MessageId },
+    Gossip { from: PeerId, topic: PayloadVersion, id: MessageId, clock: ClockMark },
     Seal(PublishId),
     Judge(PublishId, PayloadVersion),
     Check(RequestId),
@@ -149,6 +151,7 @@ pub struct Node {
     chain: ChainConfig,
     timestamp_threshold: Duration,
     can_sign: bool,
+    clock: ClockWatch,
     signers: SignerRotation,
     doubt: SignerDoubt,
     /// When a message came last that the sequencer did not sign.
@@ -193,6 +196,7 @@ impl Node {
         let mut node = Self {
             timestamp_threshold: config.timestamp_threshold,
             can_sign: config.can_sign,
+            clock: ClockWatch::new(now),
             signers,
             doubt: SignerDoubt::new(config.reads_signer),
             forged: None,
@@ -224,6 +228,7 @@ impl Node {
 
     /// Takes something that happened at `now`.
     pub fn handle(&mut self, now: Now, input: Input) {
+        self.watch_clock(now);
         match input {
             Input::Gossip { from, topic, id, message } => self.gossip(now, from, topic, id, message),
             Input::JobDone(result) => self.job_done(now, result),
@@ -256,6 +261,7 @@ impl Node {
     /// # Errors
     /// Why the connection is to be refused.
     pub fn knock(&mut self, now: Now, knock: &Knock) -> Result<(), Denied> {
+        self.watch_clock(now);
         self.peers.knock(now, knock)
     }
 
@@ -306,6 +312,13 @@ impl Node {
         self.lanes.iter().map(|lane| lane.waiting.len()).sum()
     }
 
+    /// Takes a reading of the clocks. Bans end by the one that may have jumped.
+    fn watch_clock(&mut self, now: Now) {
+        if let Some(seconds) = self.clock.observe(now) {
+            self.peers.clock_jumped(seconds);
+        }
+    }
+
     /// What every call ends with: timers that are due, and everything that follows from them.
     fn settle(&mut self, now: Now) {
         self.refresh_rules(now);
@@ -321,7 +334,8 @@ impl Node {
         let lane = &mut self.lanes[topic.index()];
         if lane.running < VALIDATION_CONCURRENCY {
             lane.running += 1;
-            self.validate(now, topic, message, Running::Gossip { from, topic, id });
+            let clock = self.clock.mark();
+            self.validate(now, topic, message, Running::Gossip { from, topic, id, clock });
             return;
         }
         let waiting: usize = self.waiting();
@@ -351,14 +365,23 @@ impl Node {
     fn job_done(&mut self, now: Now, result: JobResult) {
         let Some(running) = self.jobs.remove(&result.id) else { return };
         match running {
-            Running::Gossip { from, topic, id } => {
+            Running::Gossip { from, topic, id, clock } => {
                 let verified = match result.outcome {
                     Outcome::Validated(verified) => verified,
                     _ => Err(Reason::Panicked),
                 };
                 let admitted = verified.and_then(|verified| self.admit(topic, verified));
                 let judged = admitted.as_ref().map(BlockId::of).map_err(|reason| *reason);
-                let judged = judged.map_err(|reason| self.blamed(now, from, topic, reason));
+                let judged = judged.map_err(|reason| match reason {
+                    // Judged by a clock that had jumped, or that has meanwhile.
+                    Reason::TooOld | Reason::TooNew if self.clock.is_in_doubt_since(clock) => {
+                        Reason::ClockInDoubt
+                    }
+                    reason => self.blamed(now, from, topic, reason),
+                });
+                if judged.is_ok() {
+                    self.clock.confirm(clock);
+                }
                 self.verdict(now, from, topic, id, judged);
                 if let Ok(block) = admitted {
                     self.heard(&from, block.number());
@@ -415,7 +438,8 @@ impl Node {
         match lane.waiting.pop_front() {
             Some(Waiting { from, id, message }) => {
                 self.waiting_bytes -= message.size();
-                self.validate(now, topic, message, Running::Gossip { from, topic, id });
+                let clock = self.clock.mark();
+                self.validate(now, topic, message, Running::Gossip { from, topic, id, clock });
             }
             None => lane.running -= 1,
         }

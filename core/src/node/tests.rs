@@ -3,6 +3,7 @@
 mod admission;
 mod browsers;
 mod chain;
+mod clock;
 mod conversation;
 mod gossip;
 mod peers;

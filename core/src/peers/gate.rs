@@ -170,6 +170,8 @@ pub struct Gate {
     subnets: SortedSet<Subnet>,
     peer_bans: BanTable<PeerId>,
     ip_bans: BanTable<IpAddr>,
+    /// Bans that were set since the start: their ends were read off this run's clock.
+    recent_bans: SortedSet<BanEntry>,
     changes: VecDeque<GateChange>,
     counts: GateCounts,
 }
@@ -190,6 +192,7 @@ impl Gate {
             subnets: SortedSet::new(),
             peer_bans: BanTable::new(config.bans_per_table),
             ip_bans: BanTable::new(config.bans_per_table),
+            recent_bans: SortedSet::new(),
             changes: VecDeque::new(),
             counts: GateCounts {
                 dials_allowed: 0,
@@ -343,6 +346,21 @@ impl Gate {
     /// Whether it is banned now: not if the table is full of bans that end later.
     pub fn set_ip_ban(&mut self, ip: IpAddr, until: u64) -> bool {
         self.set_ban(BanEntry::Ip(ip.to_canonical()), until)
+    }
+
+    /// The wall clock has jumped by so many seconds: moves the ends of the bans that were set since the start, so that each
+    /// lasts as long as it was set for.
+    pub fn clock_jumped(&mut self, seconds: i64) {
+        let moved: Vec<BanEntry> = self.recent_bans.iter().copied().collect();
+        for who in moved {
+            let end = match who {
+                BanEntry::Peer(peer) => self.peer_bans.end_of(&peer),
+                BanEntry::Ip(ip) => self.ip_bans.end_of(&ip),
+            };
+            if let Some(end) = end {
+                self.set_ban(who, end.saturating_add_signed(seconds));
+            }
+        }
     }
 
     /// Ends the ban of a peer. Whether there was one.
@@ -510,6 +528,7 @@ impl Gate {
         if let Some(gone) = gone {
             self.unbanned(gone);
         }
+        self.recent_bans.insert(who);
         self.changes.push_back(GateChange::Ban { who, until });
         true
     }
@@ -523,6 +542,7 @@ impl Gate {
     }
 
     fn unbanned(&mut self, who: BanEntry) {
+        self.recent_bans.remove(&who);
         match who {
             BanEntry::Peer(_) => self.counts.peer_unbans += 1,
             BanEntry::Ip(_) => self.counts.ip_unbans += 1,

@@ -647,6 +647,11 @@ impl PeerManager {
         }
     }
 
+    /// The wall clock has jumped by so many seconds.
+    pub(crate) fn clock_jumped(&mut self, seconds: i64) {
+        self.gate.clock_jumped(seconds);
+    }
+
     fn tell_application_score(&mut self, peer: &PeerId) {
         let application = self.application.score(peer);
         if let Some(connected) = self.connected.get_mut(peer)

@@ -361,3 +361,27 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_ban_of_this_run_lasts_as_long_as_it_was_set_for_whatever_the_wall_clock_does() {
+    let at = |unix: u64| Now::new(Duration::ZERO, Duration::from_secs(unix));
+    for jump in [3600_i64, -3600] {
+        // That of an earlier run stays where it was put.
+        let mut gate = gate(Some(RUNS), None);
+        let base = 100_000_u64;
+        assert!(gate.ban_peer(peer(2), base + 60));
+        assert!(gate.ban_ip(ip("::ffff:5.6.7.8"), base + 60));
+        changes(&mut gate);
+        gate.clock_jumped(jump);
+        let then = base.saturating_add_signed(jump);
+        assert!(gate.secured(at(then + 59), &peer(2), None, true, GOOD).is_err());
+        assert!(gate.accept(at(then + 59), Some(ip("5.6.7.8"))).is_err());
+        assert_eq!(changes(&mut gate).len(), 2, "both ends are stored anew");
+        assert!(gate.secured(at(then + 60), &peer(2), None, true, GOOD).is_ok());
+        assert!(gate.accept(at(then + 60), Some(ip("5.6.7.8"))).is_ok());
+        changes(&mut gate);
+        gate.clock_jumped(jump);
+        assert_eq!(changes(&mut gate), [], "what is over is not moved");
+        assert_eq!(gate.ban_of(&peer(1)), Some(RUNS));
+    }
+}
