@@ -22,6 +22,8 @@ pub mod metrics;
 #[cfg(feature = "node")]
 pub mod page;
 #[cfg(feature = "node")]
+pub mod panics;
+#[cfg(feature = "node")]
 pub mod remote_signer;
 #[cfg(feature = "node")]
 pub mod rpc;

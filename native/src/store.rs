@@ -15,7 +15,7 @@
 //!   store is opened, and each block's record carries its own. One byte of the header, which says which of
 //!   the last two commits is current, has none: damage there can bring back the state one commit earlier.
 //! * A full disk costs the batch that met it. The store stays readable, and a later batch that finds room is
-//!   stored.
+//!   stored; a patient [`Writer`], as nodes have one, keeps the batch and gives it again.
 //!
 //! # Why redb
 //!

@@ -43,6 +43,7 @@ pub(super) fn log(event: &HostEvent) {
         HostEventKind::Identified { peer, agent } => tracing::debug!(%peer, agent, "identified"),
         HostEventKind::Stored(block) => tracing::debug!(number = block.number, "stored"),
         HostEventKind::StoreFailed(error) => tracing::error!(target: DISK, %error, "not stored"),
+        HostEventKind::StoreRecovered => tracing::info!("the disk takes blocks again"),
         HostEventKind::L1(news) => log_l1(news),
         HostEventKind::Nat(NatEvent::Mapped { external, .. }) => {
             tracing::info!(address = %external, "the router lets connections in");

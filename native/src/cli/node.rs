@@ -20,6 +20,7 @@ use crate::host::{Host, HostConfig, HostEventKind, L1News, Muxer, Peerstore, Ret
 use crate::key::SecretKey;
 use crate::metrics::{RpcMeter, Source};
 use crate::page::{Page, PageStart};
+use crate::panics;
 use crate::rpc::RpcConfig;
 use alloy_primitives::hex;
 use libp2p::Multiaddr;
@@ -197,6 +198,7 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     // Held to the end: it says what was left out of the log.
     let _log = args.log.start()?;
+    panics::watch();
     for variable in settings::unread_variables() {
         tracing::warn!(variable, "no setting has this environment variable: is there a typo in it?");
     }

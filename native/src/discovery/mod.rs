@@ -23,8 +23,10 @@ mod table;
 pub use bootnode::{BadBootnode, Bootnode};
 
 use crate::host::Finder;
+use crate::panics::guard;
 use discv5::{ConfigBuilder, Discv5, Enr, Event, ListenConfig};
 use enr::{CombinedKey, CombinedPublicKey, NodeId};
+use futures::FutureExt;
 use libp2p::PeerId;
 use libp2p::identity::{PublicKey, secp256k1};
 use opp2p_core::chain::ChainConfig;
@@ -135,7 +137,7 @@ impl Discovery {
     /// Waits until the table is written.
     pub(crate) async fn stop(self) {
         drop(self.end);
-        // A panic of the task is its own; nobody depends on its result.
+        // Nobody depends on its result.
         let _ = self.task.await;
     }
 
@@ -211,7 +213,7 @@ impl Discovery {
             path: config.table,
             known,
         };
-        let task = tokio::spawn(looking.run(kept, events, ended));
+        let task = tokio::spawn(guard("search for peers", looking.run(kept, events, ended)).map(drop));
         Ok((Self { end, task }, view))
     }
 }

@@ -50,6 +50,10 @@ pub(super) struct Driver {
     pub(super) swarm: Swarm<Native>,
     pub(super) pool: Pool,
     pub(super) writer: Writer,
+    /// How the disk is: why it takes nothing, or that it takes blocks again. At most once a second.
+    pub(super) disk: mpsc::UnboundedReceiver<Option<String>>,
+    /// The lowest number of the chain for which the store's queue had no room.
+    pub(super) unqueued: Option<u64>,
     pub(super) memory: PeerMemory,
     pub(super) is_online: bool,
     pub(super) signer: Option<BlockSigner>,
@@ -138,6 +142,7 @@ impl Driver {
                         self.on_stored(result);
                     }
                 }
+                Some(error) = self.disk.recv() => self.on_disk(error),
                 (id, response) = self.requests.answered() => self.respond(id, response),
                 Some((id, result)) = self.signed.1.recv() => self.feed(Input::Signed { id, result }),
                 () = sleep_until(wakeup.unwrap_or_else(far_away)), if wakeup.is_some() => {
@@ -448,15 +453,22 @@ impl Driver {
         }
     }
 
-    fn store(&self, change: &StoreChange, stored: &mpsc::UnboundedSender<StoreResult>) {
+    fn store(&mut self, change: &StoreChange, stored: &mpsc::UnboundedSender<StoreResult>) {
         let received = self.core.clock.now().unix.as_millis();
-        let Some(batch) = persist::batch(change, u64::try_from(received).unwrap_or(u64::MAX)) else { return };
+        let received = u64::try_from(received).unwrap_or(u64::MAX);
+        let Some(mut batch) = persist::batch(change, received) else { return };
         let (id, is_held) = match change {
             StoreChange::Extend(block) => (Some(BlockId::of(block)), false),
             StoreChange::Promote(id) => (Some(*id), false),
             StoreChange::Hold(block) => (Some(BlockId::of(block)), true),
             StoreChange::Rewind(_) | StoreChange::Release(_) => (None, false),
         };
+        let on_chain = id.filter(|_| !is_held);
+        // Not while the disk refuses: it would be made, and refused, for each block anew.
+        let missed = on_chain.zip(self.unqueued).filter(|_| self.status.borrow().store_error.is_none());
+        if let Some((id, from)) = missed {
+            self.catch_up(&mut batch, from, id.number, received);
+        }
         let answer = stored.clone();
         let queued = self.writer.submit(batch, move |result| {
             let result = result.map_err(|failed| failed.to_string());
@@ -467,12 +479,35 @@ impl Driver {
                 (None, _) => Ok(()),
             };
         });
-        if let Err(full) = queued {
-            let _ = match (id, is_held) {
-                (Some(id), true) => stored.send(StoreResult::Held(id, false)),
-                _ => stored.send(StoreResult::Chain(Err(full.to_string()))),
-            };
+        match queued {
+            Ok(()) if missed.is_some() => self.unqueued = None,
+            Ok(()) => {}
+            Err(full) => {
+                if let Some(id) = on_chain {
+                    self.unqueued = Some(self.unqueued.map_or(id.number, |from| from.min(id.number)));
+                }
+                let _ = match (id, is_held) {
+                    (Some(id), true) => stored.send(StoreResult::Held(id, false)),
+                    _ => stored.send(StoreResult::Chain(Err(full.to_string()))),
+                };
+            }
         }
+    }
+
+    /// Adds the chain from `from` up to below `to` to a batch, as far as it is held: what the queue had no room for.
+    fn catch_up(&self, batch: &mut Batch, from: u64, to: u64, received: u64) {
+        let node = self.core.lock();
+        let missed = node.view().recent().filter(|block| (from..to).contains(&block.number()));
+        for block in missed {
+            batch.canonical.push((block.number(), block.hash()));
+            batch.blocks.push(persist::stored(block, received));
+        }
+    }
+
+    /// The disk began to refuse, still does, or takes blocks again.
+    fn on_disk(&self, error: Option<String>) {
+        self.status.send_modify(|status| status.store_error.clone_from(&error));
+        self.tell(error.map_or(HostEventKind::StoreRecovered, HostEventKind::StoreFailed));
     }
 
     fn load(&self, ids: &[BlockId], stored: &mpsc::UnboundedSender<StoreResult>) {
@@ -580,6 +615,10 @@ impl Driver {
                 if let Some(error) = cause.and_then(|cause| swarm::refused_late(&cause)) {
                     self.tell(HostEventKind::DialFailed { peer: peer_id, error });
                 }
+            }
+            // Mostly a want of file descriptors. The transport tries again a little later.
+            SwarmEvent::ListenerError { error, .. } => {
+                tracing::warn!(target: "opp2p::peers", %error, "connections can't be accepted at present");
             }
             // A second dial that lost against a connection that stands is no failure.
             SwarmEvent::OutgoingConnectionError { peer_id: Some(peer), error, connection_id }

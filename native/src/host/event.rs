@@ -58,8 +58,10 @@ pub enum HostEventKind {
     L1(L1News),
     /// A block is on the disk.
     Stored(BlockId),
-    /// Blocks could not be stored. The node goes on without.
+    /// The disk does not take blocks. They wait, as many as the queue holds, and are tried again; the node goes on.
     StoreFailed(String),
+    /// The disk takes blocks again, and has those that waited.
+    StoreRecovered,
 }
 
 /// What became of asking L1 who signs.
@@ -124,6 +126,8 @@ pub struct Status {
     pub refused: BTreeMap<Reason, u64>,
     /// Highest block that is on the disk.
     pub stored: Option<BlockId>,
+    /// Why the disk takes no blocks at present; `None` while it does.
+    pub store_error: Option<String>,
     /// How fetching missing blocks stands; `None` if it is switched off.
     pub sync: Option<SyncStatus>,
     /// Blocks served to peers by number.

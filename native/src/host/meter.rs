@@ -241,7 +241,10 @@ impl Meter {
             HostEventKind::StoreFailed(_) => self.store_failures.add(1),
             HostEventKind::L1(L1News::Read { .. }) => self.l1_reads.add(1),
             HostEventKind::L1(L1News::Failed(_) | L1News::GaveUp(_)) => self.l1_failures.add(1),
-            HostEventKind::Verdict(_) | HostEventKind::Identified { .. } | HostEventKind::Nat(_) => {}
+            HostEventKind::Verdict(_)
+            | HostEventKind::StoreRecovered
+            | HostEventKind::Identified { .. }
+            | HostEventKind::Nat(_) => {}
         }
     }
 

@@ -19,6 +19,7 @@ mod transport;
 mod upgrade;
 mod ws;
 
+pub use crate::clock::WallClock;
 pub use event::{HostEvent, HostEventKind, L1News, NatEvent, Status};
 pub(crate) use finder::Finder;
 pub use l1::L1Reader;
@@ -32,6 +33,7 @@ pub use ws::{WsConfig, WsTls};
 use crate::discovery::{Discovery, DiscoveryConfig, DiscoveryError, Known, Surroundings};
 use crate::http::HttpError;
 use crate::key::{KeyFormatError, SecretKey};
+use crate::panics::guard;
 use crate::store::{Store, StoreConfig, StoreError, Writer, WriterConfig};
 use crate::swarm::{self, Bandwidth, Gatekeeper};
 use alloy_primitives::{Address, B256};
@@ -169,6 +171,8 @@ pub struct HostConfig {
     /// Whether the router is asked by UPnP to let connections in, and peers are told whether they can be
     /// reached, by AutoNAT (`p2p.nat`).
     pub nat: bool,
+    /// The wall clock by which blocks are judged.
+    pub clock: WallClock,
 }
 
 impl HostConfig {
@@ -203,6 +207,7 @@ impl HostConfig {
             peers: PeersConfig::default(),
             ping: true,
             nat: false,
+            clock: WallClock::default(),
         }
     }
 }
@@ -422,7 +427,7 @@ impl Host {
         let sync = config.sync.map(|sync| fitted(sync, &config.retention, peer_id));
 
         let scoring = config.peers.scoring.params(config.chain.block_time);
-        let clock = shared::Clock::start();
+        let clock = shared::Clock::start(config.clock);
         let node = Node::new(
             clock.now(),
             NodeConfig {
@@ -442,7 +447,7 @@ impl Host {
                 ..NodeConfig::new(config.chain.clone())
             },
         )?;
-        let core = Core::new(node, clock);
+        let core = Core::new(node, clock.clone());
         let gatekeeper: Gatekeeper = {
             let core = core.clone();
             Arc::new(move |knock| core.knock(knock).map_err(|denied| denied.to_string()))
@@ -510,7 +515,13 @@ impl Host {
         let threads = |source| HostError::System { what: "a thread", source };
         let pool = pool::Pool::start(&meter).map_err(threads)?;
         let requests = requests::Requests::start(&store).map_err(threads)?;
-        let writer = Writer::start(store.clone(), WriterConfig::default()).map_err(threads)?;
+        let (told, disk) = mpsc::unbounded_channel();
+        let health = move |error: Option<&StoreError>| {
+            // The node may have stopped meanwhile.
+            let _ = told.send(error.map(ToString::to_string));
+        };
+        let writer =
+            Writer::start_patient(store.clone(), WriterConfig::default(), health).map_err(threads)?;
         let memory = match peerstore {
             None => PeerMemory::Gone,
             Some(peerstore) if peerstore.path() == store.path() => PeerMemory::WithBlocks,
@@ -535,6 +546,8 @@ impl Host {
             swarm,
             pool,
             writer,
+            disk,
+            unqueued: None,
             memory,
             is_online,
             signer: config.sequencer,
@@ -564,7 +577,7 @@ impl Host {
             let events = driver.events.downgrade();
             let reading =
                 l1.start(clock, hurry, commands.downgrade(), events, report).map_err(HostError::L1)?;
-            tokio::spawn(reading.run());
+            tokio::spawn(guard("reader of L1", reading.run()));
         }
         let (discovery, known) = match discovery {
             None => (None, None),

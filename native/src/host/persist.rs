@@ -70,7 +70,8 @@ pub(super) fn loaded(record: StoredBlock) -> Option<Block> {
     (block.hash() == record.hash).then_some(block)
 }
 
-fn stored(block: &Block, received_unix_ms: u64) -> StoredBlock {
+/// A block as the store keeps it.
+pub(super) fn stored(block: &Block, received_unix_ms: u64) -> StoredBlock {
     let mut message = Vec::with_capacity(SIGNATURE_SIZE + block.body().len());
     message.extend_from_slice(block.signature().unwrap_or(&[0; SIGNATURE_SIZE]));
     message.extend_from_slice(block.body());

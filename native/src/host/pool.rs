@@ -11,10 +11,11 @@
 //! that is being checked, of which it bounds the number and the bytes, so neither queue can hold more.
 
 use super::meter::Meter;
+use opp2p_core::gossip::Threads;
 use opp2p_core::node::{Job, JobKind, JobResult};
 use std::collections::VecDeque;
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -87,10 +88,33 @@ impl Drop for Pool {
 /// Does a job, and says how long it took.
 fn work(job: Job, meter: &Meter) -> (JobResult, Duration) {
     let (id, kind, start) = (job.id(), job.kind(), Instant::now());
-    let result = catch_unwind(AssertUnwindSafe(|| job.run()));
+    let result = catch_unwind(AssertUnwindSafe(|| {
+        #[cfg(test)]
+        tests::fail_if_asked();
+        job.run_on(&Scoped)
+    }));
     let took = start.elapsed();
     meter.worked(kind, took);
     (result.unwrap_or_else(|_| JobResult::panicked(id)), took)
+}
+
+/// A thread more for as long as there is work for two. To start one takes a few dozen microseconds, so the core asks for
+/// it only where milliseconds are saved.
+struct Scoped;
+
+impl Threads for Scoped {
+    fn both<A: Send, B: Send>(
+        &self,
+        one: impl FnOnce() -> A + Send,
+        other: impl FnOnce() -> B + Send,
+    ) -> (A, B) {
+        thread::scope(|scope| {
+            let other = scope.spawn(other);
+            let one = one();
+            // A panic over there is this job's.
+            (one, other.join().unwrap_or_else(|panic| resume_unwind(panic)))
+        })
+    }
 }
 
 /// Jobs that wait for a thread.
@@ -174,13 +198,25 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a helper of a test may fail like the test")]
 
     use super::*;
+    use crate::panics;
     use alloy_primitives::B256;
     use opp2p_core::chain::{ChainConfig, Fork};
     use opp2p_core::gossip::Unpacked;
     use opp2p_core::node::{Input, Node, NodeConfig, Output};
-    use opp2p_core::payload::PayloadVersion;
+    use opp2p_core::payload::{Envelope, ExecutionPayload, PayloadVersion};
     use opp2p_core::peers::PeerId;
+    use opp2p_core::sequencer::{LocalSigner, Publication, PublishId};
     use opp2p_core::time::Now;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    /// The next job that runs in this process panics.
+    static FAIL: AtomicBool = AtomicBool::new(false);
+    /// Held by each test that runs jobs, for that reason.
+    static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
+    pub(super) fn fail_if_asked() {
+        assert!(!FAIL.swap(false, Ordering::SeqCst), "as the test wants it");
+    }
 
     /// Has a message of so many bytes judged, of which nothing is right.
     fn job(node: &mut Node, bytes: usize) -> Job {
@@ -198,6 +234,7 @@ mod tests {
 
     #[tokio::test]
     async fn small_jobs_are_done_at_once_while_time_is_spare_and_large_ones_never() {
+        let _alone = ALONE.lock().await;
         let chain =
             ChainConfig::development(901, B256::ZERO, 1_600_000_000, 2, Fork::Canyon, Default::default());
         let mut node = Node::new(Now::default(), NodeConfig::new(chain)).unwrap();
@@ -215,6 +252,64 @@ mod tests {
             node.handle(Now::default(), Input::JobDone(pool.next().await));
             assert!(matches!(node.poll(), Some(Output::Verdict(_))));
         }
+    }
+
+    /// A job of a sequencer's own block.
+    fn own_job(node: &mut Node, now: Now, number: u64) -> Job {
+        let mut payload = ExecutionPayload {
+            block_number: number,
+            timestamp: now.unix_seconds(),
+            withdrawals: Some(Vec::new()),
+            ..Default::default()
+        };
+        payload.seal(None).unwrap();
+        let envelope = Box::new(Envelope { parent_beacon_block_root: None, payload });
+        node.handle(
+            now,
+            Input::Publish { id: PublishId(number), publication: Publication::Envelope(envelope) },
+        );
+        std::iter::from_fn(|| node.poll())
+            .find_map(|output| match output {
+                Output::Job(job) => Some(job),
+                _ => None,
+            })
+            .unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_job_that_panics_fails_alone_and_is_counted_and_the_threads_go_on() {
+        let _alone = ALONE.lock().await;
+        panics::watch();
+        let signer = LocalSigner::from_bytes(&[7; 32]).unwrap();
+        let chain = ChainConfig::development(901, Default::default(), 0, 2, Fork::Canyon, signer.address());
+        let now = Now::new(Duration::ZERO, Duration::from_secs(1_700_000_000));
+        let new = || Node::new(now, NodeConfig { can_sign: true, ..NodeConfig::new(chain.clone()) }).unwrap();
+        let mut pool = Pool::start(&Arc::default()).unwrap();
+        let before = panics::count();
+        // More than there are threads: each would be gone after one. Every other one is done on the spot.
+        for number in 1..=16 {
+            pool.spare = Spare::full(Instant::now());
+            if number % 2 == 0 {
+                pool.spare.spend(Duration::from_secs(100));
+            }
+            let (mut failing, mut working) = (new(), new());
+            FAIL.store(true, Ordering::SeqCst);
+            let failed = match pool.run(own_job(&mut failing, now, number)) {
+                Some(failed) => failed,
+                None => pool.next().await,
+            };
+            failing.handle(now, Input::JobDone(failed));
+            let told = format!("{:?}", std::iter::from_fn(|| failing.poll()).collect::<Vec<_>>());
+            assert!(told.contains("Panicked"), "{told}");
+            let done = match pool.run(own_job(&mut working, now, number)) {
+                Some(done) => done,
+                None => pool.next().await,
+            };
+            working.handle(now, Input::JobDone(done));
+            let told = format!("{:?}", std::iter::from_fn(|| working.poll()).collect::<Vec<_>>());
+            assert!(told.contains("Sign"), "{told}");
+        }
+        assert!(panics::count() >= before + 16);
     }
 
     #[test]
@@ -248,5 +343,75 @@ mod tests {
         assert_eq!(jobs, 3);
         assert!(!spare.has_some(start), "a clock that goes back gives nothing");
         assert!(spare.has_some(later + Duration::from_millis(1)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a helper of a test may fail like the test")]
+
+    use super::*;
+    use crate::panics;
+    use opp2p_core::chain::{ChainConfig, Fork};
+    use opp2p_core::node::{Input, Node, NodeConfig, Output};
+    use opp2p_core::payload::{Envelope, ExecutionPayload};
+    use opp2p_core::sequencer::{LocalSigner, Publication, PublishId};
+    use opp2p_core::time::Now;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::time::Duration;
+
+    static FAIL: AtomicBool = AtomicBool::new(false);
+
+    pub(super) fn fail_if_asked() {
+        assert!(!FAIL.swap(false, Ordering::SeqCst), "as the test wants it");
+    }
+
+    /// A job of a sequencer's own block.
+    fn job(node: &mut Node, now: Now, number: u64) -> Job {
+        let mut payload = ExecutionPayload {
+            block_number: number,
+            timestamp: now.unix_seconds(),
+            withdrawals: Some(Vec::new()),
+            ..Default::default()
+        };
+        payload.seal(None).unwrap();
+        let envelope = Box::new(Envelope { parent_beacon_block_root: None, payload });
+        node.handle(
+            now,
+            Input::Publish { id: PublishId(number), publication: Publication::Envelope(envelope) },
+        );
+        std::iter::from_fn(|| node.poll())
+            .find_map(|output| match output {
+                Output::Job(job) => Some(job),
+                _ => None,
+            })
+            .unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_job_that_panics_fails_alone_and_is_counted_and_the_threads_go_on() {
+        panics::watch();
+        let signer = LocalSigner::from_bytes(&[7; 32]).unwrap();
+        let chain = ChainConfig::development(901, Default::default(), 0, 2, Fork::Canyon, signer.address());
+        let now = Now::new(Duration::ZERO, Duration::from_secs(1_700_000_000));
+        let new = || Node::new(now, NodeConfig { can_sign: true, ..NodeConfig::new(chain.clone()) }).unwrap();
+        let mut pool = Pool::start(&Arc::default()).unwrap();
+        let before = panics::count();
+        // More than there are threads: each would be gone after one.
+        for number in 1..=8 {
+            let (mut failing, mut working) = (new(), new());
+            FAIL.store(true, Ordering::SeqCst);
+            pool.run(job(&mut failing, now, number));
+            let failed = pool.next().await;
+            failing.handle(now, Input::JobDone(failed));
+            let told = format!("{:?}", std::iter::from_fn(|| failing.poll()).collect::<Vec<_>>());
+            assert!(told.contains("Panicked"), "{told}");
+            pool.run(job(&mut working, now, number));
+            let done = pool.next().await;
+            working.handle(now, Input::JobDone(done));
+            let told = format!("{:?}", std::iter::from_fn(|| working.poll()).collect::<Vec<_>>());
+            assert!(told.contains("Sign"), "{told}");
+        }
+        assert!(panics::count() >= before + 8);
     }
 }

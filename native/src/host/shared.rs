@@ -1,6 +1,6 @@
 //! The core as the driver and the door share it, and the clock that both read.
 
-use crate::clock::since_epoch;
+use crate::clock::WallClock;
 use crate::swarm;
 use opp2p_core::node::{Node, Output};
 use opp2p_core::peers::Denied;
@@ -9,18 +9,19 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 /// Both clocks, the monotonic one counted from the start of the node.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Clock {
     start: Instant,
+    wall: WallClock,
 }
 
 impl Clock {
-    pub(super) fn start() -> Self {
-        Self { start: Instant::now() }
+    pub(super) fn start(wall: WallClock) -> Self {
+        Self { start: Instant::now(), wall }
     }
 
     pub(super) fn now(&self) -> Now {
-        Now::new(self.start.elapsed(), since_epoch())
+        Now::new(self.start.elapsed(), self.wall.now())
     }
 
     pub(super) fn instant(&self, at: CoreInstant) -> tokio::time::Instant {

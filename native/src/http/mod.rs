@@ -7,4 +7,4 @@ mod server;
 pub use call::CallError;
 pub use client::{HttpClient, HttpConfig, HttpError, TlsFiles};
 pub use server::{CONNECTION_TIME, CONNECTIONS, CONNECTIONS_PER_ADDRESS, HEADER_TIME};
-pub(crate) use server::{PLAIN, only_get_and_head, serve, text};
+pub(crate) use server::{PLAIN, only_get_and_head, start, text};

@@ -8,6 +8,8 @@
 //! * **A connection**: 16 kB and 100 lines of headers, [`HEADER_TIME`] to send them or to ask for more, and
 //!   [`CONNECTION_TIME`] in all. Request bodies are not read.
 
+use crate::panics;
+use futures::FutureExt;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{self, HeaderValue};
@@ -21,7 +23,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 
 /// Connections at a time.
 pub const CONNECTIONS: usize = 256;
@@ -39,8 +41,13 @@ const REST: Duration = Duration::from_millis(100);
 /// What answers requests. It is called on a task of the runtime and must not wait for anything.
 pub(crate) type Answer = dyn Fn(&Request<Incoming>) -> Response<Full<Bytes>> + Send + Sync;
 
+/// Serves in a task of its own; `part` is what is lost if that panics.
+pub(crate) fn start(part: &'static str, listener: TcpListener, answer: Arc<Answer>) -> JoinHandle<()> {
+    tokio::spawn(panics::guard(part, serve(listener, answer)).map(drop))
+}
+
 /// Accepts until it is cancelled, and all connections with it.
-pub(crate) async fn serve(listener: TcpListener, answer: Arc<Answer>) {
+async fn serve(listener: TcpListener, answer: Arc<Answer>) {
     let mut connections = JoinSet::new();
     let mut held: BTreeMap<IpAddr, usize> = BTreeMap::new();
     loop {

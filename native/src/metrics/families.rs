@@ -355,6 +355,8 @@ fn ours(host: &HostHandle, core: &Core, text: &mut Exposition) {
         .value(meter.stored.get());
     text.own("opp2p_store_failures_total", Kind::Counter, "Writes to the store that failed")
         .value(meter.store_failures.get());
+    text.own("opp2p_store_failing", Kind::Gauge, "1 while the disk takes no blocks")
+        .value(u64::from(status.store_error.is_some()));
     if let Ok(bytes) = host.store_size() {
         text.own("opp2p_store_size_bytes", Kind::Gauge, "Size of the store's file").value(bytes);
     }

@@ -137,7 +137,7 @@ impl Metrics {
             exposition(&host, &process, &sources)
         };
         let answer = move |request: &Request<Incoming>| answer(request, &scrape);
-        Ok(Self { address, task: tokio::spawn(http::serve(listener, Arc::new(answer))) })
+        Ok(Self { address, task: http::start("server of metrics", listener, Arc::new(answer)) })
     }
 
     /// Where it listens.
@@ -167,6 +167,7 @@ pub fn exposition(host: &HostHandle, process: &str, sources: &[Arc<dyn Source>])
         source.write(&mut text);
     }
     process::write(&mut text);
+    crate::panics::write(&mut text);
     text.finish()
 }
 

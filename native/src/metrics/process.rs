@@ -50,6 +50,10 @@ pub(super) fn write(text: &mut Exposition) {
     if let Some(bytes) = bytes_of(&status, "VmSize") {
         text.own("process_virtual_memory_bytes", Kind::Gauge, "Virtual memory, bytes").value(bytes);
     }
+    if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+        text.own("opp2p_tasks", Kind::Gauge, "Tasks of this process that have not ended")
+            .value(runtime.metrics().num_alive_tasks());
+    }
     if let Ok(open) = fs::read_dir("/proc/self/fd") {
         text.own("process_open_fds", Kind::Gauge, "Open file descriptors").value(open.count());
     }

@@ -133,7 +133,7 @@ impl Page {
         let answer = move |request: &hyper::Request<hyper::body::Incoming>| {
             site.answer(request.method(), request.uri().path(), request.headers())
         };
-        Ok(Self { address, task: tokio::spawn(crate::http::serve(listener, Arc::new(answer))) })
+        Ok(Self { address, task: crate::http::start("server of the page", listener, Arc::new(answer)) })
     }
 
     /// Where it listens.

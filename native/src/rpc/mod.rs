@@ -25,9 +25,10 @@
 //!   [`RpcConfig::token`]); there they are for everybody.
 //!
 //! # Health
-//! `GET /healthz`: 200 as long as the node runs. `GET /readyz`: 200 if it also is connected to a peer that is no
-//! browser and the timestamp of its head is not older than the longer of 60 s and ten block times; else 503. Both
-//! answer JSON; the second says why.
+//! `GET /healthz`: 200 as long as the node runs; its `problems` are those of the node itself, a disk that takes no
+//! blocks or a panic, which a start anew need not mend. `GET /readyz`: 200 if it also is connected to a peer that is no
+//! browser, its disk takes blocks, no part of it is lost, and the timestamp of its head is not older than the longer of
+//! 60 s and ten block times; else 503. Both answer JSON; the second says why.
 //!
 //! # Bounds
 //! * **Connections**: [`CONNECTIONS`], of them [`CONNECTIONS_PER_ADDRESS`] from one address that is not loopback. The
@@ -57,7 +58,9 @@ pub use methods::names;
 pub use recent::{VERDICTS, WINDOW};
 
 use crate::host::HostHandle;
+use crate::panics::guard;
 use access::Access;
+use futures::FutureExt;
 use jsonrpsee::server::{BatchRequestConfig, PingConfig, ServerConfig, ServerHandle, stop_channel};
 use methods::Rpc;
 use recent::Recent;
@@ -175,13 +178,16 @@ impl RpcServer {
         let address = listener.local_addr().map_err(|error| config.refused(error))?;
         let RpcConfig { enable_admin, token, hosts, observer, .. } = config;
         let recent = Recent::default();
-        let listening = tokio::spawn(recent.clone().listen(host.clone(), host.events()));
+        let listening = tokio::spawn(
+            guard("RPC's history", recent.clone().listen(host.clone(), host.events())).map(drop),
+        );
         let methods = Rpc::new(host.clone(), recent, observer).methods();
         let methods = methods.map_err(|error| RpcError::Method(error.to_string()))?;
         let hosts = hosts.iter().map(|name| name.to_ascii_lowercase()).collect();
         let site = Site { access: Access { enable_admin, token, hosts }, host };
         let (stopping, stop) = stop_channel();
-        let serving = tokio::spawn(service::serve(listener, Arc::new(site), methods, stopping));
+        let serving = service::serve(listener, Arc::new(site), methods, stopping);
+        let serving = tokio::spawn(guard("RPC server", serving).map(drop));
         Ok(Self { address, stop, tasks: [listening, serving] })
     }
 

@@ -185,7 +185,11 @@ impl Site {
     fn health(&self) -> HttpResponse {
         let version = env!("CARGO_PKG_VERSION");
         match self.host.is_running() {
-            true => say(StatusCode::OK, &json!({"status": "running", "version": version})),
+            // A start anew would mend none of its problems, so it is alive with them.
+            true => {
+                let problems = status::problems(&self.host);
+                say(StatusCode::OK, &json!({"status": "running", "version": version, "problems": problems}))
+            }
             false => say(StatusCode::SERVICE_UNAVAILABLE, &json!({"status": "stopped", "version": version})),
         }
     }

@@ -18,8 +18,8 @@ fn freshness(block_time: u64) -> Duration {
 
 /// Why a node is not ready; nothing if it is.
 ///
-/// It is ready if it runs, is connected to a peer that is no browser, and has a head of which the timestamp is not
-/// older than [`freshness`].
+/// It is ready if it runs, is connected to a peer that is no browser, has a disk that takes blocks, and has a head of
+/// which the timestamp is not older than [`freshness`].
 pub(super) fn obstacles(host: &HostHandle) -> Vec<String> {
     let (head, block_time) = host.core(|node, now| (head(node, now.unix_seconds()), node.chain().block_time));
     why_not(host, head, block_time)
@@ -33,6 +33,8 @@ fn why_not(host: &HostHandle, head: Option<Head>, block_time: u64) -> Vec<String
     if host.status().borrow().peers == 0 {
         reasons.push("no peer is connected".to_owned());
     }
+    reasons.extend(store_problem(host));
+    reasons.extend(crate::panics::lost());
     let limit = freshness(block_time).as_secs();
     match head.map(|head| head.age) {
         None => reasons.push("there is no head yet".to_owned()),
@@ -43,6 +45,16 @@ fn why_not(host: &HostHandle, head: Option<Head>, block_time: u64) -> Vec<String
         Some(Some(_)) => {}
     }
     reasons
+}
+
+fn store_problem(host: &HostHandle) -> Option<String> {
+    let error = host.status().borrow().store_error.clone();
+    error.map(|error| format!("blocks are not stored: {error}"))
+}
+
+/// What is wrong with the node itself, whatever its peers do. It goes on all the same.
+pub(super) fn problems(host: &HostHandle) -> Vec<String> {
+    store_problem(host).into_iter().chain(crate::panics::problems()).collect()
 }
 
 fn head(node: &opp2p_core::node::Node, unix: u64) -> Option<Head> {
@@ -83,6 +95,7 @@ pub(super) fn status(host: &HostHandle, recent: &Recent) -> NodeStatus {
             head: head(node, at.unix_seconds()),
             highest: view.highest().map(Into::into),
             stored: now.stored.map(Into::into),
+            problems: Vec::new(),
             gaps: view.gaps().take(GAPS).map(GapInfo::from).collect(),
             sync,
             peers: PeerNumbers {
@@ -117,6 +130,7 @@ pub(super) fn status(host: &HostHandle, recent: &Recent) -> NodeStatus {
         rejected: now.judged(Acceptance::Reject),
         reasons: now.refused.iter().map(|(reason, count)| (reason.name().to_owned(), *count)).collect(),
     };
+    status.problems = problems(host);
     let block_time = host.core(|node, _| node.chain().block_time);
     status.not_ready = why_not(host, status.head, block_time);
     status.ready = status.not_ready.is_empty();

@@ -147,6 +147,9 @@ pub struct NodeStatus {
     pub highest: Option<Id>,
     /// Highest block on the disk.
     pub stored: Option<Id>,
+    /// What is wrong with the node itself, in sentences: a disk that takes no blocks, a part that panicked. It goes on.
+    #[serde(default)]
+    pub problems: Vec<String>,
     /// What is missing below `highest`, at most 64 of them.
     pub gaps: Vec<GapInfo>,
     /// How fetching missing blocks stands; `null` if it is switched off.

@@ -8,6 +8,10 @@
 //! its file anew, so the thread pauses in proportion to what that costs; the queue meanwhile fills up to its
 //! bound.
 //!
+//! A *patient* writer ([`Writer::start_patient`]) keeps what the disk does not take, in order, and tries again, at
+//! least a second later, until it does: an outage of the disk then loses nothing that the queue can hold. Somebody
+//! is told when it begins to fail, with each attempt, and when it is over.
+//!
 //! # Bounds
 //!
 //! The queue: [`WriterConfig::max_batches`] and [`WriterConfig::max_bytes`]. The caller fills it with
@@ -39,6 +43,9 @@ const PAUSE_FACTOR: u32 = 8;
 
 /// The longest pause after a failed commit.
 const MAX_PAUSE: Duration = Duration::from_secs(60);
+
+/// The shortest pause after a failed commit that is tried again.
+const MIN_RETRY: Duration = Duration::from_secs(1);
 
 /// How much may wait to be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,6 +81,8 @@ pub struct QueueFull {
     pub batch: Batch,
 }
 
+/// Told of each failed attempt, and with `None` when an attempt succeeds after that.
+type Health = Box<dyn Fn(Option<&StoreError>) + Send + Sync>;
 type Done = Box<dyn FnOnce(Result<(), Box<WriteFailed>>) + Send>;
 type Loaded = Box<dyn FnOnce(Result<Vec<Option<StoredBlock>>, StoreError>) + Send>;
 
@@ -104,12 +113,16 @@ struct Shared {
     queue: Mutex<Queue>,
     changed: Condvar,
     config: WriterConfig,
+    /// Of a patient writer.
+    health: Option<Health>,
 }
 
 #[derive(Default)]
 struct Queue {
     jobs: VecDeque<Job>,
     bytes: usize,
+    /// The last commit failed, and is tried again: batch by batch, and reads need not wait for it.
+    failing: bool,
     stopping: bool,
 }
 
@@ -120,7 +133,26 @@ impl Writer {
     ///
     /// The system refused a thread.
     pub fn start(store: Store, config: WriterConfig) -> io::Result<Self> {
-        let shared = Arc::new(Shared { queue: Mutex::default(), changed: Condvar::new(), config });
+        Self::start_with(store, config, None)
+    }
+
+    /// The same for a patient writer: what the disk does not take is tried again until it does, and only the writer's
+    /// end, or damage, or a batch that contradicts the store, brings it back. `health` is told of each failed attempt,
+    /// and with `None` of the first that succeeds after that; on the writer's thread, so it should hand the news on.
+    ///
+    /// # Errors
+    ///
+    /// The system refused a thread.
+    pub fn start_patient(
+        store: Store,
+        config: WriterConfig,
+        health: impl Fn(Option<&StoreError>) + Send + Sync + 'static,
+    ) -> io::Result<Self> {
+        Self::start_with(store, config, Some(Box::new(health)))
+    }
+
+    fn start_with(store: Store, config: WriterConfig, health: Option<Health>) -> io::Result<Self> {
+        let shared = Arc::new(Shared { queue: Mutex::default(), changed: Condvar::new(), config, health });
         let for_thread = Arc::clone(&shared);
         let thread =
             thread::Builder::new().name("block-store".to_owned()).spawn(move || run(&store, &for_thread))?;
@@ -216,9 +248,19 @@ impl Shared {
         while queue.jobs.is_empty() && !queue.stopping {
             queue = self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
         }
+        let one_by_one = queue.failing && !queue.stopping;
+        if one_by_one
+            && let Some(at) = queue.jobs.iter().position(|job| matches!(job, Job::Load(..)))
+            && let Some(Job::Load(hashes, done)) = queue.jobs.remove(at)
+        {
+            return Some(Work::Load(hashes, done));
+        }
         let (mut batches, mut dones) = (Vec::new(), Vec::new());
         let mut taken = 0usize;
         loop {
+            if one_by_one && !batches.is_empty() {
+                break;
+            }
             match queue.jobs.pop_front() {
                 Some(Job::Write(batch, done)) => {
                     let size = size_of(&batch);
@@ -242,6 +284,35 @@ impl Shared {
         (!batches.is_empty()).then_some(Work::Commit(batches, dones))
     }
 
+    /// Puts back what could not be written, to be tried again before all else. Whether it was: a writer that stops
+    /// does not try again.
+    fn put_back(&self, batches: &mut Vec<Batch>, dones: &mut Vec<Done>) -> bool {
+        let mut queue = self.queue();
+        if queue.stopping {
+            return false;
+        }
+        queue.failing = true;
+        for (batch, done) in batches.drain(..).zip(dones.drain(..)).rev() {
+            queue.bytes = queue.bytes.saturating_add(size_of(&batch));
+            queue.jobs.push_front(Job::Write(batch, done));
+        }
+        true
+    }
+
+    /// A commit has succeeded.
+    fn recovered(&self) {
+        if std::mem::take(&mut self.queue().failing) {
+            self.tell_health(None);
+        }
+    }
+
+    fn tell_health(&self, error: Option<&StoreError>) {
+        if let Some(health) = &self.health {
+            // A panic in it is its owner's.
+            let _ = panic::catch_unwind(AssertUnwindSafe(|| health(error)));
+        }
+    }
+
     /// Waits for `pause`, or less if the writer is stopping.
     fn pause(&self, pause: Duration) {
         let queue = self.queue();
@@ -252,7 +323,7 @@ impl Shared {
 
 fn run(store: &Store, shared: &Shared) {
     while let Some(work) = shared.next_work() {
-        let (batches, dones) = match work {
+        let (mut batches, mut dones) = match work {
             Work::Commit(batches, dones) => (batches, dones),
             Work::Load(hashes, done) => {
                 let found = store.blocks_by_hash(&hashes);
@@ -262,12 +333,21 @@ fn run(store: &Store, shared: &Shared) {
         };
         match store.commit_group(&batches, Some(unix_now())) {
             Ok(committed) => {
+                shared.recovered();
                 for ((done, outcome), batch) in dones.into_iter().zip(committed.batches).zip(batches) {
                     tell(
                         done,
                         outcome.map_err(|refused| Box::new(WriteFailed { batch, error: refused.into() })),
                     );
                 }
+            }
+            Err(error)
+                if shared.health.is_some() && is_outage(&error) && {
+                    shared.tell_health(Some(&error));
+                    shared.put_back(&mut batches, &mut dones)
+                } =>
+            {
+                shared.pause((store.opening_took() * PAUSE_FACTOR).clamp(MIN_RETRY, MAX_PAUSE));
             }
             Err(error) => {
                 for (done, batch) in dones.into_iter().zip(batches) {
@@ -277,6 +357,17 @@ fn run(store: &Store, shared: &Shared) {
             }
         }
     }
+}
+
+/// Whether it is the disk's doing, which may pass, and not that of what is on it.
+const fn is_outage(error: &StoreError) -> bool {
+    matches!(
+        error,
+        StoreError::DiskFull { .. }
+            | StoreError::NotWritable { .. }
+            | StoreError::Directory { .. }
+            | StoreError::Io { .. }
+    )
 }
 
 /// Calls a callback. A panic in it is its owner's and must not end the thread that others rely on.

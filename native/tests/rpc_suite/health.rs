@@ -11,7 +11,10 @@ async fn a_node_is_alive_at_once_and_ready_with_a_peer_and_a_fresh_head() {
     let address = second.rpc.address();
     let alive = get(address, "/healthz").await;
     assert_eq!(alive.status, 200);
-    assert_eq!(alive.json(), json!({"status": "running", "version": env!("CARGO_PKG_VERSION")}));
+    assert_eq!(
+        alive.json(),
+        json!({"status": "running", "version": env!("CARGO_PKG_VERSION"), "problems": []})
+    );
     assert!(alive.head.contains("content-type: application/json"), "{alive:?}");
 
     let ready = get(address, "/readyz").await;

@@ -185,7 +185,7 @@ async fn the_status_and_the_verdicts_tell_of_blocks() {
         &json!({
             "version": "", "userAgent": "", "network": "", "chainID": 0, "peerID": "", "addresses": [""],
             "uptime": 0, "head": {"number": 0, "hash": "", "timestamp": 0, "age": 0}, "highest": id,
-            "stored": id, "gaps": [], "sync": {
+            "stored": id, "problems": [], "gaps": [], "sync": {
                 "wanted": null, "left": 0, "pending": 0, "inFlight": 0, "servers": 0, "landing": 0,
             },
             "peers": {

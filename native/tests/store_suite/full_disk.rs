@@ -128,3 +128,74 @@ fn a_store_that_can_not_be_made_for_want_of_room_leaves_nothing() {
     assert_eq!(std::fs::read_dir(directory.path()).expect("lists").count(), 0);
     open(&path);
 }
+
+/// Limits how large this process may make a file from now on; only what the system lets everybody do.
+#[cfg(target_os = "linux")]
+fn limit_to(bytes: &str) {
+    let pid = std::process::id().to_string();
+    let limit = format!("--fsize={bytes}:");
+    let limited = std::process::Command::new("prlimit").args(["--pid", &pid, &limit]).status();
+    assert!(limited.expect("prlimit is of util-linux").success());
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_patient_writer_keeps_what_does_not_fit_in_order_and_writes_it_when_there_is_room() {
+    if role().is_some() {
+        let store = open(&store_of_role());
+        let (tell, health) = mpsc::channel();
+        let told = move |error: Option<&StoreError>| {
+            tell.send(error.map(ToString::to_string)).expect("waited for");
+        };
+        let writer = Writer::start_patient(store.clone(), WriterConfig::default(), told).expect("starts");
+        let patience = Duration::from_secs(60);
+        let (send, outcomes) = mpsc::channel();
+        let submit = |number: u64, size: usize| {
+            let send = send.clone();
+            let done = move |result: Result<(), Box<WriteFailed>>| {
+                result.expect("it is stored in the end");
+                send.send(number).expect("waited for");
+            };
+            writer.submit(extend([forked(number, 0, 0, size)]), done).expect("room in the queue");
+        };
+        submit(1, SMALL);
+        assert_eq!(outcomes.recv_timeout(patience), Ok(1));
+        limit_to("4000000");
+        submit(2, HUGE);
+        let error = health.recv_timeout(patience).expect("told").expect("an error");
+        assert!(error.contains("the disk is full"), "{error}");
+        // Small ones would fit, and wait all the same: each counts on the one before it.
+        (3..20).for_each(|number| submit(number, SMALL));
+        // Another attempt, in vain; a read need not wait for it.
+        assert!(health.recv_timeout(patience).expect("told").is_some());
+        let (found, read) = mpsc::channel();
+        let hand_on = move |blocks: Result<Vec<Option<_>>, _>| {
+            found.send(blocks.map(|blocks| blocks[0].is_some())).expect("waited for")
+        };
+        writer.load(vec![hash(1, 0)], hand_on).expect("room in the queue");
+        assert!(matches!(read.recv_timeout(patience), Ok(Ok(true))));
+        assert_eq!(outcomes.try_recv(), Err(mpsc::TryRecvError::Empty));
+        // Below what the shell has set for good.
+        limit_to("2000000000");
+        let stored: Vec<u64> = (2..20).map(|_| outcomes.recv_timeout(patience).expect("stored")).collect();
+        assert_eq!(stored, (2..20).collect::<Vec<_>>());
+        assert_eq!(health.try_iter().last(), Some(None), "it is told that it is over, once");
+        assert_eq!(store.recent(100).expect("reads").len(), 19);
+
+        // One that stops does not wait for ever.
+        limit_to("4000000");
+        let (send, outcome) = mpsc::channel();
+        let done =
+            move |result: Result<(), Box<WriteFailed>>| send.send(result.is_err()).expect("waited for");
+        writer.submit(extend([forked(20, 0, 0, HUGE)]), done).expect("room in the queue");
+        writer.stop();
+        assert_eq!(outcome.recv_timeout(patience), Ok(true));
+        return tell_parent("done");
+    }
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("blocks.redb");
+    let test =
+        "full_disk::a_patient_writer_keeps_what_does_not_fit_in_order_and_writes_it_when_there_is_room";
+    let said = limited(test, &path, 4_000_000);
+    assert!(said.iter().any(|line| line == "done"), "{said:?}");
+}

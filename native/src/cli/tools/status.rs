@@ -95,6 +95,9 @@ pub(super) fn text(status: &NodeStatus) -> String {
         "ready",
         if status.ready { "yes".into() } else { format!("no: {}", status.not_ready.join("; ")) },
     );
+    if !status.problems.is_empty() {
+        lines.add("problems", status.problems.join("; "));
+    }
     lines.text.truncate(lines.text.trim_end().len());
     lines.text
 }
