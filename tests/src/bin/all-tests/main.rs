@@ -9,6 +9,7 @@
 //! This binary is built before anything is set up, so it depends on next to nothing.
 
 mod counts;
+mod crash;
 mod deny;
 mod devnet;
 mod interop;
@@ -232,6 +233,30 @@ const STEPS: &[Step] = &[
         run: measure::cost,
     },
     Step {
+        name: "crash",
+        what: "nodes that are killed, and whose disk, clock or file descriptors fail (`test` does it too)",
+        needs: &["c-compiler"],
+        run: crash::run,
+    },
+    Step {
+        name: "crash-rounds",
+        what: "two hundred rounds of kill -9 (runs only if it is named)",
+        needs: &["c-compiler"],
+        run: crash::rounds,
+    },
+    Step {
+        name: "store-writes",
+        what: "how many bytes are written for a byte of blocks (runs only if it is named)",
+        needs: &["c-compiler"],
+        run: crash::writes,
+    },
+    Step {
+        name: "soak-ours",
+        what: "half an hour of peers and callers that come and go (runs only if it is named)",
+        needs: &["c-compiler"],
+        run: crash::soak,
+    },
+    Step {
         name: "deny",
         what: "licences, bans and sources of all dependencies (advisories need a database from the network: not here)",
         needs: &[],
@@ -251,6 +276,10 @@ const MEASUREMENTS: &[&str] = &[
     "report-write",
     "path",
     "cost",
+    "crash",
+    "crash-rounds",
+    "store-writes",
+    "soak-ours",
 ];
 
 /// Builds one package's library for the browser.
