@@ -59,13 +59,16 @@ fn these_reasons_are_no_fault_of_the_sender_and_all_others_are() {
     let ignored: Vec<Reason> =
         Reason::ALL.iter().copied().filter(|reason| reason.acceptance() == Acceptance::Ignore).collect();
     // A throttled message was not judged at all; it is the last.
-    assert_eq!(ignored, [
+    assert_eq!(
+        ignored,
+        [
             Reason::NoSigner,
             Reason::SignerInDoubt,
             Reason::ClockInDoubt,
             Reason::AlreadySeen,
             Reason::Throttled
-        ]);
+        ]
+    );
     assert!(Reason::ALL.iter().all(|reason| reason.acceptance() != Acceptance::Accept));
 }
 
