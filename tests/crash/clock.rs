@@ -17,11 +17,7 @@ pub(crate) async fn a_clock_that_jumps_costs_no_peer_and_when_it_is_back_the_nod
     // No static peer: those are never banned.
     middle.connect(sequencer.host.address()).await.unwrap().unwrap();
     let observer = sequencer.observer("observer", &[middle.address().to_string()]).await;
-    until(&sequencer.host, |status| status.mesh > 0).await;
-    for _ in 0..BLOCKS {
-        sequencer.publish(0).await;
-    }
-    until_head(&observer, sequencer.head()).await;
+    sequencer.reach(&observer).await;
 
     for ahead in [3600, -3600] {
         let doubted =

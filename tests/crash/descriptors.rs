@@ -40,8 +40,7 @@ pub(crate) async fn a_node_without_file_descriptors_relays_and_recovers() {
     let victim = place.start();
     let (address, _) = victim.started();
     let observer = sequencer.observer("observer", std::slice::from_ref(&address)).await;
-    sequencer.publish(0).await;
-    until_head(&observer, 1).await;
+    sequencer.reach(&observer).await;
     let (pid, metrics) = (victim.id(), victim.metrics());
 
     // Visitors of the metrics, who say nothing, take what there is, and others wait at the node's own door.
@@ -74,8 +73,8 @@ pub(crate) async fn a_node_without_file_descriptors_relays_and_recovers() {
     until_true("descriptors are free", async || open(pid) < DESCRIPTORS - 10).await;
     assert_eq!(get(victim.rpc(), "/healthz").await.0, 200);
     let another = sequencer.observer("another", &[address]).await;
-    let number = sequencer.publish(0).await.number;
-    until_head(&another, number).await;
+    sequencer.reach(&another).await;
+    let number = sequencer.head();
     until_true("all is stored", async || {
         victim.call("opp2p_nodeStatus").await["stored"]["number"].as_u64() == Some(number)
     })

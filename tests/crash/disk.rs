@@ -26,8 +26,7 @@ async fn world(bytes: u64) -> World {
     let victim = place.start();
     let (address, _) = victim.started();
     let observer = sequencer.observer("observer", &[address]).await;
-    sequencer.publish(0).await;
-    until_head(&observer, 1).await;
+    sequencer.reach(&observer).await;
     World { sequencer, victim, observer }
 }
 
@@ -73,8 +72,9 @@ impl World {
         assert!(about_it <= 25, "{about_it} lines about it in the log");
     }
 
-    /// The node stores all that it has had meanwhile, by itself, and is well; in the end its store has every block.
-    async fn recovers(self) {
+    /// The node stores all that it has had meanwhile, by itself, and is well; in the end its store has every block. The
+    /// answer is when each was given to the store.
+    async fn recovers(self) -> Vec<u64> {
         let Self { mut sequencer, victim, observer } = self;
         let head = sequencer.head();
         until_true("all is stored", async || {
@@ -93,10 +93,13 @@ impl World {
         let file = victim.file();
         victim.end();
         let store = open(&file, &sequencer.chain);
-        for (hash, number) in sequencer.hashes.iter().zip(1..) {
+        let held = sequencer.hashes.iter().zip(1..).map(|(hash, number)| {
             let found = store.canonical_by_number(number).unwrap();
-            assert_eq!(found.map(|block| block.hash), Some(*hash), "block {number}");
-        }
+            let found = found.unwrap_or_else(|| panic!("block {number} is lost"));
+            assert_eq!(found.hash, *hash, "block {number}");
+            found.received_unix_ms
+        });
+        held.collect()
     }
 }
 
@@ -106,6 +109,27 @@ pub(crate) async fn a_full_disk_is_said_and_relaying_goes_on_and_nothing_is_lost
     world.is_said_and_relaying_goes_on("the disk is full").await;
     lift(&world.victim);
     world.recovers().await;
+}
+
+pub(crate) async fn what_the_queue_had_no_room_for_is_stored_from_memory() {
+    let mut world = world(6_000_000).await;
+    world.fill().await;
+    // The queue holds 64 MiB; these are more, and what is too much is less than a node remembers.
+    for _ in 0..78 {
+        let number = world.sequencer.publish(900_000).await.number;
+        until_head(&world.observer, number).await;
+    }
+    lift(&world.victim);
+    let victim = &world.victim;
+    until_true("the disk takes blocks", async || victim.metric("opp2p_store_failing").await == Some(0.0))
+        .await;
+    // The next block brings with it what is missing below.
+    world.sequencer.publish(0).await;
+    let received = world.recovers().await;
+    // What came with a later block was given to the store in the same moment.
+    let together = received.windows(2).filter(|pair| pair[0] == pair[1]).count();
+    println!("{together} blocks were stored from memory");
+    assert!(together >= 3, "the queue had room for all: {received:?}");
 }
 
 pub(crate) async fn a_disk_that_is_gone_and_comes_back_is_used_again() {

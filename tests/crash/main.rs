@@ -71,6 +71,7 @@ fn main() -> ExitCode {
     #[cfg(target_os = "linux")]
     trials.extend(trials! {
         disk: a_full_disk_is_said_and_relaying_goes_on_and_nothing_is_lost_when_there_is_room,
+            what_the_queue_had_no_room_for_is_stored_from_memory,
             a_disk_that_is_gone_and_comes_back_is_used_again;
         descriptors: a_node_without_file_descriptors_relays_and_recovers;
     });

@@ -1,6 +1,6 @@
 //! A panic, wherever it is, ends what it was about and nothing else, and is known afterwards.
 
-use crate::support::{Place, Sequencer, get, until_head, until_true};
+use crate::support::{Place, Sequencer, get, until_true};
 use std::time::Duration;
 
 /// Tells a victim to have a thread of this name panic after a while: the program itself has no place where it does.
@@ -30,8 +30,7 @@ pub(crate) async fn a_panic_is_logged_counted_and_shown_and_the_node_goes_on() {
     assert_eq!(victim.metric("opp2p_lost_parts").await, Some(0.0));
     let (status, health) = get(victim.rpc(), "/healthz").await;
     assert!(status == 200 && health.contains("there was a panic, which was contained"), "{health}");
-    let number = sequencer.publish(0).await.number;
-    until_head(&observer, number).await;
+    sequencer.reach(&observer).await;
     let said = victim.end();
     assert_eq!(said.iter().filter(|line| line.contains("as the test wants it")).count(), 1, "{said:#?}");
 }
@@ -47,8 +46,7 @@ pub(crate) async fn who_looks_at_a_node_and_panics_harms_nobody_else() {
         let looking =
             tokio::spawn(async move { handle.core(|_, _| -> () { panic!("as the test wants it") }) });
         assert!(looking.await.unwrap_err().is_panic());
-        let number = sequencer.publish(0).await.number;
-        until_head(&observer, number).await;
+        sequencer.reach(&observer).await;
     }
     until_true("all are counted", async || opp2p::panics::count() >= before + 3).await;
     assert!(observer.is_running());

@@ -1,6 +1,6 @@
 //! What must not be said, and files that are nobody else's.
 
-use crate::support::{Place, Sequencer, get, signer_hex, until_head};
+use crate::support::{Place, Sequencer, get, signer_hex};
 
 const TOKEN: &str = "a-token-that-is-long-enough-to-be-taken-0123456789";
 
@@ -23,11 +23,8 @@ pub(crate) async fn no_secret_is_in_the_log_or_any_answer_and_key_files_are_thei
     ]);
     let victim = place.start();
     victim.started();
-    for _ in 0..3 {
-        sequencer.publish(0).await;
-    }
     let observer = sequencer.observer("observer", &[victim.started().0]).await;
-    until_head(&observer, 3).await;
+    sequencer.reach(&observer).await;
     only_owners(&place.directory.join("p2p.key"), false);
     let identity = std::fs::read_to_string(place.directory.join("p2p.key")).unwrap();
     assert_eq!(identity.len(), 64);

@@ -4,7 +4,7 @@
 //! stay for a few seconds and leave, some with a farewell and some without. Every now and then all of them are gone: what
 //! the process then has open is what it had before the first of them came, and its memory does not grow.
 
-use crate::support::{Place, Sequencer, Victim, config, until_head};
+use crate::support::{Place, Sequencer, Victim, config};
 use opp2p::host::Host;
 use opp2p_tests::report::{Row, Section};
 use std::net::SocketAddr;
@@ -181,8 +181,7 @@ async fn soak(time: Duration) -> Outcome {
     }
     let head = sequencer.head();
     let behind = sequencer.observer("behind", &[address]).await;
-    sequencer.publish(0).await;
-    until_head(&behind, head + 1).await;
+    sequencer.reach(&behind).await;
     outcome.blocks = head + 1;
     let problems = victim.call("opp2p_nodeStatus").await["problems"].clone();
     assert_eq!(problems, serde_json::json!([]));

@@ -131,6 +131,21 @@ impl Sequencer {
         id
     }
 
+    /// Publishes until the node has the newest block: one without a head begins with whatever it hears first, once it is
+    /// connected.
+    pub(crate) async fn reach(&mut self, host: &Host) {
+        let begun = Instant::now();
+        loop {
+            let number = self.publish(0).await.number;
+            let mut status = host.status();
+            let has_it = status.wait_for(|status| status.head.is_some_and(|head| head.number >= number));
+            if timeout(Duration::from_secs(2), has_it).await.is_ok() {
+                return;
+            }
+            assert!(begun.elapsed() < PATIENCE, "nothing reaches the node: {:?}", host.status().borrow());
+        }
+    }
+
     pub(crate) fn head(&self) -> u64 {
         self.hashes.len() as u64
     }
