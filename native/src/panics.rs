@@ -59,7 +59,9 @@ fn on_panic(info: &PanicHookInfo<'_>) {
     let index = place(thread.name());
     COUNTS[index].fetch_add(1, Ordering::Relaxed);
     let at = info.location().map(ToString::to_string).unwrap_or_default();
-    let what = info.payload_as_str().unwrap_or("no text");
+    let text = info.payload().downcast_ref::<&str>().copied();
+    let what =
+        text.or_else(|| info.payload().downcast_ref::<String>().map(String::as_str)).unwrap_or("no text");
     let backtrace = Backtrace::capture();
     let backtrace = (backtrace.status() == BacktraceStatus::Captured).then_some(backtrace);
     let (place, thread) = (PLACES[index], thread.name().unwrap_or("none"));

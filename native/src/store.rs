@@ -357,7 +357,7 @@ impl Store {
 
     /// How long the last opening took: what each failure costs, since the file is then opened and checked
     /// anew.
-    fn opening_took(&self) -> Duration {
+    pub(crate) fn opening_took(&self) -> Duration {
         Duration::from_millis(self.inner.opening_took.load(Ordering::Relaxed))
     }
 

@@ -4,7 +4,7 @@
 //! stay for a few seconds and leave, some with a farewell and some without. Every now and then all of them are gone: what
 //! the process then has open is what it had before the first of them came, and its memory does not grow.
 
-use crate::support::{Place, Sequencer, Victim, config};
+use crate::support::{PATIENCE, Place, Sequencer, Victim, config};
 use opp2p::host::Host;
 use opp2p_tests::report::{Row, Section};
 use std::net::SocketAddr;
@@ -242,9 +242,17 @@ async fn visit(kind: u64, node: Option<opp2p::host::HostConfig>, peer: String, r
             let mut frame = vec![0x81, 0x80 | u8::try_from(body.len()).unwrap(), 0, 0, 0, 0];
             frame.extend_from_slice(body.as_bytes());
             stream.write_all(&frame).await?;
-            let read = stream.read(&mut some).await?;
-            let said = String::from_utf8_lossy(&some[..read]).into_owned();
-            assert!(said.contains("\"result\""), "{said}");
+            // A ping may come before the answer.
+            let answered = async {
+                let mut said = String::new();
+                while !said.contains("\"result\"") {
+                    let read = stream.read(&mut some).await?;
+                    assert!(read > 0, "no answer: {said}");
+                    said.push_str(&String::from_utf8_lossy(&some[..read]));
+                }
+                Ok::<_, std::io::Error>(())
+            };
+            timeout(PATIENCE, answered).await.expect("an answer in time")?;
             let listening = async { while stream.read(&mut some).await.is_ok_and(|read| read > 0) {} };
             // It goes without a word.
             let _ = timeout(stay, listening).await;

@@ -302,6 +302,12 @@ impl Victim {
         (field(&line, "address"), field(&line, "head").parse().ok())
     }
 
+    /// How long the opening of its store took, as it says.
+    #[track_caller]
+    pub(crate) fn opening_took(&self) -> Duration {
+        Duration::from_millis(field(&self.wait_for(&[" started "]), "store_ms").parse().unwrap())
+    }
+
     /// Where the RPC is.
     #[track_caller]
     pub(crate) fn rpc(&self) -> SocketAddr {

@@ -405,6 +405,7 @@ async fn follow(
     let head = host.status().borrow().head;
     tracing::info!(
         chain = %chain.name, chain_id = chain.chain_id, address = %host.address(),
+        store_ms = u64::try_from(host.store_opening_took().as_millis()).unwrap_or(u64::MAX),
         head = %head.map_or_else(|| "none".into(), |head| head.number.to_string()), "started"
     );
     let (signer, from) = (host.signers().current, host.signer_report().borrow().origin.name());

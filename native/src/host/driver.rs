@@ -529,10 +529,16 @@ impl Driver {
     fn on_stored(&mut self, result: StoreResult) {
         match result {
             StoreResult::Chain(Ok(id)) => {
-                self.status.send_modify(|status| status.stored = Some(id));
+                self.status.send_modify(|status| {
+                    status.stored = Some(id);
+                    status.store_error = None;
+                });
                 self.tell(HostEventKind::Stored(id));
             }
-            StoreResult::Chain(Err(error)) => self.tell(HostEventKind::StoreFailed(error)),
+            StoreResult::Chain(Err(error)) => {
+                self.status.send_modify(|status| status.store_error = Some(error.clone()));
+                self.tell(HostEventKind::StoreFailed(error));
+            }
             StoreResult::Held(id, is_held) => self.feed(Input::Held { id, is_held }),
             StoreResult::Loaded(blocks) => self.feed(Input::Loaded(blocks)),
         }

@@ -824,6 +824,11 @@ impl HostHandle {
         self.streams.open()
     }
 
+    /// How long the last opening of the store took, with all its checks.
+    pub fn store_opening_took(&self) -> Duration {
+        self.store.opening_took()
+    }
+
     /// Size of the store's file, bytes.
     ///
     /// # Errors
