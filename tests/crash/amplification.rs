@@ -28,7 +28,7 @@ pub(crate) fn write(how: &str, file: &str) -> ExitCode {
     let [way, size, count] = words[..] else { return ExitCode::FAILURE };
     let (size, count): (usize, u64) = (size.parse().unwrap(), count.parse().unwrap());
     let store = open(Path::new(file), &chain_of_all());
-    let writer = Writer::start(store.clone(), WriterConfig::default()).unwrap();
+    let writer = Writer::start(store, WriterConfig::default()).unwrap();
     let blocks: Vec<StoredBlock> = (1..=count).map(|number| block(number, size)).collect();
     // The first commit makes tables.
     commit(&writer, vec![Batch { memory: vec![(vec![1], Some(vec![1]))], ..Batch::default() }]);

@@ -170,7 +170,7 @@ fn a_patient_writer_keeps_what_does_not_fit_in_order_and_writes_it_when_there_is
         assert!(health.recv_timeout(patience).expect("told").is_some());
         let (found, read) = mpsc::channel();
         let hand_on = move |blocks: Result<Vec<Option<_>>, _>| {
-            found.send(blocks.map(|blocks| blocks[0].is_some())).expect("waited for")
+            found.send(blocks.map(|blocks| blocks[0].is_some())).expect("waited for");
         };
         writer.load(vec![hash(1, 0)], hand_on).expect("room in the queue");
         assert!(matches!(read.recv_timeout(patience), Ok(Ok(true))));
