@@ -13,27 +13,27 @@ use opp2p_core::payload::{Envelope, ExecutionPayload, PayloadVersion, snappy};
 use opp2p_core::sequencer::LocalSigner;
 use std::hint::black_box;
 
-pub const CHAIN_ID: u64 = 10;
-pub const NOW: u64 = 1_750_000_000;
+pub(crate) const CHAIN_ID: u64 = 10;
+pub(crate) const NOW: u64 = 1_750_000_000;
 /// Transactions, and bytes of the whole decompressed message.
-pub const SIZES: [(usize, usize, &str); 3] =
+pub(crate) const SIZES: [(usize, usize, &str); 3] =
     [(10, 2_600, "10 txs 2.6 kB"), (200, 61_000, "200 txs 61 kB"), (2000, 1_000_000, "2000 txs 1 MB")];
 
 /// One message and the rules that accept it.
-pub struct Message {
-    pub version: PayloadVersion,
-    pub rules: Rules,
-    pub topic: String,
+pub(crate) struct Message {
+    pub(crate) version: PayloadVersion,
+    pub(crate) rules: Rules,
+    pub(crate) topic: String,
     /// As it travels.
-    pub data: Vec<u8>,
+    pub(crate) data: Vec<u8>,
     /// Decompressed.
-    pub contents: Vec<u8>,
+    pub(crate) contents: Vec<u8>,
     /// The same block, signed by a foreign key.
-    pub forged: Vec<u8>,
+    pub(crate) forged: Vec<u8>,
 }
 
 impl Message {
-    pub fn new(version: PayloadVersion, transactions: usize, size: usize) -> Self {
+    pub(crate) fn new(version: PayloadVersion, transactions: usize, size: usize) -> Self {
         let forks = match version {
             PayloadVersion::V1 => ForkSchedule::default(),
             PayloadVersion::V2 => ForkSchedule::up_to(Fork::Canyon),
@@ -62,33 +62,33 @@ impl Message {
     }
 
     /// From the arrival of a message to its verdict.
-    pub fn judge(&self, data: &[u8]) -> Result<Address, Reason> {
+    pub(crate) fn judge(&self, data: &[u8]) -> Result<Address, Reason> {
         self.judge_on(None::<&OneThread>, data)
     }
 
     /// The same with these threads.
-    pub fn judge_on(&self, threads: Option<&impl Threads>, data: &[u8]) -> Result<Address, Reason> {
+    pub(crate) fn judge_on(&self, threads: Option<&impl Threads>, data: &[u8]) -> Result<Address, Reason> {
         let message = Unpacked::new(black_box(data));
         black_box(message.message_id(&self.topic));
         validate_on(threads, &self.rules, self.version, message, NOW).map(|verified| verified.signer)
     }
 
     /// The same when it is too late.
-    pub fn judge_late(&self) -> Result<Address, Reason> {
+    pub(crate) fn judge_late(&self) -> Result<Address, Reason> {
         let message = Unpacked::new(black_box(&self.data));
         black_box(message.message_id(&self.topic));
         validate(&self.rules, self.version, message, NOW + 100).map(|verified| verified.signer)
     }
 
-    pub fn body(&self) -> &[u8] {
+    pub(crate) fn body(&self) -> &[u8] {
         &self.contents[SIGNATURE_SIZE..]
     }
 
-    pub fn payload(&self) -> &[u8] {
+    pub(crate) fn payload(&self) -> &[u8] {
         if self.version.has_beacon_root() { &self.body()[32..] } else { self.body() }
     }
 
-    pub fn signature(&self) -> (Signature, B256) {
+    pub(crate) fn signature(&self) -> (Signature, B256) {
         let signature = self.contents[..SIGNATURE_SIZE].try_into().expect("65 bytes");
         (signature, signing_hash(BLOCK_DOMAIN, CHAIN_ID.into(), payload_hash(self.body())))
     }
