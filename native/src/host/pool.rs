@@ -199,7 +199,7 @@ mod tests {
 
     use super::*;
     use crate::panics;
-    use alloy_primitives::B256;
+    use alloy_primitives::{Address, B256};
     use opp2p_core::chain::{ChainConfig, Fork};
     use opp2p_core::gossip::Unpacked;
     use opp2p_core::node::{Input, Node, NodeConfig, Output};
@@ -232,25 +232,29 @@ mod tests {
         }
     }
 
+    /// Gives a result back, of which a verdict must come.
+    fn judged(node: &mut Node, result: JobResult) {
+        node.handle(Now::default(), Input::JobDone(result));
+        while !matches!(node.poll().expect("a verdict"), Output::Verdict(_)) {}
+    }
+
     #[tokio::test]
     async fn small_jobs_are_done_at_once_while_time_is_spare_and_large_ones_never() {
         let _alone = ALONE.lock().await;
-        let chain =
-            ChainConfig::development(901, B256::ZERO, 1_600_000_000, 2, Fork::Canyon, Default::default());
+        let (genesis, signer) = (B256::repeat_byte(9), Address::repeat_byte(1));
+        let chain = ChainConfig::development(901, genesis, 1_600_000_000, 2, Fork::Canyon, signer);
         let mut node = Node::new(Now::default(), NodeConfig::new(chain)).unwrap();
         let mut pool = Pool::start(&Arc::default()).unwrap();
         let small = job(&mut node, 1000);
         let result = pool.run(small).expect("it is done at once");
-        node.handle(Now::default(), Input::JobDone(result));
-        assert!(matches!(node.poll(), Some(Output::Verdict(_))));
+        judged(&mut node, result);
         let large = job(&mut node, SMALL + 1);
         assert!(pool.run(large).is_none());
         pool.spare.spend(Duration::from_secs(100));
         let small = job(&mut node, 1000);
         assert!(pool.run(small).is_none());
         for _ in 0..2 {
-            node.handle(Now::default(), Input::JobDone(pool.next().await));
-            assert!(matches!(node.poll(), Some(Output::Verdict(_))));
+            judged(&mut node, pool.next().await);
         }
     }
 
@@ -343,75 +347,5 @@ mod tests {
         assert_eq!(jobs, 3);
         assert!(!spare.has_some(start), "a clock that goes back gives nothing");
         assert!(spare.has_some(later + Duration::from_millis(1)));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, reason = "a helper of a test may fail like the test")]
-
-    use super::*;
-    use crate::panics;
-    use opp2p_core::chain::{ChainConfig, Fork};
-    use opp2p_core::node::{Input, Node, NodeConfig, Output};
-    use opp2p_core::payload::{Envelope, ExecutionPayload};
-    use opp2p_core::sequencer::{LocalSigner, Publication, PublishId};
-    use opp2p_core::time::Now;
-    use std::sync::atomic::{AtomicBool, Ordering};
-    use std::time::Duration;
-
-    static FAIL: AtomicBool = AtomicBool::new(false);
-
-    pub(super) fn fail_if_asked() {
-        assert!(!FAIL.swap(false, Ordering::SeqCst), "as the test wants it");
-    }
-
-    /// A job of a sequencer's own block.
-    fn job(node: &mut Node, now: Now, number: u64) -> Job {
-        let mut payload = ExecutionPayload {
-            block_number: number,
-            timestamp: now.unix_seconds(),
-            withdrawals: Some(Vec::new()),
-            ..Default::default()
-        };
-        payload.seal(None).unwrap();
-        let envelope = Box::new(Envelope { parent_beacon_block_root: None, payload });
-        node.handle(
-            now,
-            Input::Publish { id: PublishId(number), publication: Publication::Envelope(envelope) },
-        );
-        std::iter::from_fn(|| node.poll())
-            .find_map(|output| match output {
-                Output::Job(job) => Some(job),
-                _ => None,
-            })
-            .unwrap()
-    }
-
-    #[tokio::test]
-    async fn a_job_that_panics_fails_alone_and_is_counted_and_the_threads_go_on() {
-        panics::watch();
-        let signer = LocalSigner::from_bytes(&[7; 32]).unwrap();
-        let chain = ChainConfig::development(901, Default::default(), 0, 2, Fork::Canyon, signer.address());
-        let now = Now::new(Duration::ZERO, Duration::from_secs(1_700_000_000));
-        let new = || Node::new(now, NodeConfig { can_sign: true, ..NodeConfig::new(chain.clone()) }).unwrap();
-        let mut pool = Pool::start(&Arc::default()).unwrap();
-        let before = panics::count();
-        // More than there are threads: each would be gone after one.
-        for number in 1..=8 {
-            let (mut failing, mut working) = (new(), new());
-            FAIL.store(true, Ordering::SeqCst);
-            pool.run(job(&mut failing, now, number));
-            let failed = pool.next().await;
-            failing.handle(now, Input::JobDone(failed));
-            let told = format!("{:?}", std::iter::from_fn(|| failing.poll()).collect::<Vec<_>>());
-            assert!(told.contains("Panicked"), "{told}");
-            pool.run(job(&mut working, now, number));
-            let done = pool.next().await;
-            working.handle(now, Input::JobDone(done));
-            let told = format!("{:?}", std::iter::from_fn(|| working.poll()).collect::<Vec<_>>());
-            assert!(told.contains("Sign"), "{told}");
-        }
-        assert!(panics::count() >= before + 8);
     }
 }
