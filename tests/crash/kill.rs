@@ -18,7 +18,7 @@ const PACE: Duration = Duration::from_millis(150);
 /// How many blocks the node may be behind before a round waits for it.
 const BEHIND: u64 = 30;
 /// How long a round may wait for it.
-const CATCHING_UP: Duration = Duration::from_secs(10);
+const CATCHING_UP: Duration = Duration::from_secs(4);
 /// One block in so many has about 1 MB.
 const LARGE: u64 = 12;
 
@@ -63,6 +63,7 @@ pub(crate) async fn rounds(most: usize, time: Duration) {
         tally.killed(&victim, &sequencer);
         if tally.rounds.is_multiple_of(LOOK_EVERY) {
             tally.look(&victim, &sequencer);
+            println!("{} rounds, {:?} is acknowledged", tally.rounds, tally.acknowledged);
         }
     }
     let victim = place.start();
