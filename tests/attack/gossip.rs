@@ -1,0 +1,111 @@
+//! Messages that are no blocks, at line rate from twenty identities.
+
+use crate::honest::message;
+use crate::peer::{Manner, Peer, publication, send};
+use crate::scene::{Attack, Deeds, Target};
+use crate::victim::Random;
+use libp2p::identity::Keypair;
+use opp2p::devnet::{BlockMaker, unix_seconds};
+use opp2p_core::payload::snappy;
+use opp2p_core::sequencer::LocalSigner;
+use std::time::Duration;
+use tokio::time::sleep;
+
+pub(crate) const ATTACKS: &[Attack] = &[
+    Attack {
+        name: "garbage",
+        what: "20 identities send random messages of 60 kB",
+        memory: 150,
+        descriptors: 24,
+        run: |target| Box::pin(flood(target, garbage)),
+    },
+    Attack {
+        name: "bombs",
+        what: "20 identities send 490 kB that decompress to 10 MB",
+        memory: 250,
+        descriptors: 24,
+        run: |target| Box::pin(flood(target, bomb)),
+    },
+    Attack {
+        name: "bombs-too-large",
+        what: "20 identities send messages that claim to decompress to 4 GB",
+        memory: 100,
+        descriptors: 24,
+        run: |target| Box::pin(flood(target, claim)),
+    },
+    Attack {
+        name: "forged",
+        what: "20 identities send blocks of a foreign signer",
+        memory: 150,
+        descriptors: 24,
+        run: |target| Box::pin(flood(target, forged)),
+    },
+];
+
+const IDENTITIES: u64 = 20;
+/// Different messages of each: whoever brings what another was blamed for is not blamed once more.
+const OWN: u64 = 4;
+
+/// Each makes its messages from a number that is nobody else's.
+type Make = fn(u64) -> Vec<u8>;
+
+fn garbage(number: u64) -> Vec<u8> {
+    Random::new(number).bytes(60_000)
+}
+
+fn bomb(number: u64) -> Vec<u8> {
+    let mut zeros = vec![0; 10_000_000];
+    zeros[..8].copy_from_slice(&number.to_le_bytes());
+    snappy::compress(&zeros)
+}
+
+fn claim(number: u64) -> Vec<u8> {
+    [&[0xff, 0xff, 0xff, 0xff, 0x0f], &Random::new(number).bytes(1000)[..]].concat()
+}
+
+fn forged(number: u64) -> Vec<u8> {
+    let foreign = LocalSigner::from_bytes(&[8; 32]).unwrap();
+    let mut maker = BlockMaker::new(&crate::honest::chain(), number);
+    message(&foreign, &maker.next(unix_seconds()))
+}
+
+async fn flood(target: Target, make: Make) -> Deeds {
+    // Before anything begins: making them costs more than judging them.
+    let own = |identity| (identity * OWN..(identity + 1) * OWN).map(|number| publication(&make(number)));
+    let messages: Vec<Vec<Vec<u8>>> = (0..IDENTITIES).map(|identity| own(identity).collect()).collect();
+    let attackers: Vec<_> = messages
+        .into_iter()
+        .map(|messages| {
+            let target = target.clone();
+            tokio::spawn(async move {
+                let key = Keypair::generate_secp256k1();
+                let mut sent = 0_u64;
+                // Whoever is turned out comes again.
+                while !target.is_over() {
+                    if let Ok(peer) = Peer::connect_as(&key, &target.tcp, Manner::Listens).await
+                        && let Ok(mut stream) = peer.gossip().await
+                    {
+                        for message in messages.iter().cycle() {
+                            if target.is_over() || peer.is_gone() || send(&mut stream, message).await.is_err()
+                            {
+                                break;
+                            }
+                            sent += 1;
+                        }
+                    }
+                    sleep(Duration::from_millis(20)).await;
+                }
+                (key.public().to_peer_id().to_string(), sent)
+            })
+        })
+        .collect();
+    let mut deeds = Deeds::default();
+    let mut all = 0;
+    for attacker in attackers {
+        let (id, sent) = attacker.await.expect("an attacker does not fail");
+        deeds.banned.push(id);
+        all += sent;
+    }
+    deeds.what = format!("{all} messages went out");
+    deeds
+}

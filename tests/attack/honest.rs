@@ -1,0 +1,230 @@
+//! The honest network around an attacked node: a sequencer behind it, an observer before it, who gets blocks through it
+//! alone, and a newcomer.
+
+use alloy_primitives::{Address, B256};
+use libp2p::Multiaddr;
+use opp2p::devnet::{BlockMaker, unix_seconds};
+use opp2p::host::{Host, HostConfig, HostEvent, HostEventKind};
+use opp2p::key::SecretKey;
+use opp2p_core::chain::{ChainConfig, ChainEvent, Fork};
+use opp2p_core::gossip::{BLOCK_DOMAIN, Unpacked, block_topic, payload_hash, signing_hash};
+use opp2p_core::node::Event;
+use opp2p_core::payload::{Envelope, PayloadVersion, snappy};
+use opp2p_core::sequencer::LocalSigner;
+use std::collections::HashMap;
+use std::net::Ipv4Addr;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+use tokio::sync::broadcast;
+use tokio::time::{MissedTickBehavior, interval, timeout};
+
+/// How long anything may take that is to happen soon.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The chain's number.
+pub(crate) const CHAIN_ID: u64 = 901;
+
+pub(crate) fn signer() -> LocalSigner {
+    LocalSigner::from_bytes(&[7; 32]).unwrap()
+}
+
+pub(crate) fn chain() -> ChainConfig {
+    let genesis = B256::repeat_byte(9);
+    let chain =
+        ChainConfig::development(CHAIN_ID, genesis, 1_700_000_000, 2, Fork::Jovian, signer().address());
+    // The command asks for all that a real chain has.
+    ChainConfig { l1_chain_id: 900, system_config: Some(Address::repeat_byte(3)), ..chain }
+}
+
+/// An honest node of ours.
+fn config(directory: &TempDir, static_peers: Vec<Multiaddr>) -> HostConfig {
+    let key = SecretKey::generate().unwrap();
+    let store = directory.path().join(key.peer_id().to_string());
+    let mut config = HostConfig::new(chain(), key, store);
+    config.listen_ip = Ipv4Addr::LOCALHOST.into();
+    config.listen_tcp = 0;
+    config.static_peers = static_peers;
+    config
+}
+
+/// Delays from publication at the sequencer to the observer's handing on.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Delays(Vec<Duration>);
+
+impl Delays {
+    /// The value below which this part of them is.
+    pub(crate) fn at(&self, part: f64) -> Duration {
+        let mut sorted = self.0.clone();
+        sorted.sort();
+        let last = sorted.len().saturating_sub(1);
+        sorted.get((last as f64 * part).ceil() as usize).copied().unwrap_or_default()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+}
+
+/// The sequencer and the chain that it makes.
+pub(crate) struct Sequencer {
+    host: Host,
+    maker: BlockMaker,
+    /// The last block's number.
+    pub(crate) head: u64,
+    ids: Arc<Mutex<Vec<Vec<u8>>>>,
+}
+
+impl Sequencer {
+    pub(crate) async fn start(directory: &TempDir) -> Self {
+        let config = HostConfig { sequencer: Some(signer().into()), ..config(directory, Vec::new()) };
+        Self {
+            host: Host::start(config).await.unwrap(),
+            maker: BlockMaker::new(&chain(), 5),
+            head: 0,
+            ids: Arc::default(),
+        }
+    }
+
+    pub(crate) fn address(&self) -> Multiaddr {
+        self.host.address()
+    }
+
+    pub(crate) fn peer_id(&self) -> String {
+        self.host.peer_id().to_string()
+    }
+
+    /// Waits for the attacked node to be subscribed.
+    pub(crate) async fn until_heard(&self) {
+        let mut status = self.host.status();
+        let heard = status.wait_for(|status| status.mesh >= 1);
+        timeout(PATIENCE, heard).await.expect("the node joins the sequencer's mesh").unwrap();
+    }
+
+    /// Ids of its messages so far.
+    pub(crate) fn ids(&self) -> Arc<Mutex<Vec<Vec<u8>>>> {
+        Arc::clone(&self.ids)
+    }
+
+    /// Publishes a block; tells which and since when.
+    pub(crate) async fn publish(&mut self) -> (B256, Instant) {
+        let block = self.maker.next(unix_seconds());
+        self.head = block.payload.block_number;
+        self.ids.lock().unwrap().push(id(&block));
+        let (hash, at) = (block.payload.block_hash, Instant::now());
+        self.host.publish(block).await.unwrap().expect("the sequencer's block goes out");
+        (hash, at)
+    }
+}
+
+/// A block as it travels, signed by this signer.
+pub(crate) fn message(signer: &LocalSigner, block: &Envelope) -> Vec<u8> {
+    let mut body = Vec::new();
+    block.encode(&mut body).unwrap();
+    let hash = signing_hash(BLOCK_DOMAIN, CHAIN_ID.into(), payload_hash(&body));
+    snappy::compress(&[&signer.sign(&hash)[..], &body].concat())
+}
+
+/// The id of the sequencer's message with this block.
+fn id(block: &Envelope) -> Vec<u8> {
+    let topic = block_topic(CHAIN_ID, PayloadVersion::V4);
+    Unpacked::new(&message(&signer(), block)).message_id(&topic).to_vec()
+}
+
+/// A node that is connected to the attacked one only.
+pub(crate) struct Observer {
+    pub(crate) host: Host,
+    events: broadcast::Receiver<HostEvent>,
+}
+
+impl Observer {
+    pub(crate) async fn start(directory: &TempDir, through: &Multiaddr) -> Self {
+        Self::start_as(config(directory, vec![through.clone()])).await
+    }
+
+    async fn start_as(config: HostConfig) -> Self {
+        let (host, events) = Host::start_heard(config).await.unwrap();
+        let mut status = host.status();
+        let heard = status.wait_for(|status| status.mesh >= 1);
+        timeout(PATIENCE, heard).await.expect("an honest node joins the attacked one's mesh").unwrap();
+        Self { host, events }
+    }
+
+    /// The next block that it hands on, and when.
+    async fn next(&mut self) -> (u64, B256, Instant) {
+        loop {
+            let event = self.events.recv().await.expect("the observer keeps up");
+            if let HostEventKind::Core(Event::Chain(ChainEvent::Extended(block))) = event.kind {
+                return (block.number(), block.hash(), event.at);
+            }
+        }
+    }
+
+    /// Waits until it has this block.
+    async fn until(&mut self, number: u64) {
+        let reached = async { while self.next().await.0 < number {} };
+        timeout(PATIENCE, reached).await.expect("an honest node gets a block through the attacked one");
+    }
+}
+
+/// Publishes `count` blocks, one every `every`, and waits until the observer has all of them.
+///
+/// # Panics
+/// If one of them does not come.
+pub(crate) async fn publish(
+    sequencer: &mut Sequencer,
+    observer: &mut Observer,
+    count: usize,
+    every: Duration,
+) -> Delays {
+    let mut ticks = interval(every);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let mut sent: HashMap<B256, Instant> = HashMap::new();
+    let mut came: Vec<(B256, Instant)> = Vec::new();
+    let mut left = count;
+    let mut last = Instant::now();
+    while came.len() < count {
+        tokio::select! {
+            _ = ticks.tick(), if left > 0 => {
+                let (hash, at) = sequencer.publish().await;
+                sent.insert(hash, at);
+                left -= 1;
+                last = Instant::now();
+            }
+            (_, hash, at) = observer.next() => came.push((hash, at)),
+            () = tokio::time::sleep(Duration::from_secs(1)) => {
+                let missing = count - left - came.len();
+                assert!(last.elapsed() < PATIENCE, "{missing} of {count} honest blocks do not arrive");
+            }
+        }
+    }
+    let delay = |(hash, at): (B256, Instant)| sent.get(&hash).map(|sent| at.saturating_duration_since(*sent));
+    Delays(came.into_iter().filter_map(delay).collect())
+}
+
+/// A new node connects, gets the next block, is away for three, and gets those by number.
+pub(crate) async fn newcomer(
+    directory: &TempDir,
+    sequencer: &mut Sequencer,
+    observer: &mut Observer,
+    through: &Multiaddr,
+) {
+    let again = || {
+        let mut config = config(directory, vec![through.clone()]);
+        config.store = directory.path().join("newcomer");
+        config
+    };
+    let (first, second) = (again(), again());
+    let mut newcomer = Observer::start_as(first).await;
+    sequencer.publish().await;
+    newcomer.until(sequencer.head).await;
+    newcomer.host.stop().await;
+    for _ in 0..3 {
+        sequencer.publish().await;
+    }
+    let mut newcomer = Observer::start_as(second).await;
+    sequencer.publish().await;
+    newcomer.until(sequencer.head).await;
+    newcomer.host.stop().await;
+    observer.until(sequencer.head).await;
+}
