@@ -1,7 +1,7 @@
 //! Thousands of identities, each of which comes once and goes.
 
 use crate::peer::{Manner, Peer};
-use crate::scene::{Attack, Deeds, Target};
+use crate::scene::{Attack, Deeds, SLACK, Target};
 use libp2p::identity::Keypair;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,6 +13,7 @@ pub(crate) const ATTACKS: &[Attack] = &[Attack {
     what: "identities (Ed25519 and secp256k1) connect, subscribe and leave, 16 at a time",
     memory: 60,
     descriptors: 64,
+    slack: SLACK,
     run: |target| Box::pin(churn(target)),
 }];
 

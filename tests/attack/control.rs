@@ -1,7 +1,7 @@
 //! Control messages of gossip at line rate. None of them is forbidden, so nobody is banned: they must cost little.
 
 use crate::peer::{Manner, Peer, TOPIC, control, field, send, subscription};
-use crate::scene::{Attack, Deeds, Target};
+use crate::scene::{Attack, Deeds, SLACK, Target};
 use crate::victim::Random;
 use std::time::Duration;
 use tokio::time::sleep;
@@ -9,16 +9,18 @@ use tokio::time::sleep;
 pub(crate) const ATTACKS: &[Attack] = &[
     Attack {
         name: "ihave",
-        what: "20 peers say that they have 5000 messages, over and over",
+        what: "20 peers say that they have 700 messages, over and over",
         memory: 100,
         descriptors: 24,
-        run: |target| Box::pin(flood(target, |_, random| control(1, &ids(random, 5000, 20)))),
+        slack: SLACK,
+        run: |target| Box::pin(flood(target, |_, random| control(1, &ids(random, 700, 20)))),
     },
     Attack {
         name: "ihave-long-ids",
         what: "20 peers say that they have messages whose ids have 1 MB",
         memory: 150,
         descriptors: 24,
+        slack: SLACK,
         run: |target| Box::pin(flood(target, |_, random| control(1, &ids(random, 4, 1_000_000)))),
     },
     Attack {
@@ -26,6 +28,7 @@ pub(crate) const ATTACKS: &[Attack] = &[
         what: "20 peers ask for every message of the last seconds, over and over, and read nothing",
         memory: 100,
         descriptors: 24,
+        slack: SLACK,
         run: |target| Box::pin(flood_as(target, Manner::Deaf, iwant)),
     },
     Attack {
@@ -33,13 +36,15 @@ pub(crate) const ATTACKS: &[Attack] = &[
         what: "20 peers do not want messages of random ids",
         memory: 100,
         descriptors: 24,
-        run: |target| Box::pin(flood(target, |_, random| control(5, &ids(random, 1000, 20)))),
+        slack: SLACK,
+        run: |target| Box::pin(flood(target, |_, random| control(5, &ids(random, 700, 20)))),
     },
     Attack {
         name: "idontwant-long-ids",
         what: "20 peers do not want messages whose ids have 1 MB",
         memory: 150,
         descriptors: 24,
+        slack: SLACK,
         run: |target| Box::pin(flood(target, |_, random| control(5, &ids(random, 4, 1_000_000)))),
     },
     Attack {
@@ -47,13 +52,15 @@ pub(crate) const ATTACKS: &[Attack] = &[
         what: "20 peers graft and prune by turns",
         memory: 100,
         descriptors: 24,
+        slack: SLACK,
         run: |target| Box::pin(flood(target, |_, _| [control(3, &[]), control(4, &[])].concat())),
     },
     Attack {
         name: "subscriptions",
-        what: "20 peers subscribe to a thousand unknown topics at a time, and to the known ones and not",
+        what: "20 peers subscribe to 400 unknown topics at a time, and to the known ones and not",
         memory: 100,
         descriptors: 24,
+        slack: SLACK,
         run: |target| Box::pin(flood(target, subscriptions)),
     },
     Attack {
@@ -61,6 +68,7 @@ pub(crate) const ATTACKS: &[Attack] = &[
         what: "20 peers send RPCs of 100,000 empty parts, and lengths beyond all bounds",
         memory: 200,
         descriptors: 24,
+        slack: SLACK,
         run: |target| Box::pin(flood(target, frames)),
     },
 ];
@@ -87,7 +95,7 @@ fn iwant(target: &Target, _: &mut Random) -> Vec<u8> {
 
 fn subscriptions(_: &Target, random: &mut Random) -> Vec<u8> {
     let known = [subscription(random.number() & 1 == 0, TOPIC)];
-    let unknown = (0..1000).map(|_| subscription(true, &format!("/topic/{}", random.number())));
+    let unknown = (0..400).map(|_| subscription(true, &format!("/topic/{}", random.number())));
     unknown.chain(known).flatten().collect()
 }
 

@@ -1,7 +1,7 @@
 //! Connections that never come to be.
 
 use crate::peer::line;
-use crate::scene::{Attack, Deeds, Target};
+use crate::scene::{Attack, Deeds, SLACK, Target};
 use crate::victim::{Random, Victim};
 use libp2p::Multiaddr;
 use std::time::Duration;
@@ -15,6 +15,7 @@ pub(crate) const ATTACKS: &[Attack] = &[
         what: "400 sockets at each door say nothing and come again when they are closed",
         memory: 30,
         descriptors: 160,
+        slack: SLACK,
         run: |target| Box::pin(sockets(target, 400, Says::Nothing)),
     },
     Attack {
@@ -22,6 +23,7 @@ pub(crate) const ATTACKS: &[Attack] = &[
         what: "200 sockets at each door send a handshake, a byte in half a second",
         memory: 30,
         descriptors: 160,
+        slack: SLACK,
         run: |target| Box::pin(sockets(target, 200, Says::Slowly)),
     },
     Attack {
@@ -29,6 +31,7 @@ pub(crate) const ATTACKS: &[Attack] = &[
         what: "50 sockets at each door agree to Noise and send garbage, as fast as they can",
         memory: 50,
         descriptors: 160,
+        slack: SLACK,
         run: |target| Box::pin(sockets(target, 50, Says::Garbage)),
     },
 ];

@@ -1,7 +1,7 @@
 //! Records of identify as large as they may be, and larger.
 
 use crate::peer::{Manner, Peer, field, framed};
-use crate::scene::{Attack, Deeds, Target};
+use crate::scene::{Attack, Deeds, SLACK, Target};
 use crate::victim::Random;
 use futures::prelude::*;
 use libp2p::Multiaddr;
@@ -16,6 +16,7 @@ pub(crate) const ATTACKS: &[Attack] = &[
         what: "40 peers at a time answer identify with the largest records and larger ones, and leave",
         memory: 60,
         descriptors: 64,
+        slack: SLACK,
         run: |target| Box::pin(records(target)),
     },
     Attack {
@@ -23,6 +24,7 @@ pub(crate) const ATTACKS: &[Attack] = &[
         what: "20 peers push the largest records as fast as they can",
         memory: 60,
         descriptors: 24,
+        slack: SLACK,
         run: |target| Box::pin(pushes(target)),
     },
 ];

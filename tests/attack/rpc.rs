@@ -1,6 +1,6 @@
 //! The RPC and the metrics: bodies that are huge, deep, slow or many.
 
-use crate::scene::{Attack, Deeds, Target};
+use crate::scene::{Attack, Deeds, SLACK, Target};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -13,6 +13,7 @@ pub(crate) const ATTACKS: &[Attack] = &[
         what: "20 sockets send bodies without an end, 100,000 nested arrays, batches of 10,000, and pipelines, by turns",
         memory: 100,
         descriptors: 140,
+        slack: SLACK,
         run: |target| Box::pin(bodies(target)),
     },
     Attack {
@@ -20,6 +21,7 @@ pub(crate) const ATTACKS: &[Attack] = &[
         what: "300 sockets at the RPC and at the metrics send a request, a byte a second",
         memory: 40,
         descriptors: 300,
+        slack: SLACK,
         run: |target| Box::pin(slow(target)),
     },
 ];

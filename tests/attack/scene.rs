@@ -18,6 +18,8 @@ use crate::victim::{Usage, Victim};
 const LIMIT: Duration = Duration::from_secs(300);
 /// Lines of the log that an attack may cause. The log shows 20 of a kind in half a minute; there are so many kinds.
 const LINES: usize = 120;
+/// What most attacks are borne with where machines are busy: a second at most.
+pub(crate) const SLACK: f64 = 40.0;
 /// Delay below which no ratio counts: one turn of the scheduler on a busy machine.
 const NOISE: Duration = Duration::from_millis(25);
 
@@ -65,6 +67,8 @@ pub(crate) struct Attack {
     pub(crate) memory: u64,
     /// File descriptors beyond those that it had.
     pub(crate) descriptors: u64,
+    /// How often the usual p99 an honest block may take in a test on any machine; twice is what is aimed at.
+    pub(crate) slack: f64,
     pub(crate) run: Run,
 }
 
@@ -75,30 +79,16 @@ pub(crate) struct Size {
     quiet: usize,
     attacked: usize,
     every: Duration,
-    /// Delays under attack in those of peace that are borne.
-    ratio: f64,
     is_long: bool,
 }
 
 impl Size {
     /// For tests on any machine.
-    pub(crate) const SHORT: Self = Self {
-        warm: 8,
-        quiet: 15,
-        attacked: 25,
-        every: Duration::from_millis(200),
-        ratio: 40.0,
-        is_long: false,
-    };
+    pub(crate) const SHORT: Self =
+        Self { warm: 8, quiet: 15, attacked: 25, every: Duration::from_millis(200), is_long: false };
     /// For figures.
-    pub(crate) const LONG: Self = Self {
-        warm: 20,
-        quiet: 100,
-        attacked: 200,
-        every: Duration::from_millis(100),
-        ratio: 2.0,
-        is_long: true,
-    };
+    pub(crate) const LONG: Self =
+        Self { warm: 20, quiet: 100, attacked: 200, every: Duration::from_millis(100), is_long: true };
 }
 
 /// What an attack has cost.
@@ -184,8 +174,8 @@ impl Outcome {
                 ),
             ),
             (
-                self.ratio() <= self.size.ratio,
-                format!("honest blocks take {:.1} times as long, bound {}", self.ratio(), self.size.ratio),
+                self.ratio() <= if self.size.is_long { 2.0 } else { attack.slack },
+                format!("honest blocks take {:.1} times as long", self.ratio()),
             ),
         ];
         match held.into_iter().find(|(is_kept, _)| !is_kept) {

@@ -1,7 +1,7 @@
 //! Streams that lead nowhere, and blocks by number that nobody takes.
 
 use crate::peer::{Manner, Peer};
-use crate::scene::{Attack, Deeds, Target};
+use crate::scene::{Attack, Deeds, SLACK, Target};
 use futures::prelude::*;
 use libp2p::core::muxing::SubstreamBox;
 use std::io;
@@ -14,6 +14,7 @@ pub(crate) const ATTACKS: &[Attack] = &[
         what: "20 peers open streams as fast as they can, say nothing on them, and come again",
         memory: 100,
         descriptors: 24,
+        slack: SLACK,
         run: |target| Box::pin(each(target, |target, peer| Box::pin(open(target, peer)))),
     },
     Attack {
@@ -21,6 +22,7 @@ pub(crate) const ATTACKS: &[Attack] = &[
         what: "20 peers fill the windows of 250 streams that nobody reads",
         memory: 400,
         descriptors: 24,
+        slack: SLACK,
         run: |target| Box::pin(each(target, |target, peer| Box::pin(fill(target, peer)))),
     },
     Attack {
@@ -28,6 +30,7 @@ pub(crate) const ATTACKS: &[Attack] = &[
         what: "20 peers begin 150 requests each and do not end them",
         memory: 50,
         descriptors: 24,
+        slack: SLACK,
         run: |target| Box::pin(each(target, |target, peer| Box::pin(ask(target, peer, false)))),
     },
     Attack {
@@ -35,11 +38,14 @@ pub(crate) const ATTACKS: &[Attack] = &[
         what: "20 peers ask for 150 blocks each and take none of the answers",
         memory: 100,
         descriptors: 24,
+        slack: SLACK,
         run: |target| Box::pin(each(target, |target, peer| Box::pin(ask(target, peer, true)))),
     },
 ];
 
 const PEERS: usize = 20;
+/// Streams of a connection whose protocol the node agrees on at once.
+const NEGOTIATING: usize = 64;
 
 type Act<'a> = std::pin::Pin<Box<dyn Future<Output = io::Result<usize>> + Send + 'a>>;
 
@@ -84,13 +90,14 @@ async fn open(target: &Target, peer: &Peer) -> io::Result<usize> {
 }
 
 async fn fill(target: &Target, peer: &Peer) -> io::Result<usize> {
+    let window = vec![0x13; 256 * 1024];
     let mut held: Vec<SubstreamBox> = Vec::new();
     while held.len() < 250 && !target.is_over() {
         let Ok(mut stream) = peer.stream().await else { break };
-        // The beginning of a line that does not end: the header is waited for.
+        // Of the first the node waits for the rest of a line, and it takes no others before those are done.
+        let contents = if held.len() < NEGOTIATING { &[0x13][..] } else { &window };
         let _ = timeout(Duration::from_millis(200), async {
-            stream.write_all(&[0x13]).await?;
-            stream.write_all(&vec![0x2f; 256 * 1024]).await?;
+            stream.write_all(contents).await?;
             stream.flush().await
         })
         .await;

@@ -1,7 +1,7 @@
 //! The browsers' door: what is no WebSocket, or an odd one, and browsers that never read.
 
 use crate::peer::{Manner, Peer};
-use crate::scene::{Attack, Deeds, Target};
+use crate::scene::{Attack, Deeds, SLACK, Target};
 use crate::victim::{Random, Victim};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -15,6 +15,7 @@ pub(crate) const ATTACKS: &[Attack] = &[
                unmasked and control frames, by turns",
         memory: 60,
         descriptors: 100,
+        slack: SLACK,
         run: |target| Box::pin(oddities(target)),
     },
     Attack {
@@ -22,6 +23,7 @@ pub(crate) const ATTACKS: &[Attack] = &[
         what: "browsers subscribe and read nothing, 100 at once in short, all 512 places at length",
         memory: 490,
         descriptors: 560,
+        slack: SLACK,
         run: |target| Box::pin(deaf(target)),
     },
 ];

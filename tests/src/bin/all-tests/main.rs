@@ -8,6 +8,7 @@
 //!
 //! This binary is built before anything is set up, so it depends on next to nothing.
 
+mod attack;
 mod counts;
 mod crash;
 mod deny;
@@ -257,6 +258,18 @@ const STEPS: &[Step] = &[
         run: crash::soak,
     },
     Step {
+        name: "attack",
+        what: "attacks with real sockets on a node, and that honest blocks go on (part of `test`; alone if it is named)",
+        needs: &["c-compiler"],
+        run: attack::run,
+    },
+    Step {
+        name: "attack-report",
+        what: "what the attacks cost, in release code (runs only if it is named)",
+        needs: &["c-compiler"],
+        run: attack::report,
+    },
+    Step {
         name: "deny",
         what: "licences, bans and sources of all dependencies (advisories need a database from the network: not here)",
         needs: &[],
@@ -280,6 +293,8 @@ const MEASUREMENTS: &[&str] = &[
     "crash-rounds",
     "store-writes",
     "soak-ours",
+    "attack",
+    "attack-report",
 ];
 
 /// Builds one package's library for the browser.
