@@ -163,7 +163,10 @@ impl Observer {
     /// Waits until it has this block.
     async fn until(&mut self, number: u64) {
         let reached = async { while self.next().await.0 < number {} };
-        timeout(PATIENCE, reached).await.expect("an honest node gets a block through the attacked one");
+        if timeout(PATIENCE, reached).await.is_err() {
+            let status = self.host.status().borrow().clone();
+            panic!("an honest node does not get block {number} through the attacked one: {status:?}");
+        }
     }
 }
 

@@ -6,9 +6,9 @@
 //!   one that is longer ends the connection.
 //! * Setting up a connection: the dial timeout, or the accept timeout.
 //! * Streams of one connection: see [`upgrade`](super::upgrade), whoever opened them. The peer that opens one more loses
-//!   the connection.
-//! * What a peer has sent on a connection and nobody has read: 256 KiB a stream, 64 MiB in all, as long as no
-//!   window grows; 1 GiB in all whatever the peer does. yamux doubles the window of a stream when half of it was
+//!   the connection. Streams that the peers of all connections have opened: see [`streams`](super::streams).
+//! * What a peer has sent on a connection and nobody has read: 256 KiB a stream, 2 MiB on its own streams and all peers
+//!   together 80 MiB on the spare ones, as long as no window grows; 1 GiB in all whatever the peer does. yamux doubles the window of a stream when half of it was
 //!   read within two round trips, and the peer, which answers the pings that measure them, can stretch those. So it
 //!   can reach the 1 GiB, by having us read about as much first, on a stream that is read on and on: gossip alone,
 //!   as a request is 8 bytes long and an answer as long as was asked for. `libp2p-yamux` 0.48 leaves no way to
