@@ -23,7 +23,7 @@ pub(crate) const ATTACKS: &[Attack] = &[
         name: "identify-push",
         what: "20 peers push the largest records as fast as they can",
         memory: 60,
-        descriptors: 24,
+        descriptors: 64,
         slack: SLACK,
         run: |target| Box::pin(pushes(target)),
     },

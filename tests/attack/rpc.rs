@@ -20,7 +20,7 @@ pub(crate) const ATTACKS: &[Attack] = &[
         name: "rpc-slow",
         what: "300 sockets at the RPC and at the metrics send a request, a byte a second",
         memory: 40,
-        descriptors: 300,
+        descriptors: 400,
         slack: SLACK,
         run: |target| Box::pin(slow(target)),
     },
