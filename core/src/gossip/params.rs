@@ -15,6 +15,9 @@ pub const HISTORY_LENGTH: usize = 12;
 pub const HISTORY_GOSSIP: usize = 3;
 /// First heartbeat after the start.
 pub const HEARTBEAT_INITIAL_DELAY: Duration = Duration::from_millis(100);
+/// Messages of which a peer's advertisements are heard between two heartbeats. The reference's library hears of 5000,
+/// each of which is a promise to be remembered for seconds; no chain makes so many blocks.
+pub const ADVERTISED: usize = 256;
 /// Messages queued for one peer.
 pub const OUTBOUND_QUEUE: usize = 256;
 /// Messages from this size on are announced by IDONTWANT before they are validated.

@@ -443,6 +443,7 @@ fn gossipsub(config: &Config, mesh: Mesh, transform: &BlockTransform) -> Result<
         .duplicate_cache_time(rules::SEEN_TTL)
         .max_transmit_size(MAX_MESSAGE_SIZE)
         .connection_handler_queue_len(queue)
+        .max_control_messages_sent(rules::ADVERTISED)
         // The library drops what waits longer than a few seconds for a slow peer; the reference only
         // what its queue can't hold. A block is worth sending for as long as it would be accepted.
         .publish_queue_duration(rules::TIMESTAMP_THRESHOLD)
