@@ -27,8 +27,9 @@ pub(crate) const ATTACKS: &[Attack] = &[
         what: "20 identities send 490 kB that decompress to 10 MB",
         memory: 350,
         descriptors: 64,
-        // Each takes a core for a twentieth of a second, and the attackers have a core too.
-        slack: SLACK * 10.0,
+        // Each takes a core for a twentieth of a second, and the attackers have the same cores: that blocks arrive
+        // at all, within half a minute, is what a test on any machine can ask for.
+        slack: SLACK * 30.0,
         run: |target| Box::pin(flood(target, bomb)),
     },
     Attack {
@@ -50,8 +51,6 @@ pub(crate) const ATTACKS: &[Attack] = &[
 ];
 
 const IDENTITIES: u64 = 20;
-/// Different messages of each: whoever brings what another was blamed for is not blamed once more.
-const OWN: u64 = 4;
 
 /// Each makes its messages from a number that is nobody else's.
 type Make = fn(u64) -> Vec<u8>;
@@ -77,16 +76,13 @@ fn forged(number: u64) -> Vec<u8> {
 }
 
 async fn flood(target: Target, make: Make) -> Deeds {
-    // Before anything begins: making them costs more than judging them.
-    let own = |identity| (identity * OWN..(identity + 1) * OWN).map(|number| publication(&make(number)));
-    let messages: Vec<Vec<Vec<u8>>> = (0..IDENTITIES).map(|identity| own(identity).collect()).collect();
     let over = Arc::new(AtomicBool::new(false));
     let keys: Vec<_> = (0..IDENTITIES).map(|_| Keypair::generate_secp256k1()).collect();
     let banned: Vec<String> = keys.iter().map(|key| key.public().to_peer_id().to_string()).collect();
-    let attackers: Vec<_> = messages
+    let attackers: Vec<_> = keys
         .into_iter()
-        .zip(keys)
-        .map(|(messages, key)| {
+        .zip(0_u64..)
+        .map(|(key, identity)| {
             let (target, over) = (target.clone(), Arc::clone(&over));
             tokio::spawn(async move {
                 let mut sent = 0_u64;
@@ -95,10 +91,12 @@ async fn flood(target: Target, make: Make) -> Deeds {
                     if let Ok(peer) = Peer::connect_as(&key, &target.tcp, Manner::Listens).await
                         && let Ok(mut stream) = peer.gossip().await
                     {
-                        for message in messages.iter().cycle() {
+                        // None twice: whoever repeats what was judged is not blamed once more.
+                        loop {
+                            let message = publication(&make(identity << 32 | sent));
                             if over.load(Ordering::Relaxed)
                                 || peer.is_gone()
-                                || send(&mut stream, message).await.is_err()
+                                || send(&mut stream, &message).await.is_err()
                             {
                                 break;
                             }
