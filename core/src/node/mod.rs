@@ -12,8 +12,10 @@
 //! * Messages under validation: [`VALIDATION_CONCURRENCY`] for each topic, whose buffers the jobs
 //!   own. Anyone can fill them; jobs always end.
 //! * Messages that wait for a slot: [`VALIDATION_QUEUE`] and [`WAITING_BYTES`] together. Anyone can
-//!   fill them. What does not fit is dropped with the verdict `throttled`, which costs its sender
-//!   nothing; gossip remembers it as seen, and a missed block is a gap that closes like any other.
+//!   fill them, but not shut others out: whoever has less there takes the place of whoever has most,
+//!   and has his turn first. What does not fit is dropped with the verdict `throttled`, which costs
+//!   its sender nothing; gossip remembers it as seen, and a missed block is a gap that closes like
+//!   any other.
 //! * Publications: see [`PublishQueue`]. Chain: see [`ChainView`]. Seen blocks: see [`SeenBlocks`].
 //! * Blocks by number: see [`GapFiller`] and [`PayloadServer`]. Peers: see [`PeerManager`].
 //! * Outputs: those of one `handle`, if the driver drains them; the most is one block for each that
@@ -143,6 +145,20 @@ enum Running {
 struct Lane {
     running: usize,
     waiting: VecDeque<Waiting>,
+}
+
+impl Lane {
+    /// Takes out the first message of whoever has the fewest bytes waiting here, the first of several: who sends much
+    /// does not keep the others waiting.
+    fn next(&mut self) -> Option<Waiting> {
+        let mut bytes: SortedMap<PeerId, usize> = SortedMap::new();
+        for waiting in &self.waiting {
+            *bytes.get_or_insert_with(waiting.from, || 0) += waiting.message.size();
+        }
+        let (first, _) =
+            self.waiting.iter().enumerate().min_by_key(|(_, waiting)| bytes.get(&waiting.from).copied())?;
+        self.waiting.remove(first)
+    }
 }
 
 /// The node: see the [module's documentation](self).
@@ -338,13 +354,47 @@ impl Node {
             self.validate(now, topic, message, Running::Gossip { from, topic, id, clock });
             return;
         }
-        let waiting: usize = self.waiting();
-        if waiting >= VALIDATION_QUEUE || self.waiting_bytes + message.size() > WAITING_BYTES {
+        let size = message.size();
+        loop {
+            let is_crowded = self.waiting() >= VALIDATION_QUEUE;
+            if !is_crowded && self.waiting_bytes + size <= WAITING_BYTES {
+                break;
+            }
+            let Some(other) = self.displaced_by(&from, size, is_crowded) else {
+                self.verdict(now, from, topic, id, Err(Reason::Throttled));
+                return;
+            };
+            let (topic, Waiting { from, id, message }) = other;
+            self.waiting_bytes -= message.size();
             self.verdict(now, from, topic, id, Err(Reason::Throttled));
-            return;
         }
-        self.waiting_bytes += message.size();
+        self.waiting_bytes += size;
         self.lanes[topic.index()].waiting.push_back(Waiting { from, id, message });
+    }
+
+    /// Takes out the last message of whoever has most waiting, by number or by bytes, if `from` with this one more has
+    /// less.
+    fn displaced_by(
+        &mut self,
+        from: &PeerId,
+        size: usize,
+        by_number: bool,
+    ) -> Option<(PayloadVersion, Waiting)> {
+        let weight = |size: usize| if by_number { 1 } else { size };
+        let mut weights: SortedMap<PeerId, usize> = SortedMap::new();
+        for waiting in self.lanes.iter().flat_map(|lane| &lane.waiting) {
+            *weights.get_or_insert_with(waiting.from, || 0) += weight(waiting.message.size());
+        }
+        let own = weights.get(from).copied().unwrap_or(0) + weight(size);
+        let (most, peer) = weights.iter().map(|(peer, weight)| (*weight, *peer)).max()?;
+        if most <= own {
+            return None;
+        }
+        PayloadVersion::ALL.into_iter().find_map(|topic| {
+            let waiting = &mut self.lanes[topic.index()].waiting;
+            let last = waiting.iter().rposition(|waiting| waiting.from == peer)?;
+            Some((topic, waiting.remove(last)?))
+        })
     }
 
     fn validate(&mut self, now: Now, version: PayloadVersion, message: Unpacked, running: Running) {
@@ -435,7 +485,7 @@ impl Node {
 
     fn free_slot(&mut self, now: Now, topic: PayloadVersion) {
         let lane = &mut self.lanes[topic.index()];
-        match lane.waiting.pop_front() {
+        match lane.next() {
             Some(Waiting { from, id, message }) => {
                 self.waiting_bytes -= message.size();
                 let clock = self.clock.mark();

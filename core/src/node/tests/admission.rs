@@ -219,3 +219,59 @@ fn a_result_that_comes_twice_or_from_nowhere_changes_nothing() {
         assert_eq!((conversation.jobs.len(), conversation.node.waiting()), (4, 1), "no slot is freed");
     }
 }
+
+#[test]
+fn who_fills_the_places_loses_them_to_whoever_has_fewer_there() {
+    let mut conversation = held(V4);
+    let unpacked = |n| Unpacked::from_contents(&junk(n));
+    for n in 0..4 + 200 {
+        conversation.hear_from(1, V4, unpacked(n));
+    }
+    for n in 300..356 {
+        conversation.hear_from(2, V4, unpacked(n));
+    }
+    assert_eq!((conversation.node.waiting(), conversation.said()), (256, Vec::new()));
+    // The last of whoever has most makes room for him who has none.
+    let third = conversation.hear_from(3, V4, unpacked(1000));
+    assert_eq!(conversation.said(), [Said::Refused(204, Reason::Throttled)]);
+    // Whoever has most makes no room for himself.
+    let more = conversation.hear_from(1, V4, unpacked(1001));
+    assert_eq!(conversation.said(), [Said::Refused(more, Reason::Throttled)]);
+    assert_eq!(conversation.node.waiting(), 256);
+    // And who has fewest there is the next.
+    conversation.run_job();
+    conversation.said();
+    conversation.run_all_jobs();
+    let said = conversation.said();
+    let at = |message| said.iter().position(|said| *said == Said::Refused(message, Reason::Signature));
+    assert!(at(third) <= Some(3), "{:?}", at(third));
+    assert!(at(205) < at(5), "the second's first before the first's");
+}
+
+#[test]
+fn large_messages_make_room_for_small_ones_of_others() {
+    let of_size = |size| {
+        let mut marked = vec![0; size];
+        marked[0] = 1;
+        Unpacked::from_marked(marked).expect("a buffer with its mark")
+    };
+    let mut conversation = held(V4);
+    for _ in 0..4 {
+        conversation.hear_from(1, V4, of_size(2));
+    }
+    for bomber in 1..=8 {
+        conversation.hear_from(bomber, V4, of_size(8 << 20));
+    }
+    assert_eq!((conversation.node.waiting_bytes, conversation.said()), (WAITING_BYTES, Vec::new()));
+    conversation.hear_from(9, V4, of_size(80_000));
+    assert_eq!(conversation.said(), [Said::Refused(12, Reason::Throttled)]);
+    assert_eq!(conversation.node.waiting(), 8);
+    // One of the same size takes nobody's place.
+    let large = conversation.hear_from(10, V4, of_size(8 << 20));
+    assert_eq!(conversation.said(), [Said::Refused(large, Reason::Throttled)]);
+    conversation.run_job();
+    let next = conversation.jobs.back().expect("the small one moved up");
+    assert!(
+        matches!(&next.work, crate::node::job::Work::Validate { message, .. } if message.size() == 80_000)
+    );
+}

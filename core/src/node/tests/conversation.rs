@@ -114,10 +114,15 @@ impl Conversation {
     }
 
     pub(super) fn hear_unpacked(&mut self, topic: PayloadVersion, message: Unpacked) -> u64 {
+        self.hear_from(1, topic, message)
+    }
+
+    /// A message comes from this peer.
+    pub(super) fn hear_from(&mut self, number: u8, topic: PayloadVersion, message: Unpacked) -> u64 {
         self.messages += 1;
         let mut id = [0; 20];
         id[..8].copy_from_slice(&self.messages.to_be_bytes());
-        self.tell(Input::Gossip { from: peer(1), topic, id, message });
+        self.tell(Input::Gossip { from: peer(number), topic, id, message });
         self.messages
     }
 
