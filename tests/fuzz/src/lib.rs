@@ -1,0 +1,179 @@
+//! Fuzz targets: one for each decoder of bytes from outside, and one for each state machine.
+//!
+//! A target is a function of bytes that panics when something does not hold. Decoders take the bytes as they are;
+//! state machines read from them what happens (by [`arbitrary`]), so that every input is a course of events. Nothing
+//! here depends on a fuzzer: `tests/seeds.rs` replays the seeds and findings through the same functions, and the
+//! program `opp2p-fuzz` looks for more by LLVM's libFuzzer.
+//!
+//! # Bounds
+//! Every course of events ends with the bytes; [`Target::max_len`] bounds those.
+
+mod chain;
+mod decode;
+mod gossip;
+mod material;
+mod node;
+mod peers;
+mod publish;
+mod sync;
+
+/// One thing to fuzz.
+#[derive(Clone, Copy, Debug)]
+pub struct Target {
+    /// What it is called, on the command line and as a folder of seeds.
+    pub name: &'static str,
+    /// What it holds to be true.
+    pub what: &'static str,
+    /// Panics if that is not so.
+    pub run: fn(&[u8]),
+    /// Longest input that is worth trying, bytes.
+    pub max_len: usize,
+    /// Inputs to begin with, made from the fixtures. State machines have none: theirs are found.
+    pub seeds: fn() -> Vec<Vec<u8>>,
+}
+
+/// All targets, decoders first.
+pub const TARGETS: &[Target] = &[
+    Target {
+        name: "snappy-block",
+        what: "a snappy block decompresses within its limit, as the library's decoder says",
+        run: decode::snappy_block,
+        max_len: 4096,
+        seeds: decode::snappy_block_seeds,
+    },
+    Target {
+        name: "snappy-frames",
+        what: "a framed stream is read the same in any pieces, within its limit",
+        run: decode::snappy_frames,
+        max_len: 4096,
+        seeds: decode::snappy_frames_seeds,
+    },
+    Target {
+        name: "payload",
+        what: "the view and the canonical SSZ types agree, and what decodes encodes to the same bytes",
+        run: decode::payload,
+        max_len: 4096,
+        seeds: decode::payload_seeds,
+    },
+    Target {
+        name: "response",
+        what: "an answer to a request is read within its limit, and written again says the same",
+        run: decode::response,
+        max_len: 4096,
+        seeds: decode::response_seeds,
+    },
+    Target {
+        name: "rollup-json",
+        what: "a rollup.json is read or refused in one short line, and written again says the same",
+        run: decode::rollup_json,
+        max_len: 4096,
+        seeds: decode::rollup_json_seeds,
+    },
+    Target {
+        name: "node-record",
+        what: "an opstack entry and a record's addresses: only what is this chain's and allowed is dialled",
+        run: decode::node_record,
+        max_len: 256,
+        seeds: decode::node_record_seeds,
+    },
+    Target {
+        name: "names",
+        what: "networks, subnets, protocols, topics and peer ids, as text from outside",
+        run: decode::names,
+        max_len: 256,
+        seeds: decode::names_seeds,
+    },
+    Target {
+        name: "peer-memory",
+        what: "stored peers, bans and blocks: what is restored is bounded and stored again the same",
+        run: peers::memory,
+        max_len: 4096,
+        seeds: peers::memory_seeds,
+    },
+    Target {
+        name: "message",
+        what: "a gossip message as it travels: nothing unsigned is accepted, and inspecting it says the same",
+        run: gossip::message,
+        max_len: 4096,
+        seeds: gossip::message_seeds,
+    },
+    Target {
+        name: "signed-block",
+        what: "any change of a block that is signed again: only what obeys every rule is accepted",
+        run: gossip::signed_block,
+        max_len: 1024,
+        seeds: gossip::signed_block_seeds,
+    },
+    Target {
+        name: "seen-blocks",
+        what: "the seen list beside a naive one",
+        run: gossip::seen_blocks,
+        max_len: 1024,
+        seeds: none,
+    },
+    Target {
+        name: "l1",
+        what: "whatever an L1 node answers, and when: one question at a time, and a load always ends",
+        run: decode::l1,
+        max_len: 2048,
+        seeds: none,
+    },
+    Target {
+        name: "chain-view",
+        what: "blocks in any order and number: events make one chain, and all bounds hold",
+        run: chain::view,
+        max_len: 1024,
+        seeds: none,
+    },
+    Target {
+        name: "publish-queue",
+        what: "answers in any order: every publication ends once, and the queue is bounded",
+        run: publish::queue,
+        max_len: 512,
+        seeds: none,
+    },
+    Target {
+        name: "range-client",
+        what: "servers that lie or are silent: only linked blocks are proved, within the client's bounds",
+        run: sync::client,
+        max_len: 1024,
+        seeds: none,
+    },
+    Target {
+        name: "payload-server",
+        what: "requests in any number: each is answered once, within the server's bounds",
+        run: sync::server,
+        max_len: 1024,
+        seeds: none,
+    },
+    Target {
+        name: "peer-manager",
+        what: "peers that come, go and misbehave: bounds hold, and who is banned does not get in",
+        run: peers::manager,
+        max_len: 1024,
+        seeds: none,
+    },
+    Target {
+        name: "discovery",
+        what: "candidates, the pace and where others see us: bounded, and each handed on once in a while",
+        run: peers::discovery,
+        max_len: 1024,
+        seeds: none,
+    },
+    Target {
+        name: "node",
+        what: "the whole node: each message judged once, each request answered once, one chain, all bounds",
+        run: node::node,
+        max_len: 1024,
+        seeds: none,
+    },
+];
+
+/// The target of this name.
+pub fn find(name: &str) -> Option<&'static Target> {
+    TARGETS.iter().find(|target| target.name == name)
+}
+
+fn none() -> Vec<Vec<u8>> {
+    Vec::new()
+}

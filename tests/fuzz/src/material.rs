@@ -1,0 +1,204 @@
+//! What the targets are made of: a small chain, its sequencer, peers, and reading from bytes what happens.
+
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use alloy_primitives::{B256, Bytes, U256};
+use arbitrary::{Result, Unstructured};
+use opp2p_core::chain::{ChainConfig, Fork, ForkSchedule};
+use opp2p_core::gossip::{BLOCK_DOMAIN, Rules, Signers, TIMESTAMP_THRESHOLD, payload_hash, signing_hash};
+use opp2p_core::payload::{Block, Envelope, ExecutionPayload, PayloadVersion};
+use opp2p_core::peers::PeerId;
+use opp2p_core::sequencer::LocalSigner;
+use opp2p_core::time::{Instant, Now};
+
+/// The chain that everything is signed for.
+pub(crate) const CHAIN_ID: u64 = 901;
+/// The time at which a course of events begins, Unix seconds.
+pub(crate) const NOW: u64 = 1_700_000_000;
+/// Number of the first block of [`POOL`]; its timestamp is that of its number.
+const FIRST: u64 = 1000;
+/// Seconds between two blocks.
+const BLOCK_TIME: u64 = 2;
+
+/// The signer with this byte 32 times as its secret.
+pub(crate) fn key(byte: u8) -> LocalSigner {
+    LocalSigner::from_bytes(&[byte; 32]).expect("a small number is a key")
+}
+
+/// The signer that counts.
+pub(crate) fn sequencer() -> LocalSigner {
+    key(7)
+}
+
+/// A v4 chain whose block 1000 is due just before [`NOW`].
+pub(crate) fn chain() -> ChainConfig {
+    let genesis = NOW - FIRST * BLOCK_TIME - 20;
+    ChainConfig::development(
+        CHAIN_ID,
+        B256::ZERO,
+        genesis,
+        BLOCK_TIME,
+        Fork::Isthmus,
+        sequencer().address(),
+    )
+}
+
+/// Rules of a chain whose blocks are of this version now.
+pub(crate) fn rules(version: PayloadVersion) -> Rules {
+    let forks = match version {
+        PayloadVersion::V1 => ForkSchedule::default(),
+        PayloadVersion::V2 => ForkSchedule::up_to(Fork::Canyon),
+        PayloadVersion::V3 => ForkSchedule::up_to(Fork::Ecotone),
+        PayloadVersion::V4 => ForkSchedule::up_to(Fork::Isthmus),
+    };
+    Rules {
+        chain_id: CHAIN_ID,
+        forks,
+        signers: Signers { current: Some(sequencer().address()), previous: None },
+        timestamp_threshold: TIMESTAMP_THRESHOLD,
+    }
+}
+
+/// A block that passes every check at [`NOW`].
+pub(crate) fn block(version: PayloadVersion) -> Envelope {
+    let payload = ExecutionPayload {
+        parent_hash: B256::repeat_byte(0x11),
+        block_number: FIRST,
+        gas_limit: 30_000_000,
+        gas_used: 50_000,
+        timestamp: NOW,
+        extra_data: Bytes::from_static(b"fuzz"),
+        base_fee_per_gas: U256::from(7),
+        transactions: vec![Bytes::from_static(&[0x7e, 1, 2, 3]), Bytes::from_static(&[2; 40])],
+        withdrawals: version.has_withdrawals().then(Vec::new),
+        blob_gas_used: version.has_beacon_root().then_some(0),
+        excess_blob_gas: version.has_beacon_root().then_some(0),
+        withdrawals_root: version.has_withdrawals_root().then_some(B256::repeat_byte(0x66)),
+        ..ExecutionPayload::default()
+    };
+    let root = version.has_beacon_root().then_some(B256::with_last_byte(0x34));
+    sealed(Envelope { parent_beacon_block_root: root, payload })
+}
+
+/// The block with the hash of what it is.
+pub(crate) fn sealed(mut envelope: Envelope) -> Envelope {
+    envelope.payload.seal(envelope.parent_beacon_block_root).expect("its fields are of one version");
+    envelope
+}
+
+/// What is signed of a block.
+pub(crate) fn body(envelope: &Envelope) -> Vec<u8> {
+    let mut body = Vec::new();
+    envelope.encode(&mut body).expect("its fields are of one version");
+    body
+}
+
+/// A message with any body, signed by anybody.
+pub(crate) fn signed_by(signer: &LocalSigner, body: &[u8]) -> Vec<u8> {
+    let hash = signing_hash(BLOCK_DOMAIN, CHAIN_ID.into(), payload_hash(body));
+    [&signer.sign(&hash)[..], body].concat()
+}
+
+/// A block of the pool, in all forms that are needed.
+#[derive(Debug)]
+pub(crate) struct Pooled {
+    pub(crate) envelope: Envelope,
+    pub(crate) block: Block,
+    /// Signature and body.
+    pub(crate) contents: Vec<u8>,
+}
+
+/// Blocks of [`chain`] above 1000: sixteen that link, and branches of it.
+pub(crate) static POOL: LazyLock<Vec<Pooled>> = LazyLock::new(|| {
+    let mut first = block(PayloadVersion::V4);
+    first.payload.timestamp = NOW - 20;
+    let mut envelopes = vec![sealed(first)];
+    for _ in 1..16 {
+        envelopes.push(child(&envelopes[envelopes.len() - 1], 0));
+    }
+    for (at, salt) in [(2, 1), (2, 2), (6, 1), (9, 3)] {
+        let mut branch = child(&envelopes[at], salt);
+        for _ in 0..3 {
+            envelopes.push(branch.clone());
+            branch = child(&branch, salt);
+        }
+    }
+    // More of one height than are taken.
+    let crowd: Vec<Envelope> = (10..17).map(|salt| child(&envelopes[0], salt)).collect();
+    envelopes.extend(crowd);
+    let pooled = |envelope: Envelope| {
+        let body = body(&envelope);
+        let contents = signed_by(&sequencer(), &body);
+        let block = Block::decode(PayloadVersion::V4, None, body.into()).expect("it was just encoded");
+        Pooled { envelope, block, contents }
+    };
+    envelopes.into_iter().map(pooled).collect()
+});
+
+fn child(parent: &Envelope, salt: u64) -> Envelope {
+    let mut envelope = parent.clone();
+    let payload = &mut envelope.payload;
+    payload.parent_hash = parent.payload.block_hash;
+    payload.block_number += 1;
+    payload.timestamp += BLOCK_TIME;
+    payload.gas_used = 50_000 + salt;
+    sealed(envelope)
+}
+
+/// One of few peers.
+pub(crate) fn peer(number: u8) -> PeerId {
+    PeerId::try_from(&[number; 38][..]).expect("38 bytes are a peer's id")
+}
+
+/// One of few peers, as the bytes say.
+pub(crate) fn any_peer(from: &mut Unstructured<'_>, count: u8) -> Result<PeerId> {
+    Ok(peer(from.int_in_range(0..=count - 1)?))
+}
+
+/// One of the versions, as the bytes say.
+pub(crate) fn any_version(from: &mut Unstructured<'_>) -> Result<PayloadVersion> {
+    Ok(*from.choose(&PayloadVersion::ALL)?)
+}
+
+/// Both clocks of a course of events.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Clock(pub(crate) Now);
+
+impl Clock {
+    pub(crate) fn new() -> Self {
+        Self(Now::new(Duration::from_secs(5000), Duration::from_secs(NOW)))
+    }
+
+    /// Both go on.
+    pub(crate) fn pass(&mut self, by: Duration) {
+        self.0 = Now { monotonic: self.0.monotonic + by, unix: self.0.unix.saturating_add(by) };
+    }
+
+    /// Both go on to `at`, if it is later.
+    pub(crate) fn pass_to(&mut self, at: Instant) {
+        self.pass(at.since(self.0.monotonic));
+    }
+
+    pub(crate) fn at(&self) -> Instant {
+        self.0.monotonic
+    }
+}
+
+/// A span that is mostly short, and sometimes hours.
+pub(crate) fn any_span(from: &mut Unstructured<'_>) -> Result<Duration> {
+    let amount = u64::from(from.arbitrary::<u8>()?);
+    Ok(match from.int_in_range(0..=3)? {
+        0 => Duration::from_millis(amount),
+        1 => Duration::from_millis(amount * 50),
+        2 => Duration::from_secs(amount),
+        _ => Duration::from_secs(amount * 600),
+    })
+}
+
+/// Runs a course of events until the bytes end.
+pub(crate) fn play(bytes: &[u8], course: impl FnOnce(&mut Unstructured<'_>) -> Result<()>) {
+    let mut from = Unstructured::new(bytes);
+    // Bytes that end within an event end the course.
+    let _ = course(&mut from);
+}

@@ -1,0 +1,220 @@
+//! Blocks by number: who asks, and who serves.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use opp2p_core::chain::BlockId;
+use opp2p_core::payload::Block;
+use opp2p_core::sync::{
+    CheckWork, ClientConfig, ClientStep, MAX_RESPONSE_SIZE, PayloadServer, Range, RangeClient, Rate,
+    RequestFailure, RequestId, ServeId, ServeStep, ServerConfig, encode_response,
+};
+
+use crate::material::{Clock, POOL, any_peer, any_span, chain, peer, play};
+
+const PEERS: u8 = 6;
+
+/// Servers that answer right, wrong, late or never.
+pub(crate) fn client(bytes: &[u8]) {
+    play(bytes, |from| {
+        let chain = chain();
+        let config = ClientConfig {
+            in_flight: from.int_in_range(0..=9)?,
+            window: from.int_in_range(0..=20)?,
+            bytes: if from.arbitrary()? { 0 } else { 64 << 20 },
+            servers: from.int_in_range(0..=7)?,
+            only_static: from.ratio(1, 8)?,
+            seed: from.arbitrary()?,
+        };
+        let most_bytes = config.bytes.max(22 << 20);
+        let mut client = RangeClient::new(config);
+        let mut clock = Clock::new();
+        let mut asked: BTreeMap<RequestId, u64> = BTreeMap::new();
+        let mut checks: Vec<(RequestId, CheckWork)> = Vec::new();
+        let mut used = BTreeSet::new();
+        let mut wanted: Option<BlockId> = None;
+        while !from.is_empty() {
+            let at = clock.at();
+            match from.int_in_range(0..=15)? {
+                0 => client.connected(any_peer(from, PEERS)?, from.arbitrary()?),
+                1 => client.disconnected(&any_peer(from, PEERS)?),
+                2 => client.heard(&any_peer(from, PEERS)?, u64::from(from.arbitrary::<u16>()?)),
+                3 | 4 => {
+                    let target = from.choose(&POOL)?;
+                    let below = u64::from(from.int_in_range::<u8>(0..=20)?);
+                    let lowest = target.block.number().saturating_sub(below);
+                    wanted = Some(BlockId::of(&target.block));
+                    client.aim(at, Some(Range { wanted: BlockId::of(&target.block), lowest }));
+                }
+                5 if from.ratio(1, 4)? => {
+                    client.aim(at, None);
+                    wanted = None;
+                }
+                6 => client.pause(from.arbitrary()?),
+                7 => client.hurry(at),
+                // The answer of an honest server.
+                8..=10 if !asked.is_empty() => {
+                    let (id, number) = pick(from, &asked)?;
+                    asked.remove(&id);
+                    let blocks: Vec<_> = POOL.iter().filter(|pooled| pooled.block.number() == number).collect();
+                    let answer = if blocks.is_empty() { vec![1] } else { encode_response(&from.choose(&blocks)?.block) };
+                    client.received(at, id, Ok(answer.into()), &chain);
+                }
+                // That of another one.
+                11 if !asked.is_empty() => {
+                    let (id, _) = pick(from, &asked)?;
+                    // The driver answers once; a second time must do nothing.
+                    if from.ratio(3, 4)? {
+                        asked.remove(&id);
+                    }
+                    let mut answer = encode_response(&from.choose(&POOL)?.block);
+                    if from.arbitrary()? {
+                        let place = from.choose_index(answer.len())?;
+                        answer[place] ^= from.arbitrary::<u8>()?;
+                    }
+                    client.received(at, id, Ok(answer.into()), &chain);
+                }
+                12 if !asked.is_empty() => {
+                    let (id, _) = pick(from, &asked)?;
+                    asked.remove(&id);
+                    let failures = [
+                        RequestFailure::Timeout,
+                        RequestFailure::Closed,
+                        RequestFailure::Unsupported,
+                        RequestFailure::TooLong,
+                    ];
+                    client.received(at, id, Err(*from.choose(&failures)?), &chain);
+                }
+                13 | 14 if !checks.is_empty() => {
+                    let (id, work) = checks.swap_remove(from.choose_index(checks.len())?);
+                    let knows_all = from.ratio(1, 8)?;
+                    client.checked(at, id, work.run(), |_| knows_all);
+                }
+                _ => clock.pass(any_span(from)?),
+            }
+            for turn in 0.. {
+                assert!(turn < 2000, "it has ever more to do");
+                match client.poll(clock.at()) {
+                    Some(ClientStep::Ask { id, number, limit, .. }) => {
+                        assert!(used.insert(id), "the name of an earlier request");
+                        assert!(limit <= MAX_RESPONSE_SIZE);
+                        let range = client.range().expect("it asks for a range");
+                        assert!((range.lowest..=range.wanted.number).contains(&number), "{number} is not wanted");
+                        asked.insert(id, number);
+                    }
+                    Some(ClientStep::Check(id, work)) => {
+                        assert!(checks.iter().all(|(other, _)| *other != id));
+                        checks.push((id, work));
+                    }
+                    Some(ClientStep::Proved(block, _)) => prove(&mut wanted, &block),
+                    Some(ClientStep::Conduct(..) | ClientStep::Answered(_)) => {}
+                    None => break,
+                }
+            }
+            assert!(client.in_flight() <= config.in_flight.max(1));
+            assert!(client.slots() <= config.window.max(1), "{} slots", client.slots());
+            assert!(client.bytes() <= most_bytes, "{} bytes", client.bytes());
+            assert!(client.servers() <= config.servers.max(1));
+            assert!(client.next_wakeup(clock.at()).is_none_or(|due| due > clock.at()), "it is late");
+        }
+        Ok(())
+    });
+}
+
+/// A proved block is the one that the range wanted next, by its hash.
+fn prove(wanted: &mut Option<BlockId>, block: &Block) {
+    let expected = wanted.expect("a block is proved while a range is fetched");
+    assert_eq!(BlockId::of(block), expected, "a block that nobody vouches for");
+    assert!(block.has_true_hash());
+    *wanted = expected.number.checked_sub(1).map(|below| BlockId::new(below, block.parent_hash()));
+}
+
+fn pick(
+    from: &mut arbitrary::Unstructured<'_>,
+    asked: &BTreeMap<RequestId, u64>,
+) -> arbitrary::Result<(RequestId, u64)> {
+    let at = from.choose_index(asked.len())?;
+    let (id, number) = asked.iter().nth(at).expect("an index below the length");
+    Ok((*id, *number))
+}
+
+/// Peers that ask for much, and do not read what they get.
+pub(crate) fn server(bytes: &[u8]) {
+    play(bytes, |from| {
+        let chain = chain();
+        let rate = |from: &mut arbitrary::Unstructured<'_>| {
+            let (tokens, burst) = (from.int_in_range(1..=30)?, from.int_in_range(1..=40)?);
+            Ok(if from.ratio(1, 6)? { Rate::UNLIMITED } else { Rate::per_second(tokens, burst) })
+        };
+        let config = ServerConfig {
+            total: rate(from)?,
+            per_peer: rate(from)?,
+            waiting_per_peer: from.int_in_range(1..=4)?,
+            waiting: from.int_in_range(1..=12)?,
+            active_per_peer: from.int_in_range(1..=4)?,
+            active: from.int_in_range(1..=8)?,
+            peers: from.int_in_range(1..=9)?,
+            longest_wait: any_span(from)?,
+        };
+        let mut server = PayloadServer::new(config);
+        let mut clock = Clock::new();
+        let mut next = 0;
+        let (mut unanswered, mut active) = (BTreeSet::new(), BTreeSet::new());
+        while !from.is_empty() {
+            match from.int_in_range(0..=7)? {
+                0..=3 => {
+                    let who = peer(from.int_in_range(0..=15)?);
+                    let number = match from.int_in_range(0..=3)? {
+                        0 => from.arbitrary()?,
+                        _ => 1000 + u64::from(from.int_in_range::<u8>(0..=30)?),
+                    };
+                    for _ in 0..from.int_in_range(1..=5)? {
+                        unanswered.insert(ServeId(next));
+                        server.request(clock.at(), who, ServeId(next), number);
+                        next += 1;
+                    }
+                }
+                4 | 5 if !active.is_empty() => {
+                    let at = from.choose_index(active.len())?;
+                    let id: ServeId = *active.iter().nth(at).expect("an index below the length");
+                    active.remove(&id);
+                    server.finished(clock.at(), id);
+                }
+                // Whoever asked is gone before it is answered, or was never there.
+                6 => {
+                    let id = ServeId(from.int_in_range(0..=next)?);
+                    server.finished(clock.at(), id);
+                    unanswered.remove(&id);
+                    active.remove(&id);
+                }
+                _ => clock.pass(any_span(from)?),
+            }
+            while let Some(step) = server.poll(clock.0, &chain) {
+                let (ServeStep::Serve { id, .. } | ServeStep::Refuse { id, .. }) = step;
+                assert!(unanswered.remove(&id), "a second answer, or one to nobody: {step:?}");
+                if let ServeStep::Serve { number, .. } = step {
+                    let highest = chain.highest_number_at(clock.0.unix_seconds());
+                    assert!(highest.is_some_and(|highest| number <= highest), "a block of the future");
+                    active.insert(id);
+                }
+            }
+            assert_eq!(server.active(), active.len());
+            assert_eq!(server.waiting(), unanswered.len(), "a request is lost");
+            assert!(server.active() <= config.active && server.waiting() <= config.waiting);
+            assert!(server.peers() <= config.peers, "{} peers", server.peers());
+            assert!(server.next_wakeup().is_none_or(|at| at > clock.at()), "it is late");
+        }
+        // What waits is answered or refused in time, if those who were served go on reading.
+        clock.pass(config.longest_wait + Duration::from_secs(1));
+        for id in std::mem::take(&mut active) {
+            server.finished(clock.at(), id);
+        }
+        for _ in 0..1000 {
+            let Some(step) = server.poll(clock.0, &chain) else { break };
+            let (ServeStep::Serve { id, .. } | ServeStep::Refuse { id, .. }) = step;
+            assert!(unanswered.remove(&id));
+        }
+        assert_eq!(unanswered, BTreeSet::new(), "requests without an answer");
+        Ok(())
+    });
+}

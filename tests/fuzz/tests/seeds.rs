@@ -1,0 +1,77 @@
+//! Every seed and every finding, once through its target: what was found stays fixed.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use opp2p_fuzz::TARGETS;
+
+fn folder(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
+}
+
+/// The files of a target's folder, by name; none if there is no such folder.
+fn inputs(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    if !folder.exists() {
+        return Vec::new();
+    }
+    let entries = fs::read_dir(folder).expect("a folder of the repository");
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.expect("it is there").path()).collect();
+    paths.sort();
+    paths.into_iter().map(|path| (path.clone(), fs::read(path).expect("a file of the repository"))).collect()
+}
+
+#[test]
+fn every_seed_and_finding_passes_its_target() {
+    for target in TARGETS {
+        let seeds = inputs(&folder("seeds").join(target.name));
+        assert!(!seeds.is_empty(), "{} has no seeds", target.name);
+        for (path, input) in seeds.into_iter().chain(inputs(&folder("findings").join(target.name))) {
+            // Told only if it panics: which input it was.
+            println!("{}", path.display());
+            (target.run)(&input);
+        }
+    }
+}
+
+#[test]
+fn the_seeds_are_those_that_are_made_and_no_folder_is_of_no_target() {
+    for target in TARGETS {
+        let kept: Vec<Vec<u8>> = inputs(&folder("seeds").join(target.name))
+            .into_iter()
+            .filter(|(path, _)| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("made-")))
+            .map(|(_, input)| input)
+            .collect();
+        assert_eq!(kept, (target.seeds)(), "make the seeds of {} again: tests/fuzz/README.md", target.name);
+    }
+    for kind in ["seeds", "findings"] {
+        let names: BTreeSet<String> = inputs_of_all(kind);
+        let known: BTreeSet<String> = TARGETS.iter().map(|target| target.name.to_owned()).collect();
+        assert!(names.is_subset(&known), "{kind}: {names:?}");
+    }
+}
+
+fn inputs_of_all(kind: &str) -> BTreeSet<String> {
+    let Ok(entries) = fs::read_dir(folder(kind)) else { return BTreeSet::new() };
+    entries.map(|entry| entry.expect("it is there").file_name().to_string_lossy().into_owned()).collect()
+}
+
+/// Bytes of any kind, the same in every run: what little can be fuzzed where there is no fuzzer.
+#[test]
+fn bytes_by_chance_pass_every_target() {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state
+    };
+    for target in TARGETS {
+        for round in 0..20 {
+            let length = next() as usize % target.max_len.min(40 << (round % 5));
+            let input: Vec<u8> = (0..length).map(|_| next() as u8).collect();
+            println!("{} {input:02x?}", target.name);
+            (target.run)(&input);
+        }
+    }
+}
