@@ -92,10 +92,23 @@ impl Runs {
 
     /// A new run of one block.
     pub(super) fn start(&mut self, wanted: BlockId, tip: Tip) -> GapId {
-        let id = GapId(self.next);
-        self.next = self.next.saturating_add(1);
+        let id = self.next_id();
         let members = SortedSet::from_iter([(tip.number, tip.hash)]);
         self.put(id, Run { wanted, members, best: tip, since: None, announced: None });
+        id
+    }
+
+    /// Gives a run a name that no gap had before.
+    pub(super) fn rename(&mut self, id: GapId) -> Option<GapId> {
+        let run = self.take(id)?;
+        let new = self.next_id();
+        self.put(new, run);
+        Some(new)
+    }
+
+    const fn next_id(&mut self) -> GapId {
+        let id = GapId(self.next);
+        self.next = self.next.saturating_add(1);
         id
     }
 

@@ -1,6 +1,7 @@
 //! What follows every change: ending gaps that are over, leaving what can never link, keeping the bounds.
 
 use super::runs::Tip;
+use super::store::Place;
 use super::{ChainBlock, ChainEvent, ChainView, GapEnd, GapId, OnFull, SkipReason};
 
 impl<B: ChainBlock> ChainView<B> {
@@ -35,7 +36,22 @@ impl<B: ChainBlock> ChainView<B> {
             });
             if announced {
                 self.events.push_back(ChainEvent::GapClosed { id, end: GapEnd::Outrun });
+                self.rename_run(id);
             }
+        }
+    }
+
+    /// A gap that was told to be closed must not open again by its name.
+    fn rename_run(&mut self, id: GapId) {
+        let Some(new) = self.runs.rename(id) else { return };
+        let hashes: Vec<_> = self
+            .runs
+            .get(new)
+            .into_iter()
+            .flat_map(|run| run.members.iter().map(|(_, hash)| *hash))
+            .collect();
+        for hash in &hashes {
+            self.store.set_place(hash, Place::Pending(new));
         }
     }
 

@@ -55,6 +55,7 @@ pub(super) fn at(seconds: u64) -> Instant {
 pub(super) struct Follower {
     pub(super) chain: Vec<BlockId>,
     pub(super) gaps: BTreeMap<GapId, Gap>,
+    used: BTreeSet<GapId>,
     pub(super) events: Vec<ChainEvent<Block>>,
     pub(super) skips: Vec<(BlockId, BlockId, SkipReason)>,
     pub(super) reorgs: usize,
@@ -110,6 +111,7 @@ impl Follower {
             }
             ChainEvent::GapOpened(gap) => {
                 check_gap(gap);
+                assert!(self.used.insert(gap.id), "the name of an earlier gap");
                 assert_eq!(self.gaps.insert(gap.id, *gap), None);
             }
             ChainEvent::GapChanged(gap) => {

@@ -341,7 +341,8 @@ fn a_competitor_that_does_not_link_is_no_gap_until_it_reaches_above_the_head() {
     assert_eq!(pair.view.gap(), None);
     assert_eq!(pair.view.highest(), Some(id(A, 10)));
     assert_eq!(pair.signed(block(B, 11)), Inserted::Pending);
-    assert_eq!(pair.gap().wanted, id(B, 9));
+    let first = pair.gap();
+    assert_eq!(first.wanted, id(B, 9));
     pair.events();
     // The canonical chain catches up, then the branch goes on.
     assert_eq!(pair.signed(block(A, 11)), Inserted::Extended);
@@ -349,6 +350,7 @@ fn a_competitor_that_does_not_link_is_no_gap_until_it_reaches_above_the_head() {
     assert_eq!(pair.view.gap(), None);
     pair.signed(block(B, 12));
     assert_eq!(pair.gap().wanted, id(B, 9));
+    assert_ne!(pair.gap().id, first.id, "it was told that this gap is closed");
 }
 
 // Blocks that are not signed themselves.
