@@ -11,6 +11,9 @@ mod clock;
 pub mod devnet;
 #[cfg(feature = "node")]
 pub mod discovery;
+#[cfg(feature = "fuzz")]
+#[doc(hidden)]
+pub mod fuzz;
 #[cfg(feature = "node")]
 pub mod host;
 #[cfg(feature = "node")]

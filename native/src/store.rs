@@ -43,6 +43,8 @@
 
 mod error;
 mod fault;
+#[cfg(feature = "fuzz")]
+pub(crate) mod fuzz;
 mod held;
 pub(crate) mod new_file;
 mod open;

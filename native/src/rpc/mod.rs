@@ -43,6 +43,8 @@
 //! * **Subscriptions**: [`SUBSCRIPTIONS`] a connection.
 
 mod access;
+#[cfg(feature = "fuzz")]
+pub(crate) mod fuzz;
 mod line;
 mod methods;
 mod params;

@@ -1,0 +1,37 @@
+//! What a call is given, for the fuzz targets.
+
+use jsonrpsee::types::error::ErrorObjectOwned;
+
+use super::params::Arguments;
+use super::types::IpNet;
+
+/// Reads up to three arguments as everything that one may be. What the errors say.
+pub(crate) fn arguments(text: &str) -> Vec<String> {
+    let mut told = Vec::new();
+    let mut tell =
+        |error: Option<ErrorObjectOwned>| told.extend(error.map(|error| error.message().to_owned()));
+    match Arguments::read(Some(text), 3) {
+        Ok(arguments) => {
+            for place in 0..4 {
+                tell(arguments.bool(place).err());
+                tell(arguments.number(place).err());
+                tell(arguments.seconds(place).err());
+                tell(arguments.peer(place).err());
+                tell(arguments.ip(place).err());
+                tell(arguments.address(place).err());
+                tell(arguments.word(place).err());
+                match arguments.subnet(place) {
+                    // As it is written, it is read again.
+                    Ok(subnet) => {
+                        let written = serde_json::json!([IpNet::from(subnet)]).to_string();
+                        let again = Arguments::read(Some(&written), 1).and_then(|again| again.subnet(0));
+                        assert_eq!(again, Ok(subnet), "{written}");
+                    }
+                    Err(error) => tell(Some(error)),
+                }
+            }
+        }
+        Err(error) => tell(Some(error)),
+    }
+    told
+}
