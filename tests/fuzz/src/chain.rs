@@ -67,7 +67,10 @@ impl Listener {
                     assert_eq!(id, to);
                     self.chain.clear();
                 } else if let Some(head) = self.chain.last() {
-                    assert_eq!((Some(id.number), block.parent_hash()), (head.number.checked_add(1), head.hash));
+                    assert_eq!(
+                        (Some(id.number), block.parent_hash()),
+                        (head.number.checked_add(1), head.hash)
+                    );
                 }
                 self.chain.push(id);
             }

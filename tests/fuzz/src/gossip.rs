@@ -6,8 +6,8 @@ use std::sync::LazyLock;
 use alloy_primitives::{B256, Bytes};
 use opp2p_core::fixtures;
 use opp2p_core::gossip::{
-    BLOCKS_PER_HEIGHT, MAX_MESSAGE_SIZE, Reason, Rules, SIGNATURE_SIZE, SeenBlocks, Signers, Unpacked, block_topic, inspect,
-    validate,
+    BLOCKS_PER_HEIGHT, MAX_MESSAGE_SIZE, Reason, Rules, SIGNATURE_SIZE, SeenBlocks, Signers, Unpacked,
+    block_topic, inspect, validate,
 };
 use opp2p_core::payload::{Block, PayloadVersion, snappy};
 
@@ -81,7 +81,7 @@ pub(crate) fn signed_block(bytes: &[u8]) {
         let mut envelope = block(version);
         let payload = &mut envelope.payload;
         let mut is_changed = false;
-        while from.ratio(3, 4)? {
+        while !from.is_empty() && from.ratio(3, 4)? {
             is_changed = true;
             match from.int_in_range(0..=11)? {
                 0 => payload.block_number = from.arbitrary()?,
@@ -106,7 +106,7 @@ pub(crate) fn signed_block(bytes: &[u8]) {
         }
         // Then the bytes themselves: offsets, lengths, whatever the fields can't say.
         let mut is_damaged = false;
-        while from.ratio(1, 3)? {
+        while !from.is_empty() && from.ratio(1, 3)? {
             is_damaged = true;
             let at = from.choose_index(body.len().max(1))?;
             match from.int_in_range(0..=2)? {

@@ -12,6 +12,8 @@ mod chain;
 mod decode;
 mod gossip;
 mod material;
+#[cfg(feature = "native")]
+mod native;
 mod node;
 mod peers;
 mod publish;
@@ -166,6 +168,38 @@ pub const TARGETS: &[Target] = &[
         run: node::node,
         max_len: 1024,
         seeds: none,
+    },
+    #[cfg(feature = "native")]
+    Target {
+        name: "store-record",
+        what: "a damaged record of the block store is refused, and what reads is written again the same",
+        run: native::store_record,
+        max_len: 4096,
+        seeds: native::store_record_seeds,
+    },
+    #[cfg(feature = "native")]
+    Target {
+        name: "key-file",
+        what: "a key file is read or refused, and no secret is shown",
+        run: native::key_file,
+        max_len: 128,
+        seeds: native::key_file_seeds,
+    },
+    #[cfg(feature = "native")]
+    Target {
+        name: "bootnode",
+        what: "node records and enode URLs, as an operator pastes them",
+        run: native::bootnode,
+        max_len: 512,
+        seeds: native::bootnode_seeds,
+    },
+    #[cfg(feature = "native")]
+    Target {
+        name: "rpc-arguments",
+        what: "what a call is given, read as everything that an argument may be",
+        run: native::rpc_arguments,
+        max_len: 512,
+        seeds: native::rpc_arguments_seeds,
     },
 ];
 

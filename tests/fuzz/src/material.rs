@@ -34,14 +34,7 @@ pub(crate) fn sequencer() -> LocalSigner {
 /// A v4 chain whose block 1000 is due just before [`NOW`].
 pub(crate) fn chain() -> ChainConfig {
     let genesis = NOW - FIRST * BLOCK_TIME - 20;
-    ChainConfig::development(
-        CHAIN_ID,
-        B256::ZERO,
-        genesis,
-        BLOCK_TIME,
-        Fork::Isthmus,
-        sequencer().address(),
-    )
+    ChainConfig::development(CHAIN_ID, B256::ZERO, genesis, BLOCK_TIME, Fork::Isthmus, sequencer().address())
 }
 
 /// Rules of a chain whose blocks are of this version now.

@@ -13,8 +13,8 @@ use opp2p_core::payload::{Block, PayloadVersion};
 use opp2p_core::peers::{CommandId, PeerNews};
 use opp2p_core::sequencer::{Publication, PublishId, QUEUE_LENGTH, SendOutcome};
 use opp2p_core::sync::{
-    ClientConfig, FillConfig, LOAD_BLOCKS, RangeId, RequestFailure, RequestId, ServeId, ServerConfig, SyncEvent,
-    encode_response,
+    ClientConfig, FillConfig, LOAD_BLOCKS, RangeId, RequestFailure, RequestId, ServeId, ServerConfig,
+    SyncEvent, encode_response,
 };
 
 use crate::chain::Listener;
@@ -146,8 +146,7 @@ impl World {
             }
             7..=12 if !self.jobs.is_empty() => {
                 let job = self.jobs.swap_remove(from.choose_index(self.jobs.len())?);
-                let result =
-                    if from.ratio(1, 32)? { JobResult::panicked(job.id()) } else { job.run() };
+                let result = if from.ratio(1, 32)? { JobResult::panicked(job.id()) } else { job.run() };
                 self.done.push(result.clone());
                 self.tell(Input::JobDone(result));
             }
@@ -162,7 +161,10 @@ impl World {
                 let publication = if from.arbitrary()? {
                     Publication::Envelope(Box::new(pooled.envelope.clone()))
                 } else {
-                    Publication::Signed { version: PayloadVersion::V4, contents: pooled.contents.clone().into() }
+                    Publication::Signed {
+                        version: PayloadVersion::V4,
+                        contents: pooled.contents.clone().into(),
+                    }
                 };
                 self.tell(Input::Publish { id, publication });
             }
@@ -187,7 +189,8 @@ impl World {
                 self.tell(Input::Sent { id, outcome });
             }
             17 => {
-                let signer = from.choose(&[None, Some(7), Some(7), Some(7), Some(8)])?.map(|byte| key(byte).address());
+                let signer =
+                    from.choose(&[None, Some(7), Some(7), Some(7), Some(8)])?.map(|byte| key(byte).address());
                 self.tell(Input::SetSigner(signer));
             }
             18 => self.tell(Input::Connected(any_peer(from, PEERS)?)),
@@ -217,7 +220,8 @@ impl World {
             }
             22 => {
                 let (who, id) = (any_peer(from, PEERS)?, ServeId(self.name()));
-                let number = if from.ratio(1, 4)? { from.arbitrary()? } else { 1000 + from.int_in_range(0..=20)? };
+                let number =
+                    if from.ratio(1, 4)? { from.arbitrary()? } else { 1000 + from.int_in_range(0..=20)? };
                 self.unserved.insert(id);
                 self.tell(Input::Requested { from: who, id, number });
             }
@@ -229,7 +233,8 @@ impl World {
             }
             24 | 25 if !self.requests.is_empty() => {
                 let at = from.choose_index(self.requests.len())?;
-                let (id, number) = self.requests.iter().nth(at).map(|(id, number)| (*id, *number)).expect("as above");
+                let (id, number) =
+                    self.requests.iter().nth(at).map(|(id, number)| (*id, *number)).expect("as above");
                 self.requests.remove(&id);
                 let result = match from.int_in_range(0..=5)? {
                     0 => Err(*from.choose(&[RequestFailure::Timeout, RequestFailure::TooLong])?),
@@ -238,7 +243,8 @@ impl World {
                         let all = POOL.iter().filter(|pooled| pooled.block.number() == number);
                         let all: Vec<&Block> = all.map(|pooled| &pooled.block).collect();
                         let code = from.arbitrary::<u8>()?;
-                        Ok(if all.is_empty() { vec![code] } else { encode_response(from.choose(&all)?) }.into())
+                        Ok(if all.is_empty() { vec![code] } else { encode_response(from.choose(&all)?) }
+                            .into())
                     }
                 };
                 self.tell(Input::Response { id, result });
@@ -278,7 +284,12 @@ impl World {
         Ok(())
     }
 
-    fn gossip(&mut self, from: &mut Unstructured<'_>, topic: PayloadVersion, message: Unpacked) -> Result<()> {
+    fn gossip(
+        &mut self,
+        from: &mut Unstructured<'_>,
+        topic: PayloadVersion,
+        message: Unpacked,
+    ) -> Result<()> {
         let mut id = [0; 20];
         id[..8].copy_from_slice(&self.name().to_be_bytes());
         self.unjudged.insert(id);
@@ -345,7 +356,9 @@ impl World {
                 self.skipped |= matches!(event, ChainEvent::Skipped { .. });
                 self.listener.hear(&event);
             }
-            Output::Event(Event::Published { id, .. }) => assert!(self.unpublished.remove(&id), "a second end"),
+            Output::Event(Event::Published { id, .. }) => {
+                assert!(self.unpublished.remove(&id), "a second end")
+            }
             Output::Event(Event::Commanded { id, .. }) => assert!(self.uncommanded.remove(&id)),
             Output::Event(Event::Sync(SyncEvent::Range { id, .. })) => {
                 assert!(self.unranged.remove(&id), "a second end of a range");

@@ -11,8 +11,9 @@ use opp2p_core::discovery::{
 };
 use opp2p_core::peers::{
     BanPolicy, BlockEntry, Conduct, ConnectionId, Denied, Door, DoorLimits, Knock, LimitsConfig,
-    MAX_ADDRESS_LENGTH, MAX_ADDRESSES, MAX_PROTOCOLS, MAX_TEXT, MemoryChange, PeerBook, PeerCommand, PeerEvent,
-    PeerId, PeerInfo, PeerManager, PeerMetadata, PeerNews, PeerStep, PeersConfig, Scoring, Subnet, TideConfig,
+    MAX_ADDRESS_LENGTH, MAX_ADDRESSES, MAX_PROTOCOLS, MAX_TEXT, MemoryChange, PeerBook, PeerCommand,
+    PeerEvent, PeerId, PeerInfo, PeerManager, PeerMetadata, PeerNews, PeerStep, PeersConfig, Scoring, Subnet,
+    TideConfig,
 };
 
 use crate::material::{Clock, any_peer, any_span, any_version, peer, play};
@@ -59,7 +60,9 @@ pub(crate) fn memory(bytes: &[u8]) {
         let record = |book: &PeerBook| {
             let record = book.get(peer).cloned();
             // What is not stored, and what a number in decimals may lose.
-            record.map(|record| (record.addresses, record.agent, record.protocols, record.metadata, record.seen_at))
+            record.map(|record| {
+                (record.addresses, record.agent, record.protocols, record.metadata, record.seen_at)
+            })
         };
         assert_eq!(record(manager.book()), record(again.book()));
     }
@@ -73,7 +76,8 @@ pub(crate) fn memory_seeds() -> Vec<Vec<u8>> {
     let record = r#"{"addresses":[{"address":"/ip4/1.2.3.4/tcp/9222","until":1700000100}],"agent":"a","protocol_version":"",
         "protocols":["/meshsub/1.1.0"],"metadata":{"enr":"enr:-x","opStackID":901},"peerScores":{"gossip":{"total":-3.5},
         "reqResp":{"validResponses":1.5}},"scored_at":1700000000,"seen_at":1700000000}"#;
-    let peers = [entry(&[b"peer/", &[1; 38][..]].concat(), record), entry(&[b"peer/", &[2; 38][..]].concat(), "{}")];
+    let peers =
+        [entry(&[b"peer/", &[1; 38][..]].concat(), record), entry(&[b"peer/", &[2; 38][..]].concat(), "{}")];
     let lists = [
         entry(&[b"ban/peer/", &[3; 38][..]].concat(), r#"{"expiry":1700000900}"#),
         entry(b"ban/ip/1.2.3.4", r#"{"expiry":1700000900}"#),
@@ -136,7 +140,10 @@ pub(crate) fn manager(bytes: &[u8]) {
                     let ip = any_ip(from)?;
                     if manager.knock(now, &Knock::Accept { id, door, ip }).is_ok() {
                         let banned = ip.and_then(|ip| manager.gate().ban_of_ip(ip));
-                        assert!(banned.is_none_or(|until| until <= now.unix_seconds()), "a banned address is in");
+                        assert!(
+                            banned.is_none_or(|until| until <= now.unix_seconds()),
+                            "a banned address is in"
+                        );
                         connections.insert(id, Connection { peer: None, door, ip });
                     }
                 }
@@ -149,7 +156,10 @@ pub(crate) fn manager(bytes: &[u8]) {
                         Some(found) => found,
                         None => {
                             next += 1;
-                            (ConnectionId(next - 1), Connection { peer: None, door: Door::Tcp, ip: any_ip(from)? })
+                            (
+                                ConnectionId(next - 1),
+                                Connection { peer: None, door: Door::Tcp, ip: any_ip(from)? },
+                            )
                         }
                     };
                     let Connection { door, ip, .. } = connection;
@@ -157,7 +167,10 @@ pub(crate) fn manager(bytes: &[u8]) {
                     match manager.knock(now, &secured) {
                         Ok(()) => {
                             let until = manager.gate().ban_of(&who);
-                            assert!(until.is_none_or(|until| until <= now.unix_seconds()), "a banned peer is in");
+                            assert!(
+                                until.is_none_or(|until| until <= now.unix_seconds()),
+                                "a banned peer is in"
+                            );
                             connections.insert(id, Connection { peer: Some(who), ..connection });
                             if connected.insert(who) {
                                 manager.connected(now, who);
@@ -203,7 +216,11 @@ pub(crate) fn manager(bytes: &[u8]) {
                     if from.arbitrary()? {
                         let (protocols, addresses) = (texts.clone(), texts);
                         let protocol_version = agent.clone();
-                        manager.identified(now, &who, PeerInfo { agent, protocol_version, protocols, addresses });
+                        manager.identified(
+                            now,
+                            &who,
+                            PeerInfo { agent, protocol_version, protocols, addresses },
+                        );
                     } else {
                         let metadata = PeerMetadata { enr: agent, chain_id: from.arbitrary()? };
                         manager.discovered(now, &who, metadata, texts);

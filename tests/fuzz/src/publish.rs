@@ -7,8 +7,8 @@ use alloy_primitives::B256;
 use opp2p_core::gossip::Reason;
 use opp2p_core::payload::{EncodeError, Envelope, PayloadVersion};
 use opp2p_core::sequencer::{
-    ATTEMPT_TIMEOUT, Publication, PublishError, PublishId, PublishQueue, QUEUE_LENGTH, RETRY_INTERVAL, Sealed,
-    SendOutcome, Step,
+    ATTEMPT_TIMEOUT, Publication, PublishError, PublishId, PublishQueue, QUEUE_LENGTH, RETRY_INTERVAL,
+    Sealed, SendOutcome, Step,
 };
 
 use crate::material::{Clock, NOW, any_span, play};
@@ -73,7 +73,11 @@ pub(crate) fn queue(bytes: &[u8]) {
             }
             drain(&mut queue, &clock, &mut under_way, &mut last);
             assert!(queue.len() <= QUEUE_LENGTH);
-            assert_eq!(queue.len(), under_way.len(), "a publication ended without a word, or goes on after it");
+            assert_eq!(
+                queue.len(),
+                under_way.len(),
+                "a publication ended without a word, or goes on after it"
+            );
             assert!(queue.next_wakeup().is_none_or(|at| at > clock.at()), "it is late");
         }
         Ok(())

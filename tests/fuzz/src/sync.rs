@@ -56,8 +56,13 @@ pub(crate) fn client(bytes: &[u8]) {
                 8..=10 if !asked.is_empty() => {
                     let (id, number) = pick(from, &asked)?;
                     asked.remove(&id);
-                    let blocks: Vec<_> = POOL.iter().filter(|pooled| pooled.block.number() == number).collect();
-                    let answer = if blocks.is_empty() { vec![1] } else { encode_response(&from.choose(&blocks)?.block) };
+                    let blocks: Vec<_> =
+                        POOL.iter().filter(|pooled| pooled.block.number() == number).collect();
+                    let answer = if blocks.is_empty() {
+                        vec![1]
+                    } else {
+                        encode_response(&from.choose(&blocks)?.block)
+                    };
                     client.received(at, id, Ok(answer.into()), &chain);
                 }
                 // That of another one.
@@ -99,7 +104,10 @@ pub(crate) fn client(bytes: &[u8]) {
                         assert!(used.insert(id), "the name of an earlier request");
                         assert!(limit <= MAX_RESPONSE_SIZE);
                         let range = client.range().expect("it asks for a range");
-                        assert!((range.lowest..=range.wanted.number).contains(&number), "{number} is not wanted");
+                        assert!(
+                            (range.lowest..=range.wanted.number).contains(&number),
+                            "{number} is not wanted"
+                        );
                         asked.insert(id, number);
                     }
                     Some(ClientStep::Check(id, work)) => {

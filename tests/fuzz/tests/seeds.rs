@@ -39,7 +39,9 @@ fn the_seeds_are_those_that_are_made_and_no_folder_is_of_no_target() {
     for target in TARGETS {
         let kept: Vec<Vec<u8>> = inputs(&folder("seeds").join(target.name))
             .into_iter()
-            .filter(|(path, _)| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("made-")))
+            .filter(|(path, _)| {
+                path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("made-"))
+            })
             .map(|(_, input)| input)
             .collect();
         assert_eq!(kept, (target.seeds)(), "make the seeds of {} again: tests/fuzz/README.md", target.name);

@@ -1,4 +1,5 @@
-//! Fuzzes the target that `OPP2P_FUZZ_TARGET` names, by LLVM's libFuzzer, whose flags it takes.
+//! Fuzzes the target that `OPP2P_FUZZ_TARGET` names, by LLVM's libFuzzer, whose flags it takes. `list` names
+//! all targets.
 #![no_main]
 
 use std::sync::OnceLock;
@@ -11,6 +12,10 @@ libfuzzer_sys::fuzz_target!(
     init: {
         let name = std::env::var("OPP2P_FUZZ_TARGET").unwrap_or_default();
         let Some(target) = opp2p_fuzz::find(&name) else {
+            if name == "list" {
+                opp2p_fuzz::TARGETS.iter().for_each(|target| println!("{}", target.name));
+                std::process::exit(0);
+            }
             let names: Vec<&str> = opp2p_fuzz::TARGETS.iter().map(|target| target.name).collect();
             eprintln!("OPP2P_FUZZ_TARGET names no target; there are: {}", names.join(", "));
             std::process::exit(2);
