@@ -13,6 +13,7 @@ mod counts;
 mod crash;
 mod deny;
 mod devnet;
+mod fuzz;
 mod interop;
 mod measure;
 mod plan;
@@ -270,6 +271,18 @@ const STEPS: &[Step] = &[
         run: attack::report,
     },
     Step {
+        name: "fuzz",
+        what: "every decoder and state machine under a fuzzer, for some seconds each",
+        needs: &["c-compiler"],
+        run: fuzz::short,
+    },
+    Step {
+        name: "fuzz-hours",
+        what: "the same for an hour each (runs only if it is named)",
+        needs: &["c-compiler"],
+        run: fuzz::hours,
+    },
+    Step {
         name: "deny",
         what: "licences, bans and sources of all dependencies (advisories need a database from the network: not here)",
         needs: &[],
@@ -295,6 +308,7 @@ const MEASUREMENTS: &[&str] = &[
     "soak-ours",
     "attack",
     "attack-report",
+    "fuzz-hours",
 ];
 
 /// Builds one package's library for the browser.
@@ -338,9 +352,8 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    if words.is_empty() {
-        selected.retain(|step| !MEASUREMENTS.contains(&step.name));
-    }
+    // A part of a name is not enough to name these: `fuzz` is a step, and `fuzz-hours` takes hours.
+    selected.retain(|step| !MEASUREMENTS.contains(&step.name) || words.iter().any(|word| word == step.name));
     let shell = Shell::new();
     let results = plan::run(&selected, |step| (step.run)(&shell));
     print!("{}", plan::summary(&results));
