@@ -55,7 +55,7 @@ pub(super) fn at(seconds: u64) -> Instant {
 pub(super) struct Follower {
     pub(super) chain: Vec<BlockId>,
     pub(super) gaps: BTreeMap<GapId, Gap>,
-    used: BTreeSet<GapId>,
+    pub(super) used: BTreeSet<GapId>,
     pub(super) events: Vec<ChainEvent<Block>>,
     pub(super) skips: Vec<(BlockId, BlockId, SkipReason)>,
     pub(super) reorgs: usize,
