@@ -166,7 +166,7 @@ pub const TARGETS: &[Target] = &[
         name: "node",
         what: "the whole node: each message judged once, each request answered once, one chain, all bounds",
         run: node::node,
-        max_len: 1024,
+        max_len: 512,
         seeds: none,
     },
     #[cfg(feature = "native")]
