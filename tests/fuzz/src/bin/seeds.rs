@@ -1,6 +1,6 @@
 //! Writes the seeds that are made from the fixtures, and picks small inputs out of a corpus that the fuzzer found.
 //!
-//! `opp2p-fuzz-seeds FOLDER` writes into `FOLDER/TARGET/made-…`. `opp2p-fuzz-seeds FOLDER CORPUS BYTES` also puts inputs
+//! `opp2p-fuzz-seeds FOLDER` writes into `FOLDER/TARGET/made-…`. `opp2p-fuzz-seeds FOLDER CORPUS BYTES` also puts a few inputs
 //! of `CORPUS/TARGET` there, as `found-…`, spread over their sizes, as many as fit into so many bytes a target.
 
 use std::path::{Path, PathBuf};
@@ -8,6 +8,9 @@ use std::process::ExitCode;
 use std::{env, fs, io};
 
 use opp2p_fuzz::TARGETS;
+
+/// Most inputs of a corpus that are picked for one target.
+const PICKS: usize = 24;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -57,12 +60,12 @@ fn pick(folder: &Path, corpus: &Path, room: usize) -> io::Result<()> {
         }
         inputs.sort_by(|one, other| (one.len(), one).cmp(&(other.len(), other)));
         let mut rest = room;
-        let mut number = 0;
+        let mut number = 0_usize;
         // Evenly over the sizes: small ones say where to begin, long ones go deep.
         for at in spread(inputs.len()) {
-            if inputs[at].len() <= rest {
+            if number < PICKS && inputs[at].len() <= rest {
                 rest -= inputs[at].len();
-                fs::write(folder.join(format!("found-{number:03}")), &inputs[at])?;
+                fs::write(folder.join(format!("found-{number:02}")), &inputs[at])?;
                 number += 1;
             }
         }
