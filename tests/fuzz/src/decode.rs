@@ -330,7 +330,7 @@ pub(crate) fn l1(bytes: &[u8]) {
                         assert!(error.to_string().len() < 800, "{error}");
                     }
                     Some(L1Step::Signer { signer, .. }) => {
-                        assert!(signer.is_none_or(|signer| !signer.is_zero()))
+                        assert!(signer.is_none_or(|signer| !signer.is_zero()));
                     }
                     None => break,
                 }

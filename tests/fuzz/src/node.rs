@@ -357,7 +357,7 @@ impl World {
                 self.listener.hear(&event);
             }
             Output::Event(Event::Published { id, .. }) => {
-                assert!(self.unpublished.remove(&id), "a second end")
+                assert!(self.unpublished.remove(&id), "a second end");
             }
             Output::Event(Event::Commanded { id, .. }) => assert!(self.uncommanded.remove(&id)),
             Output::Event(Event::Sync(SyncEvent::Range { id, .. })) => {

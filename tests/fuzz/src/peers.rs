@@ -403,7 +403,6 @@ pub(crate) fn discovery(bytes: &[u8]) {
                 _ => clock.pass(any_span(from)?),
             }
             assert!(candidates.len() <= MAX_WAITING);
-            assert_eq!(candidates.is_empty(), candidates.len() == 0);
         }
         Ok(())
     });
