@@ -3,6 +3,8 @@
 //! `cargo all-tests -- counts` holds them to `counts.json`, and says which differ by more than 3 %. Valgrind knows AVX2, but not
 //! AVX-512.
 
+#![allow(missing_docs, unreachable_pub, clippy::all, clippy::needless_pass_by_value, reason = "what the macros write")]
+
 mod messages;
 
 use alloy_primitives::{Address, B256};
@@ -25,7 +27,7 @@ fn known(size: usize) -> (Message, Copies) {
     (message, copies)
 }
 
-/// Decompressed and named: what a message costs before it is known to be new.
+// Decompressed and named: what a message costs before it is known to be new.
 #[library_benchmark]
 #[bench::small(message(0))]
 #[bench::usual(message(1))]
@@ -34,7 +36,7 @@ fn name(message: Message) -> MessageId {
     black_box(Unpacked::new(black_box(&message.data))).message_id(&message.topic)
 }
 
-/// From the arrival of a good message to its verdict.
+// From the arrival of a good message to its verdict.
 #[library_benchmark]
 #[bench::small(message(0))]
 #[bench::usual(message(1))]
@@ -43,7 +45,7 @@ fn judge(message: Message) -> Result<Address, Reason> {
     black_box(message.judge(black_box(&message.data)))
 }
 
-/// The same for one that the sequencer did not sign.
+// The same for one that the sequencer did not sign.
 #[library_benchmark]
 #[bench::small(message(0))]
 #[bench::usual(message(1))]
@@ -52,7 +54,7 @@ fn forged(message: Message) -> Result<Address, Reason> {
     black_box(message.judge(black_box(&message.forged)))
 }
 
-/// A copy of a message that came before.
+// A copy of a message that came before.
 #[library_benchmark]
 #[bench::small(known(0))]
 #[bench::usual(known(1))]
@@ -61,7 +63,7 @@ fn copy((message, mut copies): (Message, Copies)) -> Option<MessageId> {
     black_box(copies.find(Instant::default(), &message.topic, black_box(&message.data)))
 }
 
-/// The root over a block's transactions.
+// The root over a block's transactions.
 #[library_benchmark]
 #[bench::small(message(0))]
 #[bench::usual(message(1))]
