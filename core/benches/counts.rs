@@ -3,7 +3,13 @@
 //! `cargo all-tests -- counts` holds them to `counts.json`, and says which differ by more than 3 %. Valgrind knows AVX2, but not
 //! AVX-512.
 
-#![allow(missing_docs, unreachable_pub, clippy::all, clippy::needless_pass_by_value, reason = "what the macros write")]
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::all,
+    clippy::needless_pass_by_value,
+    reason = "what the macros write"
+)]
 
 mod messages;
 

@@ -347,9 +347,8 @@ fn a_bomb_is_judged_in_little_memory() {
         zeros.extend([((copied - 1) << 2 | 2) as u8, 1, 0]);
         left -= copied;
     }
-    // The signature of zeros recovers to nobody.
-    for (data, reason) in
-        [(zeros, "signature"), (vec![0xff, 0xff, 0xff, 0xff, 0x0f, 0], "announced_too_long")]
+    // Zeros are no block.
+    for (data, reason) in [(zeros, "payload"), (vec![0xff, 0xff, 0xff, 0xff, 0x0f, 0], "announced_too_long")]
     {
         let file = place.file("bomb", &data);
         let mut shell = std::process::Command::new("sh");

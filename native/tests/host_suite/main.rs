@@ -245,14 +245,16 @@ async fn garbage_of_any_shape_is_rejected_and_the_node_goes_on() {
     let good = signed(&maker.next(unix_seconds()));
     let mut forged = good.clone();
     forged[100] ^= 1;
+    let unsigned = [&[0; 65], &good[65..]].concat();
     let garbage = [
         (vec![0xff; 5], Reason::SnappyHeader),
         (vec![0xff, 0xff, 0xff, 0xff, 0x0f, 0, 0], Reason::AnnouncedTooLong),
         (snappy::compress(&vec![0x5a; (10 << 20) + 1]), Reason::AnnouncedTooLong),
         (snappy::compress(&[1; 65]), Reason::AnnouncedTooShort),
         (vec![200, 1, 0xff, 0xff], Reason::SnappyBody),
-        (snappy::compress(&[0; 66]), Reason::Signature),
-        (snappy::compress(&vec![0; 10 << 20]), Reason::Signature),
+        (snappy::compress(&[0; 66]), Reason::Payload),
+        (snappy::compress(&vec![0; 10 << 20]), Reason::Payload),
+        (snappy::compress(&unsigned), Reason::Signature),
         (snappy::compress(&forged), Reason::WrongSigner),
     ];
     let mut wanted = BTreeMap::new();
@@ -262,7 +264,7 @@ async fn garbage_of_any_shape_is_rejected_and_the_node_goes_on() {
     }
     // The right block on the wrong topic.
     stranger.behaviour_mut().gossipsub.publish(topic(PayloadVersion::V3), snappy::compress(&good)).unwrap();
-    wanted.insert(Reason::Payload, 1);
+    *wanted.entry(Reason::Payload).or_default() += 1;
     driving(&mut stranger, until(&second, |status| status.refused == wanted)).await;
 
     // Nothing of it reached the next node, and blocks still do, whoever brings them.

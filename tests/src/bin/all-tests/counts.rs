@@ -181,7 +181,7 @@ mod tests {
     #[test]
     fn a_change_of_more_than_three_per_cent_is_named_and_a_smaller_one_is_not() {
         let before = counts(&[("judge small", 1000), ("judge large", 1000), ("copy small", 1000)]);
-        let now = counts(&[("judge small", 1030), ("judge large", 1031), ("copy small", 900)]);
+        let now = counts(&[("judge small", 1029), ("judge large", 1031), ("copy small", 900)]);
         let changes = changes(&before, &now);
         assert_eq!(changes, ["judge large 1000 to 1031 (+3.1 %)", "copy small 1000 to 900 (-10.0 %)"]);
     }
