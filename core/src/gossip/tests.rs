@@ -63,8 +63,8 @@ fn these_reasons_are_no_fault_of_the_sender_and_all_others_are() {
         ignored,
         [
             Reason::NoSigner,
-            Reason::SignerInDoubt,
             Reason::ClockInDoubt,
+            Reason::SignerInDoubt,
             Reason::AlreadySeen,
             Reason::Throttled
         ]

@@ -9,7 +9,9 @@
 
 #[cfg(target_arch = "aarch64")]
 mod arm;
+#[cfg(any(target_arch = "aarch64", target_arch = "x86_64"))]
 mod rounds;
+#[cfg(any(target_arch = "aarch64", target_arch = "x86_64"))]
 mod sponge;
 #[cfg(target_arch = "x86_64")]
 mod x86;
@@ -31,7 +33,8 @@ impl Message<'_> {
         hasher.finalize()
     }
 
-    fn len(&self) -> usize {
+    #[cfg(any(target_arch = "aarch64", target_arch = "x86_64"))]
+    const fn len(&self) -> usize {
         self.head.len() + self.rest.len()
     }
 }
@@ -128,7 +131,7 @@ mod tests {
 
     #[test]
     fn every_length_around_the_blocks_agrees_with_the_library() {
-        let lengths = (0..3 * sponge::RATE + 2).map(|length| (Vec::new(), vec![length as u8; length]));
+        let lengths = (0..3 * 136 + 2).map(|length| (Vec::new(), vec![length as u8; length]));
         check(&lengths.collect::<Vec<_>>());
     }
 

@@ -75,6 +75,8 @@ pub(super) struct Conversation {
     pub(super) memory: BTreeMap<Vec<u8>, Vec<u8>>,
     said: Vec<Said>,
     messages: u64,
+    /// Who sent each of them.
+    senders: Vec<u8>,
     publications: u64,
 }
 
@@ -93,6 +95,7 @@ impl Conversation {
             memory: BTreeMap::new(),
             said: Vec::new(),
             messages: 0,
+            senders: Vec::new(),
             publications: 0,
         };
         conversation.carry_on(VecDeque::new());
@@ -120,6 +123,7 @@ impl Conversation {
     /// A message comes from this peer.
     pub(super) fn hear_from(&mut self, number: u8, topic: PayloadVersion, message: Unpacked) -> u64 {
         self.messages += 1;
+        self.senders.push(number);
         let mut id = [0; 20];
         id[..8].copy_from_slice(&self.messages.to_be_bytes());
         self.tell(Input::Gossip { from: peer(number), topic, id, message });
@@ -213,8 +217,8 @@ impl Conversation {
                 };
             }
             Output::Verdict(Verdict { from, id, result, .. }) => {
-                assert_eq!(from, peer(1));
                 let message = u64::from_be_bytes(*id.first_chunk().expect("20 bytes"));
+                assert_eq!(from, peer(self.senders[message as usize - 1]));
                 match result {
                     Ok(block) => Said::Accepted(message, block),
                     Err(reason) => Said::Refused(message, reason),
