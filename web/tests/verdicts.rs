@@ -22,7 +22,7 @@ use std::collections::BTreeMap;
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
 /// Of all verdicts, here and natively.
-const DIGEST: &str = "0x4b0bbff042356b74e85c2a9722642a3707616d000f65f994d72d6b35ba976750";
+const DIGEST: &str = "0x25edb10a72c908fd702b8bc485e2a2f5745787705623d62f2dc815f91f9d38ca";
 
 const CHAIN_ID: u64 = 901;
 const NOW: u64 = 1_700_000_000;

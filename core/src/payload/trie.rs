@@ -6,7 +6,7 @@
 //! hashed straight from the item's bytes. Depth is at most eight nibbles (2^20 items), and a branch
 //! is 532 bytes on the stack.
 //!
-//! Where the processor can hash many messages at once, the leaves come first: the walk lists the [`Group`]s, at most
+//! Where the processor can hash many messages at once, the leaves come first: the walk lists groups of them, at most
 //! 16 of them are hashed at a time, and a second walk finds them ready. They are 99 of 100 bytes. All that is
 //! allocated is the list and what came of it, 60 bytes for each group.
 
