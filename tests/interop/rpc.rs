@@ -708,6 +708,9 @@ pub(crate) async fn the_references_client_reads_all_that_ours_says() {
             dump["peers"].as_object().unwrap().values().all(|peer| !peer["protocols"].is_null())
         };
         rpc.until("peers", json!([true]), |dump| dump["totalConnected"] == 2 && both(dump)).await;
+        let topics = ["blocksTopic", "blocksTopicV2", "blocksTopicV3", "blocksTopicV4"];
+        let subscribed = |stats: &Value| topics.iter().all(|topic| stats[topic] == 2);
+        rpc.until("peerStats", json!([]), subscribed).await;
         let (peer, address) = (other.id.to_string(), &other.address);
         let ask = json!({ "url": rpc.url(), "peer": peer, "address": address, "stranger": STRANGER });
         let steps: Vec<Value> = nodes.call("rpc_client", ask).await;

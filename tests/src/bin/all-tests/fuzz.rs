@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use opp2p_tests::report::{Row, Section};
 
+use crate::setup;
 use crate::shell::{self, Shell};
 
 /// Seconds for each target in a run of all tests: so many that the step takes less than twelve minutes on two cores,
@@ -61,14 +62,15 @@ pub(crate) fn hours(shell: &Shell) -> Result<String, String> {
 }
 
 /// A compiler for C++, in which libFuzzer is written.
-fn has_cpp_compiler() -> bool {
-    std::env::var_os("CXX").is_some() || ["c++", "g++", "clang++"].into_iter().any(shell::has)
+fn cpp_compiler(shell: &Shell) -> Result<(), String> {
+    if std::env::var_os("CXX").is_some() || ["g++", "clang++"].into_iter().any(shell::has) {
+        return Ok(());
+    }
+    setup::cpp_compiler(shell).map(drop)
 }
 
 fn fuzz(shell: &Shell, seconds: u64, features: &[&str], command: &str) -> Result<String, String> {
-    if !has_cpp_compiler() {
-        return Err("libFuzzer is compiled from C++, and there is no `c++`: install g++ or clang".to_owned());
-    }
+    cpp_compiler(shell)?;
     let folder = shell.target().join("fuzz");
     let started = Instant::now();
     let program = build(shell, &folder, features)?;

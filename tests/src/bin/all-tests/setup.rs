@@ -25,6 +25,14 @@ const CHROMIUM: Programs = &[("chromium", &["chromium"]), ("chromedriver", &["ch
 /// What the node's metrics are shown to.
 const PROMETHEUS: Programs = &[("prometheus", &["prometheus"]), ("promtool", &["prometheus"])];
 
+/// The fuzzer is written in C++.
+const CPP_COMPILER: Programs = &[("c++", &["g++"])];
+
+/// A C++ compiler.
+pub(crate) fn cpp_compiler(shell: &Shell) -> Result<String, String> {
+    programs(shell, CPP_COMPILER)
+}
+
 /// What counts instructions.
 const VALGRIND: Programs = &[("valgrind", &["valgrind", "libc6-dbg"])];
 
