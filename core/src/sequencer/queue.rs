@@ -7,7 +7,7 @@
 //!
 //! # Bounds
 //! [`QUEUE_LENGTH`] publications, whose size is the caller's doing: only the operator can fill it.
-//! When full, the oldest is dropped and its caller told: newer blocks are worth more. The
+//! When full, the oldest whose job does not run is dropped and its caller told: newer blocks are worth more. The
 //! [`RECENT`] hashes that were sent last are remembered, so that sending one again is no error.
 
 use crate::gossip::{Reason, SEEN_TTL, Signature, TIMESTAMP_THRESHOLD};
@@ -200,10 +200,13 @@ impl PublishQueue {
             self.finished.push_back((id, Ok(hash)));
             return;
         }
-        if self.entries.len() == QUEUE_LENGTH
-            && let Some(oldest) = self.entries.pop_front()
-        {
-            self.finished.push_back((oldest.id, Err(PublishError::Displaced(oldest.obstacle))));
+        if self.entries.len() == QUEUE_LENGTH {
+            // One whose job runs stays: its place would be taken by another job while it runs on.
+            let is_working = |entry: &Entry| matches!(entry.stage, Stage::Sealing | Stage::Judging(..));
+            let oldest = usize::from(self.entries.front().is_some_and(is_working));
+            if let Some(oldest) = self.entries.remove(oldest) {
+                self.finished.push_back((oldest.id, Err(PublishError::Displaced(oldest.obstacle))));
+            }
         }
         self.entries.push_back(Entry {
             id,
@@ -392,6 +395,20 @@ mod tests {
             Some(Step::Finished(id, result)) => (id.0, result),
             other => panic!("expected the end of a publication, got {other:?}"),
         }
+    }
+
+    #[test]
+    fn a_publication_whose_job_runs_is_not_displaced() {
+        let mut queue = PublishQueue::new(TIMESTAMP_THRESHOLD);
+        queue.push(at(0), PublishId(0), envelope(1));
+        assert!(matches!(queue.poll(at(0)), Some(Step::Seal(PublishId(0), _))));
+        for number in 1..=QUEUE_LENGTH as u64 {
+            queue.push(at(0), PublishId(number), envelope(number + 1));
+        }
+        assert_eq!(finished(&mut queue, at(0)), (1, Err(PublishError::Displaced(Obstacle::Waiting))));
+        assert!(queue.poll(at(0)).is_none(), "no second job beside the first");
+        queue.sealed(PublishId(0), Ok(sealed()));
+        assert!(matches!(queue.poll(at(0)), Some(Step::Sign(PublishId(0), _))));
     }
 
     #[test]
