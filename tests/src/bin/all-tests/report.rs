@@ -12,8 +12,17 @@ const FILE: &str = "tests/REPORT.md";
 
 /// The steps that measure, in the order in which they run: each in a process of its own, so that one that fails costs only its
 /// own figures.
-const SOURCES: &[&str] =
-    &["validation", "counts", "path", "cost", "crash-rounds", "attack-report", "fuzz", "soak-ours"];
+const SOURCES: &[&str] = &[
+    "validation",
+    "counts",
+    "path",
+    "cost",
+    "crash-rounds",
+    "store-writes",
+    "attack-report",
+    "fuzz",
+    "soak-ours",
+];
 
 fn folder(shell: &Shell) -> PathBuf {
     shell.target().join("report")
@@ -40,6 +49,9 @@ pub(crate) fn run(shell: &Shell) -> Result<String, String> {
 /// Writes the report from what was measured last.
 pub(crate) fn write(shell: &Shell) -> Result<String, String> {
     let folder = folder(shell);
+    if let Ok(section) = super::validation::section(&shell.target().join("criterion")) {
+        section.keep(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    }
     let sections = Section::kept(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     let text = format!(
         "{}\n{}",
