@@ -40,7 +40,9 @@ struct Kept {
 impl Copies {
     /// The id of the message on `topic` that came with the same `data`, if it did.
     pub fn find(&mut self, now: Instant, topic: &str, data: &[u8]) -> Option<MessageId> {
-        self.forget(|oldest| now.since(oldest.came) >= COPIES_AGE);
+        while self.messages.front().is_some_and(|oldest| now.since(oldest.came) >= COPIES_AGE) {
+            self.forget_oldest();
+        }
         // Copies follow soon.
         let mut newest_first = self.messages.iter().rev();
         newest_first.find(|kept| kept.data == data && kept.topic == topic).map(|kept| kept.id)
@@ -54,8 +56,7 @@ impl Copies {
         self.bytes += data.len();
         self.messages.push_back(Kept { came: now, topic: topic.to_owned(), data, id });
         while self.messages.len() > COPIES || self.bytes > COPIES_BYTES {
-            let mut is_first = true;
-            self.forget(|_| std::mem::take(&mut is_first));
+            self.forget_oldest();
         }
     }
 
@@ -64,14 +65,9 @@ impl Copies {
         self.messages.iter().find(|kept| kept.id == *id && kept.topic == topic).map(|kept| &kept.data[..])
     }
 
-    /// Forgets the oldest ones while `is_over` says so.
-    fn forget(&mut self, mut is_over: impl FnMut(&Kept) -> bool) {
-        while let Some(oldest) = self.messages.front() {
-            if !is_over(oldest) {
-                break;
-            }
+    fn forget_oldest(&mut self) {
+        if let Some(oldest) = self.messages.pop_front() {
             self.bytes -= oldest.data.len();
-            self.messages.pop_front();
         }
     }
 }

@@ -151,14 +151,23 @@ impl Lane {
     /// Takes out the first message of whoever has the fewest bytes waiting here, the first of several: who sends much
     /// does not keep the others waiting.
     fn next(&mut self) -> Option<Waiting> {
-        let mut bytes: SortedMap<PeerId, usize> = SortedMap::new();
-        for waiting in &self.waiting {
-            *bytes.get_or_insert_with(waiting.from, || 0) += waiting.message.size();
-        }
+        let bytes = by_sender(&self.waiting, Unpacked::size);
         let (first, _) =
             self.waiting.iter().enumerate().min_by_key(|(_, waiting)| bytes.get(&waiting.from).copied())?;
         self.waiting.remove(first)
     }
+}
+
+/// How much everybody has waiting, as `weight` counts it.
+fn by_sender<'a>(
+    waiting: impl IntoIterator<Item = &'a Waiting>,
+    weight: impl Fn(&Unpacked) -> usize,
+) -> SortedMap<PeerId, usize> {
+    let mut weights = SortedMap::new();
+    for Waiting { from, message, .. } in waiting {
+        *weights.get_or_insert_with(*from, || 0) += weight(message);
+    }
+    weights
 }
 
 /// The node: see the [module's documentation](self).
@@ -381,10 +390,8 @@ impl Node {
         by_number: bool,
     ) -> Option<(PayloadVersion, Waiting)> {
         let weight = |size: usize| if by_number { 1 } else { size };
-        let mut weights: SortedMap<PeerId, usize> = SortedMap::new();
-        for waiting in self.lanes.iter().flat_map(|lane| &lane.waiting) {
-            *weights.get_or_insert_with(waiting.from, || 0) += weight(waiting.message.size());
-        }
+        let all = self.lanes.iter().flat_map(|lane| &lane.waiting);
+        let weights = by_sender(all, |message| weight(message.size()));
         let own = weights.get(from).copied().unwrap_or(0) + weight(size);
         let (most, peer) = weights.iter().map(|(peer, weight)| (*weight, *peer)).max()?;
         if most <= own {

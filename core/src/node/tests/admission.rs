@@ -9,6 +9,13 @@ fn junk(n: u32) -> Vec<u8> {
     contents
 }
 
+/// Of no contents that a job would look at: they only wait. One byte is the mark.
+fn of_size(size: usize) -> Unpacked {
+    let mut marked = vec![0; size];
+    marked[0] = 1;
+    Unpacked::from_marked(marked).expect("a buffer with its mark")
+}
+
 fn held(version: PayloadVersion) -> Conversation {
     let mut conversation = Conversation::on(version);
     conversation.hold_jobs = true;
@@ -125,12 +132,6 @@ fn the_places_to_wait_are_shared_by_all_topics_and_the_slots_are_not() {
 
 #[test]
 fn those_who_wait_hold_64_mib_at_most() {
-    // Of no contents that a job would look at: they only wait. One byte is the mark.
-    let of_size = |size| {
-        let mut marked = vec![0; size];
-        marked[0] = 1;
-        Unpacked::from_marked(marked).expect("a buffer with its mark")
-    };
     let mut conversation = held(V4);
     for _ in 0..4 {
         conversation.hear_unpacked(V4, of_size(2));
@@ -250,11 +251,6 @@ fn who_fills_the_places_loses_them_to_whoever_has_fewer_there() {
 
 #[test]
 fn large_messages_make_room_for_small_ones_of_others() {
-    let of_size = |size| {
-        let mut marked = vec![0; size];
-        marked[0] = 1;
-        Unpacked::from_marked(marked).expect("a buffer with its mark")
-    };
     let mut conversation = held(V4);
     for _ in 0..4 {
         conversation.hear_from(1, V4, of_size(2));
