@@ -39,8 +39,9 @@ pub(crate) fn signer() -> LocalSigner {
 }
 
 pub(crate) fn chain() -> ChainConfig {
-    // Young enough that whatever is missing is asked for.
-    let genesis = unix_seconds() - 600;
+    // Young enough that whatever is missing is asked for; old enough for more blocks than a chain of its block time can
+    // have by now, since these tests make many a second, and nobody serves a block that can't be there yet.
+    let genesis = unix_seconds() - 6 * 60 * 60;
     let hash = B256::repeat_byte(0x11);
     let chain = ChainConfig::development(901, hash, genesis, 2, Fork::Jovian, signer().address());
     ChainConfig { l1_chain_id: 900, ..chain }
