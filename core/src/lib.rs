@@ -89,10 +89,12 @@
 //! | [`discovery`] | what node records say, who is worth dialling, how fast to look |
 //! | [`peers`] | scores, the gate, bans, connection limits, the tide, static peers, what is remembered |
 //! | [`node`] | the one machine made of them |
+//! | [`engine`] | what an execution client is asked: it gets the chain, and builds blocks of a development chain |
 //! | [`time`] | the clocks' readings, as values |
 
 pub mod chain;
 pub mod discovery;
+pub mod engine;
 #[cfg(feature = "fixtures")]
 pub mod fixtures;
 pub mod gossip;

@@ -104,6 +104,9 @@ pub enum Input {
         /// Its highest block.
         to: BlockId,
     },
+    /// A block for which whoever runs this node vouches, see [`vouched`](super::vouched): it counts as signed, but is not
+    /// gossiped.
+    Insert(Block),
     /// Nothing but time passed: the driver woke up at [`Node::next_wakeup`](super::Node::next_wakeup).
     Wake,
 }

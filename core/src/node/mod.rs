@@ -22,6 +22,7 @@
 //!   the chain view holds.
 
 mod clock;
+mod insert;
 mod io;
 mod job;
 mod peers;
@@ -29,6 +30,7 @@ mod sync;
 #[cfg(test)]
 mod tests;
 
+pub use insert::{InsertError, vouched};
 pub use io::{Event, Input, Output, SignRequest, StoreChange, Verdict};
 pub use job::{Job, JobId, JobKind, JobResult};
 
@@ -275,6 +277,7 @@ impl Node {
             Input::Held { id, is_held } => self.held(now, &id, is_held),
             Input::Loaded(blocks) => self.loaded(now, blocks),
             Input::FetchRange { id, to } => self.fetch_range(now, id, to),
+            Input::Insert(block) => self.insert(now, &block),
             Input::Wake => {}
         }
         self.settle(now);
