@@ -11,6 +11,8 @@ mod clock;
 pub mod devnet;
 #[cfg(feature = "node")]
 pub mod discovery;
+#[cfg(feature = "node")]
+pub mod engine;
 #[cfg(feature = "fuzz")]
 #[doc(hidden)]
 pub mod fuzz;

@@ -134,7 +134,7 @@ impl DevelopmentL1 {
         // Since Regolith it is no system transaction.
         let fields: [&dyn Encodable; 8] =
             [&source, &DEPOSITOR, &L1_BLOCK, &zero, &zero, &DEPOSIT_GAS, &false, &data];
-        let payload_length = fields.iter().map(|field| field.length()).sum();
+        let payload_length = fields.iter().map(Encodable::length).sum();
         let mut encoded = vec![DEPOSIT_TYPE];
         Header { list: true, payload_length }.encode(&mut encoded);
         fields.iter().for_each(|field| field.encode(&mut encoded));

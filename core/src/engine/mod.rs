@@ -76,20 +76,40 @@ enum Phase {
     /// Nothing, and there may be something to do.
     Idle,
     /// Nothing until then, when the engine is asked how it stands.
-    Pause { until: Instant },
+    Pause {
+        until: Instant,
+    },
     /// Nothing until then, for lack of a block.
-    Patience { until: Instant },
+    Patience {
+        until: Instant,
+    },
     Reading,
-    Loading { number: u64, is_jump: bool },
-    Offering { block: BlockId, is_jump: bool },
-    Choosing { head: BlockId },
+    Loading {
+        number: u64,
+        is_jump: bool,
+    },
+    Offering {
+        block: BlockId,
+        is_jump: bool,
+    },
+    Choosing {
+        head: BlockId,
+    },
     /// The engine was asked to build on its head.
-    Starting { timestamp: u64 },
+    Starting {
+        timestamp: u64,
+    },
     /// The engine builds until then.
-    Building { id: Bytes, timestamp: u64, until: Instant },
+    Building {
+        id: Bytes,
+        timestamp: u64,
+        until: Instant,
+    },
     Fetching,
     /// The block that was built is to become our head.
-    Publishing { until: Instant },
+    Publishing {
+        until: Instant,
+    },
 }
 
 /// Where the engine's head is and what follows from it.
@@ -240,7 +260,9 @@ impl Engine {
             }
             Phase::Publishing { until } if *until <= now.monotonic => {
                 self.phase = Phase::Idle;
-                self.tell(EngineEvent::NotBuilt("the block did not become the head of this node's chain".into()));
+                self.tell(EngineEvent::NotBuilt(
+                    "the block did not become the head of this node's chain".into(),
+                ));
             }
             _ => {}
         }
@@ -264,7 +286,8 @@ impl Engine {
                 return self.choose(tip);
             }
             if self.blocked.is_none() {
-                let number = self.descent.unwrap_or_else(|| target.number.min(tip.id.number.saturating_add(1)));
+                let number =
+                    self.descent.unwrap_or_else(|| target.number.min(tip.id.number.saturating_add(1)));
                 self.load(number, false);
             } else if self.head != Some(tip.id) {
                 self.choose(tip);

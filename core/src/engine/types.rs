@@ -25,7 +25,9 @@ pub enum EngineFailure {
     #[error("it can't be reached: {0}")]
     Unreachable(String),
     /// It refuses our token.
-    #[error("it refuses our token: both must have the same JWT secret (--l2.jwt-secret), and clocks that agree")]
+    #[error(
+        "it refuses our token: both must have the same JWT secret (--l2.jwt-secret), and clocks that agree"
+    )]
     Unauthorized,
     /// It has another opinion on the safe or the finalized block, or on which follows which.
     #[error("it refuses the safe or finalized block: {0}")]
@@ -45,7 +47,9 @@ pub enum EngineFailure {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Mismatch {
     /// It executes another chain.
-    #[error("it executes chain {found}, and this node follows chain {expected}; point --l2 at that chain's engine")]
+    #[error(
+        "it executes chain {found}, and this node follows chain {expected}; point --l2 at that chain's engine"
+    )]
     ChainId {
         /// This node's.
         expected: u64,
@@ -53,7 +57,9 @@ pub enum Mismatch {
         found: u64,
     },
     /// Its chain begins with another block.
-    #[error("its block {number} is {found}, and this chain's is {expected}; it was set up with another genesis")]
+    #[error(
+        "its block {number} is {found}, and this chain's is {expected}; it was set up with another genesis"
+    )]
     Genesis {
         /// Number of the first block.
         number: u64,

@@ -18,6 +18,12 @@ pub(super) struct ChainArgs {
 }
 
 impl ChainArgs {
+    /// The text of the operator's file, if there is one.
+    pub(super) fn rollup(&self) -> Result<Option<String>, Failure> {
+        let file = self.rollup_config.as_deref().filter(|path| !path.as_os_str().is_empty());
+        file.map(text_of).transpose()
+    }
+
     /// The chain that is asked for, or `default`'s.
     pub(super) fn load(&self, default: Option<&str>) -> Result<ChainConfig, Failure> {
         // An empty environment variable is one that is not set.
@@ -37,6 +43,13 @@ impl ChainArgs {
 }
 
 fn from_file(path: &Path) -> Result<ChainConfig, Failure> {
+    // What is no text is no JSON either, and the parser says so.
+    ChainConfig::from_rollup_json(&text_of(path)?).map_err(|error| {
+        Failure::new(format!("the chain configuration {} is refused: {error}", path.display()))
+    })
+}
+
+fn text_of(path: &Path) -> Result<String, Failure> {
     let mut text = Vec::new();
     // One byte more than the parser takes, so that it can say that the file is too long.
     let limit = MAX_ROLLUP_JSON_BYTES as u64 + 1;
@@ -47,8 +60,5 @@ fn from_file(path: &Path) -> Result<ChainConfig, Failure> {
             path.display()
         ))
     })?;
-    // What is no text is no JSON either, and the parser says so.
-    ChainConfig::from_rollup_json(&String::from_utf8_lossy(&text)).map_err(|error| {
-        Failure::new(format!("the chain configuration {} is refused: {error}", path.display()))
-    })
+    Ok(String::from_utf8_lossy(&text).into_owned())
 }

@@ -7,6 +7,7 @@ mod config;
 mod connect;
 mod devnet;
 mod discovery;
+mod engine;
 mod gossip;
 mod inspect;
 mod key;

@@ -3,6 +3,7 @@
 use super::chain::ChainArgs;
 use super::connect::ConnectArgs;
 use super::discovery::DiscoveryArgs;
+use super::engine::{self, EngineArgs};
 use super::gossip::GossipArgs;
 use super::logging::LogArgs;
 use super::metrics::MetricsArgs;
@@ -16,6 +17,7 @@ use super::web::{Web, WebArgs};
 use super::ws::WsArgs;
 use super::{End, Failure, key, log_events, path, runtime};
 use crate::discovery::DiscoveryConfig;
+use crate::engine::{EngineLink, EngineSetup, EngineSource};
 use crate::host::{Host, HostConfig, HostEventKind, L1News, Muxer, Peerstore, Retention, Security, WsConfig};
 use crate::key::SecretKey;
 use crate::metrics::{RpcMeter, Source};
@@ -26,16 +28,19 @@ use alloy_primitives::hex;
 use libp2p::Multiaddr;
 use libp2p::multiaddr::Protocol;
 use opp2p_core::chain::ChainConfig;
+use opp2p_core::engine::{EngineEvent, EngineState};
 use opp2p_core::gossip::MeshParams;
 use opp2p_core::node::SyncConfig;
 use opp2p_core::payload::{Envelope, PayloadVersion};
 use opp2p_core::peers::PeersConfig;
+use opp2p_core::time::Now;
 use std::io::ErrorKind;
 use std::net::{IpAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 
 #[derive(Debug, clap::Args)]
@@ -47,6 +52,8 @@ pub(super) struct Args {
     chain: ChainArgs,
     #[command(flatten)]
     signer: SignerArgs,
+    #[command(flatten)]
+    engine: EngineArgs,
     /// Join no network at all: listen nowhere, dial nobody, discover nothing.
     #[arg(
         long = "p2p.disable", env = "OP_NODE_P2P_DISABLE", default_value_t = false,
@@ -207,9 +214,11 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     args.metrics.check()?;
     let rpc = args.rpc.load()?;
     let plan = plan(args)?;
+    let engine = plan.engine.clone();
     runtime()?.block_on(async {
         let config = configure(args, plan).await?;
-        follow(config, web, rpc, &args.metrics, args.publish_stdin).await
+        let extras = Extras { web, rpc, engine, publish: args.publish_stdin };
+        follow(config, extras, &args.metrics).await
     })
 }
 
@@ -241,6 +250,7 @@ struct Plan {
     peers: PeersConfig,
     security: Vec<Security>,
     mux: Vec<Muxer>,
+    engine: Option<EngineSetup>,
     /// The key itself, if it is given.
     key: Option<SecretKey>,
 }
@@ -260,6 +270,8 @@ fn plan(args: &Args) -> Result<Plan, Failure> {
              or --signer.endpoint",
         ));
     }
+    let rollup = args.chain.rollup()?;
+    let engine = args.engine.load(&chain, rollup.as_deref(), signing.is_sequencer())?;
     let ws = args.ws.config(args.listen_tcp).map_err(Failure::new)?;
     let raw = args.priv_raw.as_deref().filter(|text| !text.is_empty());
     let key = raw.map(str::parse).transpose().map_err(|error| {
@@ -280,6 +292,7 @@ fn plan(args: &Args) -> Result<Plan, Failure> {
         peers: args.peers.config(args.ws.limits()).map_err(Failure::new)?,
         security: args.connect.security().map_err(Failure::new)?,
         mux: args.connect.mux().map_err(Failure::new)?,
+        engine,
         key,
         chain,
     })
@@ -287,7 +300,7 @@ fn plan(args: &Args) -> Result<Plan, Failure> {
 
 /// Reads or makes the node's key, and asks a remote signer whether it is there.
 async fn configure(args: &Args, plan: Plan) -> Result<HostConfig, Failure> {
-    let Plan { chain, static_peers, signing, discovery, ws, mesh, peers, security, mux, key } = plan;
+    let Plan { chain, static_peers, signing, discovery, ws, mesh, peers, security, mux, engine, key } = plan;
     if !args.disable {
         check_port(args.listen_ip, args.listen_tcp, "--p2p.listen.tcp")?;
     }
@@ -307,6 +320,7 @@ async fn configure(args: &Args, plan: Plan) -> Result<HostConfig, Failure> {
         }
     };
     let store = args.data_dir.join(chain.chain_id.to_string()).join("blocks.redb");
+    let engine = look_at(engine.as_ref(), &chain).await?;
     let mut config = HostConfig::new(chain, key, store);
     config.offline = args.disable;
     config.signer = signing.signer;
@@ -336,11 +350,30 @@ async fn configure(args: &Args, plan: Plan) -> Result<HostConfig, Failure> {
         Some(path) if path == Path::new("memory") => Peerstore::Memory,
         Some(path) => Peerstore::File(path.clone()),
     };
+    if let Some((state, source)) = engine {
+        (config.engine, config.source) = (state, Some(source));
+    }
     config.retention = Retention {
         max_blocks: args.store_blocks,
         max_age: Duration::from_secs(args.store_hours.saturating_mul(3600)),
     };
     Ok(config)
+}
+
+/// How the engine stands, if there is one that answers, and how it is asked for blocks.
+async fn look_at(
+    engine: Option<&EngineSetup>,
+    chain: &ChainConfig,
+) -> Result<Option<(Option<EngineState>, EngineSource)>, Failure> {
+    let Some(engine) = engine else { return Ok(None) };
+    let source = EngineSource::new(engine).map_err(|error| Failure::new(format!("--l2: {error}")))?;
+    let now = Now::new(Duration::ZERO, crate::clock::since_epoch());
+    let state = engine.first_look(chain, now).await?;
+    match &state {
+        Some(state) => tracing::info!(head = state.head.number, "the execution client answers"),
+        None => tracing::warn!("the execution client of --l2 does not answer yet; it is fed when it does"),
+    }
+    Ok(Some((state, source)))
 }
 
 fn static_peer(text: &str) -> Result<Multiaddr, Failure> {
@@ -383,13 +416,17 @@ fn check_port(ip: IpAddr, port: u16, flag: &str) -> Result<(), Failure> {
     }))
 }
 
-async fn follow(
-    config: HostConfig,
+/// What runs beside the node.
+struct Extras {
     web: Option<Web>,
     rpc: Option<RpcConfig>,
-    metrics: &MetricsArgs,
+    engine: Option<EngineSetup>,
+    /// Whether blocks come in on standard input.
     publish: bool,
-) -> Result<ExitCode, Failure> {
+}
+
+async fn follow(config: HostConfig, extras: Extras, metrics: &MetricsArgs) -> Result<ExitCode, Failure> {
+    let Extras { web, rpc, engine, publish } = extras;
     let mut end = End::listen()?;
     let chain = config.chain.clone();
     let start = web.as_ref().map(|_| page_start(&config));
@@ -419,6 +456,14 @@ async fn follow(
     for address in host.browser_addresses() {
         tracing::info!(%address, "browsers can connect");
     }
+    let engine = match engine.map(|setup| EngineLink::start(host.handle(), &setup)).transpose() {
+        Ok(engine) => engine,
+        Err(error) => {
+            host.stop().await;
+            return Err(error.into());
+        }
+    };
+    let (engine, mut engine_events) = engine.unzip();
     let start = start.map(|start| PageStart { peers: doors(&host.browser_addresses(), on_all), ..start });
     let page = match serve(web.zip(start)).await {
         Ok(page) => page,
@@ -474,6 +519,7 @@ async fn follow(
                     return Err(Failure::new("the node ended unexpectedly: see the log, and start it again"));
                 }
             },
+            Some(event) = heard(&mut engine_events) => engine::log(&event),
             result = &mut publishing, if !published => {
                 result?;
                 published = true;
@@ -483,6 +529,9 @@ async fn follow(
     };
     drop(publishing);
     tracing::info!("stopping");
+    if let Some(engine) = engine {
+        engine.stop().await;
+    }
     if let Some(rpc) = rpc {
         rpc.stop().await;
     }
@@ -497,6 +546,18 @@ async fn follow(
         () = end.asked() => tracing::warn!("asked twice: ending without waiting for the disk"),
     }
     failure.map_or(Ok(ExitCode::SUCCESS), Err)
+}
+
+/// The next event of the engine, if there is one; for ever none if there is no engine any more.
+async fn heard(events: &mut Option<Receiver<EngineEvent>>) -> Option<EngineEvent> {
+    loop {
+        let Some(receiver) = events else { return std::future::pending().await };
+        match receiver.recv().await {
+            Ok(event) => return Some(event),
+            Err(RecvError::Lagged(missed)) => log_events::missed(missed),
+            Err(RecvError::Closed) => *events = None,
+        }
+    }
 }
 
 /// What the page is told of a node, but for its addresses.

@@ -37,6 +37,7 @@ pub(super) enum Command {
     Publish { publication: Publication, answer: oneshot::Sender<Result<B256, PublishError>> },
     SetSigner { signer: Option<Address>, l1_block: Option<u64> },
     Found(opp2p_core::peers::PeerId, PeerNews),
+    Insert { block: Block, answer: oneshot::Sender<()> },
     FetchRange { to: BlockId, answer: oneshot::Sender<Result<(), RangeError>> },
     Peer { command: PeerCommand, answer: oneshot::Sender<Result<(), ListFull>> },
     Connect { peer: PeerId, address: Multiaddr, answer: oneshot::Sender<Result<(), String>> },
@@ -340,6 +341,11 @@ impl Driver {
                 self.next_wish += 1;
                 self.wishes.insert(id, answer);
                 self.feed(Input::Command { id, command });
+            }
+            Command::Insert { block, answer } => {
+                self.feed(Input::Insert(block));
+                // Whoever asked may have stopped waiting.
+                let _ = answer.send(());
             }
             Command::Found(peer, news) => self.feed(Input::Peer(peer, news)),
             Command::Connect { peer, address, answer } => self.connect(peer, address, answer),

@@ -31,6 +31,7 @@ pub use upgrade::{Muxer, Security};
 pub use ws::{WsConfig, WsTls};
 
 use crate::discovery::{Discovery, DiscoveryConfig, DiscoveryError, Known, Surroundings};
+use crate::engine::EngineSource;
 use crate::http::HttpError;
 use crate::key::{KeyFormatError, SecretKey};
 use crate::panics::guard;
@@ -46,8 +47,9 @@ use libp2p::swarm::SwarmEvent;
 use libp2p::{Multiaddr, PeerId, Swarm, TransportError};
 use native::{DialBacks, Native, NativeEvent, protocols};
 use opp2p_core::chain::{BlockId, ChainConfig, ChainViewConfig, ConfigError};
+use opp2p_core::engine::{EngineState, EngineStatus, first_head};
 use opp2p_core::gossip::{MeshParams, Signers, TIMESTAMP_THRESHOLD};
-use opp2p_core::node::{Node, NodeConfig, SyncConfig};
+use opp2p_core::node::{InsertError, Node, NodeConfig, SyncConfig, vouched};
 use opp2p_core::payload::{Block, Envelope};
 use opp2p_core::peers::{BlockEntry, ListFull, PeerCommand, PeerManager, PeersConfig};
 use opp2p_core::sequencer::{Publication, PublishError};
@@ -60,7 +62,7 @@ use std::io;
 use std::net::IpAddr;
 use std::ops::Deref;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use streams::Streams;
 use tokio::sync::{Notify, broadcast, mpsc, oneshot, watch};
@@ -173,6 +175,10 @@ pub struct HostConfig {
     pub nat: bool,
     /// The wall clock by which blocks are judged.
     pub clock: WallClock,
+    /// How the engine stands that will be fed with this node's chain, which then begins there.
+    pub engine: Option<EngineState>,
+    /// An engine that is asked for blocks that peers want and the store lacks.
+    pub source: Option<EngineSource>,
 }
 
 impl HostConfig {
@@ -208,6 +214,8 @@ impl HostConfig {
             ping: true,
             nat: false,
             clock: WallClock::default(),
+            engine: None,
+            source: None,
         }
     }
 }
@@ -338,6 +346,8 @@ pub struct HostHandle {
     signer: watch::Receiver<SignerReport>,
     /// What discovery knows, if there is one.
     known: Option<watch::Receiver<Known>>,
+    /// How the engine does that is fed with this node's chain, if there is one.
+    engine: Arc<OnceLock<watch::Receiver<EngineStatus>>>,
 }
 
 impl Host {
@@ -421,13 +431,20 @@ impl Host {
             })?),
         };
         let memory = peerstore.as_ref().map(Store::memory).transpose()?.unwrap_or_default();
-        let (head, recent) = persist::resume(&store, config.view.keep_depth)?;
+        let clock = shared::Clock::start(config.clock);
+        let (mut head, mut recent) = persist::resume(&store, config.view.keep_depth)?;
+        if let Some(engine) = &config.engine {
+            let max_age = config.sync.and_then(|sync| sync.fill.max_age);
+            let first = first_head(head, engine, clock.now(), max_age);
+            if first != head {
+                (head, recent) = (first, Vec::new());
+            }
+        }
 
         let pending = persist::pending(&store)?;
         let sync = config.sync.map(|sync| fitted(sync, &config.retention, peer_id));
 
         let scoring = config.peers.scoring.params(config.chain.block_time);
-        let clock = shared::Clock::start(config.clock);
         let node = Node::new(
             clock.now(),
             NodeConfig {
@@ -514,7 +531,7 @@ impl Host {
 
         let threads = |source| HostError::System { what: "a thread", source };
         let pool = pool::Pool::start(&meter).map_err(threads)?;
-        let requests = requests::Requests::start(&store).map_err(threads)?;
+        let requests = requests::Requests::start(&store, config.source, &config.chain).map_err(threads)?;
         let (told, disk) = mpsc::unbounded_channel();
         let health = move |error: Option<&StoreError>| {
             // The node may have stopped meanwhile.
@@ -610,6 +627,7 @@ impl Host {
             status,
             signer,
             known,
+            engine: Arc::default(),
         };
         Ok((Self { handle, discovery, alive, task }, from_the_start))
     }
@@ -730,6 +748,48 @@ impl HostHandle {
         let publication = Publication::Envelope(Box::new(envelope));
         self.commands.send(Command::Publish { publication, answer }).await.map_err(|_| Stopped)?;
         result.await.map_err(|_| Stopped)
+    }
+
+    /// Takes a block into the chain for which the caller vouches: it counts as one that the sequencer signed, but is not
+    /// gossiped. It is taken when this answers; whether it is the head then depends on the blocks that are there.
+    ///
+    /// # Errors
+    /// What is wrong with it, see [`InsertError`]; [`Stopped`] if the node has stopped.
+    pub async fn insert(&self, envelope: Envelope) -> Result<Result<BlockId, InsertError>, Stopped> {
+        let chain = self.core(|node, _| node.chain().clone());
+        let vouched = tokio::task::spawn_blocking(move || vouched(&chain, &envelope)).await;
+        let block = match vouched {
+            Ok(Ok(block)) => block,
+            Ok(Err(error)) => return Ok(Err(error)),
+            // It was ended with the runtime.
+            Err(_) => return Err(Stopped),
+        };
+        let id = BlockId::of(&block);
+        let (answer, taken) = oneshot::channel();
+        self.commands.send(Command::Insert { block, answer }).await.map_err(|_| Stopped)?;
+        taken.await.map_err(|_| Stopped)?;
+        Ok(Ok(id))
+    }
+
+    /// Tells this handle and all its clones of the engine that is fed with the node's chain. The first one stays.
+    pub(crate) fn set_engine(&self, status: watch::Receiver<EngineStatus>) {
+        // A second engine is nobody's: one node feeds one.
+        let _ = self.engine.set(status);
+    }
+
+    /// How the engine does that is fed with this node's chain; `None` if there is none.
+    pub fn engine(&self) -> Option<EngineStatus> {
+        self.engine.get().map(|status| status.borrow().clone())
+    }
+
+    /// The node's clocks.
+    pub(crate) fn now(&self) -> Now {
+        self.core.clock.now()
+    }
+
+    /// A moment of the node's monotonic clock as the runtime has it.
+    pub(crate) fn instant(&self, at: opp2p_core::time::Instant) -> tokio::time::Instant {
+        self.core.clock.instant(at)
     }
 
     /// Puts another unsafe-block signer in force. The old one counts for a grace period.

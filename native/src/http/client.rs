@@ -194,11 +194,29 @@ impl HttpClient {
     /// # Errors
     /// If there is none.
     pub async fn post(&self, body: Bytes, limit: usize) -> Result<Bytes, HttpError> {
-        let late = || HttpError::Timeout { host: self.host.clone(), after: self.timeout };
-        tokio::time::timeout(self.timeout, self.exchange(body, limit)).await.map_err(|_| late())?
+        self.post_as(body, limit, None).await
     }
 
-    async fn exchange(&self, body: Bytes, limit: usize) -> Result<Bytes, HttpError> {
+    /// As [`Self::post`], with an authorization for this question alone.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub async fn post_as(
+        &self,
+        body: Bytes,
+        limit: usize,
+        who: Option<HeaderValue>,
+    ) -> Result<Bytes, HttpError> {
+        let late = || HttpError::Timeout { host: self.host.clone(), after: self.timeout };
+        tokio::time::timeout(self.timeout, self.exchange(body, limit, who)).await.map_err(|_| late())?
+    }
+
+    async fn exchange(
+        &self,
+        body: Bytes,
+        limit: usize,
+        who: Option<HeaderValue>,
+    ) -> Result<Bytes, HttpError> {
         let host = || self.host.clone();
         let mut request = Request::new(Full::new(body));
         *request.method_mut() = Method::POST;
@@ -207,6 +225,9 @@ impl HttpClient {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         for (name, value) in &self.headers {
             headers.insert(name.clone(), value.clone());
+        }
+        if let Some(who) = who {
+            headers.insert(AUTHORIZATION, who);
         }
         let answer = self.client.request(request).await;
         let answer =

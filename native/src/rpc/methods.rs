@@ -3,7 +3,7 @@
 use super::access::Caller;
 use super::params::{Arguments, failed};
 use super::recent::{Recent, VERDICTS};
-use super::{RpcObserver, peers, status, subscribe};
+use super::{RpcObserver, blocks, peers, status, subscribe};
 use crate::host::{ConnectError, HostHandle, Stopped};
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -34,7 +34,7 @@ pub(super) struct Rpc {
     waiting: Arc<Semaphore>,
 }
 
-type Answer = Result<Box<RawValue>, ErrorObjectOwned>;
+pub(super) type Answer = Result<Box<RawValue>, ErrorObjectOwned>;
 type Look = fn(&Rpc, &Arguments) -> Answer;
 
 /// How a method's answer comes about.
@@ -49,7 +49,7 @@ enum Work {
 }
 
 /// The methods: name, most arguments, work.
-const METHODS: [(&str, usize, Work); 29] = [
+const METHODS: [(&str, usize, Work); 31] = [
     ("opp2p_self", 0, Work::Look(|rpc, _| raw(&peers::own(&rpc.host)))),
     ("opp2p_peers", 1, Work::Large(|rpc, given| raw(&peers::dump(&rpc.host, given.bool(0)?)))),
     ("opp2p_peerStats", 0, Work::Look(|rpc, _| raw(&peers::stats(&rpc.host)))),
@@ -108,6 +108,8 @@ const METHODS: [(&str, usize, Work); 29] = [
         1,
         Work::Change(|rpc, given| command(rpc, given.peer(0).map(|peer| PeerCommand::Protect(peer, false)))),
     ),
+    ("opp2p_publishPayload", 1, Work::Change(blocks::publish)),
+    ("admin_postUnsafePayload", 1, Work::Change(blocks::post_unsafe)),
     ("opp2p_connectPeer", 1, Work::Change(connect)),
     (
         "opp2p_disconnectPeer",
@@ -232,17 +234,18 @@ const NOT_ALLOWED: &str = "this method changes the node, and you may only look: 
     --rpc.enable-admin, or with --rpc.token.path and send its token as Authorization: Bearer TOKEN";
 
 /// What a JSON-RPC client may ask before it begins.
-const MODULES: Modules = Modules { health: "1.0", opp2p: "1.0", optimism: "1.0", rpc: "1.0" };
+const MODULES: Modules = Modules { admin: "1.0", health: "1.0", opp2p: "1.0", optimism: "1.0", rpc: "1.0" };
 
 #[derive(Serialize)]
 struct Modules {
+    admin: &'static str,
     health: &'static str,
     opp2p: &'static str,
     optimism: &'static str,
     rpc: &'static str,
 }
 
-fn raw(value: &impl Serialize) -> Answer {
+pub(super) fn raw(value: &impl Serialize) -> Answer {
     to_raw_value(value).map_err(failed)
 }
 
@@ -291,6 +294,6 @@ fn connect(rpc: Rpc, given: Arguments) -> BoxFuture<'static, Answer> {
     .boxed()
 }
 
-fn stopped(error: Stopped) -> ErrorObjectOwned {
+pub(super) fn stopped(error: Stopped) -> ErrorObjectOwned {
     failed(error)
 }

@@ -35,7 +35,8 @@
 //!   next is closed as it comes.
 //! * **Time**: [`HEADER_TIME`] for a request's headers and between two requests, [`REQUEST_TIME`] for a request as a
 //!   whole. A WebSocket that answers no ping is closed after a minute.
-//! * **A request**: 16 kB of headers, [`MAX_REQUEST`] bytes, [`MAX_BATCH`] calls. **An answer**: [`MAX_ANSWER`] bytes,
+//! * **A request**: 16 kB of headers, [`MAX_REQUEST`] bytes ([`MAX_BLOCK_REQUEST`] for [`BLOCK_REQUESTS`] at once of those
+//!   who may change something), [`MAX_BATCH`] calls. **An answer**: [`MAX_ANSWER`] bytes,
 //!   a batch's in all. Of large answers, 4 are made at a time, 64 calls wait, and one more is refused.
 //! * **Slow readers**: whoever does not read is not read from, and given up after 30 s; nobody is read from faster than
 //!   640 kB/s (`line.rs`). A WebSocket has room for [`MESSAGES`] answers, and a subscription that is 1024 events behind,
@@ -43,6 +44,7 @@
 //! * **Subscriptions**: [`SUBSCRIPTIONS`] a connection.
 
 mod access;
+mod blocks;
 #[cfg(feature = "fuzz")]
 pub(crate) mod fuzz;
 mod line;
@@ -73,6 +75,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
 /// Connections at a time.
@@ -85,6 +88,11 @@ pub const HEADER_TIME: Duration = Duration::from_secs(15);
 pub const REQUEST_TIME: Duration = Duration::from_secs(60);
 /// Bytes of a request's body, or of a WebSocket's message.
 pub const MAX_REQUEST: u32 = 256 * 1024;
+/// The same for a request of somebody who may change something, over HTTP and with its length announced: a block of 10 MB in
+/// hexadecimal.
+pub const MAX_BLOCK_REQUEST: u32 = 24 << 20;
+/// Such requests that are read or answered at once.
+pub const BLOCK_REQUESTS: usize = 4;
 /// Bytes of an answer.
 pub const MAX_ANSWER: u32 = 8 << 20;
 /// Calls in one batch.
@@ -186,7 +194,8 @@ impl RpcServer {
         let methods = Rpc::new(host.clone(), recent, observer).methods();
         let methods = methods.map_err(|error| RpcError::Method(error.to_string()))?;
         let hosts = hosts.iter().map(|name| name.to_ascii_lowercase()).collect();
-        let site = Site { access: Access { enable_admin, token, hosts }, host };
+        let blocks = Arc::new(Semaphore::new(BLOCK_REQUESTS));
+        let site = Site { access: Access { enable_admin, token, hosts }, host, blocks };
         let (stopping, stop) = stop_channel();
         let serving = service::serve(listener, Arc::new(site), methods, stopping);
         let serving = tokio::spawn(guard("RPC server", serving).map(drop));
@@ -221,13 +230,13 @@ impl Drop for RpcServer {
 }
 
 /// The bounds as jsonrpsee takes them.
-fn limits() -> ServerConfig {
+fn limits(largest: u32) -> ServerConfig {
     let ping = PingConfig::new()
         .ping_interval(Duration::from_secs(20))
         .inactive_limit(Duration::from_secs(40))
         .max_failures(1);
     ServerConfig::builder()
-        .max_request_body_size(MAX_REQUEST)
+        .max_request_body_size(largest)
         .max_response_body_size(MAX_ANSWER)
         .max_connections(u32::try_from(CONNECTIONS).unwrap_or(u32::MAX))
         .max_subscriptions_per_connection(SUBSCRIPTIONS)

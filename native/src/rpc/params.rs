@@ -8,6 +8,7 @@ use base64::engine::{GeneralPurpose, GeneralPurposeConfig};
 use jsonrpsee::types::error::{ErrorObjectOwned, INVALID_PARAMS_CODE};
 use libp2p::Multiaddr;
 use opp2p_core::peers::{PeerId, Subnet};
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -65,6 +66,17 @@ impl Arguments {
             Value::String(_) | Value::Null => Err(invalid_request()),
             _ => Err(wrong(place, "text is expected")),
         }
+    }
+
+    /// The first argument, an object of this kind.
+    pub(super) fn into_object<T: DeserializeOwned>(self, what: &str) -> Result<T, ErrorObjectOwned> {
+        let Some(value) = self.0.into_iter().next() else {
+            return Err(invalid("missing value for required argument 0"));
+        };
+        serde_json::from_value(value).map_err(|error| {
+            // It repeats what it was given.
+            wrong(0, format_args!("{what} is expected: {}", short(&error.to_string())))
+        })
     }
 
     /// Yes or no, of which `null` is no, as in Go.

@@ -3,8 +3,8 @@
 use super::access::{Access, Refusal};
 use super::line::Line;
 use super::{
-    CONNECTIONS, CONNECTIONS_PER_ADDRESS, HEADER_BYTES, HEADER_TIME, MAX_REQUEST, REQUEST_TIME, limits,
-    names, status,
+    CONNECTIONS, CONNECTIONS_PER_ADDRESS, HEADER_BYTES, HEADER_TIME, MAX_BLOCK_REQUEST, MAX_REQUEST,
+    REQUEST_TIME, limits, names, status,
 };
 use crate::host::HostHandle;
 use hyper::body::{Body, Incoming};
@@ -28,6 +28,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
 /// How long the listener rests when the system has no room for a connection.
@@ -38,6 +39,15 @@ const REST: Duration = Duration::from_millis(100);
 pub(super) struct Site {
     pub(super) access: Access,
     pub(super) host: HostHandle,
+    /// Turns for requests that bring a block.
+    pub(super) blocks: Arc<Semaphore>,
+}
+
+/// How long a request may be.
+enum Size {
+    Small,
+    /// As long as a block. The turn is held until it is answered.
+    Large(OwnedSemaphorePermit),
 }
 
 /// How many connections there are from where.
@@ -89,10 +99,13 @@ impl Drop for Place {
 
 /// Accepts until it is cancelled, and all connections with it but WebSockets, which `stopping` ends.
 pub(super) async fn serve(listener: TcpListener, site: Arc<Site>, methods: Methods, stopping: StopHandle) {
-    let builder = Server::builder()
-        .set_config(limits())
-        .set_rpc_middleware(RpcServiceBuilder::new().layer_fn(|service| Refusing { service }))
-        .to_service_builder();
+    let builder = |largest| {
+        Server::builder()
+            .set_config(limits(largest))
+            .set_rpc_middleware(RpcServiceBuilder::new().layer_fn(|service| Refusing { service }))
+            .to_service_builder()
+    };
+    let builders = [builder(MAX_REQUEST), builder(MAX_BLOCK_REQUEST)];
     let places = Places::default();
     let mut connections = JoinSet::new();
     loop {
@@ -100,9 +113,10 @@ pub(super) async fn serve(listener: TcpListener, site: Arc<Site>, methods: Metho
             accepted = listener.accept() => match accepted {
                 Ok((stream, from)) => {
                     if let Some(place) = places.take(from.ip()) {
-                        let service = builder.clone().build(methods.clone(), stopping.clone());
-                        let service = TowerToHyperService::new(service);
-                        connections.spawn(converse(stream, Arc::clone(&site), service, place));
+                        let services = builders.clone().map(|builder| {
+                            TowerToHyperService::new(builder.build(methods.clone(), stopping.clone()))
+                        });
+                        connections.spawn(converse(stream, Arc::clone(&site), services, place));
                     }
                 }
                 // The one that failed is gone, or there is no room for any: then it helps to wait.
@@ -113,7 +127,8 @@ pub(super) async fn serve(listener: TcpListener, site: Arc<Site>, methods: Metho
     }
 }
 
-async fn converse<S>(stream: TcpStream, site: Arc<Site>, rpc: S, place: Place)
+/// `services` are one for calls, and one for calls that bring a block.
+async fn converse<S>(stream: TcpStream, site: Arc<Site>, services: [S; 2], place: Place)
 where
     S: Service<hyper::Request<Incoming>, Response = HttpResponse, Error = BoxError>,
     S::Future: Send,
@@ -122,11 +137,18 @@ where
     // Answers are small and whole.
     let _ = stream.set_nodelay(true);
     let service = service_fn(|mut request: hyper::Request<Incoming>| {
-        let refusal = site.answer(&mut request).map(|()| {
+        let refusal = site.answer(&mut request).map(|size| {
             request.extensions_mut().insert(held.clone());
-            rpc.call(request)
+            match size {
+                Size::Small => (services[0].call(request), None),
+                Size::Large(turn) => (services[1].call(request), Some(turn)),
+            }
         });
         async move {
+            let (refusal, _turn) = match refusal {
+                Ok((answer, turn)) => (Ok(answer), turn),
+                Err(answer) => (Err(answer), None),
+            };
             Ok::<_, Infallible>(match refusal {
                 Err(answer) => *answer,
                 Ok(answer) => match tokio::time::timeout(REQUEST_TIME, answer).await {
@@ -150,7 +172,7 @@ where
 
 impl Site {
     /// Answers all that is no call; a call is told what it may do.
-    fn answer(&self, request: &mut hyper::Request<Incoming>) -> Result<(), Box<HttpResponse>> {
+    fn answer(&self, request: &mut hyper::Request<Incoming>) -> Result<Size, Box<HttpResponse>> {
         let caller = self.access.admit(request.headers()).map_err(|refusal| {
             let status = match refusal {
                 Refusal::Page | Refusal::Host => StatusCode::FORBIDDEN,
@@ -168,17 +190,33 @@ impl Site {
                 }
                 // The library would wait for all of it before it refuses.
                 let announced = request.body().size_hint().lower();
-                if announced > MAX_REQUEST.into() {
-                    let text = format!("a request has at most {MAX_REQUEST} bytes");
-                    return Err(Box::new(say(StatusCode::PAYLOAD_TOO_LARGE, &json!({"error": text}))));
-                }
+                let size = self.size(announced, caller.may_change)?;
                 request.extensions_mut().insert(caller);
-                Ok(())
+                Ok(size)
             }
             "/healthz" | "/readyz" => {
                 Err(Box::new(say(StatusCode::METHOD_NOT_ALLOWED, &json!({"error": "GET this"}))))
             }
             _ => Err(Box::new(say(StatusCode::NOT_FOUND, &json!({"error": "the RPC is at /"})))),
+        }
+    }
+
+    /// Who may change something may bring a block, if he says beforehand how long the request is.
+    fn size(&self, announced: u64, may_change: bool) -> Result<Size, Box<HttpResponse>> {
+        let refuse = |status, text: String| Err(Box::new(say(status, &json!({"error": text}))));
+        let most = if may_change { MAX_BLOCK_REQUEST } else { MAX_REQUEST };
+        if announced <= MAX_REQUEST.into() {
+            Ok(Size::Small)
+        } else if announced > most.into() {
+            refuse(StatusCode::PAYLOAD_TOO_LARGE, format!("a request has at most {most} bytes"))
+        } else {
+            match Arc::clone(&self.blocks).try_acquire_owned() {
+                Ok(turn) => Ok(Size::Large(turn)),
+                Err(_) => refuse(
+                    StatusCode::TOO_MANY_REQUESTS,
+                    "too many large requests at once: try again".to_owned(),
+                ),
+            }
         }
     }
 

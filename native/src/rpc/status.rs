@@ -1,7 +1,9 @@
 //! How the node does, and whether it is ready.
 
 use super::recent::Recent;
-use super::types::{Bandwidth, GapInfo, Head, MessageNumbers, NodeStatus, PeerNumbers, SignerInfo, SyncInfo};
+use super::types::{
+    Bandwidth, EngineInfo, GapInfo, Head, MessageNumbers, NodeStatus, PeerNumbers, SignerInfo, SyncInfo,
+};
 use crate::host::HostHandle;
 use opp2p_core::gossip::{Acceptance, TIMESTAMP_THRESHOLD};
 use std::time::Duration;
@@ -54,7 +56,8 @@ fn store_problem(host: &HostHandle) -> Option<String> {
 
 /// What is wrong with the node itself, whatever its peers do. It goes on all the same.
 pub(super) fn problems(host: &HostHandle) -> Vec<String> {
-    store_problem(host).into_iter().chain(crate::panics::problems()).collect()
+    let engine = host.engine().and_then(|engine| crate::engine::problem(&engine.activity));
+    store_problem(host).into_iter().chain(engine).chain(crate::panics::problems()).collect()
 }
 
 fn head(node: &opp2p_core::node::Node, unix: u64) -> Option<Head> {
@@ -119,6 +122,7 @@ pub(super) fn status(host: &HostHandle, recent: &Recent) -> NodeStatus {
                 l1_block: report.l1_block,
                 l1_error: report.l1_error,
             },
+            engine: host.engine().map(|engine| EngineInfo::from(&engine)),
             ready: false,
             not_ready: Vec::new(),
         }

@@ -3,6 +3,7 @@
 
 use alloy_primitives::{Address, B256};
 use opp2p_core::chain::BlockId;
+use opp2p_core::engine::EngineStatus;
 use opp2p_core::peers::PeerScores;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -166,10 +167,40 @@ pub struct NodeStatus {
     pub rates: Rates,
     /// Who may sign blocks.
     pub signer: SignerInfo,
+    /// How the execution client does; `null` if there is none.
+    #[serde(default)]
+    pub engine: Option<EngineInfo>,
     /// Whether `/readyz` says so.
     pub ready: bool,
     /// Why not.
     pub not_ready: Vec<String>,
+}
+
+/// How the execution client does.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EngineInfo {
+    /// `starting`, `following`, `syncing`, `away`, `mismatched` or `stuck`.
+    pub activity: String,
+    /// The highest block that it is known to have executed as its head.
+    pub head: Option<Id>,
+    /// How many blocks it is behind this node's head.
+    pub behind: u64,
+    /// The safe block, if anybody says one.
+    pub safe: Option<Id>,
+    /// The finalized block, if anybody says one.
+    pub finalized: Option<Id>,
+}
+
+impl From<&EngineStatus> for EngineInfo {
+    fn from(status: &EngineStatus) -> Self {
+        Self {
+            activity: status.activity.name().to_owned(),
+            head: status.head.map(Into::into),
+            behind: status.behind,
+            safe: status.labels.safe.map(Into::into),
+            finalized: status.labels.finalized.map(Into::into),
+        }
+    }
 }
 
 /// The head of the chain.

@@ -75,12 +75,8 @@ fn a_block_opens_with_the_deposit_of_its_sequence_number() {
 #[test]
 fn the_deposit_is_encoded_as_on_chains_that_run() {
     let forks = |fork| ChainConfig { forks: ForkSchedule::up_to(fork), ..world::chain() };
-    let lengths = [
-        (Fork::Canyon, 4 + 8 * 32),
-        (Fork::Ecotone, 164),
-        (Fork::Isthmus, 176),
-        (Fork::Jovian, 178),
-    ];
+    let lengths =
+        [(Fork::Canyon, 4 + 8 * 32), (Fork::Ecotone, 164), (Fork::Isthmus, 176), (Fork::Jovian, 178)];
     for (fork, length) in lengths {
         let deposit = l1().deposit(&forks(fork), 1, NOW);
         let mut rest = &deposit[1..];
@@ -88,7 +84,8 @@ fn the_deposit_is_encoded_as_on_chains_that_run() {
         assert!(rest.is_empty());
         let mut fields = list;
         let items: Vec<&[u8]> = std::iter::from_fn(|| {
-            (!fields.is_empty()).then(|| alloy_rlp::Header::decode_bytes(&mut fields, false).expect("a field"))
+            (!fields.is_empty())
+                .then(|| alloy_rlp::Header::decode_bytes(&mut fields, false).expect("a field"))
         })
         .collect();
         let [source, from, to, mint, value, gas, system, data] = items[..] else { panic!("{}", items.len()) };

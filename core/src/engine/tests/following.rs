@@ -153,7 +153,9 @@ fn labels_are_the_engines_until_somebody_says_others_and_never_above_the_head() 
     let told = world.client.told.expect("it was told");
     assert_eq!((told.safe, told.finalized), (id(&world, 3).hash, id(&world, 2).hash));
     let far = BlockId::new(900, B256::repeat_byte(1));
-    world.engine.handle(world.now(), EngineInput::Labels(Labels { safe: Some(far), finalized: Some(id(&world, 2)) }));
+    world
+        .engine
+        .handle(world.now(), EngineInput::Labels(Labels { safe: Some(far), finalized: Some(id(&world, 2)) }));
     world.grow(1);
     let told = world.client.told.expect("it was told");
     assert_eq!((told.safe, told.finalized), (B256::ZERO, id(&world, 2).hash));
