@@ -260,9 +260,7 @@ impl Engine {
             }
             Phase::Publishing { until } if *until <= now.monotonic => {
                 self.phase = Phase::Idle;
-                self.tell(EngineEvent::NotBuilt(
-                    "the block did not become the head of this node's chain".into(),
-                ));
+                self.tell(EngineEvent::NotTaken);
             }
             _ => {}
         }
@@ -345,15 +343,25 @@ impl Engine {
         self.tip = Some(tip);
         self.unchosen = 0;
         (self.descent, self.must_move) = (None, false);
-        let had_trouble = self.trouble.take().is_some();
-        if !self.is_ready || had_trouble {
-            self.is_ready = true;
-            self.pause = FIRST_PAUSE;
-            self.tell(EngineEvent::Ready(tip.id));
+        // That it answers is not yet that it does what failed.
+        if !self.is_ready || !matches!(self.trouble, Some(Trouble::Away(EngineFailure::Other(_)))) {
+            self.recovered();
         }
         // It came along by itself: maybe our next block is the one that it needs.
         if has_moved {
             self.is_syncing = false;
+        }
+    }
+
+    /// It does what it is asked.
+    fn recovered(&mut self) {
+        self.pause = FIRST_PAUSE;
+        let had_trouble = self.trouble.take().is_some();
+        if !self.is_ready || had_trouble {
+            self.is_ready = true;
+            if let Some(tip) = self.tip {
+                self.tell(EngineEvent::Ready(tip.id));
+            }
         }
     }
 
@@ -389,6 +397,9 @@ impl Engine {
         let Phase::Offering { block, is_jump } = self.phase else { return };
         self.phase = Phase::Idle;
         let Some(offered) = self.offered else { return };
+        if status.is_ok() {
+            self.recovered();
+        }
         match status {
             Err(failure) => self.failed(now, failure),
             Ok(PayloadStatus::Valid) => {
@@ -449,6 +460,9 @@ impl Engine {
     fn on_chosen(&mut self, now: Now, status: Result<PayloadStatus, EngineFailure>) {
         let Phase::Choosing { head } = self.phase else { return };
         self.phase = Phase::Idle;
+        if status.is_ok() {
+            self.recovered();
+        }
         match status {
             Err(failure) => self.failed(now, failure),
             Ok(PayloadStatus::Valid) => {
@@ -546,7 +560,7 @@ impl Engine {
                 let until = now.monotonic + self.until(now, timestamp).max(LEAST_BUILD);
                 self.phase = Phase::Building { id, timestamp, until };
             }
-            Err(failure) => self.not_built(now, failure),
+            Err(failure) => self.failed(now, failure),
         }
     }
 
@@ -557,16 +571,12 @@ impl Engine {
         self.phase = Phase::Idle;
         match envelope {
             Ok(envelope) => {
+                self.recovered();
                 let until = now.monotonic + BLOCK_PAUSE * 5;
                 self.ask(Phase::Publishing { until }, EngineOutput::Publish(envelope));
             }
-            Err(failure) => self.not_built(now, failure),
+            Err(failure) => self.failed(now, failure),
         }
-    }
-
-    fn not_built(&mut self, now: Now, failure: EngineFailure) {
-        self.tell(EngineEvent::NotBuilt(failure.to_string()));
-        self.failed(now, failure);
     }
 
     fn ask(&mut self, phase: Phase, output: EngineOutput) {

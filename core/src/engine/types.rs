@@ -197,8 +197,8 @@ pub enum EngineEvent {
     Failed(EngineFailure),
     /// This is not the engine for this chain.
     Mismatched(Mismatch),
-    /// A block was to be built and was not. The next attempt comes by itself.
-    NotBuilt(String),
+    /// A block that was built did not become the head of our own chain. The next attempt comes by itself.
+    NotTaken,
 }
 
 /// How the engine is doing, as of the last call.

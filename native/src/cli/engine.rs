@@ -122,10 +122,12 @@ pub(super) fn log(event: &EngineEvent) {
             number = block.number, hash = %block.hash, reason,
             "the execution client calls a signed block invalid; it is not offered again"
         ),
-        EngineEvent::Failed(failure) => tracing::error!(%failure, "the execution client is not fed"),
+        EngineEvent::Failed(failure) => tracing::error!(%failure, "the execution client fails"),
         EngineEvent::Mismatched(mismatch) => {
             tracing::error!(%mismatch, "the execution client is not the one for this chain, and is not fed");
         }
-        EngineEvent::NotBuilt(why) => tracing::error!(why, "no block was built"),
+        EngineEvent::NotTaken => {
+            tracing::error!("a block that was built did not become the head of this node's chain");
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! The calls of the Engine API, and of the few methods of `eth` that go with it.
 
-use super::payload::{from_alloy, reassembled, to_alloy};
+use super::payload::{EnvelopeJson, reassembled, to_alloy};
 use super::transport::EngineTransport;
 use crate::http::{HttpConfig, HttpError};
 use alloy_primitives::{B64, B256, Bytes, U64};
@@ -8,13 +8,13 @@ use alloy_provider::network::Ethereum;
 use alloy_provider::{Provider, RootProvider};
 use alloy_rpc_client::RpcClient;
 use alloy_rpc_types_engine::{
-    ExecutionPayloadEnvelopeV2, ForkchoiceState, ForkchoiceUpdated, JwtSecret,
+    ForkchoiceState, ForkchoiceUpdated, JwtSecret,
     PayloadAttributes as AlloyAttributes, PayloadId, PayloadStatus as AlloyStatus, PayloadStatusEnum,
 };
 use alloy_rpc_types_eth::Block as RpcBlock;
 use alloy_transport::{RpcError, TransportError, TransportErrorKind};
 use op_alloy_rpc_types::Transaction;
-use op_alloy_rpc_types_engine::{OpExecutionPayload, OpPayloadAttributes};
+use op_alloy_rpc_types_engine::OpPayloadAttributes;
 use opp2p_core::chain::{BlockId, ChainConfig};
 use opp2p_core::engine::{
     EngineFailure, EngineState, Forkchoice, Labels, PayloadAttributes, PayloadStatus, forkchoice_method,
@@ -50,15 +50,6 @@ impl Place {
     fn id(&self) -> BlockId {
         BlockId::new(self.number.to(), self.hash)
     }
-}
-
-/// A payload that was built, of any version: what else the answer has is of no use here.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Built {
-    execution_payload: OpExecutionPayload,
-    #[serde(default)]
-    parent_beacon_block_root: Option<B256>,
 }
 
 /// A client of one engine. Clones share its connections.
@@ -177,24 +168,10 @@ impl EngineClient {
     /// If there is none by that name.
     pub async fn get_payload(&self, id: &Bytes, version: PayloadVersion) -> Result<Envelope, EngineFailure> {
         let name = PayloadId(B64::try_from(id.as_ref()).unwrap_or_default());
-        let method = get_payload_method(version);
-        let built = match version {
-            PayloadVersion::V1 | PayloadVersion::V2 => {
-                let built: ExecutionPayloadEnvelopeV2 = self.ask(method, json!([name])).await?;
-                let payload = match built.execution_payload {
-                    alloy_rpc_types_engine::ExecutionPayloadFieldV2::V1(payload) => {
-                        OpExecutionPayload::V1(payload)
-                    }
-                    alloy_rpc_types_engine::ExecutionPayloadFieldV2::V2(payload) => {
-                        OpExecutionPayload::V2(payload)
-                    }
-                };
-                Built { execution_payload: payload, parent_beacon_block_root: None }
-            }
-            PayloadVersion::V3 | PayloadVersion::V4 => self.ask(method, json!([name])).await?,
-        };
+        // What else the answer has, such as its worth, is of no use here.
+        let built: EnvelopeJson = self.ask(get_payload_method(version), json!([name])).await?;
         let root = built.parent_beacon_block_root.filter(|_| version.has_beacon_root());
-        Ok(Envelope { parent_beacon_block_root: root, payload: from_alloy(built.execution_payload) })
+        Ok(Envelope { parent_beacon_block_root: root, ..built.into() })
     }
 
     /// The engine's block of this number, put together again, if it has one whose hash is true.

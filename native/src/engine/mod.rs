@@ -32,7 +32,7 @@ pub const LABELS_EVERY: Duration = Duration::from_secs(12);
 pub(crate) fn problem(activity: &Activity) -> Option<String> {
     match activity {
         Activity::Starting | Activity::Following | Activity::Syncing => None,
-        Activity::Away(failure) => Some(format!("the execution client is not fed: {failure}")),
+        Activity::Away(failure) => Some(format!("the execution client fails: {failure}")),
         Activity::Mismatched(mismatch) => {
             Some(format!("the execution client is not the one for this chain: {mismatch}"))
         }

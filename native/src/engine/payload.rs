@@ -9,7 +9,9 @@ use alloy_rpc_types_eth::Block as RpcBlock;
 use op_alloy_rpc_types::Transaction;
 use op_alloy_rpc_types_engine::{OpExecutionPayload, OpExecutionPayloadV4};
 use opp2p_core::payload::{EncodeError, Envelope, ExecutionPayload, PayloadVersion, Withdrawal};
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{Map, Value};
 
 /// A block as the reference's RPC and the Engine API have it: `executionPayload`, and `parentBeaconBlockRoot` where its fork
 /// has one.
@@ -19,8 +21,39 @@ pub struct EnvelopeJson {
     /// Parent beacon block root, from Ecotone on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent_beacon_block_root: Option<B256>,
-    /// The payload; its fields say which version it is.
+    /// The payload; its fields say which version it is. Fields of other chains are left out of account.
+    #[serde(deserialize_with = "payload_of")]
     pub execution_payload: OpExecutionPayload,
+}
+
+/// The fields that a payload of any version has.
+const FIELDS: [&str; 18] = [
+    "parentHash",
+    "feeRecipient",
+    "stateRoot",
+    "receiptsRoot",
+    "logsBloom",
+    "prevRandao",
+    "blockNumber",
+    "gasLimit",
+    "gasUsed",
+    "timestamp",
+    "extraData",
+    "baseFeePerGas",
+    "blockHash",
+    "transactions",
+    "withdrawals",
+    "blobGasUsed",
+    "excessBlobGas",
+    "withdrawalsRoot",
+];
+
+/// Reads a payload as engines write it: with null for what a version lacks, and fields that are none of the OP Stack's, which
+/// alloy's types do not take.
+pub(super) fn payload_of<'de, D: Deserializer<'de>>(from: D) -> Result<OpExecutionPayload, D::Error> {
+    let mut fields = Map::<String, Value>::deserialize(from)?;
+    fields.retain(|name, value| !value.is_null() && FIELDS.contains(&name.as_str()));
+    serde_json::from_value(Value::Object(fields)).map_err(D::Error::custom)
 }
 
 impl TryFrom<&Envelope> for EnvelopeJson {

@@ -1,0 +1,126 @@
+//! Engines and secrets that are the wrong ones, and blocks that are handed in.
+
+use crate::geth::{Genesis, Geth};
+use crate::support::{Node, rich, rollup, unix_seconds};
+use alloy_primitives::B256;
+use serde_json::json;
+use std::time::Duration;
+use tokio::time::sleep;
+
+fn genesis() -> Genesis {
+    Genesis { chain_id: 901, time: unix_seconds() - 2, jovian: 0, rich: rich().address() }
+}
+
+pub(crate) async fn a_wrong_secret_or_chain_is_said_in_one_sentence_before_anything_starts() {
+    let directory = tempfile::tempdir().unwrap();
+    let genesis = genesis();
+    let geth = Geth::start(directory.path(), "geth", &genesis).await;
+    let hash = geth.genesis_hash().await.to_string();
+    let secret = directory.path().join("wrong.hex").display().to_string();
+    std::fs::write(&secret, "11".repeat(32)).unwrap();
+    let other_chain = Genesis { chain_id: 902, ..genesis.clone() };
+    let other_genesis = B256::repeat_byte(9).to_string();
+    let cases = [
+        ("secret", rollup(&genesis, &hash, 1, 0), Some(secret.as_str()), "both must have the same JWT secret"),
+        ("chain", rollup(&other_chain, &hash, 1, 0), None, "it executes chain 901, and this node follows chain 902"),
+        ("genesis", rollup(&genesis, &other_genesis, 1, 0), None, "it was set up with another genesis"),
+    ];
+    for (name, rollup, secret, says) in cases {
+        let secret = secret.map_or_else(|| geth.secret(), str::to_owned);
+        let arguments = [format!("--l2={}", geth.engine()), format!("--l2.jwt-secret={secret}")];
+        let arguments = [arguments[0].as_str(), &arguments[1]];
+        let mut node = Node::new(directory.path(), name, &rollup, &arguments);
+        node.start();
+        let lines = node.process.take().unwrap().fails().await;
+        let last = lines.last().cloned().unwrap_or_default();
+        assert!(last.contains(says) && last.contains("--l2"), "{name}: {lines:#?}");
+        assert!(!directory.path().join(name).join("data").exists(), "{name} left files behind");
+    }
+}
+
+/// An engine whose forks differ shows it only when the fork comes: its first block is refused.
+pub(crate) async fn an_engine_of_another_fork_is_named_and_nothing_of_it_is_published() {
+    let directory = tempfile::tempdir().unwrap();
+    let time = unix_seconds() - 2;
+    let fork = time + 8;
+    // The chain says that Jovian comes; the engine was never told.
+    let genesis = Genesis { chain_id: 901, time, jovian: u64::from(u32::MAX), rich: rich().address() };
+    let geth = Geth::start(directory.path(), "geth", &genesis).await;
+    let rollup = rollup(&genesis, &geth.genesis_hash().await.to_string(), 1, fork);
+    let mut node = Node::new(directory.path(), "node", &rollup, &["--sequencer.enabled"])
+        .with_engine(&geth)
+        .sequencing();
+    node.start();
+    geth.reaches(5).await;
+    let line = node.process().says(&["the execution client fails"]).await;
+    assert!(line.contains("minBaseFee") || line.contains("attributes"), "{line}");
+    let before = geth.head().await;
+    sleep(Duration::from_secs(4)).await;
+    assert_eq!(geth.head().await, before);
+    assert!(before <= 8, "{before}");
+    let status = node.status().await;
+    assert_eq!(status["head"]["number"], before, "{status:#}");
+    assert!(!status["problems"].as_array().unwrap().is_empty(), "{status:#}");
+}
+
+pub(crate) async fn blocks_that_are_handed_in_are_published_or_taken_and_false_ones_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let genesis = genesis();
+    let geth = Geth::start(directory.path(), "geth", &genesis).await;
+    let rollup = rollup(&genesis, &geth.genesis_hash().await.to_string(), 1, 0);
+    // One builds and is alone; its blocks are carried to two others by hand.
+    let mut builder = Node::new(directory.path(), "builder", &rollup, &["--sequencer.enabled"])
+        .with_engine(&geth)
+        .sequencing();
+    builder.start();
+    geth.reaches(5).await;
+    let mut publisher = Node::new(directory.path(), "publisher", &rollup, &[]).sequencing();
+    publisher.start();
+    let address = publisher.address().await;
+    let mut follower = Node::new(directory.path(), "follower", &rollup, &[&format!("--p2p.static={address}")]);
+    follower.start();
+    publisher.until("it is heard", |status| status["peers"]["subscribers"] == 1).await;
+    let envelope = |block: &serde_json::Value, transactions: Vec<String>| {
+        json!({
+            "parentBeaconBlockRoot": block["parentBeaconBlockRoot"],
+            "executionPayload": {
+                "parentHash": block["parentHash"], "feeRecipient": block["miner"], "stateRoot": block["stateRoot"],
+                "receiptsRoot": block["receiptsRoot"], "logsBloom": block["logsBloom"],
+                "prevRandao": block["mixHash"], "blockNumber": block["number"], "gasLimit": block["gasLimit"],
+                "gasUsed": block["gasUsed"], "timestamp": block["timestamp"], "extraData": block["extraData"],
+                "baseFeePerGas": block["baseFeePerGas"], "blockHash": block["hash"], "transactions": transactions,
+                "withdrawals": [], "blobGasUsed": block["blobGasUsed"], "excessBlobGas": block["excessBlobGas"],
+                "withdrawalsRoot": block["withdrawalsRoot"],
+            },
+        })
+    };
+    let mut envelopes = Vec::new();
+    for height in 1..=5_u64 {
+        let block = geth.block(height).await;
+        let hash = block["transactions"][0].as_str().unwrap().to_owned();
+        let raw = geth.call("eth_getRawTransactionByHash", json!([hash])).await;
+        envelopes.push(envelope(&block, vec![raw.as_str().unwrap().to_owned()]));
+    }
+    let hash = |envelope: &serde_json::Value| envelope["executionPayload"]["blockHash"].clone();
+    for envelope in &envelopes[..3] {
+        let published = publisher.call("opp2p_publishPayload", json!([envelope])).await;
+        assert_eq!(published, Ok(hash(envelope)));
+    }
+    follower.until("it has what was published", |status| status["head"]["number"] == 3).await;
+    // Taken into its own chain and gossiped to nobody.
+    assert_eq!(follower.call("admin_postUnsafePayload", json!([envelopes[3]])).await, Ok(json!(null)));
+    follower.until("it has what was posted", |status| status["head"]["number"] == 4).await;
+    assert_eq!(publisher.status().await["head"]["number"], 3);
+    // Another state root under the same hash.
+    let mut false_one = envelopes[4].clone();
+    false_one["executionPayload"]["stateRoot"] = json!(B256::repeat_byte(1));
+    for method in ["admin_postUnsafePayload", "opp2p_publishPayload"] {
+        let refused = publisher.call(method, json!([false_one])).await.unwrap_err();
+        assert!(refused.contains("hash"), "{method}: {refused}");
+        let refused = publisher.call(method, json!([{"executionPayload": {}}])).await.unwrap_err();
+        assert!(refused.contains("a block is expected"), "{method}: {refused}");
+    }
+    let refused = follower.call("opp2p_publishPayload", json!([envelopes[4]])).await.unwrap_err();
+    assert!(refused.contains("no p2p signer"), "{refused}");
+    assert_eq!(publisher.status().await["head"]["number"], 3);
+}

@@ -1,0 +1,256 @@
+//! Processes, a node of ours as its user starts it, and signed transfers.
+
+use crate::geth::{Genesis, Geth, RICH};
+use alloy_consensus::{SignableTransaction, TxEip1559};
+use alloy_eips::Encodable2718;
+use alloy_primitives::{Address, Signature, TxKind, U256, hex};
+use opp2p::http::{HttpClient, HttpConfig};
+use opp2p_core::sequencer::LocalSigner;
+use serde_json::{Value, json};
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use tokio::time::sleep;
+
+/// How long anything may take that is to happen soon.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+/// The sequencer's key.
+const SEQUENCER: [u8; 32] = *b"the sequencer's key of the tests";
+
+pub(crate) fn sequencer() -> LocalSigner {
+    LocalSigner::from_bytes(&SEQUENCER).unwrap()
+}
+
+/// A port that nobody had a moment ago.
+pub(crate) fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+pub(crate) fn unix_seconds() -> u64 {
+    std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs()
+}
+
+/// A process and what it says on its standard error. It does not outlive this.
+#[derive(Debug)]
+pub(crate) struct Running {
+    name: String,
+    child: Child,
+    said: Arc<Mutex<Vec<String>>>,
+}
+
+impl Running {
+    pub(crate) fn start(name: &str, command: &mut Command) -> Self {
+        for (variable, _) in std::env::vars_os() {
+            let is_setting = |name: &str| name.starts_with("OP_NODE") || name.starts_with("OPP2P_");
+            if variable.to_str().is_some_and(is_setting) {
+                command.env_remove(variable);
+            }
+        }
+        let spawned = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
+        let mut child = spawned.unwrap_or_else(|error| panic!("{name} can't be started: {error}"));
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        let said = Arc::new(Mutex::new(Vec::new()));
+        let heard = Arc::clone(&said);
+        std::thread::spawn(move || {
+            for line in stderr.lines().map_while(Result::ok) {
+                heard.lock().unwrap().push(line);
+            }
+        });
+        Self { name: name.to_owned(), child, said }
+    }
+
+    pub(crate) fn lines(&self) -> Vec<String> {
+        self.said.lock().unwrap().clone()
+    }
+
+    /// The first line that has all of these.
+    pub(crate) async fn says(&mut self, parts: &[&str]) -> String {
+        let begun = Instant::now();
+        loop {
+            let found = self.lines().into_iter().find(|line| parts.iter().all(|part| line.contains(part)));
+            if let Some(line) = found {
+                return line;
+            }
+            let is_over = begun.elapsed() > PATIENCE || self.child.try_wait().unwrap().is_some();
+            assert!(!is_over, "{} does not say {parts:?}: {:#?}", self.name, self.lines());
+            sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Waits for its end, which must be a failure.
+    pub(crate) async fn fails(mut self) -> Vec<String> {
+        let begun = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                assert!(!status.success(), "{} ended well: {:#?}", self.name, self.lines());
+                // The last lines may still be on their way.
+                sleep(Duration::from_millis(100)).await;
+                return self.lines();
+            }
+            assert!(begun.elapsed() < PATIENCE, "{} goes on: {:#?}", self.name, self.lines());
+            sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Ends it as an operator does, and waits for that.
+    pub(crate) fn end(mut self) {
+        let _ = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
+        let begun = Instant::now();
+        while self.child.try_wait().unwrap().is_none() && begun.elapsed() < PATIENCE {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// `kill -9`.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            let lines = self.lines();
+            println!("--- {} said last:\n{}", self.name, lines[lines.len().saturating_sub(25)..].join("\n"));
+        }
+    }
+}
+
+/// The chain as nodes read it.
+pub(crate) fn rollup(genesis: &Genesis, hash: &str, block_time: u64, jovian: u64) -> Value {
+    let mut rollup = json!({
+        "genesis": {
+            "l1": {"hash": format!("0x{}", "71".repeat(32)), "number": 7},
+            "l2": {"hash": hash, "number": 0},
+            "l2_time": genesis.time,
+            "system_config": {
+                "batcherAddr": "0x00000000000000000000000000000000000000b1",
+                "overhead": format!("0x{}", "00".repeat(32)),
+                "scalar": format!("0x{}", "00".repeat(32)),
+                "gasLimit": 30_000_000,
+            },
+        },
+        "block_time": block_time,
+        "l1_chain_id": 900,
+        "l2_chain_id": genesis.chain_id,
+        "jovian_time": jovian,
+    });
+    for fork in ["regolith", "canyon", "delta", "ecotone", "fjord", "granite", "holocene", "isthmus"] {
+        rollup[format!("{fork}_time")] = json!(0);
+    }
+    rollup
+}
+
+/// A node of ours: its files, and how it is started.
+#[derive(Debug)]
+pub(crate) struct Node {
+    name: String,
+    directory: PathBuf,
+    arguments: Vec<String>,
+    pub(crate) process: Option<Running>,
+}
+
+impl Node {
+    pub(crate) fn new(directory: &Path, name: &str, rollup: &Value, more: &[&str]) -> Self {
+        let directory = directory.join(name);
+        std::fs::create_dir_all(&directory).unwrap();
+        std::fs::write(directory.join("rollup.json"), rollup.to_string()).unwrap();
+        let fixed = [
+            "node", "--rollup.config=rollup.json", "--p2p.listen.ip=127.0.0.1", "--p2p.listen.tcp=0",
+            "--p2p.no-discovery", "--p2p.priv.path=key", "--data-dir=data", "--rpc.port=0", "--rpc.enable-admin",
+            "--log.level=debug", "--log.color=false",
+        ];
+        let mut arguments: Vec<String> = fixed.iter().chain(more).map(|&text| text.to_owned()).collect();
+        arguments.push(format!("--signer={}", sequencer().address()));
+        Self { name: name.to_owned(), directory, arguments, process: None }
+    }
+
+    /// The same, fed to this engine.
+    pub(crate) fn with_engine(mut self, geth: &Geth) -> Self {
+        self.arguments.push(format!("--l2={}", geth.engine()));
+        self.arguments.push(format!("--l2.jwt-secret={}", geth.secret()));
+        self
+    }
+
+    /// The same, as the sequencer.
+    pub(crate) fn sequencing(mut self) -> Self {
+        std::fs::write(self.directory.join("sequencer"), hex::encode(SEQUENCER)).unwrap();
+        self.arguments.push("--p2p.sequencer.key.path=sequencer".to_owned());
+        self
+    }
+
+    pub(crate) fn start(&mut self) {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(&self.arguments).current_dir(&self.directory).env("RUST_BACKTRACE", "0");
+        self.process = Some(Running::start(&self.name, &mut command));
+    }
+
+    pub(crate) fn process(&mut self) -> &mut Running {
+        self.process.as_mut().unwrap()
+    }
+
+    /// What other nodes dial.
+    pub(crate) async fn address(&mut self) -> String {
+        field(&self.process().says(&[" started "]).await, "address")
+    }
+
+    /// The result of a call, or its error.
+    pub(crate) async fn call(&mut self, method: &str, params: Value) -> Result<Value, String> {
+        let address = field(&self.process().says(&["RPC is served"]).await, "address");
+        let url = format!("http://{address}");
+        let client = HttpClient::new(&HttpConfig::new(&url, Duration::from_secs(30))).unwrap();
+        client.call(method, params, 64 << 20).await.map_err(|error| error.to_string())
+    }
+
+    /// What it says of itself.
+    pub(crate) async fn status(&mut self) -> Value {
+        self.call("opp2p_nodeStatus", json!([])).await.unwrap()
+    }
+
+    /// Waits until something that it says of itself is so.
+    pub(crate) async fn until(&mut self, what: &str, is_so: impl Fn(&Value) -> bool) -> Value {
+        let begun = Instant::now();
+        loop {
+            let status = self.status().await;
+            if is_so(&status) {
+                return status;
+            }
+            assert!(begun.elapsed() < PATIENCE, "{}: not in time: {what}: {status:#}", self.name);
+            sleep(Duration::from_millis(100)).await;
+        }
+    }
+}
+
+/// The value of a field of a log line.
+fn field(line: &str, name: &str) -> String {
+    let (_, value) = line.split_once(&format!(" {name}=")).unwrap_or_else(|| panic!("no {name}: {line}"));
+    value.split(' ').next().unwrap().to_owned()
+}
+
+/// Who has the money.
+pub(crate) fn rich() -> LocalSigner {
+    LocalSigner::from_bytes(&RICH).unwrap()
+}
+
+/// A signed transfer, encoded.
+pub(crate) fn transfer(chain_id: u64, nonce: u64, to: Address, wei: u64) -> String {
+    let transaction = TxEip1559 {
+        chain_id,
+        nonce,
+        gas_limit: 21_000,
+        max_fee_per_gas: 10_000_000_000,
+        max_priority_fee_per_gas: 1,
+        to: TxKind::Call(to),
+        value: U256::from(wei),
+        ..TxEip1559::default()
+    };
+    let signature = rich().sign(&transaction.signature_hash());
+    let signature = Signature::from_raw(&signature).unwrap();
+    hex::encode_prefixed(transaction.into_signed(signature).encoded_2718())
+}
