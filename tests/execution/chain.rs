@@ -24,9 +24,10 @@ impl World {
     /// A chain of a block a second, which is being built.
     async fn start() -> Self {
         let directory = tempfile::Builder::new().prefix("opp2p-execution-").tempdir().unwrap();
-        let genesis = Genesis { chain_id: 901, time: unix_seconds() - 2, jovian: 0, rich: rich().address() };
+        let genesis =
+            Genesis { chain_id: 901, time: unix_seconds() - 2, isthmus: None, rich: rich().address() };
         let sequencing = Geth::start(directory.path(), "sequencing", &genesis).await;
-        let rollup = rollup(&genesis, &sequencing.genesis_hash().await.to_string(), 1, 0);
+        let rollup = rollup(&genesis, &sequencing.genesis_hash().await.to_string());
         let mut sequencer = Node::new(directory.path(), "sequencer", &rollup, &["--sequencer.enabled"])
             .with_engine(&sequencing)
             .sequencing();
@@ -78,7 +79,10 @@ pub(crate) async fn a_chain_is_built_gossiped_and_executed_and_outages_are_made_
             Some(since) if since > 0 && head >= since + 20 => {
                 let status = one.status().await;
                 assert_eq!(status["engine"]["activity"], "away", "{status:#}");
-                assert!(status["problems"][0].as_str().is_some_and(|text| text.contains("can't be reached")), "{status:#}");
+                assert!(
+                    status["problems"][0].as_str().is_some_and(|text| text.contains("can't be reached")),
+                    "{status:#}"
+                );
                 first.resume().await;
                 down = Some(0);
                 // Then the other node of ours.
@@ -107,7 +111,8 @@ pub(crate) async fn a_chain_is_built_gossiped_and_executed_and_outages_are_made_
     }
     assert!(transfers >= 100, "{transfers} transfers in {BLOCKS} blocks");
     for geth in [&world.sequencing, &first, &second] {
-        let nonce_there = number(&geth.call("eth_getTransactionCount", json!([rich().address(), "latest"])).await);
+        let nonce_there =
+            number(&geth.call("eth_getTransactionCount", json!([rich().address(), "latest"])).await);
         assert!(nonce_there >= transfers as u64);
     }
     // The transfers of what was sent last may still be on their way.

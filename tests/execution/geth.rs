@@ -17,8 +17,8 @@ pub(crate) const RICH: [u8; 32] = *b"who has all the money there is..";
 pub(crate) struct Genesis {
     pub(crate) chain_id: u64,
     pub(crate) time: u64,
-    /// When Jovian begins for the engine.
-    pub(crate) jovian: u64,
+    /// When Isthmus and Jovian begin for the engine; `None`: with the first block.
+    pub(crate) isthmus: Option<u64>,
     pub(crate) rich: alloy_primitives::Address,
 }
 
@@ -29,22 +29,37 @@ impl Genesis {
             "terminalTotalDifficulty": 0,
             "terminalTotalDifficultyPassed": true,
             "bedrockBlock": 0,
-            "jovianTime": self.jovian,
             "optimism": {"eip1559Elasticity": 6, "eip1559Denominator": 50, "eip1559DenominatorCanyon": 250},
         });
         for block in [
-            "homestead", "eip150", "eip155", "eip158", "byzantium", "constantinople", "petersburg", "istanbul",
-            "muirGlacier", "berlin", "london", "arrowGlacier", "grayGlacier", "mergeNetsplit",
+            "homestead",
+            "eip150",
+            "eip155",
+            "eip158",
+            "byzantium",
+            "constantinople",
+            "petersburg",
+            "istanbul",
+            "muirGlacier",
+            "berlin",
+            "london",
+            "arrowGlacier",
+            "grayGlacier",
+            "mergeNetsplit",
         ] {
             config[format!("{block}Block")] = json!(0);
         }
-        for time in [
-            "shanghai", "cancun", "prague", "regolith", "canyon", "ecotone", "fjord", "granite", "holocene", "isthmus",
-        ] {
+        for time in ["shanghai", "cancun", "regolith", "canyon", "ecotone", "fjord", "granite", "holocene"] {
             config[format!("{time}Time")] = json!(0);
         }
-        // Denominator 250, elasticity 6; since Jovian the least base fee too.
-        let extra = if self.jovian <= self.time { "0x01000000fa000000060000000000000000" } else { "0x00000000fa00000006" };
+        for time in ["prague", "isthmus", "jovian"] {
+            config[format!("{time}Time")] = json!(self.isthmus.unwrap_or_default());
+        }
+        // Denominator 250 and elasticity 6; since Jovian also a least base fee, of none.
+        let extra = match self.isthmus {
+            None => "0x01000000fa000000060000000000000000",
+            Some(_) => "0x00000000fa00000006",
+        };
         json!({
             "config": config,
             "timestamp": format!("{:#x}", self.time),
@@ -96,9 +111,21 @@ impl Geth {
     pub(crate) async fn resume(&mut self) {
         let mut command = self.command();
         command.args([
-            "--state.scheme=hash", "--gcmode=archive", "--syncmode=full", "--nodiscover", "--maxpeers=0", "--port=0",
-            "--ipcdisable", "--http", "--http.addr=127.0.0.1", "--http.api=eth,net,web3", "--authrpc.addr=127.0.0.1",
-            "--authrpc.jwtsecret=jwt.hex", "--rollup.disabletxpoolgossip", "--cache=64", "--verbosity=3",
+            "--state.scheme=hash",
+            "--gcmode=archive",
+            "--syncmode=full",
+            "--nodiscover",
+            "--maxpeers=0",
+            "--port=0",
+            "--ipcdisable",
+            "--http",
+            "--http.addr=127.0.0.1",
+            "--http.api=eth,net,web3",
+            "--authrpc.addr=127.0.0.1",
+            "--authrpc.jwtsecret=jwt.hex",
+            "--rollup.disabletxpoolgossip",
+            "--cache=64",
+            "--verbosity=3",
         ]);
         command.arg(format!("--http.port={}", self.http)).arg(format!("--authrpc.port={}", self.auth));
         self.process = Some(Running::start(&self.name, &mut command));

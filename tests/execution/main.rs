@@ -52,7 +52,7 @@ fn main() -> ExitCode {
         chain: a_chain_is_built_gossiped_and_executed_and_outages_are_made_up_for,
             an_engine_serves_what_the_store_lacks_and_a_fresh_one_catches_up;
         refusals: a_wrong_secret_or_chain_is_said_in_one_sentence_before_anything_starts,
-            an_engine_of_another_fork_is_named_and_nothing_of_it_is_published,
+            an_engine_of_another_fork_is_named_and_gets_nothing_more,
             blocks_that_are_handed_in_are_published_or_taken_and_false_ones_refused;
     };
     libtest_mimic::run(&arguments, trials).exit_code()

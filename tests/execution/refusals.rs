@@ -4,11 +4,9 @@ use crate::geth::{Genesis, Geth};
 use crate::support::{Node, rich, rollup, unix_seconds};
 use alloy_primitives::B256;
 use serde_json::json;
-use std::time::Duration;
-use tokio::time::sleep;
 
 fn genesis() -> Genesis {
-    Genesis { chain_id: 901, time: unix_seconds() - 2, jovian: 0, rich: rich().address() }
+    Genesis { chain_id: 901, time: unix_seconds() - 2, isthmus: None, rich: rich().address() }
 }
 
 pub(crate) async fn a_wrong_secret_or_chain_is_said_in_one_sentence_before_anything_starts() {
@@ -21,9 +19,14 @@ pub(crate) async fn a_wrong_secret_or_chain_is_said_in_one_sentence_before_anyth
     let other_chain = Genesis { chain_id: 902, ..genesis.clone() };
     let other_genesis = B256::repeat_byte(9).to_string();
     let cases = [
-        ("secret", rollup(&genesis, &hash, 1, 0), Some(secret.as_str()), "both must have the same JWT secret"),
-        ("chain", rollup(&other_chain, &hash, 1, 0), None, "it executes chain 901, and this node follows chain 902"),
-        ("genesis", rollup(&genesis, &other_genesis, 1, 0), None, "it was set up with another genesis"),
+        ("secret", rollup(&genesis, &hash), Some(secret.as_str()), "both must have the same JWT secret"),
+        (
+            "chain",
+            rollup(&other_chain, &hash),
+            None,
+            "it executes chain 901, and this node follows chain 902",
+        ),
+        ("genesis", rollup(&genesis, &other_genesis), None, "it was set up with another genesis"),
     ];
     for (name, rollup, secret, says) in cases {
         let secret = secret.map_or_else(|| geth.secret(), str::to_owned);
@@ -38,36 +41,44 @@ pub(crate) async fn a_wrong_secret_or_chain_is_said_in_one_sentence_before_anyth
     }
 }
 
-/// An engine whose forks differ shows it only when the fork comes: its first block is refused.
-pub(crate) async fn an_engine_of_another_fork_is_named_and_nothing_of_it_is_published() {
+/// An engine whose forks differ shows it with the first block at which they do: it does not take its version.
+pub(crate) async fn an_engine_of_another_fork_is_named_and_gets_nothing_more() {
     let directory = tempfile::tempdir().unwrap();
-    let time = unix_seconds() - 2;
-    let fork = time + 8;
-    // The chain says that Jovian comes; the engine was never told.
-    let genesis = Genesis { chain_id: 901, time, jovian: u64::from(u32::MAX), rich: rich().address() };
-    let geth = Geth::start(directory.path(), "geth", &genesis).await;
-    let rollup = rollup(&genesis, &geth.genesis_hash().await.to_string(), 1, fork);
-    let mut node = Node::new(directory.path(), "node", &rollup, &["--sequencer.enabled"])
-        .with_engine(&geth)
+    let never = Genesis { isthmus: Some(u32::MAX.into()), ..genesis() };
+    // The chain has no Isthmus; this engine expects it in six seconds.
+    let early = Genesis { isthmus: Some(never.time + 6), ..never.clone() };
+    let building = Geth::start(directory.path(), "building", &never).await;
+    let other = Geth::start(directory.path(), "other", &early).await;
+    let mut rollup = rollup(&never, &building.genesis_hash().await.to_string());
+    for fork in ["isthmus_time", "jovian_time"] {
+        rollup[fork] = json!(u32::MAX);
+    }
+    let mut sequencer = Node::new(directory.path(), "sequencer", &rollup, &["--sequencer.enabled"])
+        .with_engine(&building)
         .sequencing();
+    sequencer.start();
+    let address = sequencer.address().await;
+    let mut node = Node::new(directory.path(), "node", &rollup, &[&format!("--p2p.static={address}")])
+        .with_engine(&other);
     node.start();
-    geth.reaches(5).await;
-    let line = node.process().says(&["the execution client fails"]).await;
-    assert!(line.contains("minBaseFee") || line.contains("attributes"), "{line}");
-    let before = geth.head().await;
-    sleep(Duration::from_secs(4)).await;
-    assert_eq!(geth.head().await, before);
-    assert!(before <= 8, "{before}");
+    let line = node.process().says(&["is not the one for this chain"]).await;
+    assert!(line.contains("its fork schedule is not this chain's"), "{line}");
+    let before = other.head().await;
+    building.reaches(before + 6).await;
+    assert!((1..=6).contains(&before) && other.head().await == before, "{before}");
     let status = node.status().await;
-    assert_eq!(status["head"]["number"], before, "{status:#}");
-    assert!(!status["problems"].as_array().unwrap().is_empty(), "{status:#}");
+    assert_eq!(status["engine"]["activity"], "mismatched", "{status:#}");
+    assert!(status["head"]["number"].as_u64() > Some(before), "{status:#}");
+    assert!(status["problems"][0].as_str().is_some_and(|text| text.contains("fork schedule")), "{status:#}");
+    let lines = node.process().lines();
+    assert_eq!(lines.iter().filter(|line| line.contains(" ERROR ")).count(), 1, "{lines:#?}");
 }
 
 pub(crate) async fn blocks_that_are_handed_in_are_published_or_taken_and_false_ones_refused() {
     let directory = tempfile::tempdir().unwrap();
     let genesis = genesis();
     let geth = Geth::start(directory.path(), "geth", &genesis).await;
-    let rollup = rollup(&genesis, &geth.genesis_hash().await.to_string(), 1, 0);
+    let rollup = rollup(&genesis, &geth.genesis_hash().await.to_string());
     // One builds and is alone; its blocks are carried to two others by hand.
     let mut builder = Node::new(directory.path(), "builder", &rollup, &["--sequencer.enabled"])
         .with_engine(&geth)
@@ -77,7 +88,8 @@ pub(crate) async fn blocks_that_are_handed_in_are_published_or_taken_and_false_o
     let mut publisher = Node::new(directory.path(), "publisher", &rollup, &[]).sequencing();
     publisher.start();
     let address = publisher.address().await;
-    let mut follower = Node::new(directory.path(), "follower", &rollup, &[&format!("--p2p.static={address}")]);
+    let mut follower =
+        Node::new(directory.path(), "follower", &rollup, &[&format!("--p2p.static={address}")]);
     follower.start();
     publisher.until("it is heard", |status| status["peers"]["subscribers"] == 1).await;
     let envelope = |block: &serde_json::Value, transactions: Vec<String>| {

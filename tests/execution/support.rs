@@ -122,8 +122,8 @@ impl Drop for Running {
     }
 }
 
-/// The chain as nodes read it.
-pub(crate) fn rollup(genesis: &Genesis, hash: &str, block_time: u64, jovian: u64) -> Value {
+/// The chain as nodes read it: of a block a second, with all forks from the first one on.
+pub(crate) fn rollup(genesis: &Genesis, hash: &str) -> Value {
     let mut rollup = json!({
         "genesis": {
             "l1": {"hash": format!("0x{}", "71".repeat(32)), "number": 7},
@@ -136,12 +136,13 @@ pub(crate) fn rollup(genesis: &Genesis, hash: &str, block_time: u64, jovian: u64
                 "gasLimit": 30_000_000,
             },
         },
-        "block_time": block_time,
+        "block_time": 1,
         "l1_chain_id": 900,
         "l2_chain_id": genesis.chain_id,
-        "jovian_time": jovian,
     });
-    for fork in ["regolith", "canyon", "delta", "ecotone", "fjord", "granite", "holocene", "isthmus"] {
+    for fork in
+        ["regolith", "canyon", "delta", "ecotone", "fjord", "granite", "holocene", "isthmus", "jovian"]
+    {
         rollup[format!("{fork}_time")] = json!(0);
     }
     rollup
@@ -162,9 +163,17 @@ impl Node {
         std::fs::create_dir_all(&directory).unwrap();
         std::fs::write(directory.join("rollup.json"), rollup.to_string()).unwrap();
         let fixed = [
-            "node", "--rollup.config=rollup.json", "--p2p.listen.ip=127.0.0.1", "--p2p.listen.tcp=0",
-            "--p2p.no-discovery", "--p2p.priv.path=key", "--data-dir=data", "--rpc.port=0", "--rpc.enable-admin",
-            "--log.level=debug", "--log.color=false",
+            "node",
+            "--rollup.config=rollup.json",
+            "--p2p.listen.ip=127.0.0.1",
+            "--p2p.listen.tcp=0",
+            "--p2p.no-discovery",
+            "--p2p.priv.path=key",
+            "--data-dir=data",
+            "--rpc.port=0",
+            "--rpc.enable-admin",
+            "--log.level=debug",
+            "--log.color=false",
         ];
         let mut arguments: Vec<String> = fixed.iter().chain(more).map(|&text| text.to_owned()).collect();
         arguments.push(format!("--signer={}", sequencer().address()));

@@ -8,8 +8,8 @@ use alloy_provider::network::Ethereum;
 use alloy_provider::{Provider, RootProvider};
 use alloy_rpc_client::RpcClient;
 use alloy_rpc_types_engine::{
-    ForkchoiceState, ForkchoiceUpdated, JwtSecret,
-    PayloadAttributes as AlloyAttributes, PayloadId, PayloadStatus as AlloyStatus, PayloadStatusEnum,
+    ForkchoiceState, ForkchoiceUpdated, JwtSecret, PayloadAttributes as AlloyAttributes, PayloadId,
+    PayloadStatus as AlloyStatus, PayloadStatusEnum,
 };
 use alloy_rpc_types_eth::Block as RpcBlock;
 use alloy_transport::{RpcError, TransportError, TransportErrorKind};
