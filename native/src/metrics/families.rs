@@ -7,6 +7,7 @@ use crate::host::{
     CODES, FAREWELLS, GAP_ENDS, HostHandle, LastBlock, PUBLISH_ERRORS, Requests, SCORE_PARTS, SKIP_REASONS,
 };
 use opp2p_core::chain::BlockId;
+use opp2p_core::engine::Activity;
 use opp2p_core::gossip::{Acceptance, Reason};
 use opp2p_core::node::JobKind;
 use opp2p_core::payload::Block;
@@ -285,6 +286,7 @@ fn ours(host: &HostHandle, core: &Core, text: &mut Exposition) {
     let (meter, status) = (host.meter(), host.status().borrow().clone());
     text.own("opp2p_build_info", Kind::Gauge, "Version of this program")
         .sample(&[("version", env!("CARGO_PKG_VERSION"))], 1);
+    engine(host, text);
     judging(host, core, text);
 
     let mut peers =
@@ -363,6 +365,31 @@ fn ours(host: &HostHandle, core: &Core, text: &mut Exposition) {
     if let Some(stored) = status.stored {
         text.own("opp2p_store_head", Kind::Gauge, "Number of the highest block on the disk")
             .value(stored.number);
+    }
+}
+
+/// How the execution client does, if there is one.
+fn engine(host: &HostHandle, text: &mut Exposition) {
+    let Some(status) = host.engine() else { return };
+    let is_fed = matches!(status.activity, Activity::Following | Activity::Syncing);
+    text.own("opp2p_engine_up", Kind::Gauge, "1 while the execution client is fed").value(u64::from(is_fed));
+    text.own(
+        "opp2p_engine_behind",
+        Kind::Gauge,
+        "Blocks that the execution client is behind this node's head",
+    )
+    .value(status.behind);
+    let labels =
+        [("head", status.head), ("safe", status.labels.safe), ("finalized", status.labels.finalized)];
+    let mut family = text.own(
+        "opp2p_engine_block",
+        Kind::Gauge,
+        "Number of the execution client's blocks, by what they are",
+    );
+    for (label, id) in labels {
+        if let Some(id) = id {
+            family.sample(&[("block", label)], id.number);
+        }
     }
 }
 

@@ -72,7 +72,7 @@ fn every_method_is_on_the_page_and_no_other_is() {
 fn every_test_that_the_page_names_is_there() {
     let mut known = BTreeSet::new();
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    for folder in ["core/src", "core/tests", "native/src", "native/tests", "tests/tests"] {
+    for folder in ["core/src", "core/tests", "native/src", "native/tests", "tests/execution", "tests/tests"] {
         functions(&root.join(folder), &mut known);
     }
     let sections =

@@ -9,7 +9,7 @@ use tokio_tungstenite::tungstenite::error::Error;
 
 const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 const ID: &str = "16Uiu2HAm3cuhhRL2msUuLF62KRSfneFDx94RsuouyW25Ho42cFMq";
-const CHANGES: [&str; 14] = [
+const CHANGES: [&str; 16] = [
     "opp2p_blockPeer",
     "opp2p_unblockPeer",
     "opp2p_blockAddr",
@@ -24,6 +24,8 @@ const CHANGES: [&str; 14] = [
     "opp2p_unbanPeer",
     "opp2p_banAddr",
     "opp2p_unbanAddr",
+    "opp2p_publishPayload",
+    "admin_postUnsafePayload",
 ];
 
 fn body(method: &str, params: &Value) -> String {

@@ -183,7 +183,7 @@ async fn the_status_and_the_verdicts_tell_of_blocks() {
     same_shape(
         &status,
         &json!({
-            "version": "", "userAgent": "", "network": "", "chainID": 0, "peerID": "", "addresses": [""],
+            "version": "", "userAgent": "", "network": "", "chainID": 0, "peerID": "", "addresses": [""], "engine": null,
             "uptime": 0, "head": {"number": 0, "hash": "", "timestamp": 0, "age": 0}, "highest": id,
             "stored": id, "problems": [], "gaps": [], "sync": {
                 "wanted": null, "left": 0, "pending": 0, "inFlight": 0, "servers": 0, "landing": 0,

@@ -11,7 +11,7 @@ use std::time::Instant;
 use crate::shell::{self, Shell};
 use crate::{setup, web};
 
-/// The oldest Go that builds op-node's package, as its `go.mod` says.
+/// The oldest Go that builds op-node's package and op-geth, as their `go.mod` say.
 const OLDEST_GO: (u32, u32) = (1, 24);
 
 /// Where the tests find the folder of the built programs.
@@ -36,38 +36,49 @@ fn op_node_program(shell: &Shell) -> PathBuf {
     programs(shell).join(format!("op-node{}", std::env::consts::EXE_SUFFIX))
 }
 
+/// The program of op-geth.
+fn op_geth_program(shell: &Shell) -> PathBuf {
+    programs(shell).join(format!("op-geth{}", std::env::consts::EXE_SUFFIX))
+}
+
 /// Builds op-node's own p2p package.
 pub(crate) fn op_node(shell: &Shell) -> Result<String, String> {
-    let program = op_node_program(shell);
-    let left_out = |why: String| left_out(&program, &why);
+    go_program(shell, "op-node", &op_node_program(shell), ".")
+}
+
+/// Builds op-geth, by way of its Go module.
+pub(crate) fn op_geth(shell: &Shell) -> Result<String, String> {
+    go_program(shell, "op-geth", &op_geth_program(shell), "github.com/ethereum/go-ethereum/cmd/geth")
+}
+
+/// Builds the package in one of the folders beside the tests, and what it is made of.
+fn go_program(shell: &Shell, folder: &str, program: &Path, package: &str) -> Result<String, String> {
+    let left_out = |why: String| left_out(program, &why);
+    let go = |arguments: &[&str]| go(shell, folder, arguments);
     let (major, minor) = OLDEST_GO;
     if !shell::has("go") {
-        return left_out(format!(
-            "there is no `go` on the path; {major}.{minor} or newer builds op-node's package"
-        ));
+        return left_out(format!("there is no `go` on the path; {major}.{minor} or newer builds {folder}"));
     }
     let version = shell::output(shell.command("go").args(["env", "GOVERSION"])).unwrap_or_default();
     if go_version(&version).is_none_or(|found| found < OLDEST_GO) {
-        return left_out(format!(
-            "Go here is `{version}`; {major}.{minor} or newer builds op-node's package"
-        ));
+        return left_out(format!("Go here is `{version}`; {major}.{minor} or newer builds {folder}"));
     }
-    println!("op-node's package and what it is made of: gigabytes and minutes, the first time");
+    println!("{folder} and what it is made of: hundreds of megabytes and minutes, the first time");
     let started = Instant::now();
-    if let Err(reason) = shell::run(&mut go(shell, &["mod", "download"])) {
+    if let Err(reason) = shell::run(&mut go(&["mod", "download"])) {
         return left_out(format!("its modules can't be had: {reason}"));
     }
     let downloaded = started.elapsed().as_secs();
-    shell::run(go(shell, &["build", "-o"]).arg(&program).arg("."))?;
-    let size = fs::metadata(&program).map_err(|error| format!("{}: {error}", program.display()))?.len();
+    shell::run(go(&["build", "-o"]).arg(program).arg(package))?;
+    let size = fs::metadata(program).map_err(|error| format!("{}: {error}", program.display()))?.len();
     let built = started.elapsed().as_secs() - downloaded;
     Ok(format!("{version}, downloaded in {downloaded} s, built in {built} s, {} MB", size / 1_000_000))
 }
 
-/// Go, to be run in the program's folder.
-fn go(shell: &Shell, arguments: &[&str]) -> Command {
+/// Go, to be run in a program's folder.
+fn go(shell: &Shell, folder: &str, arguments: &[&str]) -> Command {
     let mut command = shell.command("go");
-    command.current_dir(shell.root().join("tests/interop/op-node")).args(arguments);
+    command.current_dir(shell.root().join("tests/interop").join(folder)).args(arguments);
     // Neither another release of Go nor somebody's workspace around this one.
     command.env("GOTOOLCHAIN", "local").env("GOWORK", "off");
     command
@@ -93,7 +104,7 @@ fn lifted(shell: &Shell) -> Result<(), String> {
     let program = programs(shell).join(format!("op-node-lifted{}", std::env::consts::EXE_SUFFIX));
     let mut modfile = std::ffi::OsString::from("-modfile=");
     modfile.push(&modules);
-    shell::run(go(shell, &["build"]).arg(modfile).arg("-o").arg(program).arg("."))
+    shell::run(go(shell, "op-node", &["build"]).arg(modfile).arg("-o").arg(program).arg("."))
 }
 
 /// Builds kona's p2p crate: a workspace of its own, whose hundreds of crates are none of ours.
@@ -138,6 +149,16 @@ pub(crate) fn js_libp2p(shell: &Shell) -> Result<String, String> {
 /// Runs the tests beside those of the foreign programs that are built.
 pub(crate) fn run(shell: &Shell) -> Result<String, String> {
     tests(shell, &["test", "--locked", "--package", "opp2p-tests", "--test", "interop"], &[])
+}
+
+/// Runs the tests with execution clients.
+pub(crate) fn execution(shell: &Shell) -> Result<String, String> {
+    if !op_geth_program(shell).exists() {
+        return Ok("left out: op-geth is not built, as that step says".to_owned());
+    }
+    let mut command = shell.cargo_command();
+    command.args(["test", "--locked", "--package", "opp2p-tests", "--test", "execution"]);
+    shell::run(command.env(PROGRAMS, programs(shell))).map(|()| String::new())
 }
 
 /// Measures ours and the reference side by side, and prints the report.

@@ -174,6 +174,13 @@ const STEPS: &[Step] = &[
         needs: &["c-compiler", "op-node", "kona", "js-libp2p"],
         run: interop::run,
     },
+    Step { name: "op-geth", what: "set-up: op-geth, where Go is", needs: &[], run: interop::op_geth },
+    Step {
+        name: "execution",
+        what: "our nodes with real execution clients",
+        needs: &["c-compiler", "op-geth"],
+        run: interop::execution,
+    },
     Step {
         name: "side-by-side",
         what: "what ours and the reference cost (runs only if it is named)",
