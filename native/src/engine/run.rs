@@ -17,6 +17,8 @@ use opp2p_core::payload::{Block, Envelope};
 use opp2p_core::time::Now;
 use std::convert::Infallible;
 use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::{broadcast, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
@@ -114,7 +116,16 @@ impl EngineLink {
         let (events, heard) = broadcast::channel(EVENTS_KEPT);
         host.set_engine(status.clone());
         let (alive, end) = oneshot::channel();
-        let task = Task { engine, client, labels, chain, host, status: told, events: events.clone() };
+        let task = Task {
+            engine,
+            client,
+            labels,
+            chain,
+            host,
+            status: told,
+            events: events.clone(),
+            is_lonely: Arc::default(),
+        };
         let task = tokio::spawn(guard("engine", task.run(end)));
         Ok((Self { status, events, alive, task }, heard))
     }
@@ -145,6 +156,8 @@ struct Task {
     host: HostHandle,
     status: watch::Sender<EngineStatus>,
     events: broadcast::Sender<EngineEvent>,
+    /// The last block that was built did not reach anybody.
+    is_lonely: Arc<AtomicBool>,
 }
 
 impl Task {
@@ -155,6 +168,8 @@ impl Task {
         }
         let mut call: OptionFuture<BoxFuture<'static, EngineInput>> = None.into();
         let mut is_calling = false;
+        let mut reading: OptionFuture<BoxFuture<'static, Option<Labels>>> = None.into();
+        let mut is_reading = false;
         let mut labels = interval(LABELS_EVERY);
         labels.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -186,8 +201,13 @@ impl Task {
                     is_calling = false;
                     answer
                 }
-                _ = labels.tick(), if self.labels.is_some() => {
-                    self.read_labels().await.map(EngineInput::Labels)
+                _ = labels.tick(), if self.labels.is_some() && !is_reading => {
+                    (reading, is_reading) = (self.read_labels().into(), true);
+                    None
+                }
+                said = &mut reading, if is_reading => {
+                    is_reading = false;
+                    said.flatten().map(EngineInput::Labels)
                 }
                 () = sleep_until(wakeup.unwrap_or_else(tokio::time::Instant::now)), if wakeup.is_some() => {
                     Some(EngineInput::Wake)
@@ -200,12 +220,14 @@ impl Task {
     }
 
     /// What somebody else says; nothing if he does not answer: then what he said before still holds.
-    async fn read_labels(&self) -> Option<Labels> {
-        self.labels.as_ref()?.labels().await.ok()
+    fn read_labels(&self) -> Option<BoxFuture<'static, Option<Labels>>> {
+        let source = self.labels.clone()?;
+        Some(async move { source.labels().await.ok() }.boxed())
     }
 
     fn carry_out(&self, output: EngineOutput) -> BoxFuture<'static, EngineInput> {
         let (client, chain, host) = (self.client.clone(), self.chain.clone(), self.host.clone());
+        let is_lonely = Arc::clone(&self.is_lonely);
         async move {
             match output {
                 EngineOutput::ReadState => EngineInput::State(client.state(&chain).await),
@@ -224,7 +246,7 @@ impl Task {
                 EngineOutput::GetPayload { id, version } => {
                     EngineInput::Built(client.get_payload(&id, version).await.map(Box::new))
                 }
-                EngineOutput::Publish(envelope) => publish(host, *envelope).await,
+                EngineOutput::Publish(envelope) => publish(host, *envelope, is_lonely).await,
                 EngineOutput::Event(_) => EngineInput::Wake,
             }
         }
@@ -243,14 +265,19 @@ async fn canonical(host: &HostHandle, number: u64) -> Option<Block> {
 
 /// Puts a block that was built into our own chain, and sends it on its way. That it gets there is not waited for: who has
 /// no peers sequences all the same.
-async fn publish(host: HostHandle, envelope: Envelope) -> EngineInput {
+async fn publish(host: HostHandle, envelope: Envelope, is_lonely: Arc<AtomicBool>) -> EngineInput {
     let inserted: Result<_, Stopped> = host.insert(envelope.clone()).await;
     match inserted {
         Ok(Ok(_)) => {
             tokio::spawn(async move {
                 let number = envelope.payload.block_number;
-                if let Ok(Err(error)) = host.publish(envelope).await {
-                    tracing::warn!(target: "opp2p::engine", number, %error, "a block that was built is not published");
+                match host.publish(envelope).await {
+                    Ok(Ok(_)) => is_lonely.store(false, Ordering::Relaxed),
+                    // Once: a chain that is built without any peer has a block every second or two.
+                    Ok(Err(error)) if !is_lonely.swap(true, Ordering::Relaxed) => {
+                        tracing::warn!(target: "opp2p::engine", number, %error, "blocks that are built are not published");
+                    }
+                    Ok(Err(_)) | Err(Stopped) => {}
                 }
             });
         }

@@ -5,6 +5,7 @@
 mod browsers;
 mod connect;
 mod door;
+mod engine;
 mod fake_rpc;
 mod payloads;
 mod peers;
