@@ -293,6 +293,42 @@ async fn a_signer_elsewhere_that_does_not_sign_is_an_error_to_the_publisher() {
     second.stop().await;
 }
 
+/// It takes the request and says nothing for as long as it is asked to wait.
+#[tokio::test(flavor = "multi_thread")]
+async fn while_a_signer_elsewhere_says_nothing_blocks_of_others_go_on() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = FakeRpc::start(|method, _| match method {
+        "health_status" => Ok(json!("v1")),
+        _ => {
+            std::thread::sleep(Duration::from_secs(8));
+            Err((-32000, "too late".into()))
+        }
+    });
+    let remote_signer = RemoteSigner::connect(remote(&server.url(), signer().address())).await.unwrap();
+    let other = sequencer(directory.path()).await;
+    let mut config = config(directory.path(), "waiting", &[&other]);
+    config.sequencer = Some(remote_signer.into());
+    let waiting = Host::start(config).await.unwrap();
+    let behind = follower(directory.path(), "behind", &[&waiting]).await;
+    until(&waiting, |status| status.mesh == 2).await;
+    let (mut own, mut maker) = (BlockMaker::new(&chain(), 3), BlockMaker::new(&chain(), 4));
+    let handle = waiting.handle();
+    let envelope = own.next(unix_seconds());
+    let publishing = tokio::spawn(async move { handle.publish(envelope).await });
+    while waiting.core(|node, _| node.publishing().is_empty()) {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    for number in 1..=5 {
+        other.publish(maker.next(unix_seconds())).await.unwrap().unwrap();
+        until(&behind, |status| status.head.is_some_and(|head| head.number == number)).await;
+    }
+    assert!(!publishing.is_finished(), "the signer is asked all the while");
+    publishing.abort();
+    for host in [behind, waiting, other] {
+        host.stop().await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_another_key_signed_or_nobody_is_refused() {
     let server = FakeRpc::start(|method, params| sign(method, params, true, &next_signer()));
