@@ -1,4 +1,5 @@
-//! The chain: its configuration and fork schedule, the built-in networks, and the unsafe chain view.
+//! The chain: its configuration and fork schedule, the built-in networks, the unsafe chain view, and
+//! the words for its blocks.
 //!
 //! A [`ChainConfig`] comes from one of three places: a built-in network ([`networks`]), the `rollup.json` that
 //! operators already have ([`ChainConfig::from_rollup_json`]), or [`ChainConfig::development`]. Whoever
@@ -6,12 +7,14 @@
 
 mod config;
 mod fork;
+mod labels;
 pub mod networks;
 mod rollup;
 pub mod view;
 
 pub use config::{ChainConfig, ConfigError, Genesis};
 pub use fork::{Fork, ForkSchedule, UnknownFork};
+pub use labels::{BlockTag, Labels, Meant, Unlabelled};
 pub use rollup::MAX_ROLLUP_JSON_BYTES;
 pub use view::{
     BlockId, ChainBlock, ChainEvent, ChainView, ChainViewConfig, Gap, GapEnd, GapId, Inserted, OnFull,

@@ -7,8 +7,8 @@ use super::{PayloadView, Withdrawal, trie};
 use alloy_primitives::{B64, B256, U256, b256, keccak256};
 use alloy_rlp::{Encodable, Header as RlpHeader};
 
-/// Hash of an empty list of uncles.
-const EMPTY_OMMERS: B256 = b256!("1dcc4de8dec75d7aab85b567b6ccd41ad312451b948a7413f0a142fd40d49347");
+/// Hash of an empty list of uncles, as every header has it.
+pub const EMPTY_OMMERS: B256 = b256!("1dcc4de8dec75d7aab85b567b6ccd41ad312451b948a7413f0a142fd40d49347");
 
 /// Requests hash of every block since Isthmus: `sha256("")`. It is not on the wire.
 pub const EMPTY_REQUESTS_HASH: B256 =
@@ -37,18 +37,53 @@ pub fn withdrawals_root(withdrawals: impl Iterator<Item = Withdrawal>) -> B256 {
     trie::ordered_root(encoded.len(), |index| &encoded[index])
 }
 
+/// The withdrawals root of the header: the payload's own since Isthmus, the root over the (empty) list since Canyon,
+/// none before.
+pub fn header_withdrawals_root(payload: &PayloadView<'_>) -> Option<B256> {
+    match (payload.withdrawals_root(), payload.withdrawals()) {
+        // Since Isthmus the header takes the payload's root, not the trie of the (empty) list.
+        (Some(root), _) => Some(root),
+        (None, Some(withdrawals)) => Some(withdrawals_root(withdrawals)),
+        (None, None) => None,
+    }
+}
+
 /// Hash of the header that holds `transactions_root` and the payload's fields.
 pub fn header_hash(
     payload: &PayloadView<'_>,
     transactions_root: B256,
     parent_beacon_block_root: Option<B256>,
 ) -> B256 {
-    let withdrawals_root = match (payload.withdrawals_root(), payload.withdrawals()) {
-        // Since Isthmus the header takes the payload's root, not the trie of the (empty) list.
-        (Some(root), _) => Some(root),
-        (None, Some(withdrawals)) => Some(withdrawals_root(withdrawals)),
-        (None, None) => None,
-    };
+    keccak256(header_rlp(payload, transactions_root, parent_beacon_block_root))
+}
+
+/// Bytes of the whole block in RLP: header, transactions, no uncles, and since Canyon the withdrawals. It is what
+/// execution clients call a block's size.
+pub fn block_rlp_size(payload: &PayloadView<'_>, parent_beacon_block_root: Option<B256>) -> usize {
+    // Whatever the root is, it takes as many bytes.
+    let header = header_rlp(payload, B256::ZERO, parent_beacon_block_root).len();
+    let transactions = payload.transactions().map(|raw| match raw.first() {
+        // One without a type is a list already.
+        Some(0xc0..) => raw.len(),
+        _ => raw.length(),
+    });
+    let transactions = list_size(transactions.sum());
+    let uncles = list_size(0);
+    let withdrawals = payload.withdrawals();
+    let withdrawals = withdrawals.map_or(0, |each| list_size(each.map(|one| one.to_rlp().len()).sum()));
+    list_size(header + transactions + uncles + withdrawals)
+}
+
+fn list_size(payload_length: usize) -> usize {
+    RlpHeader { list: true, payload_length }.length_with_payload()
+}
+
+fn header_rlp(
+    payload: &PayloadView<'_>,
+    transactions_root: B256,
+    parent_beacon_block_root: Option<B256>,
+) -> Vec<u8> {
+    let withdrawals_root = header_withdrawals_root(payload);
     let since_ecotone = payload
         .blob_gas_used()
         .zip(payload.excess_blob_gas())
@@ -88,7 +123,7 @@ pub fn header_hash(
     let mut header = Vec::with_capacity(fields.len() + 4);
     RlpHeader { list: true, payload_length: fields.len() }.encode(&mut header);
     header.extend_from_slice(&fields);
-    keccak256(&header)
+    header
 }
 
 impl Withdrawal {

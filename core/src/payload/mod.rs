@@ -23,7 +23,8 @@ mod view;
 pub use block::Block;
 pub use error::{DecodeError, EncodeError};
 pub use header::{
-    BLOCK_NUMBER_LIMIT, EMPTY_REQUESTS_HASH, block_hash, header_hash, transactions_root, withdrawals_root,
+    BLOCK_NUMBER_LIMIT, EMPTY_OMMERS, EMPTY_REQUESTS_HASH, block_hash, block_rlp_size, header_hash,
+    header_withdrawals_root, transactions_root, withdrawals_root,
 };
 pub use layout::{MAX_EXTRA_DATA, MAX_TRANSACTIONS, MAX_WITHDRAWALS};
 pub use version::PayloadVersion;
