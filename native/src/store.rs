@@ -277,6 +277,15 @@ impl Store {
         self.with("reading", read::head)
     }
 
+    /// The lowest canonical block that is still stored.
+    ///
+    /// # Errors
+    ///
+    /// As [`block_by_hash`](Self::block_by_hash).
+    pub fn lowest(&self) -> Result<Option<StoredBlock>, StoreError> {
+        self.with("reading", read::lowest)
+    }
+
     /// The blocks with these hashes, in this order; `None` for each that is missing or damaged.
     ///
     /// # Errors

@@ -927,6 +927,22 @@ impl HostHandle {
         Ok(self.store.canonical_by_number(number)?.and_then(persist::loaded))
     }
 
+    /// The stored block with this hash, canonical or not. Blocks on the disk.
+    ///
+    /// # Errors
+    /// If the store can't be read.
+    pub fn stored_block_by_hash(&self, hash: B256) -> Result<Option<Block>, StoreError> {
+        Ok(self.store.block_by_hash(hash)?.and_then(persist::loaded))
+    }
+
+    /// The lowest canonical block that is stored. Blocks on the disk.
+    ///
+    /// # Errors
+    /// If the store can't be read.
+    pub fn lowest_stored_block(&self) -> Result<Option<Block>, StoreError> {
+        Ok(self.store.lowest()?.and_then(persist::loaded))
+    }
+
     /// The stored head. Blocks on the disk.
     ///
     /// # Errors

@@ -32,6 +32,16 @@ pub(super) fn head(database: &Database) -> Result<Option<BlockId>, Fault> {
     Ok(recent(database, 1, record::decode_id)?.pop())
 }
 
+/// The lowest canonical block.
+pub(super) fn lowest(database: &Database) -> Result<Option<StoredBlock>, Fault> {
+    let transaction = database.begin_read()?;
+    let canonical = transaction.open_table(CANONICAL)?;
+    let Some(hash) = canonical.first()?.map(|(_, hash)| B256::new(hash.value())) else { return Ok(None) };
+    let blocks = transaction.open_table(BLOCKS)?;
+    let record = blocks.get(hash.0)?.ok_or_else(|| missing(&hash))?;
+    decoded(&hash, record::decode(&hash, record.value())).map(Some)
+}
+
 /// The highest `count` canonical blocks, each read with `decode`, lowest first.
 pub(super) fn recent<T>(
     database: &Database,
