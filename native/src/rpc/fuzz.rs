@@ -2,6 +2,7 @@
 
 use jsonrpsee::types::error::ErrorObjectOwned;
 
+use super::eth;
 use super::params::Arguments;
 use super::types::IpNet;
 
@@ -20,6 +21,7 @@ pub(crate) fn arguments(text: &str) -> Vec<String> {
                 tell(arguments.ip(place).err());
                 tell(arguments.address(place).err());
                 tell(arguments.word(place).err());
+                eth::fuzz(&arguments, place).into_iter().for_each(|error| tell(Some(error)));
                 match arguments.subnet(place) {
                     // As it is written, it is read again.
                     Ok(subnet) => {

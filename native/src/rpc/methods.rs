@@ -3,7 +3,7 @@
 use super::access::Caller;
 use super::params::{Arguments, failed};
 use super::recent::{Recent, VERDICTS};
-use super::{RpcObserver, blocks, peers, status, subscribe};
+use super::{RpcObserver, blocks, eth, peers, status, subscribe};
 use crate::host::{ConnectError, HostHandle, Stopped};
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -30,26 +30,53 @@ pub(super) struct Rpc {
     pub(super) host: HostHandle,
     pub(super) recent: Recent,
     pub(super) observer: Option<Arc<dyn RpcObserver>>,
-    large: Arc<Semaphore>,
+    pub(super) eth: eth::Eth,
+    large: Places,
+    blocks: Places,
+}
+
+/// Places for answers that take long or are large, and for those who wait for one.
+#[derive(Clone, Debug)]
+struct Places {
+    places: Arc<Semaphore>,
     waiting: Arc<Semaphore>,
 }
 
+impl Places {
+    fn new() -> Self {
+        let [places, waiting] = [LARGE_AT_ONCE, LARGE_WAITING].map(|places| Arc::new(Semaphore::new(places)));
+        Self { places, waiting }
+    }
+
+    /// A place, unless too many wait for one.
+    async fn take(&self) -> Option<OwnedSemaphorePermit> {
+        let waiting = self.waiting.try_acquire().ok()?;
+        let place = Arc::clone(&self.places).acquire_owned().await.ok();
+        drop(waiting);
+        place
+    }
+}
+
 pub(super) type Answer = Result<Box<RawValue>, ErrorObjectOwned>;
-type Look = fn(&Rpc, &Arguments) -> Answer;
+pub(super) type Look = fn(&Rpc, &Arguments) -> Answer;
+/// Name, most arguments, work.
+pub(super) type Method = (&'static str, usize, Work);
 
 /// How a method's answer comes about.
 #[derive(Clone, Copy)]
-enum Work {
+pub(super) enum Work {
     /// A look that takes no time.
     Look(Look),
     /// One that takes long enough to be kept from the other tasks, and whose answer may be megabytes.
     Large(Look),
+    /// The same for those who read blocks: however many they are, the operator's answers have places of their own.
+    Block(Look),
     /// A change, for those who may make one.
     Change(fn(Rpc, Arguments) -> BoxFuture<'static, Answer>),
 }
 
 /// The methods: name, most arguments, work.
-const METHODS: [(&str, usize, Work); 31] = [
+const METHODS: [Method; 31] = [
     ("opp2p_self", 0, Work::Look(|rpc, _| raw(&peers::own(&rpc.host)))),
     ("opp2p_peers", 1, Work::Large(|rpc, given| raw(&peers::dump(&rpc.host, given.bool(0)?)))),
     ("opp2p_peerStats", 0, Work::Look(|rpc, _| raw(&peers::stats(&rpc.host)))),
@@ -156,19 +183,27 @@ const METHODS: [(&str, usize, Work); 31] = [
 
 /// The names of all methods, subscriptions apart: the values that the label of a metric may have.
 pub fn names() -> impl Iterator<Item = &'static str> {
-    METHODS.iter().map(|(name, ..)| *name)
+    all().map(|(name, ..)| name)
+}
+
+fn all() -> impl Iterator<Item = Method> {
+    METHODS.into_iter().chain(eth::METHODS)
 }
 
 impl Rpc {
-    pub(super) fn new(host: HostHandle, recent: Recent, observer: Option<Arc<dyn RpcObserver>>) -> Self {
-        let [large, waiting] = [LARGE_AT_ONCE, LARGE_WAITING].map(|places| Arc::new(Semaphore::new(places)));
-        Self { host, recent, observer, large, waiting }
+    pub(super) fn new(
+        host: HostHandle,
+        recent: Recent,
+        observer: Option<Arc<dyn RpcObserver>>,
+        eth: eth::Eth,
+    ) -> Self {
+        Self { host, recent, observer, eth, large: Places::new(), blocks: Places::new() }
     }
 
     /// All methods and subscriptions.
     pub(super) fn methods(self) -> Result<Methods, RegisterMethodError> {
         let mut module = RpcModule::new(self);
-        for (name, most, work) in METHODS {
+        for (name, most, work) in all() {
             module.register_async_method(name, move |params, rpc: Arc<Self>, extensions| async move {
                 let start = Instant::now();
                 let may_change = extensions.get().is_some_and(|caller: &Caller| caller.may_change);
@@ -185,6 +220,14 @@ impl Rpc {
             "opp2p_unsubscribe",
             |params, pending, rpc, _: Extensions| async move {
                 subscribe::serve(params.as_str(), pending, rpc.host.clone()).await
+            },
+        )?;
+        module.register_subscription(
+            "eth_subscribe",
+            "eth_subscription",
+            "eth_unsubscribe",
+            |params, pending, rpc, _: Extensions| async move {
+                rpc.eth.heads.clone().serve(params.as_str(), pending).await
             },
         )?;
         Ok(module.into())
@@ -208,24 +251,25 @@ impl Rpc {
         match work {
             Work::Look(look) => (look(self, &given), None),
             Work::Change(change) => (change(self.clone(), given).await, None),
-            Work::Large(look) => {
-                let Some(place) = self.place().await else {
-                    let text = "too many calls with large answers at once: try again";
-                    return (Err(ErrorObjectOwned::owned(BUSY, text, None::<()>)), None);
-                };
-                let rpc = self.clone();
-                let answer = tokio::task::spawn_blocking(move || look(&rpc, &given)).await;
-                (answer.unwrap_or_else(|_| Err(failed("the call failed unexpectedly"))), Some(place))
-            }
+            Work::Large(look) => self.apart(&self.large, look, given).await,
+            Work::Block(look) => self.apart(&self.blocks, look, given).await,
         }
     }
 
-    /// A place for a large answer, unless too many wait for one.
-    async fn place(&self) -> Option<OwnedSemaphorePermit> {
-        let waiting = self.waiting.try_acquire().ok()?;
-        let place = Arc::clone(&self.large).acquire_owned().await.ok();
-        drop(waiting);
-        place
+    /// Has the answer made on a thread that may wait, in its turn.
+    async fn apart(
+        &self,
+        places: &Places,
+        look: Look,
+        given: Arguments,
+    ) -> (Answer, Option<OwnedSemaphorePermit>) {
+        let Some(place) = places.take().await else {
+            let text = "too many calls with large answers at once: try again";
+            return (Err(ErrorObjectOwned::owned(BUSY, text, None::<()>)), None);
+        };
+        let rpc = self.clone();
+        let answer = tokio::task::spawn_blocking(move || look(&rpc, &given)).await;
+        (answer.unwrap_or_else(|_| Err(failed("the call failed unexpectedly"))), Some(place))
     }
 }
 
@@ -234,15 +278,27 @@ const NOT_ALLOWED: &str = "this method changes the node, and you may only look: 
     --rpc.enable-admin, or with --rpc.token.path and send its token as Authorization: Bearer TOKEN";
 
 /// What a JSON-RPC client may ask before it begins.
-const MODULES: Modules = Modules { admin: "1.0", health: "1.0", opp2p: "1.0", optimism: "1.0", rpc: "1.0" };
+const MODULES: Modules = Modules {
+    admin: "1.0",
+    eth: "1.0",
+    health: "1.0",
+    net: "1.0",
+    opp2p: "1.0",
+    optimism: "1.0",
+    rpc: "1.0",
+    web3: "1.0",
+};
 
 #[derive(Serialize)]
 struct Modules {
     admin: &'static str,
+    eth: &'static str,
     health: &'static str,
+    net: &'static str,
     opp2p: &'static str,
     optimism: &'static str,
     rpc: &'static str,
+    web3: &'static str,
 }
 
 pub(super) fn raw(value: &impl Serialize) -> Answer {

@@ -2,13 +2,15 @@
 //!
 //! # Methods
 //! All of the reference's `opp2p_*` with its names, shapes, error texts and codes (`op-node/p2p/rpc_server.go`,
-//! `rpc_api.go`), kona's `opp2p_peerCount`, `optimism_version`, `health_status`, and our own:
+//! `rpc_api.go`), kona's `opp2p_peerCount`, `optimism_version`, `health_status`, the execution API's reading methods as far
+//! as gossip alone can answer them ([`eth`]), and our own:
 //!
 //! * `opp2p_nodeStatus`: [`types::NodeStatus`]. `opp2p_recentVerdicts [most]`: the last verdicts, newest first,
 //!   [`types::VerdictInfo`]. `opp2p_scoreBook`: [`types::ScoreEntry`] by peer. `opp2p_bans`: [`types::Bans`].
 //! * `opp2p_banPeer id seconds`, `opp2p_unbanPeer id`, `opp2p_banAddr ip seconds`, `opp2p_unbanAddr ip`.
 //! * `opp2p_subscribe kind` over WebSocket, `opp2p_unsubscribe id`. Kinds: `heads` ([`types::HeadInfo`]), `reorgs`
 //!   ([`types::ReorgInfo`]), `gaps` ([`types::GapNews`]). News come as `opp2p_subscription`.
+//! * `eth_subscribe "newHeads"` over WebSocket, `eth_unsubscribe id`, with news as `eth_subscription`.
 //!
 //! Where an answer differs from the reference's:
 //!
@@ -37,7 +39,8 @@
 //!   whole. A WebSocket that answers no ping is closed after a minute.
 //! * **A request**: 16 kB of headers, [`MAX_REQUEST`] bytes ([`MAX_BLOCK_REQUEST`] for [`BLOCK_REQUESTS`] at once of those
 //!   who may change something), [`MAX_BATCH`] calls. **An answer**: [`MAX_ANSWER`] bytes,
-//!   a batch's in all. Of large answers, 4 are made at a time, 64 calls wait, and one more is refused.
+//!   a batch's in all. Of large answers, 4 are made at a time, 64 calls wait, and one more is refused; the same again for
+//!   those that read blocks.
 //! * **Slow readers**: whoever does not read is not read from, and given up after 30 s; nobody is read from faster than
 //!   640 kB/s (`line.rs`). A WebSocket has room for [`MESSAGES`] answers, and a subscription that is 1024 events behind,
 //!   or takes nothing for 10 s, is ended.
@@ -45,6 +48,7 @@
 
 mod access;
 mod blocks;
+pub mod eth;
 #[cfg(feature = "fuzz")]
 pub(crate) mod fuzz;
 mod line;
@@ -64,9 +68,11 @@ pub use recent::{VERDICTS, WINDOW};
 use crate::host::HostHandle;
 use crate::panics::guard;
 use access::Access;
+use eth::Eth;
 use futures::FutureExt;
 use jsonrpsee::server::{BatchRequestConfig, PingConfig, ServerConfig, ServerHandle, stop_channel};
 use methods::Rpc;
+use opp2p_core::chain::Labels;
 use recent::Recent;
 use service::Site;
 use std::io;
@@ -75,7 +81,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 
 /// Connections at a time.
@@ -123,12 +129,14 @@ pub struct RpcConfig {
     pub hosts: Vec<String>,
     /// Who hears of calls.
     pub observer: Option<Arc<dyn RpcObserver>>,
+    /// Which blocks are safe and finalized, as whoever reads L1 says; `None`: nobody does, and who asks is told so.
+    pub labels: Option<watch::Receiver<Labels>>,
 }
 
 impl RpcConfig {
     /// For everybody who reaches this address, to look and change nothing.
     pub const fn new(listen: SocketAddr) -> Self {
-        Self { listen, enable_admin: false, token: None, hosts: Vec::new(), observer: None }
+        Self { listen, enable_admin: false, token: None, hosts: Vec::new(), observer: None, labels: None }
     }
 
     /// What it means that the system refuses to listen there.
@@ -175,7 +183,7 @@ pub enum RpcError {
 pub struct RpcServer {
     address: SocketAddr,
     stop: ServerHandle,
-    tasks: [JoinHandle<()>; 2],
+    tasks: [JoinHandle<()>; 3],
 }
 
 impl RpcServer {
@@ -186,12 +194,15 @@ impl RpcServer {
     pub async fn start(config: RpcConfig, host: HostHandle) -> Result<Self, RpcError> {
         let listener = TcpListener::bind(config.listen).await.map_err(|error| config.refused(error))?;
         let address = listener.local_addr().map_err(|error| config.refused(error))?;
-        let RpcConfig { enable_admin, token, hosts, observer, .. } = config;
+        let RpcConfig { enable_admin, token, hosts, observer, labels, .. } = config;
         let recent = Recent::default();
         let listening = tokio::spawn(
             guard("RPC's history", recent.clone().listen(host.clone(), host.events())).map(drop),
         );
-        let methods = Rpc::new(host.clone(), recent, observer).methods();
+        let (subscribers, heads) = eth::channel();
+        let telling = tokio::spawn(guard("RPC's heads", eth::tell(subscribers, host.events())).map(drop));
+        let eth = Eth::new(&host, labels, heads);
+        let methods = Rpc::new(host.clone(), recent, observer, eth).methods();
         let methods = methods.map_err(|error| RpcError::Method(error.to_string()))?;
         let hosts = hosts.iter().map(|name| name.to_ascii_lowercase()).collect();
         let blocks = Arc::new(Semaphore::new(BLOCK_REQUESTS));
@@ -199,7 +210,7 @@ impl RpcServer {
         let (stopping, stop) = stop_channel();
         let serving = service::serve(listener, Arc::new(site), methods, stopping);
         let serving = tokio::spawn(guard("RPC server", serving).map(drop));
-        Ok(Self { address, stop, tasks: [listening, serving] })
+        Ok(Self { address, stop, tasks: [listening, telling, serving] })
     }
 
     /// Where it listens.
@@ -241,6 +252,7 @@ fn limits(largest: u32) -> ServerConfig {
         .max_connections(u32::try_from(CONNECTIONS).unwrap_or(u32::MAX))
         .max_subscriptions_per_connection(SUBSCRIPTIONS)
         .set_message_buffer_capacity(MESSAGES)
+        .set_id_provider(subscribe::Names)
         .set_batch_request_config(BatchRequestConfig::Limit(MAX_BATCH))
         .enable_ws_ping(ping)
         .build()

@@ -55,7 +55,7 @@ impl Arguments {
         Ok(Self(all))
     }
 
-    fn at(&self, place: usize) -> Result<&Value, ErrorObjectOwned> {
+    pub(super) fn at(&self, place: usize) -> Result<&Value, ErrorObjectOwned> {
         self.0.get(place).ok_or_else(|| invalid(format!("missing value for required argument {place}")))
     }
 

@@ -256,9 +256,13 @@ struct Refusing<S> {
     service: S,
 }
 
+/// What needs a WebSocket.
+const SUBSCRIPTION_METHODS: [&str; 4] =
+    ["opp2p_subscribe", "opp2p_unsubscribe", "eth_subscribe", "eth_unsubscribe"];
+
 fn refusal(method: &str, extensions: &Extensions) -> Option<ErrorObjectOwned> {
     let refuse = |code, text: &str| Some(ErrorObjectOwned::owned(code, text, None::<()>));
-    if matches!(method, "opp2p_subscribe" | "opp2p_unsubscribe") {
+    if SUBSCRIPTION_METHODS.contains(&method) {
         // The code with which geth says so.
         return match extensions.get::<OverHttp>() {
             Some(_) => refuse(-32001, "notifications not supported: use a WebSocket"),

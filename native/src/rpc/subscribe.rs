@@ -3,8 +3,10 @@
 use super::params::{Arguments, wrong};
 use super::types::{GapNews, HeadInfo, ReorgInfo};
 use crate::host::{HostEvent, HostEventKind, HostHandle};
-use jsonrpsee::server::{PendingSubscriptionSink, SubscriptionCloseResponse};
-use jsonrpsee::types::ErrorObjectOwned;
+use jsonrpsee::server::{
+    IdProvider, PendingSubscriptionSink, RandomIntegerIdProvider, SubscriptionCloseResponse,
+};
+use jsonrpsee::types::{ErrorObjectOwned, SubscriptionId};
 use opp2p_core::chain::ChainEvent;
 use opp2p_core::node::Event;
 use opp2p_core::payload::Block;
@@ -14,7 +16,20 @@ use std::time::Duration;
 use tokio::sync::broadcast::error::RecvError;
 
 /// How long a subscriber may take none of what is sent to it.
-const SEND_TIME: Duration = Duration::from_secs(10);
+pub(super) const SEND_TIME: Duration = Duration::from_secs(10);
+
+/// Names subscriptions as geth does, by hexadecimal text, since clients in Go take no number.
+#[derive(Debug)]
+pub(super) struct Names;
+
+impl IdProvider for Names {
+    fn next_id(&self) -> SubscriptionId<'static> {
+        match RandomIntegerIdProvider.next_id() {
+            SubscriptionId::Num(number) => SubscriptionId::Str(format!("{number:#x}").into()),
+            text => text,
+        }
+    }
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {

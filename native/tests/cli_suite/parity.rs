@@ -64,7 +64,9 @@ fn every_method_is_on_the_page_and_no_other_is() {
     let told: BTreeSet<String> = tables.map(|row| row[0].clone()).collect();
     let mut there: BTreeSet<String> = opp2p::rpc::names().map(str::to_owned).collect();
     // Subscriptions are no calls.
-    there.extend(["opp2p_subscribe", "opp2p_unsubscribe"].map(str::to_owned));
+    there.extend(
+        ["opp2p_subscribe", "opp2p_unsubscribe", "eth_subscribe", "eth_unsubscribe"].map(str::to_owned),
+    );
     assert_eq!(there, told);
 }
 

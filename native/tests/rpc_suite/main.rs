@@ -4,6 +4,7 @@
 
 mod access;
 mod changes;
+mod eth;
 mod garbage;
 mod health;
 mod shapes;

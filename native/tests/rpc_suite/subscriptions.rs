@@ -72,7 +72,7 @@ async fn heads_come_in_order_until_they_are_not_wanted_any_more() {
         let zero = "0x";
         same_shape(
             &news,
-            &json!({"jsonrpc": "2.0", "method": "", "params": {"subscription": 0, "result": {
+            &json!({"jsonrpc": "2.0", "method": "", "params": {"subscription": "", "result": {
                 "number": 0, "hash": zero, "parentHash": zero, "timestamp": 0, "transactions": 0, "size": 0,
                 "gasUsed": 0,
             }}}),
