@@ -51,19 +51,19 @@ pub(super) const METHODS: [Method; 12] = [
     ("eth_chainId", 0, Work::Look(|rpc, _| raw(&U64::from(chain_id(&rpc.host))))),
     ("eth_blockNumber", 0, Work::Look(|rpc, _| raw(&U64::from(head(&rpc.host)?.number)))),
     ("eth_syncing", 0, Work::Look(syncing)),
-    ("eth_getBlockByNumber", 2, Work::Block(|rpc, given| block(at(rpc, given)?, given.bool(1)?))),
-    ("eth_getBlockByHash", 2, Work::Block(|rpc, given| block(of_hash(rpc, given)?, given.bool(1)?))),
+    ("eth_getBlockByNumber", 2, Work::Block(|rpc, given| block(at(rpc, given)?.as_ref(), given.bool(1)?))),
+    ("eth_getBlockByHash", 2, Work::Block(|rpc, given| block(of_hash(rpc, given)?.as_ref(), given.bool(1)?))),
     ("eth_getBlockTransactionCountByNumber", 1, Work::Block(|rpc, given| count(at(rpc, given)?))),
     ("eth_getBlockTransactionCountByHash", 1, Work::Block(|rpc, given| count(of_hash(rpc, given)?))),
     (
         "eth_getTransactionByBlockNumberAndIndex",
         2,
-        Work::Block(|rpc, given| transaction(at(rpc, given)?, given::quantity(given, 1)?)),
+        Work::Block(|rpc, given| transaction(at(rpc, given)?.as_ref(), given::quantity(given, 1)?)),
     ),
     (
         "eth_getTransactionByBlockHashAndIndex",
         2,
-        Work::Block(|rpc, given| transaction(of_hash(rpc, given)?, given::quantity(given, 1)?)),
+        Work::Block(|rpc, given| transaction(of_hash(rpc, given)?.as_ref(), given::quantity(given, 1)?)),
     ),
     ("eth_getTransactionByHash", 1, Work::Block(transaction_by_hash)),
     ("net_version", 0, Work::Look(|rpc, _| raw(&chain_id(&rpc.host).to_string()))),
@@ -112,17 +112,17 @@ fn of_hash(rpc: &Rpc, given: &Arguments) -> Result<Option<Block>, ErrorObjectOwn
     find::by_hash(&rpc.host, given::hash(given, 0)?)
 }
 
-fn block(block: Option<Block>, is_full: bool) -> Answer {
-    bounded(&block.as_ref().map(|block| Whole { block, is_full }))
+fn block(block: Option<&Block>, is_full: bool) -> Answer {
+    bounded(&block.map(|block| Whole { block, is_full }))
 }
 
 fn count(block: Option<Block>) -> Answer {
     raw(&block.map(|block| U64::from(block.payload().transaction_count())))
 }
 
-fn transaction(block: Option<Block>, place: u64) -> Answer {
+fn transaction(block: Option<&Block>, place: u64) -> Answer {
     let place = usize::try_from(place).unwrap_or(usize::MAX);
-    let found = block.as_ref().and_then(|block| Some((block, block.payload().transaction(place)?)));
+    let found = block.and_then(|block| Some((block, block.payload().transaction(place)?)));
     bounded(&found.map(|(block, raw)| Transaction::of(block, place, raw)))
 }
 
@@ -131,7 +131,7 @@ fn transaction_by_hash(rpc: &Rpc, given: &Arguments) -> Answer {
     let Some(head) = rpc.host.core(|node, _| node.view().head()) else { return raw(&()) };
     let found = rpc.eth.index.find(head, &hash, |block| find::by_hash(&rpc.host, block))?;
     let (block, place) = found.map_or((None, 0), |(block, place)| (Some(block), place as u64));
-    transaction(block, place)
+    transaction(block.as_ref(), place)
 }
 
 /// How far it is to the highest block that is known of.
