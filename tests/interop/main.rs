@@ -21,6 +21,7 @@ mod soak;
 mod stranger;
 mod sync;
 mod verdicts;
+mod web3;
 
 use libtest_mimic::{Arguments, Trial};
 use std::pin::Pin;
@@ -125,6 +126,19 @@ fn main() -> ExitCode {
         println!(
             "Left out: the tests beside js-libp2p, which `cargo all-tests -- interop` installs where Node.js is; it \
              then runs them.\n"
+        );
+    }
+    if web3::is_built() {
+        trials.extend(trials! {
+            web3:
+                blocks_are_read_by_number_hash_and_word, transactions_are_read_whole_with_their_senders,
+                a_transaction_that_nobody_can_read_spoils_no_block,
+                they_find_the_hash_of_every_block_in_its_header, heads_are_watched_by_polling_and_by_subscription;
+        });
+    } else {
+        println!(
+            "Left out: the tests beside viem and ethers, which `cargo all-tests -- interop` installs where Node.js is; \
+             it then runs them.\n"
         );
     }
     libtest_mimic::run(&arguments, trials).exit_code()

@@ -130,7 +130,17 @@ pub(crate) fn kona(shell: &Shell) -> Result<String, String> {
 
 /// Installs js-libp2p beside the program that uses it.
 pub(crate) fn js_libp2p(shell: &Shell) -> Result<String, String> {
-    let folder = programs(shell).join("js-libp2p");
+    of_npm(shell, "js-libp2p", &["missing.mjs", "blocks.mjs", "main.mjs"])
+}
+
+/// Installs viem and ethers beside the program that uses them.
+pub(crate) fn web3(shell: &Shell) -> Result<String, String> {
+    of_npm(shell, "web3", &["main.mjs"])
+}
+
+/// Installs what the program in this folder uses, beside a copy of it.
+fn of_npm(shell: &Shell, name: &str, sources: &[&str]) -> Result<String, String> {
+    let folder = programs(shell).join(name);
     let failed = |error: std::io::Error| format!("{}: {error}", folder.display());
     if let Err(reason) = setup::node(shell) {
         if folder.exists() {
@@ -139,8 +149,8 @@ pub(crate) fn js_libp2p(shell: &Shell) -> Result<String, String> {
         return Ok(format!("left out: {reason}"));
     }
     fs::create_dir_all(&folder).map_err(failed)?;
-    for file in ["package.json", "package-lock.json", "missing.mjs", "blocks.mjs", "main.mjs"] {
-        fs::copy(shell.root().join("tests/interop/js-libp2p").join(file), folder.join(file))
+    for file in ["package.json", "package-lock.json"].iter().chain(sources) {
+        fs::copy(shell.root().join("tests/interop").join(name).join(file), folder.join(file))
             .map_err(failed)?;
     }
     web::npm_ci(&folder)
@@ -148,7 +158,13 @@ pub(crate) fn js_libp2p(shell: &Shell) -> Result<String, String> {
 
 /// Runs the tests beside those of the foreign programs that are built.
 pub(crate) fn run(shell: &Shell) -> Result<String, String> {
-    tests(shell, &["test", "--locked", "--package", "opp2p-tests", "--test", "interop"], &[])
+    let cargo = ["test", "--locked", "--package", "opp2p-tests", "--test", "interop"];
+    // Who only reads our RPC needs no peer of the reference's.
+    if !op_node_program(shell).exists() && programs(shell).join("web3/node_modules/.stamp").exists() {
+        run_tests(shell, &cargo, &["web3::"])?;
+        return Ok("with viem and ethers alone: op-node's package is not built, as that step says".to_owned());
+    }
+    tests(shell, &cargo, &[])
 }
 
 /// Runs the tests with execution clients.
@@ -179,9 +195,13 @@ fn tests(shell: &Shell, cargo: &[&str], arguments: &[&str]) -> Result<String, St
     if !op_node_program(shell).exists() {
         return Ok("left out: op-node's package is not built, as that step says".to_owned());
     }
+    run_tests(shell, cargo, arguments).map(|()| String::new())
+}
+
+fn run_tests(shell: &Shell, cargo: &[&str], arguments: &[&str]) -> Result<(), String> {
     let mut command = shell.cargo_command();
     command.args(cargo).arg("--").args(arguments).env(PROGRAMS, programs(shell));
-    shell::run(&mut command).map(|()| String::new())
+    shell::run(&mut command)
 }
 
 /// Major and minor of `go1.26.8`.

@@ -169,9 +169,15 @@ const STEPS: &[Step] = &[
         run: interop::js_libp2p,
     },
     Step {
+        name: "web3",
+        what: "set-up: viem and ethers, where Node.js is here",
+        needs: &[],
+        run: interop::web3,
+    },
+    Step {
         name: "interop",
         what: "our nodes beside op-node's and other foreign ones",
-        needs: &["c-compiler", "op-node", "kona", "js-libp2p"],
+        needs: &["c-compiler", "op-node", "kona", "js-libp2p", "web3"],
         run: interop::run,
     },
     Step { name: "op-geth", what: "set-up: op-geth, where Go is", needs: &[], run: interop::op_geth },

@@ -1,0 +1,231 @@
+// Plain web3 clients, viem and ethers, that read a node's RPC.
+//
+// They are told what to do on standard input, a JSON object a line: {"id":7,"method":"block","params":{...}}. Each call
+// is answered on standard output by {"id":7,"result":...} or {"id":7,"error":"..."}; heads that are watched come between
+// the answers: {"event":"head",...}. The program ends when standard input does.
+import { createInterface } from 'node:readline'
+import * as ethers from 'ethers'
+import * as viem from 'viem'
+import { chainConfig } from 'viem/op-stack'
+
+// What a header's hash is made of, in order. Those of later forks are left out of the blocks of earlier ones.
+const HEADER = [
+  'parentHash', 'sha3Uncles', 'miner', 'stateRoot', 'transactionsRoot', 'receiptsRoot', 'logsBloom', 'difficulty', 'number',
+  'gasLimit', 'gasUsed', 'timestamp', 'extraData', 'mixHash', 'nonce', 'baseFeePerGas', 'withdrawalsRoot', 'blobGasUsed',
+  'excessBlobGas', 'parentBeaconBlockRoot', 'requestsHash'
+]
+const NUMBERS = new Set([
+  'difficulty', 'number', 'gasLimit', 'gasUsed', 'timestamp', 'baseFeePerGas', 'blobGasUsed', 'excessBlobGas'
+])
+// How often those that poll do, milliseconds.
+const INTERVAL = 50
+
+function tell (value) {
+  const plain = (_, value) => typeof value === 'bigint' ? value.toString() : value
+  process.stdout.write(JSON.stringify(value, plain) + '\n')
+}
+
+/** A header's fields as RLP takes them: numbers as bytes, of which zero has none. */
+function fields (raw) {
+  return HEADER.filter((name) => raw[name] !== undefined).map((name) => {
+    if (!NUMBERS.has(name)) return raw[name]
+    const digits = BigInt(raw[name]).toString(16)
+    return digits === '0' ? '0x' : '0x' + digits.padStart(digits.length + digits.length % 2, '0')
+  })
+}
+
+/** viem over HTTP or WebSocket, as it is for any chain, or told that this is one of the OP Stack. */
+class Viem {
+  constructor (transport, options) {
+    this.client = viem.createPublicClient({ transport, pollingInterval: INTERVAL, cacheTime: 0, ...options })
+  }
+
+  #which (block) {
+    if (typeof block === 'number') return { blockNumber: BigInt(block) }
+    return block.length === 66 ? { blockHash: block } : { blockTag: block }
+  }
+
+  chainId () {
+    return this.client.getChainId()
+  }
+
+  async blockNumber () {
+    return Number(await this.client.getBlockNumber())
+  }
+
+  hashOf (raw) {
+    return viem.keccak256(viem.toRlp(fields(raw)))
+  }
+
+  raw (number) {
+    return this.client.request({ method: 'eth_getBlockByNumber', params: [viem.numberToHex(number), false] })
+  }
+
+  async block (block) {
+    const { number, hash, parentHash, timestamp, transactions } = await this.client.getBlock(this.#which(block))
+    return { number: Number(number), hash, parentHash, timestamp: Number(timestamp), transactions }
+  }
+
+  /** The hashes of the transactions of a block that is asked for in full. */
+  async inFull (block) {
+    const { transactions } = await this.client.getBlock({ ...this.#which(block), includeTransactions: true })
+    return transactions.map(({ hash }) => hash)
+  }
+
+  async transactions (block) {
+    const { transactions } = await this.client.getBlock({ ...this.#which(block), includeTransactions: true })
+    return Promise.all(transactions.map((transaction) => this.#shown(transaction)))
+  }
+
+  async transaction (hash) {
+    return this.#shown(await this.client.getTransaction({ hash }))
+  }
+
+  async #shown (transaction) {
+    const { hash, from, blockNumber, transactionIndex, typeHex, sourceHash, mint } = transaction
+    const shown = { hash, from, number: Number(blockNumber), index: transactionIndex, type: Number(typeHex), sourceHash, mint }
+    if (typeHex === '0x7e') return shown
+    // Everything that was signed is there, and the signature.
+    const serialized = viem.serializeTransaction({ ...transaction, data: transaction.input }, transaction)
+    shown.hashOf = viem.keccak256(serialized)
+    shown.signer = (await viem.recoverTransactionAddress({ serializedTransaction: serialized })).toLowerCase()
+    return shown
+  }
+
+  watch (told) {
+    this.client.watchBlocks({
+      emitMissed: true,
+      onBlock: ({ number, hash }) => told({ number: Number(number), hash }),
+      onError: (error) => told({ error: error.message })
+    })
+  }
+
+  /** What the node itself tells, with nothing between. */
+  async subscribe (told) {
+    const onData = ({ result }) => told({ number: Number(result.number), hash: result.hash, hashOf: this.hashOf(result) })
+    const onError = (error) => told({ error: error.message })
+    await this.client.transport.subscribe({ params: ['newHeads'], onData, onError })
+  }
+}
+
+/** ethers over HTTP or WebSocket. */
+class Ethers {
+  constructor (provider) {
+    this.provider = provider
+  }
+
+  async chainId () {
+    return Number((await this.provider.getNetwork()).chainId)
+  }
+
+  blockNumber () {
+    return this.provider.getBlockNumber()
+  }
+
+  hashOf (raw) {
+    return ethers.keccak256(ethers.encodeRlp(fields(raw)))
+  }
+
+  raw (number) {
+    return this.provider.send('eth_getBlockByNumber', [ethers.toQuantity(number), false])
+  }
+
+  async block (block) {
+    const found = await this.provider.getBlock(block)
+    if (found === null) return null
+    const { number, hash, parentHash, timestamp, transactions } = found
+    return { number, hash, parentHash, timestamp, transactions }
+  }
+
+  async inFull (block) {
+    const { prefetchedTransactions } = await this.provider.getBlock(block, true)
+    return prefetchedTransactions.map(({ hash }) => hash)
+  }
+
+  async transactions (block) {
+    const { prefetchedTransactions } = await this.provider.getBlock(block, true)
+    return prefetchedTransactions.map((transaction) => this.#shown(transaction))
+  }
+
+  async transaction (hash) {
+    return this.#shown(await this.provider.getTransaction(hash))
+  }
+
+  #shown (transaction) {
+    const { hash, from, blockNumber, index, type } = transaction
+    const shown = { hash, from: from.toLowerCase(), number: blockNumber, index, type }
+    if (type === 0x7e) return shown
+    const again = ethers.Transaction.from(transaction)
+    shown.hashOf = again.hash
+    shown.signer = again.from.toLowerCase()
+    return shown
+  }
+
+  watch (told) {
+    this.provider.on('block', (number) => told({ number }))
+  }
+}
+
+function client ({ client, url }) {
+  const transport = () => url.startsWith('ws') ? viem.webSocket(url) : viem.http(url)
+  switch (client) {
+    case 'viem':
+      return new Viem(transport())
+    case 'viem-op-stack': {
+      const nativeCurrency = { name: 'Ether', symbol: 'ETH', decimals: 18 }
+      const rpcUrls = { default: { http: [url] } }
+      const chain = viem.defineChain({ ...chainConfig, id: 901, name: 'development', nativeCurrency, rpcUrls })
+      return new Viem(transport(), { chain })
+    }
+    case 'ethers': {
+      const options = { cacheTimeout: -1, pollingInterval: INTERVAL }
+      return new Ethers(url.startsWith('ws')
+        ? new ethers.WebSocketProvider(url, undefined, options)
+        : new ethers.JsonRpcProvider(url, undefined, options))
+    }
+  }
+  throw new Error(`there is no client ${client}`)
+}
+
+const clients = new Map()
+
+/** The client of this name at this address; one for all calls. */
+function of (params) {
+  const key = `${params.client} ${params.url}`
+  if (!clients.has(key)) clients.set(key, client(params))
+  return clients.get(key)
+}
+
+const methods = {
+  chainId: (params) => of(params).chainId(),
+  blockNumber: (params) => of(params).blockNumber(),
+  block: (params) => of(params).block(params.block),
+  inFull: (params) => of(params).inFull(params.block),
+  transactions: (params) => of(params).transactions(params.block),
+  transaction: (params) => of(params).transaction(params.hash),
+
+  /** A block's hash as it is answered, and as this client's library computes it from the other fields. */
+  async hashes (params) {
+    const raw = await of(params).raw(params.number)
+    return { hash: raw.hash, computed: of(params).hashOf(raw) }
+  },
+
+  /** Tells of heads from now on, as the client has them. */
+  async watch (params) {
+    of(params).watch((head) => tell({ event: 'head', watch: params.name, ...head }))
+  },
+
+  /** The same of a subscription of its own. */
+  async subscribe (params) {
+    await of(params).subscribe((head) => tell({ event: 'head', watch: params.name, ...head }))
+  }
+}
+
+for await (const line of createInterface({ input: process.stdin })) {
+  const { id, method, params } = JSON.parse(line)
+  Promise.resolve().then(() => methods[method](params)).then(
+    (result) => tell({ id, result: result ?? null }),
+    (error) => tell({ id, error: error.stack })
+  )
+}
+process.exit(0)
