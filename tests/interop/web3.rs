@@ -160,6 +160,10 @@ pub(crate) async fn blocks_are_read_by_number_hash_and_word() {
         let expected =
             if way.0 == "ethers" { Value::Null } else { json!(reading.blocks[0].payload.block_hash) };
         assert_eq!(earliest["hash"], expected, "{way:?}");
+        // As many at once as a client may think of.
+        let hashes: Vec<_> = reading.blocks.iter().map(|block| block.payload.block_hash).collect();
+        let many = reading.ask(way, "many", json!({"count": 100, "blocks": hashes})).await;
+        assert_eq!(many, json!(100), "{way:?}");
         // What nobody knows is an error there too, which says what we say.
         let error = reading.try_to_ask(way, "block", json!({"block": "finalized"})).await.unwrap_err();
         assert!(error.contains("the finalized block is not known"), "{way:?}: {error}");

@@ -21,6 +21,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 const LARGE_AT_ONCE: usize = 4;
 /// Calls that wait to make one. One more is refused.
 const LARGE_WAITING: usize = 64;
+/// The same of those that read blocks: web3 clients ask for a hundred at once. Each holds its request.
+const BLOCKS_WAITING: usize = 256;
 /// The code of that refusal, which is JSON-RPC's for a limit.
 const BUSY: i32 = -32005;
 
@@ -43,8 +45,8 @@ struct Places {
 }
 
 impl Places {
-    fn new() -> Self {
-        let [places, waiting] = [LARGE_AT_ONCE, LARGE_WAITING].map(|places| Arc::new(Semaphore::new(places)));
+    fn new(waiting: usize) -> Self {
+        let [places, waiting] = [LARGE_AT_ONCE, waiting].map(|places| Arc::new(Semaphore::new(places)));
         Self { places, waiting }
     }
 
@@ -197,7 +199,14 @@ impl Rpc {
         observer: Option<Arc<dyn RpcObserver>>,
         eth: eth::Eth,
     ) -> Self {
-        Self { host, recent, observer, eth, large: Places::new(), blocks: Places::new() }
+        Self {
+            host,
+            recent,
+            observer,
+            eth,
+            large: Places::new(LARGE_WAITING),
+            blocks: Places::new(BLOCKS_WAITING),
+        }
     }
 
     /// All methods and subscriptions.

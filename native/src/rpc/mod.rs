@@ -38,9 +38,8 @@
 //! * **Time**: [`HEADER_TIME`] for a request's headers and between two requests, [`REQUEST_TIME`] for a request as a
 //!   whole. A WebSocket that answers no ping is closed after a minute.
 //! * **A request**: 16 kB of headers, [`MAX_REQUEST`] bytes ([`MAX_BLOCK_REQUEST`] for [`BLOCK_REQUESTS`] at once of those
-//!   who may change something), [`MAX_BATCH`] calls. **An answer**: [`MAX_ANSWER`] bytes,
-//!   a batch's in all. Of large answers, 4 are made at a time, 64 calls wait, and one more is refused; the same again for
-//!   those that read blocks.
+//!   who may change something), [`MAX_BATCH`] calls. **An answer**: [`MAX_ANSWER`] bytes, a batch's in all. Of large
+//!   answers, 4 are made at a time, 64 calls wait, and one more is refused; 4 and 256 more are for those who read blocks.
 //! * **Slow readers**: whoever does not read is not read from, and given up after 30 s; nobody is read from faster than
 //!   640 kB/s (`line.rs`). A WebSocket has room for [`MESSAGES`] answers, and a subscription that is 1024 events behind,
 //!   or takes nothing for 10 s, is ended.
@@ -101,8 +100,8 @@ pub const MAX_BLOCK_REQUEST: u32 = 24 << 20;
 pub const BLOCK_REQUESTS: usize = 4;
 /// Bytes of an answer.
 pub const MAX_ANSWER: u32 = 8 << 20;
-/// Calls in one batch.
-pub const MAX_BATCH: u32 = 32;
+/// Calls in one batch, which are answered one after the other: as many as ethers puts into one.
+pub const MAX_BATCH: u32 = 100;
 /// Subscriptions of one connection.
 pub const SUBSCRIPTIONS: u32 = 8;
 /// Answers that wait for one WebSocket.

@@ -200,6 +200,13 @@ const methods = {
   chainId: (params) => of(params).chainId(),
   blockNumber: (params) => of(params).blockNumber(),
   block: (params) => of(params).block(params.block),
+  /** So many reads of blocks at once; how many were answered with the block. */
+  async many ({ count, blocks, ...params }) {
+    const wanted = Array.from({ length: count }, (_, at) => blocks[at % blocks.length])
+    const found = await Promise.all(wanted.map((block) => of(params).block(block)))
+    return found.filter(({ hash }, at) => hash === wanted[at]).length
+  },
+
   inFull: (params) => of(params).inFull(params.block),
   transactions: (params) => of(params).transactions(params.block),
   transaction: (params) => of(params).transaction(params.hash),

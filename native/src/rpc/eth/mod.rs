@@ -20,7 +20,7 @@
 //! What is wrong with the arguments is answered with -32602 and one sentence.
 //!
 //! # Bounds
-//! Blocks are read and written on threads that may wait, 4 at a time, apart from the operator's own large answers; 64 calls
+//! Blocks are read and written on threads that may wait, 4 at a time, apart from the operator's own large answers; 256 calls
 //! wait for that, and one more is refused. Every answer is bounded while it is written.
 
 mod find;

@@ -12,7 +12,7 @@
 //!
 //! # A transaction that can't be read
 //! Gossip does not look into transactions, so that one may be of a type that this program does not know, be malformed, or
-//! bear a signature that no key made. The block is answered all the same, and that one is an object with `hash`, which is
+//! have no sender: no key made its signature. The block is answered all the same, and that one is an object with `hash`, which is
 //! keccak256 of its bytes, `type` if its first byte is one, `input`, which is all of its bytes, `blockHash`, `blockNumber`
 //! and `transactionIndex`, and nothing else: there is nothing else to say that would not be made up.
 //!
@@ -162,6 +162,8 @@ impl From<Withdrawal> for ShownWithdrawal {
 pub(super) enum Transaction {
     /// One that was read.
     Read(Box<op_alloy_rpc_types::Transaction>),
+    /// A deposit that is a system transaction, as there were before Regolith.
+    System(serde_json::Value),
     /// One that can't be.
     Unread(Unread),
 }
@@ -201,7 +203,8 @@ impl Transaction {
         };
         let price = price(&transaction, block.payload().base_fee_per_gas());
         let is_deposit = matches!(transaction, OpTxEnvelope::Deposit(_));
-        Self::Read(Box::new(op_alloy_rpc_types::Transaction {
+        let is_system = transaction.is_system_transaction();
+        let read = op_alloy_rpc_types::Transaction {
             inner: alloy_rpc_types_eth::Transaction {
                 inner: Recovered::new_unchecked(transaction, from),
                 block_hash: Some(block.hash()),
@@ -212,7 +215,13 @@ impl Transaction {
             },
             deposit_nonce: is_deposit.then_some(0),
             deposit_receipt_version: None,
-        }))
+        };
+        if is_system && let Ok(mut value) = serde_json::to_value(&read) {
+            // op-alloy writes a number, which op-geth's own client would not read.
+            value["isSystemTx"] = true.into();
+            return Self::System(value);
+        }
+        Self::Read(Box::new(read))
     }
 }
 
@@ -234,7 +243,8 @@ fn sender(transaction: &OpTxEnvelope) -> Option<Address> {
         OpTxEnvelope::Eip1559(signed) => (signed.signature(), signed.signature_hash()),
         OpTxEnvelope::Eip7702(signed) => (signed.signature(), signed.signature_hash()),
         OpTxEnvelope::Deposit(deposit) => return Some(deposit.from),
-        OpTxEnvelope::PostExec(transaction) => return Some(transaction.inner().signer_address()),
+        // Nobody sends these, and no chain has them yet.
+        OpTxEnvelope::PostExec(_) => return None,
     };
     // No client takes the other half (EIP-2).
     if signature.s() > SECP256K1N_HALF {
@@ -302,10 +312,13 @@ pub(super) fn bounded(value: &impl Serialize) -> Result<Box<RawValue>, ErrorObje
 mod tests {
     use super::*;
     use crate::devnet::BlockMaker;
+    use op_alloy_consensus::TxDeposit;
     use opp2p_core::chain::{ChainConfig, Fork, ForkSchedule};
     use opp2p_core::fixtures;
     use opp2p_core::payload::Envelope;
+    use proptest::prelude::*;
     use serde_json::{Value, json};
+    use std::collections::BTreeMap;
 
     fn block(envelope: &Envelope) -> Block {
         let mut body = Vec::new();
@@ -467,6 +480,92 @@ mod tests {
             assert_eq!(hashes["transactions"][place], json!(keccak256(raw)));
         }
         assert!(full["transactions"][count - 1]["from"].is_string());
+    }
+
+    /// An object's fields, of which none may come twice.
+    struct Fields(BTreeMap<String, Value>);
+
+    impl<'de> serde::Deserialize<'de> for Fields {
+        fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            struct Visitor;
+            impl<'de> serde::de::Visitor<'de> for Visitor {
+                type Value = Fields;
+
+                fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                    f.write_str("an object")
+                }
+
+                fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<Fields, A::Error> {
+                    let mut fields = BTreeMap::new();
+                    while let Some((name, value)) = map.next_entry::<String, Value>()? {
+                        assert_eq!(fields.insert(name, value), None);
+                    }
+                    Ok(Fields(fields))
+                }
+            }
+            deserializer.deserialize_map(Visitor)
+        }
+    }
+
+    /// A system transaction that mints something and makes a contract.
+    fn system() -> Bytes {
+        use alloy_eips::eip2718::Encodable2718;
+        let deposit = TxDeposit { mint: 7, is_system_transaction: true, ..TxDeposit::default() };
+        deposit.encoded_2718().into()
+    }
+
+    fn raws() -> Vec<Bytes> {
+        let real = blocks()
+            .into_iter()
+            .flat_map(|block| block.payload().transactions().map(Bytes::copy_from_slice).collect::<Vec<_>>());
+        real.chain([system()]).collect()
+    }
+
+    #[test]
+    fn no_field_of_a_transaction_comes_twice() {
+        let block = &blocks()[0];
+        for raw in raws() {
+            let text = bounded(&Transaction::of(block, 0, &raw)).unwrap();
+            let Fields(fields) = serde_json::from_str(text.get()).unwrap();
+            assert_eq!(fields["hash"], json!(keccak256(&raw)));
+            assert!(fields.contains_key("from") && fields.contains_key("gasPrice"), "{text}");
+        }
+        let text = bounded(&Transaction::of(block, 0, &system())).unwrap();
+        let system: Value = serde_json::from_str(text.get()).unwrap();
+        let some = ["isSystemTx", "mint", "to", "depositReceiptVersion"].map(|name| system[name].clone());
+        assert_eq!(some, [json!(true), json!("0x7"), Value::Null, Value::Null]);
+    }
+
+    #[test]
+    fn one_that_nobody_sends_is_shown_as_it_is() {
+        use alloy_eips::eip2718::Encodable2718;
+        let entries = vec![op_alloy_consensus::SDMGasEntry { index: 3, gas_refund: 7 }];
+        let raw = OpTxEnvelope::from(op_alloy_consensus::build_post_exec_tx(42, entries)).encoded_2718();
+        assert!(matches!(Transaction::of(&blocks()[0], 0, &raw), Transaction::Unread(_)));
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_the_bytes_are_they_are_shown(
+            which in any::<prop::sample::Index>(),
+            at in any::<prop::sample::Index>(),
+            piece in prop::collection::vec(any::<u8>(), 0..12),
+            length in 0..20_usize,
+        ) {
+            thread_local!(static POOL: (Block, Vec<Bytes>) = (blocks().remove(0), raws()));
+            POOL.with(|(block, raws)| {
+                let raw = which.get(raws);
+                let at = at.index(raw.len());
+                let end = (at + length).min(raw.len());
+                let changed = [&raw[..at], &piece, &raw[end..]].concat();
+                for bytes in [changed, piece] {
+                    let text = bounded(&Transaction::of(block, 0, &bytes)).unwrap();
+                    let Fields(fields) = serde_json::from_str(text.get()).unwrap();
+                    assert_eq!(fields["hash"], json!(keccak256(&bytes)));
+                    assert_eq!(fields["blockHash"], json!(block.hash()));
+                }
+            });
+        }
     }
 
     #[test]
