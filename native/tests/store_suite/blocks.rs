@@ -113,6 +113,22 @@ fn a_reorg_to_a_lower_head_removes_what_was_canonical_above() {
 }
 
 #[test]
+fn the_lowest_block_is_the_lowest_that_is_canonical_and_still_there() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let store = open(&directory.path().join("blocks.redb"));
+    assert_eq!(store.lowest().expect("reads"), None);
+    store.commit(&Batch { blocks: vec![block(1, 1)], ..Batch::default() }).expect("commits");
+    assert_eq!(store.lowest().expect("reads"), None);
+    store.commit(&extend((3..=9).map(|n| block(n, 0)))).expect("commits");
+    assert_eq!(store.lowest().expect("reads"), Some(block(3, 0)));
+    drop(store);
+    let few = StoreConfig { max_blocks: 2, ..config(&directory.path().join("blocks.redb")) };
+    let store = Store::open(few).expect("opens");
+    store.prune(START).expect("prunes");
+    assert_eq!(store.lowest().expect("reads"), Some(block(8, 0)));
+}
+
+#[test]
 fn a_stored_block_becomes_canonical_without_being_given_again() {
     let directory = tempfile::tempdir().expect("a directory");
     let store = open(&directory.path().join("blocks.redb"));

@@ -140,6 +140,21 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn who_misses_something_is_told() {
+        let (events, heard) = broadcast::channel(2);
+        for _ in 0..5 {
+            let event = HostEvent { at: std::time::Instant::now(), kind: HostEventKind::StoreRecovered };
+            events.send(event).unwrap();
+        }
+        drop(events);
+        let (sender, heads) = channel();
+        let mut news = heads.listen();
+        tell(sender, heard).await;
+        assert!(matches!(news.recv().await, Ok(News::Missed(3))));
+        assert!(matches!(news.recv().await, Err(RecvError::Closed)));
+    }
+
+    #[tokio::test]
     async fn who_listens_hears_of_the_end() {
         let (sender, heads) = channel();
         let mut early = heads.listen();
