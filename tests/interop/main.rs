@@ -133,7 +133,8 @@ fn main() -> ExitCode {
             web3:
                 blocks_are_read_by_number_hash_and_word, transactions_are_read_whole_with_their_senders,
                 a_transaction_that_nobody_can_read_spoils_no_block,
-                they_find_the_hash_of_every_block_in_its_header, heads_are_watched_by_polling_and_by_subscription;
+                they_find_the_hash_of_every_block_in_its_header, heads_are_watched_by_polling_and_by_subscription,
+                after_a_reorg_they_read_the_adopted_blocks;
         });
     } else {
         println!(

@@ -294,3 +294,34 @@ pub(crate) async fn heads_are_watched_by_polling_and_by_subscription() {
     }
     reading.stop().await;
 }
+
+pub(crate) async fn after_a_reorg_they_read_the_adopted_blocks() {
+    let reading = Reading::start(PayloadVersion::V4).await;
+    let mut subscription = reading.clients.events();
+    reading.ask(("viem", "ws"), "subscribe", json!({"name": "newHeads"})).await;
+    let [first, left @ ..] = &reading.blocks[..] else { panic!("no block") };
+    let mut other = BlockMaker::new(&chain_of(PayloadVersion::V4), 8);
+    other.resume(BlockId::new(first.payload.block_number, first.payload.block_hash), first.payload.timestamp);
+    let adopted: Vec<_> = (0..=left.len()).map(|_| other.next(unix_seconds())).collect();
+    for block in &adopted {
+        reading.sequencer.publish(block.clone()).await.unwrap().unwrap();
+    }
+    let head = adopted.last().map(|block| block.payload.block_hash);
+    until(&reading.follower, |status| status.head.map(|id| id.hash) == head).await;
+    for block in &adopted {
+        let (number, hash) = (block.payload.block_number, block.payload.block_hash);
+        assert_eq!(next(&mut subscription, "newHeads").await["hash"], json!(hash));
+        for way in WAYS {
+            let read = reading.ask(way, "block", json!({ "block": number })).await;
+            assert_eq!(read["hash"], json!(hash), "{way:?}");
+        }
+    }
+    for block in left {
+        let (number, hash) = (block.payload.block_number, block.payload.block_hash);
+        for way in WAYS {
+            let read = reading.ask(way, "block", json!({ "block": hash })).await;
+            assert_eq!(read["number"], json!(number), "{way:?}");
+        }
+    }
+    reading.stop().await;
+}

@@ -6,7 +6,7 @@
 //! # Bounds
 //! The newest [`BLOCKS`] blocks that are held without a hole below the head, and [`TRANSACTIONS`] transactions, newest first;
 //! each takes 16 bytes. Those of older blocks are found by block and place only. The first question reads those blocks, a
-//! second's work or so; it keeps its thread and others who ask by hash waiting meanwhile, and nobody else.
+//! second's work or so, for which others who read blocks may have to wait; later ones read what is new.
 
 use alloy_primitives::{B256, keccak256};
 use opp2p_core::chain::BlockId;
