@@ -30,10 +30,10 @@ mod types;
 pub use attributes::{DevelopmentL1, PayloadAttributes};
 pub use types::{
     Activity, EngineEvent, EngineFailure, EngineInput, EngineOutput, EngineState, EngineStatus, Forkchoice,
-    Labels, Mismatch, PayloadStatus,
+    Mismatch, PayloadStatus,
 };
 
-use crate::chain::{BlockId, ChainConfig};
+use crate::chain::{BlockId, ChainConfig, Labels};
 use crate::payload::{Block, Envelope, PayloadVersion};
 use crate::time::{Instant, Now};
 use alloy_primitives::{B256, Bytes};

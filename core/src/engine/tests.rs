@@ -7,6 +7,6 @@ mod trouble;
 mod world;
 
 use super::*;
-use crate::chain::{Fork, ForkSchedule};
+use crate::chain::{Fork, ForkSchedule, Labels};
 use crate::gossip::tests::support::{CHAIN_ID, NOW, sequencer};
 use world::World;

@@ -1,6 +1,6 @@
 //! The vocabulary: what the engine is asked, what it answers, what is told of it.
 
-use crate::chain::BlockId;
+use crate::chain::{BlockId, Labels};
 use crate::engine::attributes::PayloadAttributes;
 use crate::payload::{Block, Envelope, PayloadVersion};
 use alloy_primitives::{B256, Bytes};
@@ -98,15 +98,6 @@ pub struct EngineState {
     pub finalized: Option<BlockId>,
     /// Names of the Engine API's methods that it knows; empty if it does not tell.
     pub methods: Vec<String>,
-}
-
-/// Which blocks are safe and finalized.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Labels {
-    /// Derived from L1.
-    pub safe: Option<BlockId>,
-    /// Derived from finalized L1 blocks.
-    pub finalized: Option<BlockId>,
 }
 
 /// What the engine is told of the chain (`ForkchoiceStateV1`); zero where nothing is known.

@@ -15,9 +15,9 @@ use alloy_rpc_types_eth::Block as RpcBlock;
 use alloy_transport::{RpcError, TransportError, TransportErrorKind};
 use op_alloy_rpc_types::Transaction;
 use op_alloy_rpc_types_engine::OpPayloadAttributes;
-use opp2p_core::chain::{BlockId, ChainConfig};
+use opp2p_core::chain::{BlockId, ChainConfig, Labels};
 use opp2p_core::engine::{
-    EngineFailure, EngineState, Forkchoice, Labels, PayloadAttributes, PayloadStatus, forkchoice_method,
+    EngineFailure, EngineState, Forkchoice, PayloadAttributes, PayloadStatus, forkchoice_method,
     get_payload_method, new_payload_method,
 };
 use opp2p_core::payload::{Block, Envelope, PayloadVersion};

@@ -8,7 +8,7 @@
 //! [`TIMEOUT`] and is as long as a block can be. The operator's engine sends them.
 
 mod client;
-mod payload;
+pub(crate) mod payload;
 mod run;
 mod source;
 mod transport;

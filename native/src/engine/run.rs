@@ -8,10 +8,10 @@ use crate::panics::guard;
 use alloy_rpc_types_engine::JwtSecret;
 use futures::FutureExt;
 use futures::future::{BoxFuture, OptionFuture};
-use opp2p_core::chain::ChainConfig;
+use opp2p_core::chain::{ChainConfig, Labels};
 use opp2p_core::engine::{
     DevelopmentL1, Engine, EngineConfig, EngineEvent, EngineFailure, EngineInput, EngineOutput, EngineState,
-    EngineStatus, Labels, Mismatch,
+    EngineStatus, Mismatch,
 };
 use opp2p_core::payload::{Block, Envelope};
 use opp2p_core::time::Now;

@@ -175,11 +175,10 @@ async fn labels_come_from_their_source_and_a_source_that_says_nothing_holds_nobo
     until_engine(&link, |status| status.labels.safe.is_some_and(|safe| safe.number == 2)).await;
     grow(&host, &mut maker, 1).await;
     until_engine(&link, |status| status.head.is_some_and(|head| head.number == 5)).await;
-    let asked = rpc.asked.lock().unwrap();
+    let asked = rpc.asked.lock().unwrap().clone();
     let (_, last) = asked.iter().rfind(|(_, body)| body["method"] == "engine_forkchoiceUpdatedV3").unwrap();
     assert_eq!(last["params"][0]["safeBlockHash"], json!(safe));
     assert_eq!(last["params"][0]["finalizedBlockHash"], json!(B256::ZERO));
-    drop(asked);
     link.stop().await;
 
     // Nobody answers there; a listener that never accepts.

@@ -87,8 +87,12 @@ impl Eth {
         Self { labels, start, index: Arc::default(), heads }
     }
 
-    fn labels(&self) -> Labels {
-        self.labels.as_ref().map(|labels| *labels.borrow()).unwrap_or_default()
+    /// What somebody says whom the configuration names, else what is known by way of the execution client.
+    fn labels(&self, host: &HostHandle) -> Labels {
+        match &self.labels {
+            Some(labels) => *labels.borrow(),
+            None => host.engine().map(|engine| engine.labels).unwrap_or_default(),
+        }
     }
 }
 
@@ -104,7 +108,7 @@ fn head(host: &HostHandle) -> Result<BlockId, ErrorObjectOwned> {
 
 /// The block of this call's first argument, a number or a word.
 fn at(rpc: &Rpc, given: &Arguments) -> Result<Option<Block>, ErrorObjectOwned> {
-    find::at(&rpc.host, rpc.eth.labels(), given::place(given, 0)?)
+    find::at(&rpc.host, rpc.eth.labels(&rpc.host), given::place(given, 0)?)
 }
 
 /// The block of this call's first argument, a hash.

@@ -344,6 +344,18 @@ mod tests {
         bounded(&Whole { block, is_full }).unwrap().get().to_owned()
     }
 
+    /// Blocks of every fork: what is written here, the reader of an engine's answers puts together to the same bytes.
+    #[test]
+    fn what_is_written_of_a_block_is_enough_to_make_it_again() {
+        for block in blocks() {
+            let read: alloy_rpc_types_eth::Block<op_alloy_rpc_types::Transaction> =
+                serde_json::from_str(&shown(&block, true)).unwrap();
+            let mut body = Vec::new();
+            crate::engine::payload::reassembled(&read, block.version()).encode(&mut body).unwrap();
+            assert_eq!(body, block.body()[..], "{}", block.number());
+        }
+    }
+
     #[test]
     fn another_library_finds_the_hash_of_every_block_in_its_header() {
         for block in blocks() {
