@@ -86,6 +86,7 @@
 //! | [`gossip`] | topics, message ids, signatures, validation, the seen list |
 //! | [`sequencer`] | signing and the publish queue |
 //! | [`sync`] | blocks by number: filling gaps, the range client, the payload server |
+//! | [`feed`] | the canonical chain for somebody who keeps a log of it, exactly once |
 //! | [`discovery`] | what node records say, who is worth dialling, how fast to look |
 //! | [`peers`] | scores, the gate, bans, connection limits, the tide, static peers, what is remembered |
 //! | [`node`] | the one machine made of them |
@@ -95,6 +96,7 @@
 pub mod chain;
 pub mod discovery;
 pub mod engine;
+pub mod feed;
 #[cfg(feature = "fixtures")]
 pub mod fixtures;
 pub mod gossip;
