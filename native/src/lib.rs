@@ -13,6 +13,8 @@ pub mod devnet;
 pub mod discovery;
 #[cfg(feature = "node")]
 pub mod engine;
+#[cfg(feature = "node")]
+pub mod feed;
 #[cfg(feature = "fuzz")]
 #[doc(hidden)]
 pub mod fuzz;

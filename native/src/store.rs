@@ -60,6 +60,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use alloy_primitives::B256;
+use opp2p_core::feed::{Page, Query};
 use redb::{Database, ReadableDatabase, ReadableTableMetadata};
 
 pub use error::{BatchError, StoreError};
@@ -330,6 +331,15 @@ impl Store {
     /// As [`block_by_hash`](Self::block_by_hash).
     pub fn recent_blocks(&self, count: usize) -> Result<Vec<StoredBlock>, StoreError> {
         self.with("reading", |database| read::recent(database, count, record::decode))
+    }
+
+    /// What the feed asks for, as it is at one moment.
+    ///
+    /// # Errors
+    ///
+    /// As [`block_by_hash`](Self::block_by_hash).
+    pub fn page(&self, query: Query) -> Result<Page<StoredBlock>, StoreError> {
+        self.with("reading", |database| read::page(database, query))
     }
 
     /// How many blocks are stored, canonical or not.

@@ -12,6 +12,7 @@ mod clock;
 mod descriptors;
 #[cfg(target_os = "linux")]
 mod disk;
+mod feed;
 mod kill;
 mod panics;
 mod secrets;
@@ -66,6 +67,8 @@ fn main() -> ExitCode {
             who_looks_at_a_node_and_panics_harms_nobody_else;
         secrets: no_secret_is_in_the_log_or_any_answer_and_key_files_are_their_owners;
         amplification: what_is_written_for_a_block_is_bounded;
+        feed: a_server_and_a_node_that_are_killed_mid_stream_lose_and_double_nothing,
+            what_is_written_to_standard_output_is_the_chain_from_the_block_that_was_asked_for;
         soak: a_minute_of_coming_and_going_leaves_nothing_behind;
     };
     #[cfg(target_os = "linux")]

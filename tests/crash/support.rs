@@ -82,6 +82,8 @@ pub(crate) struct Sequencer {
     maker: BlockMaker,
     /// The hash of each block, the first one first.
     pub(crate) hashes: Vec<B256>,
+    /// Their timestamps.
+    times: Vec<u64>,
     pub(crate) directory: TempDir,
 }
 
@@ -98,7 +100,14 @@ impl Sequencer {
         config.from_genesis = true;
         change(&mut config);
         let host = Host::start(config).await.unwrap();
-        Self { host, maker: BlockMaker::new(&chain, 1), chain, hashes: Vec::new(), directory }
+        Self {
+            host,
+            maker: BlockMaker::new(&chain, 1),
+            chain,
+            hashes: Vec::new(),
+            times: Vec::new(),
+            directory,
+        }
     }
 
     /// A node that gets its blocks of these.
@@ -120,7 +129,18 @@ impl Sequencer {
         let payload = &envelope.payload;
         self.maker.resume(BlockId::new(payload.block_number, payload.block_hash), payload.timestamp);
         self.hashes.push(payload.block_hash);
+        self.times.push(payload.timestamp);
         envelope
+    }
+
+    /// Takes the last blocks back: the next ones are of another branch, if they differ. The network learns of it when that is
+    /// longer.
+    pub(crate) fn fork(&mut self, depth: usize) {
+        let left = self.hashes.len() - depth;
+        self.hashes.truncate(left);
+        self.times.truncate(left);
+        let ancestor = BlockId::new(left as u64, self.hashes[left - 1]);
+        self.maker.resume(ancestor, self.times[left - 1]);
     }
 
     /// Makes a block, and waits until it is on its way.
@@ -201,6 +221,8 @@ pub(crate) struct Place {
     /// Shell words that come before the program: limits.
     pub(crate) limits: String,
     pub(crate) environment: Vec<(&'static str, String)>,
+    /// File to which standard output is appended; by default nobody hears it.
+    pub(crate) stdout: Option<PathBuf>,
 }
 
 impl Place {
@@ -231,7 +253,7 @@ impl Place {
             .map(|(name, value)| format!("--{name}={value}"))
             .collect();
         arguments.extend(["--p2p.no-discovery".to_owned(), "--metrics.enabled".to_owned()]);
-        Self { directory, arguments, limits: String::new(), environment: Vec::new() }
+        Self { directory, arguments, limits: String::new(), environment: Vec::new(), stdout: None }
     }
 
     pub(crate) fn start(&self) -> Victim {
@@ -252,8 +274,9 @@ impl Place {
         }
         command.env("RUST_BACKTRACE", "0").envs(self.environment.iter().map(|(name, value)| (name, value)));
         let begun = Instant::now();
-        let mut process =
-            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let open = |path: &PathBuf| std::fs::File::options().create(true).append(true).open(path).unwrap();
+        let stdout = self.stdout.as_ref().map(open).map_or_else(Stdio::null, Stdio::from);
+        let mut process = command.stdin(Stdio::null()).stdout(stdout).stderr(Stdio::piped()).spawn().unwrap();
         let stderr = BufReader::new(process.stderr.take().unwrap());
         let said = Arc::new(Said::default());
         let heard = Arc::clone(&said);

@@ -8,6 +8,7 @@ mod connect;
 mod devnet;
 mod discovery;
 mod engine;
+mod feed;
 mod gossip;
 mod inspect;
 mod key;

@@ -4,6 +4,7 @@ use super::chain::ChainArgs;
 use super::connect::ConnectArgs;
 use super::discovery::DiscoveryArgs;
 use super::engine::{self, EngineArgs};
+use super::feed::{FeedArgs, FeedPlan};
 use super::gossip::GossipArgs;
 use super::logging::LogArgs;
 use super::metrics::MetricsArgs;
@@ -199,7 +200,15 @@ pub(super) struct Args {
     #[command(flatten)]
     metrics: MetricsArgs,
     #[command(flatten)]
+    feed: FeedArgs,
+    #[command(flatten)]
     log: LogArgs,
+}
+
+/// The flags about the feed.
+#[cfg(test)]
+pub(super) const fn feed(args: &Args) -> &FeedArgs {
+    &args.feed
 }
 
 pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
@@ -214,10 +223,11 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     args.metrics.check()?;
     let rpc = args.rpc.load()?;
     let plan = plan(args)?;
+    let feed = args.feed.plan(plan.chain.chain_id)?;
     let engine = plan.engine.clone();
     runtime()?.block_on(async {
         let config = configure(args, plan).await?;
-        let extras = Extras { web, rpc, engine, publish: args.publish_stdin };
+        let extras = Extras { web, rpc, engine, feed, publish: args.publish_stdin };
         follow(config, extras, &args.metrics).await
     })
 }
@@ -226,7 +236,8 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
 pub(super) fn check(args: &Args) -> Result<(), Failure> {
     args.web.load()?;
     args.rpc.config()?;
-    plan(args).map(drop)
+    let plan = plan(args)?;
+    args.feed.plan(plan.chain.chain_id).map(drop)
 }
 
 /// How blocks are fetched and served, if they are.
@@ -421,12 +432,13 @@ struct Extras {
     web: Option<Web>,
     rpc: Option<RpcConfig>,
     engine: Option<EngineSetup>,
+    feed: FeedPlan,
     /// Whether blocks come in on standard input.
     publish: bool,
 }
 
 async fn follow(config: HostConfig, extras: Extras, metrics: &MetricsArgs) -> Result<ExitCode, Failure> {
-    let Extras { web, rpc, engine, publish } = extras;
+    let Extras { web, rpc, engine, feed, publish } = extras;
     let mut end = End::listen()?;
     let chain = config.chain.clone();
     let start = web.as_ref().map(|_| page_start(&config));
@@ -474,7 +486,9 @@ async fn follow(config: HostConfig, extras: Extras, metrics: &MetricsArgs) -> Re
     };
     let calls = RpcMeter::new(crate::rpc::names());
     let rpc = rpc.map(|config| RpcConfig { observer: Some(Arc::clone(&calls) as _), ..config });
-    let sources: Vec<Arc<dyn Source>> = if rpc.is_some() { vec![calls] } else { Vec::new() };
+    let mut sources: Vec<Arc<dyn Source>> = if rpc.is_some() { vec![calls] } else { Vec::new() };
+    let stream = feed.start(host.handle());
+    sources.extend(stream.as_ref().map(|stream| stream.meter() as _));
     let rpc = match rpc::serve(rpc, &host).await {
         Ok(rpc) => rpc,
         Err(failure) => {
@@ -493,6 +507,7 @@ async fn follow(config: HostConfig, extras: Extras, metrics: &MetricsArgs) -> Re
     let mut publishing = Box::pin(publish_lines(&host, &chain));
     let mut published = !publish;
     let mut l1_signer = None;
+    let mut lines = Box::pin(feed.lines(host.handle()));
     let failure = loop {
         tokio::select! {
             () = end.asked() => break None,
@@ -520,6 +535,7 @@ async fn follow(config: HostConfig, extras: Extras, metrics: &MetricsArgs) -> Re
                 }
             },
             Some(event) = heard(&mut engine_events) => engine::log(&event),
+            failure = &mut lines, if feed.has_lines() => break Some(failure),
             result = &mut publishing, if !published => {
                 result?;
                 published = true;
@@ -528,9 +544,13 @@ async fn follow(config: HostConfig, extras: Extras, metrics: &MetricsArgs) -> Re
         }
     };
     drop(publishing);
+    drop(lines);
     tracing::info!("stopping");
     if let Some(engine) = engine {
         engine.stop().await;
+    }
+    if let Some(stream) = stream {
+        stream.stop().await;
     }
     if let Some(rpc) = rpc {
         rpc.stop().await;

@@ -32,6 +32,7 @@ pub use ws::{WsConfig, WsTls};
 
 use crate::discovery::{Discovery, DiscoveryConfig, DiscoveryError, Known, Surroundings};
 use crate::engine::EngineSource;
+use crate::feed::FeedMeter;
 use crate::http::HttpError;
 use crate::key::{KeyFormatError, SecretKey};
 use crate::panics::guard;
@@ -48,6 +49,7 @@ use libp2p::{Multiaddr, PeerId, Swarm, TransportError};
 use native::{DialBacks, Native, NativeEvent, protocols};
 use opp2p_core::chain::{BlockId, ChainConfig, ChainViewConfig, ConfigError};
 use opp2p_core::engine::{EngineState, EngineStatus, first_head};
+use opp2p_core::feed::{Page, Query};
 use opp2p_core::gossip::{MeshParams, Signers, TIMESTAMP_THRESHOLD};
 use opp2p_core::node::{InsertError, Node, NodeConfig, SyncConfig, vouched};
 use opp2p_core::payload::{Block, Envelope};
@@ -344,6 +346,8 @@ pub struct HostHandle {
     events: broadcast::WeakSender<HostEvent>,
     status: watch::Receiver<Status>,
     signer: watch::Receiver<SignerReport>,
+    /// The feed into a stream, once it has begun.
+    feed: Arc<OnceLock<Arc<FeedMeter>>>,
     /// What discovery knows, if there is one.
     known: Option<watch::Receiver<Known>>,
     /// How the engine does that is fed with this node's chain, if there is one.
@@ -626,6 +630,7 @@ impl Host {
             events,
             status,
             signer,
+            feed: Arc::default(),
             known,
             engine: Arc::default(),
         };
@@ -941,6 +946,27 @@ impl HostHandle {
     /// If the store can't be read.
     pub fn lowest_stored_block(&self) -> Result<Option<Block>, StoreError> {
         Ok(self.store.lowest()?.and_then(persist::loaded))
+    }
+
+    /// What the store has for a feed, without what it does not have for good yet. Waits for the disk.
+    ///
+    /// # Errors
+    /// If the store can't be read.
+    pub fn feed_page(&self, query: Query) -> Result<Page<Block>, StoreError> {
+        let mut page = persist::page(&self.store, query)?;
+        page.settle(self.core.lock().view());
+        Ok(page)
+    }
+
+    /// Who asks how the node is hears of this feed too. Only the first one counts.
+    pub(crate) fn tell_of_feed(&self, feed: Arc<FeedMeter>) {
+        // A second one is nobody's business: there is one sink for each node.
+        let _ = self.feed.set(feed);
+    }
+
+    /// The feed into a stream, if there is one.
+    pub(crate) fn feed(&self) -> Option<&FeedMeter> {
+        self.feed.get().map(AsRef::as_ref)
     }
 
     /// The stored head. Blocks on the disk.

@@ -3,6 +3,7 @@
 use crate::store::{Batch, Store, StoreError, StoredBlock};
 use alloy_primitives::Bytes;
 use opp2p_core::chain::BlockId;
+use opp2p_core::feed::{Page, Query};
 use opp2p_core::gossip::{SIGNATURE_SIZE, Signature};
 use opp2p_core::node::StoreChange;
 use opp2p_core::payload::{Block, PayloadVersion};
@@ -68,6 +69,19 @@ pub(super) fn loaded(record: StoredBlock) -> Option<Block> {
     let signature = (signature != [0; SIGNATURE_SIZE]).then_some(signature);
     let block = Block::decode(version, signature, message.slice(SIGNATURE_SIZE..)).ok()?;
     (block.hash() == record.hash).then_some(block)
+}
+
+/// What the store has for a feed.
+pub(super) fn page(store: &Store, query: Query) -> Result<Page<Block>, StoreError> {
+    let Page { head, abandoned, ancestor, blocks } = store.page(query)?;
+    let whole = |record: StoredBlock| {
+        let hash = record.hash;
+        let detail = "its message is no block of that hash".to_owned();
+        let path = store.path().to_path_buf();
+        loaded(record).ok_or(StoreError::CorruptedBlock { path, hash, detail })
+    };
+    let blocks = blocks.into_iter().map(whole).collect::<Result<_, _>>()?;
+    Ok(Page { head, abandoned, ancestor, blocks })
 }
 
 /// A block as the store keeps it.

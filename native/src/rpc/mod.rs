@@ -9,7 +9,8 @@
 //!   [`types::VerdictInfo`]. `opp2p_scoreBook`: [`types::ScoreEntry`] by peer. `opp2p_bans`: [`types::Bans`].
 //! * `opp2p_banPeer id seconds`, `opp2p_unbanPeer id`, `opp2p_banAddr ip seconds`, `opp2p_unbanAddr ip`.
 //! * `opp2p_subscribe kind` over WebSocket, `opp2p_unsubscribe id`. Kinds: `heads` ([`types::HeadInfo`]), `reorgs`
-//!   ([`types::ReorgInfo`]), `gaps` ([`types::GapNews`]). News come as `opp2p_subscription`.
+//!   ([`types::ReorgInfo`]), `gaps` ([`types::GapNews`]), and `feed`, which takes `{"from": number}` or `{"after": id}` as
+//!   well and is described in [`feed`](crate::feed). News come as `opp2p_subscription`.
 //! * `eth_subscribe "newHeads"` over WebSocket, `eth_unsubscribe id`, with news as `eth_subscription`.
 //!
 //! Where an answer differs from the reference's:
@@ -41,8 +42,8 @@
 //!   who may change something), [`MAX_BATCH`] calls. **An answer**: [`MAX_ANSWER`] bytes, a batch's in all. Of large
 //!   answers, 4 are made at a time, 64 calls wait, and one more is refused; 4 and 256 more are for those who read blocks.
 //! * **Slow readers**: whoever does not read is not read from, and given up after 30 s; nobody is read from faster than
-//!   640 kB/s (`line.rs`). A WebSocket has room for [`MESSAGES`] answers, and a subscription that is 1024 events behind,
-//!   or takes nothing for 10 s, is ended.
+//!   640 kB/s (`line.rs`). A WebSocket has room for [`MESSAGES`] answers, and a subscription that is 1024 events behind
+//!   (but for a feed, which reads the store), or takes nothing for 10 s, is ended.
 //! * **Subscriptions**: [`SUBSCRIPTIONS`] a connection.
 
 mod access;

@@ -166,6 +166,11 @@ impl Arguments {
         text.parse().map_err(|error| failed(format_args!("bad peer address: {error}")))
     }
 
+    /// Whatever is there; `null` is nothing.
+    pub(super) fn optional(&self, place: usize) -> Option<&Value> {
+        self.0.get(place).filter(|value| !value.is_null())
+    }
+
     /// A word.
     pub(super) fn word(&self, place: usize) -> Result<&str, ErrorObjectOwned> {
         self.text(place)

@@ -4,6 +4,7 @@ use super::recent::Recent;
 use super::types::{
     Bandwidth, EngineInfo, GapInfo, Head, MessageNumbers, NodeStatus, PeerNumbers, SignerInfo, SyncInfo,
 };
+use crate::feed::FeedMeter;
 use crate::host::HostHandle;
 use opp2p_core::gossip::{Acceptance, TIMESTAMP_THRESHOLD};
 use std::time::Duration;
@@ -57,7 +58,8 @@ fn store_problem(host: &HostHandle) -> Option<String> {
 /// What is wrong with the node itself, whatever its peers do. It goes on all the same.
 pub(super) fn problems(host: &HostHandle) -> Vec<String> {
     let engine = host.engine().and_then(|engine| crate::engine::problem(&engine.activity));
-    store_problem(host).into_iter().chain(engine).chain(crate::panics::problems()).collect()
+    let feed = host.feed().and_then(FeedMeter::problem);
+    store_problem(host).into_iter().chain(engine).chain(feed).chain(crate::panics::problems()).collect()
 }
 
 fn head(node: &opp2p_core::node::Node, unix: u64) -> Option<Head> {

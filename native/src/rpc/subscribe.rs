@@ -1,16 +1,18 @@
-//! `opp2p_subscribe`: the next blocks of the chain, its reorgs, its gaps, as they come.
+//! `opp2p_subscribe`: the next blocks of the chain, its reorgs, its gaps, as they come; and the feed, from any block on.
 
 use super::params::{Arguments, wrong};
-use super::types::{GapNews, HeadInfo, ReorgInfo};
+use super::types::{GapNews, HeadInfo, Id, ReorgInfo};
+use crate::feed::{FollowError, Follower, json};
 use crate::host::{HostEvent, HostEventKind, HostHandle};
 use jsonrpsee::server::{
-    IdProvider, PendingSubscriptionSink, RandomIntegerIdProvider, SubscriptionCloseResponse,
+    IdProvider, PendingSubscriptionSink, RandomIntegerIdProvider, SubscriptionCloseResponse, SubscriptionSink,
 };
 use jsonrpsee::types::{ErrorObjectOwned, SubscriptionId};
-use opp2p_core::chain::ChainEvent;
+use opp2p_core::chain::{BlockId, ChainEvent};
+use opp2p_core::feed::{Position, Tip};
 use opp2p_core::node::Event;
 use opp2p_core::payload::Block;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 use std::time::Duration;
 use tokio::sync::broadcast::error::RecvError;
@@ -36,14 +38,63 @@ enum Kind {
     Heads,
     Reorgs,
     Gaps,
+    /// From this position on, or from the next block.
+    Feed(Option<Position>),
+}
+
+/// The second argument of a feed.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+enum Begin {
+    /// With the block of this number.
+    From(u64),
+    /// With what follows this block.
+    After(Id),
 }
 
 fn kind(params: Option<&str>) -> Result<Kind, ErrorObjectOwned> {
-    match Arguments::read(params, 1)?.word(0)? {
-        "heads" => Ok(Kind::Heads),
-        "reorgs" => Ok(Kind::Reorgs),
-        "gaps" => Ok(Kind::Gaps),
-        _ => Err(wrong(0, "subscribe to heads, reorgs or gaps")),
+    let arguments = Arguments::read(params, 2)?;
+    let kind = match arguments.word(0)? {
+        "heads" => Kind::Heads,
+        "reorgs" => Kind::Reorgs,
+        "gaps" => Kind::Gaps,
+        "feed" => {
+            let begin = arguments.optional(1).map(Begin::deserialize).transpose();
+            let begin = begin.map_err(|_| {
+                wrong(1, r#"use {"from": NUMBER} or {"after": {"number": NUMBER, "hash": HASH}}"#)
+            })?;
+            return Ok(Kind::Feed(begin.map(|begin| match begin {
+                Begin::From(number) => Position::Start { from: Some(number) },
+                Begin::After(id) => Position::At(Tip::new(BlockId::new(id.number, id.hash))),
+            })));
+        }
+        _ => return Err(wrong(0, "subscribe to heads, reorgs, gaps or feed")),
+    };
+    // Only a feed takes another argument.
+    Arguments::read(params, 1)?;
+    Ok(kind)
+}
+
+/// Serves a feed to its end. Nobody falls behind: what is not read yet waits in the store.
+async fn feed(sink: &SubscriptionSink, mut follower: Follower) -> SubscriptionCloseResponse {
+    loop {
+        let events = tokio::select! {
+            events = follower.next() => events,
+            () = sink.closed() => return SubscriptionCloseResponse::None,
+        };
+        let events = match events {
+            Ok(events) => events,
+            Err(FollowError::Stopped) => {
+                return SubscriptionCloseResponse::NotifErr("the node has stopped".into());
+            }
+            Err(error) => return SubscriptionCloseResponse::NotifErr(error.to_string().into()),
+        };
+        for event in events {
+            let Ok(line) = RawValue::from_string(json(&event)) else { continue };
+            if sink.send_timeout(line, SEND_TIME).await.is_err() {
+                return SubscriptionCloseResponse::None;
+            }
+        }
     }
 }
 
@@ -61,7 +112,13 @@ pub(super) async fn serve(
             return SubscriptionCloseResponse::None;
         }
     };
-    // Before the answer, so that nothing that comes after it is missed.
+    if let Kind::Feed(position) = kind {
+        // Before the answer, so that nothing that comes after it is missed.
+        let follower = Follower::new(host, position);
+        let Ok(sink) = pending.accept().await else { return SubscriptionCloseResponse::None };
+        return feed(&sink, follower).await;
+    }
+    // Before the answer too.
     let mut events = host.events();
     let Ok(sink) = pending.accept().await else { return SubscriptionCloseResponse::None };
     loop {
@@ -132,10 +189,20 @@ mod tests {
     use serde_json::{Value, json};
 
     #[test]
-    fn three_kinds_are_known() {
+    fn four_kinds_are_known() {
         assert_eq!(kind(Some(r#"["heads"]"#)), Ok(Kind::Heads));
         assert_eq!(kind(Some(r#"["reorgs"]"#)), Ok(Kind::Reorgs));
         assert_eq!(kind(Some(r#"["gaps"]"#)), Ok(Kind::Gaps));
+        assert_eq!(kind(Some(r#"["feed"]"#)), Ok(Kind::Feed(None)));
+        let from = Position::Start { from: Some(7) };
+        assert_eq!(kind(Some(r#"["feed",{"from":7}]"#)), Ok(Kind::Feed(Some(from))));
+        let id = BlockId::new(6, [6; 32].into());
+        let after = format!(r#"["feed",{{"after":{{"number":6,"hash":"{}"}}}}]"#, id.hash);
+        assert_eq!(kind(Some(&after)), Ok(Kind::Feed(Some(Position::At(Tip::new(id))))));
+        for wrong in [r#"["feed",7]"#, r#"["feed",{"from":-1}]"#, r#"["feed",{}]"#, r#"["feed",{"after":6}]"#]
+        {
+            assert_eq!(kind(Some(wrong)).unwrap_err().code(), -32602, "{wrong}");
+        }
         for wrong in [None, Some("[]"), Some("[7]"), Some(r#"["head"]"#), Some(r#"["heads","gaps"]"#)] {
             assert_eq!(kind(wrong).unwrap_err().code(), -32602, "{wrong:?}");
         }

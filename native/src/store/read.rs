@@ -1,6 +1,8 @@
 //! Reading the database, without a file name or a lock: what [`Store`](super::Store) and opening share.
 
 use alloy_primitives::B256;
+use opp2p_core::chain::BlockId as ChainId;
+use opp2p_core::feed::{LONGEST_BRANCH, PAGE_BLOCKS, PAGE_BYTES, Page, Query, Tip};
 use redb::{Database, ReadableDatabase, ReadableTable, TableError};
 
 use super::fault::Fault;
@@ -59,6 +61,47 @@ pub(super) fn recent<T>(
     }
     found.reverse();
     Ok(found)
+}
+
+/// What the feed asks for.
+pub(super) fn page(database: &Database, query: Query) -> Result<Page<StoredBlock>, Fault> {
+    let transaction = database.begin_read()?;
+    let canonical = transaction.open_table(CANONICAL)?;
+    let records = transaction.open_table(BLOCKS)?;
+    let head = canonical.last()?.map(|(number, hash)| ChainId::new(number.value(), hash.value().into()));
+    let mut page = Page { head, abandoned: Vec::new(), ancestor: None, blocks: Vec::new() };
+    let from = match query {
+        Query::From(number) => number,
+        Query::After(tip) => {
+            let mut next = Some(tip);
+            while let Some(tip) = next.filter(|_| page.abandoned.len() <= LONGEST_BRANCH) {
+                if canonical.get(tip.id.number)?.is_some_and(|hash| hash.value() == tip.id.hash.0) {
+                    page.ancestor = Some(tip.id);
+                    break;
+                }
+                page.abandoned.push(tip.id);
+                let record = records.get(tip.id.hash.0)?;
+                let found = record.map(|record| record::decode_id(&tip.id.hash, record.value())).transpose();
+                // A record that does not read is as good as none here: the way back is not found.
+                let parent = found.ok().flatten().map(|id| id.parent_hash).or(tip.parent);
+                let below = tip.id.number.checked_sub(1);
+                next = below.zip(parent).map(|(number, hash)| Tip::new(ChainId::new(number, hash)));
+            }
+            page.ancestor.map_or(0, |ancestor| ancestor.number.saturating_add(1))
+        }
+    };
+    let mut bytes = 0;
+    for entry in canonical.range(from..)?.take(PAGE_BLOCKS) {
+        let hash = B256::new(entry?.1.value());
+        let record = records.get(hash.0)?.ok_or_else(|| missing(&hash))?;
+        let block = decoded(&hash, record::decode(&hash, record.value()))?;
+        bytes += block.message.len();
+        if bytes > PAGE_BYTES && !page.blocks.is_empty() {
+            break;
+        }
+        page.blocks.push(block);
+    }
+    Ok(page)
 }
 
 /// What is in the pending area, lowest number first. Marks without a record are left out.

@@ -98,6 +98,50 @@ async fn heads_come_in_order_until_they_are_not_wanted_any_more() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_feed_begins_with_any_block_and_goes_on_without_a_seam() {
+    let node = Node::sequencer(looking()).await;
+    let other = Node::start(looking(), &[&node]).await;
+    node.until(|status| status.mesh == 1).await;
+    let mut maker = BlockMaker::new(&chain(), 1);
+    node.publish(&mut maker, 5).await;
+    other.until(|status| status.stored.is_some_and(|stored| stored.number == 5)).await;
+    let mut sockets = Vec::new();
+    for arguments in [json!(["feed", {"from": 2}]), json!(["feed"]), json!(["feed", {"from": 8}])] {
+        let mut socket = Socket::open(other.rpc.address()).await;
+        let answer = socket.call("opp2p_subscribe", arguments).await;
+        assert!(answer.get("error").is_none(), "{answer}");
+        sockets.push(socket);
+    }
+    // They come while the first ones are read from the store.
+    node.publish(&mut maker, 5).await;
+    let mut hashes = Vec::new();
+    for (socket, first) in sockets.iter_mut().zip([2_u64, 6, 8]) {
+        let mut parent = Value::Null;
+        hashes.clear();
+        for number in first..=10 {
+            let news = socket.next().await.unwrap();
+            let line = &news["params"]["result"];
+            assert_eq!((&line["event"], &line["number"]), (&json!("block"), &json!(number)));
+            assert_eq!(line["envelope"]["executionPayload"]["blockHash"], line["hash"]);
+            assert!(parent.is_null() || line["parentHash"] == parent);
+            parent = line["hash"].clone();
+            hashes.push(parent.clone());
+        }
+    }
+    // Who was away goes on after the last block that he has.
+    let mut socket = Socket::open(other.rpc.address()).await;
+    let after = json!(["feed", {"after": {"number": 9, "hash": hashes[1]}}]);
+    assert!(socket.call("opp2p_subscribe", after).await.get("error").is_none());
+    let news = socket.next().await.unwrap();
+    assert_eq!(news["params"]["result"]["number"], json!(10));
+    let wrong = socket.call("opp2p_subscribe", json!(["feed", {"since": 3}])).await;
+    assert_eq!(wrong["error"]["code"], json!(-32602), "{wrong}");
+    drop(sockets);
+    other.stop().await;
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_gap_is_told_when_it_opens_and_when_it_closes() {
     let node = Node::sequencer(looking()).await;
     let mut maker = BlockMaker::new(&chain(), 1);

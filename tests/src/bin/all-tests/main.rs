@@ -63,6 +63,18 @@ const STEPS: &[Step] = &[
         run: setup::metrics,
     },
     Step {
+        name: "nats",
+        what: "set-up: a NATS server, where Debian's package can be had",
+        needs: &[],
+        run: setup::nats,
+    },
+    Step {
+        name: "feed",
+        what: "the feed in a real NATS server: both sides are killed, and nothing is lost or doubled",
+        needs: &["c-compiler", "nats"],
+        run: setup::feed,
+    },
+    Step {
         name: "core-alone",
         what: "the core's tests as the browser builds it: pure Rust, no C",
         needs: &[],

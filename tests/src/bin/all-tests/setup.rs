@@ -25,6 +25,9 @@ const CHROMIUM: Programs = &[("chromium", &["chromium"]), ("chromedriver", &["ch
 /// What the node's metrics are shown to.
 const PROMETHEUS: Programs = &[("prometheus", &["prometheus"]), ("promtool", &["prometheus"])];
 
+/// What the feed is published to.
+const NATS: Programs = &[("nats-server", &["nats-server"])];
+
 /// The fuzzer is written in C++.
 const CPP_COMPILER: Programs = &[("c++", &["g++"])];
 
@@ -53,6 +56,34 @@ pub(crate) fn metrics(shell: &Shell) -> Result<String, String> {
     }
     let test = ["test", "--locked", "--package", "opp2p", "--test", "metrics_suite", "prometheus"];
     shell.cargo(&test)
+}
+
+/// A NATS server, where it can be had: without it the test that needs it is left out and says so.
+pub(crate) fn nats(shell: &Shell) -> Result<String, String> {
+    if has_nats() {
+        return Ok("here already".to_owned());
+    }
+    let installed = programs(shell, NATS);
+    Ok(if has_nats() {
+        "installed".to_owned()
+    } else {
+        installed.unwrap_or_else(|reason| format!("left out: {reason}"))
+    })
+}
+
+/// Debian has it among the administrator's programs, where the test looks too.
+fn has_nats() -> bool {
+    shell::has("nats-server") || Path::new("/usr/sbin/nats-server").is_file()
+}
+
+/// The feed in a real NATS server that is killed, and so is the node.
+pub(crate) fn feed(shell: &Shell) -> Result<String, String> {
+    if !has_nats() {
+        return Ok(
+            "left out: there is no `nats-server` here, which Debian's package of that name has".to_owned()
+        );
+    }
+    shell.cargo(&["test", "--locked", "--package", "opp2p-tests", "--test", "crash", "feed::"])
 }
 
 /// A C compiler and Perl.
