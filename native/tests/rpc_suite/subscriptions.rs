@@ -203,7 +203,7 @@ async fn subscriptions_are_bounded_and_need_a_websocket() {
     let mut socket = Socket::open(node.rpc.address()).await;
     let answer = socket.ask(&subscribe("tails")).await;
     assert_eq!(answer["error"]["code"], json!(-32602), "{answer}");
-    assert!(answer["error"]["message"].as_str().unwrap().contains("heads, reorgs or gaps"), "{answer}");
+    assert!(answer["error"]["message"].as_str().unwrap().contains("heads, reorgs, gaps or feed"), "{answer}");
     node.stop().await;
 }
 
