@@ -26,34 +26,24 @@ pub struct EnvelopeJson {
     pub execution_payload: OpExecutionPayload,
 }
 
-/// The fields that a payload of any version has.
-const FIELDS: [&str; 18] = [
-    "parentHash",
-    "feeRecipient",
-    "stateRoot",
-    "receiptsRoot",
-    "logsBloom",
-    "prevRandao",
-    "blockNumber",
-    "gasLimit",
-    "gasUsed",
-    "timestamp",
-    "extraData",
-    "baseFeePerGas",
-    "blockHash",
-    "transactions",
-    "withdrawals",
-    "blobGasUsed",
-    "excessBlobGas",
-    "withdrawalsRoot",
-];
-
-/// Reads a payload as engines write it: with null for what a version lacks, and fields that are none of the OP Stack's, which
-/// alloy's types do not take.
+/// Reads a payload as engines write it: with null for what a version lacks, and fields that are none of the OP Stack's. The
+/// version follows from the fields that are there, from the first one on, of which alloy's own reader takes none.
 pub(super) fn payload_of<'de, D: Deserializer<'de>>(from: D) -> Result<OpExecutionPayload, D::Error> {
     let mut fields = Map::<String, Value>::deserialize(from)?;
-    fields.retain(|name, value| !value.is_null() && FIELDS.contains(&name.as_str()));
-    serde_json::from_value(Value::Object(fields)).map_err(D::Error::custom)
+    fields.retain(|_, value| !value.is_null());
+    let has = |name: &str| fields.contains_key(name);
+    let (fourth, third, second) = (has("withdrawalsRoot"), has("blobGasUsed"), has("withdrawals"));
+    let fields = Value::Object(fields);
+    let read = if fourth {
+        serde_json::from_value(fields).map(OpExecutionPayload::V4)
+    } else if third {
+        serde_json::from_value(fields).map(OpExecutionPayload::V3)
+    } else if second {
+        serde_json::from_value(fields).map(OpExecutionPayload::V2)
+    } else {
+        serde_json::from_value(fields).map(OpExecutionPayload::V1)
+    };
+    read.map_err(D::Error::custom)
 }
 
 impl TryFrom<&Envelope> for EnvelopeJson {

@@ -1,123 +1,19 @@
 //! An event as JSON, and where a log ends that ends in one.
 
+use crate::engine::EnvelopeJson;
 use crate::rpc::types::Id;
-use alloy_primitives::{Address, B256, Bloom, Bytes, U64, U256};
+use alloy_primitives::B256;
 use opp2p_core::chain::BlockId;
 use opp2p_core::feed::{FeedEvent, Position, Tip};
-use opp2p_core::payload::{Block, Envelope, ExecutionPayload, Withdrawal};
+use opp2p_core::payload::Block;
 use serde::{Deserialize, Serialize};
 
 #[derive(Serialize)]
 #[serde(tag = "event", rename_all = "camelCase", rename_all_fields = "camelCase")]
 enum Line {
-    Block { number: u64, hash: B256, parent_hash: B256, timestamp: u64, envelope: EnvelopeJson },
+    Block { number: u64, hash: B256, parent_hash: B256, timestamp: u64, envelope: Option<EnvelopeJson> },
     Reorg { ancestor: Id, abandoned: Vec<Id>, adopted: Vec<Id> },
     Skipped { from: Option<Id>, to: Id },
-}
-
-/// The reference's `ExecutionPayloadEnvelope`.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct EnvelopeJson {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    parent_beacon_block_root: Option<B256>,
-    execution_payload: PayloadJson,
-}
-
-/// The Engine API's execution payload: what a fork does not have is left out.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct PayloadJson {
-    parent_hash: B256,
-    fee_recipient: Address,
-    state_root: B256,
-    receipts_root: B256,
-    logs_bloom: Bloom,
-    prev_randao: B256,
-    block_number: U64,
-    gas_limit: U64,
-    gas_used: U64,
-    timestamp: U64,
-    extra_data: Bytes,
-    base_fee_per_gas: U256,
-    block_hash: B256,
-    transactions: Vec<Bytes>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    withdrawals: Option<Vec<WithdrawalJson>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    blob_gas_used: Option<U64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    excess_blob_gas: Option<U64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    withdrawals_root: Option<B256>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct WithdrawalJson {
-    index: U64,
-    validator_index: U64,
-    address: Address,
-    amount: U64,
-}
-
-impl From<Withdrawal> for WithdrawalJson {
-    fn from(withdrawal: Withdrawal) -> Self {
-        Self {
-            index: U64::from(withdrawal.index),
-            validator_index: U64::from(withdrawal.validator_index),
-            address: withdrawal.address,
-            amount: U64::from(withdrawal.amount),
-        }
-    }
-}
-
-impl From<Envelope> for EnvelopeJson {
-    fn from(envelope: Envelope) -> Self {
-        let ExecutionPayload {
-            parent_hash,
-            fee_recipient,
-            state_root,
-            receipts_root,
-            logs_bloom,
-            prev_randao,
-            block_number,
-            gas_limit,
-            gas_used,
-            timestamp,
-            extra_data,
-            base_fee_per_gas,
-            block_hash,
-            transactions,
-            withdrawals,
-            blob_gas_used,
-            excess_blob_gas,
-            withdrawals_root,
-        } = envelope.payload;
-        Self {
-            parent_beacon_block_root: envelope.parent_beacon_block_root,
-            execution_payload: PayloadJson {
-                parent_hash,
-                fee_recipient,
-                state_root,
-                receipts_root,
-                logs_bloom,
-                prev_randao,
-                block_number: U64::from(block_number),
-                gas_limit: U64::from(gas_limit),
-                gas_used: U64::from(gas_used),
-                timestamp: U64::from(timestamp),
-                extra_data,
-                base_fee_per_gas,
-                block_hash,
-                transactions,
-                withdrawals: withdrawals.map(|list| list.into_iter().map(Into::into).collect()),
-                blob_gas_used: blob_gas_used.map(U64::from),
-                excess_blob_gas: excess_blob_gas.map(U64::from),
-                withdrawals_root,
-            },
-        }
-    }
 }
 
 /// An event as one line of JSON, without the line's end.
@@ -129,7 +25,8 @@ pub fn json(event: &FeedEvent<Block>) -> String {
             hash: block.hash(),
             parent_hash: block.parent_hash(),
             timestamp: block.timestamp(),
-            envelope: block.to_envelope().into(),
+            // What was decoded has the fields of its version.
+            envelope: EnvelopeJson::try_from(&block.to_envelope()).ok(),
         },
         FeedEvent::Reorg { ancestor, abandoned, adopted } => {
             Line::Reorg { ancestor: (*ancestor).into(), abandoned: ids(abandoned), adopted: ids(adopted) }
@@ -163,7 +60,8 @@ pub fn position(line: &[u8]) -> Option<Position> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use opp2p_core::payload::PayloadVersion;
+    use alloy_primitives::{Bytes, U256};
+    use opp2p_core::payload::{Envelope, PayloadVersion};
     use serde_json::{Value, json};
 
     fn block(version: PayloadVersion) -> Block {
@@ -214,6 +112,8 @@ mod tests {
             let text = serde_json::to_string(payload).unwrap();
             let parsed: alloy_rpc_types_engine::ExecutionPayloadV1 = serde_json::from_str(&text).unwrap();
             assert_eq!((parsed.block_number, parsed.block_hash), (7, block.hash()));
+            let again: EnvelopeJson = serde_json::from_value(value["envelope"].clone()).unwrap();
+            assert_eq!(Envelope::from(again), block.to_envelope());
         }
     }
 
