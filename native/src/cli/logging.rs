@@ -123,9 +123,11 @@ fn filter(text: &str) -> Result<EnvFilter, Failure> {
         return Err(wrong());
     }
     // A level alone is for this program. What libraries tell below a warning is for their authors,
-    // unless somebody asks for all there is.
+    // unless somebody asks for all there is. NATS's calls it an error each time that a server goes; the feed says it once.
     let directives = match parts.as_slice() {
-        [level] if level == "info" || level == "debug" => format!("warn,opp2p={level},opp2p_core={level}"),
+        [level] if level == "info" || level == "debug" => {
+            format!("warn,async_nats=off,opp2p={level},opp2p_core={level}")
+        }
         parts => parts.join(","),
     };
     EnvFilter::builder().parse(directives).map_err(|_| wrong())

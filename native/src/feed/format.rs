@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Serialize)]
 #[serde(tag = "event", rename_all = "camelCase", rename_all_fields = "camelCase")]
 enum Line {
-    Block { number: u64, hash: B256, parent_hash: B256, timestamp: u64, envelope: Option<EnvelopeJson> },
+    Block { number: u64, hash: B256, parent_hash: B256, timestamp: u64, envelope: Option<Box<EnvelopeJson>> },
     Reorg { ancestor: Id, abandoned: Vec<Id>, adopted: Vec<Id> },
     Skipped { from: Option<Id>, to: Id },
 }
@@ -26,7 +26,7 @@ pub fn json(event: &FeedEvent<Block>) -> String {
             parent_hash: block.parent_hash(),
             timestamp: block.timestamp(),
             // What was decoded has the fields of its version.
-            envelope: EnvelopeJson::try_from(&block.to_envelope()).ok(),
+            envelope: EnvelopeJson::try_from(&block.to_envelope()).ok().map(Box::new),
         },
         FeedEvent::Reorg { ancestor, abandoned, adopted } => {
             Line::Reorg { ancestor: (*ancestor).into(), abandoned: ids(abandoned), adopted: ids(adopted) }
