@@ -119,7 +119,9 @@ impl NatsConfig {
     /// # Errors
     /// The first that is none.
     pub fn servers(text: &str) -> Result<Vec<ServerAddr>, NatsError> {
-        let wrong = |url: &str, why: String| NatsError::Url { url: url.to_owned(), why };
+        // Without a password, which would be before that.
+        let shown = |url: &str| url.rsplit('@').next().unwrap_or_default().to_owned();
+        let wrong = |url: &str, why: String| NatsError::Url { url: shown(url), why };
         let urls = text.split(',').map(str::trim).filter(|url| !url.is_empty());
         let servers: Vec<ServerAddr> = urls
             .map(|url| match url.parse::<ServerAddr>() {
@@ -491,5 +493,7 @@ mod tests {
         for wrong in ["", ",", "http://a", "ws://a", "nats://"] {
             assert!(NatsConfig::servers(wrong).is_err(), "{wrong}");
         }
+        let error = NatsConfig::servers("http://me:hidden@a").unwrap_err().to_string();
+        assert!(!error.contains("hidden"), "{error}");
     }
 }
