@@ -121,6 +121,9 @@ pub(crate) async fn a_chain_is_built_gossiped_and_executed_and_outages_are_made_
     println!("{BLOCKS} blocks with {transfers} transfers, alike on three engines");
     let status = world.sequencer.status().await;
     assert_eq!(status["engine"]["activity"], "following", "{status:#}");
+    // The same as an operator sees it.
+    let shown = one.shown().await;
+    assert!(shown.lines().any(|line| line.starts_with("engine    following at ")), "{shown}");
 }
 
 pub(crate) async fn an_engine_serves_what_the_store_lacks_and_a_fresh_one_catches_up() {

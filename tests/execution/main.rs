@@ -1,6 +1,6 @@
 //! Our nodes with real execution clients: op-geth, which `cargo all-tests -- execution` builds through its Go module.
 //!
-//! Nodes and engines are processes of their own; with `node` as its first argument this program is `opp2p` itself. Without
+//! Nodes and engines are processes of their own; with `node` or `status` as its first argument this program is `opp2p` itself. Without
 //! op-geth, in the folder that `OPP2P_INTEROP` names, nothing runs here, and this says so.
 #![allow(clippy::unwrap_used, reason = "a helper of a test may fail like the test")]
 
@@ -35,7 +35,7 @@ macro_rules! trials {
 }
 
 fn main() -> ExitCode {
-    if std::env::args().nth(1).as_deref() == Some("node") {
+    if matches!(std::env::args().nth(1).as_deref(), Some("node" | "status")) {
         return opp2p::cli::main();
     }
     let mut arguments = Arguments::from_args();

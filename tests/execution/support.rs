@@ -222,6 +222,14 @@ impl Node {
         self.call("opp2p_nodeStatus", json!([])).await.unwrap()
     }
 
+    /// What `opp2p status` shows of it.
+    pub(crate) async fn shown(&mut self) -> String {
+        let address = field(&self.process().says(&["RPC is served"]).await, "address");
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        let shown = command.args(["status", "--rpc", &format!("http://{address}")]).output().unwrap();
+        String::from_utf8_lossy(&shown.stdout).into_owned()
+    }
+
     /// Waits until something that it says of itself is so.
     pub(crate) async fn until(&mut self, what: &str, is_so: impl Fn(&Value) -> bool) -> Value {
         let begun = Instant::now();

@@ -2,7 +2,7 @@
 
 use super::super::{Failure, NO, answer, runtime};
 use super::NodeArgs;
-use crate::rpc::types::{GapInfo, Head, NodeStatus, SyncInfo};
+use crate::rpc::types::{EngineInfo, GapInfo, Head, NodeStatus, SyncInfo};
 use crate::text::{count, short_hash, size};
 use serde_json::{Value, json};
 use std::fmt::{Display, Write};
@@ -91,6 +91,9 @@ pub(super) fn text(status: &NodeStatus) -> String {
         ),
     );
     lines.add("signer", signer(status));
+    if let Some(engine) = &status.engine {
+        lines.add("engine", self::engine(engine));
+    }
     lines.add(
         "ready",
         if status.ready { "yes".into() } else { format!("no: {}", status.not_ready.join("; ")) },
@@ -117,6 +120,22 @@ impl Lines {
 fn head(head: &Head) -> String {
     let age = head.age.map_or_else(String::new, |age| format!("  {} old", time(age)));
     format!("{}  {}{age}", head.number, short_hash(&head.hash, 8))
+}
+
+fn engine(engine: &EngineInfo) -> String {
+    let mut text = engine.activity.clone();
+    if let Some(head) = engine.head {
+        let _ = write!(text, " at {}", head.number);
+    }
+    if engine.behind > 0 {
+        let _ = write!(text, ", {} behind", count(engine.behind, "block"));
+    }
+    for (label, id) in [("safe", engine.safe), ("finalized", engine.finalized)] {
+        if let Some(id) = id {
+            let _ = write!(text, ", {label} {}", id.number);
+        }
+    }
+    text
 }
 
 fn gaps(gaps: &[GapInfo]) -> String {
