@@ -10,6 +10,7 @@
 
 mod chain;
 mod decode;
+mod engine;
 mod gossip;
 mod material;
 #[cfg(feature = "native")]
@@ -160,6 +161,13 @@ pub const TARGETS: &[Target] = &[
         what: "candidates, the pace and where others see us: bounded, and each handed on once in a while",
         run: peers::discovery,
         max_len: 1024,
+        seeds: none,
+    },
+    Target {
+        name: "engine",
+        what: "execution clients of every opinion: one call at a time, and no invalid block is offered twice",
+        run: engine::engine,
+        max_len: 512,
         seeds: none,
     },
     Target {
