@@ -1,6 +1,6 @@
 //! An execution client beside the node: it is fed with our chain, and asked for blocks that our store lacks.
 //!
-//! What is asked and when is the core's [`Engine`]; here are the calls. [`EngineLink::start`] runs them in a task of its own
+//! What is asked and when is the core's [`Engine`](opp2p_core::engine::Engine); here are the calls. [`EngineLink::start`] runs them in a task of its own
 //! beside a [`Host`](crate::host::Host), whose own task never waits for the engine.
 //!
 //! # Bounds
