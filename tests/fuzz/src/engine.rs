@@ -107,7 +107,7 @@ pub(crate) fn engine(bytes: &[u8]) {
         let mut engine = Engine::new(clock.0, EngineConfig { chain: chain(), sequencer });
         let mut awaited = None;
         let mut invalid: Vec<BlockId> = Vec::new();
-        loop {
+        while !from.is_empty() {
             while let Some(output) = engine.poll() {
                 let call = match output {
                     EngineOutput::ReadState => Call::State,
