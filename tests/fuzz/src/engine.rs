@@ -162,5 +162,6 @@ pub(crate) fn engine(bytes: &[u8]) {
             };
             engine.handle(clock.0, input);
         }
+        Ok(())
     });
 }
