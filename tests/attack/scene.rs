@@ -349,7 +349,10 @@ pub(crate) fn report(attacks: impl Iterator<Item = &'static Attack>, word: &str)
             "A node as a process of its own, its sequencer behind it, and an observer who gets blocks through it \
              alone: {} blocks in peace, then {} under attack, ten a second, each of 3 kB to 1 MB. All of them on {cores} \
              cores with their attackers, who take what the node leaves. Delays are from publication at the sequencer to \
-             the observer's handing on.",
+             the observer's handing on. What misses is the gossip library's own work in the task that drives the sockets: \
+             it unpacks and names a message before anybody is asked about it (bombs), and takes every control message \
+             whole, of which neither the number nor the processor time can be bounded from outside (IHAVE, IWANT, \
+             IDONTWANT, and a copy of each message for everybody who does not read).",
             Size::LONG.quiet,
             Size::LONG.attacked
         ),
