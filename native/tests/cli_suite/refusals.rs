@@ -334,3 +334,35 @@ fn an_l1_node_of_another_chain_ends_a_node_that_knows_no_signer_otherwise() {
     outcome.refused(&["who signs", "is on chain 5", "--l1"]);
     assert!(!outcome.stderr.contains("s3cr3t"), "{outcome:#?}");
 }
+
+#[test]
+fn flags_of_an_execution_client_that_make_no_sense_are_named() {
+    let place = Place::new();
+    let good = place.file("jwt.hex", "22".repeat(32));
+    let bad = place.file("bad.hex", "0x22".to_owned());
+    let missing = place.name("missing.hex");
+    let url = "http://127.0.0.1:1";
+    for (flags, parts) in [
+        (&["--sequencer.enabled"][..], &["--sequencer.enabled", "without --l2"][..]),
+        (&["--l2.jwt-secret", &good], &["--l2.jwt-secret", "without --l2"]),
+        (&["--l2.labels", url], &["--l2.labels", "without --l2"]),
+        (&["--l2", url], &["--l2", "without --l2.jwt-secret"]),
+        (&["--l2", url, "--l2.jwt-secret", &missing], &["--l2.jwt-secret", "missing.hex"]),
+        (&["--l2", url, "--l2.jwt-secret", &bad], &["bad.hex", "32 bytes"]),
+        (&["--l2", "ws://127.0.0.1:1", "--l2.jwt-secret", &good], &["--l2", "ws://"]),
+        (&["--l2", url, "--l2.jwt-secret", &good, "--l2.labels", "here"], &["--l2.labels", "no URL"]),
+        (
+            &["--l2", url, "--l2.jwt-secret", &good, "--sequencer.enabled"],
+            &["--sequencer.enabled", "sign with"],
+        ),
+    ] {
+        let arguments = arguments(&place);
+        let arguments: Vec<&str> =
+            arguments.iter().map(String::as_str).chain(flags.iter().copied()).collect();
+        refused(&place, &place.run(&arguments), parts);
+    }
+    // A chain that others rely on is not built here.
+    let arguments =
+        ["node", "--network", "base", "--l2", url, "--l2.jwt-secret", &good, "--sequencer.enabled"];
+    refused(&place, &place.run(&arguments), &["--sequencer.enabled", "development chains"]);
+}
