@@ -339,7 +339,7 @@ fn an_l1_node_of_another_chain_ends_a_node_that_knows_no_signer_otherwise() {
 fn flags_of_an_execution_client_that_make_no_sense_are_named() {
     let place = Place::new();
     let good = place.file("jwt.hex", "22".repeat(32));
-    let bad = place.file("bad.hex", "0x22".to_owned());
+    let bad = place.file("bad.hex", "0x22");
     let missing = place.name("missing.hex");
     let url = "http://127.0.0.1:1";
     for (flags, parts) in [
