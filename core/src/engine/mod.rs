@@ -70,7 +70,7 @@ pub struct EngineConfig {
     pub sequencer: Option<DevelopmentL1>,
 }
 
-/// What is under way. In each but the first three, one answer is awaited.
+/// What is under way. Where there is an `until`, time is awaited; else, but for the first, an answer.
 #[derive(Clone, Debug)]
 enum Phase {
     /// Nothing, and there may be something to do.
@@ -383,9 +383,7 @@ impl Engine {
         };
         let id = BlockId::of(&block);
         if self.invalid.contains(&id) {
-            (self.blocked, self.stuck) = (Some(id), Some(id));
-            (self.descent, self.must_move, self.is_syncing) = (None, false, false);
-            return;
+            return self.hold_back(id);
         }
         self.stuck = None;
         let gas_limit = block.payload().gas_limit();
@@ -404,7 +402,7 @@ impl Engine {
             Err(failure) => self.failed(now, failure),
             Ok(PayloadStatus::Valid) => {
                 self.tip = Some(offered);
-                (self.descent, self.must_move, self.is_syncing) = (None, false, false);
+                self.end_search();
                 self.unchosen += 1;
                 if self.target.is_none_or(|target| target.number <= block.number) {
                     self.choose(offered);
@@ -448,11 +446,10 @@ impl Engine {
         let known = |label: Option<BlockId>| {
             label.filter(|label| label.number <= tip.id.number).map_or(B256::ZERO, |label| label.hash)
         };
-        let finalized = known(self.labels.finalized);
         Forkchoice {
             head: tip.id.hash,
             safe: known(self.labels.safe),
-            finalized,
+            finalized: known(self.labels.finalized),
             version: PayloadVersion::at(&self.config.chain.forks, tip.timestamp),
         }
     }
@@ -470,7 +467,7 @@ impl Engine {
                 self.tip = chosen.or(self.tip);
                 self.head = Some(head);
                 self.unchosen = 0;
-                (self.descent, self.must_move, self.is_syncing) = (None, false, false);
+                self.end_search();
                 self.tell(EngineEvent::Followed(head));
             }
             Ok(PayloadStatus::Syncing | PayloadStatus::Accepted) => {
@@ -485,14 +482,24 @@ impl Engine {
         }
     }
 
+    /// It is known where the engine and our chain meet.
+    fn end_search(&mut self) {
+        (self.descent, self.must_move, self.is_syncing) = (None, false, false);
+    }
+
+    /// The engine stays below a block that it called invalid, until our chain changes.
+    fn hold_back(&mut self, block: BlockId) {
+        (self.blocked, self.stuck) = (Some(block), Some(block));
+        self.end_search();
+    }
+
     /// The engine calls a block of our chain invalid.
     fn refused(&mut self, block: BlockId, reason: String) {
         if self.invalid.len() >= MAX_INVALID {
             self.invalid.pop_front();
         }
         self.invalid.push_back(block);
-        (self.blocked, self.stuck) = (Some(block), Some(block));
-        (self.descent, self.must_move, self.is_syncing) = (None, false, false);
+        self.hold_back(block);
         self.tell(EngineEvent::Invalid { block, reason });
     }
 

@@ -231,7 +231,7 @@ impl Task {
         async move {
             match output {
                 EngineOutput::ReadState => EngineInput::State(client.state(&chain).await),
-                EngineOutput::Load(number) => EngineInput::Loaded(canonical(&host, number).await),
+                EngineOutput::Load(number) => EngineInput::Loaded(canonical(host, number).await),
                 EngineOutput::NewPayload(block) => EngineInput::NewPayload(client.new_payload(&block).await),
                 EngineOutput::ForkchoiceUpdated(choice) => {
                     let updated = client.forkchoice_updated(&choice, None).await;
@@ -254,13 +254,10 @@ impl Task {
     }
 }
 
-/// The canonical block of a number: of the chain view, else of the store.
-async fn canonical(host: &HostHandle, number: u64) -> Option<Block> {
-    if let Some(block) = host.core(|node, _| node.view().canonical(number).cloned()) {
-        return Some(block);
-    }
-    let host = host.clone();
-    tokio::task::spawn_blocking(move || host.stored_block(number).ok().flatten()).await.ok().flatten()
+/// The canonical block of a number; none if the store can't be read, which is told elsewhere.
+async fn canonical(host: HostHandle, number: u64) -> Option<Block> {
+    let read = tokio::task::spawn_blocking(move || host.canonical_block(number).ok().flatten());
+    read.await.ok().flatten()
 }
 
 /// Puts a block that was built into our own chain, and sends it on its way. That it gets there is not waited for: who has

@@ -924,6 +924,20 @@ impl HostHandle {
         look(self.core.lock().peers(), now)
     }
 
+    /// The canonical block of this number: of the chain view while it is young, of the store after that. Blocks on the disk.
+    ///
+    /// # Errors
+    /// If the store can't be read.
+    pub fn canonical_block(&self, number: u64) -> Result<Option<Block>, StoreError> {
+        let (head, held) = self.core(|node, _| (node.view().head(), node.view().canonical(number).cloned()));
+        match held {
+            Some(block) => Ok(Some(block)),
+            // Above the head nothing is canonical, whatever the store has not yet heard of.
+            None if head.is_none_or(|head| number > head.number) => Ok(None),
+            None => self.stored_block(number),
+        }
+    }
+
     /// The stored canonical block of this number. Blocks on the disk.
     ///
     /// # Errors

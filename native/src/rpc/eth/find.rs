@@ -20,21 +20,10 @@ pub(super) fn by_hash(host: &HostHandle, hash: B256) -> Found {
     }
 }
 
-/// The canonical block of this number.
-pub(super) fn by_number(host: &HostHandle, number: u64) -> Found {
-    let (head, held) = host.core(|node, _| (node.view().head(), node.view().canonical(number).cloned()));
-    match held {
-        Some(block) => Ok(Some(block)),
-        // Above the head nothing is canonical, whatever the store has not yet heard of.
-        None if head.is_none_or(|head| number > head.number) => Ok(None),
-        None => host.stored_block(number).map_err(failed),
-    }
-}
-
 /// The block at a place of the canonical chain.
 pub(super) fn at(host: &HostHandle, labels: Labels, place: Place) -> Found {
     let tag = match place {
-        Place::Number(number) => return by_number(host, number),
+        Place::Number(number) => return host.canonical_block(number).map_err(failed),
         Place::Tag(tag) => tag,
     };
     let head = host.core(|node, _| node.view().head());
