@@ -1,7 +1,9 @@
-//! What a validation costs natively with the libraries that the browser has, by the very code that is measured there:
-//! `cargo web-bench` sets both side by side. Prints one JSON object: µs of the fastest of twenty batches, for each size.
+//! Cost of a native validation with the libraries that the browser uses, measured by the same code
+//! as in the browser; `cargo web-bench` prints both side by side. Prints one JSON object: for each
+//! size, the time of the fastest of twenty batches in µs.
+#![allow(clippy::disallowed_types, clippy::disallowed_macros, reason = "it measures and prints")]
 
-// Not by way of its package: that would build all of libp2p for this.
+// Included by path, because a dependency on its package would also build libp2p.
 #[allow(unreachable_pub, dead_code, reason = "it is a module of a library there")]
 #[path = "../../web/src/bench.rs"]
 mod bench;
@@ -9,7 +11,7 @@ mod bench;
 use bench::{SIZES, message, validate_often};
 use std::time::Instant;
 
-/// Batches of each size, and how long one is to take.
+/// Number of batches per size, and the target time of a batch in seconds.
 const BATCHES: usize = 20;
 const BATCH_SECONDS: f64 = 0.05;
 

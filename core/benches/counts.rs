@@ -1,7 +1,8 @@
-//! How many instructions the hot paths take, counted by Valgrind: the same on a busy machine as on a quiet one.
+//! Instruction counts of the hot paths, measured with Valgrind. Unlike times, they do not depend on
+//! the load of the machine.
 //!
-//! `cargo all-tests -- counts` holds them to `counts.json`, and says which differ by more than 3 %. Valgrind knows AVX2, but not
-//! AVX-512.
+//! `cargo all-tests -- counts` compares them with `counts.json`, and reports those that differ by
+//! more than 3 %. Valgrind supports AVX2, but not AVX-512.
 
 #![allow(
     missing_docs,
@@ -33,7 +34,7 @@ fn known(size: usize) -> (Message, Copies) {
     (message, copies)
 }
 
-// Decompressed and named: what a message costs before it is known to be new.
+// Decompression and message id: the cost of a message before it is known to be new.
 #[library_benchmark]
 #[bench::small(message(0))]
 #[bench::usual(message(1))]
@@ -42,7 +43,7 @@ fn name(message: Message) -> MessageId {
     black_box(Unpacked::new(black_box(&message.data))).message_id(&message.topic)
 }
 
-// From the arrival of a good message to its verdict.
+// From the arrival of a valid message to its verdict.
 #[library_benchmark]
 #[bench::small(message(0))]
 #[bench::usual(message(1))]
@@ -51,7 +52,7 @@ fn judge(message: Message) -> Result<Address, Reason> {
     black_box(message.judge(black_box(&message.data)))
 }
 
-// The same for one that the sequencer did not sign.
+// The same for a message that the sequencer did not sign.
 #[library_benchmark]
 #[bench::small(message(0))]
 #[bench::usual(message(1))]
@@ -60,7 +61,7 @@ fn forged(message: Message) -> Result<Address, Reason> {
     black_box(message.judge(black_box(&message.forged)))
 }
 
-// A copy of a message that came before.
+// A duplicate of an earlier message.
 #[library_benchmark]
 #[bench::small(known(0))]
 #[bench::usual(known(1))]
@@ -69,7 +70,7 @@ fn copy((message, mut copies): (Message, Copies)) -> Option<MessageId> {
     black_box(copies.find(Instant::default(), &message.topic, black_box(&message.data)))
 }
 
-// The root over a block's transactions.
+// The transactions root of a block.
 #[library_benchmark]
 #[bench::small(message(0))]
 #[bench::usual(message(1))]

@@ -1,10 +1,13 @@
-//! What one new gossip message costs, whole and in parts, for a small, a usual and a large block.
+//! Cost of one new gossip message, in total and by parts, for a small, a usual and a large block.
 //!
-//! `whole` is everything that a node does between the arrival of a message and its verdict:
-//! decompress, name, validate; `two threads` is the same where a second one takes half of a large block's hashing.
-//! `forged` is a message of a foreign key, which is what anybody can make a node pay, `garbage` one whose signed part is no block,
-//! `late` one that is too old, and `copy` one that came before. The signature is measured on its own, by both libraries: it costs
-//! the same for every message, and its cost by k256 is the yardstick that makes machines comparable.
+//! `whole` covers everything that a node does between the arrival of a message and its verdict:
+//! decompress, compute the id, validate. `two threads` is the same with half of a large block's
+//! hashing on a second thread. `forged` is a message signed by a foreign key, which is the cost
+//! that anyone can impose on a node. `garbage` is a message whose signed part is not a block,
+//! `late` one that is too old, and `copy` a duplicate. The signature is measured separately, with
+//! both libraries: its cost is the same for every message, and its cost with k256 serves as the
+//! yardstick for comparing machines.
+#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "it measures threads")]
 
 mod messages;
 
@@ -24,7 +27,7 @@ use std::time::Duration;
 
 const VERSIONS: [PayloadVersion; 3] = [PayloadVersion::V1, PayloadVersion::V3, PayloadVersion::V4];
 
-/// What the core does without the C library.
+/// Recovers a signer in the same way as the core does without the C library.
 fn recover_by_k256(signature: &Signature, hash: &B256) -> Address {
     let id = RecoveryId::from_byte(signature[SIGNATURE_SIZE - 1]).expect("0 to 3");
     let parsed = ecdsa::Signature::from_slice(&signature[..64]).expect("in range");
@@ -33,7 +36,7 @@ fn recover_by_k256(signature: &Signature, hash: &B256) -> Address {
     Address::from_slice(&keccak256(&key.to_sec1_point(false).as_bytes()[1..])[12..])
 }
 
-/// As the native node's.
+/// Executor with two threads, like the native node's.
 struct TwoThreads;
 
 impl Threads for TwoThreads {
@@ -74,8 +77,12 @@ fn messages(criterion: &mut Criterion) {
             assert_eq!(message.judge(&message.forged), Err(Reason::WrongSigner));
             let id = |part: &str| BenchmarkId::new(part, version);
 
-            group.bench_function(id("whole"), |bencher| bencher.iter(|| message.judge(&message.data)));
-            group.bench_function(id("forged"), |bencher| bencher.iter(|| message.judge(&message.forged)));
+            group.bench_function(id("whole"), |bencher| {
+                bencher.iter(|| message.judge(&message.data));
+            });
+            group.bench_function(id("forged"), |bencher| {
+                bencher.iter(|| message.judge(&message.forged));
+            });
             group.bench_function(id("two threads"), |bencher| {
                 bencher.iter(|| message.judge_on(Some(&TwoThreads), &message.data));
             });

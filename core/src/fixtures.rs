@@ -1,29 +1,30 @@
-//! Real OP Stack blocks and signed gossip messages, compiled in: material for tests, benchmarks and
-//! the devnet's transactions. Only with the feature `fixtures`.
+//! Real OP Stack blocks and signed gossip messages, compiled in, for tests, benchmarks and the
+//! devnet's transactions. This module exists only with the feature `fixtures`, and in the
+//! unit tests of this crate.
 //!
-//! The blocks are unsigned; whoever needs a signature signs them with a key of their own.
+//! The blocks are unsigned. A test that needs a signature signs them with its own key.
 
 use crate::payload::{Block, Envelope, PayloadVersion};
 use alloy_primitives::{Address, B256, Bytes};
 use serde::Deserialize;
 
-/// A real block, with the hash that its chain has for it.
+/// A real block and its hash on its chain.
 #[derive(Clone, Debug)]
 pub struct RealBlock {
-    /// The L2 chain it is from.
+    /// Id of the L2 chain of the block.
     pub chain_id: u64,
-    /// Its hash on that chain.
+    /// The block's hash on that chain.
     pub block_hash: B256,
     /// The block itself.
     pub envelope: Envelope,
-    /// Version of its payload.
+    /// Version of the payload.
     pub version: PayloadVersion,
-    /// SSZ encoding of its payload, as the chain's nodes produce it.
+    /// SSZ encoding of the payload, as the chain's nodes produce it.
     pub payload_ssz: Bytes,
 }
 
 impl RealBlock {
-    /// The block as a node holds it, unsigned.
+    /// Returns the block as a node holds it, without a signature.
     pub fn to_block(&self) -> Block {
         let mut body = Vec::new();
         let version = self.envelope.encode(&mut body).expect("bundled file");
@@ -31,21 +32,21 @@ impl RealBlock {
     }
 }
 
-/// A signed gossip message as it travels.
+/// A signed gossip message.
 #[derive(Clone, Debug)]
 pub struct SignedMessage {
-    /// The (test) chain it is signed for: block time 2 s, genesis 0 at time 0, all forks up to the
-    /// topic's active.
+    /// Id of the (test) chain for which it is signed: block time 2 s, genesis 0 at time 0, all
+    /// forks up to the topic's active.
     pub chain_id: u64,
-    /// Version of its topic.
+    /// Payload version of the topic.
     pub version: PayloadVersion,
-    /// Who signed it.
+    /// Address of the signer.
     pub signer: Address,
-    /// Timestamp of its block; judged at this time it is to be accepted.
+    /// Timestamp of the block in Unix seconds. The message is valid at this time.
     pub timestamp: u64,
-    /// Hash of its block.
+    /// Hash of the block.
     pub block_hash: B256,
-    /// The message's data field.
+    /// The message's data field (compressed).
     pub data: Bytes,
 }
 
@@ -86,13 +87,13 @@ const MESSAGES: [&str; 3] = [
     include_str!("../fixtures/gossip_opalloy_v3.json"),
 ];
 
-/// All bundled blocks: five of OP Mainnet of June 2024, and four consecutive ones of OP Sepolia of
-/// April 2025 that link by their parent hashes.
+/// Returns all bundled blocks: five of OP Mainnet from June 2024, and four consecutive ones of OP
+/// Sepolia from April 2025, linked by their parent hashes.
 pub fn blocks() -> Vec<RealBlock> {
     BLOCKS.iter().map(|text| block(text)).collect()
 }
 
-/// All bundled messages, v1 to v3.
+/// Returns all bundled messages, v1 to v3.
 pub fn messages() -> Vec<SignedMessage> {
     MESSAGES.iter().map(|text| message(text)).collect()
 }
@@ -104,7 +105,13 @@ fn block(text: &str) -> RealBlock {
     let mut encoded = file.parent_beacon_block_root.map(|root| root.to_vec()).unwrap_or_default();
     encoded.extend_from_slice(&payload_ssz);
     let envelope = Envelope::decode(version, &encoded).expect("bundled file");
-    RealBlock { chain_id: file.chain_id, block_hash: file.block_hash, envelope, version, payload_ssz }
+    RealBlock {
+        chain_id: file.chain_id,
+        block_hash: file.block_hash,
+        envelope,
+        version,
+        payload_ssz,
+    }
 }
 
 fn message(text: &str) -> SignedMessage {

@@ -1,27 +1,30 @@
-//! Maps and sets for some thousand entries: sorted vectors, in a fraction of a B-tree's code.
+//! Maps and sets for some thousand entries: sorted vectors, with a fraction of a B-tree's code
+//! size.
 //!
-//! The standard library's B-trees come as some 10 kB of code for each pair of types, which every visitor of a page
-//! would download fifty times. These have the same methods, the same order of iteration and the same answers. A lookup
-//! takes O(log n). Putting in and taking out take O(n), as what comes behind is moved: for a thousand entries one or two
-//! microseconds, and nothing at the upper end.
+//! The standard library's B-trees compile to about 10 kB of code for each pair of types, and every
+//! visitor of a page would download fifty such pairs. The types here have the same methods, the
+//! same order of iteration and the same results. A look-up takes O(log n). Insertion and removal
+//! take O(n), because they move all later entries: one or two microseconds for a thousand entries,
+//! and nothing for an entry at the upper end.
 //!
 //! # Bounds
 //!
-//! None of their own: their owners count. The largest are the scores, of up to 4,096 peers, and the bans and block lists
-//! of 10,000 entries: when all places are taken, one more costs 10 to 20 microseconds, a small part of the handshake that
-//! comes with it. Where hundreds of thousands may come (the pending area), a B-tree is the better one.
+//! These types have no bounds; their owners bound them. The largest are the scores, of up to 4,096
+//! peers, and the bans and block lists of 10,000 entries. An insertion into a full one takes 10 to
+//! 20 microseconds, a small part of the handshake that accompanies it. For hundreds of thousands of
+//! entries (the pending area), a B-tree is the better choice.
 
 use std::fmt;
 use std::ops::{Bound, RangeBounds};
 
-/// A map, in the order of its keys.
+/// A map, ordered by key.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct SortedMap<K, V> {
-    /// No key twice.
+    /// Sorted by key, without duplicate keys.
     entries: Vec<(K, V)>,
 }
 
-/// A set, in the order of its members.
+/// A set, in ascending order.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct SortedSet<K> {
     map: SortedMap<K, ()>,
@@ -100,7 +103,7 @@ impl<K: Ord, V> SortedMap<K, V> {
         self.entries.get_mut(at).map(|(_, value)| value)
     }
 
-    /// Gives the value that the key had.
+    /// Inserts a value and returns the key's previous value.
     pub(crate) fn insert(&mut self, key: K, value: V) -> Option<V> {
         match self.find(&key) {
             Ok(at) => self.entries.get_mut(at).map(|entry| std::mem::replace(&mut entry.1, value)),
@@ -111,7 +114,7 @@ impl<K: Ord, V> SortedMap<K, V> {
         }
     }
 
-    /// The value of the key, which is made if there is none.
+    /// Returns the key's value, after inserting a new one if the key is absent.
     pub(crate) fn get_or_insert_with(&mut self, key: K, make: impl FnOnce() -> V) -> &mut V {
         let at = self.find(&key).unwrap_or_else(|at| {
             self.put(at, (key, make()));
@@ -125,8 +128,12 @@ impl<K: Ord, V> SortedMap<K, V> {
         Some(self.take(at).1)
     }
 
-    /// The entries with keys in this range; none if it ends before it begins.
-    pub(crate) fn range(&self, range: impl RangeBounds<K>) -> impl DoubleEndedIterator<Item = (&K, &V)> {
+    /// Returns the entries with keys in this range. The result is empty if the range ends before it
+    /// begins.
+    pub(crate) fn range(
+        &self,
+        range: impl RangeBounds<K>,
+    ) -> impl DoubleEndedIterator<Item = (&K, &V)> {
         let start = match range.start_bound() {
             Bound::Included(key) => self.find(key).unwrap_or_else(|at| at),
             Bound::Excluded(key) => self.find(key).map_or_else(|at| at, |at| at + 1),
@@ -141,9 +148,9 @@ impl<K: Ord, V> SortedMap<K, V> {
         found.iter().map(|(key, value)| (key, value))
     }
 
-    // These three exist once for each map, however often it is used.
+    // The following three are compiled once for each map type, however often they are used.
 
-    /// Where the key is, or where it belongs.
+    /// Returns the index of the key, or the index at which to insert it.
     #[inline(never)]
     fn find(&self, key: &K) -> Result<usize, usize> {
         self.entries.binary_search_by(|(known, _)| known.cmp(key))
@@ -231,17 +238,17 @@ impl<K: Ord> SortedSet<K> {
         self.map.contains_key(key)
     }
 
-    /// Whether it is new.
+    /// Inserts a key. Returns `true` if it is new.
     pub(crate) fn insert(&mut self, key: K) -> bool {
         self.map.insert(key, ()).is_none()
     }
 
-    /// Whether it was there.
+    /// Removes a key. Returns `true` if it was present.
     pub(crate) fn remove(&mut self, key: &K) -> bool {
         self.map.remove(key).is_some()
     }
 
-    /// The members in this range; none if it ends before it begins.
+    /// Returns the members in this range. The result is empty if the range ends before it begins.
     pub(crate) fn range(&self, range: impl RangeBounds<K>) -> impl DoubleEndedIterator<Item = &K> {
         self.map.range(range).map(|(key, ())| key)
     }
@@ -323,12 +330,20 @@ mod tests {
 
     fn bound() -> impl Strategy<Value = Bound<u8>> {
         let key = || 0_u8..45;
-        prop_oneof![key().prop_map(Bound::Included), key().prop_map(Bound::Excluded), Just(Bound::Unbounded),]
+        prop_oneof![
+            key().prop_map(Bound::Included),
+            key().prop_map(Bound::Excluded),
+            Just(Bound::Unbounded),
+        ]
     }
 
-    /// The tree's own range panics if it ends before it begins.
+    /// Returns the expected entries. The tree's own `range` panics if the range ends before it
+    /// begins.
     fn expected(tree: &BTreeMap<u8, u16>, range: (Bound<u8>, Bound<u8>)) -> Vec<(u8, u16)> {
-        tree.iter().filter(|(key, _)| range.contains(*key)).map(|(key, value)| (*key, *value)).collect()
+        tree.iter()
+            .filter(|(key, _)| range.contains(*key))
+            .map(|(key, value)| (*key, *value))
+            .collect()
     }
 
     fn pair((key, value): (&u8, &u16)) -> (u8, u16) {
@@ -337,11 +352,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_map_answers_as_a_tree(calls in calls(), range in (bound(), bound())) {
+        fn a_sorted_map_behaves_like_a_btree_map(calls in calls(), range in (bound(), bound())) {
             let (mut map, mut tree) = (SortedMap::new(), BTreeMap::new());
             for call in calls {
                 match call {
-                    Call::Insert(key, value) => prop_assert_eq!(map.insert(key, value), tree.insert(key, value)),
+                    Call::Insert(key, value) => prop_assert_eq!(
+                        map.insert(key, value), tree.insert(key, value)
+                    ),
                     Call::Remove(key) => prop_assert_eq!(map.remove(&key), tree.remove(&key)),
                     Call::GetOrInsert(key, value) => prop_assert_eq!(
                         map.get_or_insert_with(key, || value),
@@ -349,7 +366,9 @@ mod tests {
                     ),
                     Call::Change(key, value) => {
                         let known = map.get_mut(&key).map(|known| std::mem::replace(known, value));
-                        prop_assert_eq!(known, tree.get_mut(&key).map(|known| std::mem::replace(known, value)));
+                        prop_assert_eq!(
+                            known, tree.get_mut(&key).map(|known| std::mem::replace(known, value))
+                        );
                     }
                     Call::ChangeAll(by) => {
                         map.values_mut().for_each(|value| *value ^= by);
@@ -359,7 +378,8 @@ mod tests {
                     Call::PopFirst => prop_assert_eq!(map.pop_first(), tree.pop_first()),
                     Call::PopLast => prop_assert_eq!(map.pop_last(), tree.pop_last()),
                     Call::Retain(divisor) => {
-                        let keeps = |key: u8, value: u16| (u16::from(key) ^ value) > u16::from(divisor) * 9_000;
+                        let keeps = |key: u8,
+                        value: u16| (u16::from(key) ^ value) > u16::from(divisor) * 9_000;
                         map.retain(|key, value| keeps(*key, *value));
                         tree.retain(|key, value| keeps(*key, *value));
                     }
@@ -382,13 +402,15 @@ mod tests {
                     prop_assert_eq!(map.get(&key), tree.get(&key));
                     prop_assert_eq!(map.contains_key(&key), tree.contains_key(&key));
                 }
-                prop_assert_eq!(map.range(range).map(pair).collect::<Vec<_>>(), expected(&tree, range));
+                prop_assert_eq!(
+                    map.range(range).map(pair).collect::<Vec<_>>(), expected(&tree, range)
+                );
                 prop_assert_eq!(format!("{map:?}"), format!("{tree:?}"));
             }
         }
 
         #[test]
-        fn a_set_answers_as_a_tree(calls in calls(), range in (bound(), bound())) {
+        fn a_sorted_set_behaves_like_a_btree_set(calls in calls(), range in (bound(), bound())) {
             let (mut set, mut tree) = (SortedSet::new(), BTreeSet::new());
             for call in calls {
                 match call {

@@ -1,25 +1,26 @@
-//! Time, as it comes in. The core has no clock: each call carries a [`Now`] that the driver read.
+//! Time as an input. The core has no clock: the driver reads its clocks and passes a [`Now`] to
+//! each call.
 
 use std::time::Duration;
 
-/// A monotonic reading: time since some fixed moment of the driver's choice. Never goes back.
+/// A monotonic reading: the time since a fixed moment of the driver's choice. It never decreases.
 ///
-/// Timers and back-offs are measured with it. Two readings are comparable only within one run.
+/// Timers and back-offs use it. Two readings are comparable only within one run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Instant(Duration);
 
 impl Instant {
-    /// The reading that lies `since` after the driver's fixed moment.
+    /// Creates the reading at `since` after the driver's fixed moment.
     pub const fn from_start(since: Duration) -> Self {
         Self(since)
     }
 
-    /// How long after the driver's fixed moment this is.
+    /// Returns the time since the driver's fixed moment.
     pub const fn since_start(self) -> Duration {
         self.0
     }
 
-    /// How much later than `earlier` this is; zero if it is not later.
+    /// Returns the time from `earlier` to this reading, or zero if `earlier` is later.
     pub const fn since(self, earlier: Self) -> Duration {
         self.0.saturating_sub(earlier.0)
     }
@@ -38,17 +39,17 @@ impl std::ops::Add<Duration> for Instant {
 pub struct Now {
     /// The monotonic clock, for timers.
     pub monotonic: Instant,
-    /// The wall clock, since the Unix epoch, for block timestamps. It may jump.
+    /// The wall clock, as time since the Unix epoch, for block timestamps. It may jump.
     pub unix: Duration,
 }
 
 impl Now {
-    /// Both readings, each since its own start.
+    /// Creates a reading of both clocks, from the time since each clock's own start.
     pub const fn new(since_start: Duration, since_epoch: Duration) -> Self {
         Self { monotonic: Instant::from_start(since_start), unix: since_epoch }
     }
 
-    /// Whole seconds of the wall clock, as block timestamps count.
+    /// Returns the whole seconds of the wall clock, the unit of block timestamps.
     pub const fn unix_seconds(&self) -> u64 {
         self.unix.as_secs()
     }

@@ -1,22 +1,22 @@
-//! How often a message allocates on its way to a verdict: a few times, whatever it holds.
+//! Number of allocations from a message's arrival to its verdict: a few, whatever the message
+//! contains.
 
-use opp2p_core::chain::{Fork, ForkSchedule};
+use alloy_primitives::B256;
+use opp2p_core::chain::{ChainConfig, Fork};
 use opp2p_core::fixtures;
-use opp2p_core::gossip::{
-    BLOCK_DOMAIN, Reason, Rules, SIGNATURE_SIZE, Signers, TIMESTAMP_THRESHOLD, Unpacked, block_topic,
-    payload_hash, signing_hash, validate,
-};
+use opp2p_core::gossip::{Reason, Rules, Signers, Unpacked, block_topic, validate};
 use opp2p_core::payload::{Envelope, PayloadVersion, snappy};
 use opp2p_core::sequencer::LocalSigner;
 
 const CHAIN_ID: u64 = 901;
 const VERSION: PayloadVersion = PayloadVersion::V4;
 
-/// A block with this many transactions of real ones' bytes, and its timestamp.
+/// Returns a block with this many transactions, made of bytes of real ones, and a valid timestamp.
 fn envelope(transactions: usize) -> Envelope {
     let blocks = fixtures::blocks();
     let mut envelope = blocks[0].envelope.clone();
-    let all = blocks.iter().flat_map(|block| block.envelope.payload.transactions.iter().cloned()).cycle();
+    let all =
+        blocks.iter().flat_map(|block| block.envelope.payload.transactions.iter().cloned()).cycle();
     let payload = &mut envelope.payload;
     payload.transactions = all.take(transactions).collect();
     payload.withdrawals = Some(Vec::new());
@@ -29,14 +29,11 @@ fn envelope(transactions: usize) -> Envelope {
 }
 
 fn message(signer: &LocalSigner, envelope: &Envelope) -> Vec<u8> {
-    let mut contents = vec![0; SIGNATURE_SIZE];
-    envelope.encode(&mut contents).expect("it encodes");
-    let hash = signing_hash(BLOCK_DOMAIN, CHAIN_ID.into(), payload_hash(&contents[SIGNATURE_SIZE..]));
-    contents[..SIGNATURE_SIZE].copy_from_slice(&signer.sign(&hash));
-    snappy::compress(&contents)
+    snappy::compress(&signer.sign_block(CHAIN_ID, envelope).expect("it encodes").1)
 }
 
-/// Allocations and bytes of a whole judgement, and what it was.
+/// Returns the number of allocations and of allocated bytes of a complete validation, and its
+/// result.
 fn judged(rules: &Rules, data: &[u8], now: u64) -> (u64, u64, Option<Reason>) {
     let topic = block_topic(CHAIN_ID, VERSION);
     let mut reason = None;
@@ -49,15 +46,13 @@ fn judged(rules: &Rules, data: &[u8], now: u64) -> (u64, u64, Option<Reason>) {
 }
 
 #[test]
-fn a_message_allocates_in_single_digits_and_its_contents_once() {
-    let [sequencer, stranger] = [7, 8].map(|byte| LocalSigner::from_bytes(&[byte; 32]).expect("a valid key"));
-    let rules = Rules {
-        chain_id: CHAIN_ID,
-        forks: ForkSchedule::up_to(Fork::Isthmus),
-        signers: Signers { current: Some(sequencer.address()), previous: None },
-        timestamp_threshold: TIMESTAMP_THRESHOLD,
-    };
-    // The libraries' tables are made once.
+fn a_message_makes_few_allocations_and_its_contents_one() {
+    let [sequencer, stranger] =
+        [7, 8].map(|byte| LocalSigner::from_bytes(&[byte; 32]).expect("a valid key"));
+    let signer = sequencer.address();
+    let chain = ChainConfig::development(CHAIN_ID, B256::ZERO, 0, 2, Fork::Isthmus, signer);
+    let rules = Rules::new(&chain, Signers { current: Some(signer), previous: None });
+    // The libraries build their tables on first use.
     let now = envelope(1).payload.timestamp;
     judged(&rules, &message(&sequencer, &envelope(1)), now);
     for transactions in [0, 10, 200, 2000] {
@@ -67,7 +62,8 @@ fn a_message_allocates_in_single_digits_and_its_contents_once() {
         let (count, bytes, reason) = judged(&rules, &good, now);
         assert_eq!(reason, None);
         assert!(count <= 9, "{count} allocations for {transactions} transactions");
-        // The groups of the transactions' trie have 60 bytes for 16 transactions; a header has one kilobyte.
+        // The groups of the transactions' trie take 60 bytes per 16 transactions, and a header
+        // takes one kilobyte.
         let most = size + 4096 + 8 * transactions as u64;
         assert!(bytes <= most, "{bytes} bytes for a message of {size}");
 

@@ -1,15 +1,17 @@
-//! What a connected peer costs a node: memory and idle time of the binary itself, with 0, 50 and 200 peers.
+//! Cost of a connected peer: memory and idle CPU time of the program itself, with 0, 50 and 200
+//! peers.
 //!
-//! The peers speak all that a node speaks and are subscribed to all topics. They live in this process, the node in one
-//! of its own, over loopback: `cargo bench -p opp2p --bench peers`. It needs `/proc`.
+//! The peers support all protocols of a node and are subscribed to all topics. They run in this
+//! process, and the node in a process of its own, over loopback. Run with `cargo bench -p opp2p
+//! --bench peers`; it needs `/proc`.
 
 use futures::StreamExt;
 use libp2p::core::transport::upgrade::Version;
 use libp2p::identity::Keypair;
 use libp2p::swarm::SwarmEvent;
 use libp2p::{Multiaddr, Swarm, Transport, noise, tcp, yamux};
-use opp2p::swarm::{Behaviour, Config};
 use opp2p_core::gossip::MeshParams;
+use opp2p_wire::{Behaviour, Config};
 use std::env;
 use std::error::Error;
 use std::fs;
@@ -20,12 +22,13 @@ use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
-/// How long the node is left alone before it is looked at, and how long it is watched.
+/// Time for the node to settle before the measurement, and length of the measurement.
 const QUIET: Duration = Duration::from_secs(20);
-/// Clock ticks a second in `/proc/PID/stat`, on every Linux that Rust's standard library runs on.
+/// Clock ticks per second in `/proc/PID/stat`, on every Linux that Rust's standard library
+/// supports.
 const TICKS: f64 = 100.0;
 
-/// The node; ends with this.
+/// The node's process, killed on drop.
 struct Node(Child);
 
 impl Drop for Node {
@@ -49,7 +52,14 @@ impl Node {
         let child = command
             .args(["node", "--network", "op-mainnet", "--log.level", "error"])
             .args(["--p2p.listen.ip", "127.0.0.1", "--p2p.listen.tcp", &port.to_string()])
-            .args(["--p2p.peers.hi", "1000", "--p2p.peers.inbound", "1000", "--p2p.peers.pending", "1000"])
+            .args([
+                "--p2p.peers.hi",
+                "1000",
+                "--p2p.peers.inbound",
+                "1000",
+                "--p2p.peers.pending",
+                "1000",
+            ])
             .arg("--data-dir")
             .arg(directory.join("data"))
             .arg("--p2p.priv.path")
@@ -59,20 +69,24 @@ impl Node {
         Ok(Self(child))
     }
 
-    /// Memory of its own, KiB.
+    /// Returns the process's anonymous memory in KiB.
     fn memory(&self) -> Result<f64, Box<dyn Error>> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.0.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).ok_or("no RssAnon")?;
+        let line =
+            status.lines().find_map(|line| line.strip_prefix("RssAnon:")).ok_or("no RssAnon")?;
         Ok(line.trim().trim_end_matches(" kB").parse()?)
     }
 
-    /// Time on the processor until now, seconds.
+    /// Returns the CPU time so far, in seconds.
     fn time(&self) -> Result<f64, Box<dyn Error>> {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.0.id()))?;
-        let fields: Vec<&str> =
-            stat.rsplit_once(')').map(|(_, rest)| rest.split_whitespace().collect()).unwrap_or_default();
-        let ticks =
-            |at: usize| -> Result<f64, Box<dyn Error>> { Ok(fields.get(at).ok_or("no field")?.parse()?) };
+        let fields: Vec<&str> = stat
+            .rsplit_once(')')
+            .map(|(_, rest)| rest.split_whitespace().collect())
+            .unwrap_or_default();
+        let ticks = |at: usize| -> Result<f64, Box<dyn Error>> {
+            Ok(fields.get(at).ok_or("no field")?.parse()?)
+        };
         Ok((ticks(11)? + ticks(12)?) / TICKS)
     }
 }
@@ -85,7 +99,7 @@ fn peer(address: &Multiaddr) -> Result<Swarm<Behaviour>, Box<dyn Error>> {
         mesh: MeshParams::default(),
         browsers: false,
         payloads: true,
-        ping: Some(opp2p::swarm::PING_INTERVAL),
+        ping: Some(opp2p_wire::PING_INTERVAL),
         scoring: None,
         gatekeeper: None,
     };
@@ -95,8 +109,8 @@ fn peer(address: &Multiaddr) -> Result<Swarm<Behaviour>, Box<dyn Error>> {
         .multiplex(yamux::Config::default())
         .boxed();
     let behaviour = Behaviour::new(&key, &wiring)?;
-    let config =
-        libp2p::swarm::Config::with_tokio_executor().with_idle_connection_timeout(Duration::from_secs(3600));
+    let config = libp2p::swarm::Config::with_tokio_executor()
+        .with_idle_connection_timeout(Duration::from_secs(3600));
     let mut swarm = Swarm::new(transport, behaviour, key.public().to_peer_id(), config);
     swarm.dial(address.clone())?;
     Ok(swarm)
@@ -124,7 +138,9 @@ async fn run() -> Result<(), Box<dyn Error>> {
             };
             timeout(Duration::from_secs(10), connected).await?;
             peers.push(tokio::spawn(async move {
-                while !matches!(swarm.select_next_some().await, SwarmEvent::ConnectionClosed { .. }) {}
+                while !matches!(swarm.select_next_some().await, SwarmEvent::ConnectionClosed { .. })
+                {
+                }
             }));
         }
         sleep(QUIET).await;

@@ -1,22 +1,24 @@
-//! How fast one node fetches blocks from another: two native nodes with their stores, TCP, Noise and Yamux over
-//! loopback, limits off.
+//! Speed at which one node fetches blocks from another: two native nodes with their stores, over
+//! TCP, Noise and Yamux on loopback, without limits.
 //!
-//! For each size a server's store is filled, a follower with an empty store learns of one new block by gossip, and
-//! the time until it has handed on everything below is measured. The share of validation is what the checks of
-//! those answers take on one thread, measured in the same run, as a part of the time that both cores had.
+//! For each size, a server's store is filled, and a follower with an empty store learns of one new
+//! block by gossip. The benchmark measures the time until the follower has delivered all blocks
+//! below. The share of validation is the time that the checks of those answers take on one thread,
+//! measured in the same run, as a share of that time.
 //!
-//! `cargo bench -p opp2p --bench sync` runs all; numbers of blocks and bytes may be given: `-- 5000 2600`.
+//! `cargo bench -p opp2p --bench sync` runs all sizes; a number of blocks and their size in bytes
+//! can be given: `-- 5000 2600`.
 
 use alloy_primitives::{B256, Bytes, U256};
-use opp2p::host::{Host, HostConfig, HostEventKind};
-use opp2p::key::SecretKey;
-use opp2p::store::{Batch, Store, StoreConfig, StoredBlock};
 use opp2p_core::chain::{BlockId, ChainConfig, ChainEvent, Fork};
 use opp2p_core::gossip::SIGNATURE_SIZE;
 use opp2p_core::node::{Event, SyncConfig};
 use opp2p_core::payload::{Block, Envelope, ExecutionPayload, PayloadVersion};
 use opp2p_core::sequencer::LocalSigner;
 use opp2p_core::sync::{ServerConfig, decode_response, encode_response};
+use opp2p_node::host::{Host, HostConfig, HostEventKind};
+use opp2p_node::key::SecretKey;
+use opp2p_store::{Batch, Store, StoreConfig, StoredBlock};
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -31,14 +33,14 @@ fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
-/// A chain whose block `blocks` has the time that it is now.
+/// Returns a chain whose block `blocks` has the current time.
 fn chain(blocks: u64) -> ChainConfig {
     let genesis = B256::repeat_byte(9);
     let address = signer().address();
     ChainConfig::development(CHAIN_ID, genesis, now() - blocks - 1, 1, Fork::Isthmus, address)
 }
 
-/// A block with about `bytes` of transactions that do not compress better than real ones.
+/// Returns a block with about `bytes` of transactions, which compress no better than real ones.
 fn envelope(chain: &ChainConfig, number: u64, parent: B256, bytes: usize) -> Envelope {
     let mut state = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let mut transaction = |length: usize| -> Bytes {
@@ -46,7 +48,7 @@ fn envelope(chain: &ChainConfig, number: u64, parent: B256, bytes: usize) -> Env
             state ^= state << 13;
             state ^= state >> 7;
             state ^= state << 17;
-            // Half of calldata is zeros.
+            // Half of the bytes are zeros, as in calldata.
             if state & 1 == 0 { [0; 8] } else { state.to_be_bytes() }
         };
         (0..length.div_ceil(8)).flat_map(word).collect::<Vec<u8>>().into()
@@ -83,13 +85,14 @@ fn stored(block: &Block) -> StoredBlock {
     }
 }
 
-/// Fills a store with the chain; answers its last block and a sample.
+/// Fills a store with the chain; returns its last block and a sample.
 fn fill(path: &Path, chain: &ChainConfig, blocks: u64, bytes: usize) -> (BlockId, Vec<Block>) {
     let store = Store::open(StoreConfig {
         path: path.to_path_buf(),
         chain_id: CHAIN_ID,
         genesis_hash: chain.genesis.hash,
         max_blocks: u64::MAX,
+        max_bytes: u64::MAX,
         max_age: Duration::from_secs(1 << 30),
     })
     .expect("a new store");
@@ -118,12 +121,14 @@ fn config(chain: &ChainConfig, directory: &Path, name: &str) -> HostConfig {
     config.listen_ip = Ipv4Addr::LOCALHOST.into();
     config.listen_tcp = 0;
     config.from_genesis = true;
-    config.retention.max_blocks = 1 << 40;
+    config.retention.max_bytes = u64::MAX;
+    config.retention.max_age = Duration::from_secs(1 << 30);
     config.sync = Some(SyncConfig { serve: ServerConfig::unlimited(), ..SyncConfig::default() });
     config
 }
 
-/// What one answer costs: decompress, decode, hash. On one thread.
+/// Measures the time that checking the answers (decompressing, decoding, hashing) takes on one
+/// thread.
 fn check_time(sample: &[Block]) -> Duration {
     let answers: Vec<Vec<u8>> = sample.iter().map(encode_response).collect();
     let start = Instant::now();
@@ -162,7 +167,7 @@ async fn run(blocks: u64, bytes: usize) {
                     handed_on += 1;
                 }
             }
-            // More at once than are kept for a listener: the head says how far it is.
+            // More events came at once than a listener's queue keeps: the head shows the progress.
             Err(_) => handed_on = follower.status().borrow().head.map_or(0, |head| head.number),
         }
         if follower.status().borrow().head.is_some_and(|head| head.number > blocks) {
@@ -171,13 +176,17 @@ async fn run(blocks: u64, bytes: usize) {
     }
     let handed_on = start.elapsed();
     let mut status = follower.status();
-    status.wait_for(|status| status.stored.is_some_and(|head| head.number > blocks)).await.expect("runs");
+    status
+        .wait_for(|status| status.stored.is_some_and(|head| head.number > blocks))
+        .await
+        .expect("runs");
     let on_disk = start.elapsed();
     let per_second = blocks as f64 / handed_on.as_secs_f64();
     let share = check.as_secs_f64() * blocks as f64 / handed_on.as_secs_f64();
     println!(
-        "{blocks} blocks of {size} bytes: {per_second:.0} blocks/s, {:.1} MB/s handed on in {:.2} s, on the disk as \
-         canonical after {:.2} s; validation {:.0} µs a block, {:.0} % of one core",
+        "{blocks} blocks of {size} bytes: {per_second:.0} blocks/s, {:.1} MB/s handed on in {:.2} \
+         s, on the disk as canonical after {:.2} s; validation {:.0} µs a block, {:.0} % of one \
+         core",
         per_second * size as f64 / 1e6,
         handed_on.as_secs_f64(),
         on_disk.as_secs_f64(),
@@ -194,7 +203,8 @@ fn main() {
         [blocks, bytes] => vec![(*blocks, *bytes as usize)],
         _ => vec![(20_000, 1_700), (5_000, 60_000)],
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("threads");
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("threads");
     for (blocks, bytes) in runs {
         runtime.block_on(run(blocks, bytes));
     }

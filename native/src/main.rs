@@ -1,4 +1,4 @@
-//! The binary: see [`opp2p::cli`].
+//! The binary `opp2p`, whose code is in [`opp2p::cli`].
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! The terminal while a live view has it.
+//! The terminal while a live view uses it.
 
 use crossterm::cursor;
 use crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers};
@@ -12,15 +12,16 @@ use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// Whether the terminal is in our hands. Global because there is one terminal, and a panic on any
-/// thread has to find it.
+/// `true` while this program controls the terminal. Global because there is one terminal, and a
+/// panic on any thread has to restore it.
 static TAKEN: AtomicBool = AtomicBool::new(false);
 
-/// The terminal in raw mode and on its alternate screen, from [`Screen::enter`] until it is dropped.
+/// The terminal in raw mode and on its alternate screen, from [`Screen::enter`] until it is
+/// dropped.
 ///
-/// A panic on any thread gives the terminal back first, so that its message can be read; if the
-/// program goes on, the next [`show`](Self::show) takes the terminal again. In raw mode ctrl-c is a
-/// key, no signal: ask [`wants_quit`](Self::wants_quit).
+/// A panic on any thread restores the terminal first, so that its message can be read. If the
+/// program continues, the next [`show`](Self::show) takes the terminal again. In raw mode ctrl-c is
+/// a key, not a signal: poll [`wants_quit`](Self::wants_quit).
 #[derive(Debug)]
 pub struct Screen {
     terminal: Terminal<CrosstermBackend<Stdout>>,
@@ -28,11 +29,12 @@ pub struct Screen {
 }
 
 impl Screen {
-    /// Takes the terminal of standard output. Colour is used unless `NO_COLOR` is set to something.
+    /// Takes the terminal of standard output. Colour is used unless `NO_COLOR` is set and not
+    /// empty.
     ///
     /// # Errors
-    /// If there is no terminal to read keys from, or it can't be switched; it is then as before, and
-    /// the log's lines will do instead.
+    /// If there is no terminal to read keys from, or its mode can't be changed. The terminal is
+    /// then restored, and the caller can print log lines instead.
     pub fn enter() -> io::Result<Self> {
         static HOOK: Once = Once::new();
         HOOK.call_once(|| {
@@ -43,31 +45,33 @@ impl Screen {
             }));
         });
         take()?;
-        let terminal = Terminal::new(CrosstermBackend::new(io::stdout())).inspect_err(|_| give_back())?;
+        let terminal =
+            Terminal::new(CrosstermBackend::new(io::stdout())).inspect_err(|_| give_back())?;
         let colour = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         Ok(Self { terminal, colour })
     }
 
-    /// Shows one frame, which `draw` fills; with colours, or only with bold text.
+    /// Shows one frame. `draw` fills it; its flag is `false` if it must use bold text instead of
+    /// colour.
     ///
     /// # Errors
-    /// If the terminal can't be written to.
+    /// If writing to the terminal fails.
     pub fn show(&mut self, draw: impl FnOnce(&mut Frame<'_>, bool)) -> io::Result<()> {
         if !TAKEN.load(Ordering::SeqCst) {
             take()?;
-            // One that knows of nothing on the screen. Its own way to clear asks the terminal where
-            // the cursor is, and waits for an answer that may not come.
+            // A new `Terminal` assumes an empty screen. `Terminal::clear` would ask the terminal
+            // for the cursor's position and wait for an answer that may not come.
             self.terminal = Terminal::new(CrosstermBackend::new(io::stdout()))?;
         }
         self.terminal.draw(|frame| draw(frame, self.colour))?;
         Ok(())
     }
 
-    /// Whether a key was pressed that ends the view: q or ctrl-c. Does not wait; to be asked about ten
-    /// times a second.
+    /// Returns `true` if q or ctrl-c was pressed, either of which ends the view. Does not wait; it
+    /// should be polled about ten times a second.
     ///
     /// # Errors
-    /// If the terminal can't be read.
+    /// If reading from the terminal fails.
     pub fn wants_quit(&mut self) -> io::Result<bool> {
         while event::poll(Duration::ZERO)? {
             if is_quit(&event::read()?) {
@@ -100,7 +104,8 @@ fn take() -> io::Result<()> {
     execute!(io::stdout(), EnterAlternateScreen, cursor::Hide).inspect_err(|_| give_back())
 }
 
-/// Once, whoever comes first. Errors are not for anybody: the terminal is gone then.
+/// Restores the terminal; only the first call has an effect. Errors are ignored: the terminal no
+/// longer exists then.
 fn give_back() {
     if TAKEN.swap(false, Ordering::SeqCst) {
         let _ = leave(&mut io::stdout());
@@ -122,19 +127,23 @@ mod tests {
     }
 
     #[test]
-    fn q_and_ctrl_c_quit_and_nothing_else() {
-        for quits in
-            [key('q', KeyModifiers::NONE), key('Q', KeyModifiers::SHIFT), key('c', KeyModifiers::CONTROL)]
-        {
+    fn only_q_and_ctrl_c_quit() {
+        for quits in [
+            key('q', KeyModifiers::NONE),
+            key('Q', KeyModifiers::SHIFT),
+            key('c', KeyModifiers::CONTROL),
+        ] {
             assert!(is_quit(&quits), "{quits:?}");
         }
-        for other in [key('c', KeyModifiers::NONE), key('x', KeyModifiers::CONTROL), Event::Resize(80, 24)] {
+        for other in
+            [key('c', KeyModifiers::NONE), key('x', KeyModifiers::CONTROL), Event::Resize(80, 24)]
+        {
             assert!(!is_quit(&other), "{other:?}");
         }
     }
 
     #[test]
-    fn leaving_shows_the_usual_screen_and_the_cursor() {
+    fn leaving_restores_the_screen_and_the_cursor() {
         let mut out = Vec::new();
         leave(&mut out).unwrap();
         assert_eq!(out, b"\x1b[?1049l\x1b[?25h");

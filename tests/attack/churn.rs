@@ -1,7 +1,7 @@
-//! Thousands of identities, each of which comes once and goes.
+//! Attack: thousands of identities, each of which connects once and leaves.
 
 use crate::peer::{Manner, Peer};
-use crate::scene::{Attack, Deeds, SLACK, Target};
+use crate::scene::{Attack, AttackReport, SLACK, Target};
 use libp2p::identity::Keypair;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,12 +17,13 @@ pub(crate) const ATTACKS: &[Attack] = &[Attack {
     run: |target| Box::pin(churn(target)),
 }];
 
-/// Entries that the score book may have.
+/// Maximum number of entries in the score book.
 const BOOK: usize = 4096;
-/// Memory from the third tenth on to the end, MB: flat, but for what the allocator keeps.
+/// Maximum growth of memory in MB from the third tenth to the end. Memory must stay flat, except
+/// for what the allocator keeps.
 const FLAT: u64 = 8;
 
-async fn churn(target: Target) -> Deeds {
+async fn churn(target: Target) -> AttackReport {
     let all: u64 = if target.is_long { 10_000 } else { 1_000 };
     let (next, came) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
     let attackers: Vec<_> = (0..16)
@@ -39,7 +40,7 @@ async fn churn(target: Target) -> Deeds {
                     } else {
                         Keypair::generate_secp256k1()
                     };
-                    // All places may be taken for a moment.
+                    // All slots may be in use for a moment.
                     for _ in 0..100 {
                         if let Ok(peer) = Peer::connect_as(&key, &target.tcp, Manner::Listens).await
                             && peer.gossip().await.is_ok()
@@ -72,8 +73,9 @@ async fn churn(target: Target) -> Deeds {
         None
     };
     let what = format!(
-        "{came} identities; +{grown} MB from the {}th to the last; {book} entries in the score book",
+        "{came} identities; +{grown} MB from the {}th to the last; {book} entries in the score \
+         book",
         all * 3 / 10
     );
-    Deeds { what, wrong, ..Deeds::default() }
+    AttackReport { what, wrong, ..AttackReport::default() }
 }

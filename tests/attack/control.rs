@@ -1,7 +1,8 @@
-//! Control messages of gossip at line rate. None of them is forbidden, so nobody is banned: they must cost little.
+//! Attack: gossip control messages at line rate. None of them is forbidden, so no peer is banned,
+//! and they must cost little.
 
 use crate::peer::{Manner, Peer, TOPIC, control, field, send, subscription};
-use crate::scene::{Attack, Deeds, SLACK, Target};
+use crate::scene::{Attack, AttackReport, SLACK, Target};
 use crate::victim::Random;
 use std::time::Duration;
 use tokio::time::sleep;
@@ -78,7 +79,7 @@ const PEERS: u64 = 20;
 type Make = fn(&Target, &mut Random) -> Vec<u8>;
 
 fn ids(random: &mut Random, count: usize, length: usize) -> Vec<Vec<u8>> {
-    // One pattern, its beginning different: making them must not be slower than sending them.
+    // One pattern with different beginnings: generating ids must not be slower than sending them.
     let pattern = vec![7; length];
     let id = |_| {
         let mut id = pattern.clone();
@@ -100,16 +101,16 @@ fn subscriptions(_: &Target, random: &mut Random) -> Vec<u8> {
 }
 
 fn frames(_: &Target, random: &mut Random) -> Vec<u8> {
-    // Of each part of an RPC, empty ones; of control, those that hold nothing.
+    // An empty field for each part of an RPC, and control messages without contents.
     let part = [field(1, &[]), field(3, &[]), field(3, &field(1 + random.number() % 5, &[]))];
     part[(random.number() % 3) as usize].repeat(100_000)
 }
 
-async fn flood(target: Target, make: Make) -> Deeds {
+async fn flood(target: Target, make: Make) -> AttackReport {
     flood_as(target, Manner::Listens, make).await
 }
 
-async fn flood_as(target: Target, manner: Manner, make: Make) -> Deeds {
+async fn flood_as(target: Target, manner: Manner, make: Make) -> AttackReport {
     let attackers: Vec<_> = (0..PEERS)
         .map(|seed| {
             let (target, manner) = (target.clone(), manner.clone());
@@ -122,11 +123,14 @@ async fn flood_as(target: Target, manner: Manner, make: Make) -> Deeds {
                         met += 1;
                         while !target.is_over() && !peer.is_gone() {
                             let rpc = make(&target, &mut random);
-                            let sending =
-                                tokio::time::timeout(Duration::from_secs(1), send(&mut stream, &rpc));
+                            let sending = tokio::time::timeout(
+                                Duration::from_secs(1),
+                                send(&mut stream, &rpc),
+                            );
                             match sending.await {
                                 Ok(Ok(())) => sent += rpc.len() as u64,
-                                // It does not take more now, or the stream is closed: what is begun can't be ended.
+                                // The node reads no more for now, or the stream is closed: this RPC
+                                // can't be completed.
                                 Ok(Err(_)) | Err(_) => break,
                             }
                         }
@@ -145,5 +149,5 @@ async fn flood_as(target: Target, manner: Manner, make: Make) -> Deeds {
     }
     let wrong = (all == 0).then(|| "nothing could be sent".to_owned());
     let what = format!("{} MB went out on {met} connections", all / 1_000_000);
-    Deeds { what, wrong, ..Deeds::default() }
+    AttackReport { what, wrong, ..AttackReport::default() }
 }

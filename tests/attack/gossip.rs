@@ -1,8 +1,8 @@
-//! Messages that are no blocks, at line rate from twenty identities.
+//! Attack: messages that are not blocks, at line rate from twenty identities.
 
 use crate::honest::{PATIENCE, message};
 use crate::peer::{Manner, Peer, publication, send};
-use crate::scene::{Attack, Deeds, SLACK, Target};
+use crate::scene::{Attack, AttackReport, SLACK, Target};
 use crate::victim::Random;
 use libp2p::identity::Keypair;
 use opp2p::devnet::{BlockMaker, unix_seconds};
@@ -27,8 +27,9 @@ pub(crate) const ATTACKS: &[Attack] = &[
         what: "20 identities send 490 kB that decompress to 10 MB",
         memory: 350,
         descriptors: 64,
-        // Each takes a core for a twentieth of a second, and the attackers have the same cores: that blocks arrive
-        // at all, within half a minute, is what a test on any machine can ask for.
+        // Each message takes a core for a twentieth of a second, and the attackers share the cores.
+        // On an arbitrary machine, a test can only require that blocks arrive at all, within half a
+        // minute.
         slack: SLACK * 30.0,
         run: |target| Box::pin(flood(target, bomb)),
     },
@@ -52,7 +53,7 @@ pub(crate) const ATTACKS: &[Attack] = &[
 
 const IDENTITIES: u64 = 20;
 
-/// Each makes its messages from a number that is nobody else's.
+/// Makes a message from a number that is unique to the message.
 type Make = fn(u64) -> Vec<u8>;
 
 fn garbage(number: u64) -> Vec<u8> {
@@ -75,10 +76,11 @@ fn forged(number: u64) -> Vec<u8> {
     message(&foreign, &maker.next(unix_seconds()))
 }
 
-async fn flood(target: Target, make: Make) -> Deeds {
+async fn flood(target: Target, make: Make) -> AttackReport {
     let over = Arc::new(AtomicBool::new(false));
     let keys: Vec<_> = (0..IDENTITIES).map(|_| Keypair::generate_secp256k1()).collect();
-    let banned: Vec<String> = keys.iter().map(|key| key.public().to_peer_id().to_string()).collect();
+    let banned: Vec<String> =
+        keys.iter().map(|key| key.public().to_peer_id().to_string()).collect();
     let attackers: Vec<_> = keys
         .into_iter()
         .zip(0_u64..)
@@ -86,12 +88,13 @@ async fn flood(target: Target, make: Make) -> Deeds {
             let (target, over) = (target.clone(), Arc::clone(&over));
             tokio::spawn(async move {
                 let mut sent = 0_u64;
-                // Whoever is turned out comes again.
+                // An attacker that was banned or disconnected connects again.
                 while !over.load(Ordering::Relaxed) {
                     if let Ok(peer) = Peer::connect_as(&key, &target.tcp, Manner::Listens).await
                         && let Ok(mut stream) = peer.gossip().await
                     {
-                        // None twice: whoever repeats what was judged is not blamed once more.
+                        // No message is sent twice: repeating a judged message is not penalised
+                        // again.
                         loop {
                             let message = publication(&make(identity << 32 | sent));
                             if over.load(Ordering::Relaxed)
@@ -109,7 +112,7 @@ async fn flood(target: Target, make: Make) -> Deeds {
             })
         })
         .collect();
-    // Who was not heard yet for all the others goes on until he is.
+    // An attacker that the node has not served yet, because of the others, continues until it does.
     while !target.is_over() {
         sleep(Duration::from_millis(50)).await;
     }
@@ -125,5 +128,5 @@ async fn flood(target: Target, make: Make) -> Deeds {
     for attacker in attackers {
         sent += attacker.await.expect("an attacker does not fail");
     }
-    Deeds { banned, what: format!("{sent} messages went out"), ..Deeds::default() }
+    AttackReport { banned, what: format!("{sent} messages went out"), ..AttackReport::default() }
 }

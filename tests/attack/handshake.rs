@@ -1,7 +1,7 @@
-//! Connections that never come to be.
+//! Attack: connections that are never completed.
 
 use crate::peer::line;
-use crate::scene::{Attack, Deeds, SLACK, Target};
+use crate::scene::{Attack, AttackReport, SLACK, Target};
 use crate::victim::{Random, Victim};
 use libp2p::Multiaddr;
 use std::time::Duration;
@@ -43,7 +43,7 @@ enum Says {
     Garbage,
 }
 
-async fn sockets(target: Target, count: usize, says: Says) -> Deeds {
+async fn sockets(target: Target, count: usize, says: Says) -> AttackReport {
     let mut attackers = Vec::new();
     for door in [&target.tcp, &target.ws] {
         for seed in 0..count as u64 {
@@ -54,7 +54,7 @@ async fn sockets(target: Target, count: usize, says: Says) -> Deeds {
     for attacker in attackers {
         opened += attacker.await.expect("an attacker does not fail");
     }
-    Deeds { what: format!("{opened} connections were opened"), ..Deeds::default() }
+    AttackReport { what: format!("{opened} connections were opened"), ..AttackReport::default() }
 }
 
 async fn attacker(target: Target, door: Multiaddr, says: Says, seed: u64) -> u64 {
@@ -65,7 +65,7 @@ async fn attacker(target: Target, door: Multiaddr, says: Says, seed: u64) -> u64
         let Ok(mut stream) = TcpStream::connect(address).await else { continue };
         opened += 1;
         let hello = [line("/multistream/1.0.0"), line("/noise")].concat();
-        // That the node closes it is what is waited for.
+        // Wait until the node closes the connection.
         match says {
             Says::Nothing => {
                 let left = target.until.saturating_duration_since(std::time::Instant::now());

@@ -1,59 +1,58 @@
-//! The honest network around an attacked node: a sequencer behind it, an observer before it, who gets blocks through it
-//! alone, and a newcomer.
+//! The honest network around an attacked node: a sequencer, an observer that gets blocks only
+//! through the attacked node, and a newcomer.
 
+pub(crate) use crate::kit::signer;
+
+use crate::kit;
 use alloy_primitives::{Address, B256};
 use libp2p::Multiaddr;
 use opp2p::devnet::{BlockMaker, unix_seconds};
-use opp2p::host::{Host, HostConfig, HostEvent, HostEventKind};
-use opp2p::key::SecretKey;
 use opp2p_core::chain::{ChainConfig, ChainEvent, Fork};
-use opp2p_core::gossip::{BLOCK_DOMAIN, Unpacked, block_topic, payload_hash, signing_hash};
+use opp2p_core::gossip::{Unpacked, block_topic};
 use opp2p_core::node::Event;
 use opp2p_core::payload::{Envelope, PayloadVersion, snappy};
 use opp2p_core::sequencer::LocalSigner;
+use opp2p_node::host::{Host, HostConfig, HostEvent, HostEventKind};
 use std::collections::HashMap;
-use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio::sync::broadcast;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-/// How long anything may take that is to happen soon.
+/// Maximum wait for anything that should happen soon.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The chain's number.
+/// Chain id.
 pub(crate) const CHAIN_ID: u64 = 901;
-
-pub(crate) fn signer() -> LocalSigner {
-    LocalSigner::from_bytes(&[7; 32]).unwrap()
-}
 
 pub(crate) fn chain() -> ChainConfig {
     let genesis = B256::repeat_byte(9);
-    let chain =
-        ChainConfig::development(CHAIN_ID, genesis, 1_700_000_000, 2, Fork::Jovian, signer().address());
-    // The command asks for all that a real chain has.
+    let chain = ChainConfig::development(
+        CHAIN_ID,
+        genesis,
+        1_700_000_000,
+        2,
+        Fork::Jovian,
+        signer().address(),
+    );
+    // The command requires all fields of a real chain's configuration.
     ChainConfig { l1_chain_id: 900, system_config: Some(Address::repeat_byte(3)), ..chain }
 }
 
-/// An honest node of ours.
+/// Returns the configuration of one of our honest nodes.
 fn config(directory: &TempDir, static_peers: Vec<Multiaddr>) -> HostConfig {
-    let key = SecretKey::generate().unwrap();
-    let store = directory.path().join(key.peer_id().to_string());
-    let mut config = HostConfig::new(chain(), key, store);
-    config.listen_ip = Ipv4Addr::LOCALHOST.into();
-    config.listen_tcp = 0;
+    let mut config = kit::config(directory, &chain());
     config.static_peers = static_peers;
     config
 }
 
-/// Delays from publication at the sequencer to the observer's handing on.
+/// Delays from the publication by the sequencer to the delivery by the observer.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Delays(Vec<Duration>);
 
 impl Delays {
-    /// The value below which this part of them is.
+    /// Returns the delay below which this share of all delays lies.
     pub(crate) fn at(&self, part: f64) -> Duration {
         let mut sorted = self.0.clone();
         sorted.sort();
@@ -70,14 +69,15 @@ impl Delays {
 pub(crate) struct Sequencer {
     host: Host,
     maker: BlockMaker,
-    /// The last block's number.
+    /// Number of the latest block.
     pub(crate) head: u64,
     ids: Arc<Mutex<Vec<Vec<u8>>>>,
 }
 
 impl Sequencer {
     pub(crate) async fn start(directory: &TempDir) -> Self {
-        let config = HostConfig { sequencer: Some(signer().into()), ..config(directory, Vec::new()) };
+        let config =
+            HostConfig { sequencer: Some(signer().into()), ..config(directory, Vec::new()) };
         Self {
             host: Host::start(config).await.unwrap(),
             maker: BlockMaker::new(&chain(), 5),
@@ -94,19 +94,19 @@ impl Sequencer {
         self.host.peer_id().to_string()
     }
 
-    /// Waits for the attacked node to be subscribed.
+    /// Waits until the attacked node is subscribed.
     pub(crate) async fn until_heard(&self) {
         let mut status = self.host.status();
         let heard = status.wait_for(|status| status.mesh >= 1);
         timeout(PATIENCE, heard).await.expect("the node joins the sequencer's mesh").unwrap();
     }
 
-    /// Ids of its messages so far.
+    /// Returns the ids of the sequencer's messages so far.
     pub(crate) fn ids(&self) -> Arc<Mutex<Vec<Vec<u8>>>> {
         Arc::clone(&self.ids)
     }
 
-    /// Publishes a block; tells which and since when.
+    /// Publishes a block. Returns its hash and the time.
     pub(crate) async fn publish(&mut self) -> (B256, Instant) {
         let block = self.maker.next(unix_seconds());
         self.head = block.payload.block_number;
@@ -117,21 +117,18 @@ impl Sequencer {
     }
 }
 
-/// A block as it travels, signed by this signer.
+/// Returns the compressed gossip message of a block, signed by `signer`.
 pub(crate) fn message(signer: &LocalSigner, block: &Envelope) -> Vec<u8> {
-    let mut body = Vec::new();
-    block.encode(&mut body).unwrap();
-    let hash = signing_hash(BLOCK_DOMAIN, CHAIN_ID.into(), payload_hash(&body));
-    snappy::compress(&[&signer.sign(&hash)[..], &body].concat())
+    snappy::compress(&signer.sign_block(CHAIN_ID, block).unwrap().1)
 }
 
-/// The id of the sequencer's message with this block.
+/// Returns the id of the sequencer's message with this block.
 fn id(block: &Envelope) -> Vec<u8> {
     let topic = block_topic(CHAIN_ID, PayloadVersion::V4);
     Unpacked::new(&message(&signer(), block)).message_id(&topic).to_vec()
 }
 
-/// A node that is connected to the attacked one only.
+/// A node that is connected only to the attacked one.
 pub(crate) struct Observer {
     pub(crate) host: Host,
     events: broadcast::Receiver<HostEvent>,
@@ -146,11 +143,14 @@ impl Observer {
         let (host, events) = Host::start_heard(config).await.unwrap();
         let mut status = host.status();
         let heard = status.wait_for(|status| status.mesh >= 1);
-        timeout(PATIENCE, heard).await.expect("an honest node joins the attacked one's mesh").unwrap();
+        timeout(PATIENCE, heard)
+            .await
+            .expect("an honest node joins the attacked one's mesh")
+            .unwrap();
         Self { host, events }
     }
 
-    /// The next block that it hands on, and when.
+    /// Returns the next block that the observer delivers, and the time.
     async fn next(&mut self) -> (u64, B256, Instant) {
         loop {
             let event = self.events.recv().await.expect("the observer keeps up");
@@ -160,9 +160,10 @@ impl Observer {
         }
     }
 
-    /// Waits until it has a block that is published now, or a later one: a block that leaves before the attacked node knows of this
-    /// one's place in the mesh passes it by, and the next tells it of the gap.
-    async fn gets_the_next(&mut self, sequencer: &mut Sequencer) {
+    /// Waits until the observer has a block published from now on. A block that is sent before the
+    /// attacked node knows that the observer is in the mesh does not reach it; the next block
+    /// reveals the gap.
+    pub(crate) async fn expect_next_block(&mut self, sequencer: &mut Sequencer) {
         for _ in 0..PATIENCE.as_secs() / 3 {
             sequencer.publish().await;
             let reached = async { while self.next().await.0 < sequencer.head {} };
@@ -173,12 +174,14 @@ impl Observer {
         self.until(sequencer.head).await;
     }
 
-    /// Waits until it has this block.
+    /// Waits until the observer has this block.
     async fn until(&mut self, number: u64) {
         let reached = async { while self.next().await.0 < number {} };
         if timeout(PATIENCE, reached).await.is_err() {
             let status = self.host.status().borrow().clone();
-            panic!("an honest node does not get block {number} through the attacked one: {status:?}");
+            panic!(
+                "an honest node does not get block {number} through the attacked one: {status:?}"
+            );
         }
     }
 }
@@ -186,7 +189,7 @@ impl Observer {
 /// Publishes `count` blocks, one every `every`, and waits until the observer has all of them.
 ///
 /// # Panics
-/// If one of them does not come.
+/// If one of them does not arrive.
 pub(crate) async fn publish(
     sequencer: &mut Sequencer,
     observer: &mut Observer,
@@ -210,15 +213,21 @@ pub(crate) async fn publish(
             (_, hash, at) = observer.next() => came.push((hash, at)),
             () = tokio::time::sleep(Duration::from_secs(1)) => {
                 let missing = count - left - came.len();
-                assert!(last.elapsed() < PATIENCE, "{missing} of {count} honest blocks do not arrive");
+                assert!(
+                    last.elapsed() < PATIENCE,
+                    "{missing} of {count} honest blocks do not arrive"
+                );
             }
         }
     }
-    let delay = |(hash, at): (B256, Instant)| sent.get(&hash).map(|sent| at.saturating_duration_since(*sent));
+    let delay = |(hash, at): (B256, Instant)| {
+        sent.get(&hash).map(|sent| at.saturating_duration_since(*sent))
+    };
     Delays(came.into_iter().filter_map(delay).collect())
 }
 
-/// A new node connects, gets the next block, is away for three, and gets those by number.
+/// Runs a new node: it connects, gets the next block, is away for three, and fetches those by
+/// number.
 pub(crate) async fn newcomer(
     directory: &TempDir,
     sequencer: &mut Sequencer,
@@ -232,13 +241,13 @@ pub(crate) async fn newcomer(
     };
     let (first, second) = (again(), again());
     let mut newcomer = Observer::start_as(first).await;
-    newcomer.gets_the_next(sequencer).await;
+    newcomer.expect_next_block(sequencer).await;
     newcomer.host.stop().await;
     for _ in 0..3 {
         sequencer.publish().await;
     }
     let mut newcomer = Observer::start_as(second).await;
-    newcomer.gets_the_next(sequencer).await;
+    newcomer.expect_next_block(sequencer).await;
     newcomer.host.stop().await;
     observer.until(sequencer.head).await;
 }

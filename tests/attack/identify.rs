@@ -1,7 +1,7 @@
-//! Records of identify as large as they may be, and larger.
+//! Attack: identify records of the maximum size, and larger ones.
 
 use crate::peer::{Manner, Peer, field, framed};
-use crate::scene::{Attack, Deeds, SLACK, Target};
+use crate::scene::{Attack, AttackReport, SLACK, Target};
 use crate::victim::Random;
 use futures::prelude::*;
 use libp2p::Multiaddr;
@@ -13,7 +13,8 @@ use tokio::time::{sleep, timeout};
 pub(crate) const ATTACKS: &[Attack] = &[
     Attack {
         name: "identify",
-        what: "40 peers at a time answer identify with the largest records and larger ones, and leave",
+        what: "40 peers at a time answer identify with the largest records and larger ones, and \
+               leave",
         memory: 60,
         descriptors: 64,
         slack: SLACK,
@@ -29,7 +30,7 @@ pub(crate) const ATTACKS: &[Attack] = &[
     },
 ];
 
-/// A record of about this many bytes: addresses and protocols that nobody has.
+/// Makes a record of about this many bytes, with addresses and protocols that no peer has.
 fn record(key: &Keypair, bytes: usize, random: &mut Random) -> Vec<u8> {
     let mut record = [field(1, &key.public().encode_protobuf()), field(6, &[b'a'; 512])].concat();
     while record.len() < bytes.saturating_sub(40) {
@@ -44,7 +45,7 @@ fn record(key: &Keypair, bytes: usize, random: &mut Random) -> Vec<u8> {
     record
 }
 
-async fn records(target: Target) -> Deeds {
+async fn records(target: Target) -> AttackReport {
     let attackers: Vec<_> = (0..40_u64)
         .map(|seed| {
             let target = target.clone();
@@ -54,7 +55,9 @@ async fn records(target: Target) -> Deeds {
                     let key = Keypair::generate_secp256k1();
                     let bytes = if done.is_multiple_of(4) { 200_000 } else { 4000 };
                     let answer: Arc<[u8]> = framed(&record(&key, bytes, &mut random)).into();
-                    if let Ok(peer) = Peer::connect_as(&key, &target.tcp, Manner::Identifies(answer)).await {
+                    if let Ok(peer) =
+                        Peer::connect_as(&key, &target.tcp, Manner::Identifies(answer)).await
+                    {
                         let _gossip = peer.gossip().await;
                         done += 1;
                         sleep(Duration::from_millis(300)).await;
@@ -70,10 +73,10 @@ async fn records(target: Target) -> Deeds {
         all += attacker.await.expect("an attacker does not fail");
     }
     let wrong = (all == 0).then(|| "nobody was let in".to_owned());
-    Deeds { what: format!("{all} peers"), wrong, ..Deeds::default() }
+    AttackReport { what: format!("{all} peers"), wrong, ..AttackReport::default() }
 }
 
-async fn pushes(target: Target) -> Deeds {
+async fn pushes(target: Target) -> AttackReport {
     let attackers: Vec<_> = (0..20_u64)
         .map(|seed| {
             let target = target.clone();
@@ -83,7 +86,9 @@ async fn pushes(target: Target) -> Deeds {
                 while !target.is_over() {
                     if let Ok(peer) = Peer::connect_as(&key, &target.tcp, Manner::Listens).await {
                         while !target.is_over() && !peer.is_gone() {
-                            let Ok(mut stream) = peer.speak("/ipfs/id/push/1.0.0").await else { break };
+                            let Ok(mut stream) = peer.speak("/ipfs/id/push/1.0.0").await else {
+                                break;
+                            };
                             let record = framed(&record(&key, 4000, &mut random));
                             let pushed = async {
                                 stream.write_all(&record).await?;
@@ -104,5 +109,5 @@ async fn pushes(target: Target) -> Deeds {
         all += attacker.await.expect("an attacker does not fail");
     }
     let wrong = (all == 0).then(|| "nothing could be pushed".to_owned());
-    Deeds { what: format!("{all} records were pushed"), wrong, ..Deeds::default() }
+    AttackReport { what: format!("{all} records were pushed"), wrong, ..AttackReport::default() }
 }

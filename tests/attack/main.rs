@@ -1,8 +1,9 @@
-//! Attacks with real sockets on a node that runs as a process of its own, between an honest sequencer and an honest
-//! observer. Each states what it may cost; the README beside this has the table.
+//! Attacks over real sockets on a node that runs as a process of its own, between an honest
+//! sequencer and an honest observer. Each states its maximum cost; the README in this folder has
+//! the table.
 //!
-//! `cargo test -p opp2p-tests --test attack [NAME]` runs them in a short form, `-- --report [NAME]` in a longer one that
-//! tells figures.
+//! `cargo test -p opp2p-tests --test attack [NAME]` runs short versions of them, `-- --report
+//! [NAME]` longer ones that report figures.
 #![allow(clippy::unwrap_used, reason = "a helper of a test may fail like the test")]
 
 mod churn;
@@ -11,6 +12,8 @@ mod gossip;
 mod handshake;
 mod honest;
 mod identify;
+#[path = "../kit/mod.rs"]
+mod kit;
 mod peer;
 mod rpc;
 mod scene;
@@ -37,14 +40,14 @@ const ATTACKS: &[&[Attack]] = &[
 fn main() -> ExitCode {
     let own: Vec<String> = std::env::args().skip(1).collect();
     match own.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        // The attacked node: the same program as the binary.
+        // The attacked node runs this program as if it were the `opp2p` binary.
         ["node", ..] => return opp2p::cli::main(),
         ["--report"] => return scene::report(attacks(), ""),
         ["--report", word] => return scene::report(attacks(), word),
         _ => {}
     }
     let mut arguments = Arguments::from_args();
-    // Delays are compared: one at a time.
+    // Delays are compared, so the attacks run one at a time.
     arguments.test_threads = Some(1);
     let trials = attacks().map(|attack| {
         Trial::test(attack.name, move || {

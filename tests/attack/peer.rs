@@ -1,5 +1,5 @@
-//! A peer that keeps to no rule: libp2p's transport without anything above it, so that streams are opened and bytes are
-//! written by hand.
+//! A peer that follows no rules: libp2p's transport and nothing above it, so that a test opens
+//! streams and writes bytes itself.
 
 use futures::prelude::*;
 use libp2p::core::Endpoint;
@@ -17,25 +17,25 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-/// Blocks' topic of the present fork.
+/// Block topic of the current fork.
 pub(crate) const TOPIC: &str = "/optimism/901/3/blocks";
 /// The gossip protocol.
 const MESHSUB: &str = "/meshsub/1.1.0";
 const IDENTIFY: &str = "/ipfs/id/1.0.0";
 const HEADER: &str = "/multistream/1.0.0";
 
-/// What a peer does with the streams that the attacked node opens.
+/// Behaviour of a peer on the streams that the attacked node opens.
 #[derive(Clone, Debug)]
 pub(crate) enum Manner {
-    /// Agrees to gossip and reads all that comes.
+    /// Agrees to gossip and reads everything.
     Listens,
     /// Agrees to gossip and reads nothing.
     Deaf,
-    /// Answers identify with these bytes, and listens.
+    /// Answers identify with these bytes, and otherwise behaves like `Listens`.
     Identifies(Arc<[u8]>),
 }
 
-/// A connection to the attacked node. It is closed when this is dropped.
+/// A connection to the attacked node. Dropping it closes the connection.
 #[derive(Debug)]
 pub(crate) struct Peer {
     streams: mpsc::UnboundedSender<oneshot::Sender<SubstreamBox>>,
@@ -64,7 +64,11 @@ impl Peer {
         Self::connect_as(&Keypair::generate_secp256k1(), address, manner).await
     }
 
-    pub(crate) async fn connect_as(key: &Keypair, address: &Multiaddr, manner: Manner) -> io::Result<Self> {
+    pub(crate) async fn connect_as(
+        key: &Keypair,
+        address: &Multiaddr,
+        manner: Manner,
+    ) -> io::Result<Self> {
         let options = DialOpts { role: Endpoint::Dialer, port_use: PortUse::New };
         let dial = transport(key).dial(address.clone(), options).map_err(io::Error::other)?;
         let made = timeout(Duration::from_secs(10), dial).await?;
@@ -81,7 +85,7 @@ impl Peer {
                 }
                 while !waiting.is_empty() {
                     match muxer.poll_outbound_unpin(cx) {
-                        // Who asked may have given up.
+                        // The caller may have given up.
                         Poll::Ready(Ok(stream)) => drop(waiting.pop_front().unwrap().send(stream)),
                         Poll::Ready(Err(_)) => return Poll::Ready(()),
                         Poll::Pending => break,
@@ -105,19 +109,21 @@ impl Peer {
         Ok(Self { streams, task })
     }
 
-    /// Whether the connection has ended.
+    /// Returns whether the connection has ended.
     pub(crate) fn is_gone(&self) -> bool {
         self.task.is_finished()
     }
 
-    /// A stream on which nothing was said.
+    /// Opens a stream without negotiating a protocol.
     pub(crate) async fn stream(&self) -> io::Result<SubstreamBox> {
         let (ready, stream) = oneshot::channel();
         self.streams.send(ready).map_err(|_| io::ErrorKind::NotConnected)?;
-        timeout(Duration::from_secs(10), stream).await?.map_err(|_| io::ErrorKind::NotConnected.into())
+        timeout(Duration::from_secs(10), stream)
+            .await?
+            .map_err(|_| io::ErrorKind::NotConnected.into())
     }
 
-    /// A stream on which a protocol was agreed on.
+    /// Opens a stream and negotiates this protocol.
     pub(crate) async fn speak(&self, protocol: &str) -> io::Result<SubstreamBox> {
         let mut stream = self.stream().await?;
         let agree = async {
@@ -131,7 +137,7 @@ impl Peer {
         Ok(stream)
     }
 
-    /// A stream of gossip, subscribed to the blocks' topic.
+    /// Opens a gossip stream that is subscribed to the block topic.
     pub(crate) async fn gossip(&self) -> io::Result<SubstreamBox> {
         let mut stream = self.speak(MESHSUB).await?;
         send(&mut stream, &subscription(true, TOPIC)).await?;
@@ -139,7 +145,7 @@ impl Peer {
     }
 }
 
-/// What a peer does with a stream that the other side opened.
+/// Answers on a stream that the other side opened.
 async fn answer(mut stream: SubstreamBox, manner: Manner) -> io::Result<()> {
     stream.write_all(&line(HEADER)).await?;
     stream.flush().await?;
@@ -167,7 +173,7 @@ async fn answer(mut stream: SubstreamBox, manner: Manner) -> io::Result<()> {
     futures::io::copy(stream, &mut futures::io::sink()).await.map(drop)
 }
 
-/// A line of the negotiation.
+/// Encodes a line of the negotiation.
 pub(crate) fn line(text: &str) -> Vec<u8> {
     framed(format!("{text}\n").as_bytes())
 }
@@ -197,27 +203,28 @@ fn varint(mut number: u64) -> Vec<u8> {
     bytes
 }
 
-/// With its length before it.
+/// Prefixes a body with its length.
 pub(crate) fn framed(body: &[u8]) -> Vec<u8> {
     [&varint(body.len() as u64)[..], body].concat()
 }
 
-/// A field of a protobuf message that has a length.
+/// Encodes a length-delimited protobuf field.
 pub(crate) fn field(number: u64, contents: &[u8]) -> Vec<u8> {
     [varint(number << 3 | 2), framed(contents)].concat()
 }
 
-/// An RPC of gossip that subscribes to a topic, or ends that.
+/// Encodes a gossip RPC that subscribes to a topic, or unsubscribes from it.
 pub(crate) fn subscription(subscribe: bool, topic: &str) -> Vec<u8> {
     field(1, &[&[1 << 3, u8::from(subscribe)], &field(2, topic.as_bytes())[..]].concat())
 }
 
-/// An RPC with one message.
+/// Encodes an RPC with one message.
 pub(crate) fn publication(data: &[u8]) -> Vec<u8> {
     field(2, &[field(2, data), field(4, TOPIC.as_bytes())].concat())
 }
 
-/// An RPC with control messages: `kind` is the field's number, 1 IHAVE, 2 IWANT, 3 GRAFT, 4 PRUNE, 5 IDONTWANT.
+/// Encodes an RPC with control messages. `kind` is the number of the field: 1 IHAVE, 2 IWANT, 3
+/// GRAFT, 4 PRUNE, 5 IDONTWANT.
 pub(crate) fn control(kind: u64, ids: &[Vec<u8>]) -> Vec<u8> {
     let (topic, ids_field) = match kind {
         1 => (field(1, TOPIC.as_bytes()), 2),

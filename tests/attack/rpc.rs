@@ -1,6 +1,6 @@
-//! The RPC and the metrics: bodies that are huge, deep, slow or many.
+//! Attack on the RPC and the metrics: bodies that are huge, deeply nested, slow or numerous.
 
-use crate::scene::{Attack, Deeds, SLACK, Target};
+use crate::scene::{Attack, AttackReport, SLACK, Target};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -10,7 +10,8 @@ use tokio::time::{sleep, timeout};
 pub(crate) const ATTACKS: &[Attack] = &[
     Attack {
         name: "rpc-bodies",
-        what: "20 sockets send bodies without an end, 100,000 nested arrays, batches of 10,000, and pipelines, by turns",
+        what: "20 sockets send bodies without an end, 100,000 nested arrays, batches of 10,000, \
+               and pipelines, by turns",
         memory: 100,
         descriptors: 140,
         slack: SLACK,
@@ -20,7 +21,7 @@ pub(crate) const ATTACKS: &[Attack] = &[
         name: "rpc-slow",
         what: "300 sockets at the RPC and at the metrics send a request, a byte a second",
         memory: 40,
-        descriptors: 400,
+        descriptors: 420,
         slack: SLACK,
         run: |target| Box::pin(slow(target)),
     },
@@ -35,18 +36,23 @@ fn post(body: &[u8]) -> Vec<u8> {
 fn bad(number: usize) -> Vec<u8> {
     let call = br#"{"jsonrpc":"2.0","id":1,"method":"opp2p_self"}"#;
     match number % 6 {
-        // Announced, and in pieces without an end.
+        // Huge bodies: by their announced length, or in endless chunks.
         0 => format!("{HEAD}Content-Length: 1000000000000\r\n\r\n").into_bytes(),
         1 => {
             let chunk = [b"10000\r\n", &vec![b' '; 0x10000][..], b"\r\n"].concat();
-            [format!("{HEAD}Transfer-Encoding: chunked\r\n\r\n").as_bytes(), &chunk.repeat(200)].concat()
+            [format!("{HEAD}Transfer-Encoding: chunked\r\n\r\n").as_bytes(), &chunk.repeat(200)]
+                .concat()
         }
         2 => post(&b"[".repeat(100_000)),
         3 => {
             let deep = [&b"[".repeat(100_000)[..], &b"]".repeat(100_000)].concat();
             post(
-                &[br#"{"jsonrpc":"2.0","id":1,"method":"opp2p_blockAddr","params":"#, &deep[..], b"}"]
-                    .concat(),
+                &[
+                    br#"{"jsonrpc":"2.0","id":1,"method":"opp2p_blockAddr","params":"#,
+                    &deep[..],
+                    b"}",
+                ]
+                .concat(),
             )
         }
         4 => post(&[b"[", &[&call[..], b","].concat().repeat(4000)[..], call, b"]"].concat()),
@@ -54,7 +60,7 @@ fn bad(number: usize) -> Vec<u8> {
     }
 }
 
-async fn bodies(target: Target) -> Deeds {
+async fn bodies(target: Target) -> AttackReport {
     let all: Arc<[Vec<u8>]> = (0..6).map(bad).collect();
     let attackers: Vec<_> = (0..20)
         .map(|first| {
@@ -75,7 +81,7 @@ async fn bodies(target: Target) -> Deeds {
     for attacker in attackers {
         count += attacker.await.expect("an attacker does not fail");
     }
-    Deeds { what: format!("{count} connections"), ..Deeds::default() }
+    AttackReport { what: format!("{count} connections"), ..AttackReport::default() }
 }
 
 async fn one(target: &Target, request: &[u8]) -> std::io::Result<()> {
@@ -84,7 +90,7 @@ async fn one(target: &Target, request: &[u8]) -> std::io::Result<()> {
     stream.read_to_end(&mut Vec::new()).await.map(drop)
 }
 
-async fn slow(target: Target) -> Deeds {
+async fn slow(target: Target) -> AttackReport {
     let mut attackers = Vec::new();
     for address in [target.rpc, target.metrics] {
         for _ in 0..300 {
@@ -110,5 +116,5 @@ async fn slow(target: Target) -> Deeds {
     for attacker in attackers {
         opened += attacker.await.expect("an attacker does not fail");
     }
-    Deeds { what: format!("{opened} connections"), ..Deeds::default() }
+    AttackReport { what: format!("{opened} connections"), ..AttackReport::default() }
 }

@@ -1,4 +1,5 @@
-//! One attack from its beginning to its end: honest blocks in peace, the same under attack, and what is left of it.
+//! One attack from start to end: honest blocks before the attack, honest blocks under attack, and
+//! the aftermath.
 
 use libp2p::Multiaddr;
 use opp2p_tests::report::{Row, Section};
@@ -14,29 +15,30 @@ use tokio::time::{sleep, timeout};
 use crate::honest::{Delays, Observer, PATIENCE, Sequencer, chain, newcomer, publish};
 use crate::victim::{Usage, Victim};
 
-/// What bounds an attack, all around it included.
+/// Maximum time of one attack, set-up included.
 const LIMIT: Duration = Duration::from_secs(300);
-/// Lines of the log that an attack may cause. The log shows 20 of a kind in half a minute; there are so many kinds.
+/// Maximum number of log lines that an attack may cause. The log shows at most 20 lines of each
+/// kind in half a minute, and there are several kinds.
 const LINES: usize = 120;
-/// What most attacks are borne with where machines are busy: a second at most.
+/// Slack of most attacks on busy machines: a second, compared with [`NOISE`].
 pub(crate) const SLACK: f64 = 40.0;
-/// Delay below which no ratio counts: one turn of the scheduler on a busy machine.
+/// Delay below which no ratio counts: one time slice of the scheduler on a busy machine.
 const NOISE: Duration = Duration::from_millis(25);
 
-/// Whom an attacker sees.
+/// The attacked node, as an attacker sees it.
 #[derive(Clone, Debug)]
 pub(crate) struct Target {
     pub(crate) tcp: Multiaddr,
     pub(crate) ws: Multiaddr,
     pub(crate) rpc: SocketAddr,
     pub(crate) metrics: SocketAddr,
-    /// To look at what it does to it.
+    /// For observing the effect of the attack.
     pub(crate) victim: Arc<Victim>,
-    /// The attack ends then, or a little later.
+    /// Time at which the attack ends, or shortly after.
     pub(crate) until: Instant,
-    /// Ids of gossip's messages so far.
+    /// Ids of the gossip messages so far.
     pub(crate) ids: Arc<Mutex<Vec<Vec<u8>>>>,
-    /// Whether figures are wanted rather than an answer soon.
+    /// Whether figures are measured, as opposed to a quick check.
     pub(crate) is_long: bool,
 }
 
@@ -46,33 +48,34 @@ impl Target {
     }
 }
 
-/// What an attack says of itself.
+/// An attack's report.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Deeds {
-    /// Who must be banned in the end.
+pub(crate) struct AttackReport {
+    /// Peers that must be banned in the end.
     pub(crate) banned: Vec<String>,
-    /// How much was done, in words.
+    /// Description of the attack's extent.
     pub(crate) what: String,
-    /// What did not go as it must.
+    /// An expectation that failed.
     pub(crate) wrong: Option<String>,
 }
 
-type Run = fn(Target) -> Pin<Box<dyn Future<Output = Deeds> + Send>>;
+type Run = fn(Target) -> Pin<Box<dyn Future<Output = AttackReport> + Send>>;
 
-/// An attack and what it may cost.
+/// An attack and its maximum cost.
 pub(crate) struct Attack {
     pub(crate) name: &'static str,
     pub(crate) what: &'static str,
-    /// Memory that the node may take beyond what it had before, MB.
+    /// Maximum growth of the node's memory, in MB.
     pub(crate) memory: u64,
-    /// File descriptors beyond those that it had.
+    /// Maximum number of additional file descriptors.
     pub(crate) descriptors: u64,
-    /// How often the usual p99 an honest block may take in a test on any machine; twice is what is aimed at.
+    /// Maximum p99 delay of an honest block as a multiple of the usual one, in a test on an
+    /// arbitrary machine. The goal is twice.
     pub(crate) slack: f64,
     pub(crate) run: Run,
 }
 
-/// How long the phases are.
+/// Lengths of the phases.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Size {
     warm: usize,
@@ -83,15 +86,25 @@ pub(crate) struct Size {
 }
 
 impl Size {
-    /// For tests on any machine.
-    pub(crate) const SHORT: Self =
-        Self { warm: 8, quiet: 15, attacked: 25, every: Duration::from_millis(200), is_long: false };
-    /// For figures.
-    pub(crate) const LONG: Self =
-        Self { warm: 20, quiet: 100, attacked: 200, every: Duration::from_millis(100), is_long: true };
+    /// For tests on arbitrary machines.
+    pub(crate) const SHORT: Self = Self {
+        warm: 8,
+        quiet: 15,
+        attacked: 25,
+        every: Duration::from_millis(200),
+        is_long: false,
+    };
+    /// For measured figures.
+    pub(crate) const LONG: Self = Self {
+        warm: 20,
+        quiet: 100,
+        attacked: 200,
+        every: Duration::from_millis(100),
+        is_long: true,
+    };
 }
 
-/// What an attack has cost.
+/// Measured cost of an attack.
 #[derive(Clone, Debug)]
 pub(crate) struct Outcome {
     quiet: Delays,
@@ -101,7 +114,7 @@ pub(crate) struct Outcome {
     after: Usage,
     processor: f64,
     lines: usize,
-    deeds: Deeds,
+    deeds: AttackReport,
     unbanned: usize,
     staying: usize,
     size: Size,
@@ -112,12 +125,13 @@ fn milliseconds(time: Duration) -> String {
 }
 
 impl Outcome {
-    /// Memory that was taken, MB.
+    /// Returns the growth of memory, in MB.
     const fn grown(&self) -> u64 {
         self.most.memory.saturating_sub(self.before.memory) / 1024
     }
 
-    /// Delays at the 99th percentile: under attack in those of peace, or of what can be told apart.
+    /// Returns the ratio of the delays at the 99th percentile, under attack to before the attack.
+    /// The latter counts as at least [`NOISE`].
     fn ratio(&self) -> f64 {
         let (quiet, attacked) = (self.quiet.at(0.99).max(NOISE), self.attacked.at(0.99));
         attacked.as_secs_f64() / quiet.as_secs_f64()
@@ -125,7 +139,8 @@ impl Outcome {
 
     pub(crate) fn summary(&self) -> String {
         let mut text = format!(
-            "{} blocks; p50 {} -> {}, p99 {} -> {}; +{} MB (then {:+} MB), +{} descriptors, {} threads, {:.0} % of a core, {} lines",
+            "{} blocks; p50 {} -> {}, p99 {} -> {}; +{} MB (then {:+} MB), +{} descriptors, {} \
+             threads, {:.0} % of a core, {} lines",
             self.attacked.len(),
             milliseconds(self.quiet.at(0.5)),
             milliseconds(self.attacked.at(0.5)),
@@ -149,12 +164,15 @@ impl Outcome {
     }
 
     /// # Errors
-    /// The first bound that is not kept.
+    /// The first bound that is exceeded.
     pub(crate) fn check(&self, attack: &Attack) -> Result<(), String> {
         let descriptors = self.most.descriptors.saturating_sub(self.before.descriptors);
         let held = [
             (self.deeds.wrong.is_none(), self.deeds.wrong.clone().unwrap_or_default()),
-            (self.grown() <= attack.memory, format!("{} MB more, bound {}", self.grown(), attack.memory)),
+            (
+                self.grown() <= attack.memory,
+                format!("{} MB more, bound {}", self.grown(), attack.memory),
+            ),
             (
                 descriptors <= attack.descriptors,
                 format!("{descriptors} descriptors more, bound {}", attack.descriptors),
@@ -196,17 +214,24 @@ impl Outcome {
                 format!("{}, or {}", milliseconds(quiet * 2), milliseconds(NOISE * 2)),
                 self.ratio() <= 2.0,
             ),
-            memory.held_to(format!("+{} MB", attack.memory), self.grown() <= attack.memory).noted(format!(
-                "{}{}; {:.0} % of a core; {} lines of log",
-                attack.what,
-                if self.deeds.what.is_empty() { String::new() } else { format!("; {}", self.deeds.what) },
-                self.processor * 100.0,
-                self.lines
-            )),
+            memory.held_to(format!("+{} MB", attack.memory), self.grown() <= attack.memory).noted(
+                format!(
+                    "{}{}; {:.0} % of a core; {} lines of log",
+                    attack.what,
+                    if self.deeds.what.is_empty() {
+                        String::new()
+                    } else {
+                        format!("; {}", self.deeds.what)
+                    },
+                    self.processor * 100.0,
+                    self.lines
+                ),
+            ),
         ];
         let all = self.deeds.banned.len();
         if all > 0 {
-            let row = Row::new(format!("{}: banned", attack.name), format!("{}", all - self.unbanned));
+            let row =
+                Row::new(format!("{}: banned", attack.name), format!("{}", all - self.unbanned));
             rows.push(row.held_to(format!("{all}"), self.unbanned == 0));
         }
         rows
@@ -222,9 +247,10 @@ pub(crate) fn run(attack: &Attack, size: Size) -> Outcome {
             .build()
             .expect("threads")
     };
-    // Apart, so that the attackers' work does not stand before the honest nodes' in a queue.
+    // Separate runtimes, so that the attackers' tasks don't delay the honest nodes'.
     let (honest, attackers) = (threads(2), threads(2));
-    let outcome = honest.block_on(async { timeout(LIMIT, staged(attack, size, attackers.handle())).await });
+    let outcome =
+        honest.block_on(async { timeout(LIMIT, staged(attack, size, attackers.handle())).await });
     attackers.shutdown_background();
     outcome.unwrap_or_else(|_| panic!("it does not end within {} s", LIMIT.as_secs()))
 }
@@ -235,6 +261,7 @@ async fn staged(attack: &Attack, size: Size, attackers: &tokio::runtime::Handle)
     let victim = Arc::new(Victim::start(&chain(), &sequencer.address()).await);
     sequencer.until_heard().await;
     let mut observer = Observer::start(&directory, &victim.tcp).await;
+    observer.expect_next_block(&mut sequencer).await;
 
     publish(&mut sequencer, &mut observer, size.warm, size.every).await;
     let quiet = publish(&mut sequencer, &mut observer, size.quiet, size.every).await;
@@ -260,7 +287,7 @@ async fn staged(attack: &Attack, size: Size, attackers: &tokio::runtime::Handle)
     let processor = (victim.processor() - processor).as_secs_f64() / took.as_secs_f64();
     let most = watch.end();
 
-    // What is left of it.
+    // The aftermath.
     let honest = [sequencer.peer_id(), observer.host.peer_id().to_string()];
     let started = Instant::now();
     let mut staying;
@@ -279,7 +306,7 @@ async fn staged(attack: &Attack, size: Size, attackers: &tokio::runtime::Handle)
     assert_eq!(victim.get("/healthz").await.0, 200, "the node says that it is well");
     assert_eq!(victim.get("/readyz").await.0, 200, "the node says that it is ready");
     let after = victim.usage();
-    let lines = victim.log()[lines..].iter().filter(|line| !is_of_chain(line)).count();
+    let lines = victim.log()[lines..].iter().filter(|line| !is_chain_line(line)).count();
     observer.host.stop().await;
     Outcome {
         quiet,
@@ -296,15 +323,15 @@ async fn staged(attack: &Attack, size: Size, attackers: &tokio::runtime::Handle)
     }
 }
 
-/// Whether a line of the log is about an honest block.
-fn is_of_chain(line: &str) -> bool {
+/// Returns `true` if a line of the log is about an honest block.
+fn is_chain_line(line: &str) -> bool {
     line.contains(" block ") && line.contains("number=")
 }
 
-/// Looks every 25 ms at what a node uses.
+/// Samples a node's resource usage every 25 ms.
 struct Watch {
     stop: Arc<AtomicBool>,
-    looking: std::thread::JoinHandle<Usage>,
+    looking: Option<std::thread::JoinHandle<Usage>>,
 }
 
 impl Watch {
@@ -319,16 +346,27 @@ impl Watch {
             }
             most
         });
-        Self { stop, looking }
+        Self { stop, looking: Some(looking) }
     }
 
-    fn end(self) -> Usage {
+    fn end(mut self) -> Usage {
         self.stop.store(true, Ordering::Relaxed);
-        self.looking.join().expect("the node runs until the end")
+        let looking = self.looking.take().expect("it ends once");
+        looking.join().expect("the node runs until the end")
     }
 }
 
-/// Runs the attacks whose names have the word in their longer form, and tells what they cost.
+/// A failing attack must not leave the thread behind, because the thread keeps the node alive.
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(looking) = self.looking.take() {
+            let _ = looking.join();
+        }
+    }
+}
+
+/// Runs the longer form of the attacks whose names contain `word`, and reports their cost.
 pub(crate) fn report(attacks: impl Iterator<Item = &'static Attack>, word: &str) -> ExitCode {
     let mut rows = Vec::new();
     let mut missed = Vec::new();
@@ -346,13 +384,15 @@ pub(crate) fn report(attacks: impl Iterator<Item = &'static Attack>, word: &str)
         title: "Under attack".to_owned(),
         command: "cargo all-tests -- attack-report".to_owned(),
         about: format!(
-            "A node as a process of its own, its sequencer behind it, and an observer who gets blocks through it \
-             alone: {} blocks in peace, then {} under attack, ten a second, each of 3 kB to 1 MB. All of them on {cores} \
-             cores with their attackers, who take what the node leaves. Delays are from publication at the sequencer to \
-             the observer's handing on. What misses is the gossip library's own work in the task that drives the sockets: \
-             it unpacks and names a message before anybody is asked about it (bombs), and takes every control message \
-             whole, of which neither the number nor the processor time can be bounded from outside (IHAVE, IWANT, \
-             IDONTWANT, and a copy of each message for everybody who does not read).",
+            "A node as a process of its own, its sequencer behind it, and an observer who gets \
+             blocks through it alone: {} blocks in peace, then {} under attack, ten a second, each \
+             of 3 kB to 1 MB. All of them on {cores} cores with their attackers, who take what the \
+             node leaves. Delays are from publication at the sequencer to the observer's handing \
+             on. What misses is the gossip library's own work in the task that drives the sockets: \
+             it unpacks and names a message before anybody is asked about it (bombs), and takes \
+             every control message whole, of which neither the number nor the processor time can \
+             be bounded from outside (IHAVE, IWANT, IDONTWANT, and a copy of each message for \
+             everybody who does not read).",
             Size::LONG.quiet,
             Size::LONG.attacked
         ),

@@ -1,7 +1,7 @@
-//! Streams that lead nowhere, and blocks by number that nobody takes.
+//! Attack: streams that are opened for nothing, and block requests whose answers are not read.
 
 use crate::peer::{Manner, Peer};
-use crate::scene::{Attack, Deeds, SLACK, Target};
+use crate::scene::{Attack, AttackReport, SLACK, Target};
 use futures::prelude::*;
 use libp2p::core::muxing::SubstreamBox;
 use std::io;
@@ -44,12 +44,12 @@ pub(crate) const ATTACKS: &[Attack] = &[
 ];
 
 const PEERS: usize = 20;
-/// Streams of a connection whose protocol the node agrees on at once.
+/// Number of streams of a connection whose protocol the node negotiates at the same time.
 const NEGOTIATING: usize = 64;
 
 type Act<'a> = std::pin::Pin<Box<dyn Future<Output = io::Result<usize>> + Send + 'a>>;
 
-async fn each(target: Target, act: for<'a> fn(&'a Target, &'a Peer) -> Act<'a>) -> Deeds {
+async fn each(target: Target, act: for<'a> fn(&'a Target, &'a Peer) -> Act<'a>) -> AttackReport {
     let attackers: Vec<_> = (0..PEERS)
         .map(|_| {
             let target = target.clone();
@@ -57,7 +57,7 @@ async fn each(target: Target, act: for<'a> fn(&'a Target, &'a Peer) -> Act<'a>) 
                 let mut done = 0;
                 while !target.is_over() {
                     if let Ok(peer) = Peer::connect(&target.tcp, Manner::Deaf).await {
-                        // The node closes a stream or the connection: it is done again.
+                        // The node closes a stream or the connection, so this is repeated.
                         done += act(&target, &peer).await.unwrap_or(0);
                     }
                     sleep(Duration::from_millis(100)).await;
@@ -71,7 +71,7 @@ async fn each(target: Target, act: for<'a> fn(&'a Target, &'a Peer) -> Act<'a>) 
         all += attacker.await.expect("an attacker does not fail");
     }
     let wrong = (all == 0).then(|| "no stream could be opened".to_owned());
-    Deeds { what: format!("{all} streams"), wrong, ..Deeds::default() }
+    AttackReport { what: format!("{all} streams"), wrong, ..AttackReport::default() }
 }
 
 async fn open(target: &Target, peer: &Peer) -> io::Result<usize> {
@@ -79,7 +79,7 @@ async fn open(target: &Target, peer: &Peer) -> io::Result<usize> {
     while !target.is_over() && !peer.is_gone() && held.len() < 2000 {
         match peer.stream().await {
             Ok(mut stream) => {
-                // A stream that nothing was said on does not exist for the other side.
+                // A stream on which nothing was sent does not exist for the other side.
                 let _ = timeout(Duration::from_millis(100), stream.write_all(&[0x13])).await;
                 held.push(stream);
             }
@@ -94,7 +94,8 @@ async fn fill(target: &Target, peer: &Peer) -> io::Result<usize> {
     let mut held: Vec<SubstreamBox> = Vec::new();
     while held.len() < 250 && !target.is_over() {
         let Ok(mut stream) = peer.stream().await else { break };
-        // Of the first the node waits for the rest of a line, and it takes no others before those are done.
+        // On the first streams the node waits for the rest of a line, and it accepts no other
+        // streams until those are done.
         let contents = if held.len() < NEGOTIATING { &[0x13][..] } else { &window };
         let _ = timeout(Duration::from_millis(200), async {
             stream.write_all(contents).await?;
@@ -123,7 +124,7 @@ async fn ask(target: &Target, peer: &Peer, whole: bool) -> io::Result<usize> {
     Ok(held.len())
 }
 
-/// Until the end of the attack or of the connection.
+/// Waits for the end of the attack or of the connection.
 async fn hold(target: &Target, peer: &Peer) {
     while !target.is_over() && !peer.is_gone() {
         sleep(Duration::from_millis(100)).await;

@@ -1,5 +1,5 @@
-//! The attacked node: the command `opp2p node` as a process of its own, so that what it costs is told apart from what
-//! its attackers cost.
+//! The attacked node: the command `opp2p node` in a process of its own, so that its cost is
+//! separate from that of its attackers.
 
 use opp2p_core::chain::ChainConfig;
 use serde_json::{Value, json};
@@ -17,10 +17,10 @@ use tokio::time::{sleep, timeout};
 use crate::honest::PATIENCE;
 use libp2p::Multiaddr;
 
-/// What a process uses, as the system tells it.
+/// Resources that a process uses, as reported by the operating system.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Usage {
-    /// Resident memory, kB.
+    /// Resident memory, in kB.
     pub(crate) memory: u64,
     pub(crate) threads: u64,
     /// Open file descriptors.
@@ -28,7 +28,7 @@ pub(crate) struct Usage {
 }
 
 impl Usage {
-    /// The larger of each.
+    /// Returns the maximum of each resource.
     pub(crate) fn most(self, other: Self) -> Self {
         Self {
             memory: self.memory.max(other.memory),
@@ -38,23 +38,24 @@ impl Usage {
     }
 }
 
-/// A running node. It is killed when this is dropped.
+/// A running node. Dropping it kills the process.
 #[derive(Debug)]
 pub(crate) struct Victim {
     process: Child,
     log: Arc<Mutex<Vec<String>>>,
-    /// Where nodes connect.
+    /// Address for nodes, over TCP.
     pub(crate) tcp: Multiaddr,
-    /// Where browsers connect.
+    /// Address for browsers, over WebSocket.
     pub(crate) ws: Multiaddr,
     pub(crate) rpc: SocketAddr,
     pub(crate) metrics: SocketAddr,
-    /// What it writes is in there.
+    /// Directory of the node's files, kept until the node ends.
     _directory: TempDir,
 }
 
 impl Victim {
-    /// Starts a node of the chain that keeps itself connected to `sequencer`, and waits until it listens everywhere.
+    /// Starts a node of the chain that keeps itself connected to `sequencer`, and waits until all
+    /// of its listeners are open.
     pub(crate) async fn start(chain: &ChainConfig, sequencer: &Multiaddr) -> Self {
         let directory = tempfile::Builder::new().prefix("opp2p-attack-").tempdir().unwrap();
         let rollup = directory.path().join("rollup.json");
@@ -77,11 +78,15 @@ impl Victim {
             command.args([flag, value]);
         }
         command.args(["--p2p.no-discovery", "--metrics.enabled"]);
-        let mut process =
-            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut process = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
         let log = Arc::new(Mutex::new(Vec::new()));
         let (lines, said) = (process.stderr.take().unwrap(), Arc::clone(&log));
-        // It ends with the process.
+        // The thread ends with the process.
         std::thread::spawn(move || {
             for line in BufReader::new(lines).lines().map_while(Result::ok) {
                 said.lock().unwrap().push(line);
@@ -91,12 +96,13 @@ impl Victim {
         for (line, field) in [
             (" started ", "address"),
             ("browsers can connect", "address"),
-            ("RPC is served", "address"),
+            ("RPC server listening", "address"),
             ("serving metrics", "url"),
         ] {
             found.push(said_in(&log, line, field).await);
         }
-        let metrics = found[3].strip_prefix("http://").and_then(|url| url.strip_suffix("/metrics")).unwrap();
+        let metrics =
+            found[3].strip_prefix("http://").and_then(|url| url.strip_suffix("/metrics")).unwrap();
         Self {
             tcp: found[0].parse().unwrap(),
             ws: found[1].parse().unwrap(),
@@ -108,7 +114,7 @@ impl Victim {
         }
     }
 
-    /// Host and port of a listener.
+    /// Returns host and port of a listener.
     pub(crate) fn socket(address: &Multiaddr) -> SocketAddr {
         use libp2p::multiaddr::Protocol::{Ip4, Tcp};
         let parts: Vec<_> = address.iter().collect();
@@ -116,41 +122,50 @@ impl Victim {
         (ip, port).into()
     }
 
-    /// What it uses now; it must run.
+    /// Returns the node's current usage. The node must be running.
     pub(crate) fn usage(&self) -> Usage {
         let process = format!("/proc/{}", self.process.id());
         let status = fs::read_to_string(format!("{process}/status")).expect("the node runs");
         let number = |name: &str| {
             let line = status.lines().find_map(|line| line.strip_prefix(name));
-            line.and_then(|line| line.split_whitespace().next()?.parse().ok()).expect("the node runs")
+            line.and_then(|line| line.split_whitespace().next()?.parse().ok())
+                .expect("the node runs")
         };
-        let descriptors = fs::read_dir(format!("{process}/fd")).expect("the node runs").count() as u64;
+        let descriptors =
+            fs::read_dir(format!("{process}/fd")).expect("the node runs").count() as u64;
         Usage { memory: number("VmRSS:"), threads: number("Threads:"), descriptors }
     }
 
-    /// Processor time that it has used.
+    /// Returns the processor time that the node has used.
     pub(crate) fn processor(&self) -> Duration {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.process.id())).expect("the node runs");
+        let stat =
+            fs::read_to_string(format!("/proc/{}/stat", self.process.id())).expect("the node runs");
         let (_, fields) = stat.rsplit_once(')').unwrap();
-        let ticks: u64 =
-            fields.split_whitespace().skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap()).sum();
-        // Linux counts in hundredths for every program.
+        let ticks: u64 = fields
+            .split_whitespace()
+            .skip(11)
+            .take(2)
+            .map(|ticks| ticks.parse::<u64>().unwrap())
+            .sum();
+        // Linux reports hundredths of a second to every program.
         Duration::from_millis(ticks * 10)
     }
 
-    /// Lines that it has logged.
+    /// Returns the lines that the node has logged.
     pub(crate) fn log(&self) -> Vec<String> {
         self.log.lock().unwrap().clone()
     }
 
-    /// The result of an RPC.
+    /// Returns the result of an RPC call.
     pub(crate) async fn call(&self, method: &str, params: Value) -> Value {
-        let body = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params }).to_string();
+        let body =
+            json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params }).to_string();
         let request = format!(
-            "POST / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            "POST / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: \
+             application/json\r\nContent-Length: {}\r\n\r\n{body}",
             body.len()
         );
-        // While its RPC is under attack, all places may be taken.
+        // While the RPC is under attack, all slots may be in use.
         let started = Instant::now();
         loop {
             let answer = exchange(self.rpc, request.as_bytes()).await;
@@ -165,37 +180,39 @@ impl Victim {
         }
     }
 
-    /// Peer ids that are banned.
+    /// Returns the ids of banned peers.
     pub(crate) async fn banned(&self) -> Vec<String> {
         let bans = self.call("opp2p_bans", json!([])).await;
         let peers = bans["peers"].as_array().unwrap();
         peers.iter().map(|ban| ban["peerID"].as_str().unwrap().to_owned()).collect()
     }
 
-    /// Peer ids that are connected.
+    /// Returns the ids of connected peers.
     pub(crate) async fn connected(&self) -> Vec<String> {
         let peers = self.call("opp2p_peers", json!([true])).await;
         peers["peers"].as_object().unwrap().keys().cloned().collect()
     }
 
-    /// Entries of its score book.
+    /// Returns the number of entries in the node's score book.
     pub(crate) async fn remembered(&self) -> usize {
         let book = self.call("opp2p_scoreBook", json!([])).await;
         book.as_object().map_or_else(|| book.as_array().map_or(0, Vec::len), serde_json::Map::len)
     }
 
-    /// The status and the body of a GET.
+    /// Returns the status and the body of a GET request.
     pub(crate) async fn get(&self, path: &str) -> (u16, String) {
-        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        let request =
+            format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
         let answer = exchange(self.rpc, request.as_bytes()).await;
-        let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or_default();
+        let status =
+            answer.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or_default();
         (status, answer)
     }
 }
 
 impl Drop for Victim {
     fn drop(&mut self) {
-        // It may have ended, which the test noticed before.
+        // The node may have ended, which the test has already noticed.
         let _ = self.process.kill();
         let _ = self.process.wait();
         if std::thread::panicking() {
@@ -206,7 +223,7 @@ impl Drop for Victim {
     }
 }
 
-/// The value of a field of the first line with these words.
+/// Waits for a line that contains `words`, and returns the value of `field` in it.
 async fn said_in(log: &Mutex<Vec<String>>, words: &str, field: &str) -> String {
     let started = Instant::now();
     loop {
@@ -220,7 +237,8 @@ async fn said_in(log: &Mutex<Vec<String>>, words: &str, field: &str) -> String {
     }
 }
 
-/// Sends a request and reads until the other side closes; whatever goes wrong, what came is the answer.
+/// Sends a request and reads until the other side closes. After a failure, the result is what was
+/// received so far.
 pub(crate) async fn exchange(address: SocketAddr, request: &[u8]) -> String {
     let mut answer = Vec::new();
     let exchange = async {
@@ -228,12 +246,12 @@ pub(crate) async fn exchange(address: SocketAddr, request: &[u8]) -> String {
         stream.write_all(request).await?;
         stream.read_to_end(&mut answer).await
     };
-    // That it fails or takes too long shows in the answer.
+    // A failure or a timeout shows in the result.
     let _ = timeout(Duration::from_secs(5), exchange).await;
     String::from_utf8_lossy(&answer).into_owned()
 }
 
-/// Bytes that look random and are the same in every run (SplitMix64).
+/// Pseudo-random bytes that are the same in every run (SplitMix64).
 pub(crate) struct Random(u64);
 
 impl Random {
@@ -250,7 +268,8 @@ impl Random {
     }
 
     pub(crate) fn bytes(&mut self, count: usize) -> Vec<u8> {
-        let mut bytes: Vec<u8> = (0..count.div_ceil(8)).flat_map(|_| self.number().to_le_bytes()).collect();
+        let mut bytes: Vec<u8> =
+            (0..count.div_ceil(8)).flat_map(|_| self.number().to_le_bytes()).collect();
         bytes.truncate(count);
         bytes
     }

@@ -1,29 +1,30 @@
-//! A node that has no file descriptor left.
+//! A node without free file descriptors.
 
 use crate::support::{Place, Sequencer, get, until_head, until_true};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 use tokio::time::sleep;
 
-/// What the node may have open.
+/// Limit on the node's number of file descriptors.
 const DESCRIPTORS: usize = 64;
-/// How long the node is watched while it has none left.
+/// Time for which the node is observed without free descriptors.
 const WATCHED: Duration = Duration::from_secs(4);
 
 fn open(pid: u32) -> usize {
     std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count()
 }
 
-/// Processor time, ticks of 10 ms.
+/// Returns the process's processor time, in ticks of 10 ms.
 fn ticks(pid: u32) -> u64 {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
     let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_ascii_whitespace().collect();
     fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
 }
 
-/// Opens as many connections as it takes, and one for each that the node closes.
+/// Opens connections until the node has no free descriptors, and one more for each that the node
+/// closes.
 fn take_all(pid: u32, address: SocketAddr, held: &mut Vec<TcpStream>) {
-    // Those that it can't accept wait with the system; a few of them are enough.
+    // Connections that the node can't accept wait in the system's queue; a few of them are enough.
     while open(pid) < DESCRIPTORS - 1 && held.len() < 4 * DESCRIPTORS {
         held.push(TcpStream::connect_timeout(&address, Duration::from_secs(5)).unwrap());
         std::thread::sleep(Duration::from_millis(2));
@@ -43,7 +44,8 @@ pub(crate) async fn a_node_without_file_descriptors_relays_and_recovers() {
     sequencer.reach(&observer).await;
     let (pid, metrics) = (victim.id(), victim.metrics());
 
-    // Visitors of the metrics, who say nothing, take what there is, and others wait at the node's own door.
+    // Silent clients of the metrics server take all descriptors, and others wait at the node's own
+    // listener.
     let mut held = Vec::new();
     take_all(pid, metrics, &mut held);
     let port: u16 = address.split('/').nth(4).unwrap().parse().unwrap();
@@ -60,15 +62,20 @@ pub(crate) async fn a_node_without_file_descriptors_relays_and_recovers() {
         sleep(Duration::from_millis(300)).await;
     }
     let share = (ticks(pid) - before) as f64 / 100.0 / begun.elapsed().as_secs_f64();
-    println!("{published} blocks relayed without a descriptor left, {:.0} % of a core", share * 100.0);
+    println!(
+        "{published} blocks relayed without a descriptor left, {:.0} % of a core",
+        share * 100.0
+    );
     assert!(share < 0.6, "the node is busy with nothing: {:.0} % of a core", share * 100.0);
     let lines = victim.lines();
-    let about_it =
-        lines.iter().filter(|line| line.to_ascii_lowercase().contains("too many open files")).count();
+    let about_it = lines
+        .iter()
+        .filter(|line| line.to_ascii_lowercase().contains("too many open files"))
+        .count();
     assert!(about_it <= 50, "{about_it} lines about it in the log");
     assert!(about_it >= 1, "nothing is said of it: {lines:#?}");
 
-    // When there are some again, everybody is let in.
+    // Once descriptors are free again, every client is accepted.
     drop(held);
     until_true("descriptors are free", async || open(pid) < DESCRIPTORS - 10).await;
     assert_eq!(get(victim.rpc(), "/healthz").await.0, 200);

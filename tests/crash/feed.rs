@@ -1,9 +1,9 @@
-//! The feed into a real NATS server, while the server and the node are killed and started again, and the chain changes its
-//! mind.
+//! The feed into a real NATS server, while the server and the node are killed and restarted, and
+//! the chain is reorganised.
 //!
-//! The stream forgets the names of its messages after a tenth of a second, so that nothing but the sequence numbers can keep
-//! a block from being there twice. Debian's package `nats-server` has the server. Where it is not on the path this test says
-//! so and ends; `cargo all-tests` installs it first.
+//! The stream forgets the message ids after a tenth of a second, so that only the sequence numbers
+//! can prevent duplicate blocks. The server comes from Debian's package `nats-server`, which
+//! `cargo all-tests` installs first. Without it this test counts as ignored.
 
 use crate::support::{Dice, PATIENCE, Place, Sequencer, Victim, get, until_true};
 use alloy_primitives::B256;
@@ -22,24 +22,20 @@ use tokio::time::sleep;
 
 const STREAM: &str = "CHAIN";
 const SUBJECT: &str = "opp2p.901.blocks";
-/// From one block to the next.
+/// Interval between two blocks.
 const PACE: Duration = Duration::from_millis(40);
-/// One block in so many has about half a megabyte.
+/// One block in this many has about half a megabyte.
 const LARGE: u64 = 20;
 
-/// The program, or a word on why there is none.
-fn program() -> Option<PathBuf> {
+/// Returns the path of the server's program, if it is installed.
+pub(crate) fn program() -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    // Debian has it among those of the administrator.
+    // Debian installs it among the administrator's programs.
     let folders = std::env::split_paths(&path).chain(["/usr/sbin".into()]);
-    let found = folders.map(|folder| folder.join("nats-server")).find(|path| path.is_file());
-    if found.is_none() {
-        println!("skipped: no `nats-server` on the path; Debian's package `nats-server` has it");
-    }
-    found
+    folders.map(|folder| folder.join("nats-server")).find(|path| path.is_file())
 }
 
-/// A server that does not outlive its test, and keeps its port and its files.
+/// A server that ends with its test. Its port and files survive a restart.
 #[derive(Debug)]
 struct Server {
     program: PathBuf,
@@ -55,8 +51,20 @@ impl Drop for Server {
 }
 
 impl Server {
+    async fn create_stream(&self) {
+        let config = stream::Config {
+            name: STREAM.into(),
+            subjects: vec!["opp2p.>".into()],
+            storage: stream::StorageType::File,
+            duplicate_window: Duration::from_millis(100),
+            ..stream::Config::default()
+        };
+        self.context().await.create_stream(config).await.unwrap();
+    }
+
     fn new(program: PathBuf, directory: &Path) -> Self {
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+        let port =
+            TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
         let config = directory.join("nats.conf");
         let store = directory.join("jetstream");
         let text = format!(
@@ -84,7 +92,7 @@ impl Server {
         }
     }
 
-    /// A client of the stream's, when the server answers.
+    /// Returns a client of the stream, once the server answers.
     async fn context(&self) -> jetstream::Context {
         let begun = Instant::now();
         loop {
@@ -92,7 +100,7 @@ impl Server {
                 let context = jetstream::new(client);
                 match context.get_stream(STREAM).await.map_err(|error| error.kind()) {
                     Ok(_) | Err(GetStreamErrorKind::JetStream(_)) => return context,
-                    // Its JetStream still reads its files.
+                    // The server's JetStream is still reading its files.
                     Err(_) => {}
                 }
             }
@@ -101,7 +109,7 @@ impl Server {
         }
     }
 
-    /// The last message's number and where the log ends.
+    /// Returns the number of the last message, and the position at the end of the log.
     async fn end(&self) -> Option<(u64, Position)> {
         let context = self.context().await;
         let stream = context.get_stream(STREAM).await.ok()?;
@@ -110,12 +118,12 @@ impl Server {
     }
 }
 
-/// What a consumer makes of the stream, strictly.
+/// A consumer of the stream that checks each message.
 #[derive(Debug, Default)]
 struct Consumer {
     chain: Vec<BlockId>,
     reorgs: usize,
-    /// Messages whose name is the hash of their block alone.
+    /// Number of messages whose id is just the hash of their block.
     plainly_named: usize,
 }
 
@@ -130,7 +138,11 @@ impl Consumer {
                 let block = id(line);
                 if let Some(last) = self.chain.last() {
                     let parent: B256 = serde_json::from_value(line["parentHash"].clone()).unwrap();
-                    assert_eq!((last.number + 1, last.hash), (block.number, parent), "a hole or a double");
+                    assert_eq!(
+                        (last.number + 1, last.hash),
+                        (block.number, parent),
+                        "a hole or a double"
+                    );
                 }
                 let payload = &line["envelope"]["executionPayload"];
                 assert_eq!(payload["blockHash"], line["hash"]);
@@ -140,8 +152,10 @@ impl Consumer {
             }
             Some("reorg") => {
                 let ancestor = id(&line["ancestor"]);
-                let place = self.chain.iter().position(|held| *held == ancestor).expect("the ancestor");
-                let abandoned: Vec<BlockId> = line["abandoned"].as_array().unwrap().iter().map(id).collect();
+                let place =
+                    self.chain.iter().position(|held| *held == ancestor).expect("the ancestor");
+                let abandoned: Vec<BlockId> =
+                    line["abandoned"].as_array().unwrap().iter().map(id).collect();
                 assert_eq!(self.chain[place + 1..], abandoned[..]);
                 self.chain.truncate(place + 1);
                 self.reorgs += 1;
@@ -151,7 +165,7 @@ impl Consumer {
     }
 }
 
-/// A chain that grows, and what befalls those who tell of it.
+/// A growing chain, with restarts of the server and the node.
 struct Scene {
     sequencer: Sequencer,
     server: Server,
@@ -170,13 +184,21 @@ impl Scene {
         }
     }
 
-    /// The sequencer's node takes its last blocks back and makes others.
-    async fn change_its_mind(&mut self, depth: usize) {
+    /// Makes the sequencer's node revert its last blocks and make others.
+    async fn switch_branch(&mut self, depth: usize) {
         self.sequencer.fork(depth);
         for block in 0..=depth {
             self.sequencer.publish(2_000 + block).await;
             sleep(PACE).await;
         }
+        // A node stays on a longer branch until that is silent for some seconds. Before, the
+        // sequencer's node has none of the new blocks for a node that asks for them by number.
+        let head = self.sequencer.head();
+        let status = self.sequencer.host.status().clone();
+        until_true("the sequencer's node follows", async || {
+            status.borrow().head.is_some_and(|id| id.number == head)
+        })
+        .await;
     }
 
     fn kill_server(&mut self) {
@@ -191,16 +213,21 @@ impl Scene {
         self.place.start()
     }
 
-    /// An outage is told once.
+    /// Checks that an outage is reported exactly once.
     fn look_at(&mut self, victim: &Victim) {
         let lines = victim.lines();
         let count = |what: &str| lines.iter().filter(|line| line.contains(what)).count();
-        let (begun, ended) = (count("the feed can't be published"), count("the feed is published again"));
-        assert!(begun == ended || begun == ended + 1, "{begun} outages, {ended} of them ended: {lines:#?}");
+        let what = opp2p_core::trouble::TroubleKind::Feed.meaning();
+        let ended = count(&format!("over: {what}"));
+        let begun = count(what) - ended;
+        assert!(
+            begun == ended || begun == ended + 1,
+            "{begun} outages, {ended} of them ended: {lines:#?}"
+        );
         self.outages += begun;
     }
 
-    /// Waits until the stream ends in the sequencer's head.
+    /// Waits until the stream ends with the sequencer's head.
     async fn is_told(&self, victim: &Victim) {
         let head = self.sequencer.head();
         let hash = *self.sequencer.hashes.last().unwrap();
@@ -215,7 +242,19 @@ impl Scene {
         }
     }
 
-    /// All that is in the stream, in order.
+    /// Checks that a consumer has the canonical chain, and returns the number of its first block.
+    fn check(&self, consumer: &Consumer) -> u64 {
+        let first = consumer.chain.first().expect("blocks").number;
+        let expected: Vec<BlockId> = (first..=self.sequencer.head())
+            .map(|number| BlockId::new(number, self.sequencer.hashes[number as usize - 1]))
+            .collect();
+        assert_eq!(consumer.chain, expected);
+        assert!(consumer.reorgs >= 3, "the chain has changed its mind: {}", consumer.reorgs);
+        assert!(consumer.plainly_named >= expected.len(), "a block's name is its hash");
+        first
+    }
+
+    /// Consumes the whole stream in order.
     async fn consume(&self) -> Consumer {
         let context = self.server.context().await;
         let mut stream = context.get_stream(STREAM).await.unwrap();
@@ -235,39 +274,56 @@ impl Scene {
 
 fn tail(victim: &Victim) -> Vec<String> {
     let lines = victim.lines();
-    let feed =
-        lines.iter().filter(|line| line.contains("feed") || line.contains("WARN") || line.contains("ERROR"));
+    let feed = lines
+        .iter()
+        .filter(|line| line.contains("feed") || line.contains("WARN") || line.contains("ERROR"));
     feed.rev().take(20).cloned().collect()
 }
 
-pub(crate) async fn a_server_and_a_node_that_are_killed_mid_stream_lose_and_double_nothing() {
-    let Some(program) = program() else { return };
+async fn is_up_to_date(victim: &Victim) {
+    until_true("nothing is behind", async || {
+        victim.metric("opp2p_feed_failing").await == Some(0.0)
+            && victim.metric("opp2p_feed_behind_blocks").await == Some(0.0)
+            && victim.metric("opp2p_feed_published_total").await > Some(0.0)
+    })
+    .await;
+}
+
+/// Waits until the node notices that publishing fails, and reports it.
+async fn is_failing(victim: &Victim) {
+    until_true("the outage is told", async || {
+        victim.metric("opp2p_feed_failing").await == Some(1.0)
+            && victim.metric("opp2p_feed_behind_blocks").await > Some(0.0)
+    })
+    .await;
+    until_true("the trouble is told", async || {
+        get(victim.rpc(), "/healthz").await.1.contains("(stream CHAIN)")
+    })
+    .await;
+}
+
+pub(crate) async fn a_server_and_a_node_killed_mid_stream_lose_and_repeat_nothing() {
+    let program = program().expect("Debian's package `nats-server` is installed");
     let seed = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_nanos() as u64;
     println!("seed {seed}");
     let sequencer = Sequencer::start().await;
     let mut server = Server::new(program, sequencer.directory.path());
     server.start();
-    let context = server.context().await;
-    let config = stream::Config {
-        name: STREAM.into(),
-        subjects: vec!["opp2p.>".into()],
-        storage: stream::StorageType::File,
-        duplicate_window: Duration::from_millis(100),
-        ..stream::Config::default()
-    };
-    context.create_stream(config).await.unwrap();
+    server.create_stream().await;
     let mut place = Place::new(&sequencer, "fed", &[sequencer.host.address().to_string()]);
     let feed = [format!("--feed.nats={}", server.url()), format!("--feed.nats.stream={STREAM}")];
     place.arguments.extend(feed);
-    let mut scene = Scene { sequencer, server, place, dice: Dice::new(seed), kills: [0; 2], outages: 0 };
+    let mut scene =
+        Scene { sequencer, server, place, dice: Dice::new(seed), kills: [0; 2], outages: 0 };
 
     let mut victim = scene.place.start();
     victim.started();
     scene.grow(15).await;
-    // Blocks flow before anything happens.
+    // Blocks flow before the first restart.
     until_true("something is in the stream", async || scene.server.end().await.is_some()).await;
     for round in 0..6 {
-        // Killed while blocks come, and away for longer than names are remembered.
+        // The server is killed while blocks arrive, and stays away for longer than it remembers
+        // ids.
         let blocks = 3 + scene.dice.below(12);
         scene.grow(blocks).await;
         let leaves_branch = matches!(round, 1 | 3);
@@ -279,23 +335,13 @@ pub(crate) async fn a_server_and_a_node_that_are_killed_mid_stream_lose_and_doub
             victim = scene.kill_node(victim);
         }
         if leaves_branch {
-            // The stream ends on a branch that the chain leaves.
-            scene.change_its_mind(round).await;
+            // The stream now ends on a branch that the chain leaves.
+            scene.switch_branch(round).await;
         }
         let blocks = 5 + scene.dice.below(15);
         scene.grow(blocks).await;
         match round {
-            // The node sees that nothing goes through, and says so.
-            0 => {
-                until_true("the outage is told", async || {
-                    victim.metric("opp2p_feed_failing").await == Some(1.0)
-                        && victim.metric("opp2p_feed_behind_blocks").await > Some(0.0)
-                })
-                .await;
-                let health: Value = serde_json::from_str(&get(victim.rpc(), "/healthz").await.1).unwrap();
-                let problems = health["problems"].to_string();
-                assert!(problems.contains("not fed to the stream CHAIN"), "{problems}");
-            }
+            0 => is_failing(&victim).await,
             // The node is killed too.
             2 => victim = scene.kill_node(victim),
             _ => {}
@@ -304,40 +350,29 @@ pub(crate) async fn a_server_and_a_node_that_are_killed_mid_stream_lose_and_doub
         let blocks = scene.dice.below(10);
         scene.grow(blocks).await;
         if round >= 4 {
-            // While it catches up.
+            // The node is killed while it catches up.
             victim = scene.kill_node(victim);
         }
     }
     scene.grow(5).await;
     scene.is_told(&victim).await;
-    scene.change_its_mind(2).await;
+    scene.switch_branch(2).await;
     scene.is_told(&victim).await;
-    // The node alone, while the stream is up to date.
+    // Only the node is killed, while the stream is up to date.
     victim = scene.kill_node(victim);
     scene.grow(10).await;
     scene.is_told(&victim).await;
-    until_true("nothing is behind", async || {
-        victim.metric("opp2p_feed_failing").await == Some(0.0)
-            && victim.metric("opp2p_feed_behind_blocks").await == Some(0.0)
-            && victim.metric("opp2p_feed_published_total").await > Some(0.0)
-    })
-    .await;
+    is_up_to_date(&victim).await;
     let consumer = scene.consume().await;
     scene.look_at(&victim);
     victim.end();
-
-    let first = consumer.chain.first().expect("blocks").number;
-    let expected: Vec<BlockId> = (first..=scene.sequencer.head())
-        .map(|number| BlockId::new(number, scene.sequencer.hashes[number as usize - 1]))
-        .collect();
-    assert_eq!(consumer.chain, expected);
-    assert!(consumer.reorgs >= 3, "the chain has changed its mind: {}", consumer.reorgs);
-    assert!(consumer.plainly_named >= expected.len(), "a block's name is its hash");
-    assert!(scene.outages >= 3, "{} outages were told of", scene.outages);
+    let first = scene.check(&consumer);
+    // Short outages are not a trouble.
+    assert!(scene.outages >= 1, "{} outages were told of", scene.outages);
     println!(
-        "{} blocks from {first} on and {} reorgs in the stream, {} kills of the server and {} of the node, {} outages \
-         told of: nothing is lost, nothing is there twice",
-        expected.len(),
+        "{} blocks from {first} on and {} reorgs in the stream, {} kills of the server and {} of \
+         the node, {} outages told of: nothing is lost, nothing is there twice",
+        consumer.chain.len(),
         consumer.reorgs,
         scene.kills[0],
         scene.kills[1],
@@ -345,7 +380,7 @@ pub(crate) async fn a_server_and_a_node_that_are_killed_mid_stream_lose_and_doub
     );
 }
 
-pub(crate) async fn what_is_written_to_standard_output_is_the_chain_from_the_block_that_was_asked_for() {
+pub(crate) async fn standard_output_has_the_chain_from_the_requested_block() {
     let mut sequencer = Sequencer::start().await;
     let mut place = Place::new(&sequencer, "written", &[sequencer.host.address().to_string()]);
     let file = sequencer.directory.path().join("lines");
@@ -376,7 +411,13 @@ pub(crate) async fn what_is_written_to_standard_output_is_the_chain_from_the_blo
             }
         }
         let first = consumer.chain[0].number as usize;
-        assert!(consumer.chain.iter().map(|id| id.hash).eq(sequencer.hashes[first - 1..].iter().copied()));
+        assert!(
+            consumer
+                .chain
+                .iter()
+                .map(|id| id.hash)
+                .eq(sequencer.hashes[first - 1..].iter().copied())
+        );
         expected = read().lines().count();
     }
 }

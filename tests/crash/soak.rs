@@ -1,11 +1,13 @@
-//! Half an hour of coming and going around one node: `cargo all-tests -- soak-ours`.
+//! Half an hour in which peers and clients of one node come and go: `cargo all-tests -- soak-ours`.
 //!
-//! A process follows a chain of a block a second, while peers by TCP and by WebSocket, RPC clients and subscribers come,
-//! stay for a few seconds and leave, some with a farewell and some without. Every now and then all of them are gone: what
-//! the process then has open is what it had before the first of them came, and its memory does not grow.
+//! The node, in a process of its own, follows a chain with a block per second, while peers over TCP
+//! and WebSocket, RPC clients and subscribers connect, stay for a few seconds and leave, some with
+//! a farewell and some without. From time to time all of them are gone: then the process has no
+//! more open descriptors, tasks and streams than before the first of them, and its memory does not
+//! grow.
 
 use crate::support::{PATIENCE, Place, Sequencer, Victim, config};
-use opp2p::host::Host;
+use opp2p_node::host::Host;
 use opp2p_tests::report::{Row, Section};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -14,21 +16,23 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-/// From one block to the next.
+/// Interval between two blocks.
 const PACE: Duration = Duration::from_secs(1);
-/// How long visitors come in one go.
+/// Time for which visitors come without a break.
 const CHURN: Duration = Duration::from_secs(20);
-/// From one visitor to the next.
+/// Interval between two visitors.
 const NEXT: Duration = Duration::from_millis(400);
-/// How long the node may take to let go of everything. A half-closed connection has a timeout of seconds.
+/// Maximum time for the node to release everything. A half-closed connection has a timeout of
+/// several seconds.
 const SETTLING: Duration = Duration::from_secs(45);
-/// What the store keeps, so that it is at its bound soon.
+/// Number of blocks that the store keeps: few, so that it reaches the bound soon.
 const KEPT: usize = 120;
-/// How much the memory may grow in the last third, bytes. Until then it grows: what is remembered of a thousand strangers
-/// and the allocator's leftovers of their connections take a while to come to rest.
+/// Maximum growth of the memory in the last third, in bytes. Until then it grows: the records of a
+/// thousand strangers, and memory that the allocator keeps from their connections, take a while to
+/// settle.
 const GROWTH: f64 = 8e6;
 
-/// What a process holds.
+/// Resources that a process holds.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Held {
     descriptors: f64,
@@ -48,7 +52,8 @@ impl Held {
         }
     }
 
-    /// No more than before: what is scraped may be in other moments of the same few background tasks.
+    /// Returns `true` if the process holds no more than before. Samples may catch a few background
+    /// tasks at different moments.
     fn is_within(&self, before: &Self) -> bool {
         self.descriptors <= before.descriptors + 1.0
             && self.tasks <= before.tasks + 3.0
@@ -56,13 +61,13 @@ impl Held {
     }
 }
 
-pub(crate) async fn a_minute_of_coming_and_going_leaves_nothing_behind() {
+pub(crate) async fn a_minute_of_churn_leaks_nothing() {
     let outcome = soak(Duration::from_secs(50)).await;
     println!("{outcome:#?}");
     assert!(outcome.leaks.is_empty(), "{outcome:#?}");
 }
 
-/// So many minutes, with a section for the report.
+/// Runs for this many minutes, and writes a section of the report.
 pub(crate) async fn run(minutes: f64) {
     let outcome = soak(Duration::from_secs_f64(minutes * 60.0)).await;
     let grown = outcome.grown(2);
@@ -74,22 +79,30 @@ pub(crate) async fn run(minutes: f64) {
         title: "Left alone for long".to_owned(),
         command: "cargo all-tests -- soak-ours".to_owned(),
         about: format!(
-            "{minutes} minutes: `opp2p node` follows a block a second, with a store at its bound, while peers by TCP and \
-             WebSocket, RPC clients and subscribers come and go, {} in all. {} times all of them were gone.",
+            "{minutes} minutes: `opp2p node` follows a block a second, with a store at its bound, \
+             while peers by TCP and WebSocket, RPC clients and subscribers come and go, {} in all. \
+             {} times all of them were gone.",
             outcome.visitors,
             outcome.quiet.len()
         ),
         rows: vec![
             Row::new("Blocks followed", outcome.blocks.to_string()),
-            Row::new("File descriptors at the end", count(after.descriptors))
-                .held_to(format!("{} at the start", count(before.descriptors)), after.is_within(&before)),
-            Row::new("Tasks at the end", count(after.tasks))
-                .held_to(format!("{} at the start, and 3", count(before.tasks)), after.is_within(&before)),
-            Row::new("Streams at the end", count(after.streams))
-                .held_to(format!("{} at the start", count(before.streams)), after.is_within(&before)),
+            Row::new("File descriptors at the end", count(after.descriptors)).held_to(
+                format!("{} at the start", count(before.descriptors)),
+                after.is_within(&before),
+            ),
+            Row::new("Tasks at the end", count(after.tasks)).held_to(
+                format!("{} at the start, and 3", count(before.tasks)),
+                after.is_within(&before),
+            ),
+            Row::new("Streams at the end", count(after.streams)).held_to(
+                format!("{} at the start", count(before.streams)),
+                after.is_within(&before),
+            ),
             Row::new("Resident memory at the end", megabytes(after.memory)),
             Row::new("Its growth in the second third", megabytes(outcome.grown(1))),
-            Row::new("Its growth in the last third", megabytes(grown)).held_to(megabytes(GROWTH), grown <= GROWTH),
+            Row::new("Its growth in the last third", megabytes(grown))
+                .held_to(megabytes(GROWTH), grown <= GROWTH),
         ],
     }
     .tell()
@@ -101,9 +114,9 @@ pub(crate) async fn run(minutes: f64) {
 #[derive(Debug)]
 struct Outcome {
     before: Held,
-    /// What was held each time when nobody was there.
+    /// Resources held each time all visitors were gone.
     quiet: Vec<Held>,
-    /// Those that were more than before.
+    /// Those of them that exceeded the ones before.
     leaks: Vec<Held>,
     visitors: u64,
     blocks: u64,
@@ -114,7 +127,7 @@ impl Outcome {
         *self.quiet.last().expect("it was quiet at least once")
     }
 
-    /// Growth of the memory in one of the thirds, counted from zero.
+    /// Returns the growth of the memory in one third of the run; the thirds count from zero.
     fn grown(&self, third: usize) -> f64 {
         let at = |third: usize| self.quiet[((self.quiet.len() - 1) * third).div_ceil(3)].memory;
         at(third + 1) - at(third)
@@ -132,7 +145,8 @@ async fn soak(time: Duration) -> Outcome {
     let browsers = browsers.split_once(" address=").unwrap().1.trim().to_owned();
     let rpc = victim.rpc();
     let mut visitors = JoinSet::new();
-    // The first come and go before anything is counted: some things are made once and stay.
+    // The first visitors come and go before the count starts: some resources are allocated once and
+    // stay.
     for kind in 0..6 {
         let peer = if kind % 2 == 0 { &address } else { &browsers };
         visitors.spawn(visit(kind, visitor(&sequencer, kind), peer.clone(), rpc));
@@ -143,7 +157,8 @@ async fn soak(time: Duration) -> Outcome {
     let before = Held::read(&victim).await;
 
     let begun = Instant::now();
-    let mut outcome = Outcome { before, quiet: Vec::new(), leaks: Vec::new(), visitors: 0, blocks: 0 };
+    let mut outcome =
+        Outcome { before, quiet: Vec::new(), leaks: Vec::new(), visitors: 0, blocks: 0 };
     while begun.elapsed() < time || outcome.quiet.is_empty() {
         let (turn, mut next_block) = (Instant::now(), Instant::now());
         while turn.elapsed() < CHURN {
@@ -190,25 +205,34 @@ async fn soak(time: Duration) -> Outcome {
     outcome
 }
 
-/// What a visitor that is a node is started with; every third kind is one.
-fn visitor(sequencer: &Sequencer, kind: u64) -> Option<opp2p::host::HostConfig> {
+/// Returns the configuration of a visitor that is a node, as four of the six kinds are.
+fn visitor(sequencer: &Sequencer, kind: u64) -> Option<opp2p_node::host::HostConfig> {
     (kind % 6 < 4)
-        .then(|| config(sequencer.directory.path(), &format!("visitor-{}", kind % 97), &sequencer.chain))
+        .then(|| {
+            config(sequencer.directory.path(), &format!("visitor-{}", kind % 97), &sequencer.chain)
+        })
         .map(|mut config| {
-            // Its store is of no interest, and must not be that of one who was here before.
-            config.store = sequencer.directory.path().join(format!("visitors/{}", config.key.peer_id()));
+            // The content of the store does not matter, but it must not be that of an earlier
+            // visitor.
+            config.store =
+                sequencer.directory.path().join(format!("visitors/{}", config.key.peer_id()));
             config
         })
 }
 
-/// Comes, stays for a while, and leaves: a node by TCP or by WebSocket, which says farewell or not; a caller of the RPC; a
-/// subscriber.
-async fn visit(kind: u64, node: Option<opp2p::host::HostConfig>, peer: String, rpc: SocketAddr) {
+/// Connects, stays for a while, and leaves: as a node over TCP or WebSocket, with or without a
+/// farewell; as an RPC client; or as a subscriber.
+async fn visit(
+    kind: u64,
+    node: Option<opp2p_node::host::HostConfig>,
+    peer: String,
+    rpc: SocketAddr,
+) {
     let stay = Duration::from_millis(1_000 + kind % 7 * 700);
     if let Some(config) = node {
         let store = config.store.clone();
         let host = Host::start(config).await.unwrap();
-        // It may be refused: there are only so many places.
+        // It may be refused, since the number of slots is limited.
         let _ = host.connect(peer.parse().unwrap()).await;
         sleep(stay).await;
         if kind % 6 < 2 {
@@ -225,25 +249,34 @@ async fn visit(kind: u64, node: Option<opp2p::host::HostConfig>, peer: String, r
             let body = r#"{"jsonrpc":"2.0","id":1,"method":"opp2p_peers","params":[true]}"#;
             let length = body.len();
             for _ in 0..3 {
-                let head = "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n";
-                stream.write_all(format!("{head}Content-Length: {length}\r\n\r\n{body}").as_bytes()).await?;
+                let head =
+                    "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n";
+                stream
+                    .write_all(format!("{head}Content-Length: {length}\r\n\r\n{body}").as_bytes())
+                    .await?;
                 let mut some = [0; 4096];
                 let _ = stream.read(&mut some).await?;
                 sleep(stay / 3).await;
             }
         } else {
-            let head = "GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-                        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+            let head = "GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: \
+                        Upgrade\r\n\
+                        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: \
+                        13\r\n\r\n";
             stream.write_all(head.as_bytes()).await?;
             let mut some = [0; 4096];
             let read = stream.read(&mut some).await?;
-            assert!(some[..read].starts_with(b"HTTP/1.1 101"), "{}", String::from_utf8_lossy(&some[..read]));
+            assert!(
+                some[..read].starts_with(b"HTTP/1.1 101"),
+                "{}",
+                String::from_utf8_lossy(&some[..read])
+            );
             let body = r#"{"jsonrpc":"2.0","id":1,"method":"opp2p_subscribe","params":["heads"]}"#;
-            // A short text, masked with zeros.
+            // A short text frame, masked with zeros.
             let mut frame = vec![0x81, 0x80 | u8::try_from(body.len()).unwrap(), 0, 0, 0, 0];
             frame.extend_from_slice(body.as_bytes());
             stream.write_all(&frame).await?;
-            // A ping may come before the answer.
+            // A ping may precede the answer.
             let answered = async {
                 let mut said = String::new();
                 while !said.contains("\"result\"") {
@@ -254,8 +287,9 @@ async fn visit(kind: u64, node: Option<opp2p::host::HostConfig>, peer: String, r
                 Ok::<_, std::io::Error>(())
             };
             timeout(PATIENCE, answered).await.expect("an answer in time")?;
-            let listening = async { while stream.read(&mut some).await.is_ok_and(|read| read > 0) {} };
-            // It goes without a word.
+            let listening =
+                async { while stream.read(&mut some).await.is_ok_and(|read| read > 0) {} };
+            // It leaves without a close frame.
             let _ = timeout(stay, listening).await;
         }
         Ok::<_, std::io::Error>(())

@@ -1,18 +1,20 @@
 //! A sequencer and observers in this process, and victims in processes of their own.
 
+pub(crate) use crate::kit::{PATIENCE, until};
+
+use crate::kit;
 use alloy_primitives::{B256, Bytes, hex};
 use opp2p::devnet::{BlockMaker, unix_seconds};
-use opp2p::host::{Host, HostConfig, Status};
-use opp2p::key::SecretKey;
-use opp2p::store::{Store, StoreConfig};
 use opp2p_core::chain::{BlockId, ChainConfig, Fork};
 use opp2p_core::node::SyncConfig;
 use opp2p_core::payload::Envelope;
 use opp2p_core::sequencer::LocalSigner;
 use opp2p_core::sync::ServerConfig;
+use opp2p_node::host::{Host, HostConfig};
+use opp2p_store::{Store, StoreConfig};
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,15 +23,12 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::{sleep, timeout};
-
-/// How long anything may take that is to happen soon.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+use tokio::time::timeout;
 
 /// The sequencer's key.
 const SIGNER: [u8; 32] = *b"the sequencer's key of the tests";
 
-/// The same as its file has it.
+/// Returns the key in the form of a key file.
 pub(crate) fn signer_hex() -> String {
     hex::encode(SIGNER)
 }
@@ -39,15 +38,16 @@ pub(crate) fn signer() -> LocalSigner {
 }
 
 pub(crate) fn chain() -> ChainConfig {
-    // Young enough that whatever is missing is asked for; old enough for more blocks than a chain of its block time can
-    // have by now, since these tests make many a second, and nobody serves a block that can't be there yet.
+    // Young enough that missing blocks are requested. Old enough for more blocks than the chain's
+    // block time allows by now: these tests make many blocks a second, and no node serves a block
+    // that can't exist yet.
     let genesis = unix_seconds() - 6 * 60 * 60;
     let hash = B256::repeat_byte(0x11);
     let chain = ChainConfig::development(901, hash, genesis, 2, Fork::Jovian, signer().address());
     ChainConfig { l1_chain_id: 900, ..chain }
 }
 
-/// Numbers that follow from a seed, which is told so that a run can be looked into.
+/// Numbers derived from a seed. The seed is printed so that a run can be reproduced.
 #[derive(Debug)]
 pub(crate) struct Dice(u64);
 
@@ -64,12 +64,10 @@ impl Dice {
     }
 }
 
-/// A node in this process; nothing limits what it serves.
+/// Returns the configuration of a node in this process, without limits on serving.
 pub(crate) fn config(directory: &Path, name: &str, chain: &ChainConfig) -> HostConfig {
-    let key = SecretKey::generate().unwrap();
-    let mut config = HostConfig::new(chain.clone(), key, directory.join(name));
-    config.listen_ip = Ipv4Addr::LOCALHOST.into();
-    config.listen_tcp = 0;
+    let mut config = kit::config(directory, chain);
+    config.store = directory.join(name);
     config.sync = Some(SyncConfig { serve: ServerConfig::unlimited(), ..SyncConfig::default() });
     config
 }
@@ -80,9 +78,9 @@ pub(crate) struct Sequencer {
     pub(crate) host: Host,
     pub(crate) chain: ChainConfig,
     maker: BlockMaker,
-    /// The hash of each block, the first one first.
+    /// The hash of each block, from the first one on.
     pub(crate) hashes: Vec<B256>,
-    /// Their timestamps.
+    /// The timestamp of each block.
     times: Vec<u64>,
     pub(crate) directory: TempDir,
 }
@@ -110,31 +108,32 @@ impl Sequencer {
         }
     }
 
-    /// A node that gets its blocks of these.
+    /// Starts a node that gets its blocks from these peers.
     pub(crate) async fn observer(&self, name: &str, peers: &[String]) -> Host {
         let mut config = config(self.directory.path(), name, &self.chain);
         config.static_peers = peers.iter().map(|peer| peer.parse().unwrap()).collect();
         Host::start(config).await.unwrap()
     }
 
-    /// The next block, of a size as on mainnet or, with `bytes`, that much larger.
+    /// Makes the next block, of mainnet's typical size plus `bytes`.
     pub(crate) fn make(&mut self, bytes: usize) -> Envelope {
         let mut envelope = self.maker.next(unix_seconds());
         if bytes > 0 {
-            // Not all alike: compression has something to do, and too little to make it small.
+            // Varied bytes, which compression can reduce, but not by much.
             let filling = (0..bytes as u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8);
             envelope.payload.transactions.push(Bytes::from_iter(filling));
             envelope.payload.seal(envelope.parent_beacon_block_root).unwrap();
         }
         let payload = &envelope.payload;
-        self.maker.resume(BlockId::new(payload.block_number, payload.block_hash), payload.timestamp);
+        self.maker
+            .resume(BlockId::new(payload.block_number, payload.block_hash), payload.timestamp);
         self.hashes.push(payload.block_hash);
         self.times.push(payload.timestamp);
         envelope
     }
 
-    /// Takes the last blocks back: the next ones are of another branch, if they differ. The network learns of it when that is
-    /// longer.
+    /// Reverts the last blocks: the next ones are on another branch, if they differ. The network
+    /// learns of the branch once it is the longer one.
     pub(crate) fn fork(&mut self, depth: usize) {
         let left = self.hashes.len() - depth;
         self.hashes.truncate(left);
@@ -143,7 +142,7 @@ impl Sequencer {
         self.maker.resume(ancestor, self.times[left - 1]);
     }
 
-    /// Makes a block, and waits until it is on its way.
+    /// Makes a block, and waits until it is published.
     pub(crate) async fn publish(&mut self, bytes: usize) -> BlockId {
         let envelope = self.make(bytes);
         let id = BlockId::new(envelope.payload.block_number, envelope.payload.block_hash);
@@ -152,18 +151,23 @@ impl Sequencer {
         id
     }
 
-    /// Publishes until the node has the newest block: one without a head begins with whatever it hears first, once it is
-    /// connected.
+    /// Publishes until the node has the newest block: a node without a head starts with the first
+    /// block that it receives once it is connected.
     pub(crate) async fn reach(&mut self, host: &Host) {
         let begun = Instant::now();
         loop {
             let number = self.publish(0).await.number;
             let mut status = host.status();
-            let has_it = status.wait_for(|status| status.head.is_some_and(|head| head.number >= number));
+            let has_it =
+                status.wait_for(|status| status.head.is_some_and(|head| head.number >= number));
             if timeout(Duration::from_secs(2), has_it).await.is_ok() {
                 return;
             }
-            assert!(begun.elapsed() < PATIENCE, "nothing reaches the node: {:?}", host.status().borrow());
+            assert!(
+                begun.elapsed() < PATIENCE,
+                "nothing reaches the node: {:?}",
+                host.status().borrow()
+            );
         }
     }
 
@@ -172,38 +176,26 @@ impl Sequencer {
     }
 }
 
-/// Waits until the node's status is as wanted.
-pub(crate) async fn until(host: &Host, wanted: impl FnMut(&Status) -> bool) -> Status {
-    let mut status = host.status();
-    let reached = timeout(PATIENCE, status.wait_for(wanted)).await;
-    let reached = reached.map(|status| status.unwrap().clone());
-    reached.unwrap_or_else(|_| panic!("not in time: {:?}", host.status().borrow()))
-}
-
-/// Waits until the node has handed on the block of this number or a higher one.
+/// Waits until the node has delivered the block of this number or a higher one.
 pub(crate) async fn until_head(host: &Host, number: u64) {
     until(host, |status| status.head.is_some_and(|head| head.number >= number)).await;
 }
 
-/// Waits until something is so that nobody tells of.
-pub(crate) async fn until_true(what: &str, mut wanted: impl AsyncFnMut() -> bool) {
-    let started = Instant::now();
-    while !wanted().await {
-        assert!(started.elapsed() < PATIENCE, "not in time: {what}");
-        sleep(Duration::from_millis(50)).await;
-    }
+/// Waits for a condition that no event reports.
+pub(crate) async fn until_true(what: &str, wanted: impl AsyncFnMut() -> bool) {
+    kit::until_true(what, PATIENCE, wanted).await;
 }
 
-/// What a process has said until now, line by line, and when.
+/// Lines that a process has logged so far.
 #[derive(Debug, Default)]
 struct Said {
     lines: Mutex<Vec<String>>,
-    /// It will say nothing more.
+    /// Whether the process will log no more.
     ended: AtomicBool,
     more: Condvar,
 }
 
-/// `opp2p node` in a process of its own, which does not outlive this.
+/// `opp2p node` in a process of its own, which ends when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Victim {
     process: Child,
@@ -213,20 +205,20 @@ pub(crate) struct Victim {
     pub(crate) data: PathBuf,
 }
 
-/// Where a node is, and how it is started.
+/// Directory and command line of a node.
 #[derive(Debug)]
 pub(crate) struct Place {
     pub(crate) directory: PathBuf,
     pub(crate) arguments: Vec<String>,
-    /// Shell words that come before the program: limits.
+    /// Shell words before the program, which set limits.
     pub(crate) limits: String,
     pub(crate) environment: Vec<(&'static str, String)>,
-    /// File to which standard output is appended; by default nobody hears it.
+    /// File to which standard output is appended. Discarded by default.
     pub(crate) stdout: Option<PathBuf>,
 }
 
 impl Place {
-    /// A node of the sequencer's chain that is to be connected to these.
+    /// Prepares a node of the sequencer's chain that connects to these peers.
     pub(crate) fn new(sequencer: &Sequencer, name: &str, peers: &[String]) -> Self {
         let directory = sequencer.directory.path().join(name);
         std::fs::create_dir_all(&directory).unwrap();
@@ -272,11 +264,15 @@ impl Place {
                 command.env_remove(name);
             }
         }
-        command.env("RUST_BACKTRACE", "0").envs(self.environment.iter().map(|(name, value)| (name, value)));
+        command
+            .env("RUST_BACKTRACE", "0")
+            .envs(self.environment.iter().map(|(name, value)| (name, value)));
         let begun = Instant::now();
-        let open = |path: &PathBuf| std::fs::File::options().create(true).append(true).open(path).unwrap();
+        let open =
+            |path: &PathBuf| std::fs::File::options().create(true).append(true).open(path).unwrap();
         let stdout = self.stdout.as_ref().map(open).map_or_else(Stdio::null, Stdio::from);
-        let mut process = command.stdin(Stdio::null()).stdout(stdout).stderr(Stdio::piped()).spawn().unwrap();
+        let mut process =
+            command.stdin(Stdio::null()).stdout(stdout).stderr(Stdio::piped()).spawn().unwrap();
         let stderr = BufReader::new(process.stderr.take().unwrap());
         let said = Arc::new(Said::default());
         let heard = Arc::clone(&said);
@@ -297,18 +293,20 @@ impl Victim {
         self.process.id()
     }
 
-    /// All lines until now.
+    /// Returns all lines logged so far.
     pub(crate) fn lines(&self) -> Vec<String> {
         self.said.lines.lock().unwrap().clone()
     }
 
-    /// The first line that has all of these.
+    /// Waits for the first line that contains all of these parts.
     #[track_caller]
     pub(crate) fn wait_for(&self, parts: &[&str]) -> String {
         let deadline = Instant::now() + PATIENCE;
         let mut lines = self.said.lines.lock().unwrap();
         loop {
-            if let Some(line) = lines.iter().find(|line| parts.iter().all(|part| line.contains(part))) {
+            if let Some(line) =
+                lines.iter().find(|line| parts.iter().all(|part| line.contains(part)))
+            {
                 return line.clone();
             }
             let left = deadline.saturating_duration_since(Instant::now());
@@ -319,50 +317,57 @@ impl Victim {
         }
     }
 
-    /// Waits until it runs; its address and its head at that moment.
+    /// Waits until the node runs. Returns its address and its head at that moment.
     #[track_caller]
     pub(crate) fn started(&self) -> (String, Option<u64>) {
         let line = self.wait_for(&[" started "]);
         (field(&line, "address"), field(&line, "head").parse().ok())
     }
 
-    /// How long the opening of its store took, as it says.
+    /// Returns the time that the opening of the store took, as logged.
     #[track_caller]
     pub(crate) fn opening_took(&self) -> Duration {
         Duration::from_millis(field(&self.wait_for(&[" started "]), "store_ms").parse().unwrap())
     }
 
-    /// Where the RPC is.
+    /// Returns the address of the node's RPC.
     #[track_caller]
     pub(crate) fn rpc(&self) -> SocketAddr {
-        field(&self.wait_for(&["RPC is served"]), "address").parse().unwrap()
+        field(&self.wait_for(&["RPC server listening"]), "address").parse().unwrap()
     }
 
     #[track_caller]
     pub(crate) fn metrics(&self) -> SocketAddr {
         let url = field(&self.wait_for(&["serving metrics"]), "url");
-        url.trim_matches('"').trim_start_matches("http://").trim_end_matches("/metrics").parse().unwrap()
+        url.trim_matches('"')
+            .trim_start_matches("http://")
+            .trim_end_matches("/metrics")
+            .parse()
+            .unwrap()
     }
 
-    /// The value of one of its metrics, written as it is there.
+    /// Returns the value of one of the node's metrics, by its full name.
     pub(crate) async fn metric(&self, name: &str) -> Option<f64> {
         let text = get(self.metrics(), "/metrics").await.1;
-        let line =
-            text.lines().find(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(' ')))?;
+        let line = text
+            .lines()
+            .find(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(' ')))?;
         line.rsplit(' ').next()?.parse().ok()
     }
 
-    /// The result of a call.
+    /// Returns the result of a call.
     pub(crate) async fn call(&self, method: &str) -> Value {
         let body = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}","params":[]}}"#);
-        let head =
-            format!("POST / HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: {}", body.len());
+        let head = format!(
+            "POST / HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: {}",
+            body.len()
+        );
         let text = ask(self.rpc(), &head, &body).await.1;
-        serde_json::from_str::<Value>(&text).unwrap_or_else(|error| panic!("{error}: {text}"))["result"]
-            .take()
+        let answer = serde_json::from_str::<Value>(&text);
+        answer.unwrap_or_else(|error| panic!("{error}: {text}"))["result"].take()
     }
 
-    /// The numbers of the blocks that it said to have on the disk.
+    /// Returns the numbers of the blocks that the node reported as stored on the disk.
     pub(crate) fn stored(&self) -> Vec<u64> {
         let lines = self.said.lines.lock().unwrap();
         let stored = lines.iter().filter(|line| line.contains(" stored "));
@@ -370,9 +375,14 @@ impl Victim {
         stored.filter_map(|line| line.split_once(" number=")?.1.trim().parse().ok()).collect()
     }
 
-    /// Kills it, and waits until all that it said has been read.
+    /// Kills the process, and waits until its whole log has been read.
     pub(crate) fn kill(&mut self) {
-        assert_eq!(self.process.try_wait().unwrap(), None, "it ended by itself: {:#?}", self.lines());
+        assert_eq!(
+            self.process.try_wait().unwrap(),
+            None,
+            "it ended by itself: {:#?}",
+            self.lines()
+        );
         self.process.kill().unwrap();
         self.process.wait().unwrap();
         if let Some(reading) = self.reading.take() {
@@ -380,7 +390,7 @@ impl Victim {
         }
     }
 
-    /// Asks it to end, which it must do well.
+    /// Asks the process to end, which it must do without an error. Returns its log lines.
     #[track_caller]
     pub(crate) fn end(mut self) -> Vec<String> {
         let kill = format!("kill -TERM {}", self.id());
@@ -397,7 +407,7 @@ impl Victim {
         self.lines()
     }
 
-    /// Its store's file.
+    /// Returns the path of the node's store.
     pub(crate) fn file(&self) -> PathBuf {
         self.data.join("901").join("blocks.redb")
     }
@@ -410,26 +420,28 @@ impl Drop for Victim {
     }
 }
 
-/// The value of a field of a log line.
+/// Returns the value of a field of a log line.
 #[track_caller]
 fn field(line: &str, name: &str) -> String {
-    let (_, value) = line.split_once(&format!(" {name}=")).unwrap_or_else(|| panic!("no {name}: {line}"));
+    let (_, value) =
+        line.split_once(&format!(" {name}=")).unwrap_or_else(|| panic!("no {name}: {line}"));
     value.split(' ').next().unwrap().to_owned()
 }
 
-/// Opens a store's file as nodes of this chain do.
+/// Opens a store as the nodes of this chain do.
 pub(crate) fn open(path: &Path, chain: &ChainConfig) -> Store {
     Store::open(StoreConfig {
         path: path.to_path_buf(),
         chain_id: chain.chain_id,
         genesis_hash: chain.genesis.hash,
         max_blocks: 1_000_000,
+        max_bytes: u64::MAX,
         max_age: Duration::from_secs(1 << 30),
     })
     .unwrap()
 }
 
-/// Status and body of a GET.
+/// Returns the status and the body of a GET request.
 pub(crate) async fn get(address: SocketAddr, path: &str) -> (u16, String) {
     ask(address, &format!("GET {path} HTTP/1.1"), "").await
 }
@@ -445,5 +457,8 @@ async fn ask(address: SocketAddr, head: &str, body: &str) -> (u16, String) {
     };
     let text = timeout(PATIENCE, exchange).await.expect("an answer in time");
     let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
-    (head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or_default(), body.to_owned())
+    (
+        head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or_default(),
+        body.to_owned(),
+    )
 }

@@ -1,23 +1,23 @@
-//! op-geth in processes of its own.
+//! Instances of op-geth, each in a process of its own.
 
 use crate::support::{PATIENCE, Running, free_port};
 use alloy_primitives::{B256, hex};
-use opp2p::http::{HttpClient, HttpConfig};
+use opp2p_node::http::{HttpClient, HttpConfig};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 use tokio::time::sleep;
 
-/// Who owns the money of the made-up chain.
-pub(crate) const RICH: [u8; 32] = *b"who has all the money there is..";
+/// Key of the only funded account of the test chain.
+pub(crate) const FUNDED_KEY: [u8; 32] = *b"who has all the money there is..";
 
-/// The chain that engines and nodes are set up with.
+/// The chain that engines and nodes are configured with.
 #[derive(Clone, Debug)]
 pub(crate) struct Genesis {
     pub(crate) chain_id: u64,
     pub(crate) time: u64,
-    /// When Isthmus and Jovian begin for the engine; `None`: with the first block.
+    /// Time at which Isthmus and Jovian activate for the engine; `None` for the first block.
     pub(crate) isthmus: Option<u64>,
     pub(crate) rich: alloy_primitives::Address,
 }
@@ -29,7 +29,11 @@ impl Genesis {
             "terminalTotalDifficulty": 0,
             "terminalTotalDifficultyPassed": true,
             "bedrockBlock": 0,
-            "optimism": {"eip1559Elasticity": 6, "eip1559Denominator": 50, "eip1559DenominatorCanyon": 250},
+            "optimism": {
+                "eip1559Elasticity": 6,
+                "eip1559Denominator": 50,
+                "eip1559DenominatorCanyon": 250,
+            },
         });
         for block in [
             "homestead",
@@ -49,13 +53,15 @@ impl Genesis {
         ] {
             config[format!("{block}Block")] = json!(0);
         }
-        for time in ["shanghai", "cancun", "regolith", "canyon", "ecotone", "fjord", "granite", "holocene"] {
+        for time in
+            ["shanghai", "cancun", "regolith", "canyon", "ecotone", "fjord", "granite", "holocene"]
+        {
             config[format!("{time}Time")] = json!(0);
         }
         for time in ["prague", "isthmus", "jovian"] {
             config[format!("{time}Time")] = json!(self.isthmus.unwrap_or_default());
         }
-        // Denominator 250 and elasticity 6; since Jovian also a least base fee, of none.
+        // Denominator 250 and elasticity 6; since Jovian also a minimum base fee, here of zero.
         let extra = match self.isthmus {
             None => "0x01000000fa000000060000000000000000",
             Some(_) => "0x00000000fa00000006",
@@ -72,7 +78,7 @@ impl Genesis {
     }
 }
 
-/// One engine, its files, and how it is started.
+/// One engine, its files, and its command line.
 #[derive(Debug)]
 pub(crate) struct Geth {
     name: String,
@@ -84,7 +90,7 @@ pub(crate) struct Geth {
 }
 
 impl Geth {
-    /// Sets one up and starts it.
+    /// Sets up an engine and starts it.
     pub(crate) async fn start(directory: &Path, name: &str, genesis: &Genesis) -> Self {
         let directory = directory.join(name);
         std::fs::create_dir_all(&directory).unwrap();
@@ -95,7 +101,8 @@ impl Geth {
         let url = format!("http://127.0.0.1:{http}");
         let client = HttpClient::new(&HttpConfig::new(&url, Duration::from_secs(10))).unwrap();
         let mut geth = Self { name: name.to_owned(), directory, http, auth, process: None, client };
-        let made = geth.command().args(["init", "--state.scheme=hash", "genesis.json"]).output().unwrap();
+        let made =
+            geth.command().args(["init", "--state.scheme=hash", "genesis.json"]).output().unwrap();
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
         geth.resume().await;
         geth
@@ -107,7 +114,7 @@ impl Geth {
         command
     }
 
-    /// Starts it, or starts it again.
+    /// Starts or restarts it.
     pub(crate) async fn resume(&mut self) {
         let mut command = self.command();
         command.args([
@@ -127,7 +134,9 @@ impl Geth {
             "--cache=64",
             "--verbosity=3",
         ]);
-        command.arg(format!("--http.port={}", self.http)).arg(format!("--authrpc.port={}", self.auth));
+        command
+            .arg(format!("--http.port={}", self.http))
+            .arg(format!("--authrpc.port={}", self.auth));
         self.process = Some(Running::start(&self.name, &mut command));
         let begun = Instant::now();
         while self.ask("eth_chainId", json!([])).await.is_none() {
@@ -141,6 +150,11 @@ impl Geth {
         if let Some(process) = self.process.take() {
             process.end();
         }
+    }
+
+    /// Its public JSON-RPC, which has no debug methods.
+    pub(crate) fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.http)
     }
 
     pub(crate) fn engine(&self) -> String {
@@ -160,7 +174,7 @@ impl Geth {
         called.unwrap_or_else(|error| panic!("{}: {method}: {error}", self.name))
     }
 
-    /// A block without its transactions' contents; null if it has none of that number.
+    /// Returns a block without its transactions' contents; null if it has no block of that number.
     pub(crate) async fn block(&self, number: u64) -> Value {
         self.call("eth_getBlockByNumber", json!([format!("{number:#x}"), false])).await
     }
@@ -187,8 +201,8 @@ impl Geth {
     }
 }
 
-/// A quantity of JSON-RPC.
+/// Reads a quantity of JSON-RPC.
 pub(crate) fn number(value: &Value) -> u64 {
-    let text = value.as_str().unwrap_or_else(|| panic!("{value} is no quantity"));
+    let text = value.as_str().unwrap_or_else(|| panic!("{value} is not a quantity"));
     u64::from_str_radix(text.trim_start_matches("0x"), 16).unwrap()
 }

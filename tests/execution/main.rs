@@ -1,37 +1,42 @@
-//! Our nodes with real execution clients: op-geth, which `cargo all-tests -- execution` builds through its Go module.
+//! Our nodes with real execution clients: op-geth, which `cargo all-tests -- execution` builds from
+//! its Go module.
 //!
-//! Nodes and engines are processes of their own; with `node` or `status` as its first argument this program is `opp2p` itself. Without
-//! op-geth, in the folder that `OPP2P_INTEROP` names, nothing runs here, and this says so.
+//! Nodes and engines run in processes of their own; this program is `opp2p` itself if its first
+//! argument is `node` or `status`. If op-geth is not in the folder that `OPP2P_INTEROP` names, all
+//! tests count as ignored.
+//!
+//! # op-reth and reth
+//! Operators run op-reth since op-geth ended in May 2026, but neither it nor reth is available from
+//! a package registry (as of November 2026). Rust's registry has placeholders for both names and
+//! for their crates (`reth` 0.1.0, `op-reth`, `reth-optimism-node` and `reth-node-ethereum` 0.0.0)
+//! and no `reth-ethereum`. npm and PyPI have no package of these names and none that contains the
+//! binary, nor does Debian. So these tests continue with op-geth's last version, which does not
+//! know Karst. op-reth's answers (its errors, its list of capabilities, SYNCING, INVALID with the
+//! last valid block) are scripted in `native/tests/host_suite/engine_answers.rs`.
 #![allow(clippy::unwrap_used, reason = "a helper of a test may fail like the test")]
 
 mod chain;
 mod geth;
+#[path = "../kit/mod.rs"]
+mod kit;
+mod liar;
 mod refusals;
 mod support;
 
-use libtest_mimic::{Arguments, Trial};
+use kit::trials;
+use libtest_mimic::Arguments;
 use std::path::PathBuf;
-use std::pin::Pin;
 use std::process::ExitCode;
 use std::time::Duration;
-use tokio::time::timeout;
 
-/// What bounds a test: a hundred blocks, one a second, and engines that start.
+/// Maximum time of a test: a hundred blocks, one per second, and the start of engines.
 const LIMIT: Duration = Duration::from_secs(300);
 
-/// The folder of the built programs, if op-geth is there.
+/// Returns the folder of the built programs, if op-geth is in it.
 fn programs() -> Option<PathBuf> {
-    std::env::var_os("OPP2P_INTEROP").map(PathBuf::from).filter(|folder| folder.join("op-geth").exists())
-}
-
-/// A test under its own name, in a runtime of its own.
-macro_rules! trials {
-    ($($module:ident: $($name:ident),+;)+) => {
-        vec![$($(trial(
-            concat!(stringify!($module), "::", stringify!($name)),
-            || Box::pin($module::$name()),
-        )),+),+]
-    };
+    std::env::var_os("OPP2P_INTEROP")
+        .map(PathBuf::from)
+        .filter(|folder| folder.join("op-geth").exists())
 }
 
 fn main() -> ExitCode {
@@ -39,32 +44,22 @@ fn main() -> ExitCode {
         return opp2p::cli::main();
     }
     let mut arguments = Arguments::from_args();
-    // They wait most of the time.
+    // The tests wait most of the time.
     arguments.test_threads = arguments.test_threads.or(Some(3));
-    if programs().is_none() {
-        println!(
-            "Left out: the tests with execution clients need op-geth, which `cargo all-tests -- execution` builds; it \
-             then runs them.\n"
-        );
-        return libtest_mimic::run(&arguments, Vec::new()).exit_code();
-    }
     let trials = trials! {
-        chain: a_chain_is_built_gossiped_and_executed_and_outages_are_made_up_for,
-            an_engine_serves_what_the_store_lacks_and_a_fresh_one_catches_up;
-        refusals: a_wrong_secret_or_chain_is_said_in_one_sentence_before_anything_starts,
-            an_engine_of_another_fork_is_named_and_gets_nothing_more,
-            blocks_that_are_handed_in_are_published_or_taken_and_false_ones_refused;
+        chain: a_chain_is_built_gossiped_and_executed_despite_outages,
+            an_engine_serves_missing_blocks_and_a_fresh_one_catches_up,
+            a_gap_without_servers_is_filled_by_an_engine_beside_an_endpoint_that_lies;
+        refusals: a_wrong_secret_or_chain_is_reported_before_anything_starts,
+            an_engine_of_another_fork_is_reported_and_gets_nothing_more,
+            submitted_blocks_are_published_or_inserted_and_false_ones_refused;
     };
-    libtest_mimic::run(&arguments, trials).exit_code()
-}
-
-type Run = fn() -> Pin<Box<dyn Future<Output = ()>>>;
-
-fn trial(name: &'static str, run: Run) -> Trial {
-    Trial::test(name, move || {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-        runtime
-            .block_on(async { timeout(LIMIT, run()).await })
-            .map_err(|_| format!("it does not end within {} s", LIMIT.as_secs()).into())
-    })
+    let is_built = programs().is_some();
+    if !is_built {
+        println!("Ignored: `cargo all-tests -- execution` builds op-geth, and runs these tests.\n");
+    }
+    let trials = trials
+        .into_iter()
+        .map(|(name, run)| kit::trial(name, LIMIT, run).with_ignored_flag(!is_built));
+    libtest_mimic::run(&arguments, trials.collect()).exit_code()
 }

@@ -1,4 +1,4 @@
-//! Engines and secrets that are the wrong ones, and blocks that are handed in.
+//! Wrong engines and secrets, and blocks submitted over RPC.
 
 use crate::geth::{Genesis, Geth};
 use crate::support::{Node, rich, rollup, unix_seconds};
@@ -9,7 +9,7 @@ fn genesis() -> Genesis {
     Genesis { chain_id: 901, time: unix_seconds() - 2, isthmus: None, rich: rich().address() }
 }
 
-pub(crate) async fn a_wrong_secret_or_chain_is_said_in_one_sentence_before_anything_starts() {
+pub(crate) async fn a_wrong_secret_or_chain_is_reported_before_anything_starts() {
     let directory = tempfile::tempdir().unwrap();
     let genesis = genesis();
     let geth = Geth::start(directory.path(), "geth", &genesis).await;
@@ -19,7 +19,12 @@ pub(crate) async fn a_wrong_secret_or_chain_is_said_in_one_sentence_before_anyth
     let other_chain = Genesis { chain_id: 902, ..genesis.clone() };
     let other_genesis = B256::repeat_byte(9).to_string();
     let cases = [
-        ("secret", rollup(&genesis, &hash), Some(secret.as_str()), "both must have the same JWT secret"),
+        (
+            "secret",
+            rollup(&genesis, &hash),
+            Some(secret.as_str()),
+            "both must have the same JWT secret",
+        ),
         (
             "chain",
             rollup(&other_chain, &hash),
@@ -41,11 +46,12 @@ pub(crate) async fn a_wrong_secret_or_chain_is_said_in_one_sentence_before_anyth
     }
 }
 
-/// An engine whose forks differ shows it with the first block at which they do: it does not take its version.
-pub(crate) async fn an_engine_of_another_fork_is_named_and_gets_nothing_more() {
+/// An engine with different forks is detected at the first block at which they differ: it rejects
+/// the version of the call.
+pub(crate) async fn an_engine_of_another_fork_is_reported_and_gets_nothing_more() {
     let directory = tempfile::tempdir().unwrap();
     let never = Genesis { isthmus: Some(u32::MAX.into()), ..genesis() };
-    // The chain has no Isthmus; this engine expects it in six seconds.
+    // The chain does not have Isthmus, but this engine expects it in six seconds.
     let early = Genesis { isthmus: Some(never.time + 6), ..never.clone() };
     let building = Geth::start(directory.path(), "building", &never).await;
     let other = Geth::start(directory.path(), "other", &early).await;
@@ -58,8 +64,9 @@ pub(crate) async fn an_engine_of_another_fork_is_named_and_gets_nothing_more() {
         .sequencing();
     sequencer.start();
     let address = sequencer.address().await;
-    let mut node = Node::new(directory.path(), "node", &rollup, &[&format!("--p2p.static={address}")])
-        .with_engine(&other);
+    let mut node =
+        Node::new(directory.path(), "node", &rollup, &[&format!("--p2p.static={address}")])
+            .with_engine(&other);
     node.start();
     let line = node.process().says(&["is not the one for this chain"]).await;
     assert!(line.contains("its fork schedule is not this chain's"), "{line}");
@@ -69,17 +76,18 @@ pub(crate) async fn an_engine_of_another_fork_is_named_and_gets_nothing_more() {
     let status = node.status().await;
     assert_eq!(status["engine"]["activity"], "mismatched", "{status:#}");
     assert!(status["head"]["number"].as_u64() > Some(before), "{status:#}");
-    assert!(status["problems"][0].as_str().is_some_and(|text| text.contains("fork schedule")), "{status:#}");
+    assert!(status["problems"].to_string().contains("fork schedule"), "{status:#}");
     let lines = node.process().lines();
-    assert_eq!(lines.iter().filter(|line| line.contains(" ERROR ")).count(), 1, "{lines:#?}");
+    let about_it = lines.iter().filter(|line| line.contains("not the one for this chain"));
+    assert_eq!(about_it.count(), 1, "{lines:#?}");
 }
 
-pub(crate) async fn blocks_that_are_handed_in_are_published_or_taken_and_false_ones_refused() {
+pub(crate) async fn submitted_blocks_are_published_or_inserted_and_false_ones_refused() {
     let directory = tempfile::tempdir().unwrap();
     let genesis = genesis();
     let geth = Geth::start(directory.path(), "geth", &genesis).await;
     let rollup = rollup(&genesis, &geth.genesis_hash().await.to_string());
-    // One builds and is alone; its blocks are carried to two others by hand.
+    // One node builds alone; the test passes its blocks to the two others.
     let mut builder = Node::new(directory.path(), "builder", &rollup, &["--sequencer.enabled"])
         .with_engine(&geth)
         .sequencing();
@@ -96,12 +104,17 @@ pub(crate) async fn blocks_that_are_handed_in_are_published_or_taken_and_false_o
         json!({
             "parentBeaconBlockRoot": block["parentBeaconBlockRoot"],
             "executionPayload": {
-                "parentHash": block["parentHash"], "feeRecipient": block["miner"], "stateRoot": block["stateRoot"],
+                "parentHash": block["parentHash"],
+                "feeRecipient": block["miner"], "stateRoot": block["stateRoot"],
                 "receiptsRoot": block["receiptsRoot"], "logsBloom": block["logsBloom"],
-                "prevRandao": block["mixHash"], "blockNumber": block["number"], "gasLimit": block["gasLimit"],
-                "gasUsed": block["gasUsed"], "timestamp": block["timestamp"], "extraData": block["extraData"],
-                "baseFeePerGas": block["baseFeePerGas"], "blockHash": block["hash"], "transactions": transactions,
-                "withdrawals": [], "blobGasUsed": block["blobGasUsed"], "excessBlobGas": block["excessBlobGas"],
+                "prevRandao": block["mixHash"], "blockNumber": block["number"],
+                "gasLimit": block["gasLimit"],
+                "gasUsed": block["gasUsed"], "timestamp": block["timestamp"],
+                "extraData": block["extraData"],
+                "baseFeePerGas": block["baseFeePerGas"], "blockHash": block["hash"],
+                "transactions": transactions,
+                "withdrawals": [], "blobGasUsed": block["blobGasUsed"],
+                "excessBlobGas": block["excessBlobGas"],
                 "withdrawalsRoot": block["withdrawalsRoot"],
             },
         })
@@ -119,8 +132,11 @@ pub(crate) async fn blocks_that_are_handed_in_are_published_or_taken_and_false_o
         assert_eq!(published, Ok(hash(envelope)));
     }
     follower.until("it has what was published", |status| status["head"]["number"] == 3).await;
-    // Taken into its own chain and gossiped to nobody.
-    assert_eq!(follower.call("admin_postUnsafePayload", json!([envelopes[3]])).await, Ok(json!(null)));
+    // The block is added to the node's own chain and not gossiped.
+    assert_eq!(
+        follower.call("admin_postUnsafePayload", json!([envelopes[3]])).await,
+        Ok(json!(null))
+    );
     follower.until("it has what was posted", |status| status["head"]["number"] == 4).await;
     assert_eq!(publisher.status().await["head"]["number"], 3);
     // Another state root under the same hash.

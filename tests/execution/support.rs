@@ -1,11 +1,11 @@
-//! Processes, a node of ours as its user starts it, and signed transfers.
+//! Processes, our nodes as a user starts them, and signed transfers.
 
-use crate::geth::{Genesis, Geth, RICH};
+use crate::geth::{FUNDED_KEY, Genesis, Geth};
 use alloy_consensus::{SignableTransaction, TxEip1559};
 use alloy_eips::Encodable2718;
 use alloy_primitives::{Address, Signature, TxKind, U256, hex};
-use opp2p::http::{HttpClient, HttpConfig};
 use opp2p_core::sequencer::LocalSigner;
+use opp2p_node::http::{HttpClient, HttpConfig};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::time::sleep;
 
-/// How long anything may take that is to happen soon.
+/// Maximum wait for anything that should happen soon.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// The sequencer's key.
 const SEQUENCER: [u8; 32] = *b"the sequencer's key of the tests";
@@ -25,8 +25,8 @@ pub(crate) fn sequencer() -> LocalSigner {
     LocalSigner::from_bytes(&SEQUENCER).unwrap()
 }
 
-/// A port that nobody had a moment ago. None of those from which the system takes one for each connection that is dialled: an
-/// engine that is away for a while must find its own again.
+/// Returns a port that was free a moment ago, outside the range that the system uses for outgoing
+/// connections: an engine that is down for a while must be able to bind its port again.
 pub(crate) fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     const FIRST: u16 = 12_000;
@@ -44,7 +44,7 @@ pub(crate) fn unix_seconds() -> u64 {
     std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs()
 }
 
-/// A process and what it says on its standard error. It does not outlive this.
+/// A process and the lines of its standard error. Dropping it ends the process.
 #[derive(Debug)]
 pub(crate) struct Running {
     name: String,
@@ -60,7 +60,8 @@ impl Running {
                 command.env_remove(variable);
             }
         }
-        let spawned = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
+        let spawned =
+            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
         let mut child = spawned.unwrap_or_else(|error| panic!("{name} can't be started: {error}"));
         let stderr = BufReader::new(child.stderr.take().unwrap());
         let said = Arc::new(Mutex::new(Vec::new()));
@@ -77,11 +78,12 @@ impl Running {
         self.said.lock().unwrap().clone()
     }
 
-    /// The first line that has all of these.
+    /// Waits for the first line that contains all of these parts.
     pub(crate) async fn says(&mut self, parts: &[&str]) -> String {
         let begun = Instant::now();
         loop {
-            let found = self.lines().into_iter().find(|line| parts.iter().all(|part| line.contains(part)));
+            let found =
+                self.lines().into_iter().find(|line| parts.iter().all(|part| line.contains(part)));
             if let Some(line) = found {
                 return line;
             }
@@ -91,13 +93,13 @@ impl Running {
         }
     }
 
-    /// Waits for its end, which must be a failure.
+    /// Waits until the process ends, which must be with a failure. Returns its lines.
     pub(crate) async fn fails(mut self) -> Vec<String> {
         let begun = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
                 assert!(!status.success(), "{} ended well: {:#?}", self.name, self.lines());
-                // The last lines may still be on their way.
+                // The last lines may not have been read yet.
                 sleep(Duration::from_millis(100)).await;
                 return self.lines();
             }
@@ -106,7 +108,7 @@ impl Running {
         }
     }
 
-    /// Ends it as an operator does, and waits for that.
+    /// Ends the process as an operator does, and waits until it has ended.
     pub(crate) fn end(mut self) {
         let _ = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
         let begun = Instant::now();
@@ -115,7 +117,7 @@ impl Running {
         }
     }
 
-    /// `kill -9`.
+    /// Kills the process with `kill -9`.
     pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
@@ -128,12 +130,17 @@ impl Drop for Running {
         let _ = self.child.wait();
         if std::thread::panicking() {
             let lines = self.lines();
-            println!("--- {} said last:\n{}", self.name, lines[lines.len().saturating_sub(25)..].join("\n"));
+            println!(
+                "--- {} said last:\n{}",
+                self.name,
+                lines[lines.len().saturating_sub(25)..].join("\n")
+            );
         }
     }
 }
 
-/// The chain as nodes read it: of a block a second, with all forks from the first one on.
+/// Returns the chain's configuration for nodes: a block per second, with all forks from the first
+/// block on.
 pub(crate) fn rollup(genesis: &Genesis, hash: &str) -> Value {
     let mut rollup = json!({
         "genesis": {
@@ -151,15 +158,16 @@ pub(crate) fn rollup(genesis: &Genesis, hash: &str) -> Value {
         "l1_chain_id": 900,
         "l2_chain_id": genesis.chain_id,
     });
-    for fork in
-        ["regolith", "canyon", "delta", "ecotone", "fjord", "granite", "holocene", "isthmus", "jovian"]
-    {
+    for fork in [
+        "regolith", "canyon", "delta", "ecotone", "fjord", "granite", "holocene", "isthmus",
+        "jovian",
+    ] {
         rollup[format!("{fork}_time")] = json!(0);
     }
     rollup
 }
 
-/// A node of ours: its files, and how it is started.
+/// One of our nodes: its files and its command line.
 #[derive(Debug)]
 pub(crate) struct Node {
     name: String,
@@ -186,19 +194,27 @@ impl Node {
             "--log.level=debug",
             "--log.color=false",
         ];
-        let mut arguments: Vec<String> = fixed.iter().chain(more).map(|&text| text.to_owned()).collect();
+        let mut arguments: Vec<String> =
+            fixed.iter().chain(more).map(|&text| text.to_owned()).collect();
         arguments.push(format!("--signer={}", sequencer().address()));
         Self { name: name.to_owned(), directory, arguments, process: None }
     }
 
-    /// The same, fed to this engine.
+    /// Connects the node to this engine.
     pub(crate) fn with_engine(mut self, geth: &Geth) -> Self {
         self.arguments.push(format!("--l2={}", geth.engine()));
         self.arguments.push(format!("--l2.jwt-secret={}", geth.secret()));
         self
     }
 
-    /// The same, as the sequencer.
+    /// Connects the node to this engine over a WebSocket.
+    pub(crate) fn with_engine_over_ws(mut self, geth: &Geth) -> Self {
+        self.arguments.push(format!("--l2={}", geth.engine().replacen("http://", "ws://", 1)));
+        self.arguments.push(format!("--l2.jwt-secret={}", geth.secret()));
+        self
+    }
+
+    /// Makes the node the sequencer.
     pub(crate) fn sequencing(mut self) -> Self {
         std::fs::write(self.directory.join("sequencer"), hex::encode(SEQUENCER)).unwrap();
         self.arguments.push("--p2p.sequencer.key.path=sequencer".to_owned());
@@ -215,33 +231,34 @@ impl Node {
         self.process.as_mut().unwrap()
     }
 
-    /// What other nodes dial.
+    /// Returns the address that other nodes dial.
     pub(crate) async fn address(&mut self) -> String {
         field(&self.process().says(&[" started "]).await, "address")
     }
 
-    /// The result of a call, or its error.
+    /// Returns the result of a call, or its error.
     pub(crate) async fn call(&mut self, method: &str, params: Value) -> Result<Value, String> {
-        let address = field(&self.process().says(&["RPC is served"]).await, "address");
+        let address = field(&self.process().says(&["RPC server listening"]).await, "address");
         let url = format!("http://{address}");
         let client = HttpClient::new(&HttpConfig::new(&url, Duration::from_secs(30))).unwrap();
         client.call(method, params, 64 << 20).await.map_err(|error| error.to_string())
     }
 
-    /// What it says of itself.
+    /// Returns the node's status.
     pub(crate) async fn status(&mut self) -> Value {
         self.call("opp2p_nodeStatus", json!([])).await.unwrap()
     }
 
-    /// What `opp2p status` shows of it.
+    /// Returns the output of `opp2p status` for the node.
     pub(crate) async fn shown(&mut self) -> String {
-        let address = field(&self.process().says(&["RPC is served"]).await, "address");
+        let address = field(&self.process().says(&["RPC server listening"]).await, "address");
         let mut command = Command::new(std::env::current_exe().unwrap());
-        let shown = command.args(["status", "--rpc", &format!("http://{address}")]).output().unwrap();
+        let shown =
+            command.args(["status", "--rpc", &format!("http://{address}")]).output().unwrap();
         String::from_utf8_lossy(&shown.stdout).into_owned()
     }
 
-    /// Waits until something that it says of itself is so.
+    /// Waits until the node's status meets a condition.
     pub(crate) async fn until(&mut self, what: &str, is_so: impl Fn(&Value) -> bool) -> Value {
         let begun = Instant::now();
         loop {
@@ -255,18 +272,19 @@ impl Node {
     }
 }
 
-/// The value of a field of a log line.
+/// Returns the value of a field of a log line.
 fn field(line: &str, name: &str) -> String {
-    let (_, value) = line.split_once(&format!(" {name}=")).unwrap_or_else(|| panic!("no {name}: {line}"));
+    let (_, value) =
+        line.split_once(&format!(" {name}=")).unwrap_or_else(|| panic!("no {name}: {line}"));
     value.split(' ').next().unwrap().to_owned()
 }
 
-/// Who has the money.
+/// Returns the signer of the funded account.
 pub(crate) fn rich() -> LocalSigner {
-    LocalSigner::from_bytes(&RICH).unwrap()
+    LocalSigner::from_bytes(&FUNDED_KEY).unwrap()
 }
 
-/// A signed transfer, encoded.
+/// Returns a signed transfer in its encoding.
 pub(crate) fn transfer(chain_id: u64, nonce: u64, to: Address, wei: u64) -> String {
     let transaction = TxEip1559 {
         chain_id,

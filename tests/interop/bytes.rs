@@ -1,4 +1,5 @@
-//! Bytes and verdicts without a network: the reference's own decoder, encoder and validator beside ours.
+//! Bytes and verdicts without a network: the reference's own decoder, encoder and validator,
+//! compared with ours.
 
 use crate::op_node::{OpNodes, encoded};
 use crate::ours::{ANY_AGE, chain, chain_of, message, signed, signed_bytes, signer};
@@ -16,12 +17,12 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// Payloads of each of the four versions, in each direction.
+/// Number of payloads of each of the four versions, in each direction.
 const EACH: usize = 2_500;
-/// Blocks in one question, so that lines stay short.
+/// Number of blocks in one call, so that lines stay short.
 const AT_ONCE: usize = 250;
 
-/// What the reference reads in bytes.
+/// Result of the reference's decoder.
 #[derive(Debug, Deserialize)]
 struct Read {
     refused: Option<String>,
@@ -30,7 +31,7 @@ struct Read {
     hash: Option<B256>,
 }
 
-/// Numbers that look random and are the same each time.
+/// Pseudo-random numbers that are the same in every run.
 #[derive(Debug)]
 struct Dice(u64);
 
@@ -48,7 +49,7 @@ impl Dice {
         (self.next() % limit as u64) as usize
     }
 
-    /// Small, large and all in between, the ends often.
+    /// Returns a number that is small, large or in between, and often one of the extremes.
     fn number(&mut self) -> u64 {
         match self.below(8) {
             0 => 0,
@@ -73,7 +74,7 @@ impl Dice {
         B256::from_slice(&self.bytes(32))
     }
 
-    /// A block of the version in which nothing but the shape is right.
+    /// Makes a block of the version in which only the structure is valid.
     fn envelope(&mut self, version: PayloadVersion) -> Envelope {
         let withdrawal = |dice: &mut Self| Withdrawal {
             index: dice.number(),
@@ -103,29 +104,36 @@ impl Dice {
             excess_blob_gas: version.has_beacon_root().then(|| self.number()),
             withdrawals_root: version.has_withdrawals_root().then(|| self.hash()),
         };
-        Envelope { parent_beacon_block_root: version.has_beacon_root().then(|| self.hash()), payload }
+        Envelope {
+            parent_beacon_block_root: version.has_beacon_root().then(|| self.hash()),
+            payload,
+        }
     }
 }
 
-/// The block as the Engine API writes it, which is how the reference's type becomes JSON.
+/// Returns the block in the JSON of the Engine API, which the reference's type has too.
 fn as_json(envelope: &Envelope) -> Value {
     let number = |number: u64| format!("{number:#x}");
     let payload = &envelope.payload;
     let withdrawals = payload.withdrawals.as_ref().map(|all| {
         let one = |withdrawal: &Withdrawal| {
             json!({
-                "index": number(withdrawal.index), "validatorIndex": number(withdrawal.validator_index),
+                "index": number(withdrawal.index),
+                "validatorIndex": number(withdrawal.validator_index),
                 "address": withdrawal.address, "amount": number(withdrawal.amount),
             })
         };
         all.iter().map(one).collect::<Vec<_>>()
     });
     let mut executed = json!({
-        "parentHash": payload.parent_hash, "feeRecipient": payload.fee_recipient, "stateRoot": payload.state_root,
-        "receiptsRoot": payload.receipts_root, "logsBloom": payload.logs_bloom, "prevRandao": payload.prev_randao,
+        "parentHash": payload.parent_hash, "feeRecipient": payload.fee_recipient,
+        "stateRoot": payload.state_root,
+        "receiptsRoot": payload.receipts_root, "logsBloom": payload.logs_bloom,
+        "prevRandao": payload.prev_randao,
         "blockNumber": number(payload.block_number), "gasLimit": number(payload.gas_limit),
         "gasUsed": number(payload.gas_used), "timestamp": number(payload.timestamp),
-        "extraData": payload.extra_data, "baseFeePerGas": format!("{:#x}", payload.base_fee_per_gas),
+        "extraData": payload.extra_data,
+        "baseFeePerGas": format!("{:#x}", payload.base_fee_per_gas),
         "blockHash": payload.block_hash, "transactions": payload.transactions,
     });
     for (name, value) in [
@@ -144,13 +152,16 @@ fn as_json(envelope: &Envelope) -> Value {
     }
 }
 
-/// Everything that is absent taken out, and all digits small: the reference writes `null` for some, and addresses as
-/// they are checked.
+/// Returns the value without absent fields, with all digits in lower case: the reference writes
+/// `null` for some fields, and addresses with a checksum.
 fn plain(value: &Value) -> Value {
     match value {
         Value::Object(fields) => {
             let fields = fields.iter().filter(|(_, value)| !value.is_null());
-            fields.map(|(name, value)| (name.clone(), plain(value))).collect::<serde_json::Map<_, _>>().into()
+            fields
+                .map(|(name, value)| (name.clone(), plain(value)))
+                .collect::<serde_json::Map<_, _>>()
+                .into()
         }
         Value::Array(items) => items.iter().map(plain).collect(),
         Value::String(text) => text.to_lowercase().into(),
@@ -158,21 +169,21 @@ fn plain(value: &Value) -> Value {
     }
 }
 
-/// What our code says the block hashes to, whatever it claims.
+/// Returns the true hash of a block as our code computes it, whatever hash the block has.
 fn true_hash(version: PayloadVersion, body: &[u8]) -> B256 {
     let block = Block::decode(version, None, Bytes::copy_from_slice(body)).unwrap();
     opp2p_core::payload::block_hash(&block.payload(), block.parent_beacon_block_root())
 }
 
-/// Whether both have the same hash for the block. Theirs makes large heights negative numbers, which have no encoding,
-/// and leaves transactions without a byte out of the trie, which knows no empty values; ours has them in. No chain has
-/// either.
+/// Returns `true` if both sides compute the same hash for the block. The reference converts large
+/// heights to negative numbers, which have no encoding, and leaves empty transactions out of the
+/// trie, which has no empty values; ours includes them. No chain has either.
 fn is_hashed_alike(envelope: &Envelope) -> bool {
     envelope.payload.block_number < BLOCK_NUMBER_LIMIT
         && envelope.payload.transactions.iter().all(|transaction| !transaction.is_empty())
 }
 
-pub(crate) async fn they_read_what_we_encode() {
+pub(crate) async fn they_decode_our_encodings() {
     let (nodes, mut dice) = (OpNodes::start(), Dice(1));
     for version in PayloadVersion::ALL {
         for _ in 0..EACH / AT_ONCE {
@@ -192,7 +203,7 @@ pub(crate) async fn they_read_what_we_encode() {
     }
 }
 
-pub(crate) async fn we_read_what_they_encode() {
+pub(crate) async fn we_decode_their_encodings() {
     let nodes = OpNodes::start();
     for version in PayloadVersion::ALL {
         for seed in 0..EACH / AT_ONCE {
@@ -212,12 +223,13 @@ pub(crate) async fn we_read_what_they_encode() {
     }
 }
 
-/// The encoding with something wrong in it, mostly.
+/// Returns an encoding that has an error in most cases.
 fn damaged(dice: &mut Dice, version: PayloadVersion) -> Vec<u8> {
     let mut ssz = Vec::new();
     dice.envelope(version).encode(&mut ssz).unwrap();
     let root = if version.has_beacon_root() { 32 } else { 0 };
-    // Of the fixed part, the offsets are what can be wrong: of extra data, transactions and withdrawals.
+    // In the fixed part, only the offsets can be wrong: those of extra data, transactions and
+    // withdrawals.
     let offsets = [root + 436, root + 504, root + 508];
     let offsets = if version.has_withdrawals() { &offsets[..] } else { &offsets[..2] };
     match dice.below(8) {
@@ -234,12 +246,13 @@ fn damaged(dice: &mut Dice, version: PayloadVersion) -> Vec<u8> {
             ssz[at] ^= 1 << dice.below(8);
         }
         3 | 4 => {
-            // An offset a little off.
+            // An offset that is slightly wrong.
             let at = offsets[dice.below(offsets.len())];
             ssz[at] = ssz[at].wrapping_add(dice.below(9) as u8).wrapping_sub(4);
         }
         5 => {
-            let (one, other) = (offsets[dice.below(offsets.len())], offsets[dice.below(offsets.len())]);
+            let (one, other) =
+                (offsets[dice.below(offsets.len())], offsets[dice.below(offsets.len())]);
             for byte in 0..4 {
                 ssz.swap(one + byte, other + byte);
             }
@@ -250,7 +263,7 @@ fn damaged(dice: &mut Dice, version: PayloadVersion) -> Vec<u8> {
             ssz[at..at + 4].copy_from_slice(&value);
         }
         _ => {
-            // In the variable part, where the offsets of transactions are.
+            // In the variable part, which starts with the offsets of the transactions.
             let fixed = root + version.fixed_size();
             if ssz.len() > fixed {
                 let at = fixed + dice.below((ssz.len() - fixed).min(64));
@@ -261,13 +274,15 @@ fn damaged(dice: &mut Dice, version: PayloadVersion) -> Vec<u8> {
     ssz
 }
 
-pub(crate) async fn damaged_encodings_are_refused_alike() {
+pub(crate) async fn damaged_encodings_are_refused_by_both() {
     let (nodes, mut dice) = (OpNodes::start(), Dice(2));
     let (mut taken, mut refused) = (0, 0);
     for version in PayloadVersion::ALL {
         for _ in 0..EACH / AT_ONCE {
             let all: Vec<Vec<u8>> = (0..AT_ONCE).map(|_| damaged(&mut dice, version)).collect();
-            let blocks = all.iter().map(|ssz| json!({ "version": version.index(), "ssz": hex::encode(ssz) }));
+            let blocks = all
+                .iter()
+                .map(|ssz| json!({ "version": version.index(), "ssz": hex::encode(ssz) }));
             let params = json!({ "blocks": blocks.collect::<Vec<_>>() });
             let read: Vec<Read> = nodes.call("decode", params).await;
             for (ssz, theirs) in all.iter().zip(read) {
@@ -309,7 +324,8 @@ impl Judges {
         Self { nodes: OpNodes::start(), chain, previous: None, current: Some(signer().address()) }
     }
 
-    /// Shows both the same messages, one after the other, and compares what they say. The answer is our words.
+    /// Passes the same messages to both, one after the other, and compares their verdicts. Returns
+    /// our verdicts.
     async fn agree(
         &self,
         version: PayloadVersion,
@@ -324,19 +340,21 @@ impl Judges {
             "messages": messages.iter().map(|(_, data)| hex::encode(data)).collect::<Vec<_>>(),
         });
         let theirs: Vec<String> = self.nodes.call("judge", params).await;
+        let signers = Signers { current: self.current, previous: self.previous };
         let rules = Rules {
-            chain_id: self.chain.chain_id,
-            forks: self.chain.forks,
-            signers: Signers { current: self.current, previous: self.previous },
             timestamp_threshold: Duration::from_secs(threshold),
+            ..Rules::new(&self.chain, signers)
         };
         let mut seen = SeenBlocks::default();
         let mut words = Vec::new();
         for ((what, data), theirs) in messages.iter().zip(theirs) {
-            let ours = validate(&rules, version, Unpacked::new(data), NOW)
-                .and_then(|verified| seen.admit(version, verified.block.number(), verified.block.hash()));
+            let ours = validate(&rules, version, Unpacked::new(data), NOW).and_then(|verified| {
+                seen.admit(version, verified.block.number(), verified.block.hash())
+            });
             let word = ours.map_or_else(Reason::acceptance, |()| Acceptance::Accept);
             let said = match word {
+                // The sender is not at fault for a refusal that only our configuration causes.
+                _ if matches!(ours, Err(Reason::ForkBlobGas | Reason::TooOldHere)) => "reject",
                 Acceptance::Accept => "accept",
                 Acceptance::Ignore => "ignore",
                 Acceptance::Reject => "reject",
@@ -369,14 +387,14 @@ pub(crate) async fn validators_agree_on_every_rule() {
     }
 }
 
-/// What is done to a block before it is sealed.
+/// A change to a block before it is sealed.
 type Change<'a> = &'a dyn Fn(&mut Envelope);
 
-/// Messages that meet each rule of gossip from both sides, by the blocks of the chain.
+/// Returns messages on both sides of each gossip rule's limit, for blocks of the chain.
 fn cases(chain: &ChainConfig) -> Vec<(String, Vec<u8>)> {
     let mut all: Vec<(String, Vec<u8>)> = Vec::new();
     let mut seed = 0;
-    // Each on a height of its own, so that no rule about heights hides another.
+    // Each has a height of its own, so that no rule about heights hides another.
     let mut block = |timestamp: u64, change: Change<'_>| {
         seed += 1;
         let mut envelope = BlockMaker::new(chain, seed).next(timestamp);
@@ -430,7 +448,7 @@ fn cases(chain: &ChainConfig) -> Vec<(String, Vec<u8>)> {
         });
         all.push((what.into(), message(chain, &envelope)));
     }
-    // Heights: the same block twice, and more blocks on one than may be.
+    // Heights: the same block twice, and more blocks on one height than are allowed.
     let twice = message(chain, &block(NOW, &seal));
     all.extend([("once".to_owned(), twice.clone()), ("twice".to_owned(), twice)]);
     for at in 1..=8 {
@@ -457,8 +475,9 @@ fn cases(chain: &ChainConfig) -> Vec<(String, Vec<u8>)> {
     all.push(("r of zero".into(), resigned(&|signature| signature[..32].fill(0))));
     all.push(("s of zero".into(), resigned(&|signature| signature[32..64].fill(0))));
     // The same signature with s on the curve's other half.
-    let order =
-        U256::from_be_slice(&hex!("fffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141"));
+    let order = U256::from_be_slice(&hex!(
+        "fffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141"
+    ));
     all.push((
         "a high s".into(),
         resigned(&|signature| {
@@ -479,7 +498,9 @@ fn cases(chain: &ChainConfig) -> Vec<(String, Vec<u8>)> {
     for length in [10 << 20, (10 << 20) + 1] {
         all.push((format!("{length} zeros"), snappy::compress(&vec![0; length])));
     }
-    for data in [&[][..], &[0], &[0xff; 5], &[0xff, 0xff, 0xff, 0xff, 0x0f, 0, 0], &[200, 1, 0xff, 0xff]] {
+    for data in
+        [&[][..], &[0], &[0xff; 5], &[0xff, 0xff, 0xff, 0xff, 0x0f, 0, 0], &[200, 1, 0xff, 0xff]]
+    {
         all.push((format!("{data:02x?}"), data.to_vec()));
     }
     let mut cut = snappy::compress(&good);
@@ -492,7 +513,7 @@ fn cases(chain: &ChainConfig) -> Vec<(String, Vec<u8>)> {
     all
 }
 
-pub(crate) async fn validators_agree_on_who_may_sign() {
+pub(crate) async fn validators_agree_on_the_allowed_signers() {
     let chain = chain_of(PayloadVersion::V4);
     let message = ("a block".to_owned(), message(&chain, &BlockMaker::new(&chain, 1).next(NOW)));
     let (own, other) = (signer().address(), Address::repeat_byte(7));
@@ -505,7 +526,8 @@ pub(crate) async fn validators_agree_on_who_may_sign() {
         (None, Some(own), Acceptance::Ignore),
     ] {
         let judges = Judges { current, previous, ..Judges::of(chain.clone()) };
-        let words = judges.agree(PayloadVersion::V4, THRESHOLD, std::slice::from_ref(&message)).await;
+        let words =
+            judges.agree(PayloadVersion::V4, THRESHOLD, std::slice::from_ref(&message)).await;
         assert_eq!(words, [wanted], "{current:?}, {previous:?}");
     }
 }
@@ -519,7 +541,7 @@ pub(crate) async fn validators_agree_on_changed_messages() {
         for at in 0..600 {
             let envelope = maker.next(NOW);
             let contents = signed(&chain, &envelope);
-            // Small ones only: what is changed is in the fields.
+            // Only small ones, since the changes are in the fields.
             if contents.len() > 60_000 {
                 continue;
             }
@@ -529,7 +551,7 @@ pub(crate) async fn validators_agree_on_changed_messages() {
                 let at = dice.below(body.len().min(700));
                 body[at] ^= 1 << dice.below(8);
             }
-            // Signed anew, mostly, so that it is the fields that are looked at.
+            // Most are signed again, so that the fields are checked.
             let contents = match dice.below(4) {
                 0 => [signature, &body].concat(),
                 _ => signed_bytes(&chain, &body),
@@ -547,12 +569,13 @@ pub(crate) async fn validators_agree_on_real_blocks() {
     for version in PayloadVersion::ALL {
         let chain = chain_of(version);
         let real = fixtures::blocks().into_iter().filter(|block| block.version == version);
-        let messages: Vec<_> =
-            real.map(|block| (block.block_hash.to_string(), message(&chain, &block.envelope))).collect();
+        let messages: Vec<_> = real
+            .map(|block| (block.block_hash.to_string(), message(&chain, &block.envelope)))
+            .collect();
         let words = Judges::of(chain).agree(version, ANY_AGE.as_secs(), &messages).await;
         assert_eq!(accepted(&words), messages.len());
     }
-    // Messages that somebody else signed, for a chain and with a key of theirs.
+    // Messages signed by others: for their chain, with their key.
     for signed in fixtures::messages() {
         let chain = ChainConfig { chain_id: signed.chain_id, ..chain_of(signed.version) };
         let judges = Judges { current: Some(signed.signer), ..Judges::of(chain) };

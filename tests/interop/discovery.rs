@@ -4,12 +4,12 @@ use crate::op_node::{OpNode, OpNodes, Setup};
 use crate::ours::{self, config};
 use crate::rpc::Server;
 use alloy_primitives::{B256, hex};
-use opp2p::discovery::DiscoveryConfig;
-use opp2p::host::{Host, HostConfig};
-use opp2p::swarm::from_libp2p;
 use opp2p_core::chain::{ChainConfig, Fork};
 use opp2p_core::discovery::{OpStackEntry, PaceConfig};
-use opp2p_core::peers::TideConfig;
+use opp2p_core::peers::ConnectionManagerConfig;
+use opp2p_node::discovery::DiscoveryConfig;
+use opp2p_node::host::{Host, HostConfig};
+use opp2p_wire::from_libp2p;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -18,15 +18,23 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio::time::sleep;
 
-/// The reference looks every five seconds, and tells others only of nodes that it has asked again meanwhile.
+/// The reference searches every five seconds, and only passes on nodes that it has contacted again
+/// in the meantime.
 const PATIENCE: Duration = Duration::from_secs(100);
 
 fn chain(chain_id: u64) -> ChainConfig {
     let genesis = B256::repeat_byte(9);
-    ChainConfig::development(chain_id, genesis, 1_700_000_000, 2, Fork::Jovian, ours::signer().address())
+    ChainConfig::development(
+        chain_id,
+        genesis,
+        1_700_000_000,
+        2,
+        Fork::Jovian,
+        ours::signer().address(),
+    )
 }
 
-/// How our nodes look for peers, from this record on if there is one.
+/// Returns the discovery settings of our nodes, with this record as the bootnode if there is one.
 pub(crate) fn looking_from(bootnode: Option<&String>) -> DiscoveryConfig {
     DiscoveryConfig {
         bootnodes: Some(bootnode.iter().map(|record| record.parse().unwrap()).collect()),
@@ -35,14 +43,15 @@ pub(crate) fn looking_from(bootnode: Option<&String>) -> DiscoveryConfig {
     }
 }
 
-/// The same for theirs. They say where they are only if they are told, or by many others.
+/// Returns the same settings for the reference's nodes. They advertise an address only if one is
+/// configured, or if many others report it.
 fn setup(bootnode: Option<&String>) -> Setup {
     let mut args = vec!["--p2p.advertise.ip=127.0.0.1".to_owned()];
     args.extend(bootnode.map(|record| format!("--p2p.bootnodes={record}")));
     Setup { args, discovery: true, rpc: true, ..Setup::default() }
 }
 
-/// Nodes of both kinds, and one that others are connected with who are to be content.
+/// Nodes of both kinds, and a node that those with enough peers are connected to.
 struct Place {
     directory: TempDir,
     nodes: OpNodes,
@@ -57,31 +66,32 @@ impl Place {
         Self { directory, nodes: OpNodes::start(), chain, partner }
     }
 
-    /// One of ours that looks for peers.
+    /// Starts one of our nodes that searches for peers.
     async fn ours(&self, bootnode: Option<&String>) -> Host {
         let discovery = Some(looking_from(bootnode));
         Host::start(HostConfig { discovery, ..config(&self.directory, &self.chain) }).await.unwrap()
     }
 
-    /// One of ours that can be found, and has all the peers that it wants.
+    /// Starts one of our nodes that can be found, but searches for no peers, since it has enough.
     async fn content_ours(&self, bootnode: Option<&String>) -> Host {
         let mut config = HostConfig {
             discovery: Some(looking_from(bootnode)),
             static_peers: vec![self.partner.address()],
             ..config(&self.directory, &self.chain)
         };
-        config.peers.tide = TideConfig { low: 1, ..config.peers.tide };
+        config.peers.connections = ConnectionManagerConfig { low: 1, ..config.peers.connections };
         let host = Host::start(config).await.unwrap();
         ours::until(&host, |status| status.peers == 1).await;
         host
     }
 
-    /// One of theirs that looks for peers.
+    /// Starts one of the reference's nodes that searches for peers.
     async fn theirs(&self, bootnode: Option<&String>) -> OpNode {
         self.nodes.node(&self.chain, setup(bootnode)).await
     }
 
-    /// One of theirs that can be found, and has all the peers that it wants.
+    /// Starts one of the reference's nodes that can be found, but searches for no peers, since it
+    /// has enough.
     async fn content_theirs(&self, bootnode: Option<&String>) -> OpNode {
         let mut setup = setup(bootnode);
         setup.args.push("--p2p.peers.lo=1".into());
@@ -90,7 +100,7 @@ impl Place {
         node
     }
 
-    /// One of ours that is told where it is, or is not.
+    /// Starts one of our nodes with or without an advertised address.
     async fn advertised(&self, ip: Option<&str>, tcp: u16, udp: u16) -> Host {
         let ip: Option<IpAddr> = ip.map(|ip| ip.parse().unwrap());
         let discovery = DiscoveryConfig {
@@ -99,19 +109,22 @@ impl Place {
             advertise_udp: udp,
             ..looking_from(None)
         };
-        Host::start(HostConfig { discovery: Some(discovery), ..config(&self.directory, &self.chain) })
-            .await
-            .unwrap()
+        Host::start(HostConfig {
+            discovery: Some(discovery),
+            ..config(&self.directory, &self.chain)
+        })
+        .await
+        .unwrap()
     }
 
-    /// What geth and op-node read in a record.
+    /// Returns the contents of a record as geth and op-node read it.
     async fn read(&self, enr: &str) -> Told {
         let rollup: Value = serde_json::from_str(&self.chain.to_rollup_json()).unwrap();
         self.nodes.call("read_enr", json!({ "enr": enr, "rollup": rollup })).await
     }
 }
 
-/// What geth and op-node read in a record.
+/// Contents of a record as geth and op-node read it.
 #[derive(Debug, Deserialize)]
 struct Told {
     node_id: String,
@@ -140,7 +153,8 @@ async fn until<F: Future<Output = bool>>(what: &str, mut is_so: impl FnMut() -> 
     }
 }
 
-/// Whether ours dialled them or they ours; `None` if they are not connected.
+/// Returns `true` if they dialled us, `false` if we dialled them, and `None` if the two are not
+/// connected.
 fn is_inbound(ours: &Host, theirs: &OpNode) -> Option<bool> {
     ours.peers(|peers, _| peers.is_inbound(&from_libp2p(&theirs.id).unwrap()))
 }
@@ -152,14 +166,14 @@ async fn meet(ours: &Host, theirs: &OpNode, what: &str) {
     .await;
 }
 
-/// What ours tells of them by its RPC is what their record says.
+/// Checks that our RPC reports their record.
 async fn is_known_by_ours(ours: &Host, theirs: &OpNode) {
     let (rpc, _serving) = Server::start(ours).await;
     is_known(rpc, &theirs.id.to_string(), theirs.enr.as_ref().unwrap()).await;
     assert_eq!(&rpc.call("self", json!([])).await["ENR"], &json!(ours.local_enr()));
 }
 
-/// And the other way round.
+/// Checks that their RPC reports our record.
 async fn is_known_by_theirs(theirs: &OpNode, ours: &Host) {
     let rpc = Server::of(theirs);
     is_known(rpc, &ours.peer_id().to_string(), &ours.local_enr().unwrap()).await;
@@ -175,10 +189,13 @@ async fn is_known(rpc: Server, peer: &str, record: &String) {
     let listed = |table: &Value| table.as_array().unwrap().contains(&json!(record));
     let table = rpc.until("discoveryTable", json!([]), listed).await;
     let stats = rpc.call("peerStats", json!([])).await;
-    assert!(stats["table"].as_u64() >= Some(1) && stats["known"].as_u64() > Some(1), "{stats} {table}");
+    assert!(
+        stats["table"].as_u64() >= Some(1) && stats["known"].as_u64() > Some(1),
+        "{stats} {table}"
+    );
 }
 
-pub(crate) async fn theirs_finds_ours_by_its_record() {
+pub(crate) async fn their_node_finds_ours_by_its_record() {
     let place = Place::new().await;
     let ours = place.content_ours(None).await;
     let theirs = place.theirs(ours.local_enr().as_ref()).await;
@@ -188,7 +205,7 @@ pub(crate) async fn theirs_finds_ours_by_its_record() {
     ours.stop().await;
 }
 
-pub(crate) async fn ours_finds_theirs_by_its_record() {
+pub(crate) async fn our_node_finds_theirs_by_its_record() {
     let place = Place::new().await;
     let theirs = place.content_theirs(None).await;
     let ours = place.ours(theirs.enr.as_ref()).await;
@@ -198,9 +215,10 @@ pub(crate) async fn ours_finds_theirs_by_its_record() {
     ours.stop().await;
 }
 
-/// A bootnode that follows another chain, which nobody connects to; who is started from it meets.
+/// Checks that nodes that start from a bootnode of another chain meet each other, and that none of
+/// them connects to the bootnode.
 async fn all_meet_by(place: &Place, bootnode: &String) -> (Host, OpNode) {
-    // Two that are to be found, first, and look for nobody themselves.
+    // First two that can be found, and do not search themselves.
     let found_ours = place.content_ours(Some(bootnode)).await;
     let found_theirs = place.content_theirs(Some(bootnode)).await;
     let ours = place.ours(Some(bootnode)).await;
@@ -212,7 +230,7 @@ async fn all_meet_by(place: &Place, bootnode: &String) -> (Host, OpNode) {
     is_known_by_ours(&ours, &found_theirs).await;
     is_known_by_theirs(&theirs, &found_ours).await;
     found_ours.stop().await;
-    // The bootnode is known to both.
+    // Both know the bootnode.
     let (rpc, _serving) = Server::start(&ours).await;
     for rpc in [rpc, Server::of(&theirs)] {
         let listed = |table: &Value| table.as_array().unwrap().contains(&json!(bootnode));
@@ -221,7 +239,7 @@ async fn all_meet_by(place: &Place, bootnode: &String) -> (Host, OpNode) {
     (ours, theirs)
 }
 
-pub(crate) async fn ours_introduces_ours_and_theirs_and_nobody_connects_to_another_chain() {
+pub(crate) async fn our_bootnode_introduces_both_and_no_node_connects_to_another_chain() {
     let place = Place::new().await;
     let other_chain = config(&place.directory, &chain(902));
     let bootnode = HostConfig { discovery: Some(looking_from(None)), ..other_chain };
@@ -236,7 +254,7 @@ pub(crate) async fn ours_introduces_ours_and_theirs_and_nobody_connects_to_anoth
     bootnode.stop().await;
 }
 
-pub(crate) async fn theirs_introduces_ours_and_theirs_and_nobody_connects_to_another_chain() {
+pub(crate) async fn their_bootnode_introduces_both_and_no_node_connects_to_another_chain() {
     let place = Place::new().await;
     let bootnode = place.nodes.node(&chain(902), setup(None)).await;
     let (ours, theirs) = all_meet_by(&place, bootnode.enr.as_ref().unwrap()).await;
@@ -246,21 +264,24 @@ pub(crate) async fn theirs_introduces_ours_and_theirs_and_nobody_connects_to_ano
     ours.stop().await;
 }
 
-pub(crate) async fn records_have_the_same_entries_and_are_read_alike() {
+pub(crate) async fn records_have_the_same_entries_and_are_read_the_same_way() {
     let place = Place::new().await;
     for ip in ["127.0.0.1", "192.168.7.7"] {
-        // Without a port to listen on, the reference says which one it got, whatever it is told to say.
+        // Without a port to listen on, the reference advertises its actual port, whatever it is
+        // configured to advertise.
         let port = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
         let mut args = vec![format!("--p2p.advertise.ip={ip}"), format!("--p2p.listen.udp={port}")];
         args.extend(["--p2p.advertise.tcp=4000".into(), "--p2p.advertise.udp=4001".into()]);
         let theirs = Setup { args, ..setup(None) };
         let theirs = place.nodes.node(&place.chain, theirs).await;
         let ours = place.advertised(Some(ip), 4000, 4001).await;
-        let (theirs_told, ours_told) =
-            (place.read(theirs.enr.as_ref().unwrap()).await, place.read(&ours.local_enr().unwrap()).await);
+        let (theirs_told, ours_told) = (
+            place.read(theirs.enr.as_ref().unwrap()).await,
+            place.read(&ours.local_enr().unwrap()).await,
+        );
         assert_eq!(theirs_told.peer_id, theirs.id.to_string());
         assert_eq!(ours_told.peer_id, ours.peer_id().to_string());
-        // Byte for byte, but for the key.
+        // Byte for byte, except for the key.
         let without_key = |told: &Told| {
             let mut entries = told.entries.clone();
             assert!(entries.remove("secp256k1").is_some_and(|key| key.starts_with("a1")));
@@ -274,7 +295,7 @@ pub(crate) async fn records_have_the_same_entries_and_are_read_alike() {
             let entry = hex::decode(&told.entries["opstack"]).unwrap();
             assert_eq!(OpStackEntry::decode(&entry), Ok(OpStackEntry::new(901)));
         }
-        // What geth writes of ours is what we wrote.
+        // geth's encoding of our record is the same as ours.
         assert_eq!(ours_told.written, ours.local_enr().unwrap());
         let dumped = Server::of(&theirs).call("self", json!([])).await;
         assert_eq!(dumped["nodeID"], json!(theirs_told.node_id));
@@ -282,27 +303,38 @@ pub(crate) async fn records_have_the_same_entries_and_are_read_alike() {
     }
 }
 
-pub(crate) async fn records_of_loopback_and_of_ipv6_are_read_too() {
+pub(crate) async fn records_of_loopback_and_ipv6_are_read_too() {
     let place = Place::new().await;
-    // Where they are, theirs don't say unless they are told; ours do if they listen on loopback alone, as they can be
-    // nowhere else.
+    // The reference's nodes advertise an address only if one is configured. Ours also do if they
+    // listen on loopback only, since no other address is possible.
     let theirs = place.nodes.node(&place.chain, Setup { args: Vec::new(), ..setup(None) }).await;
     let told = place.read(theirs.enr.as_ref().unwrap()).await;
-    assert_eq!((told.names(), told.taken), (vec!["id", "opstack", "secp256k1", "tcp", "udp"], true));
+    assert_eq!(
+        (told.names(), told.taken),
+        (vec!["id", "opstack", "secp256k1", "tcp", "udp"], true)
+    );
     let ours = place.advertised(None, 0, 0).await;
     let told = place.read(&ours.local_enr().unwrap()).await;
-    assert_eq!((told.names(), told.taken), (vec!["id", "ip", "opstack", "secp256k1", "tcp", "udp"], true));
+    assert_eq!(
+        (told.names(), told.taken),
+        (vec!["id", "ip", "opstack", "secp256k1", "tcp", "udp"], true)
+    );
     assert_eq!(told.ip, "127.0.0.1");
     ours.stop().await;
-    // The reference can't be told an address of IPv6, and reads ours.
+    // The reference can't advertise an IPv6 address, but it reads ours.
     let args = ["--p2p.advertise.ip=2001:db8::7"];
     let rollup: Value = serde_json::from_str(&place.chain.to_rollup_json()).unwrap();
-    let refused =
-        place.nodes.ask("start", json!({ "args": args, "rollup": rollup, "discovery": true })).await;
+    let refused = place
+        .nodes
+        .ask("start", json!({ "args": args, "rollup": rollup, "discovery": true }))
+        .await;
     assert!(refused.unwrap_err().contains("failed to parse IP"));
     let ours = place.advertised(Some("2001:db8::7"), 4000, 4001).await;
     let told = place.read(&ours.local_enr().unwrap()).await;
-    assert_eq!((told.ip.as_str(), told.tcp, told.udp, told.taken), ("2001:db8::7", 4000, 4001, true));
+    assert_eq!(
+        (told.ip.as_str(), told.tcp, told.udp, told.taken),
+        ("2001:db8::7", 4000, 4001, true)
+    );
     assert_eq!(told.names(), ["id", "ip6", "opstack", "secp256k1", "tcp", "tcp6", "udp", "udp6"]);
     ours.stop().await;
 }

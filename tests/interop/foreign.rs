@@ -1,4 +1,4 @@
-//! A foreign program that is told what to do: lines of JSON go in and out, and it ends with its input.
+//! A foreign program under our control: it reads and writes lines of JSON, and ends with its input.
 
 use serde_json::{Value, json};
 use std::collections::HashMap;
@@ -12,22 +12,30 @@ use tokio::process::{Child, ChildStdout, Command};
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::time::timeout;
 
-/// Events that may wait for a slow reader.
+/// Maximum number of events that may wait for a slow reader.
 const EVENTS: usize = 1 << 16;
-/// How long an answer may take. What is asked of a peer elsewhere has less time by itself.
+/// Maximum time for an answer. Calls that wait for another peer have shorter limits of their own.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// Lines of its log that a failed test shows.
+/// Number of lines of the program's log that a failed test prints.
 const SHOWN: usize = 40;
 
-/// The folder of the built programs, if they are built.
+/// Returns the folder of the built programs, if they are built.
 pub(crate) fn programs() -> Option<PathBuf> {
     std::env::var_os("OPP2P_INTEROP").map(PathBuf::from)
 }
 
-/// What waits for its answer, by the number of the call.
+/// Returns `true` if this program is built.
+pub(crate) fn is_built(program: &str) -> bool {
+    programs().is_some_and(|programs| {
+        programs.join(format!("{program}{}", std::env::consts::EXE_SUFFIX)).exists()
+    })
+}
+
+/// Calls that wait for answers, by number.
 type Waiting = Arc<Mutex<HashMap<u64, oneshot::Sender<Result<Value, String>>>>>;
 
-/// A running program. It ends when this is dropped, and if that is since a test fails, the end of its log is shown.
+/// A running program. Dropping it ends the program, and prints the end of its log if a test is
+/// failing.
 #[derive(Debug)]
 pub(crate) struct Foreign {
     name: &'static str,
@@ -40,7 +48,7 @@ pub(crate) struct Foreign {
 }
 
 impl Foreign {
-    /// Starts a program by the command that runs it.
+    /// Starts a program with the given command.
     pub(crate) fn start(name: &'static str, command: &mut Command) -> Self {
         let log = NamedTempFile::new().unwrap();
         let started = command
@@ -65,7 +73,7 @@ impl Foreign {
         Self { name, lines, waiting, events, last: Mutex::new(0), log, child }
     }
 
-    /// What the program answers, or the error that it tells.
+    /// Returns the program's answer, or its error.
     pub(crate) async fn ask(&self, method: &str, params: Value) -> Result<Value, String> {
         let id = {
             let mut last = self.last.lock().unwrap();
@@ -74,7 +82,8 @@ impl Foreign {
         };
         let (answer, answered) = oneshot::channel();
         self.waiting.lock().unwrap().insert(id, answer);
-        let mut line = json!({ "id": id, "method": method, "params": params }).to_string().into_bytes();
+        let mut line =
+            json!({ "id": id, "method": method, "params": params }).to_string().into_bytes();
         line.push(b'\n');
         let _ = self.lines.send(line);
         match timeout(PATIENCE, answered).await {
@@ -84,23 +93,23 @@ impl Foreign {
         }
     }
 
-    /// What the program answers to what it has to answer.
+    /// Returns the program's answer to a call that must not fail.
     pub(crate) async fn call(&self, method: &str, params: Value) -> Value {
         let answer = self.ask(method, params).await;
         answer.unwrap_or_else(|error| panic!("{} answers to {method}: {error}", self.name))
     }
 
-    /// What the program tells from now on.
+    /// Returns the events that the program reports from now on.
     pub(crate) fn events(&self) -> broadcast::Receiver<Value> {
         self.events.subscribe()
     }
 
-    /// The process's number, for what the system knows of it.
+    /// Returns the process id, for querying the operating system about it.
     pub(crate) fn process(&self) -> Option<u32> {
         self.child.id()
     }
 
-    /// All that it has logged.
+    /// Returns everything that the program has logged.
     pub(crate) fn log(&self) -> String {
         let text = std::fs::read(self.log.path()).unwrap_or_default();
         String::from_utf8_lossy(&text).into_owned()
@@ -118,7 +127,7 @@ impl Drop for Foreign {
     }
 }
 
-/// Hands the program's lines to whom they are for.
+/// Dispatches the program's lines to their receivers.
 async fn read(output: ChildStdout, waiting: Waiting, events: broadcast::Sender<Value>) {
     let mut lines = BufReader::new(output).lines();
     while let Ok(Some(line)) = lines.next_line().await {
@@ -139,6 +148,6 @@ async fn read(output: ChildStdout, waiting: Waiting, events: broadcast::Sender<V
             let _ = answer.send(result);
         }
     }
-    // Who still waits would do so for ever.
+    // Otherwise the remaining calls would wait forever.
     waiting.lock().unwrap().clear();
 }

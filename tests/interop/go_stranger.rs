@@ -1,4 +1,4 @@
-//! Bare go-libp2p hosts, which say what no honest node would.
+//! Bare go-libp2p hosts, which send messages that no honest node would.
 
 use crate::op_node::OpNodes;
 use alloy_primitives::hex;
@@ -13,9 +13,9 @@ use std::time::Duration;
 pub(crate) struct GoStranger {
     nodes: OpNodes,
     number: u64,
-    /// Its identity.
+    /// Its peer id.
     pub(crate) id: PeerId,
-    /// Where it is reached, with its identity.
+    /// Its address, with its peer id.
     pub(crate) address: Multiaddr,
 }
 
@@ -26,12 +26,12 @@ struct Started {
     addresses: Vec<Multiaddr>,
 }
 
-/// What became of one request.
+/// Result of one request.
 #[derive(Clone, Debug)]
 pub(crate) struct Answer {
-    /// All bytes until the peer's end of the stream, or why there was none.
+    /// All bytes until the peer ended the stream, or the reason why there was no answer.
     pub(crate) result: Result<Vec<u8>, String>,
-    /// From the first request to the end of this answer.
+    /// Time from the first request to the end of this answer.
     pub(crate) after: Duration,
 }
 
@@ -43,7 +43,7 @@ struct Answered {
 }
 
 impl GoStranger {
-    /// Starts one that speaks only this security and these multiplexers and is on these topics.
+    /// Starts a stranger with only this security, these multiplexers and these topics.
     pub(crate) async fn start(
         nodes: &OpNodes,
         chain: &ChainConfig,
@@ -52,7 +52,8 @@ impl GoStranger {
         topics: &[String],
     ) -> Self {
         let rollup: Value = serde_json::from_str(&chain.to_rollup_json()).unwrap();
-        let params = json!({ "rollup": rollup, "security": security, "mux": mux, "topics": topics });
+        let params =
+            json!({ "rollup": rollup, "security": security, "mux": mux, "topics": topics });
         let started: Started = nodes.call("stranger", params).await;
         Self {
             nodes: nodes.clone(),
@@ -62,18 +63,19 @@ impl GoStranger {
         }
     }
 
-    /// Starts one that speaks what everybody does.
+    /// Starts a stranger with the usual protocols.
     pub(crate) async fn plain(nodes: &OpNodes, chain: &ChainConfig) -> Self {
         Self::start(nodes, chain, &["noise"], &["yamux"], &[]).await
     }
 
-    /// Dials somebody and waits until both have identified each other, or why that failed.
+    /// Dials a peer and waits until both have identified each other. Returns the reason for a
+    /// failure.
     pub(crate) async fn connect(&self, address: &Multiaddr) -> Result<(), String> {
         let params = json!({ "node": self.number, "address": address });
         self.nodes.ask("stranger_connect", params).await.map(drop)
     }
 
-    /// Publishes bytes as they are.
+    /// Publishes raw bytes.
     pub(crate) async fn send(&self, topic: &str, data: &[u8]) {
         let params = json!({ "node": self.number, "topic": topic, "data": hex::encode(data) });
         let _: Value = self.nodes.call("stranger_send", params).await;
@@ -84,14 +86,19 @@ impl GoStranger {
         let _: Value = self.nodes.call("stranger_stop", json!({ "node": self.number })).await;
     }
 
-    /// Says this on a stream of the protocol, ends its side, and reads the answer.
-    pub(crate) async fn ask(&self, peer: &PeerId, protocol: &str, data: &[u8]) -> Result<Vec<u8>, String> {
-        self.ask_often(peer, protocol, data, false, 1).await.remove(0).result
+    /// Sends this on a stream of the protocol, closes its own side, and reads the answer.
+    pub(crate) async fn ask(
+        &self,
+        peer: &PeerId,
+        protocol: &str,
+        data: &[u8],
+    ) -> Result<Vec<u8>, String> {
+        self.ask_repeatedly(peer, protocol, data, false, 1).await.remove(0).result
     }
 
-    /// The same on so many streams at once, its side left open if so wanted. The answers are in the order in which
-    /// they came.
-    pub(crate) async fn ask_often(
+    /// Sends this on `times` streams at once; with `open`, the sending sides stay open. The answers
+    /// are in the order of arrival.
+    pub(crate) async fn ask_repeatedly(
         &self,
         peer: &PeerId,
         protocol: &str,
@@ -100,7 +107,8 @@ impl GoStranger {
         times: usize,
     ) -> Vec<Answer> {
         let params = json!({
-            "node": self.number, "peer": peer.to_string(), "protocol": protocol, "data": hex::encode(data),
+            "node": self.number, "peer": peer.to_string(), "protocol": protocol,
+            "data": hex::encode(data),
             "open": open, "times": times,
         });
         let answers: Vec<Answered> = self.nodes.call("stranger_ask", params).await;

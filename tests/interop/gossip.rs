@@ -1,18 +1,20 @@
 //! Blocks by gossip between our nodes and the reference's.
 
 use crate::op_node::{OpNode, OpNodes, Setup, count};
-use crate::ours::{self, ANY_AGE, chain_of, config, padded, until, verdict};
+use crate::ours::{self, ANY_AGE, PATIENCE, chain_of, config, padded, until, verdict};
 use opp2p::devnet::{BlockMaker, unix_seconds};
-use opp2p::host::{Host, HostConfig};
-use opp2p::swarm::from_libp2p;
 use opp2p_core::chain::ChainConfig;
 use opp2p_core::fixtures;
 use opp2p_core::gossip::MeshParams;
+use opp2p_core::node::Event;
 use opp2p_core::payload::{Envelope, PayloadVersion};
+use opp2p_core::sync::{AnswerError, RequestFailure, SyncEvent};
+use opp2p_node::host::{Host, HostConfig, HostEventKind};
+use opp2p_wire::from_libp2p;
 use std::time::Duration;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
-/// Blocks of the version: those that are bundled, one made up, and a large and a very large one.
+/// Returns blocks of the version: the bundled ones, a generated one, a large and a very large one.
 fn blocks(chain: &ChainConfig, version: PayloadVersion) -> Vec<Envelope> {
     let real = fixtures::blocks().into_iter().filter(|block| block.version == version);
     let signed = fixtures::messages().into_iter().filter(|message| message.version == version);
@@ -26,7 +28,8 @@ fn blocks(chain: &ChainConfig, version: PayloadVersion) -> Vec<Envelope> {
     real.map(|block| block.envelope).chain(signed).chain(made).collect()
 }
 
-/// A node of the reference and one of ours that take blocks of any age, in each other's mesh.
+/// Starts a node of the reference and one of ours, both of which accept blocks of any age, in each
+/// other's mesh.
 async fn pair(
     nodes: &OpNodes,
     directory: &tempfile::TempDir,
@@ -51,7 +54,7 @@ async fn pair(
     (theirs, ours)
 }
 
-pub(crate) async fn every_version_of_ours_is_taken() {
+pub(crate) async fn every_version_of_our_blocks_is_accepted() {
     let directory = tempfile::tempdir().unwrap();
     let nodes = OpNodes::start();
     for version in PayloadVersion::ALL {
@@ -65,14 +68,18 @@ pub(crate) async fn every_version_of_ours_is_taken() {
             assert_eq!((block.hash, block.from), (hash, ours.peer_id().to_string()));
         }
         let verdicts = theirs.heard().await.verdicts;
-        assert_eq!(count(&verdicts, &ours.peer_id(), "delivered"), blocks.len() as u64, "{verdicts:?}");
+        assert_eq!(
+            count(&verdicts, &ours.peer_id(), "delivered"),
+            blocks.len() as u64,
+            "{verdicts:?}"
+        );
         assert!(theirs.scores(&ours.peer_id()).await.total >= 0.0);
         theirs.stop().await;
         ours.stop().await;
     }
 }
 
-pub(crate) async fn every_version_of_theirs_is_taken() {
+pub(crate) async fn every_version_of_their_blocks_is_accepted() {
     let directory = tempfile::tempdir().unwrap();
     let nodes = OpNodes::start();
     for version in PayloadVersion::ALL {
@@ -90,10 +97,11 @@ pub(crate) async fn every_version_of_theirs_is_taken() {
     }
 }
 
-/// A mesh with room for one.
-pub(crate) const NARROW: MeshParams = MeshParams { d: 1, low: 1, high: 1, lazy: 6, flood_publish: false };
+/// A mesh with room for one peer.
+pub(crate) const NARROW: MeshParams =
+    MeshParams { d: 1, low: 1, high: 1, lazy: 6, flood_publish: false };
 
-/// Of peers that a node knows, the one in its mesh and the one that is not, once it has decided.
+/// Returns the peer in a node's mesh and the peer outside it, once the node has chosen between two.
 pub(crate) fn parted<P: Clone>(peers: &[P], is_in_mesh: impl Fn(&P) -> bool) -> Option<(P, P)> {
     match peers {
         [one, two] if is_in_mesh(one) && !is_in_mesh(two) => Some((one.clone(), two.clone())),
@@ -102,30 +110,36 @@ pub(crate) fn parted<P: Clone>(peers: &[P], is_in_mesh: impl Fn(&P) -> bool) -> 
     }
 }
 
-pub(crate) async fn a_block_that_we_missed_is_asked_for() {
+pub(crate) async fn a_block_that_we_missed_is_requested() {
     let (version, directory) = (PayloadVersion::V4, tempfile::tempdir().unwrap());
     let chain = chain_of(version);
-    let args = ["d=1", "lo=1", "dhi=1", "dlazy=6"].map(|arg| format!("--p2p.gossip.mesh.{arg}")).to_vec();
+    // The narrowest mesh that the library's current version accepts.
+    let args =
+        ["d=6", "lo=3", "dhi=6", "dlazy=6"].map(|arg| format!("--p2p.gossip.mesh.{arg}")).to_vec();
     let setup = Setup { args, sequencer: true, ..Setup::default() };
     let theirs = OpNodes::start().node(&chain, setup).await;
     let follow = || async {
-        let config = HostConfig { static_peers: vec![theirs.address.clone()], ..config(&directory, &chain) };
+        let config =
+            HostConfig { static_peers: vec![theirs.address.clone()], ..config(&directory, &chain) };
         let host = Host::start(config).await.unwrap();
         until(&host, |status| status.subscribers == 1).await;
         host
     };
-    let ours = [follow().await, follow().await];
-    let ids = [ours[0].peer_id(), ours[1].peer_id()];
+    let mut ours = Vec::new();
+    for _ in 0..7 {
+        ours.push(follow().await);
+    }
     let topic = opp2p_core::gossip::block_topic(chain.chain_id, version);
-    let (_, lazy) = loop {
+    let lazy = loop {
         let mesh = theirs.heard().await.mesh.remove(&topic).unwrap_or_default();
-        if let Some(parted) = parted(&ids, |id| mesh.contains(&id.to_string())) {
-            break parted;
+        let is_in_mesh = |host: &&Host| mesh.contains(&host.peer_id().to_string());
+        if let (6, Some(lazy)) = (mesh.len(), ours.iter().find(|host| !is_in_mesh(host))) {
+            break lazy.peer_id();
         }
         sleep(Duration::from_millis(100)).await;
     };
 
-    let mut events = ours.each_ref().map(|host| host.events());
+    let mut events: Vec<_> = ours.iter().map(|host| host.events()).collect();
     let mut maker = BlockMaker::new(&chain, 2);
     for _ in 0..5 {
         let hash = theirs.publish(&maker.next(unix_seconds())).await;
@@ -137,21 +151,22 @@ pub(crate) async fn a_block_that_we_missed_is_asked_for() {
     assert!(count(&heard.sent, &lazy, "ihave") >= 5, "{heard:?}");
     assert_eq!(count(&heard.received, &lazy, "iwant"), 5, "{heard:?}");
     assert_eq!(count(&heard.sent, &lazy, "message"), 5, "{heard:?}");
-    // An answer is no broken promise, nor is the question a crime.
+    // An answer is not a broken promise, and asking is not penalised.
     assert!(theirs.scores(&lazy).await.total >= 0.0);
     for host in ours {
         host.stop().await;
     }
 }
 
-pub(crate) async fn a_block_that_they_missed_is_asked_for() {
+pub(crate) async fn a_block_that_they_missed_is_requested() {
     let (version, directory) = (PayloadVersion::V4, tempfile::tempdir().unwrap());
     let chain = chain_of(version);
     let sequencer = Some(ours::signer().into());
     let config = HostConfig { mesh: NARROW, sequencer, ..config(&directory, &chain) };
     let host = Host::start(config).await.unwrap();
     let nodes = OpNodes::start();
-    let theirs = [nodes.node(&chain, Setup::default()).await, nodes.node(&chain, Setup::default()).await];
+    let theirs =
+        [nodes.node(&chain, Setup::default()).await, nodes.node(&chain, Setup::default()).await];
     for node in &theirs {
         node.connect(&host.address()).await;
     }
@@ -183,16 +198,17 @@ pub(crate) async fn a_block_that_they_missed_is_asked_for() {
     host.stop().await;
 }
 
-pub(crate) async fn large_blocks_that_are_here_are_not_wanted_again() {
+pub(crate) async fn large_blocks_already_here_are_not_requested_again() {
     let (version, directory) = (PayloadVersion::V4, tempfile::tempdir().unwrap());
     let chain = chain_of(version);
     let nodes = OpNodes::start();
-    // Each knows the two others, and what the first publishes comes to both.
+    // Each knows the other two, and both others receive the blocks that the first publishes.
     let source = nodes.node(&chain, Setup { sequencer: true, ..Setup::default() }).await;
     let theirs = nodes.node(&chain, Setup::default()).await;
     theirs.connect(&source.address).await;
     let static_peers = vec![source.address.clone(), theirs.address.clone()];
-    let ours = Host::start(HostConfig { static_peers, ..config(&directory, &chain) }).await.unwrap();
+    let ours =
+        Host::start(HostConfig { static_peers, ..config(&directory, &chain) }).await.unwrap();
     until(&ours, |status| status.mesh == 2).await;
     while !theirs.meshed(&chain, version, &source.id).await
         || !theirs.meshed(&chain, version, &ours.peer_id()).await
@@ -202,7 +218,8 @@ pub(crate) async fn large_blocks_that_are_here_are_not_wanted_again() {
 
     let (mut events, mut taken) = (ours.events(), theirs.taken());
     let mut maker = BlockMaker::new(&chain, 4);
-    // Who has a block of one neighbour tells the other one; which of the two it comes from is chance.
+    // A node that has a block from one neighbour announces it to the other. Which of the two sends
+    // it first is random.
     let both = async || {
         let heard = theirs.heard().await;
         let ours = ours.peer_id();
@@ -220,14 +237,73 @@ pub(crate) async fn large_blocks_that_are_here_are_not_wanted_again() {
     ours.stop().await;
 }
 
+pub(crate) async fn they_are_not_blamed_for_serving_no_blocks() {
+    let (version, directory) = (PayloadVersion::V4, tempfile::tempdir().unwrap());
+    let chain = chain_of(version);
+    let setup = || Setup {
+        args: vec!["--p2p.sync.req-resp=false".into()],
+        sequencer: true,
+        ..Setup::default()
+    };
+    let nodes = OpNodes::start();
+    let theirs = [nodes.node(&chain, setup()).await, nodes.node(&chain, setup()).await];
+    let static_peers = theirs.iter().map(|node| node.address.clone()).collect();
+    let ours = HostConfig { static_peers, ..config(&directory, &chain) };
+    let ours = Host::start(ours).await.unwrap();
+    until(&ours, |status| status.mesh == 2).await;
+    for node in &theirs {
+        while !node.meshed(&chain, version, &ours.peer_id()).await {
+            sleep(Duration::from_millis(50)).await;
+        }
+    }
+    let mut events = ours.events();
+    let mut maker = BlockMaker::new(&chain, 6);
+    // Of ten blocks the first and the last arrive: the others would have to be requested.
+    let blocks: Vec<_> = (0..10).map(|_| maker.next(unix_seconds())).collect();
+    for block in [&blocks[0], &blocks[9]] {
+        theirs[0].publish(block).await;
+    }
+    // A node that does not support the protocol is asked at most once, although the gap stays open
+    // for as many blocks more.
+    let mut asked = 0;
+    for block in (0..10).map(|_| maker.next(unix_seconds())) {
+        let hash = theirs[1].publish(&block).await;
+        loop {
+            let event = timeout(PATIENCE, events.recv()).await.expect("the block comes").unwrap();
+            match event.kind {
+                HostEventKind::Verdict(verdict)
+                    if verdict.result.as_ref().is_ok_and(|block| block.hash == hash) =>
+                {
+                    break;
+                }
+                HostEventKind::Core(Event::Sync(SyncEvent::Answered(answered))) => {
+                    asked += 1;
+                    let unsupported = AnswerError::Request(RequestFailure::Unsupported);
+                    assert_eq!(answered.result, Err(unsupported));
+                }
+                _ => {}
+            }
+        }
+    }
+    assert!(asked <= theirs.len(), "{asked} requests to peers that serve nothing");
+    for node in &theirs {
+        let id = from_libp2p(&node.id).unwrap();
+        assert!(ours.peers(|peers, now| peers.score(now, &id)) >= 0.0);
+        assert!(node.scores(&ours.peer_id()).await.total >= 0.0);
+    }
+    assert_eq!(ours.status().borrow().peers, 2);
+    ours.stop().await;
+}
+
 pub(crate) async fn in_a_mixed_mesh_every_block_reaches_all() {
     let (version, directory) = (PayloadVersion::V4, tempfile::tempdir().unwrap());
     let chain = chain_of(version);
     let nodes = OpNodes::start();
     let (mut ours, mut theirs) = (Vec::<Host>::new(), Vec::<OpNode>::new());
     for at in 0..5 {
-        // Each of ours dials two of theirs and one of ours that were there before; theirs do so likewise.
-        let mut static_peers: Vec<_> = theirs.iter().rev().take(2).map(|node| node.address.clone()).collect();
+        // Each of our nodes dials two earlier nodes of theirs and one of ours, and vice versa.
+        let mut static_peers: Vec<_> =
+            theirs.iter().rev().take(2).map(|node| node.address.clone()).collect();
         static_peers.extend(ours.last().map(|host| host.address()));
         let sequencer = (at == 0).then(|| ours::signer().into());
         let config = HostConfig { static_peers, sequencer, ..config(&directory, &chain) };
@@ -261,7 +337,7 @@ pub(crate) async fn in_a_mixed_mesh_every_block_reaches_all() {
             true => ours[0].publish(block).await.unwrap().unwrap(),
             false => theirs[0].publish(&block).await,
         };
-        // Who publishes doesn't hear of it.
+        // The publisher does not receive its own blocks.
         for events in &mut events[usize::from(we_publish)..] {
             assert_eq!(verdict(events).await.map(|block| block.hash), Ok(hash));
         }

@@ -1,18 +1,20 @@
-//! Peers of js-libp2p, a second implementation of all that lies below: the program of the folder `js-libp2p`, which
-//! reads and checks messages with libraries of its own.
+//! Peers of js-libp2p, a second implementation of all lower layers. The program in the folder
+//! `js-libp2p` reads and checks messages with libraries of its own.
 
 use crate::foreign::{self, Foreign};
 use crate::op_node::{OpNodes, Setup};
-use crate::ours::{self, ANY_AGE, PATIENCE, chain_of, config, message, padded, until, until_true, verdict};
+use crate::ours::{
+    self, ANY_AGE, PATIENCE, chain_of, config, message, padded, until, until_true, verdict,
+};
 use alloy_primitives::{B256, hex};
 use libp2p::{Multiaddr, PeerId};
 use opp2p::devnet::{BlockMaker, unix_seconds};
-use opp2p::host::{Host, HostConfig, WsConfig};
 use opp2p_core::chain::ChainConfig;
 use opp2p_core::fixtures;
 use opp2p_core::gossip::{MeshParams, Reason, block_topic};
 use opp2p_core::payload::{Envelope, PayloadVersion};
 use opp2p_core::sync::protocol_id;
+use opp2p_node::host::{Host, HostConfig, WsConfig};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -20,9 +22,10 @@ use tokio::process::Command;
 use tokio::sync::broadcast;
 use tokio::time::timeout;
 
-/// Whether the program and all that it needs are there.
+/// Returns `true` if the program and its dependencies are present.
 pub(crate) fn is_built() -> bool {
-    foreign::programs().is_some_and(|programs| programs.join("js-libp2p/node_modules/.stamp").exists())
+    foreign::programs()
+        .is_some_and(|programs| programs.join("js-libp2p/node_modules/.stamp").exists())
 }
 
 /// A running peer of js-libp2p, in a process of its own.
@@ -33,7 +36,7 @@ struct JsPeer {
     events: broadcast::Receiver<Value>,
 }
 
-/// What a peer made of a message.
+/// A message as received and checked by a peer.
 #[derive(Debug, Deserialize)]
 struct Heard {
     from: String,
@@ -44,12 +47,13 @@ struct Heard {
 }
 
 impl JsPeer {
-    /// Starts one that speaks TCP or WebSocket, with these settings of its mesh.
+    /// Starts a peer that uses TCP or WebSocket, with these mesh settings.
     async fn start(chain: &ChainConfig, transport: &str, mesh: Value) -> Self {
         let program = foreign::programs().unwrap().join("js-libp2p/main.mjs");
         let process = Foreign::start("js-libp2p", Command::new("node").arg(program));
         let params = json!({
-            "chain_id": chain.chain_id, "signer": chain.unsafe_block_signer, "transport": transport, "mesh": mesh,
+            "chain_id": chain.chain_id, "signer": chain.unsafe_block_signer, "transport": transport,
+            "mesh": mesh,
         });
         let started = process.call("start", params).await;
         let id = started["peer_id"].as_str().unwrap().parse().unwrap();
@@ -61,7 +65,7 @@ impl JsPeer {
         self.process.call(method, params).await
     }
 
-    /// Dials a node of ours and waits until each is in the other's mesh.
+    /// Dials one of our nodes and waits until each is in the other's mesh.
     async fn join(&self, host: &Host, address: &Multiaddr, topic: &str) {
         self.call("connect", json!({ "address": address })).await;
         let ours = host.peer_id().to_string();
@@ -78,14 +82,14 @@ impl JsPeer {
         assert!(sent.as_u64() >= Some(1), "it went to {sent}");
     }
 
-    /// What it makes of the next message.
+    /// Returns the peer's result for the next message.
     async fn heard(&mut self) -> Heard {
         let next = async { serde_json::from_value(self.events.recv().await.unwrap()).unwrap() };
         timeout(PATIENCE, next).await.expect("js-libp2p hears a message in time")
     }
 }
 
-/// Blocks of the version: those that are bundled, one made up, and a large and a very large one.
+/// Returns blocks of the version: the bundled ones, a generated one, a large and a very large one.
 fn blocks(chain: &ChainConfig, version: PayloadVersion, largest: usize) -> Vec<Envelope> {
     let real = fixtures::blocks().into_iter().filter(|block| block.version == version);
     let mut maker = BlockMaker::new(chain, 1);
@@ -94,19 +98,19 @@ fn blocks(chain: &ChainConfig, version: PayloadVersion, largest: usize) -> Vec<E
     real.map(|block| block.envelope).chain(made).collect()
 }
 
-/// A node of ours that publishes blocks of any age.
+/// Starts one of our nodes that publishes blocks of any age.
 async fn sequencer(directory: &TempDir, chain: &ChainConfig) -> Host {
     let config = HostConfig {
         timestamp_threshold: ANY_AGE,
         sequencer: Some(ours::signer().into()),
-        ws: Some(WsConfig::default()),
+        ws: Some(WsConfig { suffices: true, ..WsConfig::default() }),
         ..config(directory, chain)
     };
     Host::start(config).await.unwrap()
 }
 
-/// Every block of every version is taken by the way.
-async fn all_are_taken(transport: &str, address: impl Fn(&Host) -> Multiaddr) {
+/// Checks that every block of every version is accepted over this transport.
+async fn all_versions_are_accepted(transport: &str, address: impl Fn(&Host) -> Multiaddr) {
     let directory = tempfile::tempdir().unwrap();
     for version in PayloadVersion::ALL {
         let chain = chain_of(version);
@@ -125,15 +129,15 @@ async fn all_are_taken(transport: &str, address: impl Fn(&Host) -> Multiaddr) {
     }
 }
 
-pub(crate) async fn every_version_of_ours_is_taken_by_tcp() {
-    all_are_taken("tcp", |host| host.address()).await;
+pub(crate) async fn every_version_of_our_blocks_is_accepted_over_tcp() {
+    all_versions_are_accepted("tcp", |host| host.address()).await;
 }
 
-pub(crate) async fn every_version_of_ours_is_taken_by_websocket() {
-    all_are_taken("websocket", |host| host.browser_addresses().remove(0)).await;
+pub(crate) async fn every_version_of_our_blocks_is_accepted_over_websocket() {
+    all_versions_are_accepted("websocket", |host| host.browser_addresses().remove(0)).await;
 }
 
-pub(crate) async fn what_it_publishes_is_judged_as_anybodys() {
+pub(crate) async fn its_messages_are_judged_like_any_others() {
     let directory = tempfile::tempdir().unwrap();
     for version in PayloadVersion::ALL {
         let chain = chain_of(version);
@@ -146,7 +150,7 @@ pub(crate) async fn what_it_publishes_is_judged_as_anybodys() {
             js.publish(&topic, &message(&chain, &block)).await;
             assert_eq!(verdict(&mut events).await.map(|id| id.hash), Ok(block.payload.block_hash));
         }
-        // It sends what its user wants, and is not heard again.
+        // It sends anything that its user asks for, and is disconnected for that.
         js.publish(&topic, &[0xff; 5]).await;
         assert_eq!(verdict(&mut events).await, Err(Reason::SnappyHeader));
         until(&host, |status| status.peers == 0).await;
@@ -154,13 +158,14 @@ pub(crate) async fn what_it_publishes_is_judged_as_anybodys() {
     }
 }
 
-pub(crate) async fn blocks_go_from_go_through_ours_to_javascript_and_back() {
+pub(crate) async fn blocks_travel_from_go_through_us_to_javascript_and_back() {
     let (version, directory) = (PayloadVersion::V4, tempfile::tempdir().unwrap());
     let chain = chain_of(version);
     let topic = block_topic(chain.chain_id, version);
     let go = OpNodes::start().node(&chain, Setup { sequencer: true, ..Setup::default() }).await;
     let static_peers = vec![go.address.clone()];
-    let host = Host::start(HostConfig { static_peers, ..config(&directory, &chain) }).await.unwrap();
+    let host =
+        Host::start(HostConfig { static_peers, ..config(&directory, &chain) }).await.unwrap();
     until(&host, |status| status.mesh == 1).await;
     let mut js = JsPeer::start(&chain, "tcp", json!({})).await;
     js.join(&host, &host.address(), &topic).await;
@@ -178,20 +183,24 @@ pub(crate) async fn blocks_go_from_go_through_ours_to_javascript_and_back() {
     host.stop().await;
 }
 
-pub(crate) async fn it_asks_for_what_it_hears_of() {
+pub(crate) async fn it_fetches_announced_blocks() {
     let (version, directory) = (PayloadVersion::V4, tempfile::tempdir().unwrap());
     let chain = chain_of(version);
     let topic = block_topic(chain.chain_id, version);
     let mesh = MeshParams { d: 1, low: 1, high: 1, lazy: 6, flood_publish: false };
-    let config = HostConfig { mesh, sequencer: Some(ours::signer().into()), ..config(&directory, &chain) };
+    let config =
+        HostConfig { mesh, sequencer: Some(ours::signer().into()), ..config(&directory, &chain) };
     let host = Host::start(config).await.unwrap();
-    // One has the only place in the mesh; what the other gets is what it asked for by our ids, which must be its own.
-    let mut peers =
-        [JsPeer::start(&chain, "tcp", json!({})).await, JsPeer::start(&chain, "tcp", json!({})).await];
+    // One peer takes the only slot in the mesh. The other only gets blocks that it requests by our
+    // ids, which must equal its own.
+    let mut peers = [
+        JsPeer::start(&chain, "tcp", json!({})).await,
+        JsPeer::start(&chain, "tcp", json!({})).await,
+    ];
     peers[0].join(&host, &host.address(), &topic).await;
     peers[1].call("connect", json!({ "address": host.address() })).await;
     until(&host, |status| status.subscribers == 2).await;
-    let lazy = opp2p::swarm::from_libp2p(&peers[1].id).unwrap();
+    let lazy = opp2p_wire::from_libp2p(&peers[1].id).unwrap();
     let mut maker = BlockMaker::new(&chain, 3);
     for _ in 0..5 {
         let hash = host.publish(maker.next(unix_seconds())).await.unwrap().unwrap();
@@ -204,7 +213,7 @@ pub(crate) async fn it_asks_for_what_it_hears_of() {
     host.stop().await;
 }
 
-pub(crate) async fn it_knows_who_we_are_and_pings_come_back() {
+pub(crate) async fn it_identifies_us_and_pings_are_answered() {
     let (version, directory) = (PayloadVersion::V4, tempfile::tempdir().unwrap());
     let chain = chain_of(version);
     let host = sequencer(&directory, &chain).await;
@@ -215,11 +224,13 @@ pub(crate) async fn it_knows_who_we_are_and_pings_come_back() {
     let identified = js.call("identified", json!({ "peer": host.peer_id().to_string() })).await;
     assert_eq!(identified["agent"], host.agent());
     let protocols = identified["protocols"].as_array().unwrap();
-    for protocol in ["/meshsub/1.1.0", "/ipfs/ping/1.0.0", "/ipfs/id/1.0.0", &protocol_id(chain.chain_id)] {
+    for protocol in
+        ["/meshsub/1.1.0", "/ipfs/ping/1.0.0", "/ipfs/id/1.0.0", &protocol_id(chain.chain_id)]
+    {
         assert!(protocols.iter().any(|said| said == protocol), "no {protocol} in {protocols:?}");
     }
-    // And we know who it is.
-    let id = opp2p::swarm::from_libp2p(&js.id).unwrap();
+    // Our node also knows its agent.
+    let id = opp2p_wire::from_libp2p(&js.id).unwrap();
     let agent = host.peers(|peers, _| peers.book().get(&id).map(|record| record.agent.clone()));
     assert!(agent.as_ref().is_some_and(|agent| agent.starts_with("js-libp2p/")), "{agent:?}");
     host.stop().await;

@@ -1,4 +1,7 @@
 //! The reference's nodes: op-node's own p2p package, in the program of the folder `op-node`.
+//!
+//! The program is built from two releases, and the bare hosts of the folder `pubsub` understand the
+//! same calls. A test does not choose between them: it runs [with](with_reference) one.
 
 use crate::foreign::{self, Foreign};
 use crate::ours::{self, PATIENCE};
@@ -16,23 +19,40 @@ use tokio::process::Command;
 use tokio::sync::broadcast;
 use tokio::time::{sleep, timeout};
 
+tokio::task_local! {
+    /// The program that a test uses.
+    static REFERENCE: &'static str;
+}
+
+/// Runs a test with this program as the reference, wherever the test starts nodes of the reference.
+pub(crate) async fn with_reference(program: &'static str, test: impl Future<Output = ()>) {
+    REFERENCE.scope(program, test).await;
+}
+
+/// Returns the program whose nodes this test uses.
+pub(crate) fn reference() -> &'static str {
+    REFERENCE.try_with(|program| *program).unwrap_or(crate::OP_NODE)
+}
+
 /// A process in which nodes of the reference run.
 #[derive(Clone, Debug)]
 pub(crate) struct OpNodes(Arc<Foreign>);
 
-/// What a node is started with, beside its chain.
+/// Settings of a node, apart from its chain.
 #[derive(Debug, Default)]
 pub(crate) struct Setup {
     /// Flags of op-node.
     pub(crate) args: Vec<String>,
-    /// Whether it publishes, signed by the chain's signer.
+    /// Whether it publishes, with the chain's signer.
     pub(crate) sequencer: bool,
-    /// Whose blocks it takes, if not the chain's signer's.
+    /// Signer whose blocks it accepts, if not the chain's.
     pub(crate) signer: Option<Address>,
-    /// Whether it looks for peers.
+    /// Whether it searches for peers.
     pub(crate) discovery: bool,
-    /// Whether its RPC is served.
+    /// Whether it serves its RPC.
     pub(crate) rpc: bool,
+    /// Versions of blocks to whose topics a bare host subscribes, if not all four.
+    pub(crate) topics: Option<Vec<PayloadVersion>>,
 }
 
 /// A running node of the reference.
@@ -40,13 +60,13 @@ pub(crate) struct Setup {
 pub(crate) struct OpNode {
     nodes: OpNodes,
     number: u64,
-    /// Its identity.
+    /// Its peer id.
     pub(crate) id: PeerId,
-    /// Where it is reached by TCP, with its identity.
+    /// Its TCP address, with its peer id.
     pub(crate) address: Multiaddr,
-    /// Its record, where it has discovery.
+    /// Its node record, if it has discovery.
     pub(crate) enr: Option<String>,
-    /// Where its RPC is, if that is served.
+    /// Address of its RPC, if it serves one.
     pub(crate) rpc: Option<String>,
 }
 
@@ -59,67 +79,67 @@ struct Started {
     rpc: Option<String>,
 }
 
-/// What a node's gossip has seen: counts by peer and word.
+/// Counts of a node's gossip, by peer and name.
 #[derive(Debug, Default, Deserialize)]
 pub(crate) struct Heard {
-    /// What became of messages: `delivered`, `duplicate`, or why not.
+    /// Results of messages: `delivered`, `duplicate`, or the reason for a refusal.
     pub(crate) verdicts: Counts,
-    /// Control messages that came, and messages.
+    /// Received messages and control messages.
     pub(crate) received: Counts,
-    /// Those that went out.
+    /// Sent messages and control messages.
     pub(crate) sent: Counts,
-    /// Who is in which topic's mesh.
+    /// Peers in each topic's mesh.
     pub(crate) mesh: BTreeMap<String, Vec<String>>,
 }
 
-/// Counts by peer and word.
+/// Counts by peer and name.
 pub(crate) type Counts = BTreeMap<String, BTreeMap<String, u64>>;
 
-/// How often this was counted of the peer.
+/// Returns the peer's count under this name.
 pub(crate) fn count(counts: &Counts, peer: &PeerId, word: &str) -> u64 {
     counts.get(&peer.to_string()).and_then(|words| words.get(word)).copied().unwrap_or(0)
 }
 
-/// What a node thinks of a peer.
+/// Scores that a node gives a peer.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Scores {
-    /// Gossip's and the application's together.
+    /// Sum of the gossip score and the application's score.
     pub(crate) total: f64,
-    /// What they are made of.
+    /// The parts of the score.
     pub(crate) scores: Parts,
 }
 
-/// What a score is made of.
+/// Parts of a score.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Parts {
-    /// Gossip's.
+    /// Gossip's part of the score.
     pub(crate) gossip: GossipScores,
-    /// Of requests and answers.
+    /// Part of the score for requests and answers.
     pub(crate) req_resp: ReqResp,
 }
 
-/// Gossip's part.
+/// Gossip's part of a score.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct GossipScores {
-    /// Broken promises and the like.
+    /// Penalty for broken promises and similar conduct.
     pub(crate) behavioral_penalty: f64,
 }
 
-/// The part of requests and answers.
+/// Part of a score for requests and answers.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ReqResp {
-    /// Answers that were right.
+    /// Number of valid answers.
     pub(crate) valid_responses: f64,
-    /// Answers that were none.
+    /// Number of errors in place of answers.
     pub(crate) error_responses: f64,
-    /// Answers with a block that was refused.
+    /// Number of answers with a block that was rejected.
     pub(crate) rejected_payloads: f64,
 }
 
-/// A block as the reference's program takes it.
+/// Encodes a block for the reference's program.
 pub(crate) fn encoded(envelope: &Envelope) -> Value {
     let mut ssz = Vec::new();
     let version = envelope.encode(&mut ssz).unwrap();
@@ -127,34 +147,34 @@ pub(crate) fn encoded(envelope: &Envelope) -> Value {
 }
 
 impl OpNodes {
-    /// A process without nodes.
+    /// Starts a process without nodes.
     pub(crate) fn start() -> Self {
-        Self::start_program("op-node")
+        Self::start_program(reference())
     }
 
-    /// One whose nodes keep to no limits of rate.
+    /// Starts a process whose nodes have no rate limits.
     pub(crate) fn start_lifted() -> Self {
         Self::start_program("op-node-lifted")
     }
 
-    fn start_program(name: &str) -> Self {
+    fn start_program(name: &'static str) -> Self {
         let program = foreign::programs().unwrap().join(name);
-        Self(Arc::new(Foreign::start("op-node", &mut Command::new(program))))
+        Self(Arc::new(Foreign::start(name, &mut Command::new(program))))
     }
 
-    /// What it answers to what it has to answer.
+    /// Returns the program's answer to a call that must not fail.
     pub(crate) async fn call<R: DeserializeOwned>(&self, method: &str, params: Value) -> R {
         let answer = self.0.call(method, params).await;
         serde_json::from_value(answer.clone())
             .unwrap_or_else(|error| panic!("op-node answers to {method}: {answer}: {error}"))
     }
 
-    /// What it answers.
+    /// Returns the program's answer, or its error.
     pub(crate) async fn ask(&self, method: &str, params: Value) -> Result<Value, String> {
         self.0.ask(method, params).await
     }
 
-    /// The process.
+    /// Returns the process.
     pub(crate) fn process(&self) -> &Foreign {
         &self.0
     }
@@ -162,11 +182,17 @@ impl OpNodes {
     /// Starts a node on the chain.
     pub(crate) async fn node(&self, chain: &ChainConfig, setup: Setup) -> OpNode {
         let rollup: Value = serde_json::from_str(&chain.to_rollup_json()).unwrap();
-        let key = if setup.sequencer { format!("0x{}", hex::encode(ours::SIGNER)) } else { "0x".into() };
-        let params = json!({
-            "args": setup.args, "rollup": rollup, "discovery": setup.discovery, "rpc": setup.rpc, "key": key,
+        let key =
+            if setup.sequencer { format!("0x{}", hex::encode(ours::SIGNER)) } else { "0x".into() };
+        let mut params = json!({
+            "args": setup.args, "rollup": rollup, "discovery": setup.discovery, "rpc": setup.rpc,
+            "key": key,
             "signer": setup.signer.or(chain.unsafe_block_signer).unwrap_or_default(),
         });
+        if let Some(topics) = setup.topics {
+            let indices: Vec<_> = topics.iter().map(|version| version.index()).collect();
+            params["topics"] = json!(indices);
+        }
         let started: Started = self.call("start", params).await;
         OpNode {
             nodes: self.clone(),
@@ -180,12 +206,13 @@ impl OpNodes {
 }
 
 impl OpNode {
-    /// What the node answers, to a method that needs no more than these parameters beside its number.
+    /// Returns the node's answer to a method with these parameters, besides the node's number. The
+    /// call must not fail.
     pub(crate) async fn call<R: DeserializeOwned>(&self, method: &str, params: Value) -> R {
         self.nodes.call(method, self.of(params)).await
     }
 
-    /// The same for what it may refuse.
+    /// Returns the answer to such a call, or its error.
     pub(crate) async fn ask(&self, method: &str, params: Value) -> Result<Value, String> {
         self.nodes.ask(method, self.of(params)).await
     }
@@ -195,28 +222,29 @@ impl OpNode {
         params
     }
 
-    /// Dials somebody.
+    /// Makes the node dial a peer.
     pub(crate) async fn connect(&self, address: &Multiaddr) {
         let _: Value = self.call("connect", json!({ "address": address })).await;
     }
 
-    /// Publishes a block, signed by its key. The answer is the block's hash.
+    /// Publishes a block, signed with the node's key. Returns the block's hash.
     pub(crate) async fn publish(&self, envelope: &Envelope) -> B256 {
         let published: Value = self.call("publish", json!({ "block": encoded(envelope) })).await;
         serde_json::from_value(published["hash"].clone()).unwrap()
     }
 
-    /// What its gossip has seen.
+    /// Returns the counts of the node's gossip.
     pub(crate) async fn heard(&self) -> Heard {
         self.call("heard", json!({})).await
     }
 
-    /// What it thinks of a peer.
+    /// Returns the node's scores for a peer.
     pub(crate) async fn scores(&self, peer: &PeerId) -> Scores {
         self.call("scores", json!({ "peer": peer.to_string() })).await
     }
 
-    /// What it thinks of a peer once that is as wanted: it looks every fifteen seconds.
+    /// Returns the node's scores for a peer once they meet a condition: the node updates them every
+    /// fifteen seconds.
     pub(crate) async fn scored(&self, peer: &PeerId, wanted: impl Fn(&Scores) -> bool) -> Scores {
         let started = Instant::now();
         loop {
@@ -229,60 +257,69 @@ impl OpNode {
         }
     }
 
-    /// Gives it blocks to serve.
+    /// Gives the node blocks to serve.
     pub(crate) async fn hold(&self, blocks: &[Envelope]) {
         let blocks: Vec<Value> = blocks.iter().map(encoded).collect();
         let _: Value = self.call("hold", json!({ "blocks": blocks })).await;
     }
 
-    /// Whether it is connected with the peer.
+    /// Returns `true` if the node is connected to the peer.
     pub(crate) async fn is_connected(&self, peer: &PeerId) -> bool {
         self.call("connected", json!({ "peer": peer.to_string() })).await
     }
 
-    /// Whether the peer is in its mesh of the version's topic.
-    pub(crate) async fn meshed(&self, chain: &ChainConfig, version: PayloadVersion, peer: &PeerId) -> bool {
+    /// Returns `true` if the peer is in the node's mesh of the version's topic.
+    pub(crate) async fn meshed(
+        &self,
+        chain: &ChainConfig,
+        version: PayloadVersion,
+        peer: &PeerId,
+    ) -> bool {
         let topic = opp2p_core::gossip::block_topic(chain.chain_id, version);
         self.heard().await.mesh.get(&topic).is_some_and(|mesh| mesh.contains(&peer.to_string()))
     }
 
-    /// Ends it.
+    /// Ends the node.
     pub(crate) async fn stop(self) {
         let _: Value = self.call("stop", json!({})).await;
     }
 
-    /// The blocks that it takes from now on.
+    /// Returns the blocks that the node accepts from now on.
     pub(crate) fn taken(&self) -> Taken {
         Taken { number: self.number, events: self.nodes.0.events() }
     }
 }
 
-/// The blocks that one node takes.
+/// The blocks that one node accepts, in order.
 #[derive(Debug)]
 pub(crate) struct Taken {
     number: u64,
     events: broadcast::Receiver<Value>,
 }
 
-/// A block that a node of the reference took.
+/// A block that a node of the reference accepted.
 #[derive(Debug, Deserialize)]
 pub(crate) struct TakenBlock {
-    /// Who it is from.
+    /// Peer that sent it.
     pub(crate) from: String,
     /// Its height.
     pub(crate) number: u64,
     /// Its hash.
     pub(crate) hash: B256,
-    /// When, in nanoseconds since the Unix epoch.
+    /// Time of acceptance, in nanoseconds since the Unix epoch.
     pub(crate) at: u64,
 }
 
 impl Taken {
-    /// The next block.
+    /// Returns the next block.
     pub(crate) async fn next(&mut self) -> TakenBlock {
         let next = async {
             loop {
-                let event = self.events.recv().await.expect("op-node runs, and its events are read in time");
+                let event = self
+                    .events
+                    .recv()
+                    .await
+                    .expect("op-node runs, and its events are read in time");
                 if event["event"] == "block" && event["node"] == self.number {
                     break serde_json::from_value(event).unwrap();
                 }

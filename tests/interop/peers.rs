@@ -1,21 +1,22 @@
-//! The life of peers between our nodes and the reference's: who is let in, who is turned out, what each knows of the other.
+//! Life cycle of peers between our nodes and the reference's: admission, bans, disconnects, and the
+//! knowledge of each node about the other.
 
 use crate::go_stranger::GoStranger;
-use crate::op_node::{OpNode, OpNodes, Setup, count};
+use crate::op_node::{self, OpNode, OpNodes, Setup, count};
 use crate::ours::{self, PATIENCE, chain_of, config, until, until_true};
 use alloy_primitives::hex;
 use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, PeerId};
 use opp2p::devnet::{BlockMaker, unix_seconds};
-use opp2p::host::{ConnectError, Host, HostConfig, HostEvent, HostEventKind, Muxer, Security};
-use opp2p::key::SecretKey;
-use opp2p::swarm::from_libp2p;
 use opp2p_core::chain::ChainConfig;
-use opp2p_core::gossip::{SIGNATURE_SIZE, block_topic};
+use opp2p_core::gossip::{Reason, SIGNATURE_SIZE, block_topic};
 use opp2p_core::node::Event;
 use opp2p_core::payload::{PayloadVersion, snappy};
 use opp2p_core::peers::{BlockEntry, PeerCommand, PeerEvent};
 use opp2p_core::sync::{protocol_id, spec_protocol_id};
+use opp2p_node::host::{ConnectError, Host, HostConfig, HostEvent, HostEventKind, Muxer, Security};
+use opp2p_node::key::SecretKey;
+use opp2p_wire::from_libp2p;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -33,7 +34,7 @@ fn the_chain() -> ChainConfig {
     chain_of(PayloadVersion::V4)
 }
 
-/// A node of ours that knows nobody.
+/// Starts one of our nodes without any peers.
 async fn alone(directory: &TempDir, chain: &ChainConfig) -> Host {
     Host::start(config(directory, chain)).await.unwrap()
 }
@@ -46,38 +47,41 @@ fn core(peer: &PeerId) -> opp2p_core::peers::PeerId {
     from_libp2p(peer).unwrap()
 }
 
-/// Neither knows of a connection with the other.
+/// Waits until both nodes know that they are disconnected.
 async fn until_apart(ours: &Host, theirs: &OpNode) {
     until(ours, |status| status.peers == 0).await;
-    until_true("they see the end", PATIENCE, async || !theirs.is_connected(&ours.peer_id()).await).await;
+    until_true("they see the end", PATIENCE, async || !theirs.is_connected(&ours.peer_id()).await)
+        .await;
 }
 
-/// Both know of a connection, and go on to.
+/// Checks that both nodes are connected and stay connected.
 async fn until_together(ours: &Host, theirs: &OpNode) {
     until(ours, |status| status.peers == 1 && status.subscribers == 1).await;
     assert!(theirs.is_connected(&ours.peer_id()).await);
 }
 
-/// They dial us, whatever becomes of it.
+/// Makes their node dial ours, whatever the result.
 async fn dial(theirs: &OpNode, ours: &Host) -> Result<(), String> {
     theirs.ask("connect", json!({ "address": ours.address() })).await.map(drop)
 }
 
-/// Whoever dials, they are not connected: one of the two does not want to.
+/// Checks that no dial of either side connects them, because one of them refuses.
 async fn stay_apart(ours: &Host, theirs: &OpNode) {
-    // Whoever dials may see a connection before the other has refused it.
+    // The dialler may see a connection before the other side has refused it.
     let _ = ours.connect(theirs.address.clone()).await.unwrap();
     until_apart(ours, theirs).await;
     let _ = dial(theirs, ours).await;
     until_apart(ours, theirs).await;
 }
 
-/// What a node of the reference answers to a call of its RPC.
+/// Returns the answer of a reference node to a call of its RPC.
 async fn call(theirs: &OpNode, method: &str, params: Value) -> Value {
-    let address = theirs.rpc.as_ref().expect("its RPC is served").trim_start_matches("http://").to_owned();
+    let address =
+        theirs.rpc.as_ref().expect("its RPC is served").trim_start_matches("http://").to_owned();
     let body = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params }).to_string();
     let request = format!(
-        "POST / HTTP/1.0\r\nhost: {address}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        "POST / HTTP/1.0\r\nhost: {address}\r\ncontent-type: application/json\r\ncontent-length: \
+         {}\r\n\r\n{body}",
         body.len()
     );
     let mut stream = TcpStream::connect(address).await.unwrap();
@@ -90,12 +94,13 @@ async fn call(theirs: &OpNode, method: &str, params: Value) -> Value {
     answer["result"].take()
 }
 
-pub(crate) async fn whom_they_ban_is_let_in_again_when_that_is_over() {
+pub(crate) async fn a_peer_banned_by_them_is_admitted_after_the_ban() {
     let directory = tempfile::tempdir().unwrap();
     let (nodes, chain) = (OpNodes::start(), the_chain());
     let theirs = nodes.node(&chain, Setup::default()).await;
-    // It dials them by itself, again and again.
-    let ours = HostConfig { static_peers: vec![theirs.address.clone()], ..config(&directory, &chain) };
+    // Our node dials theirs by itself, repeatedly.
+    let ours =
+        HostConfig { static_peers: vec![theirs.address.clone()], ..config(&directory, &chain) };
     let ours = Host::start(ours).await.unwrap();
     until_together(&ours, &theirs).await;
     let ban = async |ban: Duration| {
@@ -111,7 +116,7 @@ pub(crate) async fn whom_they_ban_is_let_in_again_when_that_is_over() {
     ours.stop().await;
 }
 
-pub(crate) async fn whom_we_ban_is_let_in_again_when_that_is_over() {
+pub(crate) async fn a_peer_banned_by_us_is_admitted_after_the_ban() {
     let directory = tempfile::tempdir().unwrap();
     let (nodes, chain) = (OpNodes::start(), the_chain());
     let theirs = nodes.node(&chain, Setup::default()).await;
@@ -121,9 +126,12 @@ pub(crate) async fn whom_we_ban_is_let_in_again_when_that_is_over() {
     order(&ours, PeerCommand::BanPeer(core(&theirs.id), LONG)).await;
     until_apart(&ours, &theirs).await;
     let out = ours.connect(theirs.address.clone()).await.unwrap();
-    assert!(matches!(&out, Err(ConnectError::Failed(why)) if why.contains("banned until")), "{out:?}");
+    assert!(
+        matches!(&out, Err(ConnectError::Failed(why)) if why.contains("banned until")),
+        "{out:?}"
+    );
     stay_apart(&ours, &theirs).await;
-    // Of two bans the longer one holds, so that one must be lifted first.
+    // The longer of two bans counts, so one must be lifted first.
     order(&ours, PeerCommand::UnbanPeer(core(&theirs.id))).await;
     order(&ours, PeerCommand::BanPeer(core(&theirs.id), Duration::from_secs(1))).await;
     until_true("let in again", PATIENCE, async || {
@@ -136,7 +144,7 @@ pub(crate) async fn whom_we_ban_is_let_in_again_when_that_is_over() {
     ours.stop().await;
 }
 
-pub(crate) async fn whom_either_side_blocks_is_refused_until_that_is_lifted() {
+pub(crate) async fn a_peer_blocked_by_either_side_is_refused_until_unblocked() {
     let directory = tempfile::tempdir().unwrap();
     let (nodes, chain) = (OpNodes::start(), the_chain());
     let theirs = nodes.node(&chain, Setup { rpc: true, ..Setup::default() }).await;
@@ -144,12 +152,12 @@ pub(crate) async fn whom_either_side_blocks_is_refused_until_that_is_lifted() {
     theirs.connect(&ours.address()).await;
     until_together(&ours, &theirs).await;
 
-    // A block of theirs closes nothing by itself.
+    // In the reference, blocking a peer does not close its connections.
     let us = json!([ours.peer_id().to_string()]);
     call(&theirs, "opp2p_blockPeer", us.clone()).await;
     call(&theirs, "opp2p_disconnectPeer", us.clone()).await;
     until_apart(&ours, &theirs).await;
-    // To disconnect a peer lifts a block of it, as the reference has it.
+    // In the reference, disconnecting a peer also unblocks it.
     call(&theirs, "opp2p_blockPeer", us.clone()).await;
     stay_apart(&ours, &theirs).await;
     call(&theirs, "opp2p_unblockPeer", us.clone()).await;
@@ -160,7 +168,10 @@ pub(crate) async fn whom_either_side_blocks_is_refused_until_that_is_lifted() {
     order(&ours, PeerCommand::Block(them)).await;
     until_apart(&ours, &theirs).await;
     let out = ours.connect(theirs.address.clone()).await.unwrap();
-    assert!(matches!(&out, Err(ConnectError::Failed(why)) if why.contains("the peer is blocked")), "{out:?}");
+    assert!(
+        matches!(&out, Err(ConnectError::Failed(why)) if why.contains("the peer is blocked")),
+        "{out:?}"
+    );
     stay_apart(&ours, &theirs).await;
     order(&ours, PeerCommand::Unblock(them)).await;
     theirs.connect(&ours.address()).await;
@@ -183,7 +194,7 @@ pub(crate) async fn a_node_of_theirs_beyond_our_limit_is_refused() {
     let _ = dial(&late, &ours).await;
     until_true("it is refused", PATIENCE, async || !late.is_connected(&ours.peer_id()).await).await;
     assert_eq!(ours.status().borrow().peers, 2);
-    // Who left makes room.
+    // A peer that leaves frees its slot.
     let first = ours.peers(|peers, _| peers.connected_peers().next().copied().unwrap());
     order(&ours, PeerCommand::Disconnect(first)).await;
     until(&ours, |status| status.peers == 1).await;
@@ -201,10 +212,10 @@ fn port(address: &Multiaddr) -> u16 {
     tcp.expect("a TCP address")
 }
 
-pub(crate) async fn a_static_peer_of_theirs_that_starts_again_is_dialled_by_them() {
+pub(crate) async fn they_redial_their_static_peer_after_its_restart() {
     let (nodes, chain) = (OpNodes::start(), the_chain());
     let key = *SecretKey::generate().unwrap().secret_bytes();
-    // A store of its own each time: it knows nobody whom it could dial itself.
+    // A new store each time, so that our node knows no peer to dial.
     let start = async |tcp: u16| {
         let directory = tempfile::tempdir().unwrap();
         let key = SecretKey::from_bytes(&key).unwrap();
@@ -220,16 +231,17 @@ pub(crate) async fn a_static_peer_of_theirs_that_starts_again_is_dialled_by_them
     ours.stop().await;
     let (ours, second_directory) = start(port(&address)).await;
     assert_eq!(ours.address(), address);
-    // They look each minute.
+    // They check once a minute.
     let minute = Duration::from_secs(90);
-    until_true("they dial again", minute, async || theirs.is_connected(&ours.peer_id()).await).await;
+    until_true("they dial again", minute, async || theirs.is_connected(&ours.peer_id()).await)
+        .await;
     until_together(&ours, &theirs).await;
     assert_eq!(ours.peers(|peers, _| peers.is_inbound(&core(&theirs.id))), Some(true));
     ours.stop().await;
     drop((first_directory, second_directory));
 }
 
-pub(crate) async fn a_static_peer_of_ours_that_starts_again_is_dialled_by_us() {
+pub(crate) async fn we_redial_our_static_peer_after_its_restart() {
     let directory = tempfile::tempdir().unwrap();
     let (nodes, chain) = (OpNodes::start(), the_chain());
     let key = hex::encode(SecretKey::generate().unwrap().secret_bytes());
@@ -251,7 +263,7 @@ pub(crate) async fn a_static_peer_of_ours_that_starts_again_is_dialled_by_us() {
     ours.stop().await;
 }
 
-/// What a node of the reference was told by a peer.
+/// Identify data that a reference node received from a peer.
 #[derive(Debug, Deserialize)]
 struct Identified {
     agent: String,
@@ -260,21 +272,24 @@ struct Identified {
     addresses: Vec<Multiaddr>,
 }
 
-pub(crate) async fn each_knows_who_the_other_is_and_what_it_speaks() {
+pub(crate) async fn each_identifies_the_other_and_its_protocols() {
     let directory = tempfile::tempdir().unwrap();
     let (nodes, chain) = (OpNodes::start(), the_chain());
     let theirs = nodes.node(&chain, Setup::default()).await;
     let ours = alone(&directory, &chain).await;
     assert_eq!(ours.connect(theirs.address.clone()).await, Ok(Ok(())));
     until_together(&ours, &theirs).await;
-    let known =
-        async || ours.peers(|peers, _| peers.book().get(&core(&theirs.id)).cloned()).unwrap_or_default();
-    let told =
-        async || theirs.call::<Identified>("identified", json!({ "peer": ours.peer_id().to_string() })).await;
-    // Gossip may name its protocols only after the first time that a node says who it is.
+    let known = async || {
+        ours.peers(|peers, _| peers.book().get(&core(&theirs.id)).cloned()).unwrap_or_default()
+    };
+    let told = async || {
+        theirs.call::<Identified>("identified", json!({ "peer": ours.peer_id().to_string() })).await
+    };
+    // Identify may list the gossip protocols only in a later message than the first.
     let has_gossip = |name: &String| name.starts_with("/meshsub/");
     until_true("both said it all", PATIENCE, async || {
-        known().await.protocols.iter().any(has_gossip) && told().await.protocols.iter().any(has_gossip)
+        known().await.protocols.iter().any(has_gossip)
+            && told().await.protocols.iter().any(has_gossip)
     })
     .await;
     let (them, us) = (known().await, told().await);
@@ -286,22 +301,29 @@ pub(crate) async fn each_knows_who_the_other_is_and_what_it_speaks() {
         "{them:?}"
     );
     let them: BTreeSet<String> = them.protocols.into_iter().collect();
-    let named = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>();
+    let named =
+        |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>();
     let mut both = named(&["/ipfs/id/1.0.0", "/ipfs/id/push/1.0.0", "/ipfs/ping/1.0.0"]);
     both.extend(named(&["/meshsub/1.0.0", "/meshsub/1.1.0", "/meshsub/1.2.0"]));
     both.insert(protocol_id(chain.chain_id));
+    // The newer gossip version, and the other name of the protocol for blocks by number.
+    let mut ours_alone = named(&["/meshsub/1.3.0", &spec_protocol_id(chain.chain_id)]);
+    if op_node::reference() == crate::NEWEST {
+        let newer = ours_alone.pop_first().expect("gossip is the first by name");
+        both.insert(newer);
+    }
     assert_eq!(us.protocols.intersection(&them).cloned().collect::<BTreeSet<_>>(), both);
-    // Ours is newer gossip, which theirs need not know, and the other name of blocks by number.
-    let spec = spec_protocol_id(chain.chain_id);
-    let ours_alone = named(&["/meshsub/1.3.0", &spec]);
     assert_eq!(us.protocols.difference(&them).cloned().collect::<BTreeSet<_>>(), ours_alone);
-    // Theirs is flooding, for peers that have no mesh: a node of ours always has one.
-    assert_eq!(them.difference(&us.protocols).cloned().collect::<BTreeSet<_>>(), named(&["/floodsub/1.0.0"]));
+    // Theirs also has floodsub, for peers without a mesh; our nodes always have one.
+    assert_eq!(
+        them.difference(&us.protocols).cloned().collect::<BTreeSet<_>>(),
+        named(&["/floodsub/1.0.0"])
+    );
     assert_eq!(us.protocols, ours.protocols().iter().cloned().collect());
     ours.stop().await;
 }
 
-pub(crate) async fn pings_come_back_both_ways() {
+pub(crate) async fn pings_are_answered_both_ways() {
     let directory = tempfile::tempdir().unwrap();
     let (nodes, chain) = (OpNodes::start(), the_chain());
     let theirs = nodes.node(&chain, Setup::default()).await;
@@ -309,21 +331,28 @@ pub(crate) async fn pings_come_back_both_ways() {
     assert_eq!(ours.connect(theirs.address.clone()).await, Ok(Ok(())));
     until_together(&ours, &theirs).await;
     for _ in 0..3 {
-        let nanoseconds: u64 = theirs.call("ping", json!({ "peer": ours.peer_id().to_string() })).await;
+        let nanoseconds: u64 =
+            theirs.call("ping", json!({ "peer": ours.peer_id().to_string() })).await;
         assert!(nanoseconds > 0);
     }
-    let latency =
-        || ours.peers(|peers, _| peers.book().get(&core(&theirs.id)).and_then(|known| known.latency));
+    let latency = || {
+        ours.peers(|peers, _| peers.book().get(&core(&theirs.id)).and_then(|known| known.latency))
+    };
     until_true("they answer a ping", PATIENCE, async || latency().is_some()).await;
     ours.stop().await;
 }
 
-pub(crate) async fn who_has_no_security_or_multiplexer_of_ours_is_refused_in_plain_words() {
+pub(crate) async fn a_peer_without_our_security_or_multiplexers_is_refused_in_plain_words() {
     let directory = tempfile::tempdir().unwrap();
     let (nodes, chain) = (OpNodes::start(), the_chain());
     let ours = alone(&directory, &chain).await;
     for (security, mux, we_say, they_say) in [
-        ("tls", "yamux", "no protocol in common to secure the connection", "negotiate security protocol"),
+        (
+            "tls",
+            "yamux",
+            "no protocol in common to secure the connection",
+            "negotiate security protocol",
+        ),
         (
             "noise",
             "mplex",
@@ -333,22 +362,26 @@ pub(crate) async fn who_has_no_security_or_multiplexer_of_ours_is_refused_in_pla
     ] {
         let stranger = GoStranger::start(&nodes, &chain, &[security], &[mux], &[]).await;
         let mut events = ours.events();
-        // Who proposes a single protocol does not wait for the answer, and may be told only later that it is no.
+        // A dialler that proposes a single protocol does not wait for the answer, and may only
+        // learn later that the protocol is refused.
         let _ = ours.connect(stranger.address.clone()).await.unwrap();
         let why = dial_failed(&mut events, &stranger.id).await;
         assert!(why.contains(we_say), "{why}");
         until(&ours, |status| status.peers == 0).await;
         let refused = stranger.connect(&ours.address()).await.unwrap_err();
-        assert!(refused.contains(they_say) && refused.contains("protocols not supported"), "{refused}");
+        assert!(
+            refused.contains(they_say) && refused.contains("protocols not supported"),
+            "{refused}"
+        );
     }
-    // It goes on.
+    // Our node still accepts others.
     let theirs = nodes.node(&chain, Setup::default()).await;
     theirs.connect(&ours.address()).await;
     until_together(&ours, &theirs).await;
     ours.stop().await;
 }
 
-/// Why our node can't connect to the peer.
+/// Returns the reason why our node can't connect to the peer.
 async fn dial_failed(events: &mut broadcast::Receiver<HostEvent>, wanted: &PeerId) -> String {
     let failed = async {
         loop {
@@ -361,7 +394,7 @@ async fn dial_failed(events: &mut broadcast::Receiver<HostEvent>, wanted: &PeerI
     timeout(PATIENCE, failed).await.expect("our node tells why it is not connected")
 }
 
-pub(crate) async fn who_has_a_security_or_multiplexer_of_ours_is_let_in_whoever_dials() {
+pub(crate) async fn a_peer_with_our_security_and_multiplexer_is_admitted_in_either_direction() {
     let directory = tempfile::tempdir().unwrap();
     let (nodes, chain) = (OpNodes::start(), the_chain());
     let ours = HostConfig {
@@ -373,22 +406,29 @@ pub(crate) async fn who_has_a_security_or_multiplexer_of_ours_is_let_in_whoever_
     let topic = block_topic(chain.chain_id, PayloadVersion::V4);
     for (security, mux) in [("tls", "yamux"), ("noise", "mplex"), ("tls", "mplex")] {
         for we_dial in [true, false] {
-            let stranger =
-                GoStranger::start(&nodes, &chain, &[security], &[mux], std::slice::from_ref(&topic)).await;
+            let stranger = GoStranger::start(
+                &nodes,
+                &chain,
+                &[security],
+                &[mux],
+                std::slice::from_ref(&topic),
+            )
+            .await;
             if we_dial {
                 assert_eq!(ours.connect(stranger.address.clone()).await, Ok(Ok(())));
             } else {
                 stranger.connect(&ours.address()).await.unwrap();
             }
-            // Streams get through: they subscribe.
+            // Streams work: the peer subscribes.
             until(&ours, |status| status.subscribers == 1).await;
             stranger.stop().await;
             until(&ours, |status| status.peers == 0).await;
         }
     }
-    // op-node's own flags choose the same.
+    // op-node's own flags lead to the same result.
     for flag in ["--p2p.security=tls", "--p2p.mux=mplex"] {
-        let theirs = nodes.node(&chain, Setup { args: vec![flag.into()], ..Setup::default() }).await;
+        let theirs =
+            nodes.node(&chain, Setup { args: vec![flag.into()], ..Setup::default() }).await;
         theirs.connect(&ours.address()).await;
         until_together(&ours, &theirs).await;
         theirs.stop().await;
@@ -397,13 +437,14 @@ pub(crate) async fn who_has_a_security_or_multiplexer_of_ours_is_let_in_whoever_
     ours.stop().await;
 }
 
-pub(crate) async fn who_forges_a_block_is_banned_by_ours_over_a_restart_and_borne_by_theirs() {
+pub(crate) async fn a_forger_is_banned_by_us_across_restarts_and_tolerated_by_them() {
     let directory = tempfile::tempdir().unwrap();
     let (nodes, chain) = (OpNodes::start(), the_chain());
     let topic = block_topic(chain.chain_id, PayloadVersion::V4);
     let stranger =
-        GoStranger::start(&nodes, &chain, &["noise"], &["yamux"], std::slice::from_ref(&topic)).await;
-    // A block that somebody else signed: all is right but whose it is.
+        GoStranger::start(&nodes, &chain, &["noise"], &["yamux"], std::slice::from_ref(&topic))
+            .await;
+    // A block signed with another key; everything else is valid.
     let forged = |seed: u64| {
         let block = BlockMaker::new(&chain, seed).next(unix_seconds());
         let mut contents = ours::signed(&chain, &block);
@@ -432,8 +473,12 @@ pub(crate) async fn who_forges_a_block_is_banned_by_ours_over_a_restart_and_born
             }
         }
     };
-    // One is enough.
+    // One block is enough, once a later block shows that the signer has not changed.
     stranger.send(&topic, &forged(1)).await;
+    // Both are validated at the same time, and the later block proves only earlier suspicions.
+    until(&ours, |status| status.refused.contains_key(&Reason::SignerInDoubt)).await;
+    let later = BlockMaker::new(&chain, 2).next(unix_seconds() + 2);
+    stranger.send(&topic, &ours::message(&chain, &later)).await;
     let banned = timeout(PATIENCE, banned).await;
     assert_eq!(banned.expect("it is banned"), core(&stranger.id));
     until(&ours, |status| status.peers == 0).await;
@@ -441,10 +486,13 @@ pub(crate) async fn who_forges_a_block_is_banned_by_ours_over_a_restart_and_born
     let ours = start().await;
     let _ = stranger.connect(&ours.address()).await;
     let out = ours.connect(stranger.address.clone()).await.unwrap();
-    assert!(matches!(&out, Err(ConnectError::Failed(why)) if why.contains("banned until")), "{out:?}");
+    assert!(
+        matches!(&out, Err(ConnectError::Failed(why)) if why.contains("banned until")),
+        "{out:?}"
+    );
     until(&ours, |status| status.peers == 0).await;
 
-    // Theirs scores no topic any more: it refuses each block, and bans nobody for it.
+    // Their node no longer scores topics: it refuses each block, but does not ban the peer.
     let theirs = nodes.node(&chain, Setup::default()).await;
     stranger.connect(&theirs.address).await.unwrap();
     let refused = async || count(&theirs.heard().await.verdicts, &stranger.id, "validation failed");

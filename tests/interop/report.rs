@@ -1,23 +1,23 @@
-//! What our nodes and the reference's cost, side by side in one run: `cargo all-tests -- side-by-side`.
+//! Cost of our nodes and of the reference's, measured side by side in one run: `cargo all-tests --
+//! side-by-side`.
 //!
-//! Each is measured among its own kind, on the same blocks and in turns, and what is printed are medians and their
-//! ratios: machines differ, and few are quiet.
+//! Each kind is measured among its own, on the same blocks, in alternation. The printed values are
+//! medians and their ratios: machines differ, and few are idle.
 
 use crate::foreign::{self, Foreign};
 use crate::go_stranger::GoStranger;
 use crate::op_node::{OpNode, OpNodes, Setup};
-use crate::ours::{chain_of, config, fill, message, signer, until};
-use alloy_primitives::{B256, Bytes, hex};
+use crate::ours::{chain_of, config, fill, message, signer, sized, until};
+use alloy_primitives::{B256, hex};
 use libp2p::Multiaddr;
 use opp2p::devnet::{BlockMaker, unix_seconds};
-use opp2p::host::{Host, HostConfig, HostEventKind};
 use opp2p_core::chain::{BlockId, ChainConfig, ChainEvent};
-use opp2p_core::fixtures;
 use opp2p_core::gossip::{Rules, SeenBlocks, Signers, Unpacked, block_topic, validate};
 use opp2p_core::node::{Event, SyncConfig};
 use opp2p_core::payload::{Envelope, PayloadVersion};
 use opp2p_core::peers::Scoring;
 use opp2p_core::sync::ServerConfig;
+use opp2p_node::host::{Host, HostConfig, HostEventKind};
 use serde_json::{Value, json};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -26,15 +26,17 @@ use tokio::time::sleep;
 
 const VERSION: PayloadVersion = PayloadVersion::V4;
 
-/// Measures and prints everything.
+/// Runs all measurements and prints the results.
 pub(crate) fn print() -> ExitCode {
     if foreign::programs().is_none() {
         eprintln!(
-            "The report needs the reference's programs; `cargo all-tests -- side-by-side` builds and runs it."
+            "The report needs the reference's programs; `cargo all-tests -- side-by-side` builds \
+             and runs it."
         );
         return ExitCode::FAILURE;
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("threads");
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("threads");
     runtime.block_on(async {
         validation().await;
         latency().await;
@@ -44,7 +46,7 @@ pub(crate) fn print() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// A table's line: what was measured, of theirs and ours, and how often ours fits into theirs.
+/// Prints a table row: the quantity, theirs, ours, and the factor by which ours is better.
 fn line(what: &str, theirs: f64, ours: f64, unit: &str, ratio: f64) {
     println!("| {what} | {theirs:.1} {unit} | {ours:.1} {unit} | {ratio:.1} |");
 }
@@ -58,36 +60,12 @@ fn median(mut values: Vec<f64>) -> f64 {
     values[values.len() / 2]
 }
 
-/// A block with about this many bytes of real transactions, whole or in pieces.
-fn sized(maker: &mut BlockMaker, timestamp: u64, bytes: usize) -> Envelope {
-    let mut envelope = maker.clone().next(timestamp);
-    let blocks = fixtures::blocks();
-    let mut left = bytes.saturating_sub(700);
-    let mut transactions = Vec::new();
-    for real in blocks.iter().flat_map(|block| &block.envelope.payload.transactions).cycle() {
-        if left == 0 {
-            break;
-        }
-        let length = real.len().min(left);
-        transactions.push(Bytes::copy_from_slice(&real[..length]));
-        left -= length;
-    }
-    envelope.payload.transactions = transactions;
-    let hash = envelope.payload.seal(envelope.parent_beacon_block_root).unwrap();
-    maker.resume(BlockId::new(envelope.payload.block_number, hash), timestamp);
-    envelope
-}
-
 async fn validation() {
     heading("Validation of a gossip message, microseconds on one thread");
     let (chain, now, nodes) = (chain_of(VERSION), unix_seconds(), OpNodes::start());
     let rollup: Value = serde_json::from_str(&chain.to_rollup_json()).unwrap();
-    let rules = Rules {
-        chain_id: chain.chain_id,
-        forks: chain.forks,
-        signers: Signers { current: Some(signer().address()), previous: None },
-        timestamp_threshold: Duration::from_secs(60),
-    };
+    let signers = Signers { current: Some(signer().address()), previous: None };
+    let rules = Rules::new(&chain, signers);
     let topic = block_topic(chain.chain_id, VERSION);
     for (what, bytes, count) in
         [("a block of 2.6 kB", 2_600, 200), ("of 61 kB", 61_000, 100), ("of 1 MB", 1_000_000, 10)]
@@ -97,7 +75,8 @@ async fn validation() {
             (0..count).map(|_| message(&chain, &sized(&mut maker, now, bytes))).collect();
         let params = json!({
             "rollup": rollup, "signer": signer().address(), "version": VERSION.index(), "now": now,
-            "threshold": 60, "rounds": 5, "messages": messages.iter().map(hex::encode).collect::<Vec<_>>(),
+            "threshold": 60, "rounds": 5,
+            "messages": messages.iter().map(hex::encode).collect::<Vec<_>>(),
         });
         let (mut theirs, mut ours) = (Vec::new(), Vec::new());
         for _ in 0..5 {
@@ -106,7 +85,7 @@ async fn validation() {
             let started = Instant::now();
             for data in &messages {
                 let unpacked = Unpacked::new(data);
-                // Theirs is named by another function, which is not counted there.
+                // Their function computes the id elsewhere, and that time is not counted.
                 std::hint::black_box(unpacked.message_id(&topic));
                 let block = validate(&rules, VERSION, unpacked, now).unwrap().block;
                 seen.admit(VERSION, block.number(), block.hash()).unwrap();
@@ -117,11 +96,12 @@ async fn validation() {
         line(what, theirs, ours, "µs", theirs / ours);
     }
     println!(
-        "\nOurs includes the message's id, for which theirs decompresses once more in another function."
+        "\nOurs includes the message's id, for which theirs decompresses once more in another \
+         function."
     );
 }
 
-/// Blocks that are published one after the other, and the pause between them.
+/// Number of blocks that are published one after the other, and the pause between them.
 const BLOCKS: usize = 100;
 const PAUSE: Duration = Duration::from_millis(30);
 
@@ -137,12 +117,12 @@ async fn latency() {
         }
     }
     println!(
-        "\nEach kind alone, all its nodes in one process; {BLOCKS} blocks, most of 3 to 80 kB. Of ten, each dials the \
-         three before it."
+        "\nEach kind alone, all its nodes in one process; {BLOCKS} blocks, most of 3 to 80 kB. Of \
+         ten, each dials the three before it."
     );
 }
 
-/// The blocks that both kinds publish.
+/// Returns a generator of the blocks that both kinds publish.
 fn published(chain: &ChainConfig) -> impl FnMut() -> Envelope {
     let mut maker = BlockMaker::new(chain, 8);
     move || maker.next(unix_seconds())
@@ -212,8 +192,10 @@ async fn our_latency(count: usize) -> Vec<f64> {
     latencies
 }
 
-/// When the next block was accepted.
-async fn accepted(events: &mut tokio::sync::broadcast::Receiver<opp2p::host::HostEvent>) -> Instant {
+/// Returns the time at which the next block was accepted.
+async fn accepted(
+    events: &mut tokio::sync::broadcast::Receiver<opp2p_node::host::HostEvent>,
+) -> Instant {
     loop {
         let event = events.recv().await.unwrap();
         if let HostEventKind::Verdict(verdict) = event.kind {
@@ -226,13 +208,14 @@ async fn accepted(events: &mut tokio::sync::broadcast::Receiver<opp2p::host::Hos
 async fn sync() {
     heading("Sync by number with all limits lifted, blocks per second");
     for (what, bytes, count) in [("blocks of 2.4 kB", 2_400, 4_000), ("of 62 kB", 62_000, 1_000)] {
-        // The last block is of now.
+        // The last block has the current time.
         let mut chain = chain_of(VERSION);
         chain.block_time = 1;
         chain.genesis.time = unix_seconds() - count - 1;
         let mut maker = BlockMaker::new(&chain, 3);
-        let blocks: Vec<Envelope> =
-            (1..=count).map(|number| sized(&mut maker, chain.timestamp_of(number).unwrap(), bytes)).collect();
+        let blocks: Vec<Envelope> = (1..=count)
+            .map(|number| sized(&mut maker, chain.timestamp_of(number).unwrap(), bytes))
+            .collect();
         let (mut theirs, mut ours) = (Vec::new(), Vec::new());
         for _ in 0..3 {
             theirs.push(their_sync(&chain, &blocks).await);
@@ -242,9 +225,10 @@ async fn sync() {
         line(what, theirs, ours, "/s", ours / theirs);
     }
     println!(
-        "\nClient and server of a kind in one process. Theirs has its blocks in memory, and its limits are lifted by a \
-         library in place of that which keeps them; it is asked again every 2 ms, since it fetches 128 blocks at a time. \
-         Ours reads them from its store and stores them again."
+        "\nClient and server of a kind in one process. Theirs has its blocks in memory, and its \
+         limits are lifted by a library in place of that which keeps them; it is asked again every \
+         2 ms, since it fetches 128 blocks at a time. Ours reads them from its store and stores \
+         them again."
     );
 }
 
@@ -266,13 +250,15 @@ async fn their_sync(chain: &ChainConfig, blocks: &[Envelope]) -> f64 {
     let started = Instant::now();
     let mut taken = 0;
     while taken < blocks.len() {
-        // Blocks are taken from the last downwards. At most 128 are fetched at a time, and what a request leaves out
-        // is forgotten: whoever wants all asks again. op-node itself does so every few seconds.
+        // Blocks are accepted from the last one downwards. At most 128 are fetched at a time, and
+        // the rest of a request is forgotten: a client that wants all blocks must ask again, as
+        // op-node itself does every few seconds.
         let above = blocks.len() - taken;
         let (number, parent) = (above as u64 + 1, blocks[above - 1].payload.block_hash);
         let hash = blocks.get(above).map_or(B256::ZERO, |block| block.payload.block_hash);
-        let _: Value =
-            client.call("request", json!({ "start": start, "end": reference(number, hash, parent) })).await;
+        let _: Value = client
+            .call("request", json!({ "start": start, "end": reference(number, hash, parent) }))
+            .await;
         sleep(Duration::from_millis(2)).await;
         taken = client.call("quiet", json!({ "quiet": true })).await;
         assert!(started.elapsed() < Duration::from_secs(300), "op-node fetched {taken} blocks");
@@ -285,12 +271,14 @@ async fn our_sync(chain: &ChainConfig, blocks: &[Envelope]) -> f64 {
     let unlimited = || {
         let mut config = config(&directory, chain);
         config.from_genesis = true;
-        config.retention.max_blocks = 1 << 40;
-        config.sync = Some(SyncConfig { serve: ServerConfig::unlimited(), ..SyncConfig::default() });
+        config.retention.max_bytes = u64::MAX;
+        config.retention.max_age = Duration::from_secs(1 << 30);
+        config.sync =
+            Some(SyncConfig { serve: ServerConfig::unlimited(), ..SyncConfig::default() });
         config
     };
     let serving = unlimited();
-    fill(&serving, chain, blocks);
+    fill(&serving, blocks);
     let server = Host::start(serving).await.unwrap();
     let following = HostConfig { static_peers: vec![server.address()], ..unlimited() };
     let (follower, mut events) = Host::start_heard(following).await.unwrap();
@@ -298,7 +286,8 @@ async fn our_sync(chain: &ChainConfig, blocks: &[Envelope]) -> f64 {
     let last = &blocks[blocks.len() - 1].payload;
     let started = Instant::now();
     follower.fetch_range(BlockId::new(last.block_number, last.block_hash)).await.unwrap().unwrap();
-    // More may come at once than are kept for a listener: then the head says how far it is.
+    // More events may arrive at once than are kept for a listener: then the head shows the
+    // progress.
     while follower.status().borrow().head.is_none_or(|head| head.number < last.block_number) {
         match events.recv().await {
             Ok(event) => match event.kind {
@@ -318,7 +307,7 @@ async fn our_sync(chain: &ChainConfig, blocks: &[Envelope]) -> f64 {
     rate
 }
 
-/// Peers of the node whose memory is measured, and the blocks that they publish.
+/// Number of peers of the node whose memory is measured, and number of blocks that they publish.
 const PEERS: usize = 50;
 const GOSSIPED: usize = 50;
 
@@ -326,15 +315,17 @@ async fn memory() {
     heading("Memory of a node with 50 peers, megabytes");
     let chain = chain_of(VERSION);
     let their_process = OpNodes::start();
-    // So many from one address would cost each of them its score.
-    let args = ["--p2p.peers.lo=60", "--p2p.peers.hi=80", "--p2p.scoring=none", "--p2p.ban.peers=false"];
+    // With scores, this many peers from one address would all be penalised.
+    let args =
+        ["--p2p.peers.lo=60", "--p2p.peers.hi=80", "--p2p.scoring=none", "--p2p.ban.peers=false"];
     let args = args.map(str::to_owned).to_vec();
     let node = their_process.node(&chain, Setup { args, ..Setup::default() }).await;
     let theirs = laden(&chain, &node.address, their_process.process().process().unwrap()).await;
 
     let mut command = Command::new(std::env::current_exe().unwrap());
     let our_process = Foreign::start("opp2p", command.arg(LONE_NODE));
-    let address: Multiaddr = serde_json::from_value(our_process.call("address", json!({})).await).unwrap();
+    let address: Multiaddr =
+        serde_json::from_value(our_process.call("address", json!({})).await).unwrap();
     let ours = laden(&chain, &address, our_process.process().unwrap()).await;
     for (what, theirs, ours) in [
         ("without peers", theirs.idle, ours.idle),
@@ -345,7 +336,8 @@ async fn memory() {
         line(what, theirs, ours, "MB", theirs / ours);
     }
     println!(
-        "\nResident memory of the process. All 50 peers are go-libp2p's, in another process, in the topic."
+        "\nResident memory of the process. All 50 peers are go-libp2p's, in another process, in \
+         the topic."
     );
 }
 
@@ -363,7 +355,8 @@ async fn laden(chain: &ChainConfig, address: &Multiaddr, process: u32) -> Memory
     let mut strangers = Vec::new();
     for _ in 0..PEERS {
         let stranger =
-            GoStranger::start(&others, chain, &["noise"], &["yamux"], std::slice::from_ref(&topic)).await;
+            GoStranger::start(&others, chain, &["noise"], &["yamux"], std::slice::from_ref(&topic))
+                .await;
         stranger.connect(address).await.unwrap();
         strangers.push(stranger);
     }
@@ -379,27 +372,31 @@ async fn laden(chain: &ChainConfig, address: &Multiaddr, process: u32) -> Memory
     Memory { idle, connected, after: resident(process, "VmRSS"), peak: resident(process, "VmHWM") }
 }
 
-/// What the system says of a process's memory, in megabytes.
+/// Returns a field of the operating system's report on a process's memory, in megabytes.
 fn resident(process: u32, field: &str) -> f64 {
-    let status = std::fs::read_to_string(format!("/proc/{process}/status")).expect("a Linux that tells");
+    let status =
+        std::fs::read_to_string(format!("/proc/{process}/status")).expect("a Linux that tells");
     let line = status.lines().find_map(|line| line.strip_prefix(field)).expect("it tells this");
-    let kilobytes = line.trim_start_matches(':').trim().trim_end_matches(" kB").parse::<f64>().unwrap();
+    let kilobytes =
+        line.trim_start_matches(':').trim().trim_end_matches(" kB").parse::<f64>().unwrap();
     kilobytes * 1024.0 / 1e6
 }
 
-/// The argument with which this program is one node of ours, to be looked at from outside.
+/// Argument that makes this program one of our nodes, to be measured from outside.
 pub(crate) const LONE_NODE: &str = "--lone-node";
 
-/// Runs a node of ours until standard input ends. It answers to any question with its address.
+/// Runs one of our nodes until standard input ends. It answers each call with its address.
 pub(crate) fn lone_node() -> ExitCode {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("threads");
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("threads");
     runtime.block_on(async {
         let directory = tempfile::tempdir().unwrap();
         let mut config = config(&directory, &chain_of(VERSION));
-        (config.peers.tide.low, config.peers.tide.high) = (60, 80);
+        (config.peers.connections.low, config.peers.connections.high) = (60, 80);
         config.peers.scoring = Scoring::None;
         let host = Host::start(config).await.unwrap();
-        let mut lines = tokio::io::AsyncBufReadExt::lines(tokio::io::BufReader::new(tokio::io::stdin()));
+        let mut lines =
+            tokio::io::AsyncBufReadExt::lines(tokio::io::BufReader::new(tokio::io::stdin()));
         while let Ok(Some(line)) = lines.next_line().await {
             let asked: Value = serde_json::from_str(&line).unwrap();
             println!("{}", json!({ "id": asked["id"], "result": host.address() }));

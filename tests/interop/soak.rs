@@ -1,36 +1,40 @@
-//! Half an hour of a mixed network in which nodes end and start again: `cargo all-tests -- soak`.
+//! Half an hour of a mixed network in which nodes stop and restart: `cargo all-tests -- soak`.
 //!
-//! Four of ours and four of the reference's follow a chain of a block every two seconds, which one of each publishes in
-//! turns. Every half minute a follower ends, and comes back a while later: ours to its store, the reference's with
-//! none. Nobody may think badly of anybody, and at the end all of ours have the whole chain.
+//! Four of our nodes and four of the reference's follow a chain with a block every two seconds,
+//! published in turns by one node of each kind. Every half minute a follower stops, and restarts a
+//! while later: ours with its store, the reference's without one. No node may give another a bad
+//! score, and at the end all of ours must have the whole chain.
 
 use crate::foreign;
 use crate::op_node::{OpNode, OpNodes, Setup};
 use crate::ours::{self, chain_of, config, until};
 use libp2p::Multiaddr;
 use opp2p::devnet::{BlockMaker, unix_seconds};
-use opp2p::host::{Host, HostConfig};
-use opp2p::key::SecretKey;
 use opp2p_core::chain::{BlockId, ChainConfig};
 use opp2p_core::payload::PayloadVersion;
+use opp2p_node::host::{Host, HostConfig};
+use opp2p_node::key::SecretKey;
 use std::process::ExitCode;
 use std::time::Duration;
 use tempfile::TempDir;
 use tokio::time::sleep;
 
-/// How many of each kind there are. The first of a kind publishes, and stays.
+/// Number of nodes of each kind. The first of each kind publishes, and is never stopped.
 const EACH: usize = 4;
-/// Blocks between two restarts, and those that a node is away for.
+/// Number of blocks between two restarts, and number of blocks for which a node is down.
 const RESTART_EVERY: u64 = 15;
 const AWAY: u64 = 8;
 
-/// Runs it for so many minutes.
+/// Runs the network for this many minutes.
 pub(crate) fn run(minutes: u64) -> ExitCode {
     if foreign::programs().is_none() {
-        eprintln!("This needs the reference's programs; `cargo all-tests -- soak` builds and runs it.");
+        eprintln!(
+            "This needs the reference's programs; `cargo all-tests -- soak` builds and runs it."
+        );
         return ExitCode::FAILURE;
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("threads");
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("threads");
     runtime.block_on(soak(minutes));
     ExitCode::SUCCESS
 }
@@ -45,13 +49,13 @@ struct Network {
 }
 
 impl Network {
-    /// Where those are reached that run now.
+    /// Returns the addresses of the running nodes.
     fn addresses(&self) -> Vec<Multiaddr> {
         let ours = self.ours.iter().flatten().map(|host| host.address());
         ours.chain(self.theirs.iter().flatten().map(|node| node.address.clone())).collect()
     }
 
-    /// Starts ours of this number, with the key and the store that it had.
+    /// Starts our node of this number, with its key and store.
     async fn start_ours(&mut self, at: usize) {
         let config = HostConfig {
             key: SecretKey::from_bytes(&self.keys[at]).unwrap(),
@@ -65,19 +69,23 @@ impl Network {
     }
 
     async fn start_theirs(&mut self, at: usize) {
-        let node = self.nodes.node(&self.chain, Setup { sequencer: at == 0, ..Setup::default() }).await;
+        let node =
+            self.nodes.node(&self.chain, Setup { sequencer: at == 0, ..Setup::default() }).await;
         for address in self.addresses() {
             node.connect(&address).await;
         }
         self.theirs[at] = Some(node);
     }
 
-    /// The lowest score that anybody has given anybody.
+    /// Returns the lowest score that any node has given another.
     async fn lowest_score(&self) -> f64 {
         let mut lowest = f64::INFINITY;
         for host in self.ours.iter().flatten() {
             let score = host.peers(|peers, now| {
-                peers.connected_peers().map(|peer| peers.score(now, peer)).fold(f64::INFINITY, f64::min)
+                peers
+                    .connected_peers()
+                    .map(|peer| peers.score(now, peer))
+                    .fold(f64::INFINITY, f64::min)
             });
             lowest = lowest.min(score);
             for node in self.theirs.iter().flatten() {
@@ -119,7 +127,7 @@ async fn soak(minutes: u64) {
         } else {
             network.theirs[0].as_ref().unwrap().publish(&block).await;
         }
-        // The followers of both kinds, one after the other.
+        // The followers of both kinds in turn.
         let turn = (number / RESTART_EVERY) as usize;
         let (is_ours, at) = (turn.is_multiple_of(2), 1 + turn / 2 % (EACH - 1));
         match (number % RESTART_EVERY, is_ours) {
@@ -144,11 +152,15 @@ async fn soak(minutes: u64) {
     for (at, host) in network.ours.iter().enumerate() {
         let host = host.as_ref().unwrap();
         until(host, |status| status.stored.is_some_and(|stored| stored == head)).await;
-        let missing = (1..=head.number).find(|number| host.stored_block(*number).unwrap().is_none());
+        let missing =
+            (1..=head.number).find(|number| host.stored_block(*number).unwrap().is_none());
         assert_eq!(missing, None, "our node {at}");
-        // Its own are not judged by gossip.
+        // A publisher's own blocks are not validated by gossip.
         let refused = host.status().borrow().refused.clone();
         println!("our node {at} has all {} blocks; refused: {refused:?}", head.number);
     }
-    println!("{} minutes, {} blocks, {restarts} restarts, lowest score {lowest:.2}", minutes, head.number);
+    println!(
+        "{} minutes, {} blocks, {restarts} restarts, lowest score {lowest:.2}",
+        minutes, head.number
+    );
 }

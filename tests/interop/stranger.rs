@@ -1,4 +1,4 @@
-//! Somebody of rust-libp2p who speaks gossip and keeps no rule.
+//! A rust-libp2p peer that supports gossip and follows no rules.
 
 use crate::ours::PATIENCE;
 use futures::StreamExt;
@@ -14,10 +14,10 @@ struct Behaviour {
     identify: identify::Behaviour,
 }
 
-/// A stranger that is connected to one node. It is gone when this is dropped.
+/// A stranger that is connected to one node. Dropping it closes the connection.
 #[derive(Debug)]
 pub(crate) struct Stranger {
-    /// Its identity.
+    /// Its peer id.
     pub(crate) id: PeerId,
     to_send: mpsc::UnboundedSender<Vec<u8>>,
 }
@@ -33,10 +33,9 @@ impl Stranger {
         let subscribed = async {
             loop {
                 let event = swarm.select_next_some().await;
-                if let SwarmEvent::Behaviour(BehaviourEvent::Gossipsub(gossipsub::Event::Subscribed {
-                    topic: theirs,
-                    ..
-                })) = event
+                if let SwarmEvent::Behaviour(BehaviourEvent::Gossipsub(
+                    gossipsub::Event::Subscribed { topic: theirs, .. },
+                )) = event
                     && theirs == topic.hash()
                 {
                     break;
@@ -61,7 +60,7 @@ impl Stranger {
         Self { id, to_send }
     }
 
-    /// Sends bytes as they are.
+    /// Sends raw bytes.
     pub(crate) fn send(&self, data: Vec<u8>) {
         self.to_send.send(data).unwrap();
     }
@@ -80,7 +79,10 @@ fn swarm() -> Swarm<Behaviour> {
                 .build()?;
             Ok(Behaviour {
                 gossipsub: gossipsub::Behaviour::new(MessageAuthenticity::Anonymous, config)?,
-                identify: identify::Behaviour::new(identify::Config::new("x".into(), keypair.public())),
+                identify: identify::Behaviour::new(identify::Config::new(
+                    "x".into(),
+                    keypair.public(),
+                )),
             })
         })
         .unwrap()

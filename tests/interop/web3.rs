@@ -1,17 +1,18 @@
-//! Plain web3 clients, viem and ethers, that read the unsafe chain from a node of ours: the program of the folder `web3`.
+//! Plain web3 clients, viem and ethers, which read the unsafe chain from one of our nodes. They run
+//! in the program in the folder `web3`.
 //!
-//! They know nothing of us. What they compute themselves (hashes of headers and transactions, senders) is compared with what
-//! we say.
+//! They have no special knowledge of our node. The values that they compute themselves (hashes of
+//! headers and transactions, senders) are compared with our answers.
 
 use crate::foreign::{self, Foreign};
 use crate::ours::{self, ANY_AGE, chain_of, config, until};
 use alloy_primitives::{Address, B256, Bytes, keccak256};
 use opp2p::devnet::{BlockMaker, unix_seconds};
-use opp2p::host::{Host, HostConfig};
 use opp2p::rpc::{RpcConfig, RpcServer};
 use opp2p_core::chain::BlockId;
 use opp2p_core::fixtures;
 use opp2p_core::payload::{Envelope, PayloadVersion};
+use opp2p_node::host::{Host, HostConfig};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -21,16 +22,21 @@ use tokio::process::Command;
 use tokio::sync::broadcast;
 use tokio::time::timeout;
 
-/// Whether the clients and all that they need are there.
+/// Returns `true` if the clients and their dependencies are present.
 pub(crate) fn is_built() -> bool {
     foreign::programs().is_some_and(|programs| programs.join("web3/node_modules/.stamp").exists())
 }
 
-/// The ways to read: a client, and the scheme of the address.
-const WAYS: [(&str, &str); 5] =
-    [("viem", "http"), ("viem", "ws"), ("viem-op-stack", "http"), ("ethers", "http"), ("ethers", "ws")];
+/// The ways to read: a client, and a URL scheme.
+const WAYS: [(&str, &str); 5] = [
+    ("viem", "http"),
+    ("viem", "ws"),
+    ("viem-op-stack", "http"),
+    ("ethers", "http"),
+    ("ethers", "ws"),
+];
 
-/// A chain that grows, a node of ours that follows it, and the clients that read from that.
+/// A growing chain, one of our nodes that follows it, and the clients that read from that node.
 struct Reading {
     sequencer: Host,
     follower: Host,
@@ -41,7 +47,7 @@ struct Reading {
     _directory: TempDir,
 }
 
-/// A transaction as a client reads it, and what it makes of it.
+/// A transaction as read by a client, with the values that the client computes.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Read {
@@ -52,14 +58,14 @@ struct Read {
     #[serde(rename = "type")]
     kind: u8,
     source_hash: Option<B256>,
-    /// Of the transaction as the client writes it anew.
+    /// Hash of the transaction as the client encodes it.
     hash_of: Option<B256>,
-    /// As the client recovers it.
+    /// Signer as the client recovers it.
     signer: Option<Address>,
 }
 
 impl Reading {
-    /// A chain of [`real`] blocks, and some of our own on top.
+    /// Starts a chain of [`real`] blocks with some generated ones on top.
     async fn start(version: PayloadVersion) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let chain = chain_of(version);
@@ -77,7 +83,8 @@ impl Reading {
         let clients = Foreign::start("web3", Command::new("node").arg(program));
         let maker = BlockMaker::new(&chain, 7);
         let blocks = Vec::new();
-        let mut reading = Self { sequencer, follower, rpc, clients, maker, blocks, _directory: directory };
+        let mut reading =
+            Self { sequencer, follower, rpc, clients, maker, blocks, _directory: directory };
         for block in real(version) {
             reading.publish(block).await;
         }
@@ -100,8 +107,13 @@ impl Reading {
         }
     }
 
-    /// What the client answers, or the error that it tells.
-    async fn try_to_ask(&self, way: (&str, &str), method: &str, mut params: Value) -> Result<Value, String> {
+    /// Returns the client's answer, or its error.
+    async fn try_to_ask(
+        &self,
+        way: (&str, &str),
+        method: &str,
+        mut params: Value,
+    ) -> Result<Value, String> {
         let (client, scheme) = way;
         params["client"] = client.into();
         params["url"] = format!("{scheme}://{}", self.rpc.address()).into();
@@ -121,12 +133,15 @@ impl Reading {
     }
 }
 
-/// The most bundled blocks of this version that follow each other.
+/// Returns the longest run of consecutive bundled blocks of this version.
 fn real(version: PayloadVersion) -> Vec<Envelope> {
     let mut runs: Vec<Vec<Envelope>> = Vec::new();
     for block in fixtures::blocks().into_iter().filter(|block| block.version == version) {
         let parent = block.envelope.payload.parent_hash;
-        match runs.last_mut().filter(|run| run.last().is_some_and(|last| last.payload.block_hash == parent)) {
+        match runs
+            .last_mut()
+            .filter(|run| run.last().is_some_and(|last| last.payload.block_hash == parent))
+        {
             Some(run) => run.push(block.envelope),
             None => runs.push(vec![block.envelope]),
         }
@@ -134,38 +149,55 @@ fn real(version: PayloadVersion) -> Vec<Envelope> {
     runs.into_iter().max_by_key(Vec::len).unwrap_or_default()
 }
 
-pub(crate) async fn blocks_are_read_by_number_hash_and_word() {
+pub(crate) async fn blocks_are_read_by_number_hash_and_tag() {
     let reading = Reading::start(PayloadVersion::V3).await;
     assert!(reading.blocks.len() >= 7, "{} blocks", reading.blocks.len());
     let head = &reading.blocks.last().unwrap().payload;
     for way in WAYS {
         assert_eq!(reading.ask(way, "chainId", json!({})).await, json!(901), "{way:?}");
-        assert_eq!(reading.ask(way, "blockNumber", json!({})).await, json!(head.block_number), "{way:?}");
+        assert_eq!(
+            reading.ask(way, "blockNumber", json!({})).await,
+            json!(head.block_number),
+            "{way:?}"
+        );
         for envelope in &reading.blocks {
             let payload = &envelope.payload;
             let expected = json!({
-                "number": payload.block_number, "hash": payload.block_hash, "parentHash": payload.parent_hash,
+                "number": payload.block_number, "hash": payload.block_hash,
+                "parentHash": payload.parent_hash,
                 "timestamp": payload.timestamp,
                 "transactions": payload.transactions.iter().map(keccak256).collect::<Vec<_>>(),
             });
             for block in [json!(payload.block_number), json!(payload.block_hash)] {
-                assert_eq!(reading.ask(way, "block", json!({ "block": block })).await, expected, "{way:?}");
+                assert_eq!(
+                    reading.ask(way, "block", json!({ "block": block })).await,
+                    expected,
+                    "{way:?}"
+                );
             }
             if payload.block_hash == head.block_hash {
-                assert_eq!(reading.ask(way, "block", json!({"block": "latest"})).await, expected, "{way:?}");
+                assert_eq!(
+                    reading.ask(way, "block", json!({"block": "latest"})).await,
+                    expected,
+                    "{way:?}"
+                );
             }
         }
         let earliest = reading.ask(way, "block", json!({"block": "earliest"})).await;
-        // To ethers, that is block 0, whatever the node has.
-        let expected =
-            if way.0 == "ethers" { Value::Null } else { json!(reading.blocks[0].payload.block_hash) };
+        // For ethers this is block 0, whether or not the node has it.
+        let expected = if way.0 == "ethers" {
+            Value::Null
+        } else {
+            json!(reading.blocks[0].payload.block_hash)
+        };
         assert_eq!(earliest["hash"], expected, "{way:?}");
-        // As many at once as a client may think of.
+        // As many requests at once as a client may send.
         let hashes: Vec<_> = reading.blocks.iter().map(|block| block.payload.block_hash).collect();
         let many = reading.ask(way, "many", json!({"count": 100, "blocks": hashes})).await;
         assert_eq!(many, json!(100), "{way:?}");
-        // What nobody knows is an error there too, which says what we say.
-        let error = reading.try_to_ask(way, "block", json!({"block": "finalized"})).await.unwrap_err();
+        // An unknown block is also an error for the client, with our text.
+        let error =
+            reading.try_to_ask(way, "block", json!({"block": "finalized"})).await.unwrap_err();
         assert!(error.contains("the finalized block is not known"), "{way:?}: {error}");
     }
     reading.stop().await;
@@ -177,7 +209,8 @@ pub(crate) async fn transactions_are_read_whole_with_their_senders() {
     for way in WAYS {
         for envelope in &reading.blocks {
             let payload = &envelope.payload;
-            let read = reading.ask(way, "transactions", json!({ "block": payload.block_hash })).await;
+            let read =
+                reading.ask(way, "transactions", json!({ "block": payload.block_hash })).await;
             let read: Vec<Read> = serde_json::from_value(read).unwrap();
             assert_eq!(read.len(), payload.transactions.len(), "{way:?}");
             for (place, (read, raw)) in read.iter().zip(&payload.transactions).enumerate() {
@@ -187,7 +220,10 @@ pub(crate) async fn transactions_are_read_whole_with_their_senders() {
                 let is_deposit = raw[0] == 0x7e;
                 assert_eq!(read.kind, if raw[0] < 0x80 { raw[0] } else { 0 }, "{way:?}");
                 let computed = (read.hash_of, read.signer);
-                assert_eq!(computed, if is_deposit { (None, None) } else { (Some(hash), Some(read.from)) });
+                assert_eq!(
+                    computed,
+                    if is_deposit { (None, None) } else { (Some(hash), Some(read.from)) }
+                );
                 if is_deposit && way.0.starts_with("viem") {
                     assert!(read.source_hash.is_some(), "{way:?}");
                 }
@@ -204,7 +240,7 @@ pub(crate) async fn transactions_are_read_whole_with_their_senders() {
     reading.stop().await;
 }
 
-pub(crate) async fn a_transaction_that_nobody_can_read_spoils_no_block() {
+pub(crate) async fn an_unreadable_transaction_spoils_no_block() {
     let mut reading = Reading::start(PayloadVersion::V4).await;
     let mut block = reading.maker.next(unix_seconds());
     block.payload.transactions.push(Bytes::from_static(&[0x05, 0xc0]));
@@ -217,7 +253,8 @@ pub(crate) async fn a_transaction_that_nobody_can_read_spoils_no_block() {
         assert_eq!((&read["hash"], &read["transactions"]), (&json!(hash), &hashes), "{way:?}");
         let in_full = reading.try_to_ask(way, "inFull", json!({ "block": hash })).await;
         if way.0 == "ethers" {
-            // It takes no transaction without a sender, and nobody knows this one's.
+            // ethers accepts no transaction without a sender, and the sender of this one is
+            // unknown.
             assert!(
                 in_full.as_ref().is_err_and(|error| error.contains("value.from")),
                 "{way:?}: {in_full:?}"
@@ -229,7 +266,7 @@ pub(crate) async fn a_transaction_that_nobody_can_read_spoils_no_block() {
     reading.stop().await;
 }
 
-pub(crate) async fn they_find_the_hash_of_every_block_in_its_header() {
+pub(crate) async fn they_compute_the_hash_of_every_block_from_its_header() {
     for version in PayloadVersion::ALL {
         let reading = Reading::start(version).await;
         for way in WAYS {
@@ -237,14 +274,18 @@ pub(crate) async fn they_find_the_hash_of_every_block_in_its_header() {
                 let expected = envelope.payload.block_hash;
                 let params = json!({ "number": envelope.payload.block_number });
                 let hashes = reading.ask(way, "hashes", params).await;
-                assert_eq!(hashes, json!({"hash": expected, "computed": expected}), "{version} {way:?}");
+                assert_eq!(
+                    hashes,
+                    json!({"hash": expected, "computed": expected}),
+                    "{version} {way:?}"
+                );
             }
         }
         reading.stop().await;
     }
 }
 
-/// The next head that is told under this name.
+/// Returns the next head that is reported under this name.
 async fn next(events: &mut broadcast::Receiver<Value>, name: &str) -> Value {
     let head = async {
         loop {
@@ -268,16 +309,17 @@ pub(crate) async fn heads_are_watched_by_polling_and_by_subscription() {
     }
     let mut subscription = reading.clients.events();
     reading.ask(("viem", "ws"), "subscribe", json!({"name": "newHeads"})).await;
-    // Those that poll begin with the head of when they do, which may be told.
+    // Polling clients may first report the current head.
     tokio::time::sleep(std::time::Duration::from_secs(1)).await;
     for _ in 0..5 {
-        // One at a time: on news by WebSocket, viem asks for the latest block, which must not be the one after.
+        // One at a time: when viem is notified by WebSocket, it requests the latest block, which
+        // must not be a later one.
         reading.grow(1).await;
         let head = &reading.blocks.last().unwrap().payload;
         let (number, hash) = (head.block_number, head.block_hash);
         let told = next(&mut subscription, "newHeads").await;
-        let expected =
-            json!({"event": "head", "watch": "newHeads", "number": number, "hash": hash, "hashOf": hash});
+        let expected = json!({"event": "head", "watch": "newHeads", "number": number, "hash": hash,
+            "hashOf": hash});
         assert_eq!(told, expected);
         for (name, events) in &mut watches {
             let told = loop {
@@ -288,7 +330,7 @@ pub(crate) async fn heads_are_watched_by_polling_and_by_subscription() {
                 }
             };
             assert_eq!(told["number"], json!(number), "{name}");
-            // ethers tells numbers alone.
+            // ethers reports only numbers.
             assert!(told["hash"].is_null() || told["hash"] == json!(hash), "{name}: {told}");
         }
     }
@@ -301,7 +343,10 @@ pub(crate) async fn after_a_reorg_they_read_the_adopted_blocks() {
     reading.ask(("viem", "ws"), "subscribe", json!({"name": "newHeads"})).await;
     let [first, left @ ..] = &reading.blocks[..] else { panic!("no block") };
     let mut other = BlockMaker::new(&chain_of(PayloadVersion::V4), 8);
-    other.resume(BlockId::new(first.payload.block_number, first.payload.block_hash), first.payload.timestamp);
+    other.resume(
+        BlockId::new(first.payload.block_number, first.payload.block_hash),
+        first.payload.timestamp,
+    );
     let adopted: Vec<_> = (0..=left.len()).map(|_| other.next(unix_seconds())).collect();
     for block in &adopted {
         reading.sequencer.publish(block.clone()).await.unwrap().unwrap();

@@ -1,4 +1,4 @@
-//! What a node costs: processor time and memory, as the system counts them for a process of its own.
+//! Cost of a node: processor time and memory, as the operating system counts them for a process.
 
 use crate::peer::Peer;
 use crate::world::{NODE, PATIENCE, at, chain, signed, sized};
@@ -15,13 +15,13 @@ use tokio::time::{sleep, timeout};
 /// The parts of this measurement, by name.
 pub(crate) const PARTS: &[&str] = &["idle", "blocks", "browsers"];
 
-/// How long a node is left alone before it is watched, and how long it is.
+/// Time for which a node settles before it is measured, and time for which it is measured.
 const SETTLE: Duration = Duration::from_secs(10);
 const WATCH: Duration = Duration::from_secs(60);
-/// Browsers on one gateway.
+/// Number of browsers connected to one node.
 const BROWSERS: usize = 500;
 
-/// Measures the parts that `words` name, and tells the section.
+/// Measures the parts that `words` names, and reports the section.
 pub(crate) async fn measure(words: &[String]) {
     let wanted = |part: &str| words.iter().any(|word| word == part || word == "cost");
     let mut rows = Vec::new();
@@ -43,9 +43,10 @@ pub(crate) async fn measure(words: &[String]) {
         title: "What a node costs".to_owned(),
         command: "cargo all-tests -- cost".to_owned(),
         about: format!(
-            "Of one node with its store, in a process of its own on loopback, as the system counts it: processor time \
-             (100 % is one core; idle over {} s) and resident memory. Its peers speak all that a node speaks, are in \
-             the mesh, and live in another process, on the same processor.",
+            "Of one node with its store, in a process of its own on loopback, as the system counts \
+             it: processor time (100 % is one core; idle over {} s) and resident memory. Its peers \
+             speak all that a node speaks, are in the mesh, and live in another process, on the \
+             same processor.",
             WATCH.as_secs()
         ),
         rows,
@@ -59,7 +60,7 @@ enum Way {
     WebSocket,
 }
 
-/// A node in a process of its own; it ends with this.
+/// A node in a process of its own. Dropping it ends the process.
 struct Node {
     process: Child,
     tcp: Multiaddr,
@@ -77,7 +78,10 @@ impl Node {
             .unwrap();
         let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
         let mut address = async || -> Multiaddr {
-            let line = timeout(PATIENCE, lines.next_line()).await.expect("the node starts in time").unwrap();
+            let line = timeout(PATIENCE, lines.next_line())
+                .await
+                .expect("the node starts in time")
+                .unwrap();
             line.expect("it says where it is").parse().unwrap()
         };
         let (tcp, ws) = (address().await, address().await);
@@ -98,22 +102,27 @@ impl Node {
         std::fs::read_to_string(format!("/proc/{id}/{file}")).expect("a Linux that tells")
     }
 
-    /// A field of its status, in megabytes.
+    /// Returns a field of the process's status, in megabytes.
     fn memory(&self, field: &str) -> f64 {
         let status = self.read("status");
         let line = status.lines().find_map(|line| line.strip_prefix(field)).expect("it tells this");
-        let kilobytes = line.trim_start_matches(':').trim().trim_end_matches(" kB").parse::<f64>().unwrap();
+        let kilobytes =
+            line.trim_start_matches(':').trim().trim_end_matches(" kB").parse::<f64>().unwrap();
         kilobytes * 1024.0 / 1e6
     }
 
-    /// Processor time until now, of all threads, in seconds.
+    /// Returns the processor time so far, of all threads, in seconds.
     fn time(&self) -> f64 {
-        /// Clock ticks a second, on every Linux that Rust's standard library runs on.
+        /// Clock ticks per second, on every Linux that Rust's standard library supports.
         const TICKS: f64 = 100.0;
         let stat = self.read("stat");
         let (_, fields) = stat.rsplit_once(')').expect("the name is in parentheses");
-        let ticks: Vec<f64> =
-            fields.split_whitespace().skip(11).take(2).map(|field| field.parse().unwrap()).collect();
+        let ticks: Vec<f64> = fields
+            .split_whitespace()
+            .skip(11)
+            .take(2)
+            .map(|field| field.parse().unwrap())
+            .collect();
         ticks.iter().sum::<f64>() / TICKS
     }
 }
@@ -148,14 +157,16 @@ async fn idle(counts: &[usize], way: Way) -> Vec<Row> {
     rows
 }
 
-/// Blocks of three sizes to a node with ten peers, each a second apart at most.
+/// Measures a node with ten peers that receives blocks of three sizes, at most one per second.
 async fn blocks() -> Vec<Row> {
     let (chain, mut rows) = (chain(Duration::ZERO), Vec::new());
     let node = Node::start().await;
     let mut peers = node.peers(&chain, 10, Way::Tcp).await;
     sleep(SETTLE).await;
     let mut maker = BlockMaker::new(&chain, 5);
-    for (what, bytes, count) in [("2.6 kB", 2_600, 300), ("61 kB", 61_000, 300), ("1 MB", 1_000_000, 50)] {
+    for (what, bytes, count) in
+        [("2.6 kB", 2_600, 300), ("61 kB", 61_000, 300), ("1 MB", 1_000_000, 50)]
+    {
         let before = node.time();
         for _ in 0..count {
             let contents = signed(&chain, &sized(&mut maker, unix_seconds(), bytes));
@@ -179,7 +190,7 @@ async fn blocks() -> Vec<Row> {
     rows
 }
 
-/// Blocks from one peer to 500 browsers.
+/// Measures a node that passes blocks from one peer to 500 browsers.
 async fn browsers() -> Vec<Row> {
     let (chain, mut rows) = (chain(Duration::ZERO), Vec::new());
     let node = Node::start().await;
@@ -192,7 +203,9 @@ async fn browsers() -> Vec<Row> {
         format!("{memory:.0} MB"),
     ));
     let mut maker = BlockMaker::new(&chain, 4);
-    for (what, bytes, count) in [("2.6 kB", 2_600, 60), ("61 kB", 61_000, 60), ("1 MB", 1_000_000, 5)] {
+    for (what, bytes, count) in
+        [("2.6 kB", 2_600, 60), ("61 kB", 61_000, 60), ("1 MB", 1_000_000, 5)]
+    {
         let before = node.time();
         let (mut each, mut last) = (Vec::new(), Vec::new());
         for _ in 0..count {
@@ -220,8 +233,11 @@ async fn browsers() -> Vec<Row> {
             ));
         }
         rows.push(
-            Row::new(format!("A block of {what} to all of them"), format!("{time:.1} ms of processor time"))
-                .noted(format!("then {memory:.0} MB, {:.0} at most", node.memory("VmHWM"))),
+            Row::new(
+                format!("A block of {what} to all of them"),
+                format!("{time:.1} ms of processor time"),
+            )
+            .noted(format!("then {memory:.0} MB, {:.0} at most", node.memory("VmHWM"))),
         );
     }
     rows

@@ -1,14 +1,14 @@
-//! How long a block is on its way.
+//! Latency of a block on its way through the network.
 
 use crate::peer::{Peer, message_id};
 use crate::world::{accepted, at, chain, config, fill, signed, signer, sized, until};
 use libp2p::Multiaddr;
 use opp2p::devnet::{BlockMaker, unix_seconds};
-use opp2p::host::{Host, HostConfig, HostEvent};
 use opp2p_core::chain::{BlockId, ChainConfig};
 use opp2p_core::node::SyncConfig;
 use opp2p_core::payload::Envelope;
 use opp2p_core::sync::ServerConfig;
+use opp2p_node::host::{Host, HostConfig, HostEvent};
 use opp2p_tests::report::{Row, Section};
 use std::collections::HashMap;
 use std::path::Path;
@@ -20,17 +20,17 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep, sleep_until};
 
 /// The parts of this measurement, by name.
-pub(crate) const PARTS: &[&str] = &["hop", "node", "mesh", "syncing", "head-of-line"];
+pub(crate) const PARTS: &[&str] = &["hop", "node", "mesh", "syncing", "head-of-line", "publish"];
 
-/// Blocks a second, and how many of them.
+/// Blocks per second, and number of blocks, of each run.
 const RATES: [(u32, usize); 3] = [(1, 20), (10, 150), (50, 500)];
-/// Nodes of the mesh, and how many of those before it each of them dials.
+/// Number of nodes in the mesh, and number of earlier nodes that each of them dials.
 const MESH: usize = 20;
 const DIALS: usize = 3;
-/// Blocks that are fetched while others come by gossip, again and again.
+/// Number of blocks that are fetched over and over while others come by gossip.
 const FETCHED: u64 = 1_500;
 
-/// Measures the parts that `words` name, and tells the section.
+/// Measures the parts that `words` names, and reports the section.
 pub(crate) async fn measure(words: &[String]) {
     let wanted = |part: &str| words.iter().any(|word| word == part || word == "path");
     let mut rows = Vec::new();
@@ -55,6 +55,9 @@ pub(crate) async fn measure(words: &[String]) {
     if wanted("head-of-line") {
         rows.extend(head_of_line().await);
     }
+    if wanted("publish") {
+        rows.extend(crate::publish::rows().await);
+    }
     if rows.is_empty() {
         return;
     }
@@ -63,22 +66,23 @@ pub(crate) async fn measure(words: &[String]) {
         title: "A block's way".to_owned(),
         command: "cargo all-tests -- path".to_owned(),
         about: format!(
-            "From a block's being handed to the sequencer to another node's acceptance, in milliseconds. All nodes are \
-             in one process on loopback, their stores on the disk, and the blocks the devnet's: most have 3 to 80 kB, \
-             one in a hundred about 1 MB. Of the mesh of {MESH}, each node dials the {DIALS} before it."
+            "From a block's being handed to the sequencer to another node's acceptance, in \
+             milliseconds. All nodes are in one process on loopback, their stores on the disk, and \
+             the blocks the devnet's: most have 3 to 80 kB, one in a hundred about 1 MB. Of the \
+             mesh of {MESH}, each node dials the {DIALS} before it."
         ),
         rows,
     };
     section.tell().expect("the report's folder can be written to");
 }
 
-/// What came of a run: sorted, in milliseconds.
+/// Latencies of a run: sorted, in milliseconds.
 struct Latency {
-    /// Of each block at each node.
+    /// Latency of each block at each node.
     each: Vec<f64>,
-    /// Of each block at the last node that has it.
+    /// Latency of each block at the last node that received it.
     last: Vec<f64>,
-    /// Blocks a second, from the first publication to the last acceptance.
+    /// Blocks per second, from the first publication to the last acceptance.
     reached: f64,
 }
 
@@ -88,16 +92,20 @@ impl Latency {
             let [median, late, most] = [0.5, 0.99, 1.0].map(|part| at(values, part));
             format!("{median:.2} / {late:.1} / {most:.1} ms")
         };
-        let row = |who: &str, values| Row::new(format!("{what}, {who}: p50 / p99 / most"), figures(values));
+        let row = |who: &str, values| {
+            Row::new(format!("{what}, {who}: p50 / p99 / most"), figures(values))
+        };
         let mut rows = vec![row("each node", &self.each)];
         if self.each.len() > self.last.len() {
-            rows.push(row("last node", &self.last).noted(format!("{:.1} blocks/s reached", self.reached)));
+            rows.push(
+                row("last node", &self.last).noted(format!("{:.1} blocks/s reached", self.reached)),
+            );
         }
         rows
     }
 }
 
-/// Nodes of which each dials some before it; the first one is the sequencer.
+/// Starts nodes, each of which dials some of the earlier ones. The first one is the sequencer.
 async fn nodes(directory: &Path, chain: &ChainConfig, count: usize) -> Vec<Host> {
     let mut hosts: Vec<Host> = Vec::new();
     for at in 0..count {
@@ -125,8 +133,11 @@ async fn latency(count: usize, rate: u32, blocks: usize) -> Latency {
     latency
 }
 
-/// When a node accepted which block, by number.
-fn record(mut events: broadcast::Receiver<HostEvent>, count: usize) -> JoinHandle<HashMap<u64, Instant>> {
+/// Records the time at which a node accepted each block, by number.
+fn record(
+    mut events: broadcast::Receiver<HostEvent>,
+    count: usize,
+) -> JoinHandle<HashMap<u64, Instant>> {
     tokio::spawn(async move {
         let mut when = HashMap::new();
         while when.len() < count {
@@ -137,7 +148,7 @@ fn record(mut events: broadcast::Receiver<HostEvent>, count: usize) -> JoinHandl
     })
 }
 
-/// Publishes the blocks at their times, whether or not those before have arrived.
+/// Publishes the blocks at their times, whether or not the previous ones have arrived.
 async fn publish(sequencer: &Host, others: &[&Host], rate: u32, blocks: Vec<Envelope>) -> Latency {
     let count = blocks.len();
     let records: Vec<_> = others.iter().map(|host| record(host.events(), count)).collect();
@@ -163,7 +174,8 @@ async fn publish(sequencer: &Host, others: &[&Host], rate: u32, blocks: Vec<Enve
     Latency { each, last, reached: count as f64 / (end - start).as_secs_f64() }
 }
 
-/// One node between a peer that sends and a peer that listens, neither of which checks anything.
+/// Measures one node between a peer that sends and a peer that receives. Neither peer checks
+/// anything.
 async fn through_a_node() -> Vec<Row> {
     let (directory, chain) = (tempfile::tempdir().unwrap(), chain(Duration::ZERO));
     let host = Host::start(config(directory.path(), &chain)).await.unwrap();
@@ -173,7 +185,9 @@ async fn through_a_node() -> Vec<Row> {
     let mut events = host.events();
     let mut maker = BlockMaker::new(&chain, 6);
     let mut rows = Vec::new();
-    for (what, bytes, count) in [("2.6 kB", 2_600, 200), ("61 kB", 61_000, 200), ("1 MB", 1_000_000, 40)] {
+    for (what, bytes, count) in
+        [("2.6 kB", 2_600, 200), ("61 kB", 61_000, 200), ("1 MB", 1_000_000, 40)]
+    {
         let (mut judged, mut relayed) = (Vec::new(), Vec::new());
         for _ in 0..count {
             let contents = signed(&chain, &sized(&mut maker, unix_seconds(), bytes));
@@ -186,7 +200,9 @@ async fn through_a_node() -> Vec<Row> {
             relayed.push(at.saturating_duration_since(verdict).as_secs_f64() * 1e3);
             sleep(Duration::from_millis(10)).await;
         }
-        for (way, mut values) in [("to the verdict", judged), ("from there to the next peer", relayed)] {
+        for (way, mut values) in
+            [("to the verdict", judged), ("from there to the next peer", relayed)]
+        {
             values.sort_by(f64::total_cmp);
             let (median, late) = (at(&values, 0.5), at(&values, 0.99));
             rows.push(Row::new(
@@ -199,7 +215,8 @@ async fn through_a_node() -> Vec<Row> {
     rows
 }
 
-/// A line of three, with and without another node that fetches all blocks from the middle one.
+/// Measures a chain of three nodes, with and without a fourth one that fetches all blocks from the
+/// middle one.
 async fn syncing() -> Vec<Row> {
     let directory = tempfile::tempdir().unwrap();
     let chain = chain(Duration::from_secs(FETCHED + 5));
@@ -208,9 +225,12 @@ async fn syncing() -> Vec<Row> {
         (1..=FETCHED).map(|number| maker.next(chain.timestamp_of(number).unwrap())).collect();
     let last = &old[old.len() - 1].payload;
     let top = BlockId::new(last.block_number, last.block_hash);
-    let alone = |static_peers| HostConfig { sync: None, static_peers, ..config(directory.path(), &chain) };
+    let alone =
+        |static_peers| HostConfig { sync: None, static_peers, ..config(directory.path(), &chain) };
     let sequencer =
-        Host::start(HostConfig { sequencer: Some(signer().into()), ..alone(Vec::new()) }).await.unwrap();
+        Host::start(HostConfig { sequencer: Some(signer().into()), ..alone(Vec::new()) })
+            .await
+            .unwrap();
     let serving = unlimited(directory.path(), &chain, sequencer.address());
     fill(&serving, &old);
     let middle = Host::start(serving).await.unwrap();
@@ -239,7 +259,10 @@ async fn syncing() -> Vec<Row> {
         rows.extend(told.rows(&what));
     }
     let times = medians[1] / medians[0];
-    let row = Row::new("Median at the last node while a sync runs, to that without", format!("{times:.1}"));
+    let row = Row::new(
+        "Median at the last node while a sync runs, to that without",
+        format!("{times:.1}"),
+    );
     rows.push(row.held_to("2", times <= 2.0));
     for host in [end, middle, sequencer] {
         host.stop().await;
@@ -247,16 +270,17 @@ async fn syncing() -> Vec<Row> {
     rows
 }
 
-/// A node that serves and fetches without limits.
+/// Returns the configuration of a node that serves and fetches without limits.
 fn unlimited(directory: &Path, chain: &ChainConfig, peer: Multiaddr) -> HostConfig {
     let mut config = HostConfig { static_peers: vec![peer], ..config(directory, chain) };
     config.from_genesis = true;
-    config.retention.max_blocks = 1 << 40;
+    config.retention.max_bytes = u64::MAX;
+    config.retention.max_age = Duration::from_secs(1 << 30);
     config.sync = Some(SyncConfig { serve: ServerConfig::unlimited(), ..SyncConfig::default() });
     config
 }
 
-/// Node after node that fetches the whole chain from one.
+/// A series of nodes, each of which fetches the whole chain from one server.
 struct Fetching<'a> {
     server: &'a Host,
     served: u64,
@@ -266,14 +290,15 @@ struct Fetching<'a> {
 }
 
 impl<'a> Fetching<'a> {
-    /// Starts it, and waits until blocks come.
+    /// Starts the series, and waits until blocks arrive.
     async fn start(directory: &Path, chain: &ChainConfig, server: &'a Host, top: BlockId) -> Self {
         let is_over = Arc::new(AtomicBool::new(false));
         let (directory, chain, address) = (directory.to_owned(), chain.clone(), server.address());
         let over = Arc::clone(&is_over);
         let task = tokio::spawn(async move {
             while !over.load(Ordering::Relaxed) {
-                let client = Host::start(unlimited(&directory, &chain, address.clone())).await.unwrap();
+                let client =
+                    Host::start(unlimited(&directory, &chain, address.clone())).await.unwrap();
                 until(&client, |status| status.peers == 1).await;
                 client.fetch_range(top).await.unwrap().unwrap();
                 while !over.load(Ordering::Relaxed)
@@ -289,7 +314,7 @@ impl<'a> Fetching<'a> {
         Self { server, served, started: Instant::now(), is_over, task }
     }
 
-    /// Ends it; the answer is how many blocks a second were served.
+    /// Ends the series. Returns the number of blocks served per second.
     async fn stop(self) -> f64 {
         let served = self.server.status().borrow().served - self.served;
         let rate = served as f64 / self.started.elapsed().as_secs_f64();
@@ -299,15 +324,18 @@ impl<'a> Fetching<'a> {
     }
 }
 
-/// Small blocks of one peer while a large one comes from another.
+/// Measures small blocks from one peer while a large one comes from another.
 async fn head_of_line() -> Vec<Row> {
-    /// Small blocks after each large one, and the time between them.
+    /// Number of small blocks after each large one, and the time between them.
     const SMALL: usize = 20;
     const PAUSE: Duration = Duration::from_millis(2);
     let (directory, chain) = (tempfile::tempdir().unwrap(), chain(Duration::ZERO));
     let middle = Host::start(config(directory.path(), &chain)).await.unwrap();
-    let alone =
-        HostConfig { sync: None, static_peers: vec![middle.address()], ..config(directory.path(), &chain) };
+    let alone = HostConfig {
+        sync: None,
+        static_peers: vec![middle.address()],
+        ..config(directory.path(), &chain)
+    };
     let end = Host::start(alone).await.unwrap();
     let large = Peer::start(chain.chain_id, &middle.address()).await;
     let mut small = Peer::start(chain.chain_id, &middle.address()).await;
@@ -320,7 +348,8 @@ async fn head_of_line() -> Vec<Row> {
     {
         let mut delays = [Vec::new(), Vec::new()];
         for _ in 0..rounds {
-            let first = (bytes > 0).then(|| signed(&chain, &sized(&mut maker, unix_seconds(), bytes)));
+            let first =
+                (bytes > 0).then(|| signed(&chain, &sized(&mut maker, unix_seconds(), bytes)));
             let blocks: Vec<(u64, Vec<u8>)> = (0..SMALL)
                 .map(|_| {
                     let block = sized(&mut maker, unix_seconds(), 10_000);
@@ -330,7 +359,7 @@ async fn head_of_line() -> Vec<Row> {
             let count = SMALL + usize::from(first.is_some());
             let records = [&middle, &end].map(|host| record(host.events(), count));
             if let Some(first) = first {
-                // What matters is what the node does with it, not when it leaves.
+                // Only the node's processing counts, so the block's departure is not awaited.
                 drop(large.publish(first));
                 sleep(PAUSE).await;
             }
@@ -341,7 +370,8 @@ async fn head_of_line() -> Vec<Row> {
             }
             for (delays, record) in delays.iter_mut().zip(records) {
                 let when = record.await.unwrap();
-                let took = |(number, sent): (&u64, &Instant)| (when[number] - *sent).as_secs_f64() * 1e3;
+                let took =
+                    |(number, sent): (&u64, &Instant)| (when[number] - *sent).as_secs_f64() * 1e3;
                 delays.extend(sent.iter().map(took));
             }
             small.forget();

@@ -1,5 +1,5 @@
-//! A peer that is no node: it speaks all that a node speaks and checks nothing, so that hundreds fit beside one that is
-//! measured.
+//! A peer that is not a full node: it supports all protocols of a node and checks nothing, so that
+//! hundreds of them fit on the machine of the measured node.
 
 use crate::world::PATIENCE;
 use futures::StreamExt;
@@ -8,22 +8,22 @@ use libp2p::core::upgrade::Version;
 use libp2p::identity::Keypair;
 use libp2p::swarm::SwarmEvent;
 use libp2p::{Multiaddr, Swarm, gossipsub, noise, tcp, websocket, yamux};
-use opp2p::swarm::{Behaviour, Config, Event};
 use opp2p_core::gossip::{MeshParams, MessageId, Unpacked, block_topic};
 use opp2p_core::payload::PayloadVersion;
 use opp2p_core::sequencer::SendOutcome;
+use opp2p_wire::{Behaviour, Config, Event};
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
-/// A peer; dropping it ends it.
+/// A peer. Dropping it stops it.
 pub(crate) struct Peer {
     publish: mpsc::UnboundedSender<(Vec<u8>, oneshot::Sender<Instant>)>,
     heard: mpsc::UnboundedReceiver<(MessageId, Instant)>,
 }
 
 impl Peer {
-    /// A peer that is connected to a node and in its mesh.
+    /// Starts a peer, and waits until it is connected to the node and in its mesh.
     pub(crate) async fn start(chain_id: u64, node: &Multiaddr) -> Self {
         let mut swarm = swarm(chain_id);
         swarm.dial(node.clone()).unwrap();
@@ -42,25 +42,29 @@ impl Peer {
         Self { publish, heard }
     }
 
-    /// Publishes a message, given before compression; the answer is when that began.
+    /// Publishes a message, given uncompressed. The receiver gets the time at which publishing
+    /// started.
     pub(crate) fn publish(&self, contents: Vec<u8>) -> oneshot::Receiver<Instant> {
         let (answer, sent) = oneshot::channel();
         self.publish.send((contents, answer)).expect("the peer lives");
         sent
     }
 
-    /// The next message that comes, and when it did.
+    /// Returns the next message that arrives, and its time.
     pub(crate) async fn heard(&mut self) -> (MessageId, Instant) {
-        timeout(PATIENCE, self.heard.recv()).await.expect("a message comes in time").expect("the peer lives")
+        timeout(PATIENCE, self.heard.recv())
+            .await
+            .expect("a message comes in time")
+            .expect("the peer lives")
     }
 
-    /// Forgets what came until now.
+    /// Drops all messages received so far.
     pub(crate) fn forget(&mut self) {
         while self.heard.try_recv().is_ok() {}
     }
 }
 
-/// The name of a message of the newest version, given before compression.
+/// Returns the id of an uncompressed message of the newest version.
 pub(crate) fn message_id(chain_id: u64, contents: &[u8]) -> MessageId {
     Unpacked::from_contents(contents).message_id(&block_topic(chain_id, PayloadVersion::V4))
 }
@@ -89,11 +93,12 @@ async fn drive(
             wanted = wanted.recv() => {
                 let Some((contents, sent)) = wanted else { return };
                 let began = Instant::now();
-                let outcome = swarm.behaviour_mut().publish(chain_id, PayloadVersion::V4, &contents);
+                let outcome =
+                    swarm.behaviour_mut().publish(chain_id, PayloadVersion::V4, &contents);
                 assert_eq!(outcome, SendOutcome::Sent);
                 let _ = sent.send(began);
             }
-            // The library's heartbeat sleeps on a quiet peer.
+            // Without this, the library's heartbeat would stop on a quiet peer.
             _ = heartbeat.tick() => {}
         }
     }
@@ -107,7 +112,7 @@ fn swarm(chain_id: u64) -> Swarm<Behaviour> {
         mesh: MeshParams::default(),
         browsers: false,
         payloads: true,
-        ping: Some(opp2p::swarm::PING_INTERVAL),
+        ping: Some(opp2p_wire::PING_INTERVAL),
         scoring: None,
         gatekeeper: None,
     };
@@ -119,7 +124,7 @@ fn swarm(chain_id: u64) -> Swarm<Behaviour> {
         .multiplex(yamux::Config::default())
         .boxed();
     let behaviour = Behaviour::new(&key, &wiring).unwrap();
-    let config =
-        libp2p::swarm::Config::with_tokio_executor().with_idle_connection_timeout(Duration::from_secs(3600));
+    let config = libp2p::swarm::Config::with_tokio_executor()
+        .with_idle_connection_timeout(Duration::from_secs(3600));
     Swarm::new(transport, behaviour, key.public().to_peer_id(), config)
 }

@@ -1,57 +1,59 @@
-//! Figures for `tests/REPORT.md`: what a measurement or a test found, beside the bound or goal it is held to.
+//! Figures for `tests/REPORT.md`: results of a measurement or a test, beside the bound or goal they
+//! are held to.
 //!
-//! Whoever measures makes a [`Section`] and [tells](Section::tell) it. It is printed, and kept as a file where the
-//! environment names a folder for it; `cargo all-tests -- report` names one, and puts all of them into the report.
+//! A measurement makes a [`Section`] and [reports](Section::tell) it. The section is printed, and
+//! also written to a file if the environment names a folder. `cargo all-tests -- report` names one,
+//! and combines all sections into the report.
 
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
-/// Names the folder where sections are kept.
+/// Environment variable that names the folder of the sections.
 pub const FOLDER: &str = "OPP2P_REPORT";
 
-/// What came out of one command.
+/// Results of one command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Section {
-    /// Name of its file, in lower case. Sections stand in the report in the order of their names.
+    /// Name of its file, in lower case. The report orders its sections by name.
     pub name: String,
     /// Its heading.
     pub title: String,
-    /// The command that makes it again.
+    /// The command that reproduces it.
     pub command: String,
-    /// What was done, and how; maybe several paragraphs of Markdown.
+    /// The method, maybe in several paragraphs of Markdown.
     pub about: String,
-    /// What was found.
+    /// The results.
     pub rows: Vec<Row>,
 }
 
 /// One figure.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
-    /// Of what.
+    /// The measured quantity.
     pub what: String,
-    /// With its unit.
+    /// The value, with its unit.
     pub measured: String,
-    /// What it is held to, with its unit, and whether it is met. Nothing for what is only told.
+    /// The bound, with its unit, and whether it is met. `None` for a purely informative figure.
     pub bound: Option<(String, bool)>,
-    /// Why it missed, or what else is to be known. Mostly empty.
+    /// Reason for a miss, or another remark. Mostly empty.
     pub note: String,
 }
 
 impl Row {
-    /// A figure without a bound.
+    /// Creates a figure without a bound.
     pub fn new(what: impl Into<String>, measured: impl Into<String>) -> Self {
         Self { what: what.into(), measured: measured.into(), bound: None, note: String::new() }
     }
 
-    /// The same, held to a bound.
+    /// Adds a bound.
     #[must_use]
     pub fn held_to(self, bound: impl Into<String>, is_met: bool) -> Self {
         Self { bound: Some((bound.into(), is_met)), ..self }
     }
 
-    /// The same, with a note.
+    /// Adds a note.
     #[must_use]
     pub fn noted(self, note: impl Into<String>) -> Self {
         Self { note: note.into(), ..self }
@@ -59,10 +61,10 @@ impl Row {
 }
 
 impl Section {
-    /// Prints the section, and keeps it if the environment names a folder.
+    /// Prints the section, and writes it to a file if the environment names a folder.
     ///
     /// # Errors
-    /// The folder can't be written to.
+    /// If the folder can't be written to.
     pub fn tell(&self) -> io::Result<()> {
         println!("\n{}", self.to_markdown());
         match env::var_os(FOLDER) {
@@ -71,19 +73,19 @@ impl Section {
         }
     }
 
-    /// Writes the section into `folder`, which is made if need be.
+    /// Writes the section into `folder`, which is created if needed.
     ///
     /// # Errors
-    /// The folder can't be written to.
+    /// If the folder can't be written to.
     pub fn keep(&self, folder: &Path) -> io::Result<()> {
         fs::create_dir_all(folder)?;
         fs::write(folder.join(format!("{}.json", self.name)), self.to_json().to_string())
     }
 
-    /// The sections in `folder`, by name.
+    /// Returns the sections in `folder`, by name.
     ///
     /// # Errors
-    /// The folder can't be read, or holds something else.
+    /// If the folder can't be read, or holds something else.
     pub fn kept(folder: &Path) -> io::Result<Vec<Self>> {
         let mut files = fs::read_dir(folder)?
             .map(|entry| entry.map(|entry| entry.path()))
@@ -92,13 +94,16 @@ impl Section {
         let read = |path: &PathBuf| {
             let value: Value = serde_json::from_slice(&fs::read(path)?)?;
             Self::from_json(&value).ok_or_else(|| {
-                io::Error::new(io::ErrorKind::InvalidData, format!("{} is no section", path.display()))
+                io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    format!("{} is not a section", path.display()),
+                )
             })
         };
         files.iter().map(read).collect()
     }
 
-    /// As it stands in the report.
+    /// Returns the section as Markdown for the report.
     pub fn to_markdown(&self) -> String {
         let mut text = format!("## {}\n\n`{}`\n", self.title, self.command);
         if !self.about.is_empty() {
@@ -115,7 +120,11 @@ impl Section {
                 None => ("", ""),
             };
             let gap = if mark.is_empty() || row.note.is_empty() { "" } else { ": " };
-            let _ = writeln!(text, "| {} | {} | {bound} | {mark}{gap}{} |", row.what, row.measured, row.note);
+            let _ = writeln!(
+                text,
+                "| {} | {} | {bound} | {mark}{gap}{} |",
+                row.what, row.measured, row.note
+            );
         }
         text
     }
@@ -126,11 +135,13 @@ impl Section {
             .iter()
             .map(|row| {
                 let (bound, met) = row.bound.clone().unzip();
-                json!({ "what": row.what, "measured": row.measured, "bound": bound, "met": met, "note": row.note })
+                json!({ "what": row.what, "measured": row.measured, "bound": bound, "met": met,
+                    "note": row.note })
             })
             .collect();
         json!({
-            "name": self.name, "title": self.title, "command": self.command, "about": self.about, "rows": rows,
+            "name": self.name, "title": self.title, "command": self.command, "about": self.about,
+            "rows": rows,
         })
     }
 
@@ -173,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn a_section_reads_well() {
+    fn a_section_renders_as_markdown() {
         let text = section().to_markdown();
         assert!(
             text.starts_with("## Cost\n\n`cargo all-tests -- cost`\n\nOf an idle node.\n\n| |"),
@@ -185,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_kept_is_found_in_order() {
+    fn kept_sections_are_found_in_order() {
         let folder = env::temp_dir().join(format!("opp2p-report-{}", std::process::id()));
         let earlier = Section { name: "attack".to_owned(), ..section() };
         for section in [&section(), &earlier] {

@@ -1,13 +1,17 @@
-//! Every file that may have `unsafe` code is in the list of `THREATS.md`, with what it is for, and no other.
+//! Checks that the list in `THREATS.md` names exactly the files that may have `unsafe` code, each
+//! with its purpose.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace is around it").to_path_buf()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("the workspace is around it")
+        .to_path_buf()
 }
 
-/// Files below `folder` that lift the workspace's lint.
+/// Collects the files below `folder` that lift the workspace's lint.
 fn lifting(folder: &Path, found: &mut Vec<String>) {
     for entry in fs::read_dir(folder).expect("it is a folder") {
         let path = entry.expect("it can be read").path();
@@ -16,13 +20,12 @@ fn lifting(folder: &Path, found: &mut Vec<String>) {
             if !["target", "node_modules", "dist"].contains(&&*name) && !name.starts_with('.') {
                 lifting(&path, found);
             }
-        } else if name.ends_with(".rs") && path != Path::new(file!()) {
+        } else if name.ends_with(".rs") {
             let text = fs::read_to_string(&path).expect("it is text");
-            let lifts = |line: &str| {
-                let line = line.trim_start();
-                line.starts_with("#") && line.contains("(unsafe_code") && !line.contains("deny(")
-            };
-            if text.lines().any(lifts) {
+            // rustfmt may break the attribute's line.
+            let text: String = text.split_whitespace().collect();
+            let lifts = |level: &str| text.contains(&format!("{level}(unsafe_code"));
+            if ["allow", "expect", "warn"].into_iter().any(lifts) {
                 let path = path.strip_prefix(root()).expect("it is below");
                 found.push(path.to_string_lossy().replace('\\', "/"));
             }
@@ -31,7 +34,7 @@ fn lifting(folder: &Path, found: &mut Vec<String>) {
 }
 
 #[test]
-fn unsafe_code_is_where_the_list_says_and_nowhere_else() {
+fn unsafe_code_is_only_where_the_list_says() {
     let mut found = Vec::new();
     for package in ["core", "native", "web", "tests"] {
         lifting(&root().join(package), &mut found);

@@ -1,5 +1,6 @@
-// A v4 message's validation as a web developer would write it, with the libraries that one takes: noble's curves and
-// hashes, and snappyjs. The yardstick for the module, and nothing else: it is tested by the measurement only.
+// Validates a v4 message as a web developer would write it, with the usual libraries: noble's
+// curves and hashes, and snappyjs. It is only the yardstick for the module: the measurement is its
+// only test.
 
 import { secp256k1 } from "./lib/curves/secp256k1.js";
 import { sha256 } from "./lib/hashes/sha2.js";
@@ -10,7 +11,10 @@ const EMPTY_OMMERS = fromHex("1dcc4de8dec75d7aab85b567b6ccd41ad312451b948a7413f0
 const EMPTY_REQUESTS = fromHex("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
 const EMPTY = new Uint8Array(0);
 
-/** Decompresses, names and validates a message; throws where it is not good. Returns the message's id. */
+/**
+ * Decompresses a message, computes its id and validates it. Throws if it is invalid. Returns the
+ * message's id.
+ */
 export function validate(data, { chainId, signer }) {
   const contents = decompress(data);
   const id = messageId(`/optimism/${chainId}/3/blocks`, contents);
@@ -113,7 +117,7 @@ function headerHash(payload, beaconRoot) {
   return keccak(list(fields.map(string)));
 }
 
-/** Root of the trie that holds each value under its index. */
+/** Returns the root of the trie that holds each value under its index. */
 function orderedRoot(values) {
   const items = values.map((value, index) => ({ key: nibbles(string(number(BigInt(index)))), value }));
   items.sort((a, b) => {
@@ -122,7 +126,10 @@ function orderedRoot(values) {
   return keccak(items.length === 0 ? Uint8Array.of(0x80) : node(items, 0));
 }
 
-/** The node over these items, which are sorted and agree in the first `depth` nibbles of their keys. */
+/**
+ * Returns the node over these items, which are sorted and share the first `depth` nibbles of their
+ * keys.
+ */
 function node(items, depth) {
   const [first, last] = [items[0].key, items[items.length - 1].key];
   if (items.length === 1) return list([string(path(first.slice(depth), true)), string(items[0].value)]);

@@ -1,29 +1,30 @@
-// What a validation costs here: by the module, and by hand in JavaScript. The same messages for both.
+// Measures the cost of a validation: by the module, and by hand in JavaScript. The messages are the
+// same for both.
 
 import { validate } from "./hand.js";
 import init, { benchMessage, benchSigner, benchValidate } from "./wasm/opp2p_web.js";
 
 const SIZES = 3;
 const CHAIN_ID = 10n;
-/** Batches of each size, and milliseconds that one is to take. */
+/** Number of batches of each size, and the intended milliseconds of one batch. */
 const BATCHES = 20;
 const BATCH_MS = 50;
 
-/** µs of one, in the fastest batch: the one that was disturbed least. */
+/** Returns the µs per run in the fastest batch, which was disturbed least. */
 function fastest(act) {
   const batch = (times) => {
     const started = performance.now();
     act(times);
     return (performance.now() - started) / times;
   };
-  // Compilers of JavaScript engines take their time to see what is hot.
+  // JavaScript compilers take time to find hot code.
   const warm = performance.now();
   while (performance.now() - warm < 500) batch(1);
   const times = Math.max(1, Math.ceil(BATCH_MS / batch(3)));
   return Math.min(...Array.from({ length: BATCHES }, () => batch(times))) * 1000;
 }
 
-/** Measures both; `bytes` are those of the module. */
+/** Measures both; `bytes` is the size of the module. */
 export async function measure(bytes) {
   await init({ module_or_path: bytes });
   const [wasm, hand] = [[], []];

@@ -1,6 +1,7 @@
-// node web/bench/run.js MODULE SITE NATIVE, in the root of the workspace: measures what a validation costs in Node.js and
-// in a worker of Chromium, by the MODULE (wasm-pack's folder, built with the feature `bench`) and by hand, and sets it
-// beside the NATIVE figures (the JSON of the benchmark `native`). SITE is a folder to put what Chromium loads in.
+// node web/bench/run.js MODULE SITE NATIVE, in the root of the workspace: measures the cost of a
+// validation in Node.js and in a worker of Chromium, by the MODULE (wasm-pack's folder, built with
+// the feature `bench`) and by hand, and compares it with the NATIVE figures (the JSON of the
+// benchmark `native`). SITE is the folder for the files that Chromium loads.
 
 import { readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
@@ -15,7 +16,7 @@ const { native } = JSON.parse(figures);
 const folder = new Folder(site);
 for (const name of list("web/bench")) if (name !== "run.js") folder.copy(join("web/bench", name), name);
 for (const name of list(module)) if (/\.(js|wasm)$/.test(name)) folder.copy(join(module, name), `wasm/${name}`);
-// As the libraries stand, but for how they name each other: workers know no import maps.
+// The libraries are unchanged except for how they import each other: workers have no import maps.
 for (const library of ["curves", "hashes"]) {
   const from = join("web/node_modules/@noble", library);
   for (const name of list(from)) {

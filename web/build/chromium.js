@@ -1,4 +1,5 @@
-// Headless Chromium for tests and measurements: the one that CHROMIUM names (a path), else the path's.
+// Headless Chromium for tests and measurements: the executable at the path in CHROMIUM, or else
+// /usr/bin/chromium.
 
 import { chromium } from "playwright-core";
 
@@ -23,8 +24,8 @@ export async function withChromium(act) {
 }
 
 /**
- * Opens an address and gathers everything that the page complains of: console warnings and errors, uncaught errors and
- * rejections (which Chromium tells as errors), failed requests.
+ * Opens an address and collects all complaints of the page: console warnings and errors, uncaught
+ * errors and rejections (which Chromium reports as errors), failed requests.
  *
  * @param {import("playwright-core").Browser} browser
  * @param {string} url

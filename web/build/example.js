@@ -1,4 +1,5 @@
-// node web/build/example.js DIST: is the bundled example whole, and does it start in Chromium under a strict policy?
+// node web/build/example.js DIST: checks that the bundled example is complete, and that it starts
+// in Chromium under a strict policy.
 
 import assert from "node:assert/strict";
 import { createServer } from "node:net";
@@ -12,7 +13,7 @@ const files = list(dist);
 assert.ok(files.some((name) => /opp2p_web_bg.*\.wasm$/.test(name)), `no module in ${files}`);
 assert.ok(files.some((name) => /worker.*\.js$/.test(name)), `no worker in ${files}`);
 
-// A gateway that takes the connection and says nothing: enough for the node to run and to dial.
+// A gateway that accepts the connection and sends nothing: enough for the node to run and to dial.
 const silent = createServer(() => {});
 const dialled = new Promise((resolve) => silent.once("connection", resolve));
 await new Promise((resolve) => silent.listen(0, "127.0.0.1", resolve));

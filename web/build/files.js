@@ -1,10 +1,10 @@
-// Files for the scripts beside this one: what they write is written only where it differs, so that what is built from it
-// (the node embeds the page) is not built again for nothing.
+// Files for the scripts beside this one. Outputs are only written where they differ, so that
+// dependent builds (the node embeds the page) are not repeated without need.
 
 import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join, relative, sep } from "node:path";
 
-/** All files below a folder, as sorted paths relative to it with `/` in between. */
+/** Returns all files below a folder, as sorted paths relative to it with `/` as the separator. */
 export function list(folder) {
   if (!existsSync(folder)) return [];
   return readdirSync(folder, { recursive: true, withFileTypes: true })
@@ -13,7 +13,7 @@ export function list(folder) {
     .sort();
 }
 
-/** A folder that is to hold what is put into it and nothing else. */
+/** A folder that holds exactly the files put into it. */
 export class Folder {
   #path;
   #files = new Map();
@@ -22,25 +22,30 @@ export class Folder {
     this.#path = path;
   }
 
-  /** Puts bytes or text in. */
+  /** Adds a file with these bytes or text. */
   put(name, contents) {
     this.#files.set(name, Buffer.from(contents));
   }
 
-  /** Puts a file in. */
+  /** Adds a copy of a file. */
   copy(from, name) {
     this.put(name, readFileSync(from));
   }
 
-  /** What was put in, by name. */
+  /** The added files, by name. */
   get files() {
     return this.#files;
   }
 
-  /** Makes the folder on disk what was put in. */
+  /**
+   * Writes the added files to disk and removes all others. `index.html` comes last: the node reads a
+   * folder again when that file changes.
+   */
   write() {
     for (const name of list(this.#path)) if (!this.#files.has(name)) rmSync(join(this.#path, name));
-    for (const [name, contents] of this.#files) {
+    const last = ([name]) => name === "index.html";
+    const files = [...this.#files].sort((a, b) => last(a) - last(b));
+    for (const [name, contents] of files) {
       const path = join(this.#path, name);
       if (existsSync(path) && readFileSync(path).equals(contents)) continue;
       mkdirSync(dirname(path), { recursive: true });

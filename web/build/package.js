@@ -1,10 +1,12 @@
-// node web/build/package.js MODULE FOLDER VERSION, in the root of the workspace: puts the npm package together from
-// `web/js` and wasm-pack's MODULE folder, and loads it once to see that the optimised module works.
+// node web/build/package.js MODULE FOLDER VERSION, in the root of the workspace: assembles the npm
+// package from `web/js` and wasm-pack's MODULE folder, and loads it once to check that the
+// optimised module works.
 
 import assert from "node:assert/strict";
-import { existsSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
+import { gzipSync } from "node:zlib";
 import { Folder, list } from "./files.js";
 
 const [module, out, version] = process.argv.slice(2);
@@ -19,9 +21,13 @@ for (const name of ["LICENSE-APACHE", "LICENSE-MIT"]) folder.copy(name, name);
 for (const name of list(module)) {
   if (/\.(js|wasm|d\.ts)$/.test(name)) folder.copy(join(module, name), `wasm/${name}`);
 }
+// For `opp2p/inline`: the module in a script. Base64 of gzip is half as long as base64 alone.
+const packed = gzipSync(readFileSync(join(module, "opp2p_web_bg.wasm")), { level: 9 }).toString("base64");
+folder.put("embedded.js", `// The WebAssembly module: base64 of gzip.\nexport default "${packed}";\n`);
 folder.write();
 
-// A wasm-opt of another age makes modules that every check calls valid and that end at the first call.
+// A wasm-opt of the wrong version makes modules that every check calls valid and that abort at the
+// first call.
 const load = (name) => import(pathToFileURL(resolve(out, name)).href);
 const wasm = await load("wasm/opp2p_web.js");
 await wasm.default({ module_or_path: readFileSync(join(out, "wasm/opp2p_web_bg.wasm")) });
@@ -29,13 +35,11 @@ const report = JSON.parse(wasm.inspectMessage("base", 4, new Uint8Array(9).fill(
 assert.equal(report.verdict, "reject");
 assert.equal(report.reason, "snappy_header");
 
-const entry = join(out, "index.js");
-if (existsSync(entry)) {
-  const { observe, inspect } = await load("index.js");
-  assert.equal(typeof observe, "function", "the package exports observe()");
-  assert.equal(typeof inspect, "function", "the package exports inspect()");
-} else {
-  console.log("web/js has no index.js: the package has no entry");
+for (const entry of ["index.js", "static.js", "inline.js"]) {
+  const { observe, inspect } = await load(entry);
+  assert.equal(typeof observe, "function", `${entry} exports observe()`);
+  const { verdict } = await inspect("base", 4, new Uint8Array(9).fill(255), 1_750_000_000_000);
+  assert.equal(verdict, "reject", `${entry} exports inspect()`);
 }
 console.log(`${out}: opp2p ${version}, loaded and works in Node.js ${process.version}`);
 process.exit();

@@ -1,5 +1,6 @@
-// A small server of static files for tests and measurements: loopback only, on a port of the system's choice, under the
-// content-security policy that the package promises to work with. It ends with the process.
+// A small server of static files for tests and measurements: loopback only, on a port of the
+// system's choice, under the content-security policy that the package supports. It ends with the
+// process.
 
 import { readFileSync, statSync } from "node:fs";
 import { createServer } from "node:http";
@@ -14,7 +15,10 @@ const TYPES = {
   ".wasm": "application/wasm",
 };
 
-/** Strict: WebAssembly, a worker and WebSockets, nothing inline, nothing evaluated, nothing from elsewhere. */
+/**
+ * Strict: WebAssembly, a worker and WebSockets are allowed; nothing inline, evaluated or from
+ * another origin.
+ */
 export const POLICY = [
   "default-src 'none'",
   "script-src 'self' 'wasm-unsafe-eval'",
@@ -26,7 +30,7 @@ export const POLICY = [
 ].join("; ");
 
 /**
- * Serves a folder; resolves to its URL, with a slash at the end.
+ * Serves a folder. Resolves to its URL, with a slash at the end.
  *
  * @param {string} folder
  * @returns {Promise<string>}

@@ -1,9 +1,10 @@
-// node web/e2e/measure.mjs, by `cargo web-measure`: what a visitor waits for. On loopback, in one run, beside the native
-// node that serves the page and beside a page that polls once a second:
+// node web/e2e/measure.mjs, by `cargo web-measure`: measures a visitor's waiting times. On
+// loopback, in one run, beside the native node that serves the page and beside a page that polls
+// once a second:
 //
 // * from navigation to the first verified block, in a fresh browser each time;
-// * from the moment that the sequencer is given a block until it is handed on: by the gateway, to the page, to the
-//   polling page;
+// * from the moment that the sequencer gets a block until it is handed on: by the gateway, to the
+//   page, to the polling page;
 // * memory after 1,000 blocks.
 
 import { Lab, Tab, launch, pause, serve } from "./support.mjs";
@@ -34,7 +35,7 @@ const first = [];
 for (let load = 0; load < LOADS; load++) {
   const browser = await launch();
   const page = await browser.newPage();
-  // A publisher that is ahead of the page, so that there is a block to be had at once.
+  // A publisher that is ahead of the page, so that a block is available at once.
   const publishing = lab.publish(40, 50);
   await page.goto(server.url);
   first.push(
@@ -57,7 +58,7 @@ const tab = await Tab.open(browser, server.url);
 await tab.observe(options);
 await tab.connected();
 
-// The page as it would be without a network of its own: it asks a server once a second.
+// The page without a network connection of its own: it asks a server once a second.
 let newest = null;
 const polled = new Map();
 const polling = setInterval(() => newest && !polled.has(newest.number) && polled.set(newest.number, Date.now()), 1000);
@@ -81,7 +82,8 @@ const after = published.map((block, index) => page[index] - native[index]);
 show(`publication to the gateway (${published.length} blocks)`, quantiles(native), "ms");
 show("publication to the page", quantiles(page), "ms");
 show("to the page after the gateway has it", quantiles(after), "ms");
-// Half of the interval on average, and the whole of it at worst, whatever the server: what was seen here.
+// Measured waits. They are half of the interval on average and all of it at worst, whatever the
+// server.
 const waits = published.filter((block) => polled.has(block.number)).map((block) => polled.get(block.number) - block.at);
 show("publication to a page that polls once a second", quantiles(waits), "ms");
 const validations = published.map((block) => shown.get(block.number).validation);

@@ -13,6 +13,22 @@ const ROOT = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "../..")
 const OPP2P = process.env.OPP2P ?? path.join(ROOT, "target", "release", "opp2p");
 const SCREENS = path.join(ROOT, "web", "dist", "screens");
 
+/** Returns a function that reads a devnet's standard error until a line matches, and what was found. */
+function listener(devnet) {
+  const lines = createInterface({ input: devnet.stderr })[Symbol.asyncIterator]();
+  return async (pattern) => {
+    for (;;) {
+      const { value, done } = await lines.next();
+      assert.ok(!done, `the devnet ended before it said ${pattern}`);
+      const found = pattern.exec(value)?.[1];
+      if (found) return found;
+    }
+  };
+}
+
+/** The line that says where the page is. */
+const PAGE = /observer page: (http:\/\/\S+)/;
+
 test("the devnet's page joins the devnet and shows its blocks as they come", async () => {
   const devnet = spawn(OPP2P, ["devnet", "--followers", "3", "--blocks", "60", "--block-time", "0.5", "--json"], {
     stdio: ["ignore", "pipe", "pipe"],
@@ -22,13 +38,8 @@ test("the devnet's page joins the devnet and shows its blocks as they come", asy
   devnet.stdout.on("data", (data) => (summary += data));
   const browser = await launch();
   try {
-    let url;
-    for await (const line of createInterface({ input: devnet.stderr })) {
-      url = /observer page: (http:\/\/\S+)/.exec(line)?.[1];
-      if (url) break;
-    }
+    const url = await listener(devnet)(PAGE);
     devnet.stderr.resume();
-    assert.ok(url, "the devnet says where its page is");
     const page = await browser.newPage({ viewport: { width: 1280, height: 800 } });
     const noise = [];
     page.on("console", (message) => noise.push(message.text()));
@@ -59,6 +70,33 @@ test("the devnet's page joins the devnet and shows its blocks as they come", asy
     assert.deepEqual(noise, []);
     assert.equal(await exited, 0);
     assert.equal(JSON.parse(summary).ok, true);
+  } finally {
+    await browser.close();
+    devnet.kill();
+  }
+});
+
+test("the page of an older devnet shows its newest block at once", async () => {
+  const devnet = spawn(OPP2P, ["devnet", "--followers", "1", "--block-time", "0.05", "--json"], { stdio: ["ignore", "ignore", "pipe"] });
+  const browser = await launch();
+  try {
+    const until = listener(devnet);
+    const url = await until(PAGE);
+    const old = Number(await until(/^block +(1[3-9]\d)\b/));
+    devnet.stderr.resume();
+    const open = async (query) => {
+      const page = await browser.newPage();
+      await page.goto(url + query);
+      // The first number is already that of a new block, however many are below it.
+      const first = await page.waitForFunction(() => Number(document.getElementById("head-number").textContent.replaceAll(",", "")) || 0, null, { timeout: 60_000 });
+      return { page, first: await first.jsonValue() };
+    };
+    const newest = await open("");
+    assert.ok(newest.first > old, `${newest.first} is above ${old}`);
+    assert.equal(await newest.page.evaluate(() => opp2p.observer.counters.fetched), 0, "nothing old is asked for");
+    const whole = await open("?fromGenesis=1");
+    assert.ok(whole.first > old, `${whole.first} is above ${old}`);
+    await whole.page.waitForFunction(() => /^Catching up \d+ %, [\d,]+ to go$/.test(document.getElementById("status").textContent), null, { timeout: 60_000 });
   } finally {
     await browser.close();
     devnet.kill();

@@ -1,89 +1,218 @@
-// The node on the thread that runs this: loads the module once, starts nodes in it.
+// The node on the current thread: loads the module once and starts nodes in it. After a crash of one
+// node the module is never called again on this thread: its memory may be in any state.
 
-import init, { Node, inspectMessage, newIdentity, onCrash } from "./wasm/opp2p_web.js";
+import init, * as module from "./wasm/opp2p_web.js";
+import { violations, forbidden } from "./diagnose.js";
 import { ObserverError, asObserverError } from "./errors.js";
 import { storedIdentity } from "./identity.js";
+import { compile } from "./module.js";
+import { poster } from "./rpc.js";
 
 let loading;
 let exported;
+/** What crashed the module, once it has. */
+let crash;
 const crashListeners = new Set();
 
-/** Loads the module; the second call waits for the first. */
-export function load() {
-  loading ??= (async () => {
-    if (typeof WebAssembly !== "object" || typeof WebAssembly.instantiate !== "function") {
-      throw new ObserverError("webassembly", "this browser has no WebAssembly, or it is switched off");
+/** Fails if the module has crashed. */
+function mustBeSound() {
+  if (crash === undefined) return;
+  throw new ObserverError(
+    "crashed",
+    `a node ended by a defect of its own on this thread before (${crash}), ` +
+      "and the module can't be used here again: reload the page, or run the node in a worker",
+  );
+}
+
+/** Fails where a part of the browser that the node needs is missing. */
+function mustHaveBrowser() {
+  const missing = (what, remedy) => {
+    throw new ObserverError("environment", `there is no ${what} here: ${remedy}`);
+  };
+  if (typeof globalThis.WebSocket !== "function")
+    missing("WebSocket", "use Node.js 22 or newer, or set `globalThis.WebSocket`");
+  if (typeof globalThis.crypto?.getRandomValues !== "function")
+    missing("crypto.getRandomValues", "use a newer runtime");
+  // The module looks for timers in a window or a worker. Node.js and Bun have them, but neither of
+  // these names.
+  if (globalThis.Window ?? globalThis.WorkerGlobalScope) return;
+  const value = class WorkerGlobalScope {
+    static [Symbol.hasInstance]() {
+      return false;
     }
-    try {
-      exported = await init();
-    } catch (error) {
-      const why = error && error.message ? error.message : String(error);
-      throw new ObserverError(
-        "webassembly",
-        `the WebAssembly module can't be loaded (${why}); a content-security policy has to allow it: script-src 'wasm-unsafe-eval'`,
-      );
-    }
-    onCrash((json) => {
-      const { detail } = JSON.parse(json);
-      for (const listener of [...crashListeners]) listener(detail);
-    });
-  })();
-  // Whoever comes later may try again.
-  loading.catch(() => (loading = undefined));
-  return loading;
+  };
+  Object.defineProperty(globalThis, "WorkerGlobalScope", { value, configurable: true });
 }
 
 /**
- * Starts a node. `tell(kind, detail, payload)` gets what happens; the answer has what the node is, and how to
- * speak to it.
- *
- * @param options `{ node: <what the module reads>, identity: "fresh" | "persistent" }`
+ * Loads the module once, from `source`; see `compile`. Concurrent calls wait for the first, whose
+ * source counts.
  */
-export async function start(options, tell) {
-  await load();
-  let identity;
+export async function load(source) {
+  loading ??= (async () => {
+    const compiled = await compile(source);
+    try {
+      exported = await init({ module_or_path: compiled });
+    } catch (error) {
+      const why = asObserverError(error, "webassembly").message;
+      throw new ObserverError(
+        "webassembly",
+        `the WebAssembly module can't be started (${why}): it is of another version of opp2p`,
+        { cause: error },
+      );
+    }
+    module.onCrash((json) => {
+      const { detail } = JSON.parse(json);
+      crash ??= detail;
+      for (const listener of [...crashListeners]) listener(detail);
+    });
+  })();
+  // After a failure, a later call may try again.
+  loading.catch(() => (loading = undefined));
+  await loading;
+  mustBeSound();
+}
+
+/** Reports each origin once that the content-security policy forbids the node to reach. */
+function watchPolicy(tell) {
+  const reported = new Set();
+  return violations((violation) => {
+    const { directive, uri } = violation;
+    if (
+      directive !== "connect-src" ||
+      !/^wss?:/.test(uri) ||
+      reported.has(uri) ||
+      reported.size >= 64
+    )
+      return;
+    reported.add(uri);
+    tell("error", { code: "policy", message: forbidden(violation) });
+  });
+}
+
+/**
+ * Starts a node. It reports to `tell(kind, detail, payload)`. Resolves to the node's identity and
+ * network (`about`) and the functions that control it.
+ *
+ * @param options `{ node: <options that the module reads>, identity: "fresh" | "persistent", wasm }`
+ * @param {AbortSignal} [cancelled] ends the start as soon as it can
+ */
+export async function start(options, tell, cancelled) {
+  mustHaveBrowser();
+  await load(options.wasm);
+  let kept = null;
   if (options.identity === "persistent") {
     try {
-      identity = await storedIdentity(newIdentity);
+      kept = await storedIdentity(module.newIdentity);
     } catch (error) {
+      mustBeSound();
       throw asObserverError(error, "storage");
     }
   }
   const secure = globalThis.location?.protocol === "https:";
   const json = JSON.stringify({ ...options.node, isSecurePage: options.isSecurePage ?? secure });
-  const crashed = (detail) => {
-    crashListeners.delete(crashed);
-    tell("crashed", detail);
+  if (cancelled?.aborted) {
+    kept?.release();
+    throw new ObserverError("stopped", "the observer was stopped before it started");
+  }
+  const endpoints = poster();
+  const policy = watchPolicy(tell);
+  const ending = () => {
+    endpoints.stop();
+    policy.end();
+  };
+  /** Rejections of the questions under way: a node that ends does not answer them. */
+  const questions = new Set();
+  const unanswered = (code, message) =>
+    questions.forEach((fail) => fail(new ObserverError(code, message)));
+  const ended = () => {
+    ending();
+    kept?.release();
   };
   let node;
+  const crashed = (detail) => {
+    crashListeners.delete(crashed);
+    // It is not called again, not even to be freed.
+    node = undefined;
+    ended();
+    unanswered("crashed", `the node ended by a defect of its own: ${detail}`);
+    tell("crashed", detail);
+  };
+  const told = (text, payload) => {
+    const { kind, detail } = JSON.parse(text);
+    if (kind === "status") detail.memory = exported.memory.buffer.byteLength;
+    tell(kind, detail, payload);
+  };
   try {
-    node = new Node(json, identity, (text, payload) => {
-      const { kind, detail } = JSON.parse(text);
-      if (kind === "status") detail.memory = exported.memory.buffer.byteLength;
-      tell(kind, detail, payload);
-    });
+    // Another node may have crashed while the identity was read.
+    mustBeSound();
+    node = new module.Node(json, kept?.identity, told, endpoints.post);
   } catch (error) {
+    ended();
+    mustBeSound();
     throw asObserverError(error, "option");
   }
   crashListeners.add(crashed);
   return {
     about: JSON.parse(node.about),
     networkChanged: () => node?.networkChanged(),
+    signerRead: (signer) => node?.signerRead(signer ?? undefined),
+    decode: async (...block) => decode(...block),
+    async block(wanted) {
+      let fail;
+      const lost = new Promise((_, reject) => questions.add((fail = reject)));
+      try {
+        mustBeSound();
+        const found = await Promise.race([node.block(wanted), lost]);
+        return found && { detail: JSON.parse(found[0]).detail, payload: found[1] };
+      } catch (error) {
+        throw asObserverError(error, "option");
+      } finally {
+        questions.delete(fail);
+      }
+    },
     async stop() {
       const running = node;
       node = undefined;
+      ending();
+      unanswered("stopped", "the observer has ended");
+      if (!running) return;
+      // A node that crashes while it stops never answers.
+      let crashes;
+      const crash = new Promise((resolve) => (crashes = resolve));
       crashListeners.delete(crashed);
-      await running?.stop();
+      crashListeners.add(crashes);
+      await Promise.race([running.stop(), crash]);
+      crashListeners.delete(crashes);
+      kept?.release();
     },
   };
 }
 
-/** Judges one message, see `inspect` of the interface. */
-export async function inspect(network, topic, message, seconds, signer) {
-  await load();
+/**
+ * Returns a block as `eth_getBlockByHash` answers it, with its transactions.
+ *
+ * @param {number} version of the payload
+ * @param {Uint8Array} payload
+ * @param {string | null} parentBeaconBlockRoot
+ */
+function decode(version, payload, parentBeaconBlockRoot) {
+  mustBeSound();
   try {
-    return JSON.parse(inspectMessage(network, topic, message, seconds, signer));
+    return JSON.parse(module.decodeBlock(version, payload, parentBeaconBlockRoot ?? undefined));
   } catch (error) {
+    mustBeSound();
+    throw asObserverError(error, "option");
+  }
+}
+
+/** Judges one message; see `inspect` in index.d.ts. */
+export async function inspect(network, topic, message, seconds, signer, wasm) {
+  await load(wasm);
+  try {
+    return JSON.parse(module.inspectMessage(network, topic, message, seconds, signer));
+  } catch (error) {
+    mustBeSound();
     throw asObserverError(error, "option");
   }
 }

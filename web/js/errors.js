@@ -1,17 +1,26 @@
-// What can go wrong, with a code that programs act on.
+// Errors with a code for programs to act on.
 
 export class ObserverError extends Error {
-  constructor(code, message) {
-    super(message);
+  constructor(code, message, options) {
+    super(message, options);
     this.name = "ObserverError";
     this.code = code;
   }
 }
 
-/** Whatever was thrown, as an ObserverError: the node's own errors carry a code. */
+/** Returns the message of any thrown value. */
+export function words(thrown) {
+  if (thrown && typeof thrown.message === "string") return thrown.message;
+  try {
+    return String(thrown);
+  } catch {
+    return "an object without a message was thrown";
+  }
+}
+
+/** Returns any thrown value as an ObserverError: the node's own errors carry a code. */
 export function asObserverError(thrown, code) {
   if (thrown instanceof ObserverError) return thrown;
-  const message = thrown && typeof thrown.message === "string" ? thrown.message : String(thrown);
   const own = thrown && typeof thrown.code === "string" ? thrown.code : code;
-  return new ObserverError(own, message);
+  return new ObserverError(own, words(thrown), { cause: thrown });
 }

@@ -1,8 +1,9 @@
-// The node in a worker: one node for each worker. Messages in: {start}, {networkChanged}, {stop}, {inspect}. Out:
-// {started} or {failed}, {kind, detail, payload} for what happens, {stopped}, {inspected}.
+// The node in a worker: one node for each worker. Messages in: {start}, {networkChanged},
+// {signerRead}, {ask}, {stop}. Messages out: {started} or {failed}, {kind, detail, payload} for
+// reports, {answered}, {stopped}.
 
-import { inspect, start } from "./engine.js";
-import { asObserverError } from "./errors.js";
+import { start } from "./engine.js";
+import { ObserverError, asObserverError } from "./errors.js";
 
 let node;
 
@@ -12,24 +13,37 @@ function failure(error) {
 }
 
 function tell(kind, detail, payload) {
-  self.postMessage({ kind, detail, payload }, payload ? [payload.buffer] : []);
+  globalThis.postMessage({ kind, detail, payload }, payload ? [payload.buffer] : []);
 }
 
-self.addEventListener("message", async ({ data }) => {
+/** Answers a question: calls the node's function `what`. */
+async function answer({ id, what, given }) {
+  try {
+    if (!node) throw new ObserverError("stopped", "the observer has ended");
+    const value = await node[what](...given);
+    globalThis.postMessage({ answered: { id, value } }, value?.payload ? [value.payload.buffer] : []);
+  } catch (error) {
+    globalThis.postMessage({ answered: { id, failed: failure(error) } });
+  }
+}
+
+globalThis.addEventListener("message", async ({ data }) => {
   try {
     if (data.start) {
       node = await start(data.start, tell);
-      self.postMessage({ started: node.about });
+      globalThis.postMessage({ started: node.about });
     } else if (data.networkChanged) {
       node?.networkChanged();
-    } else if (data.inspect) {
-      self.postMessage({ inspected: await inspect(...data.inspect) });
+    } else if (data.signerRead) {
+      node?.signerRead(data.signerRead.signer);
+    } else if (data.ask) {
+      await answer(data.ask);
     } else if (data.stop) {
       await node?.stop();
       node = undefined;
-      self.postMessage({ stopped: true });
+      globalThis.postMessage({ stopped: true });
     }
   } catch (error) {
-    self.postMessage({ failed: failure(error) });
+    globalThis.postMessage({ failed: failure(error) });
   }
 });

@@ -1,20 +1,27 @@
-// The page: starts an observer, keeps what it tells in a model, and shows the model when there is somebody to see it.
+// The page: starts an observer, keeps its reports in a model, and renders the model while the page
+// is visible.
 
 import { observe } from "./opp2p/index.js";
-import { byId, setText } from "./format.js";
+import { byId, setText, settle, shortPeer } from "./format.js";
+import { FormView } from "./form.js";
 import { Model } from "./model.js";
-import { addresses, network, parameters } from "./start.js";
+import { begin, warning } from "./signer.js";
+import { gateways, isConfiguration, keepTyped, parameters, query } from "./start.js";
+import { describe, isRefusal } from "./state.js";
+import { nameTheme, turnTheme } from "./themes.js";
 import { BlocksView, blocksHint } from "./view/blocks.js";
+import { copies } from "./view/copy.js";
 import { DetailsView } from "./view/details.js";
 import { CountersView, EventsView, GapsView } from "./view/events.js";
 import { HeadView } from "./view/head.js";
 import { PeersView } from "./view/peers.js";
+import { TroublesView } from "./view/troubles.js";
 
-/** Milliseconds between two looks at what changes with the time alone. */
+/** Interval in milliseconds between two updates of what changes with time alone. */
 const TICK = matchMedia("(prefers-reduced-motion: reduce)").matches ? 1000 : 100;
 
-/** For tests and for the curious, in the console. Times are `performance.now()`, in milliseconds. */
-const shared = { observer: null, timings: { script: performance.now(), observing: null, firstBlock: null } };
+/** For tests and for the console. Times are `performance.now()`, in milliseconds. */
+const shared = { observer: null, timings: { script: performance.now(), observing: null, firstBlock: null, firstHead: null } };
 window.opp2p = shared;
 
 const details = new DetailsView();
@@ -26,19 +33,26 @@ const views = {
   gaps: new GapsView(),
   events: new EventsView(),
   counters: new CountersView(),
+  troubles: new TroublesView(),
 };
 
 let model = new Model();
-/** Counts attempts to start, so that one that was overtaken ends itself. */
+/** Counts attempts to start, so that a superseded one ends itself. */
 let attempt = 0;
+/** What is observed, or was asked for last. */
 let asked = null;
-let starting = false;
+let starting = true;
+let crashed = false;
+/** A promise of the compiled module. It is asked for at once: the preloaded file must not wait. */
+let module = compile();
+/** The address whose signatures are checked, and the party that named it. */
+let signer = null;
 
-// --- What is shown, and when ---------------------------------------------------------------------------------------
+// --- What is shown, and when ---------------------------------------------------------------------
 
 let due = false;
 
-/** Has the next frame show what there is. Hidden pages have no frames. */
+/** Schedules a rendering for the next frame. Hidden pages have no frames. */
 function show() {
   if (due) return;
   due = true;
@@ -50,8 +64,8 @@ function show() {
 
 function render() {
   const observer = shared.observer;
-  views.head.head(model.head, model.blocks[0]);
-  views.head.tick(observer, model.gaps, starting);
+  views.troubles.render(observer?.troubles ?? [], Date.now());
+  tick();
   if (!observer) return;
   const fresh = model.fresh.length > 0;
   views.blocks.render(model);
@@ -59,13 +73,26 @@ function render() {
     blocksHint(model.blocks.length);
     views.charts?.render(model);
   }
-  views.gaps.render(model.gaps);
+  views.gaps.render(model, observer.counters.fetched);
   views.events.render(model);
   views.peers.render(observer.peers);
   views.counters.render(observer.counters);
 }
 
-/** Loads the charts, once the observer runs: the first block does not wait for their library. */
+/** Updates the head and the state. */
+function tick() {
+  const observer = shared.observer;
+  const now = Date.now();
+  if (observer) model.look(observer, now);
+  const { newest, refusal } = model;
+  if (newest) shared.timings.firstHead ??= performance.now();
+  const since = newest ? now - newest.since : null;
+  const progress = observer ? model.progress(observer.counters.fetched) : null;
+  const state = describe({ observer, starting, online: navigator.onLine, crashed, progress, newest, refusal, since });
+  views.head.render({ newest, block: model.blocks[0], signer, progress, since, state });
+}
+
+/** Loads the charts once the observer runs: the first block does not wait for their library. */
 async function loadCharts() {
   if (views.charts) return;
   try {
@@ -81,7 +108,7 @@ let ticks = 0;
 setInterval(() => {
   if (document.hidden || !shared.observer) return;
   ticks += 1;
-  views.head.tick(shared.observer, model.gaps);
+  tick();
   // Peers and counters are refreshed once a second.
   if ((ticks * TICK) % 1000 === 0) show();
 }, TICK);
@@ -89,112 +116,133 @@ document.addEventListener("visibilitychange", () => {
   if (!document.hidden) show();
 });
 
-// --- The observer --------------------------------------------------------------------------------------------------
+// --- The observer --------------------------------------------------------------------------------
 
+/** Starts another observer. The running one is stopped only once the new one runs. */
 async function start(wanted) {
   attempt += 1;
   const mine = attempt;
-  asked = wanted;
+  asked ??= wanted;
   starting = true;
+  form.busy(true);
   show();
-  await stop();
-  notice("");
-  showForm(false);
-  setText(byId("network"), wanted.name || (typeof wanted.network === "object" ? "rollup.json" : String(wanted.network)));
-  let observer;
+  let made;
   try {
-    observer = await observe({
-      network: wanted.network,
-      peers: wanted.peers,
-      signer: wanted.signer,
-      fromGenesis: wanted.fromGenesis,
-    });
+    module ??= compile();
+    made = await begin((options) => observe({ ...options, wasm: module }), wanted);
   } catch (error) {
     if (mine === attempt) {
       starting = false;
-      showForm(true, words(error));
+      form.busy(false);
+      form.open(wanted, words(brief(error)));
+      show();
     }
-    return;
+    return false;
   }
   if (mine !== attempt) {
-    await observer.stop();
-    return;
+    await made.observer.stop();
+    return false;
   }
   starting = false;
+  const before = shared.observer;
+  take(wanted, made);
+  form.busy(false);
+  form.close();
+  before?.stop().catch(() => {});
+  await loadCharts();
+  return true;
+}
+
+/** Compiles the module, which the document has preloaded. All observers share it. */
+function compile() {
+  // The package says what is missing.
+  if (!globalThis.WebAssembly?.compileStreaming) return undefined;
+  const loading = WebAssembly.compileStreaming(fetch(new URL("./opp2p/wasm/opp2p_web_bg.wasm", import.meta.url)));
+  // A later start may try again.
+  loading.catch(() => (module = null));
+  return loading;
+}
+
+/** Makes a new observer the one that is shown. */
+function take(wanted, { observer, by, ignored }) {
+  asked = wanted;
+  crashed = false;
   shared.observer = observer;
+  shared.timings = { ...shared.timings, observing: performance.now(), firstBlock: null, firstHead: null };
+  model = new Model();
+  views.blocks.clear();
+  views.peers.clear();
+  views.charts?.render(model);
   listen(observer);
-  shared.timings.observing = performance.now();
+  sign(observer, by);
   const { name, chainId } = observer.network;
   const known = wanted.name || name;
-  setText(byId("network"), known.includes(String(chainId)) ? known : `${known} · chain ${chainId}`);
+  const title = known.includes(String(chainId)) ? known : `${known} · chain ${chainId}`;
+  const isForeign = wanted.by !== "page" && isConfiguration(wanted.network);
+  setText(byId("network"), isForeign ? `${title} · configuration ${wanted.by === "link" ? "of the link" : "typed in here"}` : title);
+  const warns = warning({ wanted, signer: observer.network.signer, by, ignored });
+  byId("warning").hidden = warns === null;
+  byId("warning").dataset.kind = warns?.kind ?? "";
+  setText(byId("warning-text"), warns?.text ?? "");
+  settle();
+  notice("");
   show();
-  await loadCharts();
+}
+
+function sign(observer, by) {
+  signer = { address: observer.network.signer, by, name: observer.network.name };
 }
 
 function listen(observer) {
   const on = (type, take) =>
     observer.on(type, (detail) => {
-      // One that was told to stop may have something left to say.
+      // A stopped observer may still send reports.
       if (observer !== shared.observer) return;
       take(detail);
       show();
     });
   on("block", (block) => {
     shared.timings.firstBlock ??= performance.now();
-    model.block(block);
+    model.block(block, signer);
   });
-  on("head", (head) => {
-    model.head = head;
-  });
-  on("gap", (gap) => model.gap(gap));
+  on("head", () => {});
+  on("gap", (gap) => model.gap(gap, observer.counters.fetched));
   on("reorg", (reorg) => model.reorg(reorg));
   on("equivocation", (equivocation) => model.equivocation(equivocation));
   on("rejected", (rejected) => model.rejected(rejected));
+  on("trouble", (trouble) => {
+    setText(byId("said"), words(`trouble: ${trouble.text}`));
+    model.troubleBegan(trouble);
+  });
+  on("trouble-ended", (trouble) => model.troubleEnded(trouble));
+  on("signer", (found) => {
+    model.signer(found);
+    sign(observer, "read");
+  });
   on("peer", () => {});
   on("error", (error) => {
-    notice(words(error));
+    if (isRefusal(error.code)) model.refusal = error.code;
+    crashed ||= error.code === "crashed";
+    // Until it is reached, the list of gateways says so too, and so does the state.
+    if (error.code !== "unreachable") notice(words(error));
     model.event("error", "Error", words(error));
   });
 }
 
-async function stop() {
-  const observer = shared.observer;
-  shared.observer = null;
-  shared.timings.observing = null;
-  shared.timings.firstBlock = null;
-  model = new Model();
-  views.blocks.clear();
-  views.peers.clear();
-  views.charts?.render(model);
-  try {
-    await observer?.stop();
-  } catch {
-    // It has ended either way.
-  }
-}
+/** Peer ids of secp256k1 and Ed25519 keys. */
+const PEER_ID = /\b(?:16Uiu2|12D3Koo)\w{40,}/g;
 
-/** An error as a sentence. */
+/** Returns an error as a sentence, with peers named as in their list. */
 function words(error) {
   const text = error instanceof Error ? error.message : String(error);
-  const sentence = text.trim() || "something went wrong that has no name";
+  const sentence = text.replace(PEER_ID, shortPeer).trim() || "something went wrong that has no name";
   return sentence[0].toUpperCase() + sentence.slice(1) + (/[.!?]$/.test(sentence) ? "" : ".");
 }
 
-// --- The form and the bar ------------------------------------------------------------------------------------------
-
-function showForm(visible, error = "") {
-  byId("start").hidden = !visible;
-  byId("live").hidden = visible && shared.observer === null;
-  byId("start-cancel").hidden = shared.observer === null;
-  setText(byId("start-error"), error);
-  byId("start-network").removeAttribute("aria-invalid");
-  byId("start-peers").removeAttribute("aria-invalid");
-  if (!visible) return;
-  if (asked) {
-    byId("start-network").value = typeof asked.network === "object" ? JSON.stringify(asked.network) : String(asked.network);
-    byId("start-peers").value = asked.peers.join("\n");
-  }
-  show();
+/** Returns an error's text. The field suggests all networks, so that the text need not list them. */
+function brief(error) {
+  const text = error instanceof Error ? error.message : String(error);
+  return text.replace(/; give its rollup\.json, or one of the built-in: .*/s, ": choose one that the field suggests, or paste its rollup.json");
 }
 
 function notice(text) {
@@ -202,73 +250,65 @@ function notice(text) {
   setText(byId("notice-text"), text);
 }
 
-byId("start-form").addEventListener("submit", (event) => {
-  event.preventDefault();
-  const [chain, peers] = [byId("start-network"), byId("start-peers")];
-  const wanted = { network: network(chain.value), peers: addresses(peers.value), name: "" };
-  const missing = wanted.network === "" ? chain : wanted.peers.length === 0 ? peers : null;
-  for (const field of [chain, peers]) field.setAttribute("aria-invalid", String(field === missing));
-  if (missing) {
-    setText(byId("start-error"), missing === chain ? "Say which network." : "Give the address of at least one gateway.");
-    missing.focus();
-    return;
-  }
-  // The same network as before keeps what only its configuration knew.
-  const same = asked && JSON.stringify(asked.network) === JSON.stringify(chainOf(wanted.network));
-  if (same) Object.assign(wanted, { network: asked.network, signer: asked.signer, fromGenesis: asked.fromGenesis, name: asked.name });
-  start(wanted);
+// --- The form and the bar ------------------------------------------------------------------------
+
+const form = new FormView({
+  isRunning: () => shared.observer !== null,
+  asked: () => asked,
+  async join(wanted) {
+    if (!(await start(wanted))) return;
+    const search = query(wanted, beside);
+    if (search !== location.search) history.pushState(null, "", location.pathname + search);
+    // The browser may write the query in its own way.
+    shownAt = location.search;
+    keepTyped(location.search);
+  },
+  cancel() {
+    // A start that is under way ends by itself.
+    attempt += 1;
+    starting = false;
+  },
 });
 
-/** A pasted rollup.json as an object, so that it can be compared with the one that was given. */
-function chainOf(text) {
-  if (typeof text !== "string" || !text.startsWith("{")) return text;
-  try {
-    return JSON.parse(text);
-  } catch {
-    return text;
-  }
-}
-
-byId("start-cancel").addEventListener("click", () => showForm(false));
 byId("notice-close").addEventListener("click", () => notice(""));
-byId("change").addEventListener("click", () => {
-  showForm(true);
-  byId("start-network").focus();
-});
-
-const THEMES = ["system", "light", "dark"];
-function nameTheme() {
-  const theme = document.documentElement.dataset.theme ?? "system";
-  const name = theme === "system" ? "as the system" : theme;
-  byId("theme").setAttribute("aria-label", `Colours: ${name}`);
-  byId("theme").title = `Colours: ${name}`;
-}
+/** Returns a link to what is shown. */
+const link = () => (shared.observer ? location.origin + location.pathname + query(asked, beside) : location.href);
+copies(byId("share"), link, "a link to this page");
 byId("theme").addEventListener("click", () => {
-  const theme = THEMES[(THEMES.indexOf(document.documentElement.dataset.theme ?? "system") + 1) % THEMES.length];
-  if (theme === "system") delete document.documentElement.dataset.theme;
-  else document.documentElement.dataset.theme = theme;
-  try {
-    if (theme === "system") localStorage.removeItem("opp2p-theme");
-    else localStorage.setItem("opp2p-theme", theme);
-  } catch {
-    // Storage is forbidden here: the choice holds as long as the page.
-  }
-  nameTheme();
+  turnTheme();
   views.charts?.repaint();
 });
 nameTheme();
 
-// --- Go ------------------------------------------------------------------------------------------------------------
+// --- Go ------------------------------------------------------------------------------------------
 
 window.addEventListener("pagehide", (event) => {
-  // One that may come back goes on where it was.
+  // A page in the back/forward cache continues where it was.
   if (!event.persisted) shared.observer?.stop().catch(() => {});
 });
+for (const type of ["online", "offline"]) window.addEventListener(type, show);
 
-const wanted = await parameters();
-if (wanted.network !== "" && wanted.peers.length > 0) {
-  await start(wanted);
-} else {
-  asked = wanted;
-  showForm(true);
+/** Addresses of the gateways that `config.json` names: a link need not repeat them. */
+let beside = [];
+/** The query of the address whose network is shown. */
+let shownAt = null;
+
+/** Observes what the page's address says, or asks for the rest. */
+async function go() {
+  // A link within the page changes only the fragment.
+  if (shownAt === location.search) return;
+  shownAt = location.search;
+  const wanted = await parameters();
+  beside = await gateways();
+  if (wanted.network !== "" && wanted.peers.length > 0) {
+    await start(wanted);
+  } else {
+    asked ??= wanted;
+    starting = false;
+    form.open(wanted, "");
+    show();
+  }
 }
+
+window.addEventListener("popstate", go);
+await go();

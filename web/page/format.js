@@ -1,4 +1,4 @@
-// Values as short text, and the few helpers that make elements of it.
+// Formats values as short text, and makes the elements that show them.
 
 const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 
@@ -42,10 +42,18 @@ export function duration(millis) {
   return `${sign}${count(Math.floor(hours / 24))} days`;
 }
 
-/** An age that ticks, in milliseconds: always one decimal up to a minute, so that its width stays. */
+/**
+ * An age that ticks, in milliseconds: always one decimal up to a minute, so that its width does not
+ * change.
+ */
 export function age(millis) {
   if (millis < 0) return "0.0 s";
   return millis < 60_000 ? `${(millis / 1e3).toFixed(1)} s` : duration(millis);
+}
+
+/** An age in whole seconds, in milliseconds: `33 s`, `2 min 5 s`. */
+export function seconds(millis) {
+  return millis < 60_000 ? `${Math.floor(millis / 1e3)} s` : duration(Math.floor(millis / 1e3) * 1e3);
 }
 
 /** `0x1234…abcd`, from bytes in hexadecimal. */
@@ -53,7 +61,7 @@ export function shortHash(hash) {
   return hash.length > 14 ? `${hash.slice(0, 8)}…${hash.slice(-4)}` : hash;
 }
 
-/** The end of a peer id: the beginning is the same for all. */
+/** The end of a peer id: the beginning is the same for all peers. */
 export function shortPeer(id) {
   return id.length > 10 ? `…${id.slice(-8)}` : id;
 }
@@ -74,7 +82,7 @@ export function byId(id) {
   return document.getElementById(id);
 }
 
-/** An element with a class, and texts or elements in it. */
+/** Makes an element with a class, and texts or elements in it. */
 export function element(name, className, ...children) {
   const made = document.createElement(name);
   if (className) made.className = className;
@@ -82,7 +90,14 @@ export function element(name, className, ...children) {
   return made;
 }
 
-/** Sets a text only if it is another: what does not change costs no layout. */
+/** Sets a text only if it differs: an unchanged text costs no layout. */
 export function setText(node, text) {
   if (node.textContent !== text) node.textContent = text;
+}
+
+/** Shows what is below the live part or the form, once it is known which of them is shown. */
+export function settle() {
+  delete document.documentElement.dataset.link;
+  byId("trust").hidden = false;
+  byId("foot").hidden = false;
 }

@@ -1,41 +1,52 @@
-// All that the page knows of the chain and its peers, apart from the screen.
+// State of the chain and its peers for the page, independent of the screen.
 //
-// Bounds: nothing here grows with the page's age. Blocks are kept without their payloads, of transactions only the
-// sizes and types.
+// Bounds: nothing here grows with the page's age. Blocks are kept without their payloads; of
+// transactions only the sizes and types are kept.
 
-/** Blocks in the list. */
+/** Maximum number of blocks in the list. */
 export const BLOCKS = 200;
-/** Blocks in the charts. */
+/** Maximum number of blocks in the charts. */
 export const SAMPLES = 120;
-/** Events in the log. */
+/** Maximum number of events in the log. */
 const EVENTS = 100;
-/** Gaps that are shown. */
+/** Maximum number of gaps shown. */
 const GAPS = 32;
 
 export class Model {
   constructor() {
     /** Newest first. */
     this.blocks = [];
-    /** Blocks that the list has not got yet, oldest first. */
+    /** Blocks that the list does not show yet, oldest first. */
     this.fresh = [];
-    /** Whether marks of older blocks changed, which the list must look at. */
+    /** Whether marks of older blocks changed, so that the list must be updated. */
     this.marked = false;
-    /** By their ids, with the most that was missing. */
+    /** Open gaps by id, each with the largest number of blocks that was missing. */
     this.gaps = new Map();
     /** Newest first. */
     this.events = [];
     this.eventCount = 0;
-    /** For the charts, oldest first: a running number, the block's, its latency (or null) and its bytes. */
+    /**
+     * For the charts, oldest first: a running number, the block number, its latency (or null) and
+     * its bytes.
+     */
     this.samples = { x: [], number: [], latency: [], size: [] };
     this.sequence = 0;
     this.head = null;
+    /** The newest signed block, its time of arrival here, and whether the chain is known up to it. */
+    this.newest = null;
+    /** Code of the newest error that keeps blocks out; `null` once a block has arrived. */
+    this.refusal = null;
   }
 
-  /** Takes the next block in. */
-  block(block) {
-    const kept = keep(block);
-    // A fetched block says nothing of how fast gossip is.
-    kept.latency = block.origin === "gossip" ? block.receivedAt - block.timestamp * 1e3 : null;
+  /**
+   * Adds the next block. `signer` is the address that signed it, or the signed block that proves it,
+   * and the source of that address.
+   */
+  block(block, signer = null) {
+    const kept = { ...keep(block), signer };
+    this.refusal = null;
+    // A fetched block tells nothing about the latency of gossip.
+    kept.latency = block.origin === "gossip" ? block.receivedAt - block.timestampMs : null;
     this.blocks.unshift(kept);
     if (this.blocks.length > BLOCKS) this.blocks.length = BLOCKS;
     this.fresh.push(kept);
@@ -48,34 +59,79 @@ export class Model {
     if (x.length > SAMPLES) for (const values of [x, number, latency, size]) values.shift();
   }
 
-  /** A gap opened, changed or ended. */
-  gap(gap) {
+  /**
+   * Takes the newest verified block of an observer, and the newest block up to which it has all.
+   * Without a time of its own, the age of a block counts from `now`, in milliseconds, when it is
+   * first seen here.
+   */
+  look({ head, highest, linked = head }, now) {
+    this.head = head;
+    const newest = highest && highest.number > (head?.number ?? -1) ? highest : head;
+    if (newest === null) {
+      this.newest = null;
+      return;
+    }
+    const isLinked = linked !== null && linked.number >= newest.number;
+    const since = newest.timestampMs ?? (this.newest?.hash === newest.hash ? this.newest.since : now);
+    this.newest = { ...newest, since, hasTime: newest.timestampMs !== undefined, isLinked };
+  }
+
+  /**
+   * Returns the progress of all open gaps, as numbers of blocks; `null` if none misses blocks.
+   * `fetched` is the number of blocks fetched since the start.
+   */
+  progress(fetched) {
+    let [missing, most] = [0, 0];
+    let first = fetched;
+    for (const gap of this.gaps.values()) {
+      missing += gap.missing;
+      most += gap.most;
+      first = Math.min(first, gap.fetched);
+    }
+    if (missing === 0) return null;
+    // A gap is reported when it opens and when it is filled; the counter also moves in between.
+    const done = Math.max(most - missing, Math.min(fetched - first, most - 1));
+    return { done, most, missing: most - done };
+  }
+
+  /**
+   * A gap opened, changed or ended. `fetched` is the number of blocks fetched since the start.
+   */
+  gap(gap, fetched = 0) {
     const before = this.gaps.get(gap.id);
     if (gap.state === "opened" || gap.state === "changed") {
-      this.gaps.set(gap.id, { ...gap, most: Math.max(gap.missing, before?.most ?? 0) });
+      const most = Math.max(gap.missing, before?.most ?? 0);
+      this.gaps.set(gap.id, { ...gap, most, fetched: before?.fetched ?? fetched });
       if (this.gaps.size > GAPS) this.gaps.delete(this.gaps.keys().next().value);
     } else {
       this.gaps.delete(gap.id);
     }
     if (gap.state === "skipped" || gap.state === "refused") {
-      // The end of a gap may not say again where it was.
+      // The end of a gap may not repeat its position.
       const missing = gap.missing || before?.missing || 0;
       const above = gap.before ?? before?.before;
       const blocks = missing > 0 ? `${missing} block${missing === 1 ? "" : "s"}` : "blocks";
       const place = above ? ` below ${above.number}` : "";
       const reason = gap.reason ? ` (${gap.reason})` : "";
+      if (gap.state === "skipped" && above) this.replace(above.number);
       const what = gap.state === "skipped" ? "left out, the chain goes on above" : "not asked for";
       this.event("gap", "Gap", `${blocks}${place}: ${what}${reason}`);
     }
   }
 
+  /** Marks blocks from this number on as replaced: the blocks of the new branch come next. */
+  replace(number) {
+    for (const block of this.blocks) if (block.number >= number) block.replaced = true;
+    this.marked = true;
+  }
+
   /** The sequencer left a branch. */
   reorg({ ancestor, abandoned, adopted }) {
-    const gone = new Set(abandoned.map((block) => block.hash));
-    for (const block of this.blocks) if (gone.has(block.hash)) block.replaced = true;
-    this.marked = true;
-    const blocks = (list) => `${list.length} block${list.length === 1 ? "" : "s"}`;
-    this.event("reorg", "Reorg", `${blocks(abandoned)} above ${ancestor.number} replaced by ${blocks(adopted)}`);
+    this.replace(ancestor.number + 1);
+    const count = (list) => list.length ?? list.count;
+    const blocks = (list) => `${count(list)} block${count(list) === 1 ? "" : "s"}`;
+    const by = count(adopted) > 0 ? `replaced by ${blocks(adopted)}` : "taken back";
+    this.event("reorg", "Reorg", `${blocks(abandoned)} above ${ancestor.number} ${by}`);
   }
 
   /** The sequencer signed two blocks of one height. */
@@ -90,7 +146,22 @@ export class Model {
     this.event(verdict, title, text || rule, peer, at);
   }
 
-  /** A line of the log. One like the newest only counts it up. */
+  /** A trouble of the observer itself began. */
+  troubleBegan({ text }) {
+    this.event("trouble", "Trouble", text);
+  }
+
+  /** A trouble of the observer itself ended. */
+  troubleEnded({ text }) {
+    this.event("trouble-ended", "Trouble is over", text);
+  }
+
+  /** Blocks of another signer are accepted from now on. */
+  signer({ signer }) {
+    this.event("signer", "New signer", signer ? `blocks of ${signer} are accepted from now on` : "the signer is no longer known");
+  }
+
+  /** Adds a line to the log. One like the newest only increases its count. */
   event(kind, title, text, peer = null, at = Date.now()) {
     this.eventCount += 1;
     const newest = this.events[0];
@@ -104,14 +175,14 @@ export class Model {
   }
 }
 
-/** What is kept of a block. */
+/** Returns the kept part of a block. */
 function keep(block) {
-  const { number, hash, parentHash, timestamp, version, feeRecipient, stateRoot, receiptsRoot, prevRandao } = block;
+  const { number, hash, parentHash, timestamp, timestampMs, version, feeRecipient, stateRoot, receiptsRoot, prevRandao } = block;
   const { gasUsed, gasLimit, baseFeePerGas, extraData, parentBeaconBlockRoot, withdrawalsRoot } = block;
   const { transactionCount, size, signature, origin, peer, receivedAt, validation } = block;
   const transactions = block.transactions;
   return {
-    number, hash, parentHash, timestamp, version, feeRecipient, stateRoot, receiptsRoot, prevRandao,
+    number, hash, parentHash, timestamp, timestampMs, version, feeRecipient, stateRoot, receiptsRoot, prevRandao,
     gasUsed, gasLimit, baseFeePerGas, extraData, parentBeaconBlockRoot, withdrawalsRoot,
     transactionCount, size, signature, origin, peer, receivedAt, validation,
     sizes: Uint32Array.from(transactions, (bytes) => bytes.length),
@@ -121,7 +192,9 @@ function keep(block) {
   };
 }
 
-/** The value below which `share` of the values lie (nearest rank); `null` without values. */
+/**
+ * Returns the value below which `share` of the values lie (nearest rank); `null` without values.
+ */
 export function percentile(values, share) {
   const sorted = values.filter((value) => value !== null).sort((a, b) => a - b);
   if (sorted.length === 0) return null;

@@ -1,26 +1,25 @@
-//! What a validation costs: the same messages and the same loop for native code and for WebAssembly. Only with the
-//! feature `bench`, which is not part of the package. The core's benchmark `browser` is this file too, natively.
+//! Cost of a validation: the same messages and the same loop for native code and for WebAssembly.
+//!
+//! Only built with the feature `bench`, which is not part of the package. The core's benchmark
+//! `browser` uses this file too, natively.
 
 use alloy_primitives::{B256, Bytes};
-use opp2p_core::chain::{Fork, ForkSchedule};
+use opp2p_core::chain::{ChainConfig, Fork};
 use opp2p_core::fixtures;
-use opp2p_core::gossip::{
-    BLOCK_DOMAIN, Reason, Rules, SIGNATURE_SIZE, Signers, TIMESTAMP_THRESHOLD, Unpacked, block_topic,
-    payload_hash, signing_hash, validate,
-};
+use opp2p_core::gossip::{Reason, Rules, Signers, Unpacked, block_topic, validate};
 use opp2p_core::payload::{Envelope, ExecutionPayload, PayloadVersion, snappy};
 use opp2p_core::sequencer::LocalSigner;
 use std::hint::black_box;
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen::{JsError, prelude::wasm_bindgen};
 
-/// The chain that messages are signed for.
+/// Chain id that the messages are signed for.
 pub const CHAIN_ID: u64 = 10;
 
-/// When they are judged, in seconds since 1970.
+/// Time at which they are judged, in seconds since 1970.
 pub const NOW: u64 = 1_750_000_000;
 
-/// Transactions and, decompressed, bytes of each message: those of the core's benchmark.
+/// Transactions and decompressed bytes of each message, as in the core's benchmark.
 pub const SIZES: [(usize, usize); 3] = [(10, 2_600), (200, 61_000), (2000, 1_000_000)];
 
 const VERSION: PayloadVersion = PayloadVersion::V4;
@@ -29,13 +28,14 @@ fn sequencer() -> LocalSigner {
     LocalSigner::from_bytes(&[7; 32]).expect("a valid key")
 }
 
-/// The address of who signs the messages, as text.
+/// Returns the address that signs the messages, as text.
 #[cfg_attr(target_arch = "wasm32", wasm_bindgen(js_name = benchSigner))]
 pub fn signer() -> String {
     sequencer().address().to_string()
 }
 
-/// A v4 message as it travels, of one of [`SIZES`] (by its place there; the last one's for what is beyond).
+/// Returns a compressed v4 message of the size at this index of [`SIZES`]; a higher index counts as
+/// the last.
 #[cfg_attr(target_arch = "wasm32", wasm_bindgen(js_name = benchMessage))]
 pub fn message(size: usize) -> Vec<u8> {
     let (transactions, bytes) = SIZES[size.min(SIZES.len() - 1)];
@@ -43,18 +43,15 @@ pub fn message(size: usize) -> Vec<u8> {
     snappy::compress(&signed(&envelope(cut(transactions, without))))
 }
 
-/// Does all that a node does between a message's arrival and its verdict, this many times: decompresses, names and
-/// validates it.
+/// Does all the work of a node between a message's arrival and its verdict, `times` times:
+/// decompresses the message, computes its id and validates it.
 ///
 /// # Errors
-/// A message that is not accepted.
+/// If the message is not accepted.
 pub fn validate_often(data: &[u8], times: u32) -> Result<(), Reason> {
-    let rules = Rules {
-        chain_id: CHAIN_ID,
-        forks: ForkSchedule::up_to(Fork::Isthmus),
-        signers: Signers { current: Some(sequencer().address()), previous: None },
-        timestamp_threshold: TIMESTAMP_THRESHOLD,
-    };
+    let signer = sequencer().address();
+    let chain = ChainConfig::development(CHAIN_ID, B256::ZERO, 0, 2, Fork::Isthmus, signer);
+    let rules = Rules::new(&chain, Signers { current: Some(signer), previous: None });
     let topic = block_topic(CHAIN_ID, VERSION);
     for _ in 0..times {
         let message = Unpacked::new(black_box(data));
@@ -67,7 +64,7 @@ pub fn validate_often(data: &[u8], times: u32) -> Result<(), Reason> {
 /// [`validate_often`] for JavaScript.
 ///
 /// # Errors
-/// A message that is not accepted.
+/// If the message is not accepted.
 #[cfg(target_arch = "wasm32")]
 #[wasm_bindgen(js_name = benchValidate)]
 pub fn validate_often_for_js(data: &[u8], times: u32) -> Result<(), JsError> {
@@ -90,23 +87,22 @@ fn envelope(transactions: Vec<Bytes>) -> Envelope {
 }
 
 fn signed(envelope: &Envelope) -> Vec<u8> {
-    let mut contents = vec![0; SIGNATURE_SIZE];
-    envelope.encode(&mut contents).expect("encodes");
-    let hash = signing_hash(BLOCK_DOMAIN, CHAIN_ID.into(), payload_hash(&contents[SIGNATURE_SIZE..]));
-    contents[..SIGNATURE_SIZE].copy_from_slice(&sequencer().sign(&hash));
-    contents
+    sequencer().sign_block(CHAIN_ID, envelope).expect("encodes").1
 }
 
-/// `count` pieces of real transactions' bytes, `total` bytes together, of differing length.
+/// Cuts the bytes of real transactions into `count` pieces of differing length, `total` bytes
+/// together.
 fn cut(count: usize, total: usize) -> Vec<Bytes> {
     let blocks = fixtures::blocks();
     let real = blocks.iter().flat_map(|block| &block.envelope.payload.transactions);
-    let mut stream = real.flat_map(|one| one.iter().copied()).collect::<Vec<u8>>().into_iter().cycle();
+    let mut stream =
+        real.flat_map(|one| one.iter().copied()).collect::<Vec<u8>>().into_iter().cycle();
     let mean = total / count;
     let mut left = total;
     (0..count)
         .map(|index| {
-            let length = if index + 1 == count { left } else { mean / 2 + (index * 37 % 101) * mean / 100 };
+            let length =
+                if index + 1 == count { left } else { mean / 2 + (index * 37 % 101) * mean / 100 };
             let length = length.min(left);
             left -= length;
             stream.by_ref().take(length).collect::<Vec<u8>>().into()

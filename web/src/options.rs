@@ -1,7 +1,8 @@
-//! What a page asks for, read and checked before anything starts.
+//! The options of a page, read and checked before anything starts.
 //!
 //! # Bounds
-//! The page's own list of peers: [`MAX_PEERS`]. A rollup configuration: the core's limit.
+//! The page's list of peers: [`MAX_PEERS`]. Its list of endpoints: [`MAX_ENDPOINTS`]. A rollup
+//! configuration: the core's limit.
 
 use alloy_primitives::Address;
 use libp2p::multiaddr::Protocol;
@@ -9,40 +10,59 @@ use libp2p::{Multiaddr, PeerId};
 use opp2p_core::chain::{ChainConfig, networks};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-/// Peers that a page may name.
+/// Maximum number of peer addresses that a page may give.
 pub(crate) const MAX_PEERS: usize = 64;
-/// Least memory for filling gaps: less could not hold two of the largest blocks.
+/// Maximum number of JSON-RPC endpoints that a page may give.
+const MAX_ENDPOINTS: usize = 8;
+/// Minimum memory for filling gaps, in bytes: less could not hold two of the largest blocks.
 pub(crate) const MIN_GAP_MEMORY: u64 = 24 << 20;
-/// Most of it: WebAssembly has 4 GiB for everything.
+/// Maximum memory for filling gaps, in bytes: WebAssembly has 4 GiB for everything.
 const MAX_GAP_MEMORY: u64 = 2 << 30;
 const DEFAULT_GAP_MEMORY: u64 = 64 << 20;
-/// As long as gossip could still bring the blocks of a gap.
-const DEFAULT_GAP_PATIENCE: f64 = 60.0;
+/// In seconds, as for the native node: a page needs the live head more than an old block.
+const DEFAULT_GAP_PATIENCE: f64 = 10.0;
+/// In blocks: two minutes of fetching, since a gateway gives four blocks a second.
+const DEFAULT_MAX_GAP: f64 = 512.0;
 
-/// What is wrong, as a page may act on it. The names are part of the package's interface.
+/// Kind of error, for programs to act on. The names are part of the package's interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Code {
-    /// The network is none.
+    /// The network is unknown or its configuration invalid.
     Network,
     /// A peer's address can't be dialled from a browser.
     Address,
-    /// The signer is no address, or nobody is known.
+    /// The signer is not an address, or no signer is known.
     Signer,
-    /// Another option makes no sense.
+    /// Another option is invalid.
     Option,
-    /// A page over https can't dial this.
+    /// A page over https can't dial or ask this.
     Insecure,
     /// A peer is on another chain.
     WrongNetwork,
-    /// All blocks are signed by somebody else.
+    /// All blocks so far are signed by another key.
     WrongSigner,
+    /// Another peer is at a peer's address.
+    WrongPeer,
+    /// A gateway has no room for another browser.
+    Full,
+    /// No WebSocket to a gateway could ever be opened.
+    Unreachable,
+    /// Another observer has the same identity, and a gateway serves one of them.
+    Replaced,
+    /// Peers are connected, but no block arrives.
+    NoBlocks,
+    /// The observer ended before it could answer.
+    Stopped,
+    /// This environment has no WebSocket, or none that the module can use.
+    Environment,
 }
 
-/// Why the options are refused, in one sentence.
+/// Reason why the options are refused, in one sentence.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Refusal {
     pub(crate) code: Code,
@@ -53,7 +73,7 @@ fn refuse<T>(code: Code, message: impl Into<String>) -> Result<T, Refusal> {
     Err(Refusal { code, message: message.into() })
 }
 
-/// The options as the package's script hands them over.
+/// The options as the package's script passes them.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct Options {
@@ -61,33 +81,136 @@ pub(crate) struct Options {
     pub(crate) network: String,
     pub(crate) peers: Vec<String>,
     pub(crate) signer: Option<String>,
+    /// Whether the page can read the signer again, see [`Told::ReadSigner`](crate::tell::Told).
+    #[serde(default)]
+    pub(crate) reads_signer: bool,
     #[serde(default)]
     pub(crate) from_genesis: bool,
+    /// URLs of JSON-RPC endpoints. No displayed text has them, since they can hold keys.
+    #[serde(default)]
+    pub(crate) rpc: Vec<String>,
     /// In bytes.
     pub(crate) gap_memory: Option<f64>,
     /// In seconds.
     pub(crate) gap_patience: Option<f64>,
-    /// Whether the page came over https, so that the browser forbids it to dial `ws`.
+    /// What becomes of missing blocks: `fill`, the default, or `skip`.
+    pub(crate) on_gap: Option<String>,
+    /// Maximum number of missing blocks that are fetched.
+    pub(crate) max_gap: Option<f64>,
+    /// Whether the page was loaded over https, so that the browser forbids it to dial `ws`.
     #[serde(default)]
     pub(crate) is_secure_page: bool,
 }
 
-/// What is to be done.
+/// The checked options, ready to start with.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
     pub(crate) chain: ChainConfig,
-    pub(crate) signer: Address,
-    /// Where each peer is dialled, each address complete.
+    /// `None` only if the page can read it.
+    pub(crate) signer: Option<Address>,
+    pub(crate) reads_signer: bool,
+    /// Addresses at which each peer is dialled, each complete.
     pub(crate) peers: BTreeMap<PeerId, Vec<Multiaddr>>,
     pub(crate) from_genesis: bool,
+    /// Endpoints to ask for blocks that no peer delivers.
+    pub(crate) endpoints: Vec<Endpoint>,
     /// In bytes.
     pub(crate) gap_memory: u64,
     pub(crate) gap_patience: Duration,
+    /// Maximum number of missing blocks that hold back the blocks above them.
+    pub(crate) max_gap: u64,
 }
 
-/// The chain that a text stands for.
+/// A JSON-RPC endpoint. Only its host is shown, since a URL can hold a key.
+#[derive(Clone)]
+pub(crate) struct Endpoint {
+    url: String,
+    host: String,
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Endpoint").field("host", &self.host).finish_non_exhaustive()
+    }
+}
+
+impl Endpoint {
+    /// Returns the URL to post to.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Returns the host, with the port if the URL has one.
+    pub(crate) fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// Reads a URL. The browser parses it again: this only checks that a page can post to it.
+    ///
+    /// # Errors
+    /// One sentence, without the URL.
+    pub(crate) fn read(url: &str, is_secure_page: bool) -> Result<Self, Refusal> {
+        const FORM: &str = "give https://<host>, or http://<host>";
+        let url = url.trim();
+        let scheme = |name: &str| {
+            let (start, rest) = url.split_at_checked(name.len())?;
+            start.eq_ignore_ascii_case(name).then_some(rest)
+        };
+        let (is_secure, rest) = match (scheme("https://"), scheme("http://")) {
+            (Some(rest), _) => (true, rest),
+            (_, Some(rest)) => (false, rest),
+            _ => {
+                let message = format!(
+                    "an endpoint of `rpc` has neither https:// nor http:// in front: {FORM}"
+                );
+                return refuse(Code::Option, message);
+            }
+        };
+        // Browsers treat a backslash as a slash.
+        let host = rest.split(['/', '\\', '?', '#']).next().unwrap_or_default();
+        if host.contains('@') {
+            return refuse(
+                Code::Option,
+                "an endpoint of `rpc` has a user name in front of its host, and a page can't send \
+                 that: give a URL without it",
+            );
+        }
+        let is_plain = |byte: u8| byte.is_ascii_graphic() || !byte.is_ascii();
+        if host.is_empty() || host.starts_with(':') || !url.bytes().all(is_plain) {
+            return refuse(Code::Option, format!("an endpoint of `rpc` is not a URL: {FORM}"));
+        }
+        if is_secure_page && !is_secure && !is_local_host(host) {
+            return refuse(
+                Code::Insecure,
+                format!(
+                    "the endpoint {host} of `rpc` is not encrypted (http), and a page over https \
+                     may ask only https: give its https URL"
+                ),
+            );
+        }
+        Ok(Self { url: url.to_owned(), host: host.to_owned() })
+    }
+}
+
+/// Returns `true` if a URL's host, with or without a port, is this machine.
+fn is_local_host(host: &str) -> bool {
+    let name = match host.strip_prefix('[') {
+        Some(ip) => ip.split(']').next().unwrap_or_default(),
+        None => host.split(':').next().unwrap_or_default(),
+    };
+    let name = name.to_ascii_lowercase();
+    name == "localhost"
+        || name.ends_with(".localhost")
+        || name.parse::<Ipv4Addr>().is_ok_and(|ip| ip.is_loopback())
+        || name.parse::<Ipv6Addr>().is_ok_and(|ip| is_loopback(&ip))
+}
+
+/// Returns the configuration of a chain that is given by name, slug, chain id or the text of a
+/// `rollup.json`.
 pub(crate) fn chain(network: &str) -> Result<ChainConfig, Refusal> {
-    let found = if network.trim_start().starts_with('{') {
+    // A file can begin with a byte order mark.
+    let network = network.trim_start_matches('\u{feff}').trim();
+    let found = if network.starts_with('{') {
         ChainConfig::from_rollup_json(network).map_err(|error| error.to_string())
     } else {
         networks::find(network).map(networks::Network::config).map_err(|error| error.to_string())
@@ -95,15 +218,24 @@ pub(crate) fn chain(network: &str) -> Result<ChainConfig, Refusal> {
     found.or_else(|message| refuse(Code::Network, message))
 }
 
-/// The signer that was given, or the chain's own.
+/// Reads a signer's address. Letters of both cases are a checksum (EIP-55), which has to be right.
+pub(crate) fn signer_address(text: &str) -> Result<Address, Refusal> {
+    let has = |case: fn(&u8) -> bool| text.bytes().skip(2).any(|byte| case(&byte));
+    let is_mixed = has(u8::is_ascii_uppercase) && has(u8::is_ascii_lowercase);
+    if is_mixed && text.parse::<Address>().is_ok() {
+        return Address::parse_checksummed(text, None).or_else(|_| {
+            refuse(
+                Code::Signer,
+                format!("{text:?} has a wrong checksum: check each character, or give lower case"),
+            )
+        });
+    }
+    text.parse().or_else(|_| refuse(Code::Signer, format!("{text:?} is not an address")))
+}
+
+/// Returns the given signer, or else the chain's own. `None` if there is neither, or it is zero.
 pub(crate) fn signer(chain: &ChainConfig, given: Option<&str>) -> Result<Option<Address>, Refusal> {
-    let given = match given.map(str::parse) {
-        Some(Ok(address)) => Some(address),
-        Some(Err(_)) => {
-            return refuse(Code::Signer, format!("{:?} is no address", given.unwrap_or_default()));
-        }
-        None => None,
-    };
+    let given = given.map(signer_address).transpose()?;
     Ok(given.or(chain.unsafe_block_signer).filter(|signer: &Address| !signer.is_zero()))
 }
 
@@ -114,35 +246,76 @@ impl Options {
             .or_else(|error| refuse(Code::Option, format!("the options can't be read: {error}")))
     }
 
-    /// Checks them all.
+    /// Checks all options.
     pub(crate) fn plan(&self) -> Result<Plan, Refusal> {
         let chain = chain(&self.network)?;
-        let Some(signer) = signer(&chain, self.signer.as_deref())? else {
+        let signer = signer(&chain, self.signer.as_deref())?;
+        if signer.is_none() && !self.reads_signer {
             let name = &chain.name;
             return refuse(
                 Code::Signer,
-                format!("nobody is known to sign the blocks of {name}: give `signer`"),
+                format!("the signer of {name} is not known: give `signer`"),
             );
-        };
+        }
         let gap_memory = self.gap_memory.map_or(DEFAULT_GAP_MEMORY, |bytes| bytes as u64);
         if !(MIN_GAP_MEMORY..=MAX_GAP_MEMORY).contains(&gap_memory) {
             return refuse(
                 Code::Option,
-                format!("`gapMemory` is {gap_memory}: give {MIN_GAP_MEMORY} to {MAX_GAP_MEMORY} bytes"),
+                format!(
+                    "`gapMemory` is {gap_memory}: give {MIN_GAP_MEMORY} to {MAX_GAP_MEMORY} bytes"
+                ),
             );
         }
         let patience = self.gap_patience.unwrap_or(DEFAULT_GAP_PATIENCE);
         let Ok(gap_patience) = Duration::try_from_secs_f64(patience) else {
             return refuse(Code::Option, format!("`gapPatience` is {patience}: give seconds"));
         };
+        let max_gap = self.max_gap()?;
         let peers = self.dialled()?;
-        Ok(Plan { chain, signer, peers, from_genesis: self.from_genesis, gap_memory, gap_patience })
+        Ok(Plan {
+            chain,
+            signer,
+            reads_signer: self.reads_signer,
+            peers,
+            from_genesis: self.from_genesis,
+            endpoints: self.endpoints()?,
+            gap_memory,
+            gap_patience,
+            max_gap,
+        })
+    }
+
+    fn max_gap(&self) -> Result<u64, Refusal> {
+        let most = self.max_gap.unwrap_or(DEFAULT_MAX_GAP);
+        // Up to here, each whole number is exact.
+        if !(0.0..=9_007_199_254_740_991.0).contains(&most) || most.fract() != 0.0 {
+            return refuse(Code::Option, format!("`maxGap` is {most}: give a number of blocks"));
+        }
+        match self.on_gap.as_deref() {
+            None | Some("fill") => Ok(most as u64),
+            Some("skip") => Ok(0),
+            Some(_) => refuse(Code::Option, "`onGap` is neither \"fill\" nor \"skip\""),
+        }
+    }
+
+    fn endpoints(&self) -> Result<Vec<Endpoint>, Refusal> {
+        if self.rpc.len() > MAX_ENDPOINTS {
+            let count = self.rpc.len();
+            return refuse(
+                Code::Option,
+                format!("`rpc` has {count} endpoints: give at most {MAX_ENDPOINTS}"),
+            );
+        }
+        self.rpc.iter().map(|url| Endpoint::read(url, self.is_secure_page)).collect()
     }
 
     fn dialled(&self) -> Result<BTreeMap<PeerId, Vec<Multiaddr>>, Refusal> {
         if self.peers.is_empty() || self.peers.len() > MAX_PEERS {
             let count = self.peers.len();
-            return refuse(Code::Address, format!("`peers` has {count} addresses: give 1 to {MAX_PEERS}"));
+            return refuse(
+                Code::Address,
+                format!("`peers` has {count} addresses: give 1 to {MAX_PEERS}"),
+            );
         }
         let mut peers: BTreeMap<PeerId, Vec<Multiaddr>> = BTreeMap::new();
         for text in &self.peers {
@@ -156,48 +329,75 @@ impl Options {
     }
 }
 
-/// A peer and where a browser dials it.
+/// Reads a multiaddr: returns the peer and the address at which a browser dials it.
 fn address(text: &str, is_secure_page: bool) -> Result<(PeerId, Multiaddr), Refusal> {
-    const FORM: &str =
-        "an address is /dns4/<name>/tcp/<port>/wss/p2p/<peer id>, or /ip4/<ip>/tcp/<port>/ws/p2p/<peer id>";
+    const FORM: &str = "an address is /dns4/<name>/tcp/<port>/wss/p2p/<peer id>, or \
+         /ip4/<ip>/tcp/<port>/ws/p2p/<peer id>";
     let address: Multiaddr = match text.trim().parse() {
         Ok(address) => address,
-        Err(error) => return refuse(Code::Address, format!("{text:?} is no multiaddr ({error}): {FORM}")),
+        Err(error) => {
+            return refuse(Code::Address, format!("{text:?} is not a multiaddr ({error}): {FORM}"));
+        }
     };
+    let not_dialled = || format!("{text}: a browser can't dial that; {FORM}");
     let parts: Vec<_> = address.iter().collect();
-    let (is_local, tail) = match &parts[..] {
-        [host, Protocol::Tcp(_), tail @ ..] => match host {
-            Protocol::Ip4(ip) => (ip.is_loopback(), tail),
-            Protocol::Ip6(ip) => (is_loopback(ip), tail),
-            Protocol::Dns(name) | Protocol::Dns4(name) | Protocol::Dns6(name) => {
-                (name == "localhost" || name.ends_with(".localhost"), tail)
-            }
-            _ => return refuse(Code::Address, format!("{text}: a browser can't dial that; {FORM}")),
-        },
-        _ => return refuse(Code::Address, format!("{text}: a browser can't dial that; {FORM}")),
+    let [host, port @ Protocol::Tcp(_), tail @ ..] = &parts[..] else {
+        return refuse(Code::Address, not_dialled());
     };
-    let (is_secure, tail) = match tail {
-        [Protocol::Tls, Protocol::Ws(_), tail @ ..] | [Protocol::Wss(_), tail @ ..] => (true, tail),
-        [Protocol::Ws(_), tail @ ..] => (false, tail),
+    let is_local = match host {
+        Protocol::Ip4(ip) => ip.is_loopback(),
+        Protocol::Ip6(ip) => is_loopback(ip),
+        Protocol::Dns(name) | Protocol::Dns4(name) | Protocol::Dns6(name) => {
+            name == "localhost" || name.ends_with(".localhost")
+        }
+        _ => return refuse(Code::Address, not_dialled()),
+    };
+    let mut sni = None;
+    let (is_secure, path, tail) = match tail {
+        [Protocol::Tls, Protocol::Ws(path), tail @ ..] | [Protocol::Wss(path), tail @ ..] => {
+            (true, path, tail)
+        }
+        [Protocol::Tls, Protocol::Sni(name), Protocol::Ws(path), tail @ ..] => {
+            sni = Some(name);
+            (true, path, tail)
+        }
+        [Protocol::Ws(path), tail @ ..] => (false, path, tail),
         _ => {
             return refuse(
                 Code::Address,
-                format!("{text} is no WebSocket, and browsers dial nothing else; {FORM}"),
+                format!("{text} is not a WebSocket, and browsers dial nothing else; {FORM}"),
             );
         }
     };
+    let (has_path, path, tail) = match tail {
+        [Protocol::HttpPath(path), tail @ ..] => {
+            (true, format!("/{}", path.trim_start_matches('/')), tail)
+        }
+        _ => (false, path.to_string(), tail),
+    };
     let [Protocol::P2p(peer)] = tail else {
-        return refuse(Code::Address, format!("{text} does not end in /p2p/<peer id>; add the peer's id"));
+        return refuse(
+            Code::Address,
+            format!("{text} does not end in /p2p/<peer id>; add the peer's id"),
+        );
     };
     if is_secure_page && !is_secure && !is_local {
         return refuse(
             Code::Insecure,
             format!(
-                "{text} is not encrypted (ws), and a page over https may dial only wss; ask the gateway for its wss address"
+                "{text} is not encrypted (ws), and a page over https may dial only wss; ask the \
+                 gateway for its wss address"
             ),
         );
     }
-    Ok((*peer, address))
+    if sni.is_none() && !has_path {
+        return Ok((*peer, address));
+    }
+    // A browser names the host of the URL to the server, and no other name.
+    let host = sni.map_or_else(|| host.clone(), |name| Protocol::Dns(name.clone()));
+    let socket = if is_secure { Protocol::Wss(path.into()) } else { Protocol::Ws(path.into()) };
+    let parts = [host, port.clone(), socket, Protocol::P2p(*peer)];
+    Ok((*peer, parts.into_iter().collect()))
 }
 
 fn is_loopback(ip: &Ipv6Addr) -> bool {
@@ -205,87 +405,4 @@ fn is_loopback(ip: &Ipv6Addr) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const PEER: &str = "16Uiu2HAmLhLvBoYaoZfaMUKuibM6ac163GwKY74c5kiSLg5KvLpY";
-
-    fn options(peers: &[&str]) -> Options {
-        Options {
-            network: "op-mainnet".into(),
-            peers: peers.iter().map(|text| format!("{text}/p2p/{PEER}")).collect(),
-            ..Options::default()
-        }
-    }
-
-    fn code(options: &Options) -> Code {
-        options.plan().expect_err("it makes no sense").code
-    }
-
-    #[test]
-    fn a_plan_has_the_networks_signer_and_every_way_to_each_peer() {
-        let ways =
-            ["/dns4/a.example/tcp/443/wss", "/dns4/a.example/tcp/443/tls/ws", "/ip4/10.0.0.1/tcp/9223/ws"];
-        let plan = options(&[ways[0], ways[1], ways[2], ways[0]]).plan().unwrap();
-        assert_eq!((plan.chain.chain_id, plan.peers.len()), (10, 1));
-        assert_eq!(plan.peers.values().next().map(Vec::len), Some(3));
-        assert_eq!(Some(plan.signer), plan.chain.unsafe_block_signer);
-    }
-
-    #[test]
-    fn each_mistake_has_its_code_and_a_sentence() {
-        let good = options(&["/ip4/10.0.0.1/tcp/9223/ws"]);
-        assert!(good.plan().is_ok());
-        let network = |text: &str| Options { network: text.into(), ..good.clone() };
-        for (wrong, expected) in [
-            (network("no such chain"), Code::Network),
-            (network("{}"), Code::Network),
-            (network("999999"), Code::Network),
-            (Options { peers: Vec::new(), ..good.clone() }, Code::Address),
-            (Options { peers: vec!["x".into(); MAX_PEERS + 1], ..good.clone() }, Code::Address),
-            (Options { peers: vec!["http://gateway".into()], ..good.clone() }, Code::Address),
-            (Options { peers: vec!["/ip4/10.0.0.1/tcp/1/ws".into()], ..good.clone() }, Code::Address),
-            (options(&["/ip4/10.0.0.1/tcp/1"]), Code::Address),
-            (options(&["/ip4/10.0.0.1/udp/1/quic-v1"]), Code::Address),
-            (options(&["/dnsaddr/a.example/tcp/1/ws"]), Code::Address),
-            (options(&["/ip4/10.0.0.1/tcp/1/ws/p2p-circuit"]), Code::Address),
-            (Options { signer: Some("0x12".into()), ..good.clone() }, Code::Signer),
-            (Options { signer: Some(Address::ZERO.to_string()), ..good.clone() }, Code::Signer),
-            (Options { gap_memory: Some(1.0), ..good.clone() }, Code::Option),
-            (Options { gap_memory: Some(1e18), ..good.clone() }, Code::Option),
-            (Options { gap_memory: Some(f64::NAN), ..good.clone() }, Code::Option),
-            (Options { gap_patience: Some(-1.0), ..good.clone() }, Code::Option),
-            (Options { is_secure_page: true, ..good.clone() }, Code::Insecure),
-        ] {
-            let refusal = wrong.plan().expect_err("it makes no sense");
-            assert_eq!(refusal.code, expected, "{}", refusal.message);
-            assert!(refusal.message.len() > 15 && !refusal.message.contains('\n'), "{}", refusal.message);
-        }
-    }
-
-    #[test]
-    fn a_secure_page_may_dial_loopback_and_wss() {
-        for way in [
-            "/ip4/127.0.0.1/tcp/1/ws",
-            "/ip6/::1/tcp/1/ws",
-            "/dns4/localhost/tcp/1/ws",
-            "/dns4/a.example/tcp/1/wss",
-        ] {
-            assert!(Options { is_secure_page: true, ..options(&[way]) }.plan().is_ok(), "{way}");
-        }
-        assert_eq!(
-            code(&Options { is_secure_page: true, ..options(&["/dns4/localhost.example/tcp/1/ws"]) }),
-            Code::Insecure
-        );
-    }
-
-    #[test]
-    fn options_are_read_as_the_script_writes_them() {
-        let json = r#"{"network":"10","peers":[],"signer":null,"fromGenesis":true,"gapMemory":null,"gapPatience":3,"isSecurePage":false}"#;
-        let read = Options::read(json).unwrap();
-        assert!(read.from_genesis && read.gap_patience == Some(3.0));
-        for wrong in ["", "{}", r#"{"network":"10","peers":[],"typo":1}"#] {
-            assert_eq!(Options::read(wrong).expect_err("wrong").code, Code::Option);
-        }
-    }
-}
+mod tests;

@@ -1,14 +1,15 @@
-//! The pending area in memory: blocks of a gap that do not link yet. A browser has no disk for them.
+//! The pending area in memory: blocks of a gap that do not link yet. A browser has no disk for
+//! them.
 //!
 //! # Bounds
-//! Bytes of blocks, as the page allows. The core keeps to a bound of its own below it; what it holds beyond is
-//! refused, and is fetched again.
+//! Bytes of blocks, as the page allows. The core keeps to a lower bound of its own. A block beyond
+//! the area's bound is refused and fetched again.
 
 use opp2p_core::chain::BlockId;
 use opp2p_core::payload::Block;
 use std::collections::BTreeMap;
 
-/// The area.
+/// Blocks that do not link yet, by id.
 #[derive(Debug)]
 pub(crate) struct PendingArea {
     limit: usize,
@@ -17,12 +18,12 @@ pub(crate) struct PendingArea {
 }
 
 impl PendingArea {
-    /// One that takes so many bytes of blocks.
+    /// Creates an area for at most `limit` bytes of blocks.
     pub(crate) const fn new(limit: usize) -> Self {
         Self { limit, bytes: 0, blocks: BTreeMap::new() }
     }
 
-    /// Takes a block; false if there is no room.
+    /// Takes a block. Returns `false` if there is no room.
     pub(crate) fn hold(&mut self, block: &Block) -> bool {
         let size = block.body().len();
         let id = BlockId::of(block);
@@ -37,12 +38,12 @@ impl PendingArea {
         true
     }
 
-    /// The block, if it is here.
+    /// Returns the block, if it is held.
     pub(crate) fn get(&self, id: &BlockId) -> Option<Block> {
         self.blocks.get(id).cloned()
     }
 
-    /// Forgets a block.
+    /// Drops a block.
     pub(crate) fn release(&mut self, id: &BlockId) {
         if let Some(block) = self.blocks.remove(id) {
             self.bytes -= block.body().len();
@@ -60,11 +61,12 @@ mod tests {
         let message = &fixtures::messages()[index];
         let unpacked = Unpacked::new(&message.data).into_marked();
         let contents = Unpacked::contents_of_marked(&unpacked);
-        Block::decode(message.version, None, contents[SIGNATURE_SIZE..].to_vec().into()).expect("a block")
+        Block::decode(message.version, None, contents[SIGNATURE_SIZE..].to_vec().into())
+            .expect("a block")
     }
 
     #[test]
-    fn it_holds_what_fits_and_forgets_what_is_released() {
+    fn the_pending_area_is_bounded_and_forgets_released_blocks() {
         let (one, other) = (block(0), block(1));
         let mut area = PendingArea::new(one.body().len() + other.body().len() - 1);
         assert!(area.hold(&one) && area.hold(&one), "twice is once");

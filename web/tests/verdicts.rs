@@ -1,17 +1,16 @@
-//! The browser judges as the native node does: one list of messages, the same on both, is judged on both, and both must
-//! come to the same digest of all verdicts with all that they say. Natively the workspace's tests recover keys by
-//! libsecp256k1 and hash by hand-written assembly; here it is pure Rust and the scalar twin.
+//! The browser judges as the native node does: the same list of messages is judged on both, and
+//! both must get the same digest of all verdicts with all their details. Natively the workspace's
+//! tests recover keys with libsecp256k1 and hash with hand-written assembly; here it is pure Rust
+//! and its scalar counterpart.
 //!
-//! The list: every bundled message and block; blocks that break each rule, signed by the sequencer; and thousands of
-//! mutations of all these, of what travels, of what is signed and of what it is signed with.
+//! The list: every bundled message and block; blocks that break each rule, signed by the sequencer;
+//! and thousands of mutations of all these: of the compressed message, of the signed body and of
+//! the signature.
 
 use alloy_primitives::{Address, B256, Bytes, Keccak256, U256};
-use opp2p_core::chain::{Fork, ForkSchedule};
+use opp2p_core::chain::{ChainConfig, Fork, ForkSchedule};
 use opp2p_core::fixtures;
-use opp2p_core::gossip::{
-    BLOCK_DOMAIN, Reason, Rules, SIGNATURE_SIZE, Signers, TIMESTAMP_THRESHOLD, Unpacked, inspect,
-    payload_hash, signing_hash, validate,
-};
+use opp2p_core::gossip::{Reason, Rules, SIGNATURE_SIZE, Signers, Unpacked, inspect, validate};
 use opp2p_core::payload::{
     BLOCK_NUMBER_LIMIT, Envelope, ExecutionPayload, PayloadVersion, Withdrawal, snappy,
 };
@@ -21,14 +20,14 @@ use std::collections::BTreeMap;
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
-/// Of all verdicts, here and natively.
-const DIGEST: &str = "0x25edb10a72c908fd702b8bc485e2a2f5745787705623d62f2dc815f91f9d38ca";
+/// Digest of all verdicts, here and natively.
+const DIGEST: &str = "0x97ece8e915b16c89523116ce59976733cf9f2ea3dff77e810b52a9769d95e800";
 
 const CHAIN_ID: u64 = 901;
 const NOW: u64 = 1_700_000_000;
 
 #[test]
-fn verdicts_are_the_same_here_and_natively() {
+fn verdicts_in_the_browser_equal_the_native_ones() {
     let mut verdicts = Verdicts::default();
     bundled(&mut verdicts);
     for version in PayloadVersion::ALL {
@@ -36,10 +35,21 @@ fn verdicts_are_the_same_here_and_natively() {
         random(version, &mut verdicts);
     }
 
-    // Checks that no message reaches since the decoder comes first, and those that need more than the message.
+    // Checks that no message reaches because the decoder comes first, and those that need more than
+    // the message.
     let unreachable = [
         Reason::SignerInDoubt,
         Reason::ClockInDoubt,
+        Reason::TooOldHere,
+        Reason::BlobGasUsed,
+        Reason::BaseTimeForm,
+        Reason::BaseTimeMillis,
+        Reason::BaseTimeTwice,
+        Reason::ForkBaseTimeEarly,
+        Reason::ForkBaseTimeMissing,
+        Reason::ForkTimestamp,
+        Reason::ForkMillis,
+        Reason::ForkBaseTimeSource,
         Reason::WithdrawalsPresent,
         Reason::WithdrawalsMissing,
         Reason::BlobGasUsedPresent,
@@ -60,7 +70,7 @@ fn verdicts_are_the_same_here_and_natively() {
     assert_eq!(digest.to_string(), DIGEST, "{counts:?}");
 }
 
-/// Verdicts, and how often each was given.
+/// Digest of the verdicts, and the count of each.
 #[derive(Default)]
 struct Verdicts {
     hasher: Keccak256,
@@ -68,7 +78,7 @@ struct Verdicts {
 }
 
 impl Verdicts {
-    /// Judges a message as it travels, by the door for tools and by the node's.
+    /// Judges a compressed message, through the interface for tools and through the node's.
     fn judge(&mut self, rules: &Rules, version: PayloadVersion, data: &[u8], now: u64) {
         let inspection = inspect(rules, version, data, now);
         let verified = validate(rules, version, Unpacked::new(data), now);
@@ -81,7 +91,7 @@ impl Verdicts {
     }
 }
 
-/// Deterministic, the same everywhere: splitmix64.
+/// Deterministic random numbers, the same on every platform: splitmix64.
 struct Random(u64);
 
 impl Random {
@@ -93,7 +103,7 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
-    /// Less than `bound`, which is not zero.
+    /// Returns a number less than `bound`, which must not be zero.
     fn below(&mut self, bound: usize) -> usize {
         (self.next() % bound as u64) as usize
     }
@@ -102,7 +112,7 @@ impl Random {
         (0..count).map(|_| self.next() as u8).collect()
     }
 
-    /// Changes one to three things.
+    /// Applies one to three random changes.
     fn mutate(&mut self, bytes: &mut Vec<u8>) {
         for _ in 0..=self.below(3) {
             if bytes.is_empty() {
@@ -142,23 +152,19 @@ fn forks(version: PayloadVersion) -> ForkSchedule {
 }
 
 fn rules(version: PayloadVersion, chain_id: u64, signer: Address) -> Rules {
-    Rules {
-        chain_id,
-        forks: forks(version),
-        signers: Signers { current: Some(signer), previous: Some(key(9).address()) },
-        timestamp_threshold: TIMESTAMP_THRESHOLD,
-    }
+    let mut chain = ChainConfig::development(chain_id, B256::ZERO, 0, 2, Fork::Canyon, signer);
+    chain.forks = forks(version);
+    Rules::new(&chain, Signers { current: Some(signer), previous: Some(key(9).address()) })
 }
 
-/// As it travels: signature and body, compressed.
+/// Returns a compressed message: signature and body.
 fn message(signer: &LocalSigner, chain_id: u64, body: &[u8]) -> Vec<u8> {
     snappy::compress(&signed(signer, chain_id, body))
 }
 
-/// Signature and body.
+/// Returns signature and body.
 fn signed(signer: &LocalSigner, chain_id: u64, body: &[u8]) -> Vec<u8> {
-    let hash = signing_hash(BLOCK_DOMAIN, chain_id.into(), payload_hash(body));
-    [&signer.sign(&hash)[..], body].concat()
+    signer.sign_body(chain_id, body)
 }
 
 fn body(envelope: &Envelope) -> Vec<u8> {
@@ -167,7 +173,7 @@ fn body(envelope: &Envelope) -> Vec<u8> {
     body
 }
 
-/// A good block after a change, with the hash of what it is then.
+/// Returns a valid block after a change, with its hash recomputed.
 fn block(version: PayloadVersion, change: impl FnOnce(&mut ExecutionPayload)) -> Envelope {
     let mut payload = ExecutionPayload {
         parent_hash: B256::repeat_byte(0x11),
@@ -219,12 +225,17 @@ fn bundled(verdicts: &mut Verdicts) {
         for _ in 0..5 {
             let mut changed = good.clone();
             random.mutate(&mut changed);
-            verdicts.judge(&rules, real.version, &message(&sequencer, real.chain_id, &changed), now);
+            verdicts.judge(
+                &rules,
+                real.version,
+                &message(&sequencer, real.chain_id, &changed),
+                now,
+            );
         }
     }
 }
 
-/// Each rule broken, by the sequencer itself where it takes one.
+/// Violations of each rule, signed by the sequencer where the rule needs it.
 fn broken(version: PayloadVersion, verdicts: &mut Verdicts) {
     let sequencer = key(7);
     let rules = rules(version, CHAIN_ID, sequencer.address());
@@ -233,8 +244,15 @@ fn broken(version: PayloadVersion, verdicts: &mut Verdicts) {
     let contents = signed(&sequencer, CHAIN_ID, &good);
     let whole = snappy::compress(&contents);
 
-    let headers: [&[u8]; 7] =
-        [&[], &[0x80], &[0xff; 12], &[0xff, 0xff, 0xff, 0x7f], &[65], &[66], &[0x80, 0x80, 0x80, 5]];
+    let headers: [&[u8]; 7] = [
+        &[],
+        &[0x80],
+        &[0xff; 12],
+        &[0xff, 0xff, 0xff, 0x7f],
+        &[65],
+        &[66],
+        &[0x80, 0x80, 0x80, 5],
+    ];
     for data in headers {
         verdicts.judge(&rules, version, data, NOW);
     }
@@ -264,7 +282,9 @@ fn broken(version: PayloadVersion, verdicts: &mut Verdicts) {
         }),
         block(version, |payload| payload.blob_gas_used = payload.blob_gas_used.map(|_| 1)),
         block(version, |payload| payload.excess_blob_gas = payload.excess_blob_gas.map(|_| 1)),
-        block(version, |payload| payload.withdrawals_root = payload.withdrawals_root.map(|_| B256::ZERO)),
+        block(version, |payload| {
+            payload.withdrawals_root = payload.withdrawals_root.map(|_| B256::ZERO);
+        }),
         block(version, |payload| payload.extra_data = Bytes::from(vec![1; 32])),
         block(version, |payload| payload.transactions.clear()),
         block(version, |payload| payload.transactions = vec![Bytes::new(); 300]),
@@ -278,7 +298,7 @@ fn broken(version: PayloadVersion, verdicts: &mut Verdicts) {
     }
 }
 
-/// What nobody thought of.
+/// Random messages: noise, and mutations of valid blocks.
 fn random(version: PayloadVersion, verdicts: &mut Verdicts) {
     let mut random = Random(u64::from(version.number()));
     let sequencer = key(7);
@@ -288,7 +308,7 @@ fn random(version: PayloadVersion, verdicts: &mut Verdicts) {
         let noise = random.bytes(length);
         verdicts.judge(&rules, version, &noise, NOW);
         verdicts.judge(&rules, version, &snappy::compress(&noise), NOW);
-        // Well signed noise.
+        // Noise with a valid signature.
         verdicts.judge(&rules, version, &message(&sequencer, CHAIN_ID, &noise), NOW);
     }
     for _ in 0..300 {

@@ -1,13 +1,13 @@
-//! Messages to measure with: real transactions' bytes in blocks of three sizes.
+//! Messages for the benchmarks: bytes of real transactions in blocks of three sizes.
 
 #![allow(dead_code, reason = "each benchmark uses a part of it")]
 
 use alloy_primitives::{Address, B256, Bytes};
-use opp2p_core::chain::{Fork, ForkSchedule};
+use opp2p_core::chain::{ChainConfig, Fork, ForkSchedule};
 use opp2p_core::fixtures;
 use opp2p_core::gossip::{
-    BLOCK_DOMAIN, OneThread, Reason, Rules, SIGNATURE_SIZE, Signature, Signers, TIMESTAMP_THRESHOLD, Threads,
-    Unpacked, block_topic, payload_hash, signing_hash, validate, validate_on,
+    BLOCK_DOMAIN, OneThread, Reason, Rules, SIGNATURE_SIZE, Signature, Signers, Threads, Unpacked,
+    block_topic, payload_hash, signing_hash, validate, validate_on,
 };
 use opp2p_core::payload::{Envelope, ExecutionPayload, PayloadVersion, snappy};
 use opp2p_core::sequencer::LocalSigner;
@@ -15,21 +15,30 @@ use std::hint::black_box;
 
 pub(crate) const CHAIN_ID: u64 = 10;
 pub(crate) const NOW: u64 = 1_750_000_000;
-/// Transactions, and bytes of the whole decompressed message.
-pub(crate) const SIZES: [(usize, usize, &str); 3] =
-    [(10, 2_600, "10 txs 2.6 kB"), (200, 61_000, "200 txs 61 kB"), (2000, 1_000_000, "2000 txs 1 MB")];
+/// Number of transactions, bytes of the whole decompressed message, and name of each size.
+pub(crate) const SIZES: [(usize, usize, &str); 3] = [
+    (10, 2_600, "10 txs 2.6 kB"),
+    (200, 61_000, "200 txs 61 kB"),
+    (2000, 1_000_000, "2000 txs 1 MB"),
+];
 
-/// One message and the rules that accept it.
+/// A message and the rules that accept it.
 pub(crate) struct Message {
     pub(crate) version: PayloadVersion,
     pub(crate) rules: Rules,
     pub(crate) topic: String,
-    /// As it travels.
+    /// The message as sent (compressed).
     pub(crate) data: Vec<u8>,
-    /// Decompressed.
+    /// The message, decompressed.
     pub(crate) contents: Vec<u8>,
     /// The same block, signed by a foreign key.
     pub(crate) forged: Vec<u8>,
+}
+
+fn rules(forks: ForkSchedule, signer: Address) -> Rules {
+    let mut chain = ChainConfig::development(CHAIN_ID, B256::ZERO, 0, 2, Fork::Canyon, signer);
+    chain.forks = forks;
+    Rules::new(&chain, Signers { current: Some(signer), previous: None })
 }
 
 impl Message {
@@ -42,18 +51,14 @@ impl Message {
         };
         let sequencer = LocalSigner::from_bytes(&[7; 32]).expect("a valid key");
         let stranger = LocalSigner::from_bytes(&[8; 32]).expect("a valid key");
-        let without = size - signed(&sequencer, &envelope(version, Vec::new())).len() - 4 * transactions;
+        let without =
+            size - signed(&sequencer, &envelope(version, Vec::new())).len() - 4 * transactions;
         let envelope = envelope(version, cut(transactions, without));
         let contents = signed(&sequencer, &envelope);
         assert_eq!(contents.len(), size);
         Self {
             version,
-            rules: Rules {
-                chain_id: CHAIN_ID,
-                forks,
-                signers: Signers { current: Some(sequencer.address()), previous: None },
-                timestamp_threshold: TIMESTAMP_THRESHOLD,
-            },
+            rules: rules(forks, sequencer.address()),
             topic: block_topic(CHAIN_ID, version),
             data: snappy::compress(&contents),
             forged: snappy::compress(&signed(&stranger, &envelope)),
@@ -61,19 +66,24 @@ impl Message {
         }
     }
 
-    /// From the arrival of a message to its verdict.
+    /// Performs all steps from the arrival of a message to its verdict.
     pub(crate) fn judge(&self, data: &[u8]) -> Result<Address, Reason> {
         self.judge_on(None::<&OneThread>, data)
     }
 
-    /// The same with these threads.
-    pub(crate) fn judge_on(&self, threads: Option<&impl Threads>, data: &[u8]) -> Result<Address, Reason> {
+    /// Performs the same steps with this executor's threads.
+    pub(crate) fn judge_on(
+        &self,
+        threads: Option<&impl Threads>,
+        data: &[u8],
+    ) -> Result<Address, Reason> {
         let message = Unpacked::new(black_box(data));
         black_box(message.message_id(&self.topic));
-        validate_on(threads, &self.rules, self.version, message, NOW).map(|verified| verified.signer)
+        validate_on(threads, &self.rules, self.version, message, NOW)
+            .map(|verified| verified.signer)
     }
 
-    /// The same when it is too late.
+    /// Performs the same steps for a message that arrives too late.
     pub(crate) fn judge_late(&self) -> Result<Address, Reason> {
         let message = Unpacked::new(black_box(&self.data));
         black_box(message.message_id(&self.topic));
@@ -111,25 +121,26 @@ fn envelope(version: PayloadVersion, transactions: Vec<Bytes>) -> Envelope {
 }
 
 fn signed(signer: &LocalSigner, envelope: &Envelope) -> Vec<u8> {
-    let mut contents = vec![0; SIGNATURE_SIZE];
-    envelope.encode(&mut contents).expect("encodes");
-    let hash = signing_hash(BLOCK_DOMAIN, CHAIN_ID.into(), payload_hash(&contents[SIGNATURE_SIZE..]));
-    contents[..SIGNATURE_SIZE].copy_from_slice(&signer.sign(&hash));
-    contents
+    signer.sign_block(CHAIN_ID, envelope).expect("encodes").1
 }
 
-/// `count` transactions of `total` bytes together: pieces of real ones' bytes, half to one and a half
-/// times the mean long. What they say does not matter, validation does not read them.
+/// Returns `count` transactions of `total` bytes in all: pieces of real transactions' bytes, with
+/// lengths from half to one and a half times the mean. Their contents do not matter, because
+/// validation does not read them.
 fn cut(count: usize, total: usize) -> Vec<Bytes> {
     let blocks = fixtures::blocks();
     let real = blocks.iter().flat_map(|block| &block.envelope.payload.transactions);
-    let mut stream =
-        real.flat_map(|transaction| transaction.iter().copied()).collect::<Vec<u8>>().into_iter().cycle();
+    let mut stream = real
+        .flat_map(|transaction| transaction.iter().copied())
+        .collect::<Vec<u8>>()
+        .into_iter()
+        .cycle();
     let mean = total / count;
     let mut left = total;
     (0..count)
         .map(|index| {
-            let length = if index + 1 == count { left } else { mean / 2 + (index * 37 % 101) * mean / 100 };
+            let length =
+                if index + 1 == count { left } else { mean / 2 + (index * 37 % 101) * mean / 100 };
             let length = length.min(left);
             left -= length;
             stream.by_ref().take(length).collect::<Vec<u8>>().into()

@@ -1,144 +1,155 @@
-//! What a node has to know of its chain, and which configurations contradict themselves.
+//! The configuration of a chain, and the checks that reject contradictory ones.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use alloy_primitives::{Address, B256};
 
 use super::fork::{Fork, ForkSchedule};
+use super::schedule::BlockSchedule;
 
-/// The block that a chain starts from.
+/// The first block of a chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Genesis {
-    /// Its height. Not zero where a chain moved to the OP Stack later in its life (OP Mainnet, Celo).
+    /// Block number. It is not zero if the chain moved to the OP Stack later in its life (OP
+    /// Mainnet, Celo).
     pub number: u64,
-    /// Its hash.
+    /// Hash of the block.
     pub hash: B256,
-    /// Its timestamp, in seconds since the Unix epoch.
+    /// Timestamp of the block, in seconds since the Unix epoch.
     pub time: u64,
 }
 
-/// The configuration of one chain, as far as the p2p layer asks for it.
+/// The part of a chain's configuration that the p2p layer needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChainConfig {
-    /// What people call the chain; for display only.
+    /// Name of the chain, for display only.
     pub name: Cow<'static, str>,
-    /// The chain's own id: part of its topics, protocol names and signatures.
+    /// Id of the chain. It is part of the topics, protocol names and signatures.
     pub chain_id: u64,
-    /// The id of the chain that it settles on; zero for a development chain without one.
+    /// Id of the chain's L1; zero for a development chain without an L1.
     pub l1_chain_id: u64,
-    /// The first block.
+    /// The first block of the chain under the OP Stack.
     pub genesis: Genesis,
-    /// Seconds from a block's timestamp to the next one's.
+    /// Seconds between two blocks, as given in the `rollup.json`. A fork can change the interval:
+    /// [`schedule`](Self::schedule) returns the time of each block.
     pub block_time: u64,
-    /// When the forks activate.
+    /// Activation times of the forks.
     pub forks: ForkSchedule,
-    /// The address whose signature gossiped blocks must carry, if it is known beforehand. It may rotate: this
-    /// is where a node starts, and what the chain's SystemConfig contract says later wins.
+    /// Address that must have signed the gossiped blocks, if known in advance. The signer may
+    /// rotate: the node starts with this address, and a later value from the chain's SystemConfig
+    /// contract takes precedence.
     pub unsafe_block_signer: Option<Address>,
-    /// The SystemConfig contract (its proxy) on the L1, where the signer can be read.
+    /// The SystemConfig contract (its proxy) on L1, from which the signer can be read.
     pub system_config: Option<Address>,
-    /// Activation times of forks that this software does not know, by field name (`interop_time`). Nothing is
-    /// decided by them; they are here so that somebody can be told that the software may be too old.
+    /// Activation times of forks that this software does not know, by field name (`interop_time`).
+    /// No rule depends on them; they allow a warning that the software may be too old.
     pub unknown_forks: BTreeMap<String, u64>,
 }
 
-/// Why a configuration is refused. Fields are named as in a `rollup.json`.
+/// Error: the configuration is rejected. Fields are named as in a `rollup.json`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
-    /// Far longer than any `rollup.json`; nothing of it was read.
+    /// The text is far longer than any `rollup.json`. It was not parsed.
     #[error(
-        "the chain configuration has {length} bytes and a rollup.json has a few thousand: give the rollup.json, \
-         not the genesis file"
+        "the chain configuration has {length} bytes and a rollup.json has a few thousand: give the \
+         rollup.json, not the genesis file"
     )]
     TooLong {
-        /// Length of the text, in bytes.
+        /// Length of the text in bytes.
         length: usize,
     },
-    /// Not JSON.
+    /// The text is not JSON.
     #[error("{within} is not valid JSON: {reason}")]
     Json {
-        /// The field in which the line and column count, or `rollup.json` for the whole text.
+        /// The field to which the line and column refer, or `rollup.json` for the whole text.
         within: &'static str,
-        /// What the parser says, with line and column.
+        /// The parser's message, with the line and column.
         reason: String,
     },
-    /// A field that is needed is absent or null.
+    /// A required field is absent or null.
     #[error("`{field}` is missing; it should be {expected}")]
     Missing {
-        /// The field.
+        /// Name of the field.
         field: &'static str,
-        /// What it should hold.
+        /// Description of the expected value.
         expected: &'static str,
     },
-    /// A field is given twice, so that it would depend on the reader which one counts.
+    /// A field occurs twice, so its value would depend on the parser.
     #[error("`{field}` is given twice; remove one of the two")]
     Duplicate {
-        /// The field, shortened if it is long.
+        /// Name of the field, shortened if it is long.
         field: String,
     },
-    /// A field holds another kind of value.
+    /// A field has a value of the wrong type.
     #[error("`{field}` should be {expected}, but is {found}")]
     WrongType {
-        /// The field.
+        /// Name of the field.
         field: &'static str,
-        /// What it should hold.
+        /// Description of the expected value.
         expected: &'static str,
-        /// What it holds.
+        /// Description of the value, with an excerpt.
         found: String,
     },
-    /// A whole number that does not fit.
-    #[error("`{field}` is {found}, which is out of range; it should be from 0 to {max}", max = u64::MAX)]
+    /// A whole number is out of range.
+    #[error(
+        "`{field}` is {found}, which is out of range; it should be from 0 to {max}",
+        max = u64::MAX)]
     OutOfRange {
-        /// The field.
+        /// Name of the field.
         field: &'static str,
         /// The number, shortened if it is long.
         found: String,
     },
-    /// A text that is not the hexadecimal form of a hash or an address.
+    /// A text is not the hexadecimal form of a hash or an address.
     #[error("`{field}` should be {expected}, but is `{found}`")]
     BadHex {
-        /// The field.
+        /// Name of the field.
         field: &'static str,
-        /// What it should hold.
+        /// Description of the expected value.
         expected: &'static str,
         /// The text, shortened if it is long.
         found: String,
     },
-    /// A value is zero that has no meaning when it is.
+    /// A value is zero where zero has no meaning.
     #[error("`{field}` is zero; it should be {expected}")]
     Zero {
-        /// The field.
+        /// Name of the field.
         field: &'static str,
-        /// What it should hold.
+        /// Description of the expected value.
         expected: &'static str,
     },
-    /// The chain has the id of its own L1.
+    /// The chain has the same id as its L1.
     #[error("`l2_chain_id` and `l1_chain_id` are both {0}; a chain and its L1 have different ids")]
     SameChainId(u64),
-    /// The chain has the first block of its own L1.
+    /// The chain has the same genesis block as its L1.
     #[error(
-        "`genesis.l2.hash` and `genesis.l1.hash` are both {0}; give the hash of the chain's own genesis block"
+        "`genesis.l2.hash` and `genesis.l1.hash` are both {0}; give the hash of the chain's own \
+         genesis block"
     )]
     SameGenesisHash(B256),
-    /// A fork activates before one that it builds on.
+    /// A fork activates before a fork that it builds on.
     #[error(
-        "`{}` is {later_time}, before `{}` at {earlier_time}; a fork activates no earlier than those before it",
+        "`{}` is {later_time}, before `{}` at {earlier_time}; a fork activates no earlier than \
+         those before it",
         later.field(),
         earlier.field()
     )]
     ForkOrder {
         /// The fork that activates too early.
         later: Fork,
-        /// Its activation.
+        /// Its activation time.
         later_time: u64,
         /// The fork that it builds on.
         earlier: Fork,
-        /// That one's activation.
+        /// The activation time of `earlier`.
         earlier_time: u64,
     },
-    /// A fork is planned and one that it builds on is not.
-    #[error("`{}` is set but `{}` is not; a fork needs all those before it", later.field(), missing.field())]
+    /// A fork is set, but a fork that it builds on is not.
+    #[error(
+        "`{}` is set but `{}` is not; a fork needs all those before it", later.field(),
+        missing.field())]
     ForkGap {
         /// The fork that is set.
         later: Fork,
@@ -148,7 +159,8 @@ pub enum ConfigError {
 }
 
 impl ConfigError {
-    /// The field at fault, as a `rollup.json` names it (`genesis.l2.hash`); `None` if no field can be told.
+    /// Returns the invalid field, as named in a `rollup.json` (`genesis.l2.hash`), or `None` if the
+    /// error does not concern a field.
     pub fn field(&self) -> Option<&str> {
         match self {
             Self::TooLong { .. } | Self::Json { .. } => None,
@@ -167,7 +179,8 @@ impl ConfigError {
 }
 
 impl ChainConfig {
-    /// A chain of one's own without an L1: genesis at height 0, `fork` and all before it active from the start.
+    /// Returns the configuration of a private chain without an L1. Its genesis is at height 0, and
+    /// `fork` and all earlier forks are active from the start.
     ///
     /// `genesis_time` is in seconds since the Unix epoch, `block_time` in seconds.
     pub fn development(
@@ -191,17 +204,15 @@ impl ChainConfig {
         }
     }
 
-    /// Refuses a configuration that is wrong or contradicts itself.
+    /// Checks that the configuration is valid and consistent.
     ///
-    /// The rules are those by which the reference node refuses a `rollup.json` (`op-node/rollup/types.go`,
-    /// `Check`), as far as they concern the fields kept here, with these of our own: an L1 id is needed only
-    /// where there is a contract on that L1, a signer that is given is not the zero address, and a chain
-    /// may begin at time zero and with the zero hash, which gossip does not mind.
+    /// The rules are those of the reference node for a `rollup.json` (`op-node/rollup/types.go`,
+    /// `Check`), for the fields kept here, with three differences. An L1 id is required only if
+    /// there is a contract on that L1. A signer, if given, must not be the zero address. A chain
+    /// may begin at time zero and with the zero hash, because gossip works with both.
     ///
     /// # Errors
-    ///
-    /// [`ConfigError::Zero`], [`ConfigError::SameChainId`], [`ConfigError::ForkOrder`] and
-    /// [`ConfigError::ForkGap`].
+    /// The first violated rule.
     pub fn check(&self) -> Result<(), ConfigError> {
         let not_zero = |field, expected, is_zero: bool| {
             if is_zero { Err(ConfigError::Zero { field, expected }) } else { Ok(()) }
@@ -230,11 +241,17 @@ impl ChainConfig {
     }
 
     fn check_forks(&self) -> Result<(), ConfigError> {
-        for (earlier, later) in Fork::ALL.into_iter().zip(Fork::ALL.into_iter().skip(1)) {
+        let steps = Fork::ALL.into_iter().filter_map(|later| Some((later.builds_on()?, later)));
+        for (earlier, later) in steps {
             match (self.forks.activation(earlier), self.forks.activation(later)) {
                 (None, Some(_)) => return Err(ConfigError::ForkGap { later, missing: earlier }),
                 (Some(earlier_time), Some(later_time)) if later_time < earlier_time => {
-                    return Err(ConfigError::ForkOrder { later, later_time, earlier, earlier_time });
+                    return Err(ConfigError::ForkOrder {
+                        later,
+                        later_time,
+                        earlier,
+                        earlier_time,
+                    });
                 }
                 _ => {}
             }
@@ -242,21 +259,30 @@ impl ChainConfig {
         Ok(())
     }
 
-    /// The timestamp that the block of this height has: in seconds since the Unix epoch.
-    ///
-    /// `None` below genesis, and where the timestamp would not fit.
-    pub fn timestamp_of(&self, number: u64) -> Option<u64> {
-        let blocks = number.checked_sub(self.genesis.number)?;
-        blocks.checked_mul(self.block_time)?.checked_add(self.genesis.time)
+    /// Returns the block times of the chain.
+    pub fn schedule(&self) -> BlockSchedule {
+        BlockSchedule::new(&self.genesis, self.block_time, &self.forks)
     }
 
-    /// The height of the newest block whose timestamp is not after `time` (seconds since the Unix epoch).
+    /// Returns the header timestamp of the block at this height, in seconds since the Unix epoch.
     ///
-    /// No honest peer has a higher one, unless its sequencer runs ahead of the clock. `None` before genesis,
-    /// where the height would not fit, and where the block time is zero.
-    pub fn highest_number_at(&self, time: u64) -> Option<u64> {
-        let seconds = time.checked_sub(self.genesis.time)?;
-        seconds.checked_div(self.block_time)?.checked_add(self.genesis.number)
+    /// Returns `None` below genesis, or if the timestamp overflows.
+    pub fn timestamp_of(&self, number: u64) -> Option<u64> {
+        self.schedule().timestamp_of(number)
+    }
+
+    /// Returns the height of the newest block that is due at `unix` (since the Unix epoch).
+    ///
+    /// A sequencer that runs ahead of the clock has higher blocks. Returns `None` before genesis,
+    /// if the height overflows, or if the block time is zero.
+    pub fn highest_number_at(&self, unix: Duration) -> Option<u64> {
+        self.schedule().highest_number_at(unix)
+    }
+
+    /// Returns the interval between two blocks at the wall-clock time `unix` (since the Unix
+    /// epoch).
+    pub fn interval_at(&self, unix: Duration) -> Duration {
+        self.schedule().interval_at(unix)
     }
 }
 
@@ -283,11 +309,14 @@ mod tests {
         let config = development();
         assert_eq!(config.check(), Ok(()));
         assert_eq!(config.l1_chain_id, 0);
-        assert!(config.forks.is_active(Fork::Ecotone, 0) && !config.forks.is_active(Fork::Fjord, u64::MAX));
+        assert!(
+            config.forks.is_active(Fork::Ecotone, 0)
+                && !config.forks.is_active(Fork::Fjord, u64::MAX)
+        );
     }
 
     #[test]
-    fn a_zero_without_meaning_is_refused_by_its_field() {
+    fn meaningless_zeros_are_refused_by_field() {
         let zero = |change: fn(&mut ChainConfig)| match refusal(change) {
             ConfigError::Zero { field, .. } => field,
             other => panic!("{other}"),
@@ -321,7 +350,8 @@ mod tests {
         });
         assert_eq!(
             error.to_string(),
-            "`granite_time` is 19, before `fjord_time` at 20; a fork activates no earlier than those before it"
+            "`granite_time` is 19, before `fjord_time` at 20; a fork activates no earlier than \
+             those before it"
         );
         assert_eq!(error.field(), Some("granite_time"));
     }
@@ -338,12 +368,13 @@ mod tests {
     }
 
     #[test]
-    fn forks_may_share_a_time_be_absent_at_the_end_and_lie_before_genesis() {
+    fn forks_may_coincide_be_unplanned_or_predate_genesis() {
         let mut config = development();
         config.forks = ForkSchedule::default();
         assert_eq!(config.check(), Ok(()));
-        config.forks =
-            ForkSchedule::up_to(Fork::Canyon).with(Fork::Delta, Some(5)).with(Fork::Ecotone, Some(5));
+        config.forks = ForkSchedule::up_to(Fork::Canyon)
+            .with(Fork::Delta, Some(5))
+            .with(Fork::Ecotone, Some(5));
         assert_eq!(config.check(), Ok(()));
     }
 
@@ -361,20 +392,23 @@ mod tests {
     }
 
     #[test]
-    fn the_highest_number_is_rounded_down_and_starts_with_genesis() {
+    fn the_highest_number_is_rounded_down_and_absent_before_genesis() {
         let mut config = development();
         config.genesis.number = 100;
-        assert_eq!(config.highest_number_at(0), None);
-        assert_eq!(config.highest_number_at(8999), None);
-        assert_eq!(config.highest_number_at(9000), Some(100));
-        assert_eq!(config.highest_number_at(9001), Some(100));
-        assert_eq!(config.highest_number_at(9002), Some(101));
-        assert_eq!(config.highest_number_at(u64::MAX), Some(100 + (u64::MAX - 9000) / 2));
+        assert_eq!(config.highest_number_at(Duration::from_secs(0)), None);
+        assert_eq!(config.highest_number_at(Duration::from_secs(8999)), None);
+        assert_eq!(config.highest_number_at(Duration::from_secs(9000)), Some(100));
+        assert_eq!(config.highest_number_at(Duration::from_secs(9001)), Some(100));
+        assert_eq!(config.highest_number_at(Duration::from_secs(9002)), Some(101));
+        assert_eq!(
+            config.highest_number_at(Duration::from_secs(u64::MAX)),
+            Some(100 + (u64::MAX - 9000) / 2)
+        );
         config.genesis.number = u64::MAX;
-        assert_eq!(config.highest_number_at(9001), Some(u64::MAX));
-        assert_eq!(config.highest_number_at(9002), None);
+        assert_eq!(config.highest_number_at(Duration::from_secs(9001)), Some(u64::MAX));
+        assert_eq!(config.highest_number_at(Duration::from_secs(9002)), None);
         config.block_time = 0;
-        assert_eq!(config.highest_number_at(9000), None);
+        assert_eq!(config.highest_number_at(Duration::from_secs(9000)), None);
     }
 
     proptest! {
@@ -389,19 +423,25 @@ mod tests {
             let timestamp = config.timestamp_of(first + blocks);
             prop_assert_eq!(timestamp, Some(genesis_time + blocks * block_time));
             let before_next = genesis_time + blocks * block_time + late % block_time;
-            prop_assert_eq!(config.highest_number_at(before_next), Some(first + blocks));
+            prop_assert_eq!(
+                config.highest_number_at(Duration::from_secs(before_next)), Some(first + blocks)
+            );
         }
 
         #[test]
-        fn any_configuration_counts_without_overflow(
+        fn any_configuration_computes_without_overflow(
             number: u64, time: u64, first: u64, genesis_time: u64, block_time: u64,
         ) {
             let mut config = development();
             config.genesis = Genesis { number: first, time: genesis_time, ..config.genesis };
             config.block_time = block_time;
-            prop_assert!(config.timestamp_of(number).is_none_or(|timestamp| timestamp >= genesis_time));
-            if let Some(highest) = config.highest_number_at(time) {
-                prop_assert!(config.timestamp_of(highest).is_some_and(|timestamp| timestamp <= time));
+            prop_assert!(
+                config.timestamp_of(number).is_none_or(|timestamp| timestamp >= genesis_time)
+            );
+            if let Some(highest) = config.highest_number_at(Duration::from_secs(time)) {
+                prop_assert!(
+                    config.timestamp_of(highest).is_some_and(|timestamp| timestamp <= time)
+                );
             }
         }
     }

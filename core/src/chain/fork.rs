@@ -1,36 +1,55 @@
-//! The forks that change what goes over the wire, and when a chain activates them.
+//! The forks that can change the wire format, and their activation times.
+//!
+//! All chains share the forks from Canyon to Jovian. Two lines follow: the OP Stack's (Karst,
+//! Lagoon) and Base's own (Azul, Beryl, Cobalt, Denim).
 
 use std::fmt;
 use std::str::FromStr;
 
 use super::excerpt;
 
-/// A network upgrade after Regolith, in the order of activation.
+/// A network upgrade after Regolith.
 ///
-/// Regolith is not among them: no rule of the p2p layer asks for it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// Regolith is not listed because no rule of the p2p layer depends on it. The variants up to
+/// [`Lagoon`](Self::Lagoon) are in the order of activation. The others are Base's and build on
+/// [`Jovian`](Self::Jovian).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Fork {
     /// Adds withdrawals: payload v2.
     Canyon,
-    /// Adds span batches; nothing on the wire of this layer.
+    /// Adds span batches. Changes nothing on the wire of this layer.
     Delta,
     /// Adds blob gas and the parent beacon block root: payload v3.
     Ecotone,
-    /// Changes fees; nothing on the wire of this layer.
+    /// Changes fees. Changes nothing on the wire of this layer.
     Fjord,
-    /// Changes precompile limits; nothing on the wire of this layer.
+    /// Changes precompile limits. Changes nothing on the wire of this layer.
     Granite,
-    /// Puts fee parameters into the extra data.
+    /// Moves fee parameters into the extra data.
     Holocene,
     /// Adds the withdrawals root and the requests hash: payload v4.
     Isthmus,
-    /// Gives the blob gas of a header a meaning, so that it may be non-zero.
+    /// Gives the header's blob gas a meaning, so it may be non-zero.
     Jovian,
+    /// Adopts the rules of Ethereum's Osaka. Changes nothing on the wire of this layer.
+    Karst,
+    /// Adds interoperability and the post-execution transaction. Changes nothing on the wire of
+    /// this layer.
+    Lagoon,
+    /// Base only: adopts the rules of Ethereum's Osaka. Changes nothing on the wire of this layer.
+    Azul,
+    /// Base only: changes fees. Changes nothing on the wire of this layer.
+    Beryl,
+    /// Base only: adds a transaction type (0x79). Changes nothing on the wire of this layer.
+    Cobalt,
+    /// Base only: makes a block every 200 ms. Each block carries the milliseconds of its time in
+    /// its second transaction (see [`BaseTime`](crate::payload::BaseTime)).
+    Denim,
 }
 
 impl Fork {
-    /// Every fork, the earliest first.
-    pub const ALL: [Self; 8] = [
+    /// All forks: the OP Stack's line in the order of activation, then Base's.
+    pub const ALL: [Self; 14] = [
         Self::Canyon,
         Self::Delta,
         Self::Ecotone,
@@ -39,9 +58,18 @@ impl Fork {
         Self::Holocene,
         Self::Isthmus,
         Self::Jovian,
+        Self::Karst,
+        Self::Lagoon,
+        Self::Azul,
+        Self::Beryl,
+        Self::Cobalt,
+        Self::Denim,
     ];
 
-    /// The name in lower case, as it is written in configuration and on the command line.
+    /// Number of forks at the start of [`ALL`](Self::ALL) that form the OP Stack's line.
+    const MAIN_LINE: usize = 10;
+
+    /// Returns the name in lower case, as used in configuration and on the command line.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Canyon => "canyon",
@@ -52,10 +80,16 @@ impl Fork {
             Self::Holocene => "holocene",
             Self::Isthmus => "isthmus",
             Self::Jovian => "jovian",
+            Self::Karst => "karst",
+            Self::Lagoon => "lagoon",
+            Self::Azul => "azul",
+            Self::Beryl => "beryl",
+            Self::Cobalt => "cobalt",
+            Self::Denim => "denim",
         }
     }
 
-    /// The field of a `rollup.json` that holds this fork's activation time.
+    /// Returns the field of a `rollup.json` that contains this fork's activation time.
     pub const fn field(self) -> &'static str {
         match self {
             Self::Canyon => "canyon_time",
@@ -66,7 +100,28 @@ impl Fork {
             Self::Holocene => "holocene_time",
             Self::Isthmus => "isthmus_time",
             Self::Jovian => "jovian_time",
+            Self::Karst => "karst_time",
+            Self::Lagoon => "lagoon_time",
+            Self::Azul => "azul_time",
+            Self::Beryl => "beryl_time",
+            Self::Cobalt => "cobalt_time",
+            Self::Denim => "denim_time",
         }
+    }
+
+    /// Returns the fork that must be active before this one, or `None` for the first fork.
+    pub const fn builds_on(self) -> Option<Self> {
+        match self {
+            Self::Canyon => None,
+            Self::Azul => Some(Self::Jovian),
+            other => Some(Self::ALL[other as usize - 1]),
+        }
+    }
+
+    /// Returns `true` if `earlier` is this fork or a fork that it builds on. `earlier` is then
+    /// active wherever this fork is.
+    pub fn includes(self, earlier: Self) -> bool {
+        std::iter::successors(Some(self), |fork| fork.builds_on()).any(|fork| fork == earlier)
     }
 }
 
@@ -76,7 +131,7 @@ impl fmt::Display for Fork {
     }
 }
 
-/// The text, shortened, is not the name of a [`Fork`].
+/// Error: the text is not the name of a [`Fork`]. Contains the text, shortened.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("unknown fork `{0}`; the forks are {names}", names = Fork::ALL.map(Fork::name).join(", "))]
 pub struct UnknownFork(pub String);
@@ -92,52 +147,57 @@ impl FromStr for Fork {
     }
 }
 
-/// When a chain activates each [`Fork`]: a block timestamp in seconds since the Unix epoch, or never.
+/// The activation time of each [`Fork`]: a block timestamp in seconds since the Unix epoch, or
+/// never.
 ///
-/// A fork is active in every block whose timestamp is at or after its activation. Any schedule can be held;
-/// [`ChainConfig::check`](super::ChainConfig::check) refuses those that contradict themselves.
+/// A fork is active in every block with a timestamp at or after its activation. The type can
+/// represent any schedule; [`ChainConfig::check`](super::ChainConfig::check) rejects contradictory
+/// ones.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub struct ForkSchedule {
-    /// Indexed by the fork.
+    /// Indexed by fork.
     activations: [Option<u64>; Fork::ALL.len()],
 }
 
 impl ForkSchedule {
-    /// `fork` and all earlier ones active from the first block on; the later ones never.
+    /// Returns a schedule in which `fork` and all forks that it builds on are active from the first
+    /// block, and the others never activate.
     pub const fn up_to(fork: Fork) -> Self {
         let mut activations = [None; Fork::ALL.len()];
-        let mut next = 0;
-        while next <= fork as usize {
-            activations[next] = Some(0);
-            next += 1;
+        let mut next = Some(fork);
+        while let Some(fork) = next {
+            activations[fork as usize] = Some(0);
+            next = fork.builds_on();
         }
         Self { activations }
     }
 
-    /// The forks in order, each with its activation; those after the last one given never activate.
+    /// Returns a schedule that assigns these activations to the forks of the OP Stack's line, in
+    /// order. Forks after the last given one never activate.
     pub(super) const fn in_order(times: &[u64]) -> Self {
         let mut activations = [None; Fork::ALL.len()];
         let mut next = 0;
-        while next < times.len() && next < activations.len() {
+        while next < times.len() && next < Fork::MAIN_LINE {
             activations[next] = Some(times[next]);
             next += 1;
         }
         Self { activations }
     }
 
-    /// The same schedule, except that `fork` activates at `activation`, or never.
+    /// Returns the same schedule, except that `fork` activates at `activation`, or never.
     #[must_use]
     pub const fn with(mut self, fork: Fork, activation: Option<u64>) -> Self {
         self.activations[fork as usize] = activation;
         self
     }
 
-    /// The first timestamp at which `fork` is active; `None` if the chain does not plan it.
+    /// Returns the first timestamp at which `fork` is active, or `None` if the chain has not
+    /// scheduled it.
     pub const fn activation(&self, fork: Fork) -> Option<u64> {
         self.activations[fork as usize]
     }
 
-    /// Whether `fork` is active in a block of this timestamp.
+    /// Returns `true` if `fork` is active in a block with this timestamp.
     pub const fn is_active(&self, fork: Fork, timestamp: u64) -> bool {
         matches!(self.activation(fork), Some(activation) if timestamp >= activation)
     }
@@ -155,8 +215,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn forks_are_ordered_by_activation_and_index_the_schedule() {
-        assert!(Fork::ALL.is_sorted());
+    fn each_fork_indexes_the_schedule_and_names_its_field() {
         for (index, fork) in Fork::ALL.into_iter().enumerate() {
             assert_eq!(fork as usize, index);
             assert_eq!(fork.field(), format!("{fork}_time"));
@@ -173,11 +232,12 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_name_is_answered_with_the_known_ones() {
+    fn an_unknown_fork_name_lists_the_known_ones() {
         let error = "regolith".parse::<Fork>().unwrap_err();
         assert_eq!(
             error.to_string(),
-            "unknown fork `regolith`; the forks are canyon, delta, ecotone, fjord, granite, holocene, isthmus, jovian"
+            "unknown fork `regolith`; the forks are canyon, delta, ecotone, fjord, granite, \
+             holocene, isthmus, jovian, karst, lagoon, azul, beryl, cobalt, denim"
         );
         assert!("x".repeat(1 << 20).parse::<Fork>().unwrap_err().to_string().len() < 200);
         assert!("".parse::<Fork>().is_err());
@@ -188,15 +248,23 @@ mod tests {
         for last in Fork::ALL {
             let schedule = ForkSchedule::up_to(last);
             for fork in Fork::ALL {
-                assert_eq!(schedule.activation(fork), (fork <= last).then_some(0));
-                assert_eq!(schedule.is_active(fork, 0), fork <= last);
-                assert_eq!(schedule.is_active(fork, u64::MAX), fork <= last);
+                assert_eq!(schedule.activation(fork), last.includes(fork).then_some(0));
+                assert_eq!(schedule.is_active(fork, 0), last.includes(fork));
+                assert_eq!(schedule.is_active(fork, u64::MAX), last.includes(fork));
             }
         }
     }
 
     #[test]
-    fn a_fork_is_active_from_its_very_second_on() {
+    fn base_diverges_from_the_op_stack_after_jovian() {
+        assert!(Fork::Denim.includes(Fork::Azul) && Fork::Denim.includes(Fork::Canyon));
+        assert!(!Fork::Denim.includes(Fork::Karst) && !Fork::Lagoon.includes(Fork::Azul));
+        assert_eq!(Fork::Azul.builds_on(), Some(Fork::Jovian));
+        assert_eq!(Fork::Canyon.builds_on(), None);
+    }
+
+    #[test]
+    fn a_fork_is_active_from_its_activation_second() {
         let schedule = ForkSchedule::up_to(Fork::Granite).with(Fork::Holocene, Some(1000));
         assert!(!schedule.is_active(Fork::Holocene, 999));
         assert!(schedule.is_active(Fork::Holocene, 1000));
@@ -206,11 +274,15 @@ mod tests {
     }
 
     #[test]
-    fn in_order_gives_the_times_to_the_forks_one_after_the_other() {
+    fn in_order_assigns_the_times_to_consecutive_forks() {
         let schedule = ForkSchedule::in_order(&[0, 7]);
-        assert_eq!(schedule, ForkSchedule::default().with(Fork::Canyon, Some(0)).with(Fork::Delta, Some(7)));
+        assert_eq!(
+            schedule,
+            ForkSchedule::default().with(Fork::Canyon, Some(0)).with(Fork::Delta, Some(7))
+        );
         assert_eq!(ForkSchedule::in_order(&[0; 8]), ForkSchedule::up_to(Fork::Jovian));
-        assert_eq!(ForkSchedule::in_order(&[0; 9]), ForkSchedule::up_to(Fork::Jovian));
+        assert_eq!(ForkSchedule::in_order(&[0; 10]), ForkSchedule::up_to(Fork::Lagoon));
+        assert_eq!(ForkSchedule::in_order(&[0; 11]), ForkSchedule::up_to(Fork::Lagoon));
         assert_eq!(format!("{schedule:?}"), "{Canyon: 0, Delta: 7}");
     }
 }

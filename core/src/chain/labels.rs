@@ -1,20 +1,22 @@
-//! Which block somebody means by a word: `latest`, `pending`, `safe`, `finalized`, `earliest`.
+//! Block tags: `latest`, `pending`, `safe`, `finalized` and `earliest`.
 //!
-//! Gossip alone tells what is unsafe. What is safe or finalized follows from L1, which somebody else reads: an execution
-//! client, or whoever derives the chain. [`Labels`] is what that somebody says, and until it says something the answer
-//! to the question is that nobody knows, not a guess.
+//! Gossip determines only the unsafe head. The safe and finalized blocks follow from L1, which
+//! another program reads: an execution client, or a node that derives the chain. [`Labels`] holds
+//! the blocks that this program reported. Until it reports one, the tag resolves to an error, not
+//! to a guess.
 
 use super::BlockId;
 use std::fmt;
 
-/// A word for a block, as the execution API has them.
+/// A block tag of the execution API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum BlockTag {
-    /// The lowest block that is held.
+    /// The lowest held block.
     Earliest,
     /// The newest canonical block: the unsafe head.
     Latest,
-    /// The block after it, of which nobody outside the sequencer knows anything: answered as [`Self::Latest`].
+    /// The block after the head. Only the sequencer knows it, so the tag resolves like
+    /// [`Self::Latest`].
     Pending,
     /// The newest block that follows from data on L1.
     Safe,
@@ -23,7 +25,7 @@ pub enum BlockTag {
 }
 
 impl BlockTag {
-    /// The tag of this name, as the execution API writes it.
+    /// Returns the tag with this name in the execution API, or `None` for any other name.
     pub fn from_name(name: &str) -> Option<Self> {
         match name {
             "earliest" => Some(Self::Earliest),
@@ -35,7 +37,7 @@ impl BlockTag {
         }
     }
 
-    /// What the execution API calls it.
+    /// Returns the tag's name in the execution API.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Earliest => "earliest",
@@ -53,38 +55,39 @@ impl fmt::Display for BlockTag {
     }
 }
 
-/// What is known of the chain beyond gossip. By default nothing is.
+/// The labels that gossip does not provide. By default, no label is set.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Labels {
-    /// The newest block that follows from data on L1.
+    /// The newest block that follows from data on L1, if known.
     pub safe: Option<BlockId>,
-    /// The newest block that follows from finalized data on L1.
+    /// The newest block that follows from finalized data on L1, if known.
     pub finalized: Option<BlockId>,
 }
 
-/// The block that is meant.
+/// The block that a tag refers to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Meant {
-    /// This one, whether it is held or not.
+    /// This block, which may not be held.
     Block(BlockId),
-    /// The lowest one that is held.
+    /// The lowest held block.
     Lowest,
-    /// None: there is no head yet.
+    /// No block, because there is no head yet.
     Nothing,
 }
 
-/// Nobody says which block that is.
+/// Error: the tag is a label that has not been set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the {0} block is not known: this node follows gossip, and nothing that reads L1 has told it which one that is"
+    "the {0} block is not known: this node follows gossip, and nothing that reads L1 has told it \
+     which one that is"
 )]
 pub struct Unlabelled(pub BlockTag);
 
 impl Labels {
-    /// Which block the tag means, where `head` is the unsafe head.
+    /// Returns the block that the tag refers to. `head` is the unsafe head.
     ///
     /// # Errors
-    /// If the tag is a label that nobody has set.
+    /// [`Unlabelled`] if the tag is a label that has not been set.
     pub fn meant(&self, tag: BlockTag, head: Option<BlockId>) -> Result<Meant, Unlabelled> {
         match tag {
             BlockTag::Earliest => Ok(Meant::Lowest),
@@ -100,8 +103,13 @@ mod tests {
     use super::*;
     use alloy_primitives::B256;
 
-    const ALL: [BlockTag; 5] =
-        [BlockTag::Earliest, BlockTag::Latest, BlockTag::Pending, BlockTag::Safe, BlockTag::Finalized];
+    const ALL: [BlockTag; 5] = [
+        BlockTag::Earliest,
+        BlockTag::Latest,
+        BlockTag::Pending,
+        BlockTag::Safe,
+        BlockTag::Finalized,
+    ];
 
     #[test]
     fn every_tag_has_one_name() {
@@ -114,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn without_labels_only_what_gossip_tells_is_known() {
+    fn without_labels_only_gossip_is_known() {
         let head = BlockId::new(7, B256::repeat_byte(7));
         let labels = Labels::default();
         assert_eq!(labels.meant(BlockTag::Latest, Some(head)), Ok(Meant::Block(head)));
@@ -127,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn a_label_that_is_set_names_its_block_and_says_nothing_of_the_other() {
+    fn setting_one_label_does_not_set_the_other() {
         let safe = BlockId::new(5, B256::repeat_byte(5));
         let labels = Labels { safe: Some(safe), finalized: None };
         assert_eq!(labels.meant(BlockTag::Safe, None), Ok(Meant::Block(safe)));

@@ -1,11 +1,11 @@
-//! The built-in networks: public OP Stack chains, known by name, by slug and by chain id.
+//! The built-in networks: public OP Stack chains, found by name, slug or chain id.
 //!
-//! Each network is a static of its own ([`OP_MAINNET`], [`BASE_SEPOLIA`] …), so a program that names the ones it
-//! wants carries those and no others: the linker drops the rest. The lookups ([`find`], [`by_chain_id`]) and
-//! [`all`] hold on to every one.
+//! Each network is its own static ([`OP_MAINNET`], [`BASE_SEPOLIA`], …). A program that names
+//! single networks contains only those, because the linker drops the rest. The lookups ([`find`],
+//! [`by_chain_id`]) and [`all`] reference every network.
 //!
-//! The table is generated from `data/chains.json` and `data/network_aliases.json`; the test `networks` tells when
-//! they differ and how to write it anew.
+//! The table is generated from `data/chains.json` and `data/network_aliases.json`. The test
+//! `networks` reports differences and explains how to regenerate the table.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,23 +14,27 @@ use alloy_primitives::Address;
 
 use super::config::{ChainConfig, Genesis};
 use super::excerpt;
-use super::fork::ForkSchedule;
+use super::fork::{Fork, ForkSchedule};
 use crate::sorted::SortedSet;
+
+/// Date (UTC) of the last comparison of the table with the chains' own sources. The table lacks
+/// forks that were scheduled later.
+pub const TABLE_DATE: &str = "2026-11-29";
 
 #[rustfmt::skip]
 mod table;
 
 pub use table::*;
 
-/// A network that is built in.
+/// A built-in network.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Network {
-    /// What people call it: `Base Sepolia Testnet`.
+    /// Display name: `Base Sepolia Testnet`.
     pub name: &'static str,
-    /// Its name for the command line, unique: `base-sepolia`. It ends with the L1 network.
+    /// Unique name for the command line, which ends with the L1 network: `base-sepolia`.
     pub slug: &'static str,
-    /// Other names that [`find`] takes: those by which the reference node knows it, where it has others, and
-    /// those in wide use.
+    /// Other names that [`find`] accepts: the reference node's names, if they differ, and other
+    /// common names.
     pub aliases: &'static [&'static str],
     /// See [`ChainConfig::chain_id`].
     pub chain_id: u64,
@@ -49,7 +53,7 @@ pub struct Network {
 }
 
 impl Network {
-    /// The network's configuration, which passes [`ChainConfig::check`].
+    /// Returns the network's configuration, which passes [`ChainConfig::check`].
     pub fn config(&self) -> ChainConfig {
         ChainConfig {
             name: self.name.into(),
@@ -64,7 +68,8 @@ impl Network {
         }
     }
 
-    /// Every text that stands for the network, flattened: mainnets also without saying so, as `base`.
+    /// Returns all normalised texts that refer to the network. For a mainnet, they include the slug
+    /// without its ending: `base`.
     fn keys(&self) -> impl Iterator<Item = String> {
         let short = self.slug.strip_suffix("-mainnet");
         let names = [self.name, self.slug].into_iter().chain(short);
@@ -72,24 +77,25 @@ impl Network {
     }
 }
 
-/// Every built-in network: the mainnets first, then the test networks.
+/// Returns all built-in networks: the mainnets first, then the test networks.
 pub fn all() -> impl ExactSizeIterator<Item = &'static Network> {
     ALL.into_iter()
 }
 
-/// The built-in network with this chain id.
+/// Returns the built-in network with this chain id.
 pub fn by_chain_id(chain_id: u64) -> Option<&'static Network> {
     all().find(|network| network.chain_id == chain_id)
 }
 
-/// The built-in network that the text stands for: a name, a slug, an alias, or a chain id in decimal.
+/// Returns the built-in network to which the text refers: a name, a slug, an alias, or a chain id
+/// in decimal.
 ///
-/// Case does not matter, nor do spaces, hyphens and other signs; a mainnet's slug goes without its ending too:
-/// `base` is `base-mainnet`.
+/// Case, spaces, hyphens and other signs are ignored. The ending of a mainnet's slug may be
+/// omitted: `base` is `base-mainnet`.
 ///
 /// # Errors
 ///
-/// [`UnknownNetwork`], with what may have been meant.
+/// [`UnknownNetwork`], with suggestions.
 pub fn find(text: &str) -> Result<&'static Network, UnknownNetwork> {
     if let Some(network) = text.trim().parse().ok().and_then(by_chain_id) {
         return Ok(network);
@@ -100,17 +106,18 @@ pub fn find(text: &str) -> Result<&'static Network, UnknownNetwork> {
         .ok_or_else(|| UnknownNetwork { asked: excerpt(text), close: close_to(&wanted) })
 }
 
-/// No built-in network is called like that.
+/// Error: no built-in network has this name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnknownNetwork {
-    /// The text, shortened if it is long.
+    /// The requested name, shortened if it is long.
     pub asked: String,
-    /// Slugs of networks called alike, the most alike first; at most [`UnknownNetwork::MAX_CLOSE`].
+    /// Slugs of networks with similar names, most similar first; at most
+    /// [`UnknownNetwork::MAX_CLOSE`].
     pub close: Vec<&'static str>,
 }
 
 impl UnknownNetwork {
-    /// Most networks that are proposed instead.
+    /// Maximum number of suggested networks.
     pub const MAX_CLOSE: usize = 5;
 }
 
@@ -128,27 +135,30 @@ impl fmt::Display for UnknownNetwork {
 
 impl std::error::Error for UnknownNetwork {}
 
-/// The letters and digits of a name, in lower case.
+/// Returns the ASCII letters and digits of a name, in lower case.
 fn flatten(name: &str) -> String {
     name.chars().filter(char::is_ascii_alphanumeric).map(|char| char.to_ascii_lowercase()).collect()
 }
 
 fn close_to(wanted: &str) -> Vec<&'static str> {
-    // No network has a name near as long; and what comes in bounds the work below.
+    // All networks have far shorter names. The limit bounds the work below.
     const MAX_LENGTH: usize = 64;
     if wanted.is_empty() || wanted.len() > MAX_LENGTH {
         return Vec::new();
     }
-    let unlikeness = |network: &Network| network.keys().filter_map(|key| unlikeness(wanted, &key)).min();
-    // Among equals the order of the table, mainnets first, stays.
+    let dissimilarity =
+        |network: &Network| network.keys().filter_map(|key| dissimilarity(wanted, &key)).min();
+    // Equally similar networks keep the order of the table: mainnets first.
     let places = all().enumerate();
-    let close: SortedSet<(usize, usize, &str)> =
-        places.filter_map(|(place, network)| Some((unlikeness(network)?, place, network.slug))).collect();
+    let close: SortedSet<(usize, usize, &str)> = places
+        .filter_map(|(place, network)| Some((dissimilarity(network)?, place, network.slug)))
+        .collect();
     close.into_iter().map(|(.., slug)| slug).take(UnknownNetwork::MAX_CLOSE).collect()
 }
 
-/// How far a name is from the wanted one, by typing errors, or by being a part of it; `None` if not alike.
-fn unlikeness(wanted: &str, name: &str) -> Option<usize> {
+/// Returns the distance between a name and the wanted one: the number of typing errors, or the
+/// length of `wanted` if the name contains it. Returns `None` if the names are not similar.
+fn dissimilarity(wanted: &str, name: &str) -> Option<usize> {
     const SHORTEST_PART: usize = 3;
     let edits = edit_distance(wanted.as_bytes(), name.as_bytes());
     if edits <= 1 + wanted.len() / 6 && edits < wanted.len() / 2 {
@@ -158,9 +168,10 @@ fn unlikeness(wanted: &str, name: &str) -> Option<usize> {
     }
 }
 
-/// Levenshtein's: how many bytes must be added, removed or replaced to make one of the other.
-fn edit_distance(left: &[u8], right: &[u8]) -> usize {
-    // The distances of what is read of `right` so far from each beginning of `left`, but the empty one.
+/// Returns the Levenshtein distance: the number of bytes to add, remove or replace to turn one text
+/// into the other.
+pub(super) fn edit_distance(left: &[u8], right: &[u8]) -> usize {
+    // The distance from the part of `right` read so far to each non-empty prefix of `left`.
     let mut row: Vec<usize> = (1..=left.len()).collect();
     for (read, from) in right.iter().enumerate() {
         let (mut diagonal, mut beside) = (read, read + 1);
@@ -181,7 +192,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::chain::Fork;
 
     #[test]
     fn every_network_passes_the_check() {
@@ -191,13 +201,17 @@ mod tests {
     }
 
     #[test]
-    fn no_chain_id_slug_or_name_stands_for_two_networks() {
+    fn ids_slugs_and_names_are_unique_across_networks() {
         let (mut ids, mut keys) = (BTreeSet::new(), BTreeSet::new());
         for network in all() {
             assert!(ids.insert(network.chain_id), "chain id {} twice", network.chain_id);
             for key in network.keys().collect::<BTreeSet<_>>() {
                 assert!(key.parse::<u64>().is_err(), "`{key}` would be read as a chain id");
-                assert!(keys.insert(key.clone()), "`{key}` stands for {} and another", network.name);
+                assert!(
+                    keys.insert(key.clone()),
+                    "`{key}` stands for {} and another",
+                    network.name
+                );
             }
         }
     }
@@ -207,12 +221,19 @@ mod tests {
         for network in all() {
             assert_eq!(by_chain_id(network.chain_id), Some(network));
             assert_eq!(find(&network.chain_id.to_string()), Ok(network));
-            for name in [network.name, network.slug].into_iter().chain(network.aliases.iter().copied()) {
+            for name in
+                [network.name, network.slug].into_iter().chain(network.aliases.iter().copied())
+            {
                 assert_eq!(find(name), Ok(network));
                 assert_eq!(find(&name.to_uppercase()), Ok(network));
                 assert_eq!(find(&name.replace([' ', '-'], "_")), Ok(network));
             }
-            assert!(network.slug.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-'));
+            assert!(
+                network
+                    .slug
+                    .bytes()
+                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+            );
         }
     }
 
@@ -225,6 +246,9 @@ mod tests {
             ("op", &OP_MAINNET),
             ("10", &OP_MAINNET),
             ("op-sepolia", &OP_SEPOLIA),
+            // Names that op-node has kept from its early days.
+            ("mainnet", &OP_MAINNET),
+            ("sepolia", &OP_SEPOLIA),
             ("base", &BASE_MAINNET),
             ("base-mainnet", &BASE_MAINNET),
             ("base-sepolia", &BASE_SEPOLIA),
@@ -250,25 +274,26 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_name_is_answered_with_those_alike() {
+    fn an_unknown_name_suggests_similar_ones() {
         let close = |name| find(name).unwrap_err().close;
         assert_eq!(close("op-mainet").first(), Some(&"op-mainnet"));
         assert_eq!(close("bse-sepolia").first(), Some(&"base-sepolia"));
         assert_eq!(close("uniswap-chain"), Vec::<&str>::new());
         assert_eq!(close("world").first(), Some(&"world-chain-mainnet"));
-        assert_eq!(close("sepolia").len(), UnknownNetwork::MAX_CLOSE);
+        assert_eq!(close("sepoli").len(), UnknownNetwork::MAX_CLOSE);
         assert_eq!(
             find("zoro-sepolia").unwrap_err().to_string(),
-            "unknown network `zoro-sepolia`; did you mean zora-sepolia? If not, give its rollup.json"
+            "unknown network `zoro-sepolia`; did you mean zora-sepolia? If not, give its \
+             rollup.json"
         );
     }
 
     #[test]
-    fn a_name_like_no_other_is_answered_with_all() {
+    fn a_name_without_similar_ones_lists_all_networks() {
         let text = find("ethereum").unwrap_err().to_string();
-        assert!(
-            text.starts_with("unknown network `ethereum`; give its rollup.json, or one of the built-in: op-")
-        );
+        assert!(text.starts_with(
+            "unknown network `ethereum`; give its rollup.json, or one of the built-in: op-"
+        ));
         assert!(all().all(|network| text.contains(network.slug)));
         for none in ["", "-", "11", "999999999999999999999999", "日本"] {
             assert_eq!(find(none).unwrap_err().close, Vec::<&str>::new(), "{none}");
@@ -277,18 +302,24 @@ mod tests {
 
     #[test]
     fn the_edit_distance_counts_single_changes() {
-        for (left, right, distance) in
-            [("", "", 0), ("", "abc", 3), ("abc", "", 3), ("kitten", "sitting", 3), ("flaw", "lawn", 2)]
-        {
+        for (left, right, distance) in [
+            ("", "", 0),
+            ("", "abc", 3),
+            ("abc", "", 3),
+            ("kitten", "sitting", 3),
+            ("flaw", "lawn", 2),
+        ] {
             assert_eq!(edit_distance(left.as_bytes(), right.as_bytes()), distance);
         }
     }
 
     proptest! {
         #[test]
-        fn any_text_is_answered_shortly(text: String) {
+        fn errors_for_any_name_are_short(text: String) {
             if let Err(unknown) = find(&text) {
-                prop_assert!(unknown.asked.len() < 600 && unknown.close.len() <= UnknownNetwork::MAX_CLOSE);
+                prop_assert!(
+                    unknown.asked.len() < 600 && unknown.close.len() <= UnknownNetwork::MAX_CLOSE
+                );
             }
         }
     }

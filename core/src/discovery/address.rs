@@ -1,27 +1,30 @@
-//! Kinds of IP addresses, and which of them are for a node: to dial, and to advertise.
+//! Kinds of IP addresses, and the policy that decides which ones a node dials and advertises.
 
 use crate::peers::Subnet;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// What an IP address is good for. IPv4-mapped IPv6 addresses are the IPv4 addresses that they stand for.
+/// Scope of an IP address. IPv4-mapped IPv6 addresses are treated as the IPv4 addresses that they
+/// represent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum AddressKind {
-    /// Anybody can be there.
+    /// Publicly routable.
     Global,
-    /// Within a site, behind a provider's translation or on one cable (RFC 1918, 6598, 3927, 4193, 4291).
+    /// Within a site, behind a provider's address translation or on one link (RFC 1918, 6598, 3927,
+    /// 4193, 4291).
     Private,
     /// This machine.
     Loopback,
-    /// No address at all: `0.0.0.0`, `::`, and the rest of the first IPv4 network.
+    /// Not a host address: `0.0.0.0`, `::`, and the rest of the first IPv4 network.
     Unspecified,
-    /// Groups.
+    /// A multicast group.
     Multicast,
-    /// For documentation, measurements, broadcasts and what may come: nobody is there.
+    /// Reserved for documentation, benchmarks, broadcasts or future use: no host has such an
+    /// address.
     Reserved,
 }
 
 impl AddressKind {
-    /// The kind of an address.
+    /// Returns the kind of an address.
     pub fn of(ip: IpAddr) -> Self {
         match ip.to_canonical() {
             IpAddr::V4(ip) => Self::of_v4(ip),
@@ -51,19 +54,20 @@ impl AddressKind {
             _ if ip.is_multicast() => Self::Multicast,
             [first, ..] if first & 0xfe00 == 0xfc00 || first & 0xffc0 == 0xfe80 => Self::Private,
             [0x2001, 0xdb8, ..] | [0x100, 0, 0, 0, ..] | [0x3fff, ..] => Self::Reserved,
-            // What is given out starts with the bits 001.
+            // All allocated addresses start with the bits 001.
             [first, ..] if first & 0xe000 == 0x2000 => Self::Global,
             _ => Self::Reserved,
         }
     }
 }
 
-/// Which kinds of addresses are for a node.
+/// Policy for the kinds of addresses that a node uses.
 ///
-/// A record is a stranger's word: taken at it, a node would dial into the network that it stands in, and its own
-/// record would lead others to theirs. So global addresses are all that there are, unless the operator named one of
-/// another kind: as the address to listen on or to advertise, as a bootnode's, or as a network that discovery is
-/// restricted to. A node that listens on loopback reaches nothing else.
+/// A record is a stranger's claim: if a node trusted it, the node would dial into its own local
+/// network, and its own record would lead others into theirs. So a node uses only global addresses,
+/// unless the operator named an address of another kind: to listen on, to advertise, as a bootnode,
+/// or in a network to which discovery is restricted. A node that listens on loopback uses loopback
+/// addresses alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AddressPolicy {
     global: bool,
@@ -72,7 +76,8 @@ pub struct AddressPolicy {
 }
 
 impl AddressPolicy {
-    /// The policy of a node that listens there, and whose operator also named these addresses.
+    /// Creates the policy of a node that listens on `listen` and whose operator also named the
+    /// addresses `named`.
     pub fn new(listen: IpAddr, named: impl IntoIterator<Item = IpAddr>) -> Self {
         let listens_on = AddressKind::of(listen);
         let mut policy = Self {
@@ -90,7 +95,7 @@ impl AddressPolicy {
         policy
     }
 
-    /// Whether an address is worth anything to this node.
+    /// Returns `true` if this node uses the address.
     pub fn allows(&self, ip: IpAddr) -> bool {
         match AddressKind::of(ip) {
             AddressKind::Global => self.global,
@@ -100,28 +105,28 @@ impl AddressPolicy {
         }
     }
 
-    /// Whether only global addresses are for this node.
+    /// Returns `true` if this node uses only global addresses.
     pub const fn is_global(&self) -> bool {
         !self.private && !self.loopback
     }
 }
 
-/// The networks that a node keeps to (`--p2p.netrestrict`).
+/// Networks to which a node is restricted (`--p2p.netrestrict`).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Restriction(Vec<Subnet>);
 
-/// An address lies outside of the [`Restriction`].
+/// Error for an address outside the [`Restriction`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0} lies outside of the networks that this node is restricted to")]
 pub struct OutsideRestriction(pub IpAddr);
 
 impl Restriction {
-    /// To these networks; to none of them means no restriction.
+    /// Creates a restriction to these networks; an empty list means no restriction.
     pub const fn to(networks: Vec<Subnet>) -> Self {
         Self(networks)
     }
 
-    /// Adds a single address that the operator named.
+    /// Adds a single address, named by the operator. Has no effect if there is no restriction.
     pub fn and(&mut self, ip: IpAddr) {
         let length = if ip.to_canonical().is_ipv4() { 32 } else { 128 };
         if !self.0.is_empty() {
@@ -129,15 +134,15 @@ impl Restriction {
         }
     }
 
-    /// The networks.
+    /// Returns the networks; empty if there is no restriction.
     pub fn networks(&self) -> &[Subnet] {
         &self.0
     }
 
-    /// Whether an address may be dialled, or come in.
+    /// Checks whether an address may be dialled or accepted.
     ///
     /// # Errors
-    /// If it lies in none of the networks.
+    /// If the address lies in none of the networks.
     pub fn check(&self, ip: IpAddr) -> Result<(), OutsideRestriction> {
         if self.0.is_empty() || self.0.iter().any(|network| network.contains(ip)) {
             Ok(())
@@ -147,8 +152,9 @@ impl Restriction {
     }
 }
 
-/// The network around an address whose hosts count as one somebody: a /24 of IPv4 or a /64 of IPv6. Private and
-/// loopback addresses stand for themselves: who is there is the operator's.
+/// Returns the network around an address whose hosts count as one party: an IPv4 /24 or an IPv6
+/// /64. A private or loopback address is a network of its own, because the operator controls its
+/// hosts.
 pub fn neighbourhood(ip: IpAddr) -> Option<Subnet> {
     let ip = ip.to_canonical();
     let length = match (AddressKind::of(ip), ip) {
@@ -169,17 +175,24 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_is_told_from_the_others() {
+    fn address_kinds_are_distinguished() {
         use AddressKind::{Global, Loopback, Multicast, Private, Reserved, Unspecified};
         for (kind, addresses) in [
-            (Global, &["1.1.1.1", "100.63.0.1", "100.128.0.1", "172.15.0.1", "172.32.0.1", "2600::1"][..]),
+            (Global, &["1.1.1.1", "100.63.0.1", "100.128.0.1", "172.15.0.1", "172.32.0.1"][..]),
+            (Global, &["2600::1"]),
             (Private, &["10.0.0.1", "172.16.0.1", "172.31.255.1", "192.168.0.1", "100.64.0.1"]),
             (Private, &["169.254.1.1", "fe80::1", "fd00::1", "::ffff:10.0.0.1"]),
             (Loopback, &["127.0.0.1", "127.255.0.1", "::1", "::ffff:127.0.0.1"]),
             (Unspecified, &["0.0.0.0", "0.1.2.3", "::", "::ffff:0.0.0.0"]),
             (Multicast, &["224.0.0.1", "239.0.0.1", "ff02::1"]),
-            (Reserved, &["255.255.255.255", "240.0.0.1", "192.0.2.1", "198.51.100.1", "203.0.113.1"]),
-            (Reserved, &["198.18.0.1", "198.19.0.1", "192.0.0.1", "2001:db8::1", "100::1", "4000::1"]),
+            (
+                Reserved,
+                &["255.255.255.255", "240.0.0.1", "192.0.2.1", "198.51.100.1", "203.0.113.1"],
+            ),
+            (
+                Reserved,
+                &["198.18.0.1", "198.19.0.1", "192.0.0.1", "2001:db8::1", "100::1", "4000::1"],
+            ),
         ] {
             for address in addresses {
                 assert_eq!(AddressKind::of(ip(address)), kind, "{address}");
@@ -188,18 +201,22 @@ mod tests {
     }
 
     #[test]
-    fn only_global_addresses_are_for_a_node_that_listens_on_all() {
+    fn a_node_listening_on_all_interfaces_uses_only_global_addresses() {
         let policy = AddressPolicy::new(ip("0.0.0.0"), []);
         assert!(policy.allows(ip("1.1.1.1")) && policy.is_global());
-        for address in ["10.0.0.1", "127.0.0.1", "0.0.0.0", "224.0.0.1", "203.0.113.1", "::ffff:10.0.0.1"] {
+        for address in
+            ["10.0.0.1", "127.0.0.1", "0.0.0.0", "224.0.0.1", "203.0.113.1", "::ffff:10.0.0.1"]
+        {
             assert!(!policy.allows(ip(address)), "{address}");
         }
     }
 
     #[test]
-    fn what_the_operator_named_is_for_the_node_too() {
-        let private =
-            [AddressPolicy::new(ip("10.0.0.1"), []), AddressPolicy::new(ip("0.0.0.0"), [ip("192.168.0.7")])];
+    fn addresses_that_the_operator_named_are_allowed() {
+        let private = [
+            AddressPolicy::new(ip("10.0.0.1"), []),
+            AddressPolicy::new(ip("0.0.0.0"), [ip("192.168.0.7")]),
+        ];
         for policy in private {
             assert!(policy.allows(ip("10.0.0.2")) && policy.allows(ip("1.1.1.1")));
             assert!(!policy.allows(ip("127.0.0.1")) && !policy.is_global());
@@ -207,21 +224,23 @@ mod tests {
         let machine = AddressPolicy::new(ip("0.0.0.0"), [ip("127.0.0.1")]);
         assert!(machine.allows(ip("127.0.0.2")) && machine.allows(ip("1.1.1.1")));
         assert!(!machine.allows(ip("10.0.0.2")));
-        let never = AddressPolicy::new(ip("0.0.0.0"), [ip("224.0.0.1"), ip("0.0.0.0"), ip("203.0.113.1")]);
+        let never =
+            AddressPolicy::new(ip("0.0.0.0"), [ip("224.0.0.1"), ip("0.0.0.0"), ip("203.0.113.1")]);
         assert!(!never.allows(ip("224.0.0.1")) && !never.allows(ip("0.0.0.0")));
         assert!(!never.allows(ip("203.0.113.1")));
     }
 
     #[test]
-    fn a_node_on_loopback_stays_there() {
+    fn a_node_on_loopback_uses_only_loopback() {
         let policy = AddressPolicy::new(ip("127.0.0.1"), [ip("10.0.0.1")]);
         assert!(policy.allows(ip("127.0.0.1")));
         assert!(!policy.allows(ip("1.1.1.1")) && !policy.allows(ip("10.0.0.1")));
     }
 
     #[test]
-    fn a_restriction_lets_its_networks_through_and_none_means_all() {
-        let mut networks = Restriction::to(vec![Subnet::new(ip("10.1.0.0"), 16).expect("a network")]);
+    fn a_restriction_allows_only_its_networks_and_an_empty_one_allows_all() {
+        let mut networks =
+            Restriction::to(vec![Subnet::new(ip("10.1.0.0"), 16).expect("a network")]);
         assert_eq!(networks.check(ip("10.1.2.3")), Ok(()));
         assert_eq!(networks.check(ip("::ffff:10.1.2.3")), Ok(()));
         assert_eq!(networks.check(ip("10.2.0.1")), Err(OutsideRestriction(ip("10.2.0.1"))));
@@ -234,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn neighbours_share_a_network_of_the_world_but_not_of_the_operator() {
+    fn neighbourhoods_group_public_addresses_but_not_private_ones() {
         let same = |a: &str, b: &str| neighbourhood(ip(a)) == neighbourhood(ip(b));
         assert!(same("1.1.1.1", "1.1.1.200") && !same("1.1.1.1", "1.1.2.1"));
         assert!(same("2600::1", "2600::ffff") && !same("2600::1", "2600:0:0:1::1"));

@@ -1,15 +1,22 @@
-//! The built-in bootnodes: where a node that knows nobody asks first (`op-node/p2p/config.go`, and the registry).
+//! Built-in boot nodes, the first contacts of a node that knows no peers.
 //!
-//! They know nodes of many chains, and need not follow any: what they tell is filtered like all else. Where the
-//! reference gives the same ones to every chain, these are by L1, and a chain of its own has none. The test `bootnodes`
-//! compares them with `data/bootnodes.json`.
+//! The lists come from the reference node (`op-node/p2p/config.go`), the superchain registry, and
+//! the operators of individual chains. Boot nodes know nodes of many chains and need not follow any
+//! chain themselves, so the records that they return are filtered like all others. The test
+//! `bootnodes` compares the lists with `data/bootnodes.json`.
 
-/// L1's chain id.
+/// Chain id of Ethereum mainnet.
 const MAINNET: u64 = 1;
-/// Sepolia's chain id.
+/// Chain id of Sepolia.
 const SEPOLIA: u64 = 11_155_111;
 
-/// The bootnodes of chains on this L1: `enr:` and `enode:` texts. Empty for those that are not public.
+/// Returns the boot nodes of a chain as `enr:` and `enode:` strings: first those of its operator,
+/// then those of its L1. Empty for a chain without its own boot nodes on an L1 that is not public.
+pub fn of_chain(chain_id: u64, l1_chain_id: u64) -> impl Iterator<Item = &'static str> {
+    of_operator(chain_id).iter().chain(of_l1(l1_chain_id)).copied()
+}
+
+/// Returns the boot nodes that all chains on this L1 share.
 pub const fn of_l1(l1_chain_id: u64) -> &'static [&'static str] {
     match l1_chain_id {
         MAINNET => ON_MAINNET,
@@ -18,6 +25,22 @@ pub const fn of_l1(l1_chain_id: u64) -> &'static [&'static str] {
     }
 }
 
+/// Returns the boot nodes that a chain's operator publishes for that chain alone.
+pub const fn of_operator(chain_id: u64) -> &'static [&'static str] {
+    match chain_id {
+        252 => FRAXTAL,
+        1_135 => LISK,
+        4_202 => LISK_SEPOLIA,
+        42_220 => CELO,
+        57_073 => INK,
+        91_342 => GIWA_SEPOLIA,
+        763_373 => INK_SEPOLIA,
+        11_142_220 => CELO_SEPOLIA,
+        _ => &[],
+    }
+}
+
+/// Boot nodes shared by the chains on Ethereum mainnet.
 #[rustfmt::skip]
 const ON_MAINNET: &[&str] = &[
     "enr:-J64QBbwPjPLZ6IOOToOLsSjtFUjjzN66qmBZdUexpO32Klrc458Q24kbty2PdRaLacHM5z-cZQr8mjeQu3pik6jPSOGAYYFIqBfgmlkgnY0gmlwhDaRWFWHb3BzdGFja4SzlAUAiXNlY3AyNTZrMaECmeSnJh7zjKrDSPoNMGXoopeDF4hhpj5I0OsQUUt4u8uDdGNwgiQGg3VkcIIkBg",
@@ -44,8 +67,11 @@ const ON_MAINNET: &[&str] = &[
     "enode://77b6b1e72984d5d50e00ae934ffea982902226fe92fa50da42334c2750d8e405b55a5baabeb988c88125368142a64eda5096d0d4522d3b6eef75d166c7d303a9@3.148.100.173:30303",
 ];
 
+/// Boot nodes shared by the chains on Sepolia.
 #[rustfmt::skip]
 const ON_SEPOLIA: &[&str] = &[
+    "enr:-J64QBwRIWAco7lv6jImSOjPU_W266lHXzpAS5YOh7WmgTyBZkgLgOwo_mxKJq3wz2XRbsoBItbv1dCyjIoNq67mFguGAYrTxM42gmlkgnY0gmlwhBLSsHKHb3BzdGFja4S0lAUAiXNlY3AyNTZrMaEDmoWSi8hcsRpQf2eJsNUx-sqv6fH4btmo2HsAzZFAKnKDdGNwgiQGg3VkcIIkBg",
+    "enr:-J64QFa3qMsONLGphfjEkeYyF6Jkil_jCuJmm7_a42ckZeUQGLVzrzstZNb1dgBp1GGx9bzImq5VxJLP-BaptZThGiWGAYrTytOvgmlkgnY0gmlwhGsV-zeHb3BzdGFja4S0lAUAiXNlY3AyNTZrMaEDahfSECTIS_cXyZ8IyNf4leANlZnrsMEWTkEYxf4GMCmDdGNwgiQGg3VkcIIkBg",
     "enode://2bd2e657bb3c8efffb8ff6db9071d9eb7be70d7c6d7d980ff80fc93b2629675c5f750bc0a5ef27cd788c2e491b8795a7e9a4a6e72178c14acc6753c0e5d77ae4@34.65.205.244:30305",
     "enode://db8e1cab24624cc62fc35dbb9e481b88a9ef0116114cd6e41034c55b5b4f18755983819252333509bd8e25f6b12aadd6465710cd2e956558faf17672cce7551f@34.65.173.88:30305",
     "enode://bfda2e0110cfd0f4c9f7aa5bf5ec66e6bd18f71a2db028d36b8bf8b0d6fdb03125c1606a6017b31311d96a36f5ef7e1ad11604d7a166745e6075a715dfa67f8a@34.65.229.245:30305",
@@ -54,4 +80,70 @@ const ON_SEPOLIA: &[&str] = &[
     "enode://9e138a8ec4291c4f2fe5851aaee44fc73ae67da87fb26b75e3b94183c7ffc15b2795afc816b0aa084151b95b3a3553f1cd0d1e9dd134dcf059a84d4e0b429afc@3.146.117.118:30303",
     "enode://34d87d649e5c58a17a43c1d59900a2020bd82d5b12ea39467c3366bee2946aaa9c759c77ede61089624691291fb2129eeb2a47687b50e2463188c78e1f738cf2@52.15.54.8:30303",
     "enode://c2405194166fe2c0e6c61ee469745fed1a6802f51c8fc39e1c78c21c9a6a15a7c55304f09ee37e430da9a1ce8117ca085263c6b0f474f6946811e398347611ef@3.146.213.65:30303",
+];
+
+/// Boot nodes of Fraxtal, chain 252.
+#[rustfmt::skip]
+const FRAXTAL: &[&str] = &[
+    "enr:-J24QPGxmNmQ6Gsofjwnaaqt-RvC-2te44hHSU_wFGvCBpdnGnAuW0hKBCwzarXEmLN0TfwilwX3xS8xjEd9sQRqKXqGAY1ok0P3gmlkgnY0gmlwhDa-pcmHb3BzdGFja4P8AQCJc2VjcDI1NmsxoQJA0echCE64KVt7m1lHfRF9_QgYxqIOSoPZ1UHcEArDu4N0Y3CCJAaDdWRwgiQG",
+    "enr:-J24QHPYu7uUXH4LCJ_pjHMD3fYhluZEgFRlewqOFFcja7ACaTDp4zG4GZBJdTPmLjsqskhTQa5ldKiVu4ypZYMzR_uGAY1ok_ABgmlkgnY0gmlwhCLvv1KHb3BzdGFja4P8AQCJc2VjcDI1NmsxoQOEemNzZL5buGmwlN2naXLtz4nauCqBFeFxdmi4RL4rDIN0Y3CCJAaDdWRwgiQG",
+    "enr:-J24QBujtfGNIiE6GJrCgXEKJMs1F11wd4Y8Uvx7ZFn3Z1tyR0erNcpiW5EYIQEKQX0kL9PLJUDHWZFiaHWOTBvFg5aGAY1ok5p8gmlkgnY0gmlwhDbD-tqHb3BzdGFja4P8AQCJc2VjcDI1NmsxoQLunzKLYJLvy6cWWkLgSSdLlILgSohrV8RT3tlKGwHBi4N0Y3CCJAaDdWRwgiQG",
+];
+
+/// Boot nodes of Lisk, chain 1135.
+#[rustfmt::skip]
+const LISK: &[&str] = &[
+    "enr:-Iu4QBCIUw0OhAq5ErARIYBLIr6xPb83OqeFRqlUJGlJ9kWpNECaumPArYWsEFdM_cEKm26JJT_EA52f4dlavBldldgBgmlkgnY0gmlwhCPqq5CJc2VjcDI1NmsxoQLBE74gZyIHkwBEnkI4K7nR4SM2Lytj2VTLqJaj5nQevoN0Y3CCIyuDdWRwgiMs",
+];
+
+/// Boot nodes of Lisk Sepolia, chain 4202.
+#[rustfmt::skip]
+const LISK_SEPOLIA: &[&str] = &[
+    "enr:-Iu4QH2cj2VS7A3p8v8VUj7YYOOD2hHSZR8wKZs9JXEjJuNFYzJLXYoQa_oRp0lAbkg81Zmu4Fw2OkywCpXz6TrcaH4BgmlkgnY0gmlwhCIH63CJc2VjcDI1NmsxoQLBQIaRwlvNxrRKcGtxKmh4JS_orkawS44D4KIORICoi4N0Y3CCIyuDdWRwgiMs",
+];
+
+/// Boot nodes of Celo, chain 42220.
+#[rustfmt::skip]
+const CELO: &[&str] = &[
+    "enr:-J64QJipvmFhMq6DVh6RR4HvIiiBtyy1NUg_QlnAAbf18SMqCxCPZtLgUiWED5p0HRVPv69Wth4YPsvdKXSUyh57mWuGAZXRp6HjgmlkgnY0gmlwhCJTtG-Hb3BzdGFja4TsyQIAiXNlY3AyNTZrMaECKPT8t_OMGwEgh_eu8l3LChJXzPHNxMqohYTcJUFhKQaDdGNwgiQGg3VkcIIkBg",
+    "enr:-J64QCxBGS49IQbkbwsUuVWt9CkMctMCRe0b-4dqRsLr4QJ1S52urWPUk2uhBU5uerRGpxWTZZW5FtJC-9gSBHN3cSiGAZXRp4rbgmlkgnY0gmlwhCKph0CHb3BzdGFja4TsyQIAiXNlY3AyNTZrMaECqQd8PgMCBpVMXH8izBajLLUBMRKqiYXjV1-t2niEpQiDdGNwgiQGg3VkcIIkBg",
+    "enr:-J64QLG71bmmljNbLFx3qim6zXohKA3jbK_4C4d1cwixI-7VMoBIlnM6kWZVvvdWcbjTQ6QXB1LAO39eZWC4Heztj1-GAZXRpzUGgmlkgnY0gmlwhCKpySSHb3BzdGFja4TsyQIAiXNlY3AyNTZrMaEDApsAenpWrLqo6lDsYs2ieUhL84Q_rhZG9pBWb3hKylCDdGNwgiQGg3VkcIIkBg",
+    "enr:-J64QKFU-u1x1gt3WmNP88EDUMQ316ymbzdGy83QjkBDqVSsJBn6-nipuqYQDeHYoLBLVJUMdyAiwxVbbDm14qQSf5qGAZXRppmIgmlkgnY0gmlwhCJTfzOHb3BzdGFja4TsyQIAiXNlY3AyNTZrMaEC88lrc6V3LF77SNWjO_GT5YCA2Ca6fwPp1b3vIMBjSk-DdGNwgiQGg3VkcIIkBg",
+    "enr:-J64QIXTVl0Opbdn20TSrkzpIZ4xQ54bERRlTmSeZ05dFLdlSbuRY7yn5tJeTPzsSldTw5V5E0qjEQcsfr20vMjTUDyGAZXRpiWygmlkgnY0gmlwhCPjrx6Hb3BzdGFja4TsyQIAiXNlY3AyNTZrMaED2qWtZdFrywlnz0eNnyBUS_G23mF2NORS3_e5RyefQfSDdGNwgiQGg3VkcIIkBg",
+    "enr:-J64QFAsbeR4xRSyVyQOk7bILUCoMjI2EnbZvo4UAK3842HMYw41-UZXdnQJH8lwvzWn7qsY3Vu73NuxzxWKn4XB5wiGAZXRpYPAgmlkgnY0gmlwhCJSxmKHb3BzdGFja4TsyQIAiXNlY3AyNTZrMaEDx51ZbXcmg4flmWldI-lBwUwiB0UFLqZkKnHvffMaE4eDdGNwgiQGg3VkcIIkBg",
+    "enr:-J64QFQSrL3mfG-i64T-5DgVE5V9dGKC5A0JrEvD6CRpZvuLK3feg4bPaqFWfqXyNN_6IgY2z1Jkr4Mf2Zx-GdWlWquGAZXQkMdSgmlkgnY0gmlwhCImtd-Hb3BzdGFja4TsyQIAiXNlY3AyNTZrMaEDQVEzYHXdCOtsdb_WOFXopL1v0Pka5KgbFJMPJnHhau6DdGNwgiQGg3VkcIIkBg",
+    "enr:-J64QAp3g1m-5uX-_mBXWyo6ZQqAlnRcAt11Xwy0-ZzqaSrDSlg4adyOz6v9flzLgxYkVvXI50nJGs8GjLgT5bwDLtyGAZXQrD69gmlkgnY0gmlwhCJMJgaHb3BzdGFja4TsyQIAiXNlY3AyNTZrMaECq5mdt1EmXHFLFxNE3hly7XQ0gWLeRloERPVuULjP0EiDdGNwgiQGg3VkcIIkBg",
+    "enr:-J64QFCZs1ePThNEsRxIIzbfDxYfap1nEyuPPpSUeeWOoPFWOp0zSEPwLEtXhG1eH-ipsB5CgtaVzcXOyT9hKeAeVVaGAZXQkaZ3gmlkgnY0gmlwhCO7ajaHb3BzdGFja4TsyQIAiXNlY3AyNTZrMaEDnYbZL7OKQpMwVG_hrvziZOH1XF1AJJtjFT5990QAX6ODdGNwgiQGg3VkcIIkBg",
+    "enr:-J64QJ9LY8m9AjNgujuVT0juX8T6PHKojZEIqd-7_vhBasfiT2xUUJoUfWga_xVJGFECFcN6hPKB4TjihmYFxHXelwOGAZXQkclrgmlkgnY0gmlwhCJMELeHb3BzdGFja4TsyQIAiXNlY3AyNTZrMaEDyCwx8h3Vu7jcNWhv9npDUzgrQBfJ7HZgo4PMtbjjsEyDdGNwgiQGg3VkcIIkBg",
+    "enr:-J64QGJFPZzLj2GLFgB4JhTde7rXChMNFERNbzrwYYTG7CY2SCSggFrU3VXczzWBvOoJWdbOMOzPuCI2klknGjruUxeGAZXQkf1LgmlkgnY0gmlwhGjHJzuHb3BzdGFja4TsyQIAiXNlY3AyNTZrMaEDO61fV62N5lQfAuNtgGuH5-nKbVM8lW6JpWswVK6F1giDdGNwgiQGg3VkcIIkBg",
+    "enr:-J64QEXleDl25w0qEG__wmDgwnzB0F5zapu00D_jM4qkCbA3WIcLC8rXPm8dcrKdZNBuNXJOtNE6c2_ZDkuQMvIuhjCGAZXQwDjFgmlkgnY0gmlwhCKMdU-Hb3BzdGFja4TsyQIAiXNlY3AyNTZrMaECHezzuLmg0LgzLRUhjzvwzrlgaw7-GPNSxR7_wUu_H0-DdGNwgiQGg3VkcIIkBg",
+];
+
+/// Boot nodes of Ink, chain 57073.
+#[rustfmt::skip]
+const INK: &[&str] = &[
+    "enr:-Iu4QCqTQZVBnbPWXcdUxcakGoCCzCFr5vVzDfNTOr-Pi3KaOJZMXlnqTR9r9p4EemXS8fS59EdQaX8qrkyE01nvsNcBgmlkgnY0gmlwhCIgwYaJc2VjcDI1NmsxoQMW3w0F1AibYelKqJUKaie5RuKc7S9sPfWvH4lSJw4Fo4N0Y3CCIyuDdWRwgiMs",
+];
+
+/// Boot nodes of GIWA Sepolia, chain 91342.
+#[rustfmt::skip]
+const GIWA_SEPOLIA: &[&str] = &[
+    "enr:-J64QKhFmRXaHzjmxKOHy0Rg4iChYprUSQuIRffqewLMeNXnbij9sQTfSBAus6c89YrsnpmUVDYEn1vm0Xszruh3EzqGAZjLppxXgmlkgnY0gmlwhAMkjYeHb3BzdGFja4TOyQUAiXNlY3AyNTZrMaECdjN5s5GeJnW8RMV4L0G6iiDwRY_qDpVbL8wAdYbB5_qDdGNwgiQGg3VkcIIkBg",
+    "enr:-J64QMV1oU-DoIlt9UNkznMpmE66fQKy_bQ4U6m5v0KA-BEfQjEiOqh_me1FC_VPf2K_QvI5ZhFis53QmFQo6VoNmhKGAZjLpdKngmlkgnY0gmlwhDROFkiHb3BzdGFja4TOyQUAiXNlY3AyNTZrMaEC7PQZ2YavOSa3GR3U-9MolkdfZZerWjcKpTPXEvMi_W-DdGNwgiQGg3VkcIIkBg",
+    "enr:-J64QHEJsRUJr5NLBuyQhlwekvQIcKj8KrvQBQaUPx8rdTlpTCC5NlX1TA-o19bXhXecLZnKKyFe0hf_vibkjCYNSEWGAZjLpBUEgmlkgnY0gmlwhCvIY9uHb3BzdGFja4TOyQUAiXNlY3AyNTZrMaEDN8ZhceCnnGFOMYxDZSRnIjrlt6V2rBZzTcPfr5l5L6SDdGNwgiQGg3VkcIIkBg",
+];
+
+/// Boot nodes of Ink Sepolia, chain 763373.
+#[rustfmt::skip]
+const INK_SEPOLIA: &[&str] = &[
+    "enr:-Iu4QN7Ohk84lCZMSAbuPbU1vSMF93J7FUUab2_JBNX8q6wSPBeWrGu85ENsL-s2fcf9gvYc_Eiw8ZzdBzP5i05g9DwBgmlkgnY0gmlwhCP2ulGJc2VjcDI1NmsxoQLqBVn4RC7vvLvOB95odV2bp6zKCQHPw7j60wBG68qGJYN0Y3CCIyuDdWRwgiMs",
+];
+
+/// Boot nodes of Celo Sepolia, chain 11142220.
+#[rustfmt::skip]
+const CELO_SEPOLIA: &[&str] = &[
+    "enr:-J-4QF7_9Y18cQSQ2wXHD_e65Qy82L1DpfVK4TlOuTDC9oAxeFxmvAn877A2ZXXfc08eLFgZP1mrRjkF4Kts1eGPGbKGAZg2ao5CgmlkgnY0gmlwhCKRF6aHb3BzdGFja4XMiKgFAIlzZWNwMjU2azGhA3_TXf6icEL-AIx06pfHpBJUspMVJzBBmm6bzYS7A8fOg3RjcIIkBoN1ZHCCJAY",
+    "enr:-J-4QEbMTKrBfyAeq9hWlEchulzvt1gWA-wAGa_kUdWw1K-faR-AjFNzhcVGG7yDnRb1RptLDGWVpl-WXWhrgJ4TKEaGAZg2XFFugmlkgnY0gmlwhCKotN-Hb3BzdGFja4XMiKgFAIlzZWNwMjU2azGhAxUbzxcFhZcfx4Ep2cFq81WhpT4cglzhrCBwDqdUqjPtg3RjcIIkBoN1ZHCCJAY",
+    "enr:-J-4QEawPak_hVU3h1wPZEGu7zLOv1C3k4WI8nHLUc83RqsRMauPtOPt8hYDFyxeJeaUyp0OUM0oyq-_9CEdshE1oWaGAZg2XLgDgmlkgnY0gmlwhCJSX5OHb3BzdGFja4XMiKgFAIlzZWNwMjU2azGhA6pft2ZDisWgNU6y7sHAwAK1a7LOftRPDnbgGcu5MSIvg3RjcIIkBoN1ZHCCJAY",
+    "enr:-J-4QCDpfivb0y0Sne1sZOqm1_WOKWWyJ6fo9j93jrxGVm0CcG6tScy3oQAaUuUbh-SmS_cQTO9ciw0_R3q1rpcjGLmGAZg2cWjGgmlkgnY0gmlwhCPFR5uHb3BzdGFja4XMiKgFAIlzZWNwMjU2azGhAifIHKRmyZAW0VlUKa_GjWavs-2dWi3X9qd5fbI6TIJlg3RjcIIkBoN1ZHCCJAY",
 ];

@@ -1,34 +1,36 @@
-//! The `opstack` entry of a node record: which chain a node follows.
+//! The `opstack` entry of a node record, which names the chain that a node follows.
 //!
-//! On the wire it is an RLP byte string of two unsigned varints (seven bits a byte, the low ones first): the chain id
-//! and a version. The reference reads no further than these, so what follows them is left to versions to come.
+//! On the wire, the entry is an RLP byte string that contains two unsigned varints (seven bits per
+//! byte, low bits first): the chain id and a version. Like the reference, this implementation
+//! ignores any bytes after them, which are left to future versions.
 
 use alloy_rlp::{Encodable, Header};
 
-/// The entry's key in a node record.
+/// Key of the entry in a node record.
 pub const ENTRY_KEY: &str = "opstack";
-/// The one version that there is.
+/// The only known version of the entry.
 pub const VERSION: u64 = 0;
 
-/// Bytes of a varint of 64 bits.
+/// Maximum length of a varint of 64 bits, in bytes.
 const MAX_VARINT: usize = 10;
 
-/// Which chain a node follows.
+/// The chain that a node follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OpStackEntry {
-    /// The L2 chain. Longer ids are cut to their low 64 bits, as the reference does; no chain has one.
+    /// Id of the L2 chain. An id of more than 64 bits would be truncated to its low 64 bits, as in
+    /// the reference; no chain has such an id.
     pub chain_id: u64,
-    /// The entry's version: [`VERSION`].
+    /// Version of the entry: [`VERSION`].
     pub version: u64,
 }
 
-/// Why bytes are no [`OpStackEntry`].
+/// Reason why bytes are not an [`OpStackEntry`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidEntry {
-    /// Not an RLP byte string.
+    /// The bytes are not an RLP byte string.
     #[error("not an RLP byte string")]
     NotBytes,
-    /// It ends within a number.
+    /// The entry ends within a number.
     #[error("it ends within a number")]
     Short,
     /// A number has more than 64 bits.
@@ -37,12 +39,12 @@ pub enum InvalidEntry {
 }
 
 impl OpStackEntry {
-    /// The entry of a node on this chain.
+    /// Creates the entry of a node on this chain.
     pub const fn new(chain_id: u64) -> Self {
         Self { chain_id, version: VERSION }
     }
 
-    /// The entry as RLP, as it stands in a record.
+    /// Encodes the entry as RLP, in the form that a record contains.
     pub fn encode(&self) -> Vec<u8> {
         let mut content = Vec::with_capacity(2 * MAX_VARINT);
         put_varint(&mut content, self.chain_id);
@@ -52,12 +54,13 @@ impl OpStackEntry {
         rlp
     }
 
-    /// Reads an entry in RLP.
+    /// Decodes an entry from RLP.
     ///
     /// # Errors
-    /// See [`InvalidEntry`]. What follows the two numbers is no error.
+    /// See [`InvalidEntry`]. Bytes after the two numbers are not an error.
     pub fn decode(mut rlp: &[u8]) -> Result<Self, InvalidEntry> {
-        let mut content = Header::decode_bytes(&mut rlp, false).map_err(|_| InvalidEntry::NotBytes)?;
+        let mut content =
+            Header::decode_bytes(&mut rlp, false).map_err(|_| InvalidEntry::NotBytes)?;
         let chain_id = take_varint(&mut content)?;
         let version = take_varint(&mut content)?;
         Ok(Self { chain_id, version })
@@ -72,7 +75,8 @@ fn put_varint(out: &mut Vec<u8>, mut number: u64) {
     out.push(number as u8);
 }
 
-/// Reads as Go's `binary.ReadUvarint`: zeros in front of nothing are no error, a 65th bit is.
+/// Reads a varint like Go's `binary.ReadUvarint`: redundant zeros are accepted, a 65th bit is an
+/// error.
 fn take_varint(bytes: &mut &[u8]) -> Result<u64, InvalidEntry> {
     let mut number = 0;
     for shift in (0..).step_by(7).take(MAX_VARINT) {
@@ -94,7 +98,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// What the reference writes (its own encoder, run on these chains).
+    /// Output of the reference's own encoder for these chains.
     const REFERENCE: [(u64, &[u8]); 8] = [
         (1, &[0x82, 0x01, 0x00]),
         (10, &[0x82, 0x0a, 0x00]),
@@ -107,7 +111,7 @@ mod tests {
     ];
 
     #[test]
-    fn the_bytes_are_those_of_the_reference() {
+    fn entries_match_the_reference_bytes() {
         for (chain_id, bytes) in REFERENCE {
             assert_eq!(OpStackEntry::new(chain_id).encode(), bytes, "{chain_id}");
             assert_eq!(OpStackEntry::decode(bytes), Ok(OpStackEntry::new(chain_id)));
@@ -115,13 +119,16 @@ mod tests {
     }
 
     #[test]
-    fn what_follows_the_two_numbers_is_ignored() {
-        assert_eq!(OpStackEntry::decode(&[0x84, 0x0a, 0x00, 0xff, 0xff]), Ok(OpStackEntry::new(10)));
+    fn bytes_after_the_two_numbers_are_ignored() {
+        assert_eq!(
+            OpStackEntry::decode(&[0x84, 0x0a, 0x00, 0xff, 0xff]),
+            Ok(OpStackEntry::new(10))
+        );
         assert_eq!(OpStackEntry::decode(&[0x82, 0x0a, 0x00, 0x99]), Ok(OpStackEntry::new(10)));
     }
 
     #[test]
-    fn garbage_is_refused_by_its_reason() {
+    fn garbage_is_refused_with_its_reason() {
         for (bytes, why) in [
             (&[][..], InvalidEntry::NotBytes),
             (&[0xc2, 0x0a, 0x00], InvalidEntry::NotBytes),
@@ -143,13 +150,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_entry_is_read_as_it_was_written(chain_id: u64, version: u64) {
+        fn every_entry_round_trips(chain_id: u64, version: u64) {
             let entry = OpStackEntry { chain_id, version };
             prop_assert_eq!(OpStackEntry::decode(&entry.encode()), Ok(entry));
         }
 
         #[test]
-        fn no_bytes_make_it_panic(bytes: Vec<u8>) {
+        fn arbitrary_bytes_never_panic(bytes: Vec<u8>) {
             let _ = OpStackEntry::decode(&bytes);
         }
     }

@@ -1,9 +1,9 @@
-//! Who of those found is worth dialling, and where.
+//! Filter that decides which discovered nodes to dial, and at which addresses.
 
 use super::{AddressPolicy, InvalidEntry, OpStackEntry, OutsideRestriction, Restriction, VERSION};
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// What matters of a node's record, its signature checked by the driver.
+/// The relevant contents of a node's record, whose signature the driver has checked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Record<'a> {
     /// The `opstack` entry, as RLP.
@@ -14,14 +14,14 @@ pub struct Record<'a> {
     pub tcp4: Option<u16>,
     /// `ip6`.
     pub ip6: Option<Ipv6Addr>,
-    /// `tcp6`; where it is missing, `tcp` holds for IPv6 too (EIP-778).
+    /// `tcp6`; if absent, `tcp` also applies to IPv6 (EIP-778).
     pub tcp6: Option<u16>,
 }
 
-/// Why a record is of no use.
+/// Reason why a record is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
-    /// It has no `opstack` entry: a node of another network, or a mere bootnode.
+    /// It has no `opstack` entry: the node belongs to another network, or is just a bootnode.
     #[error("no opstack entry")]
     NoEntry,
     /// Its `opstack` entry can't be read.
@@ -30,36 +30,37 @@ pub enum Refused {
     /// It follows another chain.
     #[error("it follows chain {0}")]
     OtherChain(u64),
-    /// Its entry is of a version that nobody knows.
+    /// Its entry has an unknown version.
     #[error("its opstack entry has version {0}")]
     OtherVersion(u64),
     /// It has no IP address with a TCP port other than 0.
     #[error("no IP address with a TCP port")]
     NoAddress,
-    /// Its addresses are of a kind that is not for this node.
+    /// Its addresses are of a kind that this node does not use.
     #[error("{0} is not an address to dial")]
     Address(IpAddr),
-    /// Its addresses lie outside of the networks that this node keeps to.
+    /// Its addresses lie outside the networks to which this node is restricted.
     #[error(transparent)]
     Outside(#[from] OutsideRestriction),
 }
 
-/// Which records are of use.
+/// Criteria for records.
 #[derive(Clone, Debug)]
 pub struct Filter {
-    /// The chain, whose id is the entry's.
+    /// Chain id that the entry must have.
     pub chain_id: u64,
-    /// Kinds of addresses.
+    /// Kinds of addresses to use.
     pub policy: AddressPolicy,
-    /// Networks.
+    /// Networks to use.
     pub restriction: Restriction,
 }
 
 impl Filter {
-    /// Where a node can be dialled: one address or two. The first check that fails decides.
+    /// Returns the addresses at which a node can be dialled: one or two.
     ///
     /// # Errors
-    /// Why the record is of no use. Of several addresses, the first one counts.
+    /// The first check that fails determines the error. If several addresses are refused, the error
+    /// is that of the first one.
     pub fn admit(&self, record: &Record<'_>) -> Result<Vec<SocketAddr>, Refused> {
         let entry = record.entry.ok_or(Refused::NoEntry)?;
         let entry = OpStackEntry::decode(entry).map_err(Refused::BadEntry)?;
@@ -81,10 +82,14 @@ impl Filter {
                 Err(why) => refused = refused.or(Some(why)),
             }
         }
-        if addresses.is_empty() { Err(refused.unwrap_or(Refused::NoAddress)) } else { Ok(addresses) }
+        if addresses.is_empty() {
+            Err(refused.unwrap_or(Refused::NoAddress))
+        } else {
+            Ok(addresses)
+        }
     }
 
-    /// Whether to have anything to do with an address.
+    /// Checks whether an address may be contacted.
     ///
     /// # Errors
     /// [`Refused::Address`] and [`Refused::Outside`].
@@ -96,7 +101,7 @@ impl Filter {
     }
 }
 
-/// A TCP address as a multiaddr.
+/// Formats a TCP address as a multiaddr.
 pub fn multiaddr(address: SocketAddr) -> String {
     let port = address.port();
     match address.ip().to_canonical() {
@@ -134,7 +139,10 @@ mod tests {
     fn a_node_of_the_chain_is_dialled_at_its_addresses() {
         assert_eq!(texts(&record()), Ok(vec!["/ip4/1.2.3.4/tcp/9222".into()]));
         let both = Record { ip6: v6("2600::1"), tcp6: Some(7), ..record() };
-        assert_eq!(texts(&both), Ok(vec!["/ip4/1.2.3.4/tcp/9222".into(), "/ip6/2600::1/tcp/7".into()]));
+        assert_eq!(
+            texts(&both),
+            Ok(vec!["/ip4/1.2.3.4/tcp/9222".into(), "/ip6/2600::1/tcp/7".into()])
+        );
         let one_port = Record { ip4: None, ip6: v6("2600::1"), ..record() };
         assert_eq!(texts(&one_port), Ok(vec!["/ip6/2600::1/tcp/9222".into()]));
         let mapped = Record { ip4: None, ip6: v6("::ffff:1.2.3.4"), ..record() };
@@ -142,11 +150,14 @@ mod tests {
     }
 
     #[test]
-    fn each_record_of_no_use_has_its_reason() {
+    fn each_useless_record_has_its_reason() {
         let at = |ip: [u8; 4]| Record { ip4: Some(ip.into()), ..record() };
         for (record, why) in [
             (Record { entry: None, ..record() }, Refused::NoEntry),
-            (Record { entry: Some(&[0xc0]), ..record() }, Refused::BadEntry(InvalidEntry::NotBytes)),
+            (
+                Record { entry: Some(&[0xc0]), ..record() },
+                Refused::BadEntry(InvalidEntry::NotBytes),
+            ),
             (Record { entry: Some(&[0x82, 0x01, 0x00]), ..record() }, Refused::OtherChain(1)),
             (Record { entry: Some(&[0x82, 0x0a, 0x01]), ..record() }, Refused::OtherVersion(1)),
             (Record { tcp4: None, ..record() }, Refused::NoAddress),
@@ -168,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn a_restriction_holds_for_what_is_found() {
+    fn a_restriction_applies_to_found_nodes() {
         let restriction = Restriction::to(vec!["1.2.0.0/16".parse().expect("a network")]);
         let filter = Filter { restriction, ..filter() };
         assert!(filter.admit(&record()).is_ok());
@@ -179,7 +190,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_is_admitted_may_be_dialled(
+        fn every_admitted_address_may_be_dialled(
             ip4: Option<[u8; 4]>, ip6: Option<[u16; 8]>, tcp4: Option<u16>, tcp6: Option<u16>,
         ) {
             let (ip4, ip6) = (ip4.map(Ipv4Addr::from), ip6.map(Ipv6Addr::from));

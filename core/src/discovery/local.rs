@@ -1,58 +1,61 @@
-//! What our own record says of where we are.
+//! Addresses in our own node record.
 
 use super::{AddressKind, AddressPolicy};
 use crate::time::Now;
-use core::net::{IpAddr, SocketAddr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// What decides over our own record.
+/// Settings that determine our own record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LocalConfig {
-    /// Where the node listens; it may be unspecified.
+    /// Address on which the node listens; it may be unspecified.
     pub listen: IpAddr,
-    /// TCP port that it listens on.
+    /// TCP port on which the node listens.
     pub bound_tcp: u16,
-    /// UDP port that discovery listens on.
+    /// UDP port on which discovery listens.
     pub bound_udp: u16,
     /// `--p2p.advertise.ip`.
     pub advertise_ip: Option<IpAddr>,
-    /// `--p2p.advertise.tcp`; 0 is none.
+    /// `--p2p.advertise.tcp`; 0 if not set.
     pub advertise_tcp: u16,
-    /// `--p2p.advertise.udp`; 0 is none.
+    /// `--p2p.advertise.udp`; 0 if not set.
     pub advertise_udp: u16,
 }
 
-/// Why an address can't be advertised.
+/// Error for an address that can't be advertised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("nobody can be reached at {0}, so it can't be advertised")]
+#[error("no machine is reached at {0}, so it can't be advertised")]
 pub struct InvalidAdvertisement(pub IpAddr);
 
-/// Where our record says that we are.
+/// The endpoint that our record advertises.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Advertised {
-    /// `ip` or `ip6`; `None` until others told enough where they see us.
+    /// `ip` or `ip6`; `None` until enough other nodes have reported at which address they see us.
     pub ip: Option<IpAddr>,
-    /// `tcp`, and `tcp6` beside an `ip6`.
+    /// `tcp`, or `tcp6` with an `ip6`.
     pub tcp: u16,
-    /// `udp`, and `udp6` beside an `ip6`.
+    /// `udp`, or `udp6` with an `ip6`.
     pub udp: u16,
-    /// Whether `ip` and `udp` follow what others see. Not where the operator says, or the system knows, what they are.
+    /// Whether `ip` and `udp` follow the reports of other nodes; `false` if the operator or the
+    /// system determines them.
     pub is_predicted: bool,
 }
 
 impl Advertised {
-    /// What a node's record says at first.
+    /// Returns the initial endpoint of a node's record.
     ///
-    /// The IP address is the operator's, else the one that is listened on if it is global, or loopback: what is bound
-    /// to loopback is nowhere else. A private one is not: without the operator's word it would lead strangers to their
-    /// own network. Ports are the operator's, else those that are bound.
+    /// The IP address is the operator's or, failing that, the listen address if it is global or
+    /// loopback: a node bound to loopback is reachable nowhere else. A private listen address is
+    /// not advertised: unless the operator confirms it, it would lead strangers into their own
+    /// networks. The ports are the operator's or, failing that, the bound ones.
     ///
     /// # Errors
-    /// If the operator's address is of a kind at which nobody can be.
+    /// If the operator's address is unspecified or multicast.
     pub fn new(config: &LocalConfig) -> Result<Self, InvalidAdvertisement> {
         let or = |given: u16, bound| if given == 0 { bound } else { given };
         let listens = Some(config.listen.to_canonical());
-        let own =
-            listens.filter(|ip| matches!(AddressKind::of(*ip), AddressKind::Global | AddressKind::Loopback));
+        let own = listens.filter(|ip| {
+            matches!(AddressKind::of(*ip), AddressKind::Global | AddressKind::Loopback)
+        });
         let given = config.advertise_ip.map(|ip| ip.to_canonical());
         if let Some(ip) = given
             && matches!(AddressKind::of(ip), AddressKind::Unspecified | AddressKind::Multicast)
@@ -68,8 +71,9 @@ impl Advertised {
         })
     }
 
-    /// What it says when others see us there; `None` if that is nothing new, or not to be said: an address of a kind
-    /// that is not for this node is somebody's mistake or a lie.
+    /// Returns the new endpoint to advertise after other nodes reported that they see us at `at`.
+    /// Returns `None` if the endpoint is unchanged or must not be advertised: an address that this
+    /// node does not use is a mistake or a lie.
     #[must_use]
     pub fn seen(&self, at: SocketAddr, policy: &AddressPolicy) -> Option<Self> {
         let ip = at.ip().to_canonical();
@@ -78,11 +82,37 @@ impl Advertised {
     }
 }
 
-/// The sequence number of our record: `previous` is that of the last one that was given out, and whether the new one
-/// says the same.
+/// The addresses in our own record, by their keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OwnAddresses {
+    /// `ip`.
+    pub ip4: Option<Ipv4Addr>,
+    /// `tcp` and `udp`.
+    pub ports4: (u16, u16),
+    /// `ip6`, with `tcp6` and `udp6`.
+    pub ip6: Option<(Ipv6Addr, (u16, u16))>,
+}
+
+impl Advertised {
+    /// Returns the addresses that our record contains. The ports of IPv4 are always there, even
+    /// without an address: the reference always includes them, and its readers use them for IPv6
+    /// too (EIP-778).
+    pub const fn addresses(&self) -> OwnAddresses {
+        let ports4 = (self.tcp, self.udp);
+        match self.ip {
+            Some(IpAddr::V4(ip)) => OwnAddresses { ip4: Some(ip), ports4, ip6: None },
+            Some(IpAddr::V6(ip)) => OwnAddresses { ip4: None, ports4, ip6: Some((ip, ports4)) },
+            None => OwnAddresses { ip4: None, ports4, ip6: None },
+        }
+    }
+}
+
+/// Returns the sequence number of our record. `previous` is the sequence number of the last
+/// published record, and whether the new one has the same content.
 ///
-/// It grows whenever the content changes, over restarts as well: without the last record it starts at the time in
-/// milliseconds, as the reference's does, which is later than any number that counted from an earlier time.
+/// The number grows whenever the content changes, also across restarts. Without a previous record
+/// it is the time in milliseconds, as in the reference, which exceeds any number counted up from an
+/// earlier time.
 pub fn sequence(now: Now, previous: Option<(u64, bool)>) -> u64 {
     let at_least = u64::try_from(now.unix.as_millis()).unwrap_or(u64::MAX);
     match previous {
@@ -113,14 +143,15 @@ mod tests {
     }
 
     #[test]
-    fn what_the_operator_says_counts_most() {
+    fn the_operators_settings_take_precedence() {
         let config = LocalConfig {
             advertise_ip: Some(ip("192.168.1.2")),
             advertise_tcp: 1024,
             advertise_udp: 1025,
             ..config("127.0.0.1")
         };
-        let expected = Advertised { ip: Some(ip("192.168.1.2")), tcp: 1024, udp: 1025, is_predicted: false };
+        let expected =
+            Advertised { ip: Some(ip("192.168.1.2")), tcp: 1024, udp: 1025, is_predicted: false };
         assert_eq!(Advertised::new(&config), Ok(expected));
         for nobody in ["0.0.0.0", "::", "224.0.0.1", "ff02::1"] {
             let config = LocalConfig { advertise_ip: Some(ip(nobody)), ..config };
@@ -129,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn by_itself_only_a_global_address_or_the_loopback_that_is_listened_on_is_said() {
+    fn without_settings_only_a_global_or_loopback_listen_address_is_advertised() {
         for (listen, said) in [
             ("0.0.0.0", None),
             ("::", None),
@@ -147,15 +178,33 @@ mod tests {
     }
 
     #[test]
-    fn where_others_see_us_is_said_unless_the_operator_says_otherwise() {
+    fn the_ports_of_ipv4_are_always_in_the_record() {
+        let of = |text| {
+            let ip = Some(ip(text));
+            Advertised { ip, tcp: 1, udp: 2, is_predicted: false }.addresses()
+        };
+        let v4 = OwnAddresses { ip4: Some([1, 2, 3, 4].into()), ports4: (1, 2), ip6: None };
+        assert_eq!(of("1.2.3.4"), v4);
+        let ip6 = Some((Ipv6Addr::LOCALHOST, (1, 2)));
+        assert_eq!(of("::1"), OwnAddresses { ip4: None, ports4: (1, 2), ip6 });
+        let unknown = Advertised::new(&config("0.0.0.0")).expect("nothing is given").addresses();
+        assert_eq!(unknown, OwnAddresses { ip4: None, ports4: (9222, 9223), ip6: None });
+    }
+
+    #[test]
+    fn the_address_that_others_report_is_advertised_unless_the_operator_set_one() {
         let policy = AddressPolicy::new(ip("0.0.0.0"), []);
         let first = Advertised::new(&config("0.0.0.0")).expect("nothing is given");
         let at = |ip: [u8; 4], port| SocketAddr::from((ip, port));
         let seen = first.seen(at([1, 2, 3, 4], 30), &policy).expect("it is new");
         assert_eq!((seen.ip, seen.udp, seen.tcp), (Some(ip("1.2.3.4")), 30, 9222));
         assert_eq!(seen.seen(at([1, 2, 3, 4], 30), &policy), None, "nothing new");
-        for lie in [at([10, 0, 0, 1], 30), at([127, 0, 0, 1], 30), at([0, 0, 0, 0], 30), at([1, 2, 3, 4], 0)]
-        {
+        for lie in [
+            at([10, 0, 0, 1], 30),
+            at([127, 0, 0, 1], 30),
+            at([0, 0, 0, 0], 30),
+            at([1, 2, 3, 4], 0),
+        ] {
             assert_eq!(first.seen(lie, &policy), None, "{lie}");
         }
         let fixed = Advertised::new(&config("1.2.3.4")).expect("nothing is given");
@@ -163,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn the_sequence_number_grows_when_the_content_changes_and_only_then() {
+    fn the_sequence_number_grows_only_when_the_content_changes() {
         let at = |millis| Now::new(Duration::ZERO, Duration::from_millis(millis));
         assert_eq!(sequence(at(1000), None), 1000);
         assert_eq!(sequence(at(0), None), 1);

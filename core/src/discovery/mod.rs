@@ -1,20 +1,24 @@
-//! Discovery: what a node's record says, who of those found is worth dialling, and how fast to look
-//! (`op-node/p2p/discovery.go`).
+//! Discovery: our own node record, the choice of discovered nodes to dial, and the pace of the
+//! search (`op-node/p2p/discovery.go`).
 //!
-//! The protocol itself, discv5 with its sockets, keys and signatures, is the driver's. What is decided over its
-//! findings is decided here:
+//! The driver runs the protocol itself, discv5 with its sockets, keys and signatures. This module
+//! makes the decisions. [`Search`] is the whole search as one machine, made of these parts, which
+//! also work alone:
 //!
-//! * [`OpStackEntry`] is the record's entry that names the chain;
-//! * [`Filter`] admits a record or says why not ([`Refused`]), and turns it into addresses; [`AddressPolicy`] and
-//!   [`Restriction`] say which kinds of addresses and which networks there are for this node;
-//! * [`Advertised`] decides what our own record says; [`Prediction`] finds out where others see us;
-//! * [`Pace`] says when to look again, by how many peers are missing;
-//! * [`Candidates`] hands what was found on to the peers ([`PeerNews::Discovered`](crate::peers::PeerNews)), a few at
-//!   a time. Who of them is dialled, how many at once and how soon again is the
-//!   [`PeerManager`](crate::peers::PeerManager)'s to decide, as for all that it remembers.
+//! * [`OpStackEntry`] is the record's entry that names the chain.
+//! * [`Filter`] turns a record into addresses, or refuses it with a reason ([`Refused`]).
+//!   [`AddressPolicy`] and [`Restriction`] define the kinds of addresses and the networks that this
+//!   node uses.
+//! * [`Advertised`] determines our own record; [`Prediction`] determines the endpoint at which
+//!   other nodes see us.
+//! * [`Pace`] schedules the next search, depending on the number of missing peers.
+//! * [`Candidates`] passes discovered nodes to the peer manager
+//!   ([`PeerNews::Discovered`](crate::peers::PeerNews)), a few at a time. As for all remembered
+//!   peers, the [`PeerManager`](crate::peers::PeerManager) decides which of them to dial, how many
+//!   at once, and when to dial again.
 //!
 //! # Bounds
-//! Strangers fill [`Candidates`] and [`Prediction`]; each says in its documentation how far.
+//! Strangers fill [`Candidates`] and [`Prediction`]; each documents its limits.
 
 mod address;
 pub mod bootnodes;
@@ -24,13 +28,19 @@ mod filter;
 mod local;
 mod pace;
 mod prediction;
+mod search;
 
 pub use address::{AddressKind, AddressPolicy, OutsideRestriction, Restriction, neighbourhood};
 pub use candidates::{
-    Candidate, Candidates, FEED_FAST, FEED_SLOW, MAX_TOLD, MAX_WAITING, NEIGHBOURS, RETELL,
+    Candidate, Candidates, FEED_FAST, FEED_SLOW, MAX_PASSED_ON, MAX_WAITING, NEIGHBOUR_PAUSE,
+    NEIGHBOURS, REPEAT_AFTER,
 };
 pub use entry::{ENTRY_KEY, InvalidEntry, OpStackEntry, VERSION};
 pub use filter::{Filter, Record, Refused, multiaddr};
-pub use local::{Advertised, InvalidAdvertisement, LocalConfig, sequence};
+pub use local::{Advertised, InvalidAdvertisement, LocalConfig, OwnAddresses, sequence};
 pub use pace::{Pace, PaceConfig};
 pub use prediction::{MIN_STATEMENTS, Prediction, STATEMENT_TTL};
+pub use search::{
+    FoundNode, KEEP_INTERVAL, PINGED, RECHECK, Search, SearchConfig, SearchStep, SearchView,
+    WALK_TIME,
+};

@@ -1,14 +1,14 @@
-//! How often to look for nodes: fast while peers are missing, slowly else.
+//! Pace of the search for nodes: fast while peers are missing, slow otherwise.
 
 use crate::time::Instant;
 use std::time::Duration;
 
-/// Time between two walks.
+/// Intervals between two walks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PaceConfig {
-    /// While peers are missing.
+    /// Interval while peers are missing.
     pub fast: Duration,
-    /// While none are.
+    /// Interval while no peers are missing.
     pub slow: Duration,
 }
 
@@ -19,7 +19,7 @@ impl Default for PaceConfig {
     }
 }
 
-/// When to walk: at once, then at an even pace.
+/// Schedule of walks: the first one at once, the others at regular intervals.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Pace {
     config: PaceConfig,
@@ -27,13 +27,14 @@ pub struct Pace {
 }
 
 impl Pace {
-    /// A pace whose first step is due at once.
+    /// Creates a pace whose first walk is due at once.
     pub const fn new(config: PaceConfig) -> Self {
         Self { config, last: None }
     }
 
-    /// Whether a walk is due now that so many peers are missing below the low mark of the
-    /// [`Tide`](crate::peers::Tide). If so, the next one is due an interval later.
+    /// Returns `true` if a walk is due, given that `missing` peers are missing below the low mark
+    /// of the [`ConnectionManager`](crate::peers::ConnectionManager). If so, the next walk is due
+    /// one interval later.
     pub fn poll(&mut self, now: Instant, missing: usize) -> bool {
         let is_due = self.next(missing) <= now;
         if is_due {
@@ -42,7 +43,8 @@ impl Pace {
         is_due
     }
 
-    /// When the next walk is due if so many peers are missing. It may have passed.
+    /// Returns the time at which the next walk is due, given that `missing` peers are missing. It
+    /// may be in the past.
     pub fn next(&self, missing: usize) -> Instant {
         let interval = if missing > 0 { self.config.fast } else { self.config.slow };
         self.last.map_or(Instant::default(), |last| last + interval)
@@ -58,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_fast_while_peers_are_missing_and_slow_else() {
+    fn it_is_fast_while_peers_are_missing_and_slow_otherwise() {
         let mut pace = Pace::new(PaceConfig::default());
         assert!(pace.poll(at(100), 1), "the first is due at once");
         assert_eq!(pace.next(1), at(105));

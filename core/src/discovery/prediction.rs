@@ -1,9 +1,10 @@
-//! Where others see us: behind a router a node does not know its own address, but those that it asks do.
+//! Prediction of our external endpoint: a node behind a router does not know its own address, but
+//! the nodes that it queries do.
 //!
 //! # Bounds
-//! One statement for each [`neighbourhood`](super::neighbourhood) that was asked, so that whoever has many keys but
-//! one network says one thing; [`MAX_STATEMENTS`] of them, the oldest go first. Only the answers to questions of ours
-//! may be put in.
+//! One statement per queried [`neighbourhood`](super::neighbourhood), so that a party with many
+//! keys in one network has a single vote. At most [`MAX_STATEMENTS`]; the oldest are dropped first.
+//! Only answers to our own queries may be added.
 
 use super::neighbourhood;
 use crate::peers::Subnet;
@@ -12,31 +13,32 @@ use crate::time::Instant;
 use core::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-/// How many must agree, as in the reference (geth's `iptrack`).
+/// Number of statements that must agree, as in the reference (geth's `iptrack`).
 pub const MIN_STATEMENTS: usize = 10;
-/// How long a statement counts, as in the reference.
+/// Lifetime of a statement, as in the reference.
 pub const STATEMENT_TTL: Duration = Duration::from_secs(5 * 60);
-/// Statements that are kept.
+/// Maximum number of statements kept.
 const MAX_STATEMENTS: usize = 256;
 
-/// What was stated, once for each network that was asked.
+/// Statements of other nodes about our endpoint, one per queried network.
 #[derive(Clone, Debug, Default)]
 pub struct Prediction {
     statements: SortedMap<Subnet, (SocketAddr, Instant)>,
 }
 
 impl Prediction {
-    /// Nobody has said anything.
+    /// Creates a prediction without any statements.
     pub const fn new() -> Self {
         Self { statements: SortedMap::new() }
     }
 
-    /// Somebody at `from`, who was asked, sees us there.
+    /// Records that a node at `from`, which we queried, sees us at `seen`.
     pub fn stated(&mut self, now: Instant, from: IpAddr, seen: SocketAddr) {
         self.statements.retain(|_, (_, at)| now.since(*at) < STATEMENT_TTL);
         let Some(from) = neighbourhood(from) else { return };
         if self.statements.len() >= MAX_STATEMENTS && !self.statements.contains_key(&from) {
-            let oldest = self.statements.iter().min_by_key(|(_, (_, at))| *at).map(|(from, _)| *from);
+            let oldest =
+                self.statements.iter().min_by_key(|(_, (_, at))| *at).map(|(from, _)| *from);
             if let Some(oldest) = oldest {
                 self.statements.remove(&oldest);
             }
@@ -44,7 +46,8 @@ impl Prediction {
         self.statements.insert(from, (SocketAddr::new(seen.ip().to_canonical(), seen.port()), now));
     }
 
-    /// Where most of them see us; `None` if less than [`MIN_STATEMENTS`] agree, or as many on something else.
+    /// Returns the endpoint on which most statements agree. Returns `None` if fewer than
+    /// [`MIN_STATEMENTS`] agree, or if as many agree on another endpoint.
     pub fn endpoint(&self, now: Instant) -> Option<SocketAddr> {
         let mut counts: SortedMap<SocketAddr, usize> = SortedMap::new();
         for (seen, at) in self.statements.values() {
@@ -90,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn many_keys_in_one_network_say_one_thing() {
+    fn many_keys_in_one_network_have_one_vote() {
         let mut prediction = Prediction::new();
         for host in 0..100 {
             prediction.stated(at(0), IpAddr::from([9, 9, 9, host]), seen(4));
@@ -99,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn a_draw_is_no_answer_and_the_last_word_of_a_network_counts() {
+    fn a_tie_gives_no_answer_and_the_latest_statement_of_a_network_counts() {
         let mut prediction = Prediction::new();
         for network in 0..2 * MIN_STATEMENTS {
             prediction.stated(at(0), from(network), seen(4 + (network % 2) as u8));
@@ -110,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_is_bounded() {
+    fn the_number_of_statements_is_bounded() {
         let mut prediction = Prediction::new();
         for network in 0..3 * MAX_STATEMENTS {
             prediction.stated(at(1), from(network), seen(4));

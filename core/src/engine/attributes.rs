@@ -1,64 +1,68 @@
-//! What a block of a development chain is built from: the attributes and the deposit with which every block opens
+//! Attributes of a development chain's blocks, and the deposit with which every block begins
 //! (specs: `derivation.md`, `deposits.md`, and `exec-engine.md` of Holocene and Jovian).
 //!
-//! A development chain has no L1 behind it. Its blocks stay in the epoch of the L1 block that its `rollup.json` names, and
-//! count their sequence numbers from the first block on.
+//! A development chain has no L1 behind it. All its blocks belong to the epoch of the L1 block that
+//! its `rollup.json` names, and their sequence numbers count from the first block on.
 
 use crate::chain::{BlockId, ChainConfig, ConfigError, Fork};
+use crate::payload::BaseTime;
 use alloy_primitives::{Address, B64, B256, Bytes, U256, address, b256, keccak256};
 use alloy_rlp::{Encodable, Header};
 use serde::Deserialize;
 
-/// Who receives the priority fees (`SequencerFeeVault`).
+/// Recipient of the priority fees (`SequencerFeeVault`).
 pub const FEE_VAULT: Address = address!("4200000000000000000000000000000000000011");
-/// Who sends the deposit that tells of L1 (`L1 attributes depositor`).
+/// Sender of the L1 info deposit (`L1 attributes depositor`).
 pub const DEPOSITOR: Address = address!("deaddeaddeaddeaddeaddeaddeaddeaddead0001");
-/// The contract that the deposit calls (`L1Block`).
+/// Contract that the deposit calls (`L1Block`).
 pub const L1_BLOCK: Address = address!("4200000000000000000000000000000000000015");
 /// EIP-2718 type of a deposit.
 pub const DEPOSIT_TYPE: u8 = 0x7e;
-/// Gas of the deposit.
+/// Gas limit of the deposit.
 const DEPOSIT_GAS: u64 = 1_000_000;
-/// Domain of the source hash of a deposit that tells of L1.
-const L1_INFO_DOMAIN: B256 = b256!("0000000000000000000000000000000000000000000000000000000000000001");
-/// Jovian's scalar of the footprint in gas, where the system configuration has none.
+/// Domain of the source hash of an L1 info deposit.
+const L1_INFO_DOMAIN: B256 =
+    b256!("0000000000000000000000000000000000000000000000000000000000000001");
+/// Default footprint gas scalar (Jovian), for system configurations without one.
 const FOOTPRINT_GAS_SCALAR: u16 = 400;
 
-/// What an engine builds a block from (`PayloadAttributesV1` to `V3` of the OP Stack).
+/// Attributes from which an engine builds a block (`PayloadAttributesV1` to `V3` of the OP Stack).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PayloadAttributes {
-    /// Unix seconds.
+    /// Timestamp in Unix seconds.
     pub timestamp: u64,
     /// Randomness of the L1 origin.
     pub prev_randao: B256,
-    /// Receiver of the priority fees.
+    /// Recipient of the priority fees.
     pub fee_recipient: Address,
-    /// Whether there is a list of withdrawals, which is empty (Canyon).
+    /// Whether the block has a list of withdrawals, always empty (Canyon).
     pub has_withdrawals: bool,
     /// Parent beacon block root of the L1 origin (Ecotone).
     pub parent_beacon_block_root: Option<B256>,
-    /// Transactions with which the block opens, encoded.
+    /// Encoded transactions with which the block begins.
     pub transactions: Vec<Bytes>,
-    /// The block's gas limit.
+    /// Gas limit of the block.
     pub gas_limit: u64,
-    /// EIP-1559's denominator and elasticity; zeros stand for the chain's (Holocene).
+    /// EIP-1559 denominator and elasticity; zeros select the chain's own (Holocene).
     pub eip_1559_params: Option<B64>,
-    /// Least base fee (Jovian).
+    /// Minimum base fee (Jovian).
     pub min_base_fee: Option<u64>,
+    /// Milliseconds beyond the timestamp, which the second transaction also contains (Denim).
+    pub timestamp_millis_part: Option<u16>,
 }
 
-/// What a development chain knows of L1.
+/// L1 data of a development chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DevelopmentL1 {
-    /// The L1 block of all epochs.
+    /// The L1 block to which all epochs belong.
     pub origin: BlockId,
-    /// Its timestamp, unix seconds.
+    /// Timestamp of that block, in Unix seconds.
     pub timestamp: u64,
-    /// Who submits batches.
+    /// Address of the batch submitter.
     pub batcher: Address,
 }
 
-/// Of a `rollup.json`, what tells of L1.
+/// The fields of a `rollup.json` that concern L1.
 #[derive(Deserialize)]
 struct Rollup {
     genesis: RollupGenesis,
@@ -84,15 +88,17 @@ struct RollupSystem {
 }
 
 impl DevelopmentL1 {
-    /// What a `rollup.json` tells of L1: `genesis.l1`, and the batcher of `genesis.system_config`. The origin counts as old
-    /// as the chain's first block.
+    /// Reads the L1 data from a `rollup.json`: `genesis.l1`, and the batcher of
+    /// `genesis.system_config`. The origin's timestamp is that of the chain's first block.
     ///
     /// # Errors
-    /// If it does not name the L1 block.
+    /// If the file does not name the L1 block.
     pub fn from_rollup_json(json: &str) -> Result<Self, ConfigError> {
         let read = serde_json::from_str::<Rollup>(json);
-        let Rollup { genesis } =
-            read.map_err(|error| ConfigError::Json { within: "rollup.json", reason: error.to_string() })?;
+        let Rollup { genesis } = read.map_err(|error| ConfigError::Json {
+            within: "rollup.json",
+            reason: error.to_string(),
+        })?;
         Ok(Self {
             origin: BlockId::new(genesis.l1.number, genesis.l1.hash),
             timestamp: genesis.l2_time,
@@ -100,30 +106,37 @@ impl DevelopmentL1 {
         })
     }
 
-    /// The attributes of the block that follows one of this number and gas limit.
+    /// Returns the attributes of the block with this number. `millis` is the millisecond part of
+    /// its time, on a chain whose blocks carry it. `gas_limit` is the parent's.
     pub fn attributes(
         &self,
         chain: &ChainConfig,
-        parent: u64,
+        number: u64,
         timestamp: u64,
+        millis: Option<u16>,
         gas_limit: u64,
     ) -> PayloadAttributes {
         let is_active = |fork| chain.forks.is_active(fork, timestamp);
-        let sequence = parent.saturating_add(1).saturating_sub(chain.genesis.number);
+        let sequence = number.saturating_sub(chain.genesis.number);
+        let mut transactions = vec![self.deposit(chain, sequence, timestamp)];
+        transactions.extend(millis.map(|millis| {
+            Bytes::copy_from_slice(&BaseTime::of_block(number, millis).to_transaction())
+        }));
         PayloadAttributes {
             timestamp,
             prev_randao: B256::ZERO,
             fee_recipient: FEE_VAULT,
             has_withdrawals: is_active(Fork::Canyon),
             parent_beacon_block_root: is_active(Fork::Ecotone).then_some(B256::ZERO),
-            transactions: vec![self.deposit(chain, sequence, timestamp)],
+            transactions,
             gas_limit,
             eip_1559_params: is_active(Fork::Holocene).then_some(B64::ZERO),
             min_base_fee: is_active(Fork::Jovian).then_some(0),
+            timestamp_millis_part: millis,
         }
     }
 
-    /// The deposit with which the block of this sequence number opens, encoded.
+    /// Returns the encoded deposit of the block with this sequence number.
     pub fn deposit(&self, chain: &ChainConfig, sequence: u64, timestamp: u64) -> Bytes {
         let mut preimage = self.origin.hash.to_vec();
         preimage.extend(U256::from(sequence).to_be_bytes::<32>());
@@ -131,7 +144,7 @@ impl DevelopmentL1 {
         let source = keccak256([L1_INFO_DOMAIN.as_slice(), deposit_id.as_slice()].concat());
         let data = Bytes::from(self.call(chain, sequence, timestamp));
         let zero = U256::ZERO;
-        // Since Regolith it is no system transaction.
+        // Since Regolith, the deposit is not a system transaction.
         let fields: [&dyn Encodable; 8] =
             [&source, &DEPOSITOR, &L1_BLOCK, &zero, &zero, &DEPOSIT_GAS, &false, &data];
         let payload_length = fields.iter().map(Encodable::length).sum();
@@ -141,7 +154,7 @@ impl DevelopmentL1 {
         encoded.into()
     }
 
-    /// The call of the contract: Bedrock's by the ABI, the later ones packed.
+    /// Returns the call data: ABI-encoded for Bedrock, packed for later forks.
     fn call(&self, chain: &ChainConfig, sequence: u64, timestamp: u64) -> Vec<u8> {
         let is_active = |fork| chain.forks.is_active(fork, timestamp);
         let base_fee = U256::from(1_000_000_000u64);
@@ -166,7 +179,8 @@ impl DevelopmentL1 {
             (true, false) => vec![0x09, 0x89, 0x99, 0xbe],
             (false, false) => vec![0x44, 0x0a, 0x5e, 0x20],
         };
-        // The scalars of the base fee and of the blobs' base fee: transactions cost nothing for L1.
+        // The scalars of the base fee and of the blob base fee are zero: transactions pay nothing
+        // for L1.
         data.extend([0; 8]);
         data.extend(sequence.to_be_bytes());
         data.extend(self.timestamp.to_be_bytes());
@@ -176,7 +190,7 @@ impl DevelopmentL1 {
         data.extend(self.origin.hash);
         data.extend(batcher);
         if is_isthmus {
-            // The operator's fee, scalar and constant.
+            // The operator fee's scalar and constant.
             data.extend([0; 12]);
         }
         if is_jovian {

@@ -1,7 +1,9 @@
-//! Tests of the machine against a made-up execution client.
+//! Tests of the state machine against a simulated execution client.
 
+mod branches;
 mod building;
 mod following;
+mod methods;
 mod properties;
 mod trouble;
 mod world;
@@ -9,4 +11,4 @@ mod world;
 use super::*;
 use crate::chain::{Fork, ForkSchedule, Labels};
 use crate::gossip::tests::support::{CHAIN_ID, NOW, sequencer};
-use world::World;
+use world::{Call, World};

@@ -1,35 +1,56 @@
-//! The feed: the canonical chain told to somebody who keeps a log of it, nothing lost and nothing told twice.
+//! The feed: the canonical chain for a consumer that keeps a log of it. No event is lost, and none
+//! is reported twice.
 //!
-//! A feed reads the chain from the store and nowhere else. What happens in the node only wakes it, so nothing that is
-//! missed can be lost; what is told is on the disk before; and it can go on from any point of the chain at any time.
+//! A feed reads the chain only from the store. Events of the node merely wake it, so a missed event
+//! loses nothing; everything reported is already on disk; and the feed can continue from any point
+//! of the chain at any time.
 //!
-//! * [`Cursor`] knows where the consumer's log ends, says what to read from the store, and turns what was read into
-//!   [`FeedEvent`]s. It is all that a consumer needs who is there or gone: standard output, a WebSocket.
-//! * [`FeedSink`] adds what a stream elsewhere needs that outlives both sides (NATS JetStream): it begins where the stream
-//!   ends, gives each event the number of the message that it must follow, waits for each to be acknowledged, and begins
-//!   anew whenever it can't be sure.
+//! * [`Cursor`] knows where the consumer's log ends, decides what to read from the store, and turns
+//!   the result into [`FeedEvent`]s. It suffices for a consumer that is either connected or gone:
+//!   standard output, a WebSocket.
+//! * [`FeedSink`] adds support for a remote stream that outlives both sides (NATS JetStream): it
+//!   starts at the end of the stream, tells the stream which message each event must follow, waits
+//!   for each acknowledgement, and starts over whenever it can't be sure.
 //!
-//! # What a consumer is told
-//! Blocks in ascending order, each the child of the one before. A [`FeedEvent::Reorg`] takes the blocks above its
-//! `ancestor` back. A [`FeedEvent::Skipped`] says that the next block, `to`, is not the child of the one before: the
-//! positions between are left out, and when `to` comes, what the consumer has at its number or above, if anything, is
-//! taken back. So whoever cuts off and appends has the canonical chain, as far as it was told, after each event.
+//! # Events for a consumer
+//! Blocks arrive in ascending order, each the child of the previous one. A [`FeedEvent::Reorg`]
+//! removes the blocks above its `ancestor` as soon as the store has left them: the new branch may
+//! end below the number that the old one had reached, and its blocks may arrive much later. A
+//! [`FeedEvent::Skipped`] announces that the next block, `to`, is not the child of the previous
+//! one: the positions in between are left out, and when `to` arrives, it replaces everything that
+//! the consumer has at its number or above. So a consumer that truncates and appends has the
+//! canonical chain, as far as it was reported, after each event. There is one exception, which
+//! `is_fork` marks: `to` is on a different branch than the previous block, and their common
+//! ancestor is unknown, so the blocks directly below `to` may be abandoned too.
+//!
+//! A log can end in a block that the store does not have. If the node is behind, as after a start,
+//! the store may still learn of the block, and nothing is reported until it does or the node has
+//! caught up. After that, or at once if the store's chain has another block at that number, the log
+//! continues with a [`FeedEvent::Skipped`].
 //!
 //! # Exactly once
-//! A publication names the message that it must follow, by its sequence number, and the stream refuses it after any other. One
-//! whose acknowledgement was lost can't be stored again: either the stream's end was read after it was stored, and then it
-//! is not published again, or it was read before, and then the second one is refused. It does not depend on how long the
+//! A publication names the message that it must follow by sequence number, and the stream refuses
+//! the publication after any other message. A publication whose acknowledgement was lost can't be
+//! stored twice: if the stream's end was read after it was stored, it is not published again; if
+//! the end was read before, the second publication is refused. This does not depend on how long the
 //! stream remembers the names of messages.
 //!
-//! In a stream of the feed's own several publications are on their way at once, each of which names the one before by its
-//! name. A number could be foretold, and would be no proof: what is left of a connection before can still arrive and take it.
-//! What has a name is the same wherever it comes from, and so is what may follow it. In a stream that others write to, one
-//! publication is on its way at a time.
+//! In a stream that only the feed writes to, several publications are in flight at once, and each
+//! identifies its predecessor by name. A predicted number would prove nothing: messages left over
+//! from an earlier connection can still arrive and take it. A named message is the same wherever it
+//! comes from, and so are its valid successors. In a stream that others write to, one publication
+//! is in flight at a time.
+//!
+//! A server may store a message of a lost connection after it has told the next connection where
+//! the stream ends. The next publication is then refused, which shows the message. Until then,
+//! after a reorg, the stream may end in a block that is no longer canonical.
 //!
 //! # Bounds
-//! [`PAGE_BLOCKS`] blocks of [`PAGE_BYTES`] bytes wait to be published, or one that is larger; as many more are on their
-//! way, [`IN_FLIGHT`] at most. What else there is to tell stays in the store. A reorg names at most [`LONGEST_BRANCH`]
-//! abandoned blocks; a branch that is longer, or of which blocks were removed from the store, is told as skipped.
+//! At most [`PAGE_BLOCKS`] blocks of [`PAGE_BYTES`] bytes in total, or one larger block, wait to be
+//! published; as many again are in flight, at most [`IN_FLIGHT`]. Everything else stays in the
+//! store. An abandoned branch is followed down for at most [`LONGEST_BRANCH`] blocks, with memory
+//! for [`Span::MAX_LISTED`](crate::chain::Span::MAX_LISTED) ids. A branch that is longer, or that
+//! the store no longer remembers, is reported as skipped.
 
 mod cursor;
 mod sink;
@@ -37,24 +58,25 @@ mod sink;
 #[cfg(test)]
 mod tests;
 
-pub use cursor::{Cursor, FeedEvent, Page, Position, Query, Taken, Tip};
+pub use cursor::{Cursor, FeedEvent, Page, Position, Query, Taken, Tip, Way};
 pub use sink::{Ack, FeedFailure, FeedSink, Follows, Refusal, SinkStep, StepId, StreamEnd};
 
 use std::time::Duration;
 
-/// Blocks that are read from the store at once.
+/// Maximum number of blocks read from the store at once.
 pub const PAGE_BLOCKS: usize = 32;
-/// Bytes of blocks that are read from the store at once; the first block is read whatever its size.
+/// Maximum number of bytes of blocks read from the store at once; the first block is read
+/// regardless of its size.
 pub const PAGE_BYTES: usize = 16 << 20;
-/// Blocks that are followed down an abandoned branch.
-pub const LONGEST_BRANCH: usize = 4096;
-/// Publications that are not acknowledged yet.
+/// Maximum number of blocks followed down an abandoned branch: 6 days at 2 s, 14.5 hours at 200 ms.
+pub const LONGEST_BRANCH: usize = 1 << 18;
+/// Maximum number of publications without an acknowledgement.
 pub const IN_FLIGHT: usize = 16;
-/// Time for an acknowledgement.
+/// Maximum time to wait for an acknowledgement.
 pub const ACK_TIMEOUT: Duration = Duration::from_secs(10);
-/// Time to connect and find the stream's end.
+/// Maximum time to connect and find the stream's end.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
-/// From a failure to the next attempt, at first; each time twice as long.
+/// Delay from the first failure to the next attempt; it doubles with each failure.
 pub const RETRY: Duration = Duration::from_millis(250);
-/// The longest time from a failure to the next attempt.
+/// Maximum delay from a failure to the next attempt.
 pub const LONGEST_RETRY: Duration = Duration::from_secs(15);

@@ -1,111 +1,117 @@
-//! A stream elsewhere that the feed goes to, and that may be away for long.
+//! Sink for a remote stream, which may be unavailable for a long time.
 
 use super::{
-    ACK_TIMEOUT, CONNECT_TIMEOUT, Cursor, FeedEvent, IN_FLIGHT, LONGEST_RETRY, PAGE_BYTES, Page, Position,
-    Query, RETRY,
+    ACK_TIMEOUT, CONNECT_TIMEOUT, Cursor, FeedEvent, IN_FLIGHT, LONGEST_RETRY, PAGE_BYTES, Page,
+    Position, Query, RETRY,
 };
 use crate::chain::{BlockId, ChainBlock};
 use crate::time::Instant;
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// Attempts to find the stream's end anew, without a publication that succeeds, before it is a failure.
+/// Maximum number of consecutive attempts to find the stream's end without a successful
+/// publication. One more is a failure.
 const RESYNCS: u32 = 3;
 
-/// Publications that are refused because another's came between, before the stream counts as shared for good.
+/// Number of publications refused because another writer's message came first, after which the
+/// stream is considered shared for good.
 const INTRUSIONS: u32 = 3;
 
-/// Names an attempt to connect, a reading of the store or a publication. No two of one sink have the same.
+/// Id of a connection attempt, a store read or a publication, unique within one sink.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StepId(pub u64);
 
-/// Something to do or to tell.
+/// An action or report for the driver.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SinkStep<B> {
-    /// Close the connection, if there is one, open another, and find the stream's last message of this feed:
-    /// [`FeedSink::connected`] or [`FeedSink::disconnected`].
+    /// Close the connection, if any, open another, and find this feed's last message in the stream;
+    /// then call [`FeedSink::connected`] or [`FeedSink::disconnected`].
     Connect(StepId),
-    /// Read the store: [`FeedSink::loaded`].
+    /// Read the store, then call [`FeedSink::loaded`].
     Load(StepId, Query),
-    /// Publish: [`FeedSink::acked`]. Publications are sent in the order in which they are given out.
+    /// Publish, then call [`FeedSink::acked`]. Publications must be sent in the order of these
+    /// steps.
     Publish {
-        /// Names the publication.
+        /// Id of the publication.
         id: StepId,
-        /// What to publish.
+        /// Event to publish.
         event: FeedEvent<B>,
-        /// The message's name, by which the stream knows one that it has just got.
+        /// Name of the message, by which the stream recognises a recent duplicate.
         name: String,
-        /// What it must follow directly; else the stream must refuse it.
+        /// The message that it must follow directly; otherwise the stream must refuse it.
         follows: Follows,
     },
-    /// Nothing goes through since now. It is told once; attempts go on.
+    /// Publishing has begun to fail. Reported once; attempts continue.
     Failing(FeedFailure),
-    /// It goes through again.
+    /// Publishing works again.
     Working,
 }
 
-/// Why nothing goes through.
+/// Reason why publishing fails.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FeedFailure {
-    /// There is no connection; one sentence of the driver's.
+    /// There is no connection; the driver gives the reason in one sentence.
     #[error("{0}")]
     Connection(String),
-    /// The server does not answer in time.
+    /// The server did not answer in time.
     #[error("the server did not answer within {} s", .0.as_secs())]
     Timeout(Duration),
-    /// The stream does not take a message; one sentence of the driver's.
+    /// The stream does not accept a message; the driver gives the reason in one sentence.
     #[error("{0}")]
     Refused(String),
     /// The store can't be read.
     #[error("blocks can't be read from the store: {0}")]
     Store(String),
-    /// Others publish under the same subject.
+    /// Other writers publish under the same subject.
     #[error("others write to the feed's subject: give this node a subject of its own")]
     Contended,
 }
 
-/// The message that another one must follow.
+/// The required predecessor of a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Follows {
-    /// The feed's last message has this sequence number, whatever else the stream holds; 0 if there must be none.
+    /// The feed's last message has this sequence number, whatever else the stream holds; 0 if the
+    /// stream must not have any message of the feed.
     Number(u64),
-    /// The stream's last message has this name: for one that follows a publication which is not acknowledged yet, and whose
-    /// number is not known therefore.
+    /// The stream's last message has this name. Used if the predecessor is a publication that is
+    /// not acknowledged yet, so that its number is unknown.
     Name(String),
 }
 
-/// Where the stream ends.
+/// End of the stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StreamEnd {
-    /// Sequence number of the stream's last message, whosoever it is; 0 if there never was one.
+    /// Sequence number of the stream's last message, by any writer; 0 if the stream never had a
+    /// message.
     pub sequence: u64,
-    /// The feed's last message: its sequence number, and where it leaves a log; `None` if there is none.
+    /// The feed's last message: its sequence number, and the end of a log that ends with it; `None`
+    /// if the stream has no message of the feed.
     pub last: Option<(u64, Position)>,
 }
 
-/// The stream has a message.
+/// Acknowledgement that the stream has a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ack {
-    /// The message's sequence number.
+    /// Sequence number of the message.
     pub sequence: u64,
-    /// Whether the stream had a message of that name before, and this is its number.
+    /// Whether the stream already had a message with that name, to which `sequence` refers.
     pub is_duplicate: bool,
 }
 
-/// The stream does not take a message.
+/// Refusal of a message by the stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// Its last message of the feed is not the one that was named.
+    /// The feed's last message is not the required predecessor.
     WrongLast,
-    /// Something else; one sentence.
+    /// Another reason, as one sentence.
     Failed(String),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    /// The next attempt is made then.
+    /// The next attempt starts at this time.
     Waiting(Instant),
-    /// A connection must stand then.
+    /// The connection must be established by this time.
     Connecting(StepId, Instant),
     Ready(StepId),
 }
@@ -113,42 +119,42 @@ enum State {
 #[derive(Debug)]
 struct InFlight {
     id: StepId,
-    /// Where the log ends with it.
+    /// End of the log including this publication.
     position: Position,
     is_block: bool,
     size: usize,
     name: String,
     follows_name: bool,
-    /// Number of the feed's last message that was known when it was sent.
+    /// Sequence number of the feed's last known message when this was sent.
     known: u64,
     until: Instant,
     acked: Option<u64>,
 }
 
-/// Feeds a stream elsewhere: see the [module's documentation](super).
+/// State machine that feeds a remote stream: see the [module's documentation](super).
 ///
-/// Its driver calls [`poll`](Self::poll) until `None` after each call of another method, and when
-/// [`next_wakeup`](Self::next_wakeup) has come.
+/// Its driver calls [`poll`](Self::poll) until it returns `None`, after each call of another method
+/// and at the time that [`next_wakeup`](Self::next_wakeup) returned.
 #[derive(Debug)]
 pub struct FeedSink<B> {
-    /// Where a stream begins that is empty.
+    /// Initial position of an empty stream.
     start: Position,
     state: State,
     next_id: u64,
     cursor: Cursor,
     load: Option<StepId>,
-    /// Whether the store may have more than was read.
+    /// Whether the store may have more blocks than were read.
     has_news: bool,
     planned: VecDeque<FeedEvent<B>>,
     in_flight: VecDeque<InFlight>,
-    /// Sequence number of the feed's last message that is known.
+    /// Sequence number of the feed's last known message.
     last: u64,
-    /// Whether nobody else seems to write to the stream.
+    /// Whether the stream seems to have no other writer.
     is_alone: bool,
-    /// Publications that were refused because somebody else did after all.
+    /// Number of publications refused because the stream had another writer after all.
     intrusions: u32,
-    /// Whether what is told was told before, on a branch that the chain has come back to: plain names would be taken for
-    /// repetitions.
+    /// Whether the events were published before, on a branch to which the chain has returned. The
+    /// stream would take plain names for duplicates.
     is_retold: bool,
     resyncs: u32,
     failures: u32,
@@ -157,13 +163,14 @@ pub struct FeedSink<B> {
     published: u64,
     /// The stored head.
     head: Option<BlockId>,
-    /// The number up to which all is in the stream, and until the stream is known, that of the first head.
+    /// Number up to which all blocks are in the stream; while the stream is unknown, the number of
+    /// the first head.
     done: Option<u64>,
 }
 
 impl<B: ChainBlock> FeedSink<B> {
-    /// The first attempt to connect is made at `now`. An empty stream begins with block `from`, or without one with the
-    /// lowest block that there is; `head` is the stored head.
+    /// Creates a sink that first connects at `now`. An empty stream begins with block `from`, or
+    /// with the lowest available block if `from` is `None`; `head` is the stored head.
     pub fn new(now: Instant, from: Option<u64>, head: Option<BlockId>) -> Self {
         let start = Position::Start { from };
         Self {
@@ -189,14 +196,14 @@ impl<B: ChainBlock> FeedSink<B> {
         }
     }
 
-    /// This is the stored head now.
+    /// Updates the stored head.
     pub fn stored(&mut self, head: BlockId) {
         self.head = Some(head);
         self.done = self.done.or(head.number.checked_sub(1));
         self.has_news = true;
     }
 
-    /// The connection stands, and this is where the stream ends.
+    /// Handles an established connection; `end` is the stream's end.
     pub fn connected(&mut self, id: StepId, end: StreamEnd) {
         if !matches!(self.state, State::Connecting(asked, _) if asked == id) {
             return;
@@ -210,14 +217,14 @@ impl<B: ChainBlock> FeedSink<B> {
         self.has_news = true;
     }
 
-    /// The attempt failed, or the connection that it made is gone.
+    /// Handles a failed connection attempt, or the loss of the connection that it made.
     pub fn disconnected(&mut self, now: Instant, id: StepId, why: FeedFailure) {
         if matches!(self.state, State::Connecting(of, _) | State::Ready(of) if of == id) {
             self.failed(now, why);
         }
     }
 
-    /// What was read from the store, or one sentence on why nothing was.
+    /// Handles the result of a store read, or one sentence on why it failed.
     pub fn loaded(&mut self, now: Instant, id: StepId, page: Result<Page<B>, String>) {
         if self.load != Some(id) {
             return;
@@ -238,15 +245,17 @@ impl<B: ChainBlock> FeedSink<B> {
         self.look_for_end();
     }
 
-    /// The stream has the message, or does not take it.
+    /// Handles an acknowledgement or refusal of a publication.
     pub fn acked(&mut self, now: Instant, id: StepId, result: Result<Ack, Refusal>) {
-        let Some(publication) = self.in_flight.iter_mut().find(|publication| publication.id == id) else {
+        let Some(publication) = self.in_flight.iter_mut().find(|publication| publication.id == id)
+        else {
             return;
         };
         match result {
             Ok(Ack { sequence, is_duplicate: false }) => publication.acked = Some(sequence),
-            // One that the stream did not store. It has the name from a connection before, whose last messages arrived
-            // after its end was read, or from a branch that the chain left and has come back to.
+            // The stream did not store this message, because it already has one with that name:
+            // from an earlier connection whose last messages arrived after the stream's end was
+            // read, or from a branch that the chain left and has returned to.
             Ok(Ack { sequence, is_duplicate: true }) => {
                 self.is_retold |= sequence <= publication.known;
                 return self.resync(now);
@@ -262,7 +271,8 @@ impl<B: ChainBlock> FeedSink<B> {
                 self.published += u64::from(done.is_block);
                 self.done = done.position.number();
             }
-            self.is_alone = self.last.checked_add(1) == Some(sequence) && self.intrusions < INTRUSIONS;
+            self.is_alone =
+                self.last.checked_add(1) == Some(sequence) && self.intrusions < INTRUSIONS;
             self.last = sequence;
             self.resyncs = 0;
             self.works();
@@ -270,14 +280,16 @@ impl<B: ChainBlock> FeedSink<B> {
         self.look_for_end();
     }
 
-    /// The next thing to do or to tell; `None` when all is done for now.
+    /// Returns the next step, or `None` if nothing is left to do for now.
     pub fn poll(&mut self, now: Instant) -> Option<SinkStep<B>> {
         let is_late = |at: Instant| at <= now;
         match self.state {
             State::Connecting(_, until) if is_late(until) => {
                 self.failed(now, FeedFailure::Timeout(CONNECT_TIMEOUT));
             }
-            State::Ready(_) if self.in_flight.iter().any(|publication| is_late(publication.until)) => {
+            State::Ready(_)
+                if self.in_flight.iter().any(|publication| is_late(publication.until)) =>
+            {
                 self.failed(now, FeedFailure::Timeout(ACK_TIMEOUT));
             }
             _ => {}
@@ -296,7 +308,7 @@ impl<B: ChainBlock> FeedSink<B> {
         }
     }
 
-    /// When [`Self::poll`] has something to do, if nothing happens before.
+    /// Returns the time of the next [`Self::poll`] if nothing happens earlier.
     pub fn next_wakeup(&self) -> Option<Instant> {
         match self.state {
             State::Waiting(at) | State::Connecting(_, at) => Some(at),
@@ -304,19 +316,19 @@ impl<B: ChainBlock> FeedSink<B> {
         }
     }
 
-    /// Blocks that this sink was told to have in the stream.
+    /// Returns the number of blocks that the stream has acknowledged to this sink.
     pub const fn published(&self) -> u64 {
         self.published
     }
 
-    /// Numbers from what is in the stream up to the stored head. As long as the stream was never reached, those since the
-    /// start.
+    /// Returns by how many block numbers the stream is behind the stored head or, if the stream was
+    /// never reached, how many were stored since the start.
     pub fn behind(&self) -> u64 {
         let head = self.head.map_or(0, |head| head.number);
         self.done.map_or(0, |done| head.saturating_sub(done))
     }
 
-    /// Why nothing goes through; `None` if nothing is in the way.
+    /// Returns why publishing fails, or `None` if it works.
     pub const fn failure(&self) -> Option<&FeedFailure> {
         self.failure.as_ref()
     }
@@ -331,9 +343,11 @@ impl<B: ChainBlock> FeedSink<B> {
         let (id, known) = (self.id(), self.last);
         let before = self.in_flight.back().map(|publication| publication.name.clone());
         let follows = before.map_or(Follows::Number(known), Follows::Name);
-        // The number of a message before it, and of how many there were since, make a name that was not there before.
+        // The number of an earlier message and the count of messages since then form a new name.
         let name = match self.is_retold {
-            true => format!("{}@{}", event.name(), known.saturating_add(self.in_flight.len() as u64)),
+            true => {
+                format!("{}@{}", event.name(), known.saturating_add(self.in_flight.len() as u64))
+            }
             false => event.name(),
         };
         self.in_flight.push_back(InFlight {
@@ -359,7 +373,7 @@ impl<B: ChainBlock> FeedSink<B> {
         Some(SinkStep::Load(id, self.cursor.query()))
     }
 
-    /// Notes if all is told.
+    /// Ends a failure if all events are published.
     fn look_for_end(&mut self) {
         let is_idle = self.planned.is_empty() && self.in_flight.is_empty() && self.load.is_none();
         if is_idle && !self.has_news {
@@ -375,7 +389,7 @@ impl<B: ChainBlock> FeedSink<B> {
         }
     }
 
-    /// Looks for the stream's end anew: it is not where it was thought to be.
+    /// Looks for the stream's end again, because it is not where it was expected.
     fn resync(&mut self, now: Instant) {
         self.resyncs += 1;
         if self.resyncs > RESYNCS {
@@ -397,7 +411,8 @@ impl<B: ChainBlock> FeedSink<B> {
         self.failure = Some(why);
     }
 
-    /// Forgets what is under way. The stream says what became of it.
+    /// Forgets all planned events and publications in flight. The stream will show which of them it
+    /// has.
     fn forget(&mut self) {
         self.planned.clear();
         self.in_flight.clear();

@@ -1,30 +1,34 @@
-//! Messages as they came a moment ago, so that copies are known by their bytes.
+//! Recently received messages, for recognising copies by their bytes.
 //!
-//! Each message comes once from every peer of the mesh, and peers pass on the bytes that they got. To decompress and hash a copy only
-//! to learn a name that is known takes a hundred times as long as to compare it with what came before; and comparing
-//! whole messages, no two of them can be mistaken for each other, as they might be by a short hash that somebody chose to match.
-//! A copy that was compressed otherwise is none here, and gets its name as the first did.
+//! Every peer of the mesh sends each message once, and peers relay the bytes that they received.
+//! Decompressing and hashing a copy only to compute a known message id takes a hundred times as
+//! long as comparing it with recent messages. Comparing whole messages also rules out confusing two
+//! of them, which a short hash would allow if an attacker chose messages that collide. A message
+//! that was compressed differently does not count as a copy here: its id is computed as for a new
+//! message.
 //!
 //! # Bounds
-//! [`COPIES`] messages of [`COPIES_BYTES`] together, each for [`COPIES_AGE`]. A look-up compares at most all of the bytes.
+//! Holds at most [`COPIES`] messages and [`COPIES_BYTES`] bytes in total, each message for
+//! [`COPIES_AGE`]. A look-up compares at most all of these bytes.
 
 use super::MessageId;
 use crate::time::Instant;
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// Most messages that are kept.
-pub const COPIES: usize = 32;
-/// Most bytes that are kept, as they came.
+/// Maximum number of messages kept: more than a chain with a block time of 200 ms makes in
+/// [`COPIES_AGE`].
+pub const COPIES: usize = 64;
+/// Maximum number of bytes kept, counted as received (compressed).
 pub const COPIES_BYTES: usize = 12 << 20;
-/// How long one is kept: most copies come within a second, and this is far less than gossip itself knows a message for
-/// ([`SEEN_TTL`](super::SEEN_TTL)), which therefore drops the copy.
+/// Time for which a message is kept. Most copies arrive within a second. Gossip itself remembers a
+/// message id for far longer ([`SEEN_TTL`](super::SEEN_TTL)), and therefore drops a later copy.
 pub const COPIES_AGE: Duration = Duration::from_secs(10);
 
-/// The messages that came last, and their ids.
+/// The most recent messages and their ids.
 #[derive(Debug, Default)]
 pub struct Copies {
-    /// The oldest first.
+    /// Oldest first.
     messages: VecDeque<Kept>,
     bytes: usize,
 }
@@ -38,17 +42,18 @@ struct Kept {
 }
 
 impl Copies {
-    /// The id of the message on `topic` that came with the same `data`, if it did.
+    /// Returns the id of the message on `topic` that arrived with the same `data`, or `None` if it
+    /// is not kept.
     pub fn find(&mut self, now: Instant, topic: &str, data: &[u8]) -> Option<MessageId> {
         while self.messages.front().is_some_and(|oldest| now.since(oldest.came) >= COPIES_AGE) {
             self.forget_oldest();
         }
-        // Copies follow soon.
+        // Copies arrive soon after the first message, so search the newest first.
         let mut newest_first = self.messages.iter().rev();
         newest_first.find(|kept| kept.data == data && kept.topic == topic).map(|kept| kept.id)
     }
 
-    /// Keeps a message that is no copy.
+    /// Keeps a message that is not a copy. Messages larger than [`COPIES_BYTES`] are not kept.
     pub fn insert(&mut self, now: Instant, topic: &str, data: Vec<u8>, id: MessageId) {
         if data.len() > COPIES_BYTES {
             return;
@@ -60,9 +65,12 @@ impl Copies {
         }
     }
 
-    /// The data of the message with this id on `topic`, as long as it is kept.
+    /// Returns the data of the message with this id on `topic`, or `None` if it is no longer kept.
     pub fn data(&self, topic: &str, id: &MessageId) -> Option<&[u8]> {
-        self.messages.iter().find(|kept| kept.id == *id && kept.topic == topic).map(|kept| &kept.data[..])
+        self.messages
+            .iter()
+            .find(|kept| kept.id == *id && kept.topic == topic)
+            .map(|kept| &kept.data[..])
     }
 
     fn forget_oldest(&mut self) {
@@ -81,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn a_copy_has_all_bytes_and_the_topic_in_common() {
+    fn a_copy_matches_all_bytes_and_the_topic() {
         let mut copies = Copies::default();
         copies.insert(at(0), "v3", vec![1, 2, 3], [7; 20]);
         assert_eq!(copies.find(at(1), "v3", &[1, 2, 3]), Some([7; 20]));
@@ -93,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_is_kept_for_ten_seconds_which_copies_do_not_prolong() {
+    fn a_message_is_kept_for_ten_seconds_regardless_of_copies() {
         let mut copies = Copies::default();
         copies.insert(at(0), "v3", vec![1], [1; 20]);
         assert!(copies.find(at(9), "v3", &[1]).is_some());
@@ -102,14 +110,15 @@ mod tests {
     }
 
     #[test]
-    fn messages_and_bytes_are_bounded_and_the_oldest_go() {
+    fn messages_and_bytes_are_bounded_by_evicting_the_oldest() {
         let mut copies = Copies::default();
         for byte in 0..100_u8 {
             copies.insert(at(0), "v3", vec![byte], [byte; 20]);
         }
         assert_eq!((copies.messages.len(), copies.bytes), (COPIES, COPIES));
-        assert!(copies.find(at(0), "v3", &[67]).is_none());
-        assert!(copies.find(at(0), "v3", &[68]).is_some());
+        let oldest = 100 - u8::try_from(COPIES).expect("few");
+        assert!(copies.find(at(0), "v3", &[oldest - 1]).is_none());
+        assert!(copies.find(at(0), "v3", &[oldest]).is_some());
 
         copies.insert(at(0), "v3", vec![0; COPIES_BYTES], [100; 20]);
         assert_eq!((copies.messages.len(), copies.bytes), (1, COPIES_BYTES));

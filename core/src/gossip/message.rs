@@ -1,4 +1,4 @@
-//! A gossip message between the wire and the rules: decompressed once, named once.
+//! Gossip messages after decompression and before validation.
 
 use super::Reason;
 use crate::payload::snappy::{self, BlockError};
@@ -6,35 +6,41 @@ use alloy_primitives::Bytes;
 use sha2::{Digest, Sha256};
 use std::fmt;
 
-/// Most bytes of a gossip message, on the wire and decompressed (`maxGossipSize`).
+/// Maximum size of a gossip message in bytes, on the wire and decompressed (`maxGossipSize`).
 pub const MAX_MESSAGE_SIZE: usize = 10 << 20;
-/// Fewest bytes of a decompressed message: a signature and something signed (`minGossipSize`).
+/// Minimum size of a decompressed message in bytes: a signature and something signed
+/// (`minGossipSize`).
 pub const MIN_MESSAGE_SIZE: usize = 66;
 
-/// First 20 bytes of a SHA-256: what gossipsub calls a message by.
+/// Gossipsub message id: the first 20 bytes of a SHA-256 hash.
 pub type MessageId = [u8; 20];
 
-/// What a message's data field turned out to be, in one buffer. Clones share it.
+/// Contents of a message's data field, in one buffer that clones share.
 ///
-/// The driver makes it once for each copy that arrives, takes the message id from it, and hands the
-/// same buffer to the [`Node`](crate::node::Node), so that a message is decompressed once. The
-/// buffer's first byte is a mark; for drivers whose library carries plain bytes from its decoder to
-/// its event, [`Self::into_marked`] and [`Self::from_marked`] give and take the buffer as it is.
+/// The driver creates one for each received copy, takes the message id from it, and passes the same
+/// buffer to the [`Node`](crate::node::Node), so that a message is decompressed only once. The
+/// first byte of the buffer is a mark. Some gossip libraries pass only plain bytes from their
+/// decoder to their events. For their drivers, [`Self::into_marked`] returns the buffer, and
+/// [`Self::from_marked`] restores the value from it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Unpacked {
-    /// `[mark] ++ contents`; contents are decompressed bytes, or the raw data if that failed.
+    /// `[mark] ++ contents`; the contents are the decompressed bytes, or the raw data if
+    /// decompression failed.
     marked: Bytes,
 }
 
 impl fmt::Debug for Unpacked {
-    /// Without the contents, which may have 10 MiB.
+    /// Formats without the contents, which may be 10 MiB.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Unpacked").field("failure", &self.failure()).field("size", &self.size()).finish()
+        f.debug_struct("Unpacked")
+            .field("failure", &self.failure())
+            .field("size", &self.size())
+            .finish()
     }
 }
 
 const VALID: u8 = 1;
-/// Marks of data that is no snappy block, by the check that says so.
+/// Marks of data that is not a valid snappy block, by the check that fails.
 const FAILURES: [(u8, Reason); 4] = [
     (2, Reason::SnappyHeader),
     (3, Reason::AnnouncedTooLong),
@@ -55,21 +61,23 @@ impl Unpacked {
             }
             Err(BlockError::Header) => Reason::SnappyHeader,
             Err(BlockError::TooLong { .. }) => Reason::AnnouncedTooLong,
-            // The length is judged before the body is looked at.
+            // The length is checked before the body.
             Err(BlockError::Body) => match snappy::announced_length(data) {
                 Ok(length) if length < MIN_MESSAGE_SIZE => Reason::AnnouncedTooShort,
                 _ => Reason::SnappyBody,
             },
         };
-        let mark =
-            FAILURES.iter().find(|(_, reason)| *reason == failure).map_or(FAILURES[0].0, |(mark, _)| *mark);
+        let mark = FAILURES
+            .iter()
+            .find(|(_, reason)| *reason == failure)
+            .map_or(FAILURES[0].0, |(mark, _)| *mark);
         let mut marked = Vec::with_capacity(1 + data.len());
         marked.push(mark);
         marked.extend_from_slice(data);
         Self { marked: marked.into() }
     }
 
-    /// The same for contents of our own, which need no decompression.
+    /// Wraps our own contents, which need no decompression.
     pub fn from_contents(contents: &[u8]) -> Self {
         let mut marked = Vec::with_capacity(1 + contents.len());
         marked.push(VALID);
@@ -77,27 +85,29 @@ impl Unpacked {
         Self { marked: marked.into() }
     }
 
-    /// The contents in a buffer of [`Self::into_marked`]; the raw data if it did not decompress.
+    /// Returns the contents of a buffer from [`Self::into_marked`]: the decompressed bytes, or the
+    /// raw data if decompression failed.
     pub fn contents_of_marked(marked: &[u8]) -> &[u8] {
         marked.get(1..).unwrap_or_default()
     }
 
-    /// The buffer, mark and all; a copy of it if it has clones.
+    /// Returns the buffer, including the mark. Copies it if clones exist.
     pub fn into_marked(self) -> Vec<u8> {
         self.marked.0.into()
     }
 
-    /// Takes a buffer of [`Self::into_marked`] back; `None` if it is none.
+    /// Restores the value from a buffer of [`Self::into_marked`], or returns `None` if the mark is
+    /// unknown.
     pub fn from_marked(marked: Vec<u8>) -> Option<Self> {
         let mark = *marked.first()?;
         let known = mark == VALID || FAILURES.iter().any(|(failure, _)| *failure == mark);
         known.then(|| Self { marked: marked.into() })
     }
 
-    /// The decompressed bytes, without copying; or the check of validation that the data fails.
+    /// Returns the decompressed bytes without copying.
     ///
     /// # Errors
-    /// One of the first four reasons.
+    /// The validation check that the data fails: one of the first four reasons.
     pub fn into_contents(self) -> Result<Bytes, Reason> {
         match self.failure() {
             Some(reason) => Err(reason),
@@ -105,20 +115,21 @@ impl Unpacked {
         }
     }
 
-    /// Bytes held.
+    /// Returns the size of the buffer in bytes, including the mark.
     pub fn size(&self) -> usize {
         self.marked.len()
     }
 
-    /// The message id on `topic`
-    /// (`sha256(domain ++ u64le(length of topic) ++ topic ++ contents)[..20]`).
+    /// Returns the message id on `topic`:
+    /// `sha256(domain ++ u64le(length of topic) ++ topic ++ contents)[..20]`.
     ///
-    /// The topic is part of it, unlike in the public spec: the running network decides.
+    /// The id includes the topic, unlike in the public spec, because the running network includes
+    /// it.
     pub fn message_id(&self, topic: &str) -> MessageId {
         Self::message_id_of_marked(&self.marked, topic)
     }
 
-    /// The same for a buffer of [`Self::into_marked`] that somebody else owns.
+    /// Returns the message id for a borrowed buffer of [`Self::into_marked`].
     pub fn message_id_of_marked(marked: &[u8], topic: &str) -> MessageId {
         let (mark, contents) = marked.split_first().unwrap_or((&0, &[]));
         let domain = [u8::from(*mark == VALID), 0, 0, 0];
@@ -135,8 +146,9 @@ impl Unpacked {
 
     fn failure(&self) -> Option<Reason> {
         let mark = self.marked.first();
-        let failure = FAILURES.iter().find(|(failure, _)| Some(failure) == mark).map(|(_, reason)| *reason);
-        // Contents of our own never announced their length to anybody.
+        let failure =
+            FAILURES.iter().find(|(failure, _)| Some(failure) == mark).map(|(_, reason)| *reason);
+        // Our own contents carry no announced length, so their actual length is checked.
         failure.or_else(|| match self.marked.len() - 1 {
             0..MIN_MESSAGE_SIZE => Some(Reason::AnnouncedTooShort),
             MIN_MESSAGE_SIZE..=MAX_MESSAGE_SIZE => None,
@@ -158,29 +170,32 @@ mod tests {
     }
 
     #[test]
-    fn message_ids_are_the_references() {
+    fn message_ids_match_the_reference() {
         let snappy = hex!("05100102030405");
         assert_eq!(id(&snappy, TOPIC), "6d1aa2a16f4af124a51de0cd78e15b763f886e94");
-        assert_eq!(id(&snappy, "/optimism/10/3/blocks"), "bf505bf25edfc5f008ccb4ba3179e1a2a5cc0ef3");
+        assert_eq!(
+            id(&snappy, "/optimism/10/3/blocks"),
+            "bf505bf25edfc5f008ccb4ba3179e1a2a5cc0ef3"
+        );
         assert_eq!(id(&[0xff; 5], TOPIC), "10bca51c0f7ac3221c7a9d6fc17c0c7ef4433654");
         assert_eq!(id(&[0], TOPIC), "cbccb9a3249b688e2c6f7d83122a0cad1a9cc8fd");
     }
 
     #[test]
     fn the_topic_is_part_of_the_id() {
-        // The id by the public spec's rule, which the network does not know.
+        // The id by the public spec's rule, which the network does not use.
         assert_ne!(id(&hex!("05100102030405"), TOPIC), "316cb6b9c695764bf1bfe4e1b60cc0e88563cbf5");
     }
 
     #[test]
-    fn no_data_is_invalid_and_differs_from_an_empty_block() {
+    fn an_empty_message_is_invalid_and_differs_from_an_empty_block() {
         assert_ne!(id(&[], TOPIC), id(&[0], TOPIC));
         assert_eq!(Unpacked::new(&[]).into_contents(), Err(Reason::SnappyHeader));
         assert_eq!(Unpacked::new(&[0]).into_contents(), Err(Reason::AnnouncedTooShort));
     }
 
     #[test]
-    fn a_bomb_is_named_by_its_raw_bytes_and_held_at_its_raw_size() {
+    fn a_bomb_is_identified_by_its_raw_bytes_and_kept_compressed() {
         let bomb = hex!("ffffffff0f0000");
         let unpacked = Unpacked::new(&bomb);
         assert_eq!(unpacked.size(), 1 + bomb.len());
@@ -189,15 +204,19 @@ mod tests {
 
     #[test]
     fn the_length_is_judged_before_the_body() {
-        // Announces 65 and 66 bytes, brings a broken body.
-        assert_eq!(Unpacked::new(&[65, 0xff, 0xff, 1]).into_contents(), Err(Reason::AnnouncedTooShort));
+        // Announces 65 and 66 bytes, followed by a broken body.
+        assert_eq!(
+            Unpacked::new(&[65, 0xff, 0xff, 1]).into_contents(),
+            Err(Reason::AnnouncedTooShort)
+        );
         assert_eq!(Unpacked::new(&[66, 0xff, 0xff, 1]).into_contents(), Err(Reason::SnappyBody));
     }
 
     #[test]
-    fn contents_of_our_own_are_held_to_the_same_lengths() {
-        let judged =
-            |length| Unpacked::from_contents(&vec![0; length]).into_contents().map(|bytes| bytes.len());
+    fn own_contents_are_held_to_the_same_length_limits() {
+        let judged = |length| {
+            Unpacked::from_contents(&vec![0; length]).into_contents().map(|bytes| bytes.len())
+        };
         assert_eq!(judged(MIN_MESSAGE_SIZE - 1), Err(Reason::AnnouncedTooShort));
         assert_eq!(judged(MIN_MESSAGE_SIZE), Ok(MIN_MESSAGE_SIZE));
         assert_eq!(judged(MAX_MESSAGE_SIZE), Ok(MAX_MESSAGE_SIZE));
@@ -206,13 +225,17 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_buffer_survives_the_way_through_a_library(data in prop::collection::vec(any::<u8>(), 0..300)) {
+        fn a_marked_buffer_round_trips(
+            data in prop::collection::vec(any::<u8>(), 0..300),
+        ) {
             let unpacked = Unpacked::new(&data);
             prop_assert_eq!(Unpacked::from_marked(unpacked.clone().into_marked()), Some(unpacked));
         }
 
         #[test]
-        fn own_contents_are_named_like_received_ones(contents in prop::collection::vec(any::<u8>(), 0..300)) {
+        fn own_contents_get_the_same_id_as_received_ones(
+            contents in prop::collection::vec(any::<u8>(), 0..300),
+        ) {
             let received = Unpacked::new(&snappy::compress(&contents));
             prop_assert_eq!(received, Unpacked::from_contents(&contents));
         }

@@ -1,32 +1,32 @@
-//! The sequencer's signature over a block (`op-node/p2p/signer.go`): the hash that is signed, and
-//! who signed it.
+//! The sequencer's signature over a block (`op-node/p2p/signer.go`): the signing hash and the
+//! recovery of the signer.
 //!
-//! Why a recovered address is worth anything: the hash binds the chain id and every byte behind
-//! the signature, so a signature for one block or chain recovers another, random address for
-//! any other. Malleability does no harm: the high-s twin of a signature is accepted like the
-//! reference does, and names the same signer for the same bytes.
+//! The hash binds the chain id and every byte after the signature. A signature for one block or
+//! chain therefore recovers a different, random address for any other, which is why a recovered
+//! address can be trusted. Malleability does no harm: the high-s twin of a signature is accepted,
+//! as in the reference, and yields the same signer for the same bytes.
 
 use alloy_primitives::{Address, B256, Keccak256, keccak256};
 
-/// Bytes of a signature: r, s, recovery id.
+/// Size of a signature in bytes: r, s, recovery id.
 pub const SIGNATURE_SIZE: usize = 65;
-/// `r ++ s ++ v`, big-endian numbers, v from 0 to 3.
+/// A signature: `r ++ s ++ v`, with big-endian r and s, and v from 0 to 3.
 pub type Signature = [u8; SIGNATURE_SIZE];
 
 /// Domain of block signatures, the same for every topic.
 pub const BLOCK_DOMAIN: B256 = B256::ZERO;
 
-/// A chain id as it is signed: 32 bytes, big-endian.
+/// A chain id in its signed form: 32 bytes, big-endian.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ChainIdWord(B256);
 
-/// The chain id has more than 256 bits.
+/// Error: the chain id has more than 256 bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("chain_id is too large")]
 pub struct ChainIdTooLarge;
 
 impl ChainIdWord {
-    /// The word for a chain id as a big-endian number of any length.
+    /// Returns the word for a chain id, given as a big-endian number of any length.
     ///
     /// # Errors
     /// If the number needs more than 256 bits.
@@ -47,9 +47,9 @@ impl From<u64> for ChainIdWord {
     }
 }
 
-/// `keccak256(domain ++ chain id ++ payload hash)`: what the sequencer signs.
+/// Returns the hash that the sequencer signs: `keccak256(domain ++ chain id ++ payload hash)`.
 ///
-/// `payload_hash` is [`payload_hash`] of everything behind the signature.
+/// `payload_hash` is the [`payload_hash`] of everything after the signature.
 pub fn signing_hash(domain: B256, chain_id: ChainIdWord, payload_hash: B256) -> B256 {
     let mut hasher = Keccak256::new();
     hasher.update(domain);
@@ -58,36 +58,37 @@ pub fn signing_hash(domain: B256, chain_id: ChainIdWord, payload_hash: B256) -> 
     hasher.finalize()
 }
 
-/// `keccak256` over everything behind the signature.
+/// Returns `keccak256` over everything after the signature.
 pub fn payload_hash(body: &[u8]) -> B256 {
     keccak256(body)
 }
 
-/// No key could have made these bytes: v is not 0 to 3, r or s is zero or not below the group's
-/// order, or r is on no point of the curve.
+/// Error: no key could have produced this signature. v is not 0 to 3, r or s is zero or not below
+/// the group's order, or r is not the x of any point on the curve.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("no public key can be recovered from the signature")]
 pub struct Unrecoverable;
 
-/// Address of the key that made `signature` over `hash`.
+/// Returns the address of the key that produced `signature` over `hash`.
 ///
-/// High-s signatures are accepted; v of 27 and 28 is not.
+/// High-s signatures are accepted; a v of 27 or 28 is not.
 ///
 /// # Errors
-/// If no key could have made it.
+/// If no key could have produced it.
 pub fn recover(signature: &Signature, hash: &B256) -> Result<Address, Unrecoverable> {
     let key = backend::recover(signature, hash)?;
     Ok(Address::from_slice(&keccak256(key)[12..]))
 }
 
-/// The public key of a secret one; `None` if that is zero or not below the group's order.
+/// Returns the public key of a secret key, or `None` if the secret is zero or not below the group's
+/// order.
 pub(crate) fn public_key(secret: &[u8; 32]) -> Option<[u8; 64]> {
     backend::public_key(secret)
 }
 
 /// Signs `hash` deterministically (RFC 6979), with a low s and v of 0 or 1.
 ///
-/// `None` if the secret key is none, see [`public_key`].
+/// Returns `None` if the secret key is invalid, see [`public_key`].
 pub(crate) fn sign(secret: &[u8; 32], hash: &B256) -> Option<Signature> {
     backend::sign(secret, hash)
 }
@@ -101,7 +102,7 @@ use by_k256 as backend;
 #[cfg(not(any(feature = "k256", feature = "libsecp256k1")))]
 compile_error!("opp2p-core needs one of its features `k256` and `libsecp256k1`");
 
-/// By the C library: five times faster, for native builds.
+/// Backend that uses the C library: five times faster, for native builds.
 #[cfg(feature = "libsecp256k1")]
 mod by_libsecp256k1 {
     use super::{B256, SIGNATURE_SIZE, Signature, Unrecoverable};
@@ -121,7 +122,8 @@ mod by_libsecp256k1 {
 
     pub(super) fn sign(secret: &[u8; 32], hash: &B256) -> Option<Signature> {
         let secret = SecretKey::from_secret_bytes(*secret).ok()?;
-        let signature = RecoverableSignature::sign_ecdsa_recoverable(Message::from_digest(hash.0), &secret);
+        let signature =
+            RecoverableSignature::sign_ecdsa_recoverable(Message::from_digest(hash.0), &secret);
         let (recovery_id, numbers) = signature.serialize_compact();
         let mut out = [0; SIGNATURE_SIZE];
         out[..64].copy_from_slice(&numbers);
@@ -129,7 +131,7 @@ mod by_libsecp256k1 {
         Some(out)
     }
 
-    /// The public key's two coordinates.
+    /// Recovers the two coordinates of the public key.
     pub(super) fn recover(signature: &Signature, hash: &B256) -> Result<[u8; 64], Unrecoverable> {
         let recovery_id = RecoveryId::try_from(i32::from(signature[SIGNATURE_SIZE - 1]));
         let recovery_id = recovery_id.map_err(|_| Unrecoverable)?;
@@ -139,7 +141,7 @@ mod by_libsecp256k1 {
     }
 }
 
-/// In pure Rust, for every target.
+/// Backend in pure Rust, for every target.
 #[cfg(any(test, not(feature = "libsecp256k1")))]
 #[cfg(feature = "k256")]
 mod by_k256 {
@@ -163,13 +165,13 @@ mod by_k256 {
         Some(out)
     }
 
-    /// The public key's two coordinates.
+    /// Recovers the two coordinates of the public key.
     pub(super) fn recover(signature: &Signature, hash: &B256) -> Result<[u8; 64], Unrecoverable> {
         let v = signature[SIGNATURE_SIZE - 1];
         let recovery_id = RecoveryId::from_byte(v).ok_or(Unrecoverable)?;
         let parsed = ecdsa::Signature::from_slice(&signature[..64]).map_err(|_| Unrecoverable)?;
-        // The library verifies what it recovers, and calls a high s invalid. The twin with the low
-        // s, and the other point of the same x, is the same key's signature.
+        // The library verifies the key that it recovers, and treats a high s as invalid. The twin
+        // with the low s and the other point of the same x is a signature of the same key.
         let low = parsed.normalize_s();
         let recovery_id = if low == parsed {
             recovery_id
@@ -188,14 +190,15 @@ mod tests {
     use alloy_primitives::{U256, hex, uint};
     use proptest::prelude::*;
 
-    const ORDER: U256 = uint!(0xfffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141_U256);
+    const ORDER: U256 =
+        uint!(0xfffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141_U256);
 
     fn hash_of(domain: B256, chain_id: u64, message: &[u8]) -> B256 {
         signing_hash(domain, chain_id.into(), payload_hash(message))
     }
 
     #[test]
-    fn signing_hashes_are_the_references() {
+    fn signing_hashes_match_the_reference() {
         assert_eq!(
             hash_of(BLOCK_DOMAIN, 100, b"any msg").0,
             hex!("4b2979b3fa7e30d6fc46e24d2843dcea92ddb40facec3961531a8ade831cdd92")
@@ -208,7 +211,10 @@ mod tests {
 
     #[test]
     fn signing_hash_differs_for_different_domain() {
-        assert_ne!(hash_of(BLOCK_DOMAIN, 100, b"any msg"), hash_of(B256::with_last_byte(3), 100, b"any msg"));
+        assert_ne!(
+            hash_of(BLOCK_DOMAIN, 100, b"any msg"),
+            hash_of(B256::with_last_byte(3), 100, b"any msg")
+        );
     }
 
     #[test]
@@ -218,7 +224,10 @@ mod tests {
 
     #[test]
     fn signing_hash_differs_for_different_message() {
-        assert_ne!(hash_of(BLOCK_DOMAIN, 100, b"any msg"), hash_of(BLOCK_DOMAIN, 100, b"other msg"));
+        assert_ne!(
+            hash_of(BLOCK_DOMAIN, 100, b"any msg"),
+            hash_of(BLOCK_DOMAIN, 100, b"other msg")
+        );
     }
 
     #[test]
@@ -245,15 +254,18 @@ mod tests {
     }
 
     #[test]
-    fn a_high_s_signature_names_the_same_signer() {
+    fn a_high_s_signature_recovers_the_same_signer() {
         let hash = B256::repeat_byte(5);
         let signature = signer().sign(&hash);
         assert_eq!(recover(&high_s(signature), &hash), Ok(signer().address()));
-        assert_eq!(by_k256::recover(&high_s(signature), &hash), by_k256::recover(&signature, &hash));
+        assert_eq!(
+            by_k256::recover(&high_s(signature), &hash),
+            by_k256::recover(&signature, &hash)
+        );
     }
 
     #[test]
-    fn v_may_be_0_to_3_only() {
+    fn v_must_be_0_to_3() {
         let hash = B256::repeat_byte(5);
         let mut signature = signer().sign(&hash);
         assert!(signature[64] < 2);
@@ -264,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn r_and_s_must_lie_between_zero_and_the_order() {
+    fn r_and_s_must_be_nonzero_and_below_the_order() {
         let hash = B256::repeat_byte(5);
         let valid = signer().sign(&hash);
         for number in [U256::ZERO, ORDER, U256::MAX] {
@@ -279,7 +291,7 @@ mod tests {
 
     #[cfg(feature = "libsecp256k1")]
     #[test]
-    fn both_libraries_sign_alike() {
+    fn both_libraries_produce_the_same_signatures() {
         for byte in 1..=50 {
             let (secret, hash) = ([byte; 32], B256::repeat_byte(byte ^ 0x55));
             assert_eq!(by_k256::sign(&secret, &hash), by_libsecp256k1::sign(&secret, &hash));
@@ -294,8 +306,9 @@ mod tests {
     proptest! {
         #[cfg(feature = "libsecp256k1")]
         #[test]
-        fn both_libraries_say_the_same(
-            signed in any::<[u8; 32]>(), asked in any::<[u8; 32]>(), v in 0_u8..5, high in any::<bool>(),
+        fn both_libraries_recover_the_same_signer(
+            signed in any::<[u8; 32]>(), asked in any::<[u8; 32]>(),
+            v in 0_u8..5, high in any::<bool>(),
             noise in prop::option::of((0_usize..64, any::<u8>())),
         ) {
             let mut signature = signer().sign(&B256::new(signed));
@@ -305,7 +318,8 @@ mod tests {
                 signature[at] = byte;
             }
             for hash in [B256::new(signed), B256::new(asked)] {
-                prop_assert_eq!(by_k256::recover(&signature, &hash), by_libsecp256k1::recover(&signature, &hash));
+                let ours = by_k256::recover(&signature, &hash);
+                prop_assert_eq!(ours, by_libsecp256k1::recover(&signature, &hash));
             }
         }
     }

@@ -1,39 +1,47 @@
-//! Whose signature counts: the unsafe-block signer, and for a while its predecessor.
+//! Accepted signers: the unsafe block signer and, for a limited time, its predecessor.
 
 use crate::time::Instant;
 use alloy_primitives::Address;
 use std::time::Duration;
 
-/// How long a replaced signer still counts (the newer reference's grace period).
+/// Time for which a replaced signer is still accepted (the newer reference's grace period).
 pub const GRACE_PERIOD: Duration = Duration::from_secs(3 * 60 * 60);
 
-/// The signers that validation accepts now.
+/// Time after a change of the signer, and after the new signer's first block, in which honest peers
+/// may still send blocks of another signer: a message may have been validated against the earlier
+/// signers, and messages overtake each other, by up to the maximum age of a block.
+pub const SWITCH_PERIOD: Duration = Duration::from_secs(60);
+
+/// The signers that validation accepts at present.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Signers {
-    /// The signer in force; `None` while it is not known.
+    /// The current signer, or `None` while it is not known.
     pub current: Option<Address>,
     /// Its predecessor, within the grace period.
     pub previous: Option<Address>,
 }
 
-/// The signer in force and its history of one.
+/// The current signer and its most recent predecessor.
 ///
-/// When L1 names a new signer, blocks of the old one may still be under way, and the sequencer may
-/// not have switched yet. The old one counts until the new one signs its first block, or the grace
-/// period ends. Only the most recent predecessor is kept.
+/// When L1 names a new signer, blocks of the old one may still be in flight, and the sequencer may
+/// not have switched yet. The old signer is accepted until the new one signs its first block or the
+/// grace period ends. Only the most recent predecessor is kept.
 #[derive(Clone, Debug)]
 pub struct SignerRotation {
     current: Option<Address>,
     previous: Option<(Address, Instant)>,
+    /// Time of the last change, or of the first block of the current signer after it.
+    switched: Option<Instant>,
 }
 
 impl SignerRotation {
-    /// Begins with `signer`; the zero address is none.
+    /// Creates the rotation with `signer`; the zero address counts as unknown.
     pub fn new(signer: Option<Address>) -> Self {
-        Self { current: signer.filter(|signer| !signer.is_zero()), previous: None }
+        Self { current: signer.filter(|signer| !signer.is_zero()), previous: None, switched: None }
     }
 
-    /// Puts `signer` in force; the zero address and `None` mean that nobody is known.
+    /// Makes `signer` the current signer; the zero address and `None` mean that the signer is
+    /// unknown.
     ///
     /// A change from one known signer to another begins a grace period for the old one.
     pub fn rotate(&mut self, now: Instant, signer: Option<Address>) {
@@ -45,16 +53,23 @@ impl SignerRotation {
             self.previous = Some((old, now + GRACE_PERIOD));
         }
         self.current = signer;
+        self.switched = Some(now);
     }
 
-    /// A block of `signer` was verified: one of the current signer ends the grace period.
-    pub fn verified(&mut self, signer: Address) {
-        if self.current == Some(signer) {
-            self.previous = None;
+    /// Handles a verified block of `signer`: a block of the current signer ends the grace period.
+    pub fn verified(&mut self, now: Instant, signer: Address) {
+        if self.current == Some(signer) && self.previous.take().is_some() {
+            self.switched = Some(now);
         }
     }
 
-    /// Who counts at `now`.
+    /// Returns `true` if the signer changed, or the current one took over, so recently that a block
+    /// of another signer is not the sending peer's fault.
+    pub fn has_just_switched(&self, now: Instant) -> bool {
+        self.switched.is_some_and(|switched| now.since(switched) < SWITCH_PERIOD)
+    }
+
+    /// Returns the signers that are accepted at `now`.
     pub fn at(&self, now: Instant) -> Signers {
         let previous = self.previous.filter(|(_, end)| now < *end).map(|(signer, _)| signer);
         Signers { current: self.current, previous }
@@ -80,13 +95,13 @@ mod tests {
     }
 
     #[test]
-    fn the_zero_address_is_no_signer() {
+    fn the_zero_address_is_not_a_signer() {
         let signers = SignerRotation::new(Some(Address::ZERO));
         assert_eq!(signers.at(at(0)), Signers { current: None, previous: None });
     }
 
     #[test]
-    fn a_replaced_signer_counts_for_three_hours() {
+    fn a_replaced_signer_stays_valid_for_three_hours() {
         let signers = rotated();
         assert_eq!(signers.at(at(10)), Signers { current: Some(NEW), previous: Some(OLD) });
         assert_eq!(signers.at(at(10 + 3 * 3600 - 1)).previous, Some(OLD));
@@ -96,10 +111,14 @@ mod tests {
     #[test]
     fn the_first_block_of_the_new_signer_ends_the_grace() {
         let mut signers = rotated();
-        signers.verified(OLD);
+        signers.verified(at(10), OLD);
         assert_eq!(signers.at(at(11)).previous, Some(OLD));
-        signers.verified(NEW);
-        assert_eq!(signers.at(at(11)).previous, None);
+        assert!(signers.has_just_switched(at(69)) && !signers.has_just_switched(at(70)));
+        signers.verified(at(12), NEW);
+        assert_eq!(signers.at(at(12)).previous, None);
+        // Later blocks do not extend the period for overtaken messages.
+        signers.verified(at(40), NEW);
+        assert!(signers.has_just_switched(at(71)) && !signers.has_just_switched(at(72)));
     }
 
     #[test]
@@ -117,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn losing_the_signer_leaves_nobody_in_force() {
+    fn losing_the_signer_clears_current_and_previous() {
         let mut signers = SignerRotation::new(Some(OLD));
         signers.rotate(at(10), None);
         assert_eq!(signers.at(at(10)), Signers { current: None, previous: None });

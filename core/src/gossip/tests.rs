@@ -6,6 +6,7 @@ mod properties;
 mod reference;
 mod rows;
 mod rows_fields;
+mod rows_schedule;
 mod rows_seen;
 pub(crate) mod support;
 
@@ -17,12 +18,12 @@ use alloy_primitives::B256;
 use std::time::Duration;
 use support::*;
 
-/// What a node that has seen nothing else makes of these contents on the topic of `version`.
+/// Validates these contents on the topic of `version`, as a node that has seen no other message.
 fn judge(rules: &Rules, version: PayloadVersion, contents: &[u8]) -> Option<Reason> {
     judge_data(rules, version, &snappy::compress(contents), NOW)
 }
 
-/// The same for a data field as it travels, at any time.
+/// Validates a compressed data field at any time.
 fn judge_data(rules: &Rules, version: PayloadVersion, data: &[u8], now: u64) -> Option<Reason> {
     let inspection = inspect(rules, version, data, now);
     let validated = validate(rules, version, Unpacked::new(data), now);
@@ -48,35 +49,47 @@ fn assert_rejected(rules: &Rules, version: PayloadVersion, contents: &[u8], reas
 }
 
 #[test]
-fn every_versions_plain_block_is_accepted() {
+fn a_plain_block_of_every_version_is_accepted() {
     for version in PayloadVersion::ALL {
         assert_accepted(&rules(version), version, &signed(&block(version)));
     }
 }
 
 #[test]
-fn these_reasons_are_no_fault_of_the_sender_and_all_others_are() {
-    let ignored: Vec<Reason> =
-        Reason::ALL.iter().copied().filter(|reason| reason.acceptance() == Acceptance::Ignore).collect();
-    // A throttled message was not judged at all; it is the last.
+fn the_reasons_that_do_not_blame_the_sender_are_listed() {
+    let ignored: Vec<Reason> = Reason::ALL
+        .iter()
+        .copied()
+        .filter(|reason| reason.acceptance() == Acceptance::Ignore)
+        .collect();
+    // The last two apply to messages that this node did not validate.
     assert_eq!(
         ignored,
         [
             Reason::NoSigner,
+            Reason::TooOldHere,
             Reason::ClockInDoubt,
             Reason::SignerInDoubt,
+            Reason::ForkBlobGas,
+            Reason::ForkBaseTimeEarly,
+            Reason::ForkBaseTimeMissing,
+            Reason::ForkTimestamp,
+            Reason::ForkMillis,
+            Reason::ForkBaseTimeSource,
             Reason::AlreadySeen,
-            Reason::Throttled
+            Reason::Throttled,
+            Reason::Panicked
         ]
     );
     assert!(Reason::ALL.iter().all(|reason| reason.acceptance() != Acceptance::Accept));
 }
 
 #[test]
-fn reasons_have_names_of_their_own_and_stand_in_the_order_of_the_checks() {
+fn reasons_have_unique_names_and_follow_the_order_of_the_checks() {
     assert!(Reason::ALL.is_sorted());
     let mut names: Vec<&str> = Reason::ALL.iter().map(|reason| reason.name()).collect();
-    let lower_case = |name: &&str| name.bytes().all(|byte| byte == b'_' || byte.is_ascii_lowercase());
+    let lower_case =
+        |name: &&str| name.bytes().all(|byte| byte == b'_' || byte.is_ascii_lowercase());
     assert!(names.iter().all(lower_case));
     names.sort_unstable();
     names.dedup();

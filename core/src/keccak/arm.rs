@@ -1,7 +1,9 @@
-//! Two lanes by the SHA-3 instructions that ARM processors have since ARMv8.2 (Apple's all, servers' since Neoverse V1).
+//! Two lanes with the SHA-3 instructions of ARM processors since ARMv8.2 (all of Apple's
+//! processors, and servers since Neoverse V1).
 //!
-//! Plain NEON has neither a rotation nor an operation on three words, and gains nothing over the general registers. The unsafe code here is
-//! as on x86: calls that a value of [`Sha3`] proves to be possible, and moves between memory and registers.
+//! Plain NEON has neither a rotation nor an operation on three words, and is no faster than the
+//! general registers. The unsafe code does the same as on x86: it makes calls that a value of
+//! [`Sha3`] proves valid, and it moves data between memory and registers.
 #![expect(unsafe_code, reason = "vector instructions, as on x86")]
 
 use super::rounds::permute;

@@ -1,11 +1,14 @@
-//! Keccak-256 of many messages at once, where the processor has wide registers.
+//! Keccak-256 of many messages at once, on processors with wide registers.
 //!
-//! One Keccak state fits no vector unit: each of its steps waits for the one before. Many states do: word `i` of each
-//! message's state lies in a lane of one register, and one instruction moves all of them. Eight lanes with AVX-512, four with AVX2, two with
-//! ARM's SHA-3 instructions, chosen when the program runs; elsewhere, in the browser among others, messages are hashed one after another.
+//! A single Keccak state does not suit a vector unit, because each step waits for the previous one.
+//! Many states do: word `i` of each message's state is in a lane of one register, and one
+//! instruction processes all of them. There are eight lanes with AVX-512, four with AVX2 and two
+//! with ARM's SHA-3 instructions, chosen at run time. On other processors, and in the browser,
+//! messages are hashed one after another.
 //!
-//! No maintained library does this on stable Rust with the choice at run time (`keccak` 0.2 has it on nightly only), and the leaves of a
-//! transaction trie are half of what a large block costs to validate. Nothing is allocated.
+//! No maintained library does this on stable Rust with run-time selection (`keccak` 0.2 does on
+//! nightly only), and the leaves of a transaction trie account for half the cost of validating a
+//! large block. Nothing is allocated.
 
 #[cfg(target_arch = "aarch64")]
 mod arm;
@@ -18,7 +21,8 @@ mod x86;
 
 use alloy_primitives::{B256, Keccak256};
 
-/// What is hashed: `head` and then `rest`. The nodes of a trie are a few bytes of their own before somebody else's.
+/// A message to hash: `head` followed by `rest`. A trie node has a few bytes of its own before an
+/// item's bytes.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Message<'a> {
     pub(crate) head: &'a [u8],
@@ -39,7 +43,7 @@ impl Message<'_> {
     }
 }
 
-/// How many messages are hashed at once here.
+/// The number of messages hashed at once, by instruction set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Lanes {
     One,
@@ -52,7 +56,7 @@ pub(crate) enum Lanes {
 }
 
 impl Lanes {
-    /// The most that this processor has.
+    /// Returns the widest lanes that this processor supports.
     pub(crate) fn widest() -> Self {
         #[cfg(target_arch = "x86_64")]
         if let Some(lanes) = x86::Avx512::detect() {
@@ -67,7 +71,7 @@ impl Lanes {
         Self::One
     }
 
-    /// Hashes each of `messages` into its place in `digests`.
+    /// Hashes all `messages` and stores the digests at the same positions of `digests`.
     ///
     /// # Panics
     /// If there are fewer digests than messages.
@@ -91,7 +95,7 @@ impl Lanes {
         }
     }
 
-    /// All that this processor has, the plain code among them.
+    /// Returns all kinds of lanes that this processor supports, including the portable code.
     #[cfg(test)]
     pub(crate) fn all() -> Vec<Self> {
         let mut all = vec![Self::One];
@@ -117,7 +121,7 @@ mod tests {
     use alloy_primitives::keccak256;
     use proptest::prelude::*;
 
-    /// Hashes by every kind of lanes, and holds each to the library's hash.
+    /// Hashes with every kind of lanes, and compares each digest with the library's.
     fn check(messages: &[(Vec<u8>, Vec<u8>)]) {
         let parts: Vec<_> = messages.iter().map(|(head, rest)| Message { head, rest }).collect();
         let expected: Vec<_> =
@@ -146,14 +150,21 @@ mod tests {
     fn a_long_message_among_short_ones_agrees_with_the_library() {
         for at in 0..20 {
             let length = |index: usize| if index == at { 100_000 } else { 40 * index };
-            check(&(0..20).map(|index| (vec![7; 20], vec![index as u8; length(index)])).collect::<Vec<_>>());
+            check(
+                &(0..20)
+                    .map(|index| (vec![7; 20], vec![index as u8; length(index)]))
+                    .collect::<Vec<_>>(),
+            );
         }
     }
 
     proptest! {
         #[test]
         fn any_messages_agree_with_the_library(messages in prop::collection::vec(
-            (prop::collection::vec(any::<u8>(), 0..150), prop::collection::vec(any::<u8>(), 0..600)),
+            (
+                prop::collection::vec(any::<u8>(), 0..150),
+                prop::collection::vec(any::<u8>(), 0..600),
+            ),
             0..40,
         )) {
             check(&messages);

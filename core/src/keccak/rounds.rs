@@ -1,6 +1,6 @@
 //! The permutation Keccak-f[1600] (FIPS 202, 3.3), written once for words of any width.
 
-/// What ι adds in each round.
+/// Round constants, which step ι adds.
 pub(super) const ROUND_CONSTANTS: [u64; 24] = [
     0x0000_0000_0000_0001,
     0x0000_0000_0000_8082,
@@ -30,8 +30,9 @@ pub(super) const ROUND_CONSTANTS: [u64; 24] = [
 
 /// Permutes the array `$a` of 25 words in place. Word `x + 5 y` is the specification's lane (x, y).
 ///
-/// It is a macro since the operations must be in scope as functions with the processor's feature switched on, which no
-/// generic parameter carries: `xor5`, `rotated_xor` (a ^ b <<< 1), `xor_rotated::<R, 64 - R>` ((a ^ b) <<< R), `chi` (a ^ !b & c), `xor`, `splat`.
+/// This is a macro because the operations must be in scope as functions with the processor's
+/// feature enabled, which a generic parameter can't express: `xor5`, `rotated_xor` (a ^ b <<< 1),
+/// `xor_rotated::<R, 64 - R>` ((a ^ b) <<< R), `chi` (a ^ !b & c), `xor`, `splat`.
 macro_rules! permute {
     ($a:ident) => {
         for constant in $crate::keccak::rounds::ROUND_CONSTANTS {
@@ -103,7 +104,7 @@ macro_rules! permute {
 }
 pub(super) use permute;
 
-/// One state, by plain words: the end of a message that is longer than all the others.
+/// Permutes one state with plain words, for the rest of a message that is longer than all others.
 pub(super) fn permute_one(state: &mut [u64; 25]) {
     const fn xor(a: u64, b: u64) -> u64 {
         a ^ b

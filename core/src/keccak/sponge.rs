@@ -1,39 +1,40 @@
-//! The sponge around the permutation (Keccak-256: rate 1088 bits, padding `01…80`), for `N` messages at once.
+//! The sponge around the permutation (Keccak-256: rate 1088 bits, padding `01…80`), for `N`
+//! messages at once.
 //!
-//! Messages differ in length. Each lane takes the next message as soon as its own is done, so that lanes stand idle only at the
-//! end; what is left of a last message goes on by itself.
+//! Messages differ in length. Each lane takes the next message as soon as its own is done, so lanes
+//! are idle only at the end. The rest of the last message is hashed alone.
 
 use super::Message;
 use super::rounds::permute_one;
 use alloy_primitives::B256;
 
-/// Bytes absorbed between two permutations.
+/// Number of bytes absorbed between two permutations.
 pub(super) const RATE: usize = 136;
 
-/// `N` states. Word `i` of all of them lies together.
+/// `N` states. Word `i` of all states is stored contiguously.
 #[derive(Clone, Debug)]
 #[repr(align(64))]
 pub(super) struct State<const N: usize>(pub(super) [[u64; N]; 25]);
 
-/// What goes into `N` states before they are permuted.
+/// The input of `N` states before a permutation.
 #[derive(Clone, Debug)]
 #[repr(align(64))]
 pub(super) struct Block<const N: usize> {
-    /// All ones for the states that go on, zero for those that begin anew.
+    /// All ones for the states that continue, zero for those that start a new message.
     pub(super) keep: [u64; N],
     pub(super) words: [[u64; N]; RATE / 8],
 }
 
-/// What a lane is at.
+/// Progress of a lane.
 #[derive(Clone, Copy, Debug)]
 struct Lane {
     message: usize,
-    /// Bytes of it that were absorbed.
+    /// Number of bytes of the message absorbed so far.
     absorbed: usize,
 }
 
 impl Lane {
-    /// Hands the words of the next block to `absorb`, and answers whether that was the last.
+    /// Passes the words of the next block to `absorb`. Returns `true` if it was the last block.
     fn next(&mut self, message: &Message<'_>, absorb: impl FnMut(usize, u64)) -> bool {
         let (from, left) = (self.absorbed, message.len() - self.absorbed);
         self.absorbed += RATE;
@@ -53,7 +54,8 @@ fn absorb_words(block: &[u8; RATE], mut absorb: impl FnMut(usize, u64)) {
     }
 }
 
-/// A block across the seam of a message, or its end: `taken` of its bytes, and the padding if they don't fill it.
+/// Returns a block that crosses the boundary of `head` and `rest`, or that ends a message: `taken`
+/// of the message's bytes, and the padding if they don't fill the block.
 fn padded(message: &Message<'_>, from: usize, taken: usize) -> [u8; RATE] {
     let mut block = [0; RATE];
     let head = message.head.get(from..).unwrap_or_default();
@@ -68,19 +70,22 @@ fn padded(message: &Message<'_>, from: usize, taken: usize) -> [u8; RATE] {
     block
 }
 
-/// A block for each lane, and which messages end with it.
+/// The next block of each lane, and the messages that end with it.
 struct Filled<const N: usize> {
     block: Block<N>,
     ends: [Option<usize>; N],
-    /// Lanes that have a message.
+    /// Number of lanes with a message.
     running: usize,
 }
 
 impl<const N: usize> Filled<N> {
-    const EMPTY: Self =
-        Self { block: Block { keep: [0; N], words: [[0; N]; RATE / 8] }, ends: [None; N], running: 0 };
+    const EMPTY: Self = Self {
+        block: Block { keep: [0; N], words: [[0; N]; RATE / 8] },
+        ends: [None; N],
+        running: 0,
+    };
 
-    /// Takes the next block of each lane's message, or the first of the next message.
+    /// Takes the next block of each lane's message, or the first block of the next message.
     fn fill(&mut self, lanes: &mut [Option<Lane>; N], next: &mut usize, messages: &[Message<'_>]) {
         self.running = 0;
         for (at, lane) in lanes.iter_mut().enumerate() {
@@ -104,7 +109,8 @@ impl<const N: usize> Filled<N> {
     }
 }
 
-/// Hashes each message into its place in `digests`, which are as many. `permute` absorbs and permutes.
+/// Hashes all messages and stores the digests at the same positions of `digests`, which has the
+/// same length. `permute` absorbs a block and permutes the states.
 pub(super) fn hash_all<const N: usize>(
     permute: impl Fn(&mut State<N>, &Block<N>),
     messages: &[Message<'_>],
@@ -115,7 +121,8 @@ pub(super) fn hash_all<const N: usize>(
     let (mut filled, mut following) = (Filled::EMPTY, Filled::EMPTY);
     filled.fill(&mut lanes, &mut next, messages);
     while filled.running > 1 {
-        // Before the permutation, not after it: single words that were just written can't be read as a register at once.
+        // Fill the next blocks before the permutation, not after it: words that were just written
+        // one by one can't be read as a vector register at once.
         following.fill(&mut lanes, &mut next, messages);
         permute(&mut state, &filled.block);
         for (at, message) in filled.ends.iter().enumerate() {
@@ -126,7 +133,9 @@ pub(super) fn hash_all<const N: usize>(
         std::mem::swap(&mut filled, &mut following);
     }
     let mut last = 0..N;
-    let Some(at) = last.find(|at| filled.ends[*at].is_some() || lanes[*at].is_some()) else { return };
+    let Some(at) = last.find(|at| filled.ends[*at].is_some() || lanes[*at].is_some()) else {
+        return;
+    };
     let mut one = state.0.map(|words| words[at] & filled.block.keep[at]);
     for (word, words) in one.iter_mut().zip(filled.block.words) {
         *word ^= words[at];

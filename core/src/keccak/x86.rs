@@ -1,9 +1,11 @@
-//! Four lanes by AVX2, eight by AVX-512.
+//! Four lanes with AVX2, eight with AVX-512.
 //!
-//! The unsafe code here does two things. It calls functions that use instructions which not every processor has: a value of [`Avx2`] or
-//! [`Avx512`] is proof that this one does, since [`Avx2::detect`] and [`Avx512::detect`] are the only ways to get one.
-//! And it moves a state between memory and registers: references to arrays of exactly a register's width, so that every address is
-//! valid, by instructions that ask for no alignment. The tests beside [`Lanes`](super::Lanes) hold both to the plain code.
+//! The unsafe code here does two things. First, it calls functions with instructions that not every
+//! processor has. A value of [`Avx2`] or [`Avx512`] is proof that this one does, since
+//! [`Avx2::detect`] and [`Avx512::detect`] are the only ways to get one. Second, it moves a state
+//! between memory and registers, through references to arrays of exactly a register's width, so
+//! that every address is valid, with instructions that require no alignment. The tests of
+//! [`Lanes`](super::Lanes) compare both with the portable code.
 #![expect(unsafe_code, reason = "vector instructions: half the time of a large block's validation")]
 
 use super::rounds::permute;
@@ -100,7 +102,7 @@ fn permute_by_avx2(state: &mut State<4>, block: &Block<4>) {
 #[target_feature(enable = "avx512f")]
 fn permute_by_avx512(state: &mut State<8>, block: &Block<8>) {
     type Word = __m512i;
-    /// The tables of `a ^ b ^ c` and of `a ^ (!b & c)`, as the instruction numbers them.
+    /// Truth tables of `a ^ b ^ c` and of `a ^ (!b & c)`, in the instruction's numbering.
     const XOR3: i32 = 0x96;
     const CHI: i32 = 0xd2;
 

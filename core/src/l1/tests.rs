@@ -15,7 +15,7 @@ fn config() -> L1Config {
     L1Config { chain_id: 1, contract: CONTRACT, confirmations: 4, reload }
 }
 
-/// An L1 node that answers as one does.
+/// An L1 node with realistic answers.
 struct Node {
     chain_id: u64,
     newest: u64,
@@ -34,7 +34,8 @@ impl Node {
             Some("eth_chainId") => json!(U64::from(self.chain_id)),
             Some("eth_blockNumber") => json!(U64::from(self.newest)),
             Some("eth_getBlockByNumber") => {
-                json!({ "number": request["params"][0], "hash": HASH, "transactions": ["0x12"], "extra": {} })
+                json!({ "number": request["params"][0], "hash": HASH,
+                    "transactions": ["0x12"], "extra": {} })
             }
             Some("eth_getStorageAt") => json!(self.signer.into_word()),
             other => panic!("asked for {other:?}"),
@@ -44,7 +45,7 @@ impl Node {
         answer.to_string().into_bytes()
     }
 
-    /// Answers all that the source asks at this moment; what it tells in the end.
+    /// Answers all requests that the source makes at this moment; returns its reports.
     fn serve(&mut self, source: &mut SignerSource, now: Instant) -> Vec<L1Step> {
         let mut told = Vec::new();
         while let Some(step) = source.poll(now) {
@@ -61,7 +62,7 @@ impl Node {
     }
 }
 
-/// Gives each question this answer, whatever it is.
+/// Answers every request with this body; returns the source's reports.
 fn always(source: &mut SignerSource, now: Instant, body: Result<&[u8], &str>) -> Vec<L1Step> {
     let mut told = Vec::new();
     while let Some(step) = source.poll(now) {
@@ -74,7 +75,7 @@ fn always(source: &mut SignerSource, now: Instant, body: Result<&[u8], &str>) ->
 }
 
 fn signer(signer: Address, block: u64) -> L1Step {
-    L1Step::Signer { signer: Some(signer), block }
+    L1Step::Signer { signer: Some(signer), block, timestamp: None }
 }
 
 #[test]
@@ -93,13 +94,14 @@ fn a_load_reads_the_slot_at_the_hash_of_a_confirmed_block() {
     assert_eq!(node.asked[2]["params"], json!(["0x60", false]));
     let slot = json!([CONTRACT, SIGNER_SLOT, { "blockHash": HASH, "requireCanonical": false }]);
     assert_eq!(node.asked[3]["params"], slot);
-    // Where there are fewer blocks than confirmations, the newest one.
-    let (mut young, mut source) = (Node { newest: 3, ..Node::new() }, SignerSource::new(at(0), config()));
+    // The newest block is used if the chain has fewer blocks than confirmations.
+    let (mut young, mut source) =
+        (Node { newest: 3, ..Node::new() }, SignerSource::new(at(0), config()));
     assert_eq!(young.serve(&mut source, at(0)), [signer(SIGNER, 3)]);
 }
 
 #[test]
-fn it_is_read_again_every_interval_and_follows_a_rotation() {
+fn the_signer_is_reread_every_interval_and_follows_a_rotation() {
     let (mut node, mut source) = (Node::new(), SignerSource::new(at(0), config()));
     node.serve(&mut source, at(0));
     assert_eq!(source.next_wakeup(), Some(at(600)));
@@ -108,7 +110,10 @@ fn it_is_read_again_every_interval_and_follows_a_rotation() {
     assert_eq!(node.serve(&mut source, at(600)), [signer(NEXT, 146)]);
     assert_eq!(node.methods().len(), 7, "the chain is asked for once");
     node.signer = Address::ZERO;
-    assert_eq!(node.serve(&mut source, at(1200)), [L1Step::Signer { signer: None, block: 146 }]);
+    assert_eq!(
+        node.serve(&mut source, at(1200)),
+        [L1Step::Signer { signer: None, block: 146, timestamp: None }]
+    );
     let once = L1Config { reload: None, ..config() };
     let mut source = SignerSource::new(at(0), once);
     node.serve(&mut source, at(0));
@@ -116,7 +121,7 @@ fn it_is_read_again_every_interval_and_follows_a_rotation() {
 }
 
 #[test]
-fn the_first_load_is_tried_five_times_and_then_given_up_but_not_left() {
+fn the_first_load_gives_up_after_five_attempts_but_is_retried_later() {
     let mut source = SignerSource::new(at(0), config());
     for attempt in 0..4 {
         let told = always(&mut source, at(attempt * 10), Err("connection refused"));
@@ -129,7 +134,7 @@ fn the_first_load_is_tried_five_times_and_then_given_up_but_not_left() {
 }
 
 #[test]
-fn an_outage_later_is_waited_out_with_growing_pauses() {
+fn a_later_outage_is_retried_with_growing_pauses() {
     let (mut node, mut source) = (Node::new(), SignerSource::new(at(0), config()));
     node.serve(&mut source, at(0));
     let (mut now, mut waits) = (600, Vec::new());
@@ -145,7 +150,7 @@ fn an_outage_later_is_waited_out_with_growing_pauses() {
 }
 
 #[test]
-fn no_answer_in_ten_seconds_is_a_failure_and_a_late_one_counts_for_nothing() {
+fn no_answer_within_ten_seconds_is_a_failure_and_a_late_one_is_ignored() {
     let mut source = SignerSource::new(at(0), config());
     let Some(L1Step::Ask { id, .. }) = source.poll(at(0)) else { panic!("it asks") };
     assert_eq!((source.poll(at(9)), source.next_wakeup()), (None, Some(at(10))));
@@ -160,7 +165,7 @@ fn a_node_of_another_chain_is_refused_by_name() {
     let mut source = SignerSource::new(at(0), config());
     let told = Node { chain_id: 11_155_111, ..Node::new() }.serve(&mut source, at(0));
     assert_eq!(told, [L1Step::GaveUp(L1Error::WrongChain { expected: 1, found: 11_155_111 })]);
-    // Once the right one was there, another is an outage like any.
+    // After the node was on the right chain, a wrong one is an outage like any other.
     let mut node = Node::new();
     assert_eq!(node.serve(&mut source, at(10)), [signer(SIGNER, 96)]);
     assert_eq!(always(&mut source, at(610), Err("down")).len(), 1);
@@ -170,7 +175,7 @@ fn a_node_of_another_chain_is_refused_by_name() {
 }
 
 #[test]
-fn whatever_comes_is_an_answer_or_an_error_of_one_line() {
+fn any_response_is_an_answer_or_a_one_line_error() {
     let long = format!("<html>{}", "x\n".repeat(5000));
     for body in [
         "",
@@ -199,12 +204,12 @@ fn whatever_comes_is_an_answer_or_an_error_of_one_line() {
 }
 
 #[test]
-fn a_block_that_is_missing_or_another_one_ends_the_load() {
+fn a_missing_or_different_block_ends_the_load() {
     for (body, expected) in [
         (json!({ "result": null }), L1Error::NoBlock(96)),
         (
             json!({ "result": { "number": "0x61", "hash": HASH } }),
-            L1Error::Nonsense {
+            L1Error::InvalidResponse {
                 method: "eth_getBlockByNumber",
                 found: json!({ "number": "0x61", "hash": HASH }).to_string(),
             },
@@ -228,17 +233,17 @@ fn a_block_that_is_missing_or_another_one_ends_the_load() {
 }
 
 #[test]
-fn a_hurried_load_begins_at_once_but_not_more_often_than_once_a_minute() {
+fn a_requested_load_starts_at_once_but_at_most_once_a_minute() {
     let (mut node, mut source) = (Node::new(), SignerSource::new(at(0), config()));
     node.serve(&mut source, at(0));
     node.signer = NEXT;
-    source.hurry(at(100));
+    source.expedite(at(100));
     assert_eq!(node.serve(&mut source, at(100)), [signer(NEXT, 96)]);
     for second in [101, 130, 159] {
-        source.hurry(at(second));
+        source.expedite(at(second));
         assert_eq!(node.serve(&mut source, at(second)), []);
     }
-    source.hurry(at(160));
+    source.expedite(at(160));
     assert_eq!(node.serve(&mut source, at(160)), [signer(NEXT, 96)]);
     assert_eq!(source.next_wakeup(), Some(at(760)));
 }

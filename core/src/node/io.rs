@@ -1,265 +1,333 @@
-//! What goes into a [`Node`](super::Node) and what comes out.
+//! Inputs and outputs of a [`Node`](super::Node).
 
-use super::{Job, JobResult};
+use super::{Job, JobResult, StoreId, UnknownFork};
 use crate::chain::{BlockId, ChainEvent};
-use crate::gossip::{MessageId, Reason, Signature, Unpacked};
+use crate::gossip::{MessageId, ScheduleDoubt, Signature, Unpacked, Verdict};
 use crate::payload::{Block, PayloadVersion};
-use crate::peers::{CommandId, ListFull, MemoryChange, PeerCommand, PeerEvent, PeerId, PeerNews};
+use crate::peers::{
+    CommandId, ConnectionId, ListFull, MemoryChange, PeerCommand, PeerEvent, PeerId, PeerLists,
+    PeerListsChange, PeerNews,
+};
 use crate::sequencer::{Publication, PublishError, PublishId, SendOutcome};
 use crate::sync::{RangeId, RequestFailure, RequestId, ResultCode, ServeId, SyncEvent};
+use crate::trouble::{Report, TroubleEntry};
 use alloy_primitives::{Address, B256, Bytes};
 
-/// Something that happened outside.
+/// An input: an event outside the node.
 #[derive(Clone, Debug)]
 pub enum Input {
-    /// The first copy of a gossip message came in. Exactly one [`Output::Verdict`] answers it.
+    /// The first copy of a gossip message arrived. Exactly one [`Output::Verdict`] answers it.
     Gossip {
-        /// Who sent this copy.
+        /// The sender of this copy.
         from: PeerId,
-        /// Version of the topic that it came on.
+        /// Payload version of the topic on which it arrived.
         topic: PayloadVersion,
-        /// Its id on that topic, see [`Unpacked::message_id`].
+        /// The message's id on that topic, see [`Unpacked::message_id`].
         id: MessageId,
-        /// Its contents.
+        /// The message's contents.
         message: Unpacked,
     },
     /// A job ended.
     JobDone(JobResult),
-    /// A block of our own is to be published. Exactly one [`Event::Published`] answers it.
+    /// Publish a block of our own. Exactly one [`Event::Published`] answers it.
     Publish {
-        /// The caller's name for it.
+        /// Id assigned by the caller.
         id: PublishId,
         /// The block.
         publication: Publication,
     },
     /// The signer answered an [`Output::Sign`].
     Signed {
-        /// Which publication.
+        /// Id of the publication.
         id: PublishId,
-        /// The signature, or one sentence on why there is none.
+        /// The signature, or the reason why the signer gave no signature, as one sentence.
         result: Result<Signature, String>,
     },
     /// The network answered an [`Output::Send`].
     Sent {
-        /// Which publication.
+        /// Id of the publication.
         id: PublishId,
-        /// What became of it.
+        /// The outcome.
         outcome: SendOutcome,
     },
-    /// The unsafe-block signer is now this one; `None` if nobody is known.
+    /// The unsafe-block signer is now this one, or unknown if `None`.
     SetSigner(Option<Address>),
-    /// The first connection to a peer stands.
+    /// The unsafe-block signer was read from L1.
+    SignerRead {
+        /// The signer, or `None` if L1 names none.
+        signer: Option<Address>,
+        /// Timestamp of the L1 block at which it was read, in unix seconds. A peer that sent a
+        /// block of another signer is blamed only if this is late enough.
+        as_of: u64,
+    },
+    /// The first connection to a peer is established.
     Connected(PeerId),
-    /// The last connection to a peer is gone.
+    /// The last connection to a peer is closed.
     Disconnected(PeerId),
     /// An attempt to connect to a peer failed.
     DialFailed(PeerId),
-    /// There may be a network again, or another one: a cable was plugged in, a lid was opened. Static peers that wait
-    /// are dialled at once.
+    /// There may be a network again, or another one: a cable was plugged in, or a lid was opened.
+    /// Waiting static peers are dialled at once. With [`PeersConfig::silence`], connected peers
+    /// have less time than usual to be heard.
+    ///
+    /// [`PeersConfig::silence`]: crate::peers::PeersConfig::silence
     NetworkChanged,
-    /// Something is known of a peer that was not before.
+    /// A new fact about a peer.
     Peer(PeerId, PeerNews),
     /// An [`Output::TakeScores`] was carried out: gossip's own score of each connected peer.
     GossipScores(Vec<(PeerId, f64)>),
-    /// An operator wants something of a peer. One [`Event::Commanded`] answers it.
+    /// An operator's command about a peer. One [`Event::Commanded`] answers it.
     Command {
-        /// The caller's name for it.
+        /// Id assigned by the caller.
         id: CommandId,
-        /// What.
+        /// The command.
         command: PeerCommand,
     },
-    /// The driver is about to stop, and will still store what comes out.
+    /// The operator's lists are now these. One [`Event::Configured`] answers it.
+    Configure {
+        /// Id assigned by the caller.
+        id: CommandId,
+        /// The static peers and the block lists.
+        lists: PeerLists,
+    },
+    /// The driver is about to stop, and will still store the outputs that follow.
     Stopping,
-    /// A peer asks for the block of a number. One [`Output::Serve`] or [`Output::Refuse`] answers it.
+    /// A peer requests a block by number. One [`Output::Serve`] or [`Output::Refuse`] answers it.
     Requested {
-        /// Who.
+        /// The requesting peer.
         from: PeerId,
-        /// The driver's name for the stream.
+        /// Id that the driver assigned to the stream.
         id: ServeId,
-        /// Which block.
+        /// Number of the requested block.
         number: u64,
     },
-    /// The answer to a request was written, or the stream was closed before.
+    /// The response to a request was written, or the stream was closed before that.
     Responded(ServeId),
-    /// An [`Output::Request`] ended: all bytes until the end of the stream, or why there are none.
+    /// An [`Output::Request`] or [`Output::RequestRpc`] ended, with all bytes of the response or
+    /// with an error.
     Response {
-        /// Which request.
+        /// Id of the request.
         id: RequestId,
-        /// The answer as it came.
+        /// The response as received.
         result: Result<Bytes, RequestFailure>,
     },
-    /// A [`StoreChange::Hold`] was carried out, or failed.
-    Held {
-        /// Which block.
-        id: BlockId,
-        /// Whether it is in the pending area, durably.
-        is_held: bool,
+    /// An [`Output::Store`] was carried out, or the store refused it. Results may come in any
+    /// order.
+    Stored {
+        /// Id of the change.
+        id: StoreId,
+        /// Whether the change is durable.
+        is_stored: bool,
     },
-    /// The blocks of an [`Output::Load`] in its order, `None` for each that can't be read.
+    /// The blocks of an [`Output::Load`] in its order, with `None` for each that can't be read.
     Loaded(Vec<Option<Block>>),
-    /// Somebody who knows the hash of a block wants the chain up to it. One [`SyncEvent::Range`] answers it.
+    /// A caller that knows a block's hash requests the chain up to it. One [`SyncEvent::Range`]
+    /// answers it.
     FetchRange {
-        /// The caller's name for it.
+        /// Id assigned by the caller.
         id: RangeId,
-        /// Its highest block.
+        /// Highest block of the range.
         to: BlockId,
     },
-    /// A block for which whoever runs this node vouches, see [`vouched`](super::vouched): it counts as signed, but is not
-    /// gossiped.
+    /// A block that the operator vouches for, see [`vouched`](super::vouched): it counts as signed,
+    /// but is not gossiped.
     Insert(Block),
-    /// Nothing but time passed: the driver woke up at [`Node::next_wakeup`](super::Node::next_wakeup).
+    /// The driver reports the state of one of its own parts. It may repeat itself.
+    Report(Report),
+    /// Only time passed: the driver woke up at [`Node::next_wakeup`](super::Node::next_wakeup).
     Wake,
 }
 
-/// Something that the driver is to do.
+/// An output: an action for the driver.
 #[derive(Clone, Debug)]
 pub enum Output {
-    /// Run this and give the result back.
+    /// Run this job and return its result.
     Job(Job),
-    /// Tell gossip what to do with a message.
+    /// Pass a verdict on a message to gossip.
     Verdict(Verdict),
-    /// Have this signed and give the signature back.
+    /// Have this signed and return the signature.
     Sign(SignRequest),
-    /// Publish a message of our own on gossip and give the outcome back.
+    /// Publish a message of our own on gossip and return the outcome.
     Send {
-        /// Which publication.
+        /// Id of the publication.
         id: PublishId,
-        /// Version of the topic to publish on.
+        /// Payload version of the topic to publish on.
         topic: PayloadVersion,
         /// The message, decompressed.
         contents: Bytes,
     },
-    /// Connect to a peer: a static one, whose address the driver knows, or one that is remembered, see
-    /// [`PeerManager::addresses`](crate::peers::PeerManager::addresses). The attempt ends with
-    /// [`Input::Connected`] or [`Input::DialFailed`].
-    Dial(PeerId),
+    /// Connect to a peer. The attempt ends with [`Input::Connected`] or [`Input::DialFailed`].
+    Dial {
+        /// Id of the peer.
+        peer: PeerId,
+        /// Multiaddrs at which to try it: the operator's, or else the remembered ones. May be
+        /// empty, so that the attempt fails.
+        addresses: Vec<String>,
+    },
     /// Close all connections to a peer.
     Disconnect(PeerId),
-    /// Gossip is to count with this application score of a peer, by a weight of 1.
+    /// Close this connection, which has its id from a [`Knock`](crate::peers::Knock): its peer, a
+    /// browser, has a newer one.
+    Close(ConnectionId),
+    /// Set gossip's application score of a peer, with a weight of 1.
     ApplicationScore(PeerId, f64),
-    /// These topics are live from now on, by version: those on which a block of now may come. Gossip that scores its
-    /// peers rewards what happens on them, and no others.
+    /// The live topics from now on, by version: those on which a current block may arrive. Gossip
+    /// that scores its peers rewards activity on these topics only.
     LiveTopics([bool; PayloadVersion::ALL.len()]),
-    /// Blocks of an unknown signer come: find out now who signs, and give back [`Input::SetSigner`], whether or not it is
-    /// another one. Only with [`NodeConfig::reads_signer`](super::NodeConfig::reads_signer).
+    /// Blocks of an unknown signer arrive: read the signer now and return [`Input::SignerRead`],
+    /// whether or not it has changed. Only with
+    /// [`NodeConfig::reads_signer`](super::NodeConfig::reads_signer).
     ReadSigner,
-    /// Give back [`Input::GossipScores`], if gossip scores peers at all.
+    /// Return [`Input::GossipScores`], if gossip scores peers at all.
     TakeScores,
-    /// Put these into the store's peer memory, or remove them.
+    /// Apply these changes to the store's peer memory.
     Remember(Vec<MemoryChange>),
-    /// Send a request for a block by its number and give back the [`Input::Response`]: at the latest 10 s after
-    /// the stream is open, and in any case.
+    /// Send a request for a block by its number and return the [`Input::Response`] in any case, at
+    /// the latest [`STREAM_DEADLINE`](crate::sync::STREAM_DEADLINE) after the stream is open.
     Request {
-        /// Its name.
+        /// Id of the request.
         id: RequestId,
-        /// Whom.
+        /// The peer to ask.
         to: PeerId,
-        /// For what.
+        /// Number of the requested block.
         number: u64,
-        /// No more bytes than this are to be read; more is [`RequestFailure::TooLong`].
+        /// Maximum number of bytes to read; a longer response is [`RequestFailure::TooLong`].
         limit: usize,
     },
-    /// Answer a request by [`answer`](crate::sync::answer) with `held`, or with the stored canonical block of that
-    /// number; then give back [`Input::Responded`].
-    Serve {
-        /// Which request.
-        id: ServeId,
-        /// Which block.
+    /// Post this JSON-RPC request to an endpoint, as `application/json`, and return the body of the
+    /// response as [`Input::Response`] in any case, at the latest 10 s later. An unreachable
+    /// endpoint is [`RequestFailure::Closed`], HTTP status 429 is [`RequestFailure::Limited`].
+    RequestRpc {
+        /// Id of the request.
+        id: RequestId,
+        /// Index of the endpoint in the operator's list, which has
+        /// [`ClientConfig::endpoints`](crate::sync::ClientConfig::endpoints) entries.
+        endpoint: usize,
+        /// Number of the requested block, for display.
         number: u64,
-        /// The block, if no store needs to be asked.
+        /// The body of the request.
+        body: String,
+        /// Maximum number of bytes to read; a longer response is [`RequestFailure::TooLong`].
+        limit: usize,
+    },
+    /// Answer a request by [`answer`](crate::sync::answer) with `held`, or with the stored
+    /// canonical block of that number; then return [`Input::Responded`].
+    Serve {
+        /// Id of the request.
+        id: ServeId,
+        /// Number of the block.
+        number: u64,
+        /// The block, or `None` if it must be read from the store.
         held: Option<Block>,
     },
-    /// Answer a request with this code; then give back [`Input::Responded`].
+    /// Answer a request with this code; then return [`Input::Responded`].
     Refuse {
-        /// Which request.
+        /// Id of the request.
         id: ServeId,
-        /// Why.
+        /// The code.
         code: ResultCode,
     },
-    /// Read these blocks from the store's pending area, after all changes that were to be stored before, and give
-    /// back [`Input::Loaded`].
+    /// Read these blocks from the store's pending area, after applying all earlier changes, and
+    /// return [`Input::Loaded`].
     Load(Vec<BlockId>),
-    /// Put this into the store. Changes are to be applied in the order in which they come.
-    Store(StoreChange),
-    /// Tell whoever is interested.
+    /// Apply this change to the store and return [`Input::Stored`] in any case. Changes must be
+    /// applied in order. A driver need not keep a change that it can't apply: the node issues it
+    /// again while it has the block.
+    Store {
+        /// Id of the change.
+        id: StoreId,
+        /// The change.
+        change: StoreChange,
+    },
+    /// Report this event.
     Event(Event),
 }
 
-/// The judgement over one gossip message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Verdict {
-    /// Who sent the first copy.
-    pub from: PeerId,
-    /// Version of the topic.
-    pub topic: PayloadVersion,
-    /// Which message.
-    pub id: MessageId,
-    /// The block if it is accepted, else the check that decided;
-    /// [`Reason::acceptance`] says what gossip does then.
-    pub result: Result<BlockId, Reason>,
-}
-
-/// A request to sign a block (`op-service/signer`): a signer may take the parts or just the hash.
+/// A request to sign a block (`op-service/signer`): a signer may use the parts or only the hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SignRequest {
-    /// Which publication.
+    /// Id of the publication.
     pub id: PublishId,
     /// Domain, always zero for blocks.
     pub domain: B256,
-    /// The L2 chain.
+    /// Id of the L2 chain.
     pub chain_id: u64,
     /// Hash over the encoded envelope.
     pub payload_hash: B256,
-    /// Hash over the three: what the key signs.
+    /// Hash over the three: the bytes that the key signs.
     pub signing_hash: B256,
 }
 
 /// A change of the stored canonical chain.
 #[derive(Clone, Debug)]
 pub enum StoreChange {
-    /// This block is the new head, and canonical at its number. Whatever stands above it is not canonical
-    /// any more: after an [`ChainEvent::Skipped`] the chain may go on below the head until now.
+    /// This block is the new head, and canonical at its number. All stored blocks above it are no
+    /// longer canonical: after a [`ChainEvent::Skipped`] the chain may go on below the previous
+    /// head.
     Extend(Block),
-    /// This earlier block is the head again: whatever stands above its number is not canonical any more.
-    /// It may be the parent of the first block of all, which the store does not have.
+    /// This earlier block is the head again: all blocks above its number are no longer canonical.
+    /// The store may lack it, if it is the parent of the very first block, or was removed by
+    /// retention.
     Rewind(BlockId),
-    /// As `Extend`, for a block that is in the pending area: it need not be written again.
+    /// The next `Extend` or `Promote` begins a chain that does not build on the stored one: no
+    /// stored block is canonical any more. They stay readable by hash until retention removes them.
+    Detach,
+    /// As `Extend`, for a block in the pending area, which need not be written again.
     Promote(BlockId),
-    /// This block does not link to the chain yet. It belongs into the pending area, where it outlives a restart;
-    /// [`Input::Held`] must follow.
+    /// This block does not link to the chain yet. Store it in the pending area, where it survives a
+    /// restart.
     Hold(Block),
-    /// These are not needed in the pending area any more.
+    /// These are no longer needed in the pending area.
     Release(Vec<BlockId>),
 }
 
-/// Something worth telling.
+/// An event to report.
 #[derive(Clone, Debug)]
 pub enum Event {
-    /// What happened to the unsafe chain; above all [`ChainEvent::Extended`], the next block of it.
+    /// A change of the unsafe chain; above all [`ChainEvent::Extended`], its next block.
     Chain(ChainEvent<Block>),
-    /// What happened while blocks were fetched.
+    /// An event of fetching blocks.
     Sync(SyncEvent),
-    /// What happened to peers.
+    /// An event about peers.
     Peers(PeerEvent),
-    /// What came of an operator's wish.
+    /// Result of an operator's command.
     Commanded {
-        /// Which one.
+        /// Id of the command.
         id: CommandId,
-        /// Whether it is done.
+        /// Whether the command was carried out.
         result: Result<(), ListFull>,
+    },
+    /// Result of an [`Input::Configure`].
+    Configured {
+        /// Id of the command.
+        id: CommandId,
+        /// What changed, or the error if nothing did.
+        result: Result<PeerListsChange, ListFull>,
     },
     /// A publication of ours ended.
     Published {
-        /// Which one.
+        /// Id of the publication.
         id: PublishId,
-        /// The block's hash once it is on its way, or why it is not.
+        /// The block's hash if it was sent, or the reason why it was not.
         result: Result<B256, PublishError>,
     },
-    /// Another signer is in force.
+    /// The signer has changed.
     SignerChanged {
-        /// Who signs now.
+        /// The new signer, or `None` if it is unknown.
         current: Option<Address>,
-        /// Who still counts for a while.
+        /// The predecessor, while it is still accepted.
         previous: Option<Address>,
     },
+    /// Blocks that the sequencer signed break our fork schedule. Reported with the first one, and
+    /// then at most once a minute while such blocks arrive.
+    ScheduleInDoubt(ScheduleDoubt),
+    /// No such block arrived for a while, or many signed blocks in a row kept to the schedule.
+    ScheduleDoubtEnded(ScheduleDoubt),
+    /// The configuration has a fork that this software does not know. Reported at the start, and
+    /// again when the fork's time passes.
+    UnknownFork(UnknownFork),
+    /// The node has this trouble now: see [`Node::troubles`](super::Node::troubles).
+    TroubleBegan(TroubleEntry),
+    /// The node no longer has this trouble: its last state.
+    TroubleEnded(TroubleEntry),
 }

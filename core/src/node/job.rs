@@ -1,25 +1,32 @@
-//! Costly pure work, as values that can be carried to another thread.
+//! Expensive pure work, as values that can move to another thread.
 
 use crate::chain::BlockId;
 use crate::gossip::{
-    BLOCK_DOMAIN, OneThread, Reason, Rules, SIGNATURE_SIZE, Threads, Unpacked, Verified, payload_hash,
-    signing_hash, validate_on,
+    BLOCK_DOMAIN, OneThread, SIGNATURE_SIZE, Threads, ValidationId, ValidationJob,
+    ValidationResult, payload_hash, signing_hash,
 };
-use crate::payload::{Block, Envelope, PayloadVersion};
+use crate::payload::{Block, Envelope};
 use crate::sequencer::{PublishError, Sealed};
 use crate::sync::{AnswerError, CheckWork};
-use std::sync::Arc;
 
-/// Names a job; handed out by the [`Node`](super::Node).
+/// Id of a job, assigned by the [`Node`](super::Node) and never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct JobId(pub(super) u64);
+pub struct JobId(pub(super) IdKind);
 
-/// Work without state: owns what it needs, runs on any thread, always ends.
+/// The machine that waits for the result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum IdKind {
+    Validator(ValidationId),
+    Node(u64),
+}
+
+/// Stateless work: it owns its data, runs on any thread, and always ends.
 ///
-/// The driver runs it and gives the result back as [`Input::JobDone`](super::Input::JobDone). If it
-/// panics, which would be a defect, the driver gives back [`JobResult::panicked`] instead; a job
-/// whose result never comes holds its slot for ever.
+/// The driver runs it and returns the result as [`Input::JobDone`](super::Input::JobDone). If the
+/// job panics, which would be a defect, the driver returns [`JobResult::panicked`] instead. A job
+/// whose result never arrives holds its slot for ever.
 #[derive(Clone, Debug)]
+#[must_use = "the node waits for the result of the job"]
 pub struct Job {
     pub(super) id: JobId,
     pub(super) work: Work,
@@ -27,37 +34,34 @@ pub struct Job {
 
 #[derive(Clone, Debug)]
 pub(super) enum Work {
-    Validate {
-        rules: Arc<Rules>,
-        version: PayloadVersion,
-        message: Unpacked,
-        now: u64,
-        /// Whether its transactions may be hashed before its signature is known to be good.
-        is_trusting: bool,
-    },
-    Seal {
-        chain_id: u64,
-        envelope: Box<Envelope>,
-    },
+    Validate(ValidationJob),
+    Seal { chain_id: u64, envelope: Box<Envelope> },
     Check(CheckWork),
 }
 
-/// What a job is for.
+impl From<ValidationJob> for Job {
+    fn from(job: ValidationJob) -> Self {
+        Self { id: JobId(IdKind::Validator(job.id())), work: Work::Validate(job) }
+    }
+}
+
+/// Purpose of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub enum JobKind {
-    /// To judge a message of gossip, or a block of our own before it goes out.
+    /// Validates a gossip message, or a block of our own before it is published.
     Validate,
-    /// To encode a block of our own.
+    /// Encodes a block of our own.
     Seal,
-    /// To check an answer to a request for a block.
+    /// Checks a response to a request for a block.
     Check,
 }
 
 impl JobKind {
-    /// All of them.
+    /// All kinds.
     pub const ALL: [Self; 3] = [Self::Validate, Self::Seal, Self::Check];
 
-    /// `validate`, `seal` or `check`.
+    /// Returns `validate`, `seal` or `check`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Validate => "validate",
@@ -65,10 +69,17 @@ impl JobKind {
             Self::Check => "check",
         }
     }
+
+    /// Returns `true` if a peer or a caller waits for the result. A driver runs such a job before
+    /// one that checks a block of the past.
+    pub const fn is_urgent(self) -> bool {
+        !matches!(self, Self::Check)
+    }
 }
 
-/// What came of a job.
+/// Result of a job.
 #[derive(Clone, Debug)]
+#[must_use = "the node waits for the result"]
 pub struct JobResult {
     pub(super) id: JobId,
     pub(super) outcome: Outcome,
@@ -76,48 +87,47 @@ pub struct JobResult {
 
 #[derive(Clone, Debug)]
 pub(super) enum Outcome {
-    Validated(Result<Verified, Reason>),
+    Validated(ValidationResult),
     Sealed(Result<Sealed, PublishError>),
     Checked(Result<Block, AnswerError>),
     Panicked,
 }
 
 impl Job {
-    /// Which job this is.
+    /// Returns the id of the job.
     pub const fn id(&self) -> JobId {
         self.id
     }
 
-    /// What it is for.
+    /// Returns the purpose of the job.
     pub const fn kind(&self) -> JobKind {
         match self.work {
-            Work::Validate { .. } => JobKind::Validate,
+            Work::Validate(_) => JobKind::Validate,
             Work::Seal { .. } => JobKind::Seal,
             Work::Check(_) => JobKind::Check,
         }
     }
 
-    /// About how many bytes it works on, which say how long it takes.
+    /// Returns the approximate number of bytes to process, which determines the running time.
     pub fn size(&self) -> usize {
         match &self.work {
-            Work::Validate { message, .. } => message.size(),
-            Work::Seal { envelope, .. } => envelope.payload.transactions.iter().map(|raw| raw.len()).sum(),
+            Work::Validate(job) => job.size(),
+            Work::Seal { envelope, .. } => {
+                envelope.payload.transactions.iter().map(|raw| raw.len()).sum()
+            }
             Work::Check(work) => work.size(),
         }
     }
 
-    /// Does the work: at most a few milliseconds for the largest message.
+    /// Runs the job: at most a few milliseconds for the largest message.
     pub fn run(self) -> JobResult {
         self.run_on(&OneThread)
     }
 
-    /// The same, in less time for a large block if `threads` are more than one.
+    /// Runs the job, in less time for a large block if there is more than one of `threads`.
     pub fn run_on(self, threads: &impl Threads) -> JobResult {
         let outcome = match self.work {
-            Work::Validate { rules, version, message, now, is_trusting } => {
-                let threads = is_trusting.then_some(threads);
-                Outcome::Validated(validate_on(threads, &rules, version, message, now))
-            }
+            Work::Validate(job) => Outcome::Validated(job.run_on(threads)),
             Work::Seal { chain_id, envelope } => Outcome::Sealed(seal(chain_id, &envelope)),
             Work::Check(work) => Outcome::Checked(work.run()),
         };
@@ -126,16 +136,16 @@ impl Job {
 }
 
 impl JobResult {
-    /// The result of a job that panicked: a message counts as invalid, as the reference's guard
-    /// around its validator has it.
+    /// Returns the result of a job that panicked. A message is ignored then, see
+    /// [`Reason::Panicked`](crate::gossip::Reason::Panicked).
     pub const fn panicked(id: JobId) -> Self {
         Self { id, outcome: Outcome::Panicked }
     }
 
-    /// The block that a validation found good, if this is one.
+    /// Returns the block if this is a validation that accepted it.
     pub fn verified(&self) -> Option<BlockId> {
         match &self.outcome {
-            Outcome::Validated(Ok(verified)) => Some(BlockId::of(&verified.block)),
+            Outcome::Validated(result) => result.verified(),
             _ => None,
         }
     }

@@ -1,17 +1,18 @@
-//! Between the peers and everything that tells something of them: routes, and decides nothing.
+//! Routing between the peer manager and all sources of facts about peers. One rule is here, because
+//! it concerns the gap filler too: browsers are not asked for blocks.
 
 use super::{Event, Node, Output};
-use crate::gossip::{Acceptance, TIMESTAMP_AHEAD};
-use crate::node::Verdict;
-use crate::payload::PayloadVersion;
-use crate::peers::{CommandId, PeerCommand, PeerEvent, PeerId, PeerInfo, PeerNews, PeerStep};
+use crate::peers::{
+    CommandId, PeerCommand, PeerEvent, PeerId, PeerInfo, PeerLists, PeerNews, PeerStep,
+};
 use crate::sync::chain_of_protocol;
 use crate::time::Now;
 
 impl Node {
     pub(super) fn connected(&mut self, now: Now, peer: PeerId) {
         self.peers.connected(now, peer);
-        // A browser has what it got from here, and a page that sleeps would keep others waiting.
+        // A browser's blocks came from this node, and a sleeping page would keep other requests
+        // waiting.
         let is_static = self.peers.is_static(&peer);
         let is_asked = is_static || self.peers.is_browser(&peer) != Some(true);
         if let Some(filler) = self.filler.as_mut().filter(|_| is_asked) {
@@ -26,8 +27,8 @@ impl Node {
         }
     }
 
-    pub(super) fn heard_of(&mut self, now: Now, peer: &PeerId, news: PeerNews) {
-        if news.is_from_the_peer() {
+    pub(super) fn on_peer_news(&mut self, now: Now, peer: &PeerId, news: PeerNews) {
+        if news.is_sent_by_peer() {
             self.peers.heard(now, peer);
         }
         match news {
@@ -36,13 +37,22 @@ impl Node {
                     let event = PeerEvent::OtherChain { peer: *peer, chain_id };
                     self.outputs.push_back(Output::Event(Event::Peers(event)));
                 }
+                if let Some(filler) = self.filler.as_mut().filter(|_| !info.protocols.is_empty()) {
+                    let ours = Some(self.chain.chain_id);
+                    let mut chains =
+                        info.protocols.iter().map(|protocol| chain_of_protocol(protocol));
+                    filler.client_mut().speaks(peer, chains.any(|chain| chain == ours));
+                }
                 self.peers.identified(now, peer, info);
             }
             PeerNews::Discovered(metadata, addresses) => {
                 self.peers.discovered(now, peer, metadata, addresses);
             }
             PeerNews::Pinged(round_trip) => self.peers.pinged(peer, round_trip),
-            PeerNews::Subscribed(topic, is_subscribed) => self.peers.subscribed(peer, topic, is_subscribed),
+            PeerNews::Received => {}
+            PeerNews::Subscribed(topic, is_subscribed) => {
+                self.peers.subscribed(peer, topic, is_subscribed);
+            }
             PeerNews::Mesh(topic, is_member) => self.peers.mesh(now, peer, topic, is_member),
         }
     }
@@ -52,25 +62,20 @@ impl Node {
         self.outputs.push_back(Output::Event(Event::Commanded { id, result }));
     }
 
-    /// What a verdict says of whoever sent the message.
-    pub(super) fn count_verdict(&mut self, now: Now, verdict: &Verdict) {
-        match verdict.result {
-            Ok(_) => self.peers.delivered(now, &verdict.from, verdict.topic),
-            Err(reason) if reason.acceptance() == Acceptance::Reject => {
-                self.peers.rejected(now, &verdict.from, verdict.topic);
+    /// Replaces the operator's lists.
+    pub(super) fn configure(&mut self, now: Now, id: CommandId, lists: PeerLists) {
+        let result = self.peers.configure(now, lists);
+        if let Some(filler) = &mut self.filler {
+            for peer in self.peers.connected_peers() {
+                filler.client_mut().set_static(peer, self.peers.is_static(peer));
             }
-            Err(_) => {}
         }
+        self.outputs.push_back(Output::Event(Event::Configured { id, result }));
     }
 
-    /// What is due among the peers.
+    /// Runs the due actions of the peers.
     pub(super) fn settle_peers(&mut self, now: Now) {
-        // Every topic on which a block may come whose timestamp is acceptable now.
-        let at = |moment: u64| PayloadVersion::at(&self.chain.forks, moment).index();
-        let oldest = now.unix.saturating_sub(self.timestamp_threshold);
-        let newest = now.unix.saturating_add(TIMESTAMP_AHEAD);
-        let (first, last) = (at(oldest.as_secs()), at(newest.as_secs()));
-        let live = std::array::from_fn(|index| (first..=last).contains(&index));
+        let live = self.validator.live_topics(now);
         if live != self.live {
             self.live = live;
             self.peers.set_live(live);
@@ -79,8 +84,13 @@ impl Node {
         self.peers.settle(now);
         while let Some(step) = self.peers.poll() {
             self.outputs.push_back(match step {
-                PeerStep::Dial(peer) => Output::Dial(peer),
+                PeerStep::Dial { peer, .. } if self.is_offline => {
+                    self.peers.dial_failed(now, &peer);
+                    continue;
+                }
+                PeerStep::Dial { peer, addresses } => Output::Dial { peer, addresses },
                 PeerStep::Disconnect(peer) => Output::Disconnect(peer),
+                PeerStep::Close(connection) => Output::Close(connection),
                 PeerStep::ApplicationScore(peer, score) => Output::ApplicationScore(peer, score),
                 PeerStep::Snapshot => Output::TakeScores,
                 PeerStep::Remember(changes) => Output::Remember(changes),
@@ -90,7 +100,7 @@ impl Node {
     }
 }
 
-/// A chain that the peer serves, if this one is not among those.
+/// Returns a chain that the peer serves, if ours is not among its chains.
 fn other_chain(ours: u64, info: &PeerInfo) -> Option<u64> {
     let chains = || info.protocols.iter().filter_map(|protocol| chain_of_protocol(protocol));
     chains().next().filter(|_| chains().all(|chain| chain != ours))

@@ -1,4 +1,8 @@
-//! Between the chain view, the gap filler, the payload server and the driver: routes, and decides nothing.
+//! Routing between the chain view, the gap filler, the payload server and the driver. Two rules are
+//! here, because they concern several of them: which signed blocks wait in the pending area, and
+//! whether the store writes a canonical block or promotes a pending one.
+
+use std::time::Duration;
 
 use alloy_primitives::Bytes;
 
@@ -7,24 +11,23 @@ use super::{Event, Node, Output, Running, StoreChange};
 use crate::chain::{BlockId, ChainEvent, Inserted, Origin};
 use crate::payload::Block;
 use crate::peers::PeerId;
+use crate::sync::fill::patience::{highest_possible, unserved};
 use crate::sync::{
-    AnswerError, FillStep, GapFiller, RangeError, RangeId, RequestFailure, RequestId, ServeId, ServeStep,
-    SyncEvent,
+    AnswerError, FillStep, GapFiller, RangeError, RangeId, RequestFailure, RequestId, ServeId,
+    ServeStep, SyncEvent,
 };
 use crate::time::Now;
 
 impl Node {
-    /// A peer gossiped a block of this number.
-    pub(super) fn heard(&mut self, peer: &PeerId, number: u64) {
-        if let Some(filler) = &mut self.filler {
-            filler.client_mut().heard(peer, number);
-        }
-    }
-
     /// Takes a block that the sequencer signed.
     pub(super) fn extend(&mut self, now: Now, block: &Block) {
+        self.troubles.took_block(now, block);
+        if let Some(filler) = &mut self.filler {
+            filler.is_signed(block);
+        }
         let inserted = self.view.insert(now.monotonic, block.clone(), Origin::Signed);
-        // A competitor as well: if the chain goes on above it, it may be that nobody else kept it.
+        // This includes a competitor: if the chain goes on above it, no other node may have kept
+        // it.
         if let Some(filler) = &mut self.filler
             && matches!(inserted, Inserted::Pending | Inserted::Dropped | Inserted::Competitor)
         {
@@ -49,21 +52,20 @@ impl Node {
         }
     }
 
-    pub(super) fn response(&mut self, now: Now, id: RequestId, result: Result<Bytes, RequestFailure>) {
+    pub(super) fn response(
+        &mut self,
+        now: Now,
+        id: RequestId,
+        result: Result<Bytes, RequestFailure>,
+    ) {
         if let Some(filler) = &mut self.filler {
-            filler.received(now.monotonic, id, result, &self.chain);
+            filler.received(now.monotonic, id, result);
         }
     }
 
     pub(super) fn checked(&mut self, now: Now, id: RequestId, result: Result<Block, AnswerError>) {
         if let Some(filler) = &mut self.filler {
             filler.checked(now.monotonic, id, result, &self.view);
-        }
-    }
-
-    pub(super) fn held(&mut self, now: Now, id: &BlockId, is_held: bool) {
-        if let Some(filler) = &mut self.filler {
-            filler.held(now.monotonic, id, is_held);
         }
     }
 
@@ -83,10 +85,10 @@ impl Node {
         }
     }
 
-    /// Everything that follows for the chain, its gaps and those who ask us.
+    /// Runs everything that follows for the chain, its gaps and its requesters.
     pub(super) fn settle_sync(&mut self, now: Now) {
         loop {
-            // The filler first: it knows whether the view should be patient.
+            // The filler comes first: it knows whether the view should be patient.
             self.drain_view();
             if let Some(filler) = &mut self.filler {
                 filler.settle(now, &mut self.view, &self.chain);
@@ -94,13 +96,18 @@ impl Node {
             while let Some(step) = self.filler.as_mut().and_then(GapFiller::poll) {
                 self.fill_step(now, step);
             }
+            self.delay_skips(now);
             self.view.handle_timeout(now.monotonic);
             if !self.drain_view() {
                 break;
             }
         }
-        self.filler_wakeup = self.filler.as_ref().and_then(|filler| filler.next_wakeup(now.monotonic));
-        while let Some(step) = self.server.as_mut().and_then(|server| server.poll(now, &self.chain)) {
+        self.filler_wakeup =
+            self.filler.as_ref().and_then(|filler| filler.next_wakeup(now.monotonic));
+        let exists = self.chain.genesis.number..=highest_possible(now, &self.view, &self.chain);
+        while let Some(step) =
+            self.server.as_mut().and_then(|server| server.poll(now.monotonic, &exists))
+        {
             self.outputs.push_back(match step {
                 ServeStep::Serve { id, number, .. } => {
                     Output::Serve { id, number, held: self.view.canonical(number).cloned() }
@@ -110,12 +117,27 @@ impl Node {
         }
     }
 
+    /// Sets how long the view waits for gaps: see [`patience`](crate::sync::fill::patience).
+    fn delay_skips(&mut self, now: Now) {
+        let could_fill = self
+            .filler
+            .as_ref()
+            .is_some_and(|filler| filler.could_fill(now, &self.view, &self.chain));
+        let patience = if could_fill { Duration::MAX } else { unserved(now, &self.chain) };
+        self.view.set_patience(patience);
+    }
+
     fn fill_step(&mut self, now: Now, step: FillStep) {
         let output = match step {
-            FillStep::Ask { id, peer, number, limit } => Output::Request { id, to: peer, number, limit },
+            FillStep::Ask { id, peer, number, limit } => {
+                Output::Request { id, to: peer, number, limit }
+            }
+            FillStep::AskEndpoint { id, endpoint, number, body, limit } => {
+                Output::RequestRpc { id, endpoint, number, body, limit }
+            }
             FillStep::Check(id, work) => return self.start(Work::Check(work), Running::Check(id)),
-            FillStep::Hold(block) => Output::Store(StoreChange::Hold(block)),
-            FillStep::Release(ids) => Output::Store(StoreChange::Release(ids)),
+            FillStep::Hold(block) => return self.hold(block),
+            FillStep::Release(ids) => return self.release(ids),
             FillStep::Load(ids) => Output::Load(ids),
             FillStep::Event(event) => {
                 if let SyncEvent::Conduct { peer, conduct } = &event {
@@ -127,7 +149,7 @@ impl Node {
         self.outputs.push_back(output);
     }
 
-    /// Hands on what happened to the chain. Whether anything did.
+    /// Reports the events of the chain view. Returns `true` if there were any.
     pub(super) fn drain_view(&mut self) -> bool {
         let mut happened = false;
         while let Some(event) = self.view.poll_event() {
@@ -135,20 +157,33 @@ impl Node {
             match &event {
                 ChainEvent::Extended(block) => {
                     let id = BlockId::of(block);
-                    let is_stored = self.filler.as_mut().is_some_and(|filler| filler.became_canonical(&id));
-                    let change =
-                        if is_stored { StoreChange::Promote(id) } else { StoreChange::Extend(block.clone()) };
-                    self.outputs.push_back(Output::Store(change));
+                    let is_stored =
+                        self.filler.as_mut().is_some_and(|filler| filler.became_canonical(&id));
+                    let change = if is_stored {
+                        StoreChange::Promote(id)
+                    } else {
+                        StoreChange::Extend(block.clone())
+                    };
+                    let below = block.number().checked_sub(1);
+                    let parent = below.map(|number| BlockId::new(number, block.parent_hash()));
+                    self.store_chain(change, parent);
                 }
                 ChainEvent::Reorg { ancestor, .. } => {
-                    self.outputs.push_back(Output::Store(StoreChange::Rewind(*ancestor)));
+                    self.store_chain(StoreChange::Rewind(*ancestor), Some(*ancestor));
                 }
-                ChainEvent::GapOpened(_) | ChainEvent::GapChanged(_) | ChainEvent::GapClosed { .. } => {
+                ChainEvent::GapOpened(_)
+                | ChainEvent::GapChanged(_)
+                | ChainEvent::GapClosed { .. } => {
                     if let Some(filler) = &mut self.filler {
                         filler.gaps_changed();
                     }
                 }
-                ChainEvent::Equivocation { .. } | ChainEvent::Skipped { .. } => {}
+                ChainEvent::Skipped { detached: true, .. } => {
+                    self.store_chain(StoreChange::Detach, None);
+                }
+                ChainEvent::Equivocation { .. }
+                | ChainEvent::Skipped { .. }
+                | ChainEvent::Contended { .. } => {}
             }
             self.outputs.push_back(Output::Event(Event::Chain(event)));
         }

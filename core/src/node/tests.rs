@@ -1,25 +1,38 @@
 //! Tests of the node, each a conversation in virtual time.
 
 mod admission;
+mod branches;
 mod browsers;
+mod catching_up;
 mod chain;
 mod clock;
 mod conversation;
+mod courses;
+mod eras;
+mod gaps;
 mod gossip;
 mod peers;
 mod properties;
 mod publish;
 mod publish_retry;
+mod schedule;
 mod signer;
+mod storing;
 mod sync;
+mod troubles;
+mod walks;
 mod world;
 
 use super::*;
 use crate::chain::ChainEvent;
 use crate::chain::{ChainConfig, Fork};
 use crate::gossip::tests::support::*;
-use crate::gossip::{Acceptance, MIN_MESSAGE_SIZE};
+use crate::gossip::{
+    Acceptance, BLOCK_DOMAIN, MIN_MESSAGE_SIZE, SCHEDULE_DOUBT_BLOCKS, SCHEDULE_DOUBT_TTL,
+    Unpacked, VALIDATION_CONCURRENCY, Verdict, WAITING_BYTES,
+};
 use crate::payload::{Envelope, PayloadVersion};
+use crate::peers::PeerId;
 use crate::sequencer::{Obstacle, Publication, PublishError, SendOutcome};
 use PayloadVersion::{V1, V2, V3, V4};
 use alloy_primitives::{Address, B256};
@@ -28,7 +41,7 @@ use std::time::Duration;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// A node's configuration for a chain on which blocks of `version` are made, with a signer at hand.
+/// Returns a node's configuration for a chain with blocks of `version`, with a signer available.
 fn config(version: PayloadVersion) -> NodeConfig {
     let signer = sequencer().address();
     let mut chain = ChainConfig::development(CHAIN_ID, B256::ZERO, 0, 2, Fork::Canyon, signer);
@@ -36,12 +49,12 @@ fn config(version: PayloadVersion) -> NodeConfig {
     NodeConfig { can_sign: true, ..NodeConfig::new(chain) }
 }
 
-/// A block of `version` with this timestamp.
+/// Returns a block of `version` with this timestamp.
 fn block_at(version: PayloadVersion, timestamp: u64) -> Envelope {
     changed(version, |payload| payload.timestamp = timestamp)
 }
 
-/// A child of `parent`; another one for each `salt`.
+/// Returns a child of `parent`, a different one for each `salt`.
 fn child(parent: &Envelope, salt: u64) -> Envelope {
     let version = parent.payload.version().expect("a version");
     changed(version, |payload| {
@@ -52,7 +65,7 @@ fn child(parent: &Envelope, salt: u64) -> Envelope {
     })
 }
 
-/// `length` blocks, each the child of the one before.
+/// Returns `length` blocks, each the child of the one before.
 fn chain(version: PayloadVersion, length: usize) -> Vec<Envelope> {
     let first = block(version);
     std::iter::successors(Some(first), |parent| Some(child(parent, 0))).take(length).collect()

@@ -1,19 +1,19 @@
-//! A block that was judged good, with the bytes that it came in.
+//! A validated block with its encoded bytes.
 
 use super::{
-    BEACON_ROOT_SIZE, BLOCK_NUMBER_LIMIT, DecodeError, Envelope, PayloadLayout, PayloadVersion, PayloadView,
-    header_hash, split_body, transactions_root,
+    BASE_TIME_INDEX, BEACON_ROOT_SIZE, BLOCK_NUMBER_LIMIT, BaseTime, DecodeError, Envelope,
+    PayloadLayout, PayloadVersion, PayloadView, header_hash, split_body, transactions_root,
 };
 use crate::chain::ChainBlock;
 use crate::gossip::Signature;
 use alloy_primitives::{B256, Bytes};
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-/// A decoded block. Cheap to clone: the bytes are shared.
+/// A decoded block. Cloning is cheap, because the bytes are shared.
 ///
-/// Whoever makes one vouches for it: gossip for the signature and every rule, a range sync for the
-/// hash and the link to its child.
+/// The code that creates a block vouches for it: gossip for the signature and every rule, range
+/// sync for the hash and the link to its child.
 #[derive(Clone)]
 pub struct Block(Arc<Inner>);
 
@@ -25,15 +25,18 @@ struct Inner {
     hash: B256,
     parent_hash: B256,
     timestamp: u64,
+    base_time: Option<BaseTime>,
+    /// Computed once: validation needs it, and so does everyone who shows the header.
+    transactions_root: OnceLock<B256>,
 }
 
 impl Block {
-    /// Decodes `body`: the parent beacon block root where the version has one, then the payload.
+    /// Decodes `body`: the parent beacon block root if the version has one, then the payload.
     ///
-    /// The hash that the payload claims is taken as it stands; the caller has checked it or will.
+    /// The hash that the payload claims is not checked here; the caller must check it.
     ///
     /// # Errors
-    /// The first rule of the decoder that is broken.
+    /// The first violated rule of the decoder.
     pub fn decode(
         version: PayloadVersion,
         signature: Option<Signature>,
@@ -44,73 +47,101 @@ impl Block {
         let (number, hash, parent_hash, timestamp) =
             (view.block_number(), view.block_hash(), view.parent_hash(), view.timestamp());
         let layout = view.layout();
-        Ok(Self(Arc::new(Inner { layout, signature, body, number, hash, parent_hash, timestamp })))
+        let base_time = view.transaction(BASE_TIME_INDEX).and_then(BaseTime::read);
+        Ok(Self(Arc::new(Inner {
+            layout,
+            signature,
+            body,
+            number,
+            hash,
+            parent_hash,
+            timestamp,
+            base_time,
+            transactions_root: OnceLock::new(),
+        })))
     }
 
-    /// Number of the block.
+    /// Returns the block number.
     pub fn number(&self) -> u64 {
         self.0.number
     }
 
-    /// Hash of the block.
+    /// Returns the block hash.
     pub fn hash(&self) -> B256 {
         self.0.hash
     }
 
-    /// Hash of its parent.
+    /// Returns the hash of the parent block.
     pub fn parent_hash(&self) -> B256 {
         self.0.parent_hash
     }
 
-    /// Unix seconds.
+    /// Returns the header's timestamp: whole seconds since the Unix epoch.
     pub fn timestamp(&self) -> u64 {
         self.0.timestamp
     }
 
-    /// Version of the payload.
+    /// Returns the block's time in milliseconds since the Unix epoch: the header's timestamp, plus
+    /// the milliseconds of the [`BaseTime`] deposit if there is one.
+    pub fn timestamp_ms(&self) -> u64 {
+        let millis = self.0.base_time.map_or(0, |time| u64::from(time.millis));
+        self.0.timestamp.saturating_mul(1000).saturating_add(millis)
+    }
+
+    /// Returns the block's [`BaseTime`] deposit, or `None` if its second transaction is another
+    /// one.
+    pub fn base_time(&self) -> Option<BaseTime> {
+        self.0.base_time
+    }
+
+    /// Returns the payload version.
     pub fn version(&self) -> PayloadVersion {
         self.0.layout.version()
     }
 
-    /// The sequencer's signature; `None` for a block that came by number and was checked by its link.
+    /// Returns the sequencer's signature, or `None` for a block that was fetched by number and
+    /// checked by its link.
     pub fn signature(&self) -> Option<&Signature> {
         self.0.signature.as_ref()
     }
 
-    /// The signed bytes: parent beacon block root where there is one, then the SSZ payload.
+    /// Returns the signed bytes: the parent beacon block root if there is one, then the SSZ
+    /// payload.
     pub fn body(&self) -> &Bytes {
         &self.0.body
     }
 
-    /// Root of the L1 beacon block, on v3 and v4.
+    /// Returns the parent beacon block root, which only v3 and v4 have.
     pub fn parent_beacon_block_root(&self) -> Option<B256> {
         self.0.body.get(..self.root_size()).and_then(|root| B256::try_from(root).ok())
     }
 
-    /// The payload, in place.
+    /// Returns a view of the payload, without copying.
     pub fn payload(&self) -> PayloadView<'_> {
         self.0.layout.view(&self.0.body[self.root_size()..])
     }
 
-    /// Whether the block has the hash that it claims: rebuilds the header and hashes it.
+    /// Returns `true` if the block has the hash that it claims. Rebuilds and hashes the header.
     ///
-    /// A number of 2^63 or more has none: in the reference it turns negative (`op-service/eth/types.go`).
+    /// The result is `false` for a number of 2^63 or more, which becomes negative in the reference
+    /// (`op-service/eth/types.go`).
     pub fn has_true_hash(&self) -> bool {
         self.has_true_hash_by(self.transactions_root())
     }
 
-    /// Root over the transactions.
-    pub(crate) fn transactions_root(&self) -> B256 {
-        transactions_root(&self.payload())
+    /// Returns the trie root of the transactions. It is computed at the first call.
+    pub fn transactions_root(&self) -> B256 {
+        *self.0.transactions_root.get_or_init(|| transactions_root(&self.payload()))
     }
 
-    /// As [`Self::has_true_hash`], by the root over the transactions.
+    /// Like [`Self::has_true_hash`], but with a given root of the transactions.
     pub(crate) fn has_true_hash_by(&self, transactions_root: B256) -> bool {
         self.number() < BLOCK_NUMBER_LIMIT
-            && header_hash(&self.payload(), transactions_root, self.parent_beacon_block_root()) == self.hash()
+            && header_hash(&self.payload(), transactions_root, self.parent_beacon_block_root())
+                == self.hash()
     }
 
-    /// Everything as owned values.
+    /// Copies the block into owned values.
     pub fn to_envelope(&self) -> Envelope {
         Envelope {
             parent_beacon_block_root: self.parent_beacon_block_root(),

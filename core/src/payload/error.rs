@@ -1,145 +1,152 @@
-//! What can be wrong with an encoding, and with a payload that is to be encoded.
+//! Errors of encoding and decoding payloads.
 
 use super::PayloadVersion;
 
-/// Why bytes are not an execution payload: one variant for each rule of the reference's decoder
-/// (`op-service/eth/ssz.go`). `scope` is the number of bytes available.
+/// Error of decoding an execution payload: one variant for each rule of the reference's decoder
+/// (`op-service/eth/ssz.go`). `scope` is the number of available bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
-    /// Fewer bytes than the fixed part has.
+    /// The bytes are shorter than the fixed part.
     #[error(
-        "scope too small to decode execution payload: {scope}, a {version} payload has at least {minimum}"
+        "scope too small to decode execution payload: {scope}, a {version} payload has at least \
+         {minimum}"
     )]
     TooShort {
-        /// Bytes available.
+        /// Number of available bytes.
         scope: usize,
-        /// Bytes of the fixed part.
+        /// Size of the fixed part in bytes.
         minimum: usize,
-        /// Layout that was expected.
+        /// Expected layout.
         version: PayloadVersion,
     },
-    /// The first offset does not point at the end of the fixed part: another version's body.
+    /// The first offset does not point at the end of the fixed part: the body has another version.
     #[error("offset of extra data is {found}, a {version} payload has {expected}")]
     BadExtraDataOffset {
-        /// Offset in the bytes.
+        /// The offset in the encoding.
         found: u32,
-        /// The only valid one.
+        /// The only valid offset.
         expected: usize,
-        /// Layout that was expected.
+        /// Expected layout.
         version: PayloadVersion,
     },
-    /// Transactions would begin before the extra data.
+    /// The transactions would begin before the extra data.
     #[error("offset of transactions is {found}, which lies before the extra data at {extra_data}")]
     BadTransactionOffset {
-        /// Offset in the bytes.
+        /// The offset in the encoding.
         found: u32,
         /// Offset of the extra data.
         extra_data: usize,
     },
-    /// Withdrawals would begin before the transactions.
-    #[error("offset of withdrawals is {found}, which lies before the transactions at {transactions}")]
+    /// The withdrawals would begin before the transactions.
+    #[error(
+        "offset of withdrawals is {found}, which lies before the transactions at {transactions}"
+    )]
     BadWithdrawalsOffset {
-        /// Offset in the bytes.
+        /// The offset in the encoding.
         found: u32,
         /// Offset of the transactions.
         transactions: u32,
     },
-    /// Withdrawals would begin behind the end.
+    /// The withdrawals would begin after the end.
     #[error("offset of withdrawals is {found}, which lies behind the end at {scope}")]
     WithdrawalsOutOfScope {
-        /// Offset in the bytes.
+        /// The offset in the encoding.
         found: u32,
-        /// Bytes available.
+        /// Number of available bytes.
         scope: usize,
     },
-    /// More than 32 bytes of extra data.
+    /// The extra data is longer than 32 bytes.
     #[error("extra data has {0} bytes, at most 32 are allowed")]
     ExtraDataTooLong(usize),
-    /// Transactions would begin behind the end.
+    /// The transactions would begin after the end.
     #[error("offset of transactions is {found}, which lies behind the end at {scope}")]
     TransactionsOutOfScope {
-        /// Offset in the bytes.
+        /// The offset in the encoding.
         found: u32,
-        /// Bytes available.
+        /// Number of available bytes.
         scope: usize,
     },
-    /// The transaction list has bytes, but not enough for one offset.
+    /// The transaction list is not empty, but too short for one offset.
     #[error("transaction list of {0} bytes can't hold an offset")]
     TransactionListTooShort(usize),
-    /// The first transaction offset is zero although the list has bytes. The reference's old
-    /// decoder took this for "no transactions" and ignored the rest; its newest rejects it.
+    /// The first transaction offset is zero, although the list is not empty. The reference's old
+    /// decoder read this as "no transactions" and ignored the rest; the newest one rejects it.
     #[error("first transaction offset is zero in a list of {0} bytes")]
     FirstTransactionOffsetZero(usize),
-    /// The first transaction offset is not a whole number of offsets.
+    /// The first transaction offset is not a multiple of the offset size.
     #[error("first transaction offset {0} is not a multiple of 4")]
     FirstTransactionOffsetUnaligned(u32),
-    /// The first transaction offset points behind the list.
+    /// The first transaction offset points past the list.
     #[error("first transaction offset {found} lies behind the list's {length} bytes")]
     FirstTransactionOffsetOutOfScope {
-        /// Offset in the bytes.
+        /// The offset in the encoding.
         found: u32,
-        /// Bytes of the transaction list.
+        /// Size of the transaction list in bytes.
         length: usize,
     },
-    /// More than 2^20 transactions.
+    /// There are more than 2^20 transactions.
     #[error("{0} transactions, at most 1048576 are allowed")]
     TooManyTransactions(usize),
     /// A transaction would end before it begins.
     #[error("offset of transaction {index} is {found}, less than the one before, {previous}")]
     TransactionOffsetDecreasing {
-        /// Which transaction.
+        /// Index of the transaction.
         index: usize,
         /// Its offset.
         found: u32,
-        /// The offset before.
+        /// The previous offset.
         previous: u32,
     },
-    /// A transaction would begin behind the list.
+    /// A transaction would begin after the list.
     #[error("offset of transaction {index} is {found}, behind the list's {length} bytes")]
     TransactionOffsetOutOfScope {
-        /// Which transaction.
+        /// Index of the transaction.
         index: usize,
         /// Its offset.
         found: u32,
-        /// Bytes of the transaction list.
+        /// Size of the transaction list in bytes.
         length: usize,
     },
-    /// The withdrawal list is not a whole number of withdrawals.
+    /// The size of the withdrawal list is not a multiple of a withdrawal's size.
     #[error("withdrawal list of {0} bytes is not a multiple of 44")]
     WithdrawalsUnaligned(usize),
-    /// More than 16 withdrawals.
+    /// There are more than 16 withdrawals.
     #[error("{0} withdrawals, at most 16 are allowed")]
     TooManyWithdrawals(usize),
-    /// Too few bytes for the parent beacon block root in front of a payload.
+    /// The bytes are too short for the parent beacon block root in front of a payload.
     #[error("scope too small to decode execution payload envelope: {0}")]
     EnvelopeTooShort(usize),
+    /// The layout is that of no version.
+    #[error("the bytes have the layout of no payload version")]
+    NoVersion,
 }
 
-/// Why a payload can't be encoded.
+/// Error of encoding a payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EncodeError {
-    /// The envelope lacks a field that its payload's version needs
-    /// (`ErrMissingData` of the reference).
+    /// A field that the payload's version needs is missing (`ErrMissingData` of the reference).
     #[error("execution payload envelope is missing data: {0}")]
     MissingData(&'static str),
-    /// A field is present that the payload's version does not have.
+    /// A field is present that the payload's version lacks.
     #[error("execution payload has {field}, which a {version} payload can't carry")]
     Superfluous {
-        /// The field.
+        /// Name of the field.
         field: &'static str,
-        /// The version that the other fields ask for.
+        /// The version that the other fields require.
         version: PayloadVersion,
     },
-    /// The extra data does not fit behind a 32-bit offset (`ErrExtraDataTooLarge` of the reference).
+    /// The offset after the extra data does not fit in 32 bits (`ErrExtraDataTooLarge` of the
+    /// reference), or the extra data exceeds the 32 bytes that
+    /// [`seal`](super::ExecutionPayload::seal) accepts.
     #[error("extra data too large: {0} bytes")]
     ExtraDataTooLarge(usize),
-    /// The whole encoding does not fit behind 32-bit offsets.
+    /// The whole encoding does not fit within 32-bit offsets.
     #[error("execution payload too large: {0} bytes")]
     TooLarge(usize),
-    /// More than 2^20 transactions.
+    /// There are more than 2^20 transactions.
     #[error("{0} transactions, at most 1048576 are allowed")]
     TooManyTransactions(usize),
-    /// More than 16 withdrawals.
+    /// There are more than 16 withdrawals.
     #[error("{0} withdrawals, at most 16 are allowed")]
     TooManyWithdrawals(usize),
 }

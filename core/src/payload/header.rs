@@ -1,54 +1,67 @@
-//! The L2 block header that a payload stands for, and its hash (`op-service/eth/types.go`,
-//! `CheckBlockHash`).
+//! The L2 block header of a payload, and its hash (`op-service/eth/types.go`, `CheckBlockHash`).
 //!
-//! Transactions go in as raw bytes: a block hash does not need them decoded.
+//! Transactions are used as raw bytes: the block hash does not require decoding them.
 
 use super::{PayloadView, Withdrawal, trie};
 use alloy_primitives::{B64, B256, U256, b256, keccak256};
 use alloy_rlp::{Encodable, Header as RlpHeader};
 
-/// Hash of an empty list of uncles, as every header has it.
-pub const EMPTY_OMMERS: B256 = b256!("1dcc4de8dec75d7aab85b567b6ccd41ad312451b948a7413f0a142fd40d49347");
+/// Hash of an empty list of uncles, which is part of every header.
+pub const EMPTY_OMMERS: B256 =
+    b256!("1dcc4de8dec75d7aab85b567b6ccd41ad312451b948a7413f0a142fd40d49347");
 
-/// Requests hash of every block since Isthmus: `sha256("")`. It is not on the wire.
+/// Requests hash of every block from Isthmus on: `sha256("")`. It is not transmitted.
 pub const EMPTY_REQUESTS_HASH: B256 =
     b256!("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
 
-/// Numbers from here on are negative in the reference's conversion and can't hash correctly there.
+/// First block number that becomes negative in the reference's conversion, so that its hash can't
+/// be correct there.
 pub const BLOCK_NUMBER_LIMIT: u64 = 1 << 63;
 
-/// Hash of the block that `payload` describes, computed from its contents; the hash that it claims
-/// is not looked at.
+/// Returns the hash of the block that `payload` describes, computed from its contents. The claimed
+/// hash is ignored.
 ///
-/// `parent_beacon_block_root` comes from the envelope (v3, v4). Before v3 it has no place in the
-/// header and is ignored.
+/// `parent_beacon_block_root` comes from the envelope (v3, v4). It is ignored before v3, where the
+/// header has no field for it.
 pub fn block_hash(payload: &PayloadView<'_>, parent_beacon_block_root: Option<B256>) -> B256 {
     header_hash(payload, transactions_root(payload), parent_beacon_block_root)
 }
 
-/// Root over the payload's transactions.
+/// Returns the trie root of the payload's transactions.
 pub fn transactions_root(payload: &PayloadView<'_>) -> B256 {
-    trie::ordered_root(payload.transaction_count(), |index| payload.transaction(index).unwrap_or_default())
+    trie::ordered_root(payload.transaction_count(), |index| {
+        payload.transaction(index).unwrap_or_default()
+    })
 }
 
-/// Root over a list of withdrawals.
+/// Returns the trie root of a list of withdrawals.
 pub fn withdrawals_root(withdrawals: impl Iterator<Item = Withdrawal>) -> B256 {
     let encoded: Vec<Vec<u8>> = withdrawals.map(Withdrawal::to_rlp).collect();
     trie::ordered_root(encoded.len(), |index| &encoded[index])
 }
 
-/// The withdrawals root of the header: the payload's own since Isthmus, the root over the (empty) list since Canyon,
-/// none before.
+/// Returns the withdrawals root of the header: `None` before Canyon, then the root of the (empty)
+/// list, and the payload's own root from Isthmus on.
 pub fn header_withdrawals_root(payload: &PayloadView<'_>) -> Option<B256> {
     match (payload.withdrawals_root(), payload.withdrawals()) {
-        // Since Isthmus the header takes the payload's root, not the trie of the (empty) list.
+        // From Isthmus on, the header has the payload's root, not the trie root of the (empty)
+        // list.
         (Some(root), _) => Some(root),
         (None, Some(withdrawals)) => Some(withdrawals_root(withdrawals)),
         (None, None) => None,
     }
 }
 
-/// Hash of the header that holds `transactions_root` and the payload's fields.
+/// Returns the output root at this block, version 0 (specs: `proposals.md`), which op-proposer
+/// writes to L1. Returns `None` before Isthmus, when the storage root of the withdrawals contract
+/// is only in the state.
+pub fn output_root(payload: &PayloadView<'_>) -> Option<B256> {
+    let version = B256::ZERO;
+    let parts = [version, payload.state_root(), payload.withdrawals_root()?, payload.block_hash()];
+    Some(keccak256(parts.concat()))
+}
+
+/// Returns the hash of the header with this `transactions_root` and the payload's fields.
 pub fn header_hash(
     payload: &PayloadView<'_>,
     transactions_root: B256,
@@ -57,20 +70,21 @@ pub fn header_hash(
     keccak256(header_rlp(payload, transactions_root, parent_beacon_block_root))
 }
 
-/// Bytes of the whole block in RLP: header, transactions, no uncles, and since Canyon the withdrawals. It is what
-/// execution clients call a block's size.
+/// Returns the size in bytes of the whole block in RLP: header, transactions, an empty list of
+/// uncles, and, from Canyon on, the withdrawals. Execution clients report this as a block's size.
 pub fn block_rlp_size(payload: &PayloadView<'_>, parent_beacon_block_root: Option<B256>) -> usize {
-    // Whatever the root is, it takes as many bytes.
+    // The size does not depend on the root's value.
     let header = header_rlp(payload, B256::ZERO, parent_beacon_block_root).len();
     let transactions = payload.transactions().map(|raw| match raw.first() {
-        // One without a type is a list already.
+        // A transaction without a type is already a list.
         Some(0xc0..) => raw.len(),
         _ => raw.length(),
     });
     let transactions = list_size(transactions.sum());
     let uncles = list_size(0);
     let withdrawals = payload.withdrawals();
-    let withdrawals = withdrawals.map_or(0, |each| list_size(each.map(|one| one.to_rlp().len()).sum()));
+    let withdrawals =
+        withdrawals.map_or(0, |each| list_size(each.map(|one| one.to_rlp().len()).sum()));
     list_size(header + transactions + uncles + withdrawals)
 }
 
@@ -78,7 +92,7 @@ fn list_size(payload_length: usize) -> usize {
     RlpHeader { list: true, payload_length }.length_with_payload()
 }
 
-fn header_rlp(
+pub(super) fn header_rlp(
     payload: &PayloadView<'_>,
     transactions_root: B256,
     parent_beacon_block_root: Option<B256>,
@@ -127,7 +141,7 @@ fn header_rlp(
 }
 
 impl Withdrawal {
-    /// RLP as it stands in the withdrawals trie (EIP-4895).
+    /// Returns the RLP encoding, as in the withdrawals trie (EIP-4895).
     fn to_rlp(self) -> Vec<u8> {
         let mut fields = Vec::with_capacity(64);
         self.index.encode(&mut fields);

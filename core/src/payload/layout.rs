@@ -1,5 +1,5 @@
-//! Where the fields of an SSZ execution payload lie (`op-service/eth/ssz.go`; SSZ in general:
-//! fixed-size fields first, variable ones by a 32-bit offset from the start).
+//! Offsets of the fields of an SSZ execution payload (`op-service/eth/ssz.go`). In SSZ, fixed-size
+//! fields come first, and each variable-size field is referenced by a 32-bit offset from the start.
 
 pub(super) const PARENT_HASH: usize = 0;
 pub(super) const FEE_RECIPIENT: usize = 32;
@@ -20,14 +20,14 @@ pub(super) const BLOB_GAS_USED: usize = 512;
 pub(super) const EXCESS_BLOB_GAS: usize = 520;
 pub(super) const WITHDRAWALS_ROOT: usize = 528;
 
-/// Bytes of one offset.
+/// Size of one offset in bytes.
 pub(super) const OFFSET_SIZE: usize = 4;
-/// Bytes of one withdrawal: index, validator index, address, amount.
+/// Size of one withdrawal in bytes: index, validator index, address, amount.
 pub(super) const WITHDRAWAL_SIZE: usize = 44;
 
-/// Most transactions that a payload can have (2^20, the consensus layer's limit).
+/// Maximum number of transactions in a payload (2^20, the consensus layer's limit).
 pub const MAX_TRANSACTIONS: usize = 1 << 20;
-/// Most withdrawals that a payload can have.
+/// Maximum number of withdrawals in a payload.
 pub const MAX_WITHDRAWALS: usize = 16;
-/// Most bytes of extra data that decode.
+/// Maximum number of bytes of extra data that the decoder accepts.
 pub const MAX_EXTRA_DATA: usize = 32;

@@ -1,15 +1,16 @@
-//! The four payload containers as SSZ types of `ssz_rs`: the canonical encoding, and the yardstick
-//! that [`PayloadView`](super::PayloadView) is held to.
+//! The four payload containers as SSZ types of `ssz_rs`: the canonical encoding, and the reference
+//! for the tests of [`PayloadView`](super::PayloadView).
 //!
-//! The library's own lists treat bytes one by one, so the byte fields here are types of ours that
-//! move whole slices; the containers themselves, their offsets and their order are the library's.
+//! The library's own lists process bytes one by one, so the byte fields use custom types that move
+//! whole slices. The library handles the containers, their offsets and their order.
 
 use super::layout::{MAX_EXTRA_DATA, MAX_TRANSACTIONS, MAX_WITHDRAWALS, OFFSET_SIZE};
 use super::{EncodeError, ExecutionPayload, PayloadVersion};
 use alloy_primitives::{Address, B256, Bloom, Bytes, U256};
 use ssz_rs::prelude::*;
 
-/// `N` bytes of fixed length: hashes, addresses, the bloom, and 256-bit numbers (little-endian).
+/// `N` bytes of fixed length: hashes, addresses, the bloom filter, and 256-bit numbers
+/// (little-endian).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FixedBytes<const N: usize>(pub [u8; N]);
 
@@ -41,7 +42,9 @@ impl<const N: usize> Deserialize for FixedBytes<N> {
         let provided = encoding.len();
         match encoding.try_into() {
             Ok(bytes) => Ok(Self(bytes)),
-            Err(_) if provided < N => Err(DeserializeError::ExpectedFurtherInput { provided, expected: N }),
+            Err(_) if provided < N => {
+                Err(DeserializeError::ExpectedFurtherInput { provided, expected: N })
+            }
             Err(_) => Err(DeserializeError::AdditionalInput { provided, expected: N }),
         }
     }
@@ -71,8 +74,7 @@ impl ssz_rs::Sized for ExtraData {
 }
 
 impl Serialize for ExtraData {
-    /// More than 32 bytes are written as they are: the reference encodes them too, and its decoder
-    /// refuses them.
+    /// Also writes more than 32 bytes, like the reference, although its decoder rejects them.
     fn serialize(&self, buffer: &mut Vec<u8>) -> Result<usize, SerializeError> {
         buffer.extend_from_slice(&self.0);
         Ok(self.0.len())
@@ -82,7 +84,9 @@ impl Serialize for ExtraData {
 impl Deserialize for ExtraData {
     fn deserialize(encoding: &[u8]) -> Result<Self, DeserializeError> {
         if encoding.len() > MAX_EXTRA_DATA {
-            return Err(InstanceError::Bounded { bound: MAX_EXTRA_DATA, provided: encoding.len() }.into());
+            return Err(
+                InstanceError::Bounded { bound: MAX_EXTRA_DATA, provided: encoding.len() }.into()
+            );
         }
         Ok(Self(Bytes::copy_from_slice(encoding)))
     }
@@ -134,7 +138,8 @@ impl Deserialize for Transactions {
             return Ok(Self::default());
         }
         let length = encoding.len();
-        let short = |expected| DeserializeError::ExpectedFurtherInput { provided: length, expected };
+        let short =
+            |expected| DeserializeError::ExpectedFurtherInput { provided: length, expected };
         let first = encoding.get(..OFFSET_SIZE).ok_or(short(OFFSET_SIZE))?;
         let first = u32::deserialize(first)? as usize;
         if first == 0 || !first.is_multiple_of(OFFSET_SIZE) {
@@ -149,7 +154,9 @@ impl Deserialize for Transactions {
         let mut transactions = Vec::with_capacity(count);
         let mut start = first;
         for _ in 0..count {
-            let end = ends.next().map_or(Ok(length), |end| u32::deserialize(end).map(|end| end as usize))?;
+            let end = ends
+                .next()
+                .map_or(Ok(length), |end| u32::deserialize(end).map(|end| end as usize))?;
             if end < start {
                 return Err(DeserializeError::OffsetNotIncreasing { start, end });
             }
@@ -162,11 +169,14 @@ impl Deserialize for Transactions {
 
 impl Merkleized for Transactions {
     fn hash_tree_root(&mut self) -> Result<Node, MerkleizationError> {
-        /// The consensus layer's limit of one transaction's bytes; it only sets the tree's depth.
+        /// The consensus layer's limit on the size of one transaction. It only determines the depth
+        /// of the tree.
         const BYTES_PER_TRANSACTION: usize = 1 << 30;
-        let bytes = |transaction: &Bytes| List::<u8, BYTES_PER_TRANSACTION>::try_from(transaction.to_vec());
+        let bytes =
+            |transaction: &Bytes| List::<u8, BYTES_PER_TRANSACTION>::try_from(transaction.to_vec());
         let items: Result<Vec<_>, _> = self.0.iter().map(bytes).collect();
-        let items = items.map_err(|_| MerkleizationError::InputExceedsLimit(BYTES_PER_TRANSACTION))?;
+        let items =
+            items.map_err(|_| MerkleizationError::InputExceedsLimit(BYTES_PER_TRANSACTION))?;
         let list = List::<_, MAX_TRANSACTIONS>::try_from(items);
         list.map_err(|_| MerkleizationError::InputExceedsLimit(MAX_TRANSACTIONS))?.hash_tree_root()
     }
@@ -174,25 +184,31 @@ impl Merkleized for Transactions {
 
 impl SimpleSerialize for Transactions {}
 
-/// One withdrawal, 44 bytes.
+/// A withdrawal, 44 bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, SimpleSerialize)]
 pub struct Withdrawal {
-    /// Number of the withdrawal.
+    /// Index of the withdrawal, counted over all blocks.
     pub index: u64,
-    /// Who withdrew.
+    /// Index of the validator that withdrew.
     pub validator_index: u64,
-    /// Where to.
+    /// Receiving address.
     pub address: FixedBytes<20>,
-    /// How much, in gwei.
+    /// Amount in gwei.
     pub amount: u64,
 }
 
 /// Declares the containers, which share their first fields, and their conversions.
 macro_rules! containers {
-    ($($(#[$doc:meta])* $name:ident { $($field:ident: $type:ty = $from:expr => $into:expr),* $(,)? })*) => {$(
+    ($(
+        $(#[$doc:meta])*
+        $name:ident { $($field:ident: $type:ty = $from:expr => $into:expr),* $(,)? }
+    )*) => {$(
         $(#[$doc])*
         #[derive(Clone, Debug, Default, PartialEq, Eq, SimpleSerialize)]
-        #[allow(missing_docs, reason = "the fields are those of ExecutionPayload, documented there")]
+        #[allow(
+            missing_docs,
+            reason = "the fields are those of ExecutionPayload, documented there"
+        )]
         pub struct $name {
             pub parent_hash: FixedBytes<32>,
             pub fee_recipient: FixedBytes<20>,
@@ -212,7 +228,8 @@ macro_rules! containers {
         }
 
         impl From<&ExecutionPayload> for $name {
-            /// Fields that the container lacks are left out; fields that the payload lacks are zero.
+            /// Omits fields that the container lacks, and sets fields that the payload lacks to
+            /// zero.
             fn from(payload: &ExecutionPayload) -> Self {
                 Self {
                     parent_hash: FixedBytes(payload.parent_hash.0),
@@ -265,19 +282,19 @@ macro_rules! containers {
 }
 
 containers! {
-    /// Before Canyon.
+    /// Payload v1, before Canyon.
     ExecutionPayloadV1 {}
-    /// Canyon.
+    /// Payload v2, introduced by Canyon.
     ExecutionPayloadV2 {
         withdrawals: List<Withdrawal, MAX_WITHDRAWALS> = withdrawals => set_withdrawals,
     }
-    /// Ecotone.
+    /// Payload v3, introduced by Ecotone.
     ExecutionPayloadV3 {
         withdrawals: List<Withdrawal, MAX_WITHDRAWALS> = withdrawals => set_withdrawals,
         blob_gas_used: u64 = blob_gas_used => set_blob_gas_used,
         excess_blob_gas: u64 = excess_blob_gas => set_excess_blob_gas,
     }
-    /// Isthmus.
+    /// Payload v4, introduced by Isthmus.
     ExecutionPayloadV4 {
         withdrawals: List<Withdrawal, MAX_WITHDRAWALS> = withdrawals => set_withdrawals,
         blob_gas_used: u64 = blob_gas_used => set_blob_gas_used,
@@ -293,7 +310,7 @@ fn withdrawals(payload: &ExecutionPayload) -> List<Withdrawal, MAX_WITHDRAWALS> 
         address: FixedBytes(withdrawal.address.into_array()),
         amount: withdrawal.amount,
     });
-    // `encode` has refused longer lists already.
+    // `encode` has already rejected longer lists.
     list.take(MAX_WITHDRAWALS).collect::<Vec<_>>().try_into().unwrap_or_default()
 }
 
@@ -332,7 +349,7 @@ fn set_withdrawals_root(payload: &mut ExecutionPayload, root: &FixedBytes<32>) {
 }
 
 /// Appends the encoding of `payload` as `version` to `out`. The caller has checked that the payload
-/// has what the version needs and fits.
+/// has the fields of the version and fits the layout.
 pub(super) fn encode(
     version: PayloadVersion,
     payload: &ExecutionPayload,
@@ -352,16 +369,16 @@ pub(super) fn encode(
     })
 }
 
-/// Decodes by the canonical types alone.
+/// Decodes with the canonical types alone.
 ///
-/// Slower than [`PayloadView`](super::PayloadView) and with the library's coarser errors; it exists
-/// so that two decoders which share no code can be held against each other.
+/// This is slower than [`PayloadView`](super::PayloadView), and the library's errors are coarser.
+/// It allows a comparison of two decoders that share no code.
 ///
 /// # Errors
-/// What the library says of the bytes.
+/// The library's error for the bytes.
 pub fn decode(version: PayloadVersion, bytes: &[u8]) -> Result<ExecutionPayload, DeserializeError> {
-    // The derived decoder subtracts an offset from the length when it reports that the offset lies
-    // behind the end, which would underflow: such offsets are refused before it.
+    // If an offset lies past the end, the derived decoder subtracts it from the length to report
+    // the error, which would underflow. Therefore such offsets are rejected first.
     for at in variable_offsets(version) {
         let offset = bytes.get(*at..*at + OFFSET_SIZE).map(u32::deserialize).transpose()?;
         if let Some(offset) = offset.filter(|offset| *offset as usize > bytes.len()) {

@@ -1,5 +1,5 @@
-//! Tests of the payload room, and what they share: a payload with every field set, an encoder that
-//! is written by hand, and strategies.
+//! Tests of the payload module, and their shared parts: a payload with every field set, a
+//! hand-written encoder, and strategies.
 
 mod canonical;
 mod encode;
@@ -7,11 +7,12 @@ mod header;
 mod reference;
 mod rules;
 mod table;
+mod version;
 
 use super::*;
 use proptest::prelude::*;
 
-/// A payload of `version` in which no field is zero and no two are equal.
+/// Returns a payload of `version` with distinct fields, none of them zero.
 pub(super) fn sample(version: PayloadVersion) -> ExecutionPayload {
     let bloom = std::array::from_fn(|at| (at as u8).wrapping_mul(31) ^ 0x5a);
     ExecutionPayload {
@@ -68,8 +69,8 @@ pub(super) fn put_u32(bytes: &mut [u8], at: usize, value: u32) {
     put(bytes, at, &value.to_le_bytes());
 }
 
-/// The three variable parts of an encoding as bytes, right or wrong, behind a fixed part whose
-/// offsets say where they are.
+/// The three variable parts of an encoding as bytes, valid or not, behind a fixed part with
+/// matching offsets.
 #[derive(Clone, Debug)]
 pub(super) struct Parts {
     pub(super) version: PayloadVersion,
@@ -104,7 +105,7 @@ impl Parts {
     }
 }
 
-/// A transaction section: these offsets, then this much filler.
+/// Returns a transaction section: these offsets, followed by this many filler bytes.
 pub(super) fn section(offsets: &[u32], filler: usize) -> Vec<u8> {
     let mut bytes: Vec<u8> = offsets.iter().flat_map(|offset| offset.to_le_bytes()).collect();
     bytes.resize(bytes.len() + filler, 0xab);
@@ -123,7 +124,8 @@ fn any_address() -> impl Strategy<Value = Address> {
     any::<[u8; 20]>().prop_map(Address::new)
 }
 
-/// Numbers of every length, as the shortness of a number matters to its encoding in a header.
+/// Generates numbers of every length, because a number's encoding in a header depends on its
+/// length.
 fn any_number() -> impl Strategy<Value = u64> {
     (any::<u64>(), 0_u32..64).prop_map(|(number, shift)| number >> shift)
 }
@@ -134,44 +136,69 @@ fn any_bytes(length: impl Into<prop::collection::SizeRange>) -> impl Strategy<Va
 
 fn any_withdrawal() -> impl Strategy<Value = Withdrawal> {
     (any_number(), any_number(), any_address(), any_number()).prop_map(
-        |(index, validator_index, address, amount)| Withdrawal { index, validator_index, address, amount },
+        |(index, validator_index, address, amount)| Withdrawal {
+            index,
+            validator_index,
+            address,
+            amount,
+        },
     )
 }
 
-/// Any payload that can be encoded and decoded as `version`.
+/// Generates any payload that can be encoded and decoded as `version`.
 pub(super) fn payload_of(version: PayloadVersion) -> impl Strategy<Value = ExecutionPayload> {
     let hashes = [any_hash(), any_hash(), any_hash(), any_hash(), any_hash(), any_hash()];
-    let numbers = [any_number(), any_number(), any_number(), any_number(), any_number(), any_number()];
+    let numbers =
+        [any_number(), any_number(), any_number(), any_number(), any_number(), any_number()];
     let bloom = prop::collection::vec(any::<u8>(), 256);
-    let base_fee = (any::<[u8; 32]>(), 0_usize..256).prop_map(|(n, shift)| U256::from_be_bytes(n) >> shift);
+    let base_fee =
+        (any::<[u8; 32]>(), 0_usize..256).prop_map(|(n, shift)| U256::from_be_bytes(n) >> shift);
     let transactions = prop::collection::vec(any_bytes(0..120), 0..12);
     let withdrawals = prop::collection::vec(any_withdrawal(), 0..=16);
-    (hashes, any_address(), bloom, numbers, any_bytes(0..=32), base_fee, transactions, withdrawals).prop_map(
-        move |(hashes, fee_recipient, bloom, numbers, extra_data, base_fee, transactions, withdrawals)| {
-            let [parent_hash, state_root, receipts_root, prev_randao, block_hash, withdrawals_root] = hashes;
-            let [block_number, gas_limit, gas_used, timestamp, blob_gas_used, excess_blob_gas] = numbers;
-            ExecutionPayload {
-                parent_hash,
+    (hashes, any_address(), bloom, numbers, any_bytes(0..=32), base_fee, transactions, withdrawals)
+        .prop_map(
+            move |(
+                hashes,
                 fee_recipient,
-                state_root,
-                receipts_root,
-                logs_bloom: Bloom::from_slice(&bloom),
-                prev_randao,
-                block_number,
-                gas_limit,
-                gas_used,
-                timestamp,
+                bloom,
+                numbers,
                 extra_data,
-                base_fee_per_gas: base_fee,
-                block_hash,
+                base_fee,
                 transactions,
-                withdrawals: version.has_withdrawals().then_some(withdrawals),
-                blob_gas_used: version.has_beacon_root().then_some(blob_gas_used),
-                excess_blob_gas: version.has_beacon_root().then_some(excess_blob_gas),
-                withdrawals_root: version.has_withdrawals_root().then_some(withdrawals_root),
-            }
-        },
-    )
+                withdrawals,
+            )| {
+                let [
+                    parent_hash,
+                    state_root,
+                    receipts_root,
+                    prev_randao,
+                    block_hash,
+                    withdrawals_root,
+                ] = hashes;
+                let [block_number, gas_limit, gas_used, timestamp, blob_gas_used, excess_blob_gas] =
+                    numbers;
+                ExecutionPayload {
+                    parent_hash,
+                    fee_recipient,
+                    state_root,
+                    receipts_root,
+                    logs_bloom: Bloom::from_slice(&bloom),
+                    prev_randao,
+                    block_number,
+                    gas_limit,
+                    gas_used,
+                    timestamp,
+                    extra_data,
+                    base_fee_per_gas: base_fee,
+                    block_hash,
+                    transactions,
+                    withdrawals: version.has_withdrawals().then_some(withdrawals),
+                    blob_gas_used: version.has_beacon_root().then_some(blob_gas_used),
+                    excess_blob_gas: version.has_beacon_root().then_some(excess_blob_gas),
+                    withdrawals_root: version.has_withdrawals_root().then_some(withdrawals_root),
+                }
+            },
+        )
 }
 
 pub(super) fn any_payload() -> impl Strategy<Value = (PayloadVersion, ExecutionPayload)> {

@@ -1,24 +1,27 @@
-//! Root of the Merkle Patricia trie that maps `rlp(index)` to the item at that index: what a block
-//! header holds of its transactions and withdrawals.
+//! Root of the Merkle Patricia trie that maps `rlp(index)` to the item at that index. A block
+//! header has such roots of its transactions and withdrawals.
 //!
-//! The keys of such a trie are known before the items are: there is nothing to insert and no node
-//! to keep. The trie is walked as a recursion over ranges of the sorted keys, and each leaf is
-//! hashed straight from the item's bytes. Depth is at most eight nibbles (2^20 items), and a branch
-//! is 532 bytes on the stack.
+//! The keys of such a trie are known in advance, so there are no insertions and no nodes to keep.
+//! The trie is walked recursively over ranges of the sorted keys, and each leaf is hashed directly
+//! from the item's bytes. The depth is at most eight nibbles (2^20 items), and a branch takes 532
+//! bytes on the stack.
 //!
-//! Where the processor can hash many messages at once, the leaves come first: the walk lists groups of them, at most
-//! 16 of them are hashed at a time, and a second walk finds them ready. They are 99 of 100 bytes. All that is
-//! allocated is the list and what came of it, 60 bytes for each group.
+//! If the processor can hash many messages at once, the leaves are hashed first: a first walk lists
+//! groups of them, at most 16 groups are hashed at a time, and a second walk uses the results. The
+//! leaves account for 99 of 100 bytes. Only the list and the results are allocated, 60 bytes for
+//! each group.
 
 use crate::keccak::{Lanes, Message};
 use alloy_primitives::{B256, b256, keccak256};
 
 /// Root of a trie without items: `keccak256(rlp(""))`.
-pub const EMPTY_ROOT: B256 = b256!("56e81f171bcc55a6ff8345e692c0f86e5b48e01b996cadc001622fb5e363b421");
+pub const EMPTY_ROOT: B256 =
+    b256!("56e81f171bcc55a6ff8345e692c0f86e5b48e01b996cadc001622fb5e363b421");
 
-/// Root over `count` items; `item` answers each item's bytes by its index.
+/// Returns the root over `count` items. `item` returns an item's bytes by its index.
 ///
-/// `count` is below 2^24 (keys of at most four bytes); payloads hold at most 2^20 transactions.
+/// `count` must be below 2^24 (keys of at most four bytes); payloads hold at most 2^20
+/// transactions.
 pub fn ordered_root<'a>(count: usize, item: impl Fn(usize) -> &'a [u8]) -> B256 {
     debug_assert!(count < 1 << 24);
     if count == 0 {
@@ -36,14 +39,14 @@ fn ordered_root_by<'a>(lanes: Lanes, count: usize, item: impl Fn(usize) -> &'a [
     }
 }
 
-/// How a parent refers to a child: by hash, or by the node itself where it is shorter than one.
+/// A parent's reference to a child: the hash, or the node itself if it is shorter than a hash.
 #[derive(Clone, Copy)]
 enum NodeRef {
     Hash(B256),
     Inline { bytes: [u8; 31], length: u8 },
 }
 
-/// A leaf that has no leaves beside it, or a branch that has only leaves below it, over the sorted keys
+/// A leaf without sibling leaves, or a branch with only leaves below it, over the sorted keys
 /// `[start, end)`, which agree in their first `depth` nibbles.
 #[derive(Clone, Copy)]
 struct Group {
@@ -52,12 +55,12 @@ struct Group {
     depth: u32,
 }
 
-/// Most leaves of a group.
+/// Maximum number of leaves in a group.
 const GROUP: usize = 16;
-/// Most groups that are hashed at a time.
+/// Maximum number of groups hashed at a time.
 const GROUPS: usize = 16;
 
-/// Groups that were hashed, in the order of the walk.
+/// The hashed groups, in the order of the second walk.
 type Ready<'r> = std::iter::Peekable<std::slice::Iter<'r, (Group, NodeRef)>>;
 
 /// The nibbles of one key, `rlp(index)`, most significant first.
@@ -105,7 +108,7 @@ struct Trie<F> {
 }
 
 impl<'a, F: Fn(usize) -> &'a [u8]> Trie<F> {
-    /// The index whose key stands at `position` among the sorted keys: 1 to 127 come first
+    /// Returns the index whose key is at `position` among the sorted keys: 1 to 127 come first
     /// (`01`..`7f`), then 0 (`80`), then all from 128 on.
     fn index_at(&self, position: usize) -> usize {
         let single_bytes = (self.count - 1).min(0x7f);
@@ -116,7 +119,8 @@ impl<'a, F: Fn(usize) -> &'a [u8]> Trie<F> {
         }
     }
 
-    /// The node over the sorted keys `[start, end)`, which agree in their first `depth` nibbles.
+    /// Returns the node over the sorted keys `[start, end)`, which agree in their first `depth`
+    /// nibbles.
     fn node(&self, start: usize, end: usize, depth: usize, ready: &mut Ready<'_>) -> NodeRef {
         if let Some((_, node)) = ready.next_if(|(group, _)| group.is(start, end)) {
             return *node;
@@ -130,7 +134,7 @@ impl<'a, F: Fn(usize) -> &'a [u8]> Trie<F> {
         self.extend(start, depth, shared, branch)
     }
 
-    /// The node that leads to a branch `shared` nibbles below `depth`.
+    /// Returns the node that leads to `branch`, which lies `shared` nibbles below `depth`.
     fn extend(&self, start: usize, depth: usize, shared: usize, branch: NodeRef) -> NodeRef {
         if shared == 0 {
             return branch;
@@ -138,14 +142,20 @@ impl<'a, F: Fn(usize) -> &'a [u8]> Trie<F> {
         extension(&Key::of(self.index_at(start)).from(depth)[..shared], &branch)
     }
 
-    /// How many nibbles after the first `depth` the keys agree in.
+    /// Returns the number of nibbles, after the first `depth`, that the keys share.
     fn shared(&self, start: usize, end: usize, depth: usize) -> usize {
         let (first, last) = (Key::of(self.index_at(start)), Key::of(self.index_at(end - 1)));
         first.from(depth).iter().zip(last.from(depth)).take_while(|(a, b)| a == b).count()
     }
 
-    /// Walks the children of the branch at `depth`, each a range of the keys, maybe an empty one.
-    fn children(&self, start: usize, end: usize, depth: usize, mut child: impl FnMut(usize, usize)) {
+    /// Calls `child` with the range of each child of the branch at `depth`. A range may be empty.
+    fn children(
+        &self,
+        start: usize,
+        end: usize,
+        depth: usize,
+        mut child: impl FnMut(usize, usize),
+    ) {
         let mut from = start;
         for nibble in 0..16 {
             let to = from
@@ -165,7 +175,7 @@ impl<'a, F: Fn(usize) -> &'a [u8]> Trie<F> {
         branch
     }
 
-    /// Hashes all groups, as many at once as `lanes` allow.
+    /// Hashes all groups, as many at once as `lanes` allows.
     fn groups(&self, lanes: Lanes) -> Vec<(Group, NodeRef)> {
         let mut groups = Vec::with_capacity(self.count / GROUP + 4);
         self.list(0, self.count, 0, &mut groups);
@@ -241,7 +251,7 @@ impl<'a, F: Fn(usize) -> &'a [u8]> Trie<F> {
         }
     }
 
-    /// How many nibbles stand above the leaves of a group.
+    /// Returns the number of nibbles above the group's leaves.
     fn leaf_depth(&self, group: Group) -> usize {
         let (start, end, depth) = (group.start as usize, group.end as usize, group.depth as usize);
         if end - start == 1 { depth } else { depth + self.shared(start, end, depth) + 1 }
@@ -262,9 +272,10 @@ impl Group {
     }
 }
 
-/// Number of leading positions for which `holds`; it holds for a prefix of them.
+/// Returns the number of leading positions for which `holds` is true. `holds` must be true for
+/// exactly a prefix of the positions.
 ///
-/// Doubles its steps before it halves them: most children of a branch are short, so the end of one
+/// The step is doubled before it is halved: most children of a branch are short, so a child's end
 /// is near its start.
 fn partition_point(count: usize, holds: impl Fn(usize) -> bool) -> usize {
     let (mut low, mut step) = (0, 1);
@@ -280,7 +291,7 @@ fn partition_point(count: usize, holds: impl Fn(usize) -> bool) -> usize {
     low
 }
 
-/// A leaf: what stands before the item, and the item.
+/// A leaf: the encoding before the item, and the item.
 #[derive(Clone, Copy, Default)]
 struct Leaf<'a> {
     head: Buffer<24>,
@@ -313,7 +324,7 @@ impl<'a> Leaf<'a> {
     }
 }
 
-/// A branch: its list header, and its content.
+/// A branch: its list header and its content.
 struct Branch {
     head: Buffer<9>,
     content: Buffer<532>,
@@ -332,7 +343,7 @@ impl Branch {
     }
 
     fn finish(&mut self) {
-        // No key is another's prefix, so a branch never holds a value.
+        // No key is a prefix of another, so a branch never holds a value.
         self.content.push(&[0x80]);
         push_header(&mut self.head, 0xc0, self.content.length);
     }
@@ -356,12 +367,12 @@ fn extension(path: &[u8], child: &NodeRef) -> NodeRef {
     refer(&Message { head: head.filled(), rest: content.filled() })
 }
 
-/// Refers to the node with this encoding.
+/// Returns the reference to a node with this encoding.
 fn refer(node: &Message<'_>) -> NodeRef {
     NodeRef::inline(node).unwrap_or_else(|| NodeRef::Hash(node.hash()))
 }
 
-/// Refers to each of the nodes, of which there are at most as many as `refs`.
+/// Stores the reference to each node in `refs`, which must have room for all of them.
 fn refer_all<'m, const N: usize>(
     lanes: Lanes,
     nodes: impl Iterator<Item = Message<'m>>,
@@ -390,7 +401,7 @@ fn refer_all<'m, const N: usize>(
 impl NodeRef {
     const EMPTY: Self = Self::Inline { bytes: [0; 31], length: 0 };
 
-    /// The node itself, if it is shorter than a hash.
+    /// Returns the node itself if it is shorter than a hash, and `None` otherwise.
     fn inline(node: &Message<'_>) -> Option<Self> {
         if node.head.len() + node.rest.len() >= 32 {
             return None;
@@ -402,7 +413,7 @@ impl NodeRef {
     }
 }
 
-/// Hex-prefix encoding of `path` as an RLP string (yellow paper, appendix C).
+/// Appends the hex-prefix encoding of `path` as an RLP string (yellow paper, appendix C).
 fn push_path<const N: usize>(out: &mut Buffer<N>, path: &[u8], is_leaf: bool) {
     let flag = if is_leaf { 0x20 } else { 0 };
     let odd = path.len() % 2 == 1;
@@ -422,7 +433,8 @@ fn push_path<const N: usize>(out: &mut Buffer<N>, path: &[u8], is_leaf: bool) {
     }
 }
 
-/// RLP header of a string (`base` 0x80) or list (`base` 0xc0) with `length` bytes of content.
+/// Appends the RLP header of a string (`base` 0x80) or list (`base` 0xc0) with `length` bytes of
+/// content.
 fn push_header<const N: usize>(out: &mut Buffer<N>, base: u8, length: usize) {
     if length < 56 {
         out.push(&[base + length as u8]);
@@ -434,7 +446,7 @@ fn push_header<const N: usize>(out: &mut Buffer<N>, base: u8, length: usize) {
     out.push(&big_endian[skip..]);
 }
 
-/// Bytes on the stack. The sizes above are the largest that the callers can need.
+/// A byte buffer on the stack. Each use above has the maximum size that its callers need.
 #[derive(Clone, Copy)]
 struct Buffer<const N: usize> {
     bytes: [u8; N],
@@ -477,12 +489,16 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// The root, by all that this processor has.
+    /// Returns the root, after checking it with every kind of lanes on this processor.
     fn root_of(items: &[Vec<u8>]) -> B256 {
         let root = ordered_root(items.len(), |index| &items[index]);
         for lanes in Lanes::all() {
             if !items.is_empty() {
-                assert_eq!(ordered_root_by(lanes, items.len(), |index| &items[index]), root, "{lanes:?}");
+                assert_eq!(
+                    ordered_root_by(lanes, items.len(), |index| &items[index]),
+                    root,
+                    "{lanes:?}"
+                );
             }
         }
         root
@@ -501,7 +517,8 @@ mod tests {
 
     #[test]
     fn every_count_up_to_700_agrees_with_the_library() {
-        let items: Vec<Vec<u8>> = (0..700_usize).map(|index| vec![index as u8; 1 + index * 7 % 90]).collect();
+        let items: Vec<Vec<u8>> =
+            (0..700_usize).map(|index| vec![index as u8; 1 + index * 7 % 90]).collect();
         for count in 0..=items.len() {
             assert_eq!(root_of(&items[..count]), root_by_library(&items[..count]), "{count} items");
         }
@@ -510,7 +527,8 @@ mod tests {
     #[test]
     fn counts_around_the_key_lengths_agree_with_the_library() {
         for count in [65_535, 65_536, 65_537, 65_792, 65_793] {
-            let items: Vec<Vec<u8>> = (0..count).map(|index: u32| index.to_le_bytes().to_vec()).collect();
+            let items: Vec<Vec<u8>> =
+                (0..count).map(|index: u32| index.to_le_bytes().to_vec()).collect();
             assert_eq!(root_of(&items), root_by_library(&items), "{count} items");
         }
     }
@@ -529,7 +547,9 @@ mod tests {
         }
 
         #[test]
-        fn large_items_agree_with_the_library(sizes in prop::collection::vec(0_usize..70_000, 1..5)) {
+        fn large_items_agree_with_the_library(
+            sizes in prop::collection::vec(0_usize..70_000, 1..5)
+        ) {
             let items: Vec<Vec<u8>> = sizes.iter().map(|size| vec![0x5a; *size]).collect();
             prop_assert_eq!(root_of(&items), root_by_library(&items));
         }

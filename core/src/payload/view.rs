@@ -1,15 +1,18 @@
-//! A borrowed view over an SSZ execution payload: reads fields and walks transactions in place.
+//! A borrowed view of an SSZ execution payload. It reads fields and iterates over transactions in
+//! place.
 //!
-//! Parsing checks every rule of the reference's decoder once and remembers three numbers; after
-//! that all access is plain reading at known places. Nothing is copied or allocated, so the cost
-//! does not depend on the size of the transactions, only on their count.
+//! Parsing checks every rule of the reference's decoder once and stores a few numbers. After that,
+//! each access is a plain read at a known offset. Nothing is copied or allocated, so the cost
+//! depends on the number of transactions, but not on their size.
 
-use super::layout::{self, MAX_EXTRA_DATA, MAX_TRANSACTIONS, MAX_WITHDRAWALS, OFFSET_SIZE, WITHDRAWAL_SIZE};
+use super::layout::{
+    self, MAX_EXTRA_DATA, MAX_TRANSACTIONS, MAX_WITHDRAWALS, OFFSET_SIZE, WITHDRAWAL_SIZE,
+};
 use super::{DecodeError, ExecutionPayload, PayloadVersion, Withdrawal};
 use alloy_primitives::{Address, B256, Bloom, Bytes, U256};
 
-/// Where the variable parts of one checked payload lie. Small and `Copy`, so that an owner of the
-/// bytes can keep it and make a [`PayloadView`] again for nothing.
+/// The offsets of the variable parts of one checked payload. It is small and `Copy`, so an owner of
+/// the bytes can keep it and recreate a [`PayloadView`] at no cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PayloadLayout {
     version: PayloadVersion,
@@ -20,10 +23,10 @@ pub struct PayloadLayout {
 }
 
 impl PayloadLayout {
-    /// Checks all rules of the decoder over `bytes`, in the reference's order.
+    /// Checks `bytes` against all rules of the decoder, in the reference's order.
     ///
     /// # Errors
-    /// The first rule that is broken.
+    /// The first violated rule.
     pub fn check(version: PayloadVersion, bytes: &[u8]) -> Result<Self, DecodeError> {
         let scope = bytes.len();
         let fixed = version.fixed_size();
@@ -32,11 +35,18 @@ impl PayloadLayout {
         }
         let extra_data = read_u32(bytes, layout::EXTRA_DATA_OFFSET);
         if extra_data as usize != fixed {
-            return Err(DecodeError::BadExtraDataOffset { found: extra_data, expected: fixed, version });
+            return Err(DecodeError::BadExtraDataOffset {
+                found: extra_data,
+                expected: fixed,
+                version,
+            });
         }
         let transactions = read_u32(bytes, layout::TRANSACTIONS_OFFSET);
         if transactions < extra_data {
-            return Err(DecodeError::BadTransactionOffset { found: transactions, extra_data: fixed });
+            return Err(DecodeError::BadTransactionOffset {
+                found: transactions,
+                extra_data: fixed,
+            });
         }
         let transactions_at = transactions as usize;
         let withdrawals_at = if version.has_withdrawals() {
@@ -68,23 +78,27 @@ impl PayloadLayout {
         Ok(Self { version, length: scope, transactions_at, withdrawals_at, transaction_count })
     }
 
-    /// The version that was checked for.
+    /// Returns the version for which the bytes were checked.
     pub const fn version(&self) -> PayloadVersion {
         self.version
     }
 
-    /// The view over the bytes that were checked.
+    /// Returns a view of the checked bytes.
     ///
     /// # Panics
-    /// If `bytes` has another length than the bytes that were checked: the caller mixed up two
-    /// payloads.
+    /// If the length of `bytes` differs from that of the checked bytes, because the caller mixed up
+    /// two payloads.
     pub fn view(self, bytes: &[u8]) -> PayloadView<'_> {
-        assert_eq!(bytes.len(), self.length, "a layout belongs to the bytes that it was checked over");
+        assert_eq!(
+            bytes.len(),
+            self.length,
+            "a layout belongs to the bytes that it was checked over"
+        );
         PayloadView { layout: self, bytes }
     }
 }
 
-/// Rule 6 of the decoder; answers the number of transactions.
+/// Checks rule 6 of the decoder and returns the number of transactions.
 fn check_transactions(list: &[u8]) -> Result<usize, DecodeError> {
     let length = list.len();
     if length == 0 {
@@ -121,7 +135,7 @@ fn check_transactions(list: &[u8]) -> Result<usize, DecodeError> {
     Ok(count)
 }
 
-/// A checked execution payload in somebody else's bytes.
+/// A checked execution payload in borrowed bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PayloadView<'a> {
     layout: PayloadLayout,
@@ -132,97 +146,98 @@ impl<'a> PayloadView<'a> {
     /// Checks `bytes` as a payload of `version`.
     ///
     /// # Errors
-    /// The first rule of the decoder that is broken.
+    /// The first violated rule of the decoder.
     pub fn parse(version: PayloadVersion, bytes: &'a [u8]) -> Result<Self, DecodeError> {
         Ok(PayloadLayout::check(version, bytes)?.view(bytes))
     }
 
-    /// Where the parts lie, to keep beside the bytes.
+    /// Returns the layout, which the owner of the bytes can store.
     pub const fn layout(&self) -> PayloadLayout {
         self.layout
     }
 
-    /// The layout's version.
+    /// Returns the payload version.
     pub const fn version(&self) -> PayloadVersion {
         self.layout.version
     }
 
-    /// The whole SSZ encoding.
+    /// Returns the whole SSZ encoding.
     pub const fn as_bytes(&self) -> &'a [u8] {
         self.bytes
     }
 
-    /// Hash of the parent block.
+    /// Returns the hash of the parent block.
     pub fn parent_hash(&self) -> B256 {
         self.hash_at(layout::PARENT_HASH)
     }
 
-    /// Receiver of the priority fees.
+    /// Returns the receiver of the priority fees.
     pub fn fee_recipient(&self) -> Address {
         Address::new(read(self.bytes, layout::FEE_RECIPIENT))
     }
 
-    /// State root after this block.
+    /// Returns the state root after this block.
     pub fn state_root(&self) -> B256 {
         self.hash_at(layout::STATE_ROOT)
     }
 
-    /// Root of the receipts trie.
+    /// Returns the root of the receipts trie.
     pub fn receipts_root(&self) -> B256 {
         self.hash_at(layout::RECEIPTS_ROOT)
     }
 
-    /// Bloom filter over the logs, 256 bytes.
+    /// Returns the bloom filter over the logs, 256 bytes.
     pub fn logs_bloom(&self) -> &'a [u8; 256] {
         self.bytes[layout::LOGS_BLOOM..].first_chunk().expect("the fixed part was checked")
     }
 
-    /// Randomness of the L1 origin.
+    /// Returns the randomness of the L1 origin.
     pub fn prev_randao(&self) -> B256 {
         self.hash_at(layout::PREV_RANDAO)
     }
 
-    /// Number of the block.
+    /// Returns the block number.
     pub fn block_number(&self) -> u64 {
         self.u64_at(layout::BLOCK_NUMBER)
     }
 
-    /// Gas limit.
+    /// Returns the maximum gas that the block may use.
     pub fn gas_limit(&self) -> u64 {
         self.u64_at(layout::GAS_LIMIT)
     }
 
-    /// Gas used.
+    /// Returns the gas used by all transactions of the block.
     pub fn gas_used(&self) -> u64 {
         self.u64_at(layout::GAS_USED)
     }
 
-    /// Unix seconds.
+    /// Returns the timestamp in Unix seconds.
     pub fn timestamp(&self) -> u64 {
         self.u64_at(layout::TIMESTAMP)
     }
 
-    /// At most 32 bytes of extra data.
+    /// Returns the extra data, at most 32 bytes.
     pub fn extra_data(&self) -> &'a [u8] {
         &self.bytes[self.layout.version.fixed_size()..self.layout.transactions_at]
     }
 
-    /// Base fee in wei.
+    /// Returns the base fee per gas, in wei.
     pub fn base_fee_per_gas(&self) -> U256 {
         U256::from_le_bytes(read::<32>(self.bytes, layout::BASE_FEE_PER_GAS))
     }
 
-    /// Hash that the payload claims for its block.
+    /// Returns the block hash that the payload claims.
     pub fn block_hash(&self) -> B256 {
         self.hash_at(layout::BLOCK_HASH)
     }
 
-    /// Number of transactions.
+    /// Returns the number of transactions.
     pub const fn transaction_count(&self) -> usize {
         self.layout.transaction_count
     }
 
-    /// Raw bytes of transaction `index` (EIP-2718 envelope), if there is one.
+    /// Returns the raw bytes of transaction `index` (EIP-2718 envelope), or `None` if `index` is
+    /// out of range.
     pub fn transaction(&self, index: usize) -> Option<&'a [u8]> {
         let count = self.layout.transaction_count;
         if index >= count {
@@ -230,18 +245,21 @@ impl<'a> PayloadView<'a> {
         }
         let list = &self.bytes[self.layout.transactions_at..self.layout.withdrawals_at];
         let start = read_u32(list, index * OFFSET_SIZE) as usize;
-        let end =
-            if index + 1 == count { list.len() } else { read_u32(list, (index + 1) * OFFSET_SIZE) as usize };
+        let end = if index + 1 == count {
+            list.len()
+        } else {
+            read_u32(list, (index + 1) * OFFSET_SIZE) as usize
+        };
         Some(&list[start..end])
     }
 
-    /// Raw bytes of all transactions, in order.
+    /// Returns the raw bytes of all transactions, in order.
     pub fn transactions(&self) -> impl ExactSizeIterator<Item = &'a [u8]> + use<'a> {
         let view = *self;
         (0..view.transaction_count()).map(move |index| view.transaction(index).unwrap_or_default())
     }
 
-    /// The withdrawals, in order; `None` where the version has no list.
+    /// Returns the withdrawals, in order, or `None` if the version has no list.
     pub fn withdrawals(&self) -> Option<impl ExactSizeIterator<Item = Withdrawal> + use<'a>> {
         self.version().has_withdrawals().then(|| {
             self.withdrawal_bytes().chunks_exact(WITHDRAWAL_SIZE).map(|bytes| Withdrawal {
@@ -253,27 +271,28 @@ impl<'a> PayloadView<'a> {
         })
     }
 
-    /// Number of withdrawals; `None` where the version has no list.
+    /// Returns the number of withdrawals, or `None` if the version has no list.
     pub fn withdrawal_count(&self) -> Option<usize> {
         self.version().has_withdrawals().then(|| self.withdrawal_bytes().len() / WITHDRAWAL_SIZE)
     }
 
-    /// Blob gas used: zero until Jovian, since then the data-availability footprint. `None` before v3.
+    /// Returns the blob gas used, or `None` before v3. It is zero before Jovian, and the
+    /// data-availability footprint from Jovian on.
     pub fn blob_gas_used(&self) -> Option<u64> {
         self.version().has_beacon_root().then(|| self.u64_at(layout::BLOB_GAS_USED))
     }
 
-    /// Excess blob gas, always zero on an L2. `None` before v3.
+    /// Returns the excess blob gas, or `None` before v3. It is always zero on an L2.
     pub fn excess_blob_gas(&self) -> Option<u64> {
         self.version().has_beacon_root().then(|| self.u64_at(layout::EXCESS_BLOB_GAS))
     }
 
-    /// Storage root of the message passer. `None` before v4.
+    /// Returns the storage root of the message passer contract, or `None` before v4.
     pub fn withdrawals_root(&self) -> Option<B256> {
         self.version().has_withdrawals_root().then(|| self.hash_at(layout::WITHDRAWALS_ROOT))
     }
 
-    /// The same payload as an owned value.
+    /// Copies the payload into an owned value.
     pub fn to_payload(&self) -> ExecutionPayload {
         ExecutionPayload {
             parent_hash: self.parent_hash(),
@@ -310,7 +329,7 @@ impl<'a> PayloadView<'a> {
     }
 }
 
-/// `N` bytes at `at`; the caller has checked that they are there.
+/// Reads `N` bytes at `at`. The caller has checked that they exist.
 fn read<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
     *bytes[at..].first_chunk().expect("the caller checked the length")
 }

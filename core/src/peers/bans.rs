@@ -1,46 +1,46 @@
-//! When a bad score becomes a ban, and the table in which bans wait for their end.
+//! The policy that turns a bad score into a ban, and the table of current bans.
 //!
 //! # Bounds
 //!
-//! Peers fill a table by behaving badly, the operator by asking. It holds a fixed number of bans;
-//! when it is full, the one that ends first is dropped: whoever is let in early had the least time
-//! left, and is banned again as soon as it behaves as before.
+//! A table holds a fixed number of bans. Peers add bans through bad behaviour, the operator through
+//! commands. When the table is full, the ban that ends first is dropped: its peer had the least
+//! time left, and is banned again as soon as it misbehaves again.
 
 use crate::sorted::{SortedMap, SortedSet};
 use std::time::Duration;
 
-/// When a peer is banned for its score (`op-node/p2p/monitor/peer_monitor.go`, flags
-/// `p2p.ban.peers`, `p2p.ban.threshold`, `p2p.ban.duration`).
+/// Rule for bans by score (`op-node/p2p/monitor/peer_monitor.go`, flags `p2p.ban.peers`,
+/// `p2p.ban.threshold`, `p2p.ban.duration`).
 ///
-/// The reference looks at one peer a second, at a score that is up to 15 s old. This one is asked
-/// whenever a score has changed.
+/// The reference checks one peer per second, using a score that is up to 15 s old. This
+/// implementation applies the rule whenever a score has changed.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct BanPolicy {
-    /// Whether anyone is banned at all.
+    /// Whether peers are banned for their scores.
     pub is_enabled: bool,
-    /// Scores below this are banned; a score equal to it is not.
+    /// Score below which a peer is banned; a peer with exactly this score is not.
     pub threshold: f64,
-    /// How long a ban lasts, in whole seconds.
+    /// Duration of a ban, in whole seconds.
     pub duration: Duration,
 }
 
 impl Default for BanPolicy {
-    /// On, below -100, for an hour.
+    /// Returns an enabled policy that bans below -100, for one hour.
     fn default() -> Self {
         Self { is_enabled: true, threshold: -100.0, duration: Duration::from_secs(60 * 60) }
     }
 }
 
 impl BanPolicy {
-    /// Until when, in unix seconds, a peer with this score is to be banned; `None` if it is not.
-    /// Exempt (static or protected) peers never are.
+    /// Returns the end of the ban for a peer with this score, in Unix seconds, or `None` if the
+    /// peer is not to be banned. Exempt (static or protected) peers are never banned.
     pub fn judge(&self, now_unix: u64, score: f64, is_exempt: bool) -> Option<u64> {
         let is_bad = self.is_enabled && !is_exempt && score < self.threshold;
         is_bad.then(|| now_unix.saturating_add(self.duration.as_secs()))
     }
 }
 
-/// Bans by key, each with its end in unix seconds; never more than `limit`.
+/// Bans by key, each with its end in Unix seconds; at most `limit`.
 #[derive(Clone, Debug)]
 pub(super) struct BanTable<K> {
     limit: usize,
@@ -57,7 +57,8 @@ impl<K: Copy + Ord> BanTable<K> {
         self.ends.get(key).copied()
     }
 
-    /// Sets the end of a ban. The key that had to go, which may be `key` itself.
+    /// Sets the end of a ban. Returns the key that was dropped to make room, if any, which may be
+    /// `key` itself.
     pub(super) fn set(&mut self, key: K, until: u64) -> Option<K> {
         if let Some(old) = self.ends.insert(key, until) {
             self.by_end.remove(&(old, key));
@@ -100,14 +101,19 @@ mod tests {
     }
 
     #[test]
-    fn exempt_peers_are_never_banned_and_nobody_when_it_is_off() {
+    fn exempt_peers_are_never_banned_and_no_peer_is_when_bans_are_off() {
         assert_eq!(BanPolicy::default().judge(0, -1e9, true), None);
-        assert_eq!(BanPolicy { is_enabled: false, ..BanPolicy::default() }.judge(0, -1e9, false), None);
+        assert_eq!(
+            BanPolicy { is_enabled: false, ..BanPolicy::default() }.judge(0, -1e9, false),
+            None
+        );
     }
 
     proptest! {
         #[test]
-        fn a_table_keeps_the_bans_that_end_last(sets in prop::collection::vec((any::<u8>(), 0_u64..50, any::<bool>()), 0..200)) {
+        fn a_table_keeps_the_bans_that_end_last(
+            sets in prop::collection::vec((any::<u8>(), 0_u64..50, any::<bool>()), 0..200)
+        ) {
             let mut table = BanTable::new(5);
             for (key, until, is_set) in sets {
                 let before: BTreeMap<_, _> = table.iter().collect();

@@ -1,12 +1,12 @@
-//! How a peer behaved as a server of blocks (`op-node/p2p/app_scores.go`).
+//! Conduct of a peer as a server of blocks (`op-node/p2p/app_scores.go`).
 
-/// One thing that a peer did, as its application score counts it.
+/// Outcome of one request to a peer, as counted by its application score.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Conduct {
-    /// It served a block that was proved to be the chain's.
+    /// The peer served a block that was proved to belong to the chain.
     ValidResponse,
-    /// It failed, answered with nonsense, or did not answer in time.
+    /// The peer returned an error, sent an unreadable answer, or did not answer in time.
     ErrorResponse,
-    /// It served a block that is not the chain's.
+    /// The peer served a block that does not belong to the chain.
     RejectedPayload,
 }

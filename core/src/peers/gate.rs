@@ -1,17 +1,22 @@
-//! Who may be connected: block lists, bans that end, and a minimum score
+//! Admission of peers: block lists, temporary bans, and a minimum score
 //! (`op-node/p2p/gating/expiry.go`, `gating/scoring.go`, libp2p's `conngater.go`).
 //!
-//! Differences to the reference: an address is also dialled only if its peer is not blocked,
-//! outbound connections are checked again once the peer has proved who it is, an address without an
-//! IP is let through (the IP is checked when the name is resolved), and a ban lasts as long as it
-//! was set for (there, seven days at most).
+//! Differences from the reference:
+//!
+//! * An address is dialled only if its peer, too, is not blocked.
+//! * Outbound connections are checked again once the peer has proved its identity.
+//! * An address without an IP is let through; the IP is checked when the name is resolved.
+//! * A ban lasts as long as it was set for. The reference forgets it after seven days at most.
 //!
 //! # Bounds
 //!
-//! The operator fills the block lists; a full one refuses more with [`ListFull`]. Bad peers fill the
-//! tables of bans; what happens when one is full is told in `bans.rs`. A call reports at most two
-//! changes, and the driver takes them with [`Gate::poll_change`] after each call.
+//! The operator fills the block lists by commands and by the configuration, each of which has its
+//! own lists; a full list refuses further entries with [`ListFull`]. Bad peers fill the ban tables;
+//! `bans.rs` documents what happens when a table is full. Each call reports at most two changes,
+//! and the driver takes them with [`Gate::poll_change`] after the call.
 
+mod banned;
+mod lists;
 #[cfg(test)]
 mod tests;
 
@@ -22,16 +27,17 @@ use super::bans::BanTable;
 use super::{PeerId, Subnet};
 use crate::sorted::SortedSet;
 use crate::time::Now;
+use lists::BlockLists;
 
-/// How much a [`Gate`] holds, and whom it refuses for a low score.
+/// Capacities of a [`Gate`], and its minimum score.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct GateConfig {
-    /// Peers with a lower score are refused (`None`: nobody is, as in the reference, which has this
-    /// gate but never uses it).
+    /// Minimum score of a peer; `None` for no minimum, as in the reference, which has this check
+    /// but never uses it.
     pub min_score: Option<f64>,
-    /// Entries of each of the three block lists.
+    /// Maximum number of entries in each of the three block lists.
     pub blocks_per_list: usize,
-    /// Bans of peers, and as many of IP addresses.
+    /// Maximum number of banned peers, and also of banned IP addresses.
     pub bans_per_table: usize,
 }
 
@@ -41,16 +47,17 @@ impl Default for GateConfig {
     }
 }
 
-/// How a peer stands with this node when it is about to be connected.
+/// Facts about a peer that determine its admission.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Standing {
+pub struct PeerStanding {
     /// Its gossip score.
     pub score: f64,
-    /// Whether it is static or protected: then no score is too low. Lists and bans hold for it too.
+    /// Whether the peer is static or protected. The minimum score does not apply to such a peer;
+    /// block lists and bans do.
     pub is_exempt: bool,
 }
 
-/// Why a connection is refused.
+/// Reason to refuse a connection.
 #[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
 pub enum Denied {
     /// The operator blocked the peer.
@@ -59,35 +66,36 @@ pub enum Denied {
     /// The operator blocked the IP address.
     #[error("the address {0} is blocked")]
     AddressBlocked(IpAddr),
-    /// The operator blocked a network in which the IP address lies: the smallest of them.
+    /// The operator blocked a network that contains the IP address. If there are several, this is
+    /// the smallest.
     #[error("the network {0} is blocked")]
     SubnetBlocked(Subnet),
     /// The peer is banned.
     #[error("the peer is banned until {until}")]
     PeerBanned {
-        /// End of the ban, in unix seconds.
+        /// End of the ban, in Unix seconds.
         until: u64,
     },
     /// The IP address is banned.
     #[error("the address {ip} is banned until {until}")]
     AddressBanned {
-        /// The address.
+        /// The banned address.
         ip: IpAddr,
-        /// End of the ban, in unix seconds.
+        /// End of the ban, in Unix seconds.
         until: u64,
     },
     /// The peer's score is too low.
     #[error("the peer's score {score} is below {min}")]
     LowScore {
-        /// The score.
+        /// The peer's score.
         score: f64,
-        /// The lowest that is let in.
+        /// The minimum score.
         min: f64,
     },
-    /// Too many inbound connections have not yet said who they are.
+    /// Too many inbound connections are still unauthenticated.
     #[error("too many half-open connections")]
     TooManyHalfOpen,
-    /// No place is free for another inbound connection.
+    /// All places for inbound connections are taken.
     #[error("too many inbound connections")]
     TooManyInbound,
     /// The address (IPv6: its /64) has too many inbound connections.
@@ -98,7 +106,7 @@ pub enum Denied {
     TooManyOfPeer,
 }
 
-/// A block list has no room.
+/// Error for a full block list. Contains the list's capacity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the block list is full with {0} entries")]
 pub struct ListFull(pub usize);
@@ -114,7 +122,7 @@ pub enum BlockEntry {
     Subnet(Subnet),
 }
 
-/// Whom a ban is for.
+/// The target of a ban.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum BanEntry {
     /// A peer.
@@ -123,54 +131,56 @@ pub enum BanEntry {
     Ip(IpAddr),
 }
 
-/// What must be stored so that it holds after a restart. Addresses are in their canonical form.
+/// A change that must be stored to survive a restart. Addresses are in canonical form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GateChange {
-    /// The entry came into its list.
+    /// The entry was added to its list.
     Block(BlockEntry),
-    /// The entry left its list.
+    /// The entry was removed from its list.
     Unblock(BlockEntry),
-    /// A ban was set, or its end was moved.
+    /// A ban was set, or its end was changed.
     Ban {
-        /// For whom.
+        /// Target of the ban.
         who: BanEntry,
-        /// Its end, in unix seconds.
+        /// End of the ban, in Unix seconds.
         until: u64,
     },
-    /// A ban is over: it ended, was lifted, or made room for another.
+    /// A ban has ended: it expired, was lifted, or was dropped to make room for another one.
     Unban(BanEntry),
 }
 
-/// What the gate has decided since its start.
+/// Counts of the gate's decisions since its start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct GateCounts {
-    /// Outbound decisions (peer, address, secured) that let through.
+    /// Outbound decisions (peer, address, secured) that allowed a connection.
     pub dials_allowed: u64,
-    /// Outbound decisions that refused.
+    /// Outbound decisions that denied a connection.
     pub dials_denied: u64,
-    /// Inbound decisions (accept, secured) that let through: two for each connection that succeeds.
+    /// Inbound decisions (accept, secured) that allowed a connection: two per successful
+    /// connection.
     pub accepts_allowed: u64,
-    /// Inbound decisions that refused.
+    /// Inbound decisions that denied a connection.
     pub accepts_denied: u64,
-    /// Bans of peers that are over.
+    /// Bans of peers that have ended.
     pub peer_unbans: u64,
-    /// Bans of IP addresses that are over.
+    /// Bans of IP addresses that have ended.
     pub ip_unbans: u64,
 }
 
-/// Block lists, bans and the minimum score, and the decisions that follow from them.
+/// Block lists, bans and the minimum score, and the resulting decisions.
 ///
-/// All IPv4-mapped IPv6 addresses, given or asked for, are the IPv4 addresses they stand for.
-/// Blocking or banning closes no connection: that is the driver's.
+/// All IPv4-mapped IPv6 addresses, in entries and in queries, are treated as the IPv4 addresses
+/// that they represent. A block or ban does not close connections: that is up to the driver.
 #[derive(Clone, Debug)]
 pub struct Gate {
     config: GateConfig,
-    peers: SortedSet<PeerId>,
-    ips: SortedSet<IpAddr>,
-    subnets: SortedSet<Subnet>,
+    /// Blocked by the operator's commands. Stored.
+    commanded: BlockLists,
+    /// Blocked by the configuration. Not stored: the configuration is read at each start.
+    configured: BlockLists,
     peer_bans: BanTable<PeerId>,
     ip_bans: BanTable<IpAddr>,
-    /// Bans that were set since the start: their ends were read off this run's clock.
+    /// Bans that were set since the start. Their ends are relative to this run's clock.
     recent_bans: SortedSet<BanEntry>,
     changes: VecDeque<GateChange>,
     counts: GateCounts,
@@ -183,13 +193,12 @@ impl Default for Gate {
 }
 
 impl Gate {
-    /// A gate that lets everyone through who has the minimum score.
+    /// Creates a gate that admits every peer that has the minimum score.
     pub const fn new(config: GateConfig) -> Self {
         Self {
             config,
-            peers: SortedSet::new(),
-            ips: SortedSet::new(),
-            subnets: SortedSet::new(),
+            commanded: BlockLists::new(),
+            configured: BlockLists::new(),
             peer_bans: BanTable::new(config.bans_per_table),
             ip_bans: BanTable::new(config.bans_per_table),
             recent_bans: SortedSet::new(),
@@ -205,35 +214,42 @@ impl Gate {
         }
     }
 
-    /// Puts back what was stored, without reporting it. How many entries were left out because a
-    /// list or a table is full.
+    /// Restores stored entries without reporting them as changes. Returns the number of entries
+    /// that were dropped because a list or a table is full.
     pub fn restore(
         &mut self,
         blocks: impl IntoIterator<Item = BlockEntry>,
         bans: impl IntoIterator<Item = (BanEntry, u64)>,
     ) -> usize {
         let full = blocks.into_iter().filter(|entry| self.insert(*entry).is_err()).count();
-        let pushed_out = bans.into_iter().filter(|(who, until)| self.put(*who, *until).is_some()).count();
+        let pushed_out =
+            bans.into_iter().filter(|(who, until)| self.put(*who, *until).is_some()).count();
         full + pushed_out
     }
 
-    /// The next change to store, in the order in which they happened.
+    /// Returns the next change to store, in order of occurrence.
     pub fn poll_change(&mut self) -> Option<GateChange> {
         self.changes.pop_front()
     }
 
-    /// The decisions so far.
+    /// Returns the counts of decisions so far.
     pub const fn counts(&self) -> GateCounts {
         self.counts
     }
 
-    /// Whether to dial a peer at all, before an address is chosen.
-    pub fn dial_peer(&mut self, now: Now, peer: &PeerId, standing: Standing) -> Result<(), Denied> {
+    /// Decides whether to dial a peer, before an address is chosen.
+    pub fn dial_peer(
+        &mut self,
+        now: Now,
+        peer: &PeerId,
+        standing: PeerStanding,
+    ) -> Result<(), Denied> {
         let decision = self.decide(now, Some(peer), None, Some(standing));
         self.count(false, decision)
     }
 
-    /// Whether to dial an address: of a peer if one is known, with an IP unless it is a name.
+    /// Decides whether to dial an address, which belongs to `peer` if that is known. `ip` is `None`
+    /// for a name.
     pub fn dial_address(
         &mut self,
         now: Now,
@@ -244,176 +260,124 @@ impl Gate {
         self.count(false, decision)
     }
 
-    /// Whether to accept a connection from an address, before it is known whose it is.
+    /// Decides whether to accept a connection from an address, before the peer is known.
     pub fn accept(&mut self, now: Now, ip: Option<IpAddr>) -> Result<(), Denied> {
         let decision = self.decide(now, None, ip, None);
         self.count(true, decision)
     }
 
-    /// Whether to keep a connection now that the peer has proved who it is.
+    /// Decides whether to keep a connection after the peer has proved its identity.
     pub fn secured(
         &mut self,
         now: Now,
         peer: &PeerId,
         ip: Option<IpAddr>,
         inbound: bool,
-        standing: Standing,
+        standing: PeerStanding,
     ) -> Result<(), Denied> {
         let decision = self.decide(now, Some(peer), ip, Some(standing));
         self.count(inbound, decision)
     }
 
-    /// Blocks a peer until it is unblocked. Nothing happens if it is already.
+    /// Blocks a peer until it is unblocked. Has no effect on a blocked peer.
     pub fn block_peer(&mut self, peer: PeerId) -> Result<(), ListFull> {
         self.block(BlockEntry::Peer(peer))
     }
 
-    /// Blocks an IP address until it is unblocked. Nothing happens if it is already.
+    /// Blocks an IP address until it is unblocked. Has no effect on a blocked address.
     pub fn block_ip(&mut self, ip: IpAddr) -> Result<(), ListFull> {
         self.block(BlockEntry::Ip(ip.to_canonical()))
     }
 
-    /// Blocks a network until it is unblocked. Nothing happens if it is already.
+    /// Blocks a network until it is unblocked. Has no effect on a blocked network.
     pub fn block_subnet(&mut self, subnet: Subnet) -> Result<(), ListFull> {
         self.block(BlockEntry::Subnet(subnet))
     }
 
-    /// Lets a peer in again: it is no longer blocked, nor banned. Whether it was either.
+    /// Lifts the block and the ban of a peer. Returns `true` if there was a block or a ban.
     pub fn unblock_peer(&mut self, peer: &PeerId) -> bool {
-        let was_blocked = self.peers.remove(peer);
-        if was_blocked {
-            self.changes.push_back(GateChange::Unblock(BlockEntry::Peer(*peer)));
-        }
+        let was_blocked = self.take_off(BlockEntry::Peer(*peer));
         self.lift_peer_ban(peer) || was_blocked
     }
 
-    /// Takes an IP address off its list. A ban of it and blocked networks around it stay. Whether it
-    /// was on the list.
+    /// Removes an IP address from its list. A ban of the address, and blocked networks that contain
+    /// it, remain. Returns `true` if it was on the list.
     pub fn unblock_ip(&mut self, ip: IpAddr) -> bool {
-        let ip = ip.to_canonical();
-        let was_blocked = self.ips.remove(&ip);
-        if was_blocked {
-            self.changes.push_back(GateChange::Unblock(BlockEntry::Ip(ip)));
-        }
-        was_blocked
+        self.take_off(BlockEntry::Ip(ip.to_canonical()))
     }
 
-    /// Takes a network off its list, and no other one. Whether it was on the list.
+    /// Removes exactly this network from its list. Returns `true` if it was on the list.
     pub fn unblock_subnet(&mut self, subnet: &Subnet) -> bool {
-        let was_blocked = self.subnets.remove(subnet);
-        if was_blocked {
-            self.changes.push_back(GateChange::Unblock(BlockEntry::Subnet(*subnet)));
-        }
-        was_blocked
+        self.take_off(BlockEntry::Subnet(*subnet))
     }
 
-    /// The blocked peers, in order.
+    /// Removes an entry from both lists of its kind. A configured entry returns with the next
+    /// [`Self::configure`].
+    fn take_off(&mut self, entry: BlockEntry) -> bool {
+        let was_configured = self.configured.remove(&entry);
+        let was_commanded = self.commanded.remove(&entry);
+        if was_commanded {
+            self.changes.push_back(GateChange::Unblock(entry));
+        }
+        was_configured || was_commanded
+    }
+
+    /// Replaces the entries that are blocked by the configuration. Entries blocked by commands
+    /// remain. Returns the numbers of added and of removed entries.
+    ///
+    /// # Errors
+    /// If there are more entries of one kind than a list may have. In that case nothing is changed.
+    pub fn configure(
+        &mut self,
+        entries: impl IntoIterator<Item = BlockEntry>,
+    ) -> Result<(usize, usize), ListFull> {
+        let new = BlockLists::of(entries, self.config.blocks_per_list)?;
+        let added = new.iter().filter(|entry| !self.configured.contains(entry)).count();
+        let removed = self.configured.iter().filter(|entry| !new.contains(entry)).count();
+        self.configured = new;
+        Ok((added, removed))
+    }
+
+    /// Adds entries blocked by the configuration, as many as the lists have room for.
+    pub fn configure_first(&mut self, entries: impl IntoIterator<Item = BlockEntry>) {
+        for entry in entries {
+            // If the list is full, the entry is dropped, as documented.
+            let _ = self.configured.insert(entry, self.config.blocks_per_list);
+        }
+    }
+
+    /// Returns `true` if the configuration blocks exactly this entry.
+    pub fn is_configured(&self, entry: &BlockEntry) -> bool {
+        self.configured.contains(entry)
+    }
+
+    /// Returns the blocked peers: those blocked by commands, then those blocked only by the
+    /// configuration, each in ascending order.
     pub fn blocked_peers(&self) -> impl Iterator<Item = PeerId> + '_ {
-        self.peers.iter().copied()
+        union(&self.commanded.peers, &self.configured.peers)
     }
 
-    /// The blocked IP addresses, in order.
+    /// Returns the blocked IP addresses, ordered like [`Self::blocked_peers`].
     pub fn blocked_ips(&self) -> impl Iterator<Item = IpAddr> + '_ {
-        self.ips.iter().copied()
+        union(&self.commanded.ips, &self.configured.ips)
     }
 
-    /// The blocked networks, in order.
+    /// Returns the blocked networks, ordered like [`Self::blocked_peers`].
     pub fn blocked_subnets(&self) -> impl Iterator<Item = Subnet> + '_ {
-        self.subnets.iter().copied()
+        union(&self.commanded.subnets, &self.configured.subnets)
     }
 
-    /// Bans a peer until `until` (unix seconds), or longer if it is banned for longer already.
-    /// Whether the peer is banned now: not if the table is full of bans that end later.
-    pub fn ban_peer(&mut self, peer: PeerId, until: u64) -> bool {
-        let longest = self.peer_bans.end_of(&peer).map_or(until, |end| end.max(until));
-        self.set_peer_ban(peer, longest)
-    }
-
-    /// Bans an IP address until `until` (unix seconds), or longer if it is banned for longer
-    /// already. Whether it is banned now: not if the table is full of bans that end later.
-    pub fn ban_ip(&mut self, ip: IpAddr, until: u64) -> bool {
-        let longest = self.ban_of_ip(ip).map_or(until, |end| end.max(until));
-        self.set_ip_ban(ip, longest)
-    }
-
-    /// Bans a peer until exactly `until` (unix seconds), even if that is sooner than before. Whether
-    /// the peer is banned now: not if the table is full of bans that end later.
-    pub fn set_peer_ban(&mut self, peer: PeerId, until: u64) -> bool {
-        self.set_ban(BanEntry::Peer(peer), until)
-    }
-
-    /// Bans an IP address until exactly `until` (unix seconds), even if that is sooner than before.
-    /// Whether it is banned now: not if the table is full of bans that end later.
-    pub fn set_ip_ban(&mut self, ip: IpAddr, until: u64) -> bool {
-        self.set_ban(BanEntry::Ip(ip.to_canonical()), until)
-    }
-
-    /// The wall clock has jumped by so many seconds: moves the ends of the bans that were set since the start, so that each
-    /// lasts as long as it was set for.
-    pub fn clock_jumped(&mut self, seconds: i64) {
-        let moved: Vec<BanEntry> = self.recent_bans.iter().copied().collect();
-        for who in moved {
-            let end = match who {
-                BanEntry::Peer(peer) => self.peer_bans.end_of(&peer),
-                BanEntry::Ip(ip) => self.ip_bans.end_of(&ip),
-            };
-            if let Some(end) = end {
-                self.set_ban(who, end.saturating_add_signed(seconds));
-            }
-        }
-    }
-
-    /// Ends the ban of a peer. Whether there was one.
-    pub fn lift_peer_ban(&mut self, peer: &PeerId) -> bool {
-        let was_banned = self.peer_bans.remove(peer).is_some();
-        if was_banned {
-            self.unbanned(BanEntry::Peer(*peer));
-        }
-        was_banned
-    }
-
-    /// Ends the ban of an IP address. Whether there was one.
-    pub fn lift_ip_ban(&mut self, ip: IpAddr) -> bool {
-        let ip = ip.to_canonical();
-        let was_banned = self.ip_bans.remove(&ip).is_some();
-        if was_banned {
-            self.unbanned(BanEntry::Ip(ip));
-        }
-        was_banned
-    }
-
-    /// End of a peer's ban, in unix seconds. It may have passed: bans are deleted when they are next
-    /// checked.
-    pub fn ban_of(&self, peer: &PeerId) -> Option<u64> {
-        self.peer_bans.end_of(peer)
-    }
-
-    /// End of an IP address's ban, in unix seconds. It may have passed.
-    pub fn ban_of_ip(&self, ip: IpAddr) -> Option<u64> {
-        self.ip_bans.end_of(&ip.to_canonical())
-    }
-
-    /// The banned peers, in order, each with the end of its ban in unix seconds. It may have passed.
-    pub fn peer_bans(&self) -> impl Iterator<Item = (PeerId, u64)> + '_ {
-        self.peer_bans.iter()
-    }
-
-    /// The banned IP addresses, in order, each with the end of its ban in unix seconds. It may have
-    /// passed.
-    pub fn ip_bans(&self) -> impl Iterator<Item = (IpAddr, u64)> + '_ {
-        self.ip_bans.iter()
-    }
-
-    /// Lists first, so that a blocked peer's ban is left alone; then bans, then the score.
+    /// Checks the lists first, so that a blocked peer's ban is left alone, then the bans, then the
+    /// score.
     fn decide(
         &mut self,
         now: Now,
         peer: Option<&PeerId>,
         ip: Option<IpAddr>,
-        standing: Option<Standing>,
+        standing: Option<PeerStanding>,
     ) -> Result<(), Denied> {
         let ip = ip.map(|ip| ip.to_canonical());
-        if peer.is_some_and(|peer| self.peers.contains(peer)) {
+        if peer.is_some_and(|peer| self.blocks_peer(peer)) {
             return Err(Denied::PeerBlocked);
         }
         if let Some(ip) = ip {
@@ -437,22 +401,24 @@ impl Gate {
             self.lift_ip_ban(ip);
         }
         match (standing, self.config.min_score) {
-            (Some(Standing { score, is_exempt: false }), Some(min)) if score < min => {
+            (Some(PeerStanding { score, is_exempt: false }), Some(min)) if score < min => {
                 Err(Denied::LowScore { score, min })
             }
             _ => Ok(()),
         }
     }
 
+    fn blocks_peer(&self, peer: &PeerId) -> bool {
+        self.commanded.peers.contains(peer) || self.configured.peers.contains(peer)
+    }
+
     fn check_lists_of(&self, ip: IpAddr) -> Result<(), Denied> {
-        if self.ips.contains(&ip) {
+        let lists = [&self.commanded, &self.configured];
+        if lists.iter().any(|list| list.ips.contains(&ip)) {
             return Err(Denied::AddressBlocked(ip));
         }
-        // Looking for each network around the address costs the same however many are blocked.
-        let mut around = Subnet::all_with(ip).take_while(|_| !self.subnets.is_empty());
-        around
-            .find(|subnet| self.subnets.contains(subnet))
-            .map_or(Ok(()), |found| Err(Denied::SubnetBlocked(found)))
+        let around = lists.iter().filter_map(|list| list.subnet_around(ip));
+        around.max_by_key(Subnet::length).map_or(Ok(()), |found| Err(Denied::SubnetBlocked(found)))
     }
 
     const fn count(&mut self, inbound: bool, decision: Result<(), Denied>) -> Result<(), Denied> {
@@ -466,17 +432,18 @@ impl Gate {
         decision
     }
 
-    /// Whether a peer, or one of its addresses, is blocked or banned. Decides nothing: no ban is lifted, nothing counted.
+    /// Returns `true` if a peer or one of these addresses is blocked or banned. Has no side
+    /// effects: it lifts no ban and counts nothing.
     pub fn holds(&self, now: Now, peer: &PeerId, ips: &[IpAddr]) -> bool {
         let runs = |end: Option<u64>| end.is_some_and(|end| now.unix_seconds() < end);
         let of_ip = |ip: &IpAddr| {
             let ip = ip.to_canonical();
             self.check_lists_of(ip).is_err() || runs(self.ip_bans.end_of(&ip))
         };
-        self.peers.contains(peer) || runs(self.peer_bans.end_of(peer)) || ips.iter().any(of_ip)
+        self.blocks_peer(peer) || runs(self.peer_bans.end_of(peer)) || ips.iter().any(of_ip)
     }
 
-    /// Puts an entry on the list of its kind.
+    /// Adds an entry to the list of its kind.
     ///
     /// # Errors
     /// If the list is full.
@@ -487,7 +454,8 @@ impl Gate {
         Ok(())
     }
 
-    /// Takes an entry off its list; for a peer, its ban is lifted too. Whether there was anything.
+    /// Removes an entry from its list. For a peer, also lifts its ban. Returns `true` if there was
+    /// an entry or a ban.
     pub fn unblock(&mut self, entry: &BlockEntry) -> bool {
         match entry {
             BlockEntry::Peer(peer) => self.unblock_peer(peer),
@@ -496,57 +464,17 @@ impl Gate {
         }
     }
 
-    /// Whether the entry is new.
+    /// Adds a commanded entry. Returns `true` if the entry is new.
     fn insert(&mut self, entry: BlockEntry) -> Result<bool, ListFull> {
-        fn into<T: Ord>(list: &mut SortedSet<T>, entry: T, limit: usize) -> Result<bool, ListFull> {
-            if list.len() >= limit && !list.contains(&entry) {
-                return Err(ListFull(limit));
-            }
-            Ok(list.insert(entry))
-        }
-        let limit = self.config.blocks_per_list;
-        match entry {
-            BlockEntry::Peer(peer) => into(&mut self.peers, peer, limit),
-            BlockEntry::Ip(ip) => into(&mut self.ips, ip.to_canonical(), limit),
-            BlockEntry::Subnet(subnet) => into(&mut self.subnets, subnet, limit),
-        }
+        self.commanded.insert(entry, self.config.blocks_per_list)
     }
+}
 
-    fn set_ban(&mut self, who: BanEntry, until: u64) -> bool {
-        let before = match who {
-            BanEntry::Peer(peer) => self.peer_bans.end_of(&peer),
-            BanEntry::Ip(ip) => self.ip_bans.end_of(&ip),
-        };
-        if before == Some(until) {
-            return true;
-        }
-        let gone = self.put(who, until);
-        // A ban for which there is no room was never stored.
-        if gone == Some(who) {
-            return false;
-        }
-        if let Some(gone) = gone {
-            self.unbanned(gone);
-        }
-        self.recent_bans.insert(who);
-        self.changes.push_back(GateChange::Ban { who, until });
-        true
-    }
-
-    /// The ban that had to go.
-    fn put(&mut self, who: BanEntry, until: u64) -> Option<BanEntry> {
-        match who {
-            BanEntry::Peer(peer) => self.peer_bans.set(peer, until).map(BanEntry::Peer),
-            BanEntry::Ip(ip) => self.ip_bans.set(ip.to_canonical(), until).map(BanEntry::Ip),
-        }
-    }
-
-    fn unbanned(&mut self, who: BanEntry) {
-        self.recent_bans.remove(&who);
-        match who {
-            BanEntry::Peer(_) => self.counts.peer_unbans += 1,
-            BanEntry::Ip(_) => self.counts.ip_unbans += 1,
-        }
-        self.changes.push_back(GateChange::Unban(who));
-    }
+/// Returns the entries of `list`, then those that are only in `other`.
+fn union<'a, T: Ord + Copy>(
+    list: &'a SortedSet<T>,
+    other: &'a SortedSet<T>,
+) -> impl Iterator<Item = T> + 'a {
+    let more = other.iter().filter(|entry| !list.contains(entry));
+    list.iter().chain(more).copied()
 }

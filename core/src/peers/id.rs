@@ -1,8 +1,9 @@
-//! A peer's name as bytes. The core compares and remembers it, and never looks inside.
+//! Peer ids as bytes. The core compares and stores them, but never parses them.
 
 use std::fmt;
 
-/// Longest peer id that libp2p makes: an identity multihash over a 42-byte key.
+/// Length of the longest peer id that libp2p makes, in bytes: an identity multihash over a 42-byte
+/// key.
 const CAPACITY: usize = 44;
 
 /// A libp2p peer id in its binary (multihash) form.
@@ -12,15 +13,26 @@ pub struct PeerId {
     bytes: [u8; CAPACITY],
 }
 
-/// The bytes are not those of a peer id: empty, or longer than any.
+/// Error for bytes that are not a peer id: either empty or too long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a peer id has 1 to {CAPACITY} bytes, this has {0}")]
 pub struct InvalidPeerId(pub usize);
 
 impl PeerId {
-    /// The binary form, as `libp2p::PeerId::to_bytes` gives it.
+    /// Returns the binary form, as `libp2p::PeerId::to_bytes` does.
     pub const fn as_bytes(&self) -> &[u8] {
         self.bytes.split_at(self.length as usize).0
+    }
+
+    /// Returns the seed of the node with this id: see
+    /// [`NodeConfig::seed`](crate::node::NodeConfig::seed). It is never zero. Peers know the id, so
+    /// they can compute the seed too.
+    pub fn seed(&self) -> u64 {
+        // FNV-1a: neighbouring ids must yield unrelated seeds, and nothing more is required.
+        let hash = self.as_bytes().iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+        hash.max(1)
     }
 }
 

@@ -1,77 +1,83 @@
-//! A hard limit on connections, so that a flood of them cannot take the node down. The reference has
-//! none: its connection manager closes what is too much once a minute.
+//! Hard limits on connections, so that a flood of connections can't take the node down. The
+//! reference has no such limits: its connection manager closes surplus connections once a minute.
 //!
 //! # Bounds
 //!
-//! Anyone fills the places for inbound connections, first half-open, then established; each has a
-//! fixed number of them, one address only a part of it, and what finds no place is refused. This
-//! harms nobody else: the peers that count are dialled by this node, and those that are exempt
-//! (static, protected) need no inbound place. They do need a half-open one if it is they who dial,
-//! as nobody knows yet who they are; so the driver ends what stays half-open for long.
-//! Outbound connections are as many as the driver dials; all are bounded by peer.
+//! Anyone can fill the places for inbound connections, first as half-open, then as established
+//! connections. Each door has a fixed number of places of each kind, [`DoorLimits::per_address`]
+//! bounds the share of one address, and connections for which there is no place are refused. A full
+//! door does not cut the node off: the node itself dials the peers that matter, and exempt peers
+//! (static, protected) need no inbound place. An exempt peer that dials does need a half-open
+//! place, because its identity is not known yet; so the driver must close connections that stay
+//! half-open for long. Outbound connections are bounded by the number of the driver's dials. The
+//! number of established connections is also bounded per peer.
 
 use core::net::{IpAddr, Ipv4Addr};
 
 use super::{Denied, PeerId};
 use crate::sorted::SortedMap;
 
-/// The driver's name for a connection, from the moment it begins until it ends.
+/// The driver's id of a connection, valid for the lifetime of the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnectionId(pub u64);
 
-/// Where a connection came in. Each door has its own places, so that a crowd at one leaves the other
-/// open.
+/// An entrance for inbound connections. Each door has its own places, so that crowding at one
+/// leaves the other open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Door {
-    /// Nodes.
+    /// Door for nodes.
     Tcp,
-    /// Browsers.
+    /// Door for browsers.
     Browser,
 }
 
-/// The places of one [`Door`].
+/// Numbers of places at a [`Door`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DoorLimits {
-    /// Inbound connections that have not yet said who they are.
+    /// Maximum number of inbound connections that are not authenticated yet.
     pub half_open: usize,
-    /// Inbound connections of peers that are known and not exempt.
+    /// Maximum number of inbound connections from authenticated peers that are not exempt.
     pub inbound: usize,
-    /// Both kinds together from one address; an IPv6 address counts as its /64, of which a customer
-    /// has all. Loopback and unknown addresses are not limited.
+    /// Maximum number of both kinds together from one address. An IPv6 address counts as its /64,
+    /// which usually belongs to a single customer. Loopback and unknown addresses are not limited.
     pub per_address: usize,
 }
 
 impl Default for DoorLimits {
-    /// Places for nodes.
+    /// Returns the limits of the door for nodes.
     fn default() -> Self {
         Self { half_open: 64, inbound: 64, per_address: 10 }
     }
 }
 
 impl DoorLimits {
-    /// Places for browsers: 64 half-open ones and 512, all of which one address may take.
+    /// Limits of the door for browsers: 64 half-open places and 512 others, all of which one
+    /// address may take.
     ///
-    /// An address says nothing of browsers: a whole office comes from that of its router, and everybody from that of
-    /// a reverse proxy, which is how this door is mostly used. Whoever wants the door for himself can fill it, and has
-    /// nothing but that: nodes have their own door, and what browsers cost is bounded by their number. An operator
-    /// without a proxy can set a limit for an address.
+    /// An address does not identify a browser: everyone in an office shares the address of its
+    /// router, and all clients share that of a reverse proxy, which is the usual setup for this
+    /// door. An attacker can fill the door, but gains nothing else: nodes have their own door, and
+    /// the number of browsers bounds their cost. An operator without a proxy can set a limit per
+    /// address.
     pub const BROWSERS: Self = Self::browsers(512);
 
-    /// So many places for browsers, all of which one address may take; see [`Self::BROWSERS`].
+    /// Returns limits with `inbound` places for browsers, all of which one address may take. See
+    /// [`Self::BROWSERS`].
     pub const fn browsers(inbound: usize) -> Self {
         let half_open = 64;
         Self { half_open, inbound, per_address: inbound.saturating_add(half_open) }
     }
 }
 
-/// The places of all doors.
+/// Limits of all doors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LimitsConfig {
-    /// Places for nodes.
+    /// Limits of the door for nodes.
     pub tcp: DoorLimits,
-    /// Places for browsers.
+    /// Limits of the door for browsers.
     pub browser: DoorLimits,
-    /// Established connections with one peer, in both directions and through all doors.
+    /// Maximum number of established connections per peer, in both directions and through all
+    /// doors.
     pub per_peer: usize,
 }
 
@@ -90,21 +96,21 @@ impl LimitsConfig {
     }
 }
 
-/// Connections of one [`Door`], or of all.
+/// Numbers of connections through a [`Door`], by kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ConnectionCounts {
-    /// Inbound, not yet known whose.
+    /// Inbound connections that are not authenticated yet.
     pub half_open: usize,
-    /// Inbound, of peers that are not exempt.
+    /// Inbound connections from peers that are not exempt.
     pub inbound: usize,
-    /// Inbound, of exempt peers.
+    /// Inbound connections from exempt peers.
     pub exempt: usize,
-    /// Outbound, of any peer.
+    /// Outbound connections to any peer.
     pub outbound: usize,
 }
 
 impl ConnectionCounts {
-    /// All of them.
+    /// Returns the sum of all kinds.
     pub const fn total(&self) -> usize {
         self.half_open + self.inbound + self.exempt + self.outbound
     }
@@ -119,12 +125,12 @@ impl ConnectionCounts {
     }
 }
 
-/// All connections, and whether there is room for another.
+/// All connections, and the limits that decide whether another one is admitted.
 #[derive(Clone, Debug, Default)]
 pub struct ConnectionLimits {
     config: LimitsConfig,
     connections: SortedMap<ConnectionId, Connection>,
-    /// In the order of [`Door`].
+    /// Counts, indexed by [`Door`].
     counts: [ConnectionCounts; 2],
     by_address: SortedMap<(Door, Block), usize>,
     by_peer: SortedMap<PeerId, usize>,
@@ -146,7 +152,7 @@ enum Kind {
     Outbound,
 }
 
-/// What counts as one address.
+/// The unit that counts as one address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Block {
     V4(Ipv4Addr),
@@ -155,7 +161,8 @@ enum Block {
 }
 
 impl Block {
-    /// `None` for loopback: there the operator's own tunnels and tests come from.
+    /// Returns the block of an address, or `None` for loopback, from which the operator's own
+    /// tunnels and tests connect.
     fn of(address: IpAddr) -> Option<Self> {
         match address.to_canonical() {
             address if address.is_loopback() => None,
@@ -166,8 +173,9 @@ impl Block {
 }
 
 impl Connection {
-    /// Under what it counts at its address. Outbound ones go where this node wants, and exempt ones
-    /// are not to take the places of others behind the same address.
+    /// Returns the address block towards whose limit the connection counts. Outbound connections do
+    /// not count, because this node chose their targets. Exempt connections do not count either, so
+    /// that they don't take the places of others behind the same address.
     fn block(&self) -> Option<(Door, Block)> {
         match self.kind {
             Kind::HalfOpen | Kind::Inbound => {
@@ -179,23 +187,45 @@ impl Connection {
 }
 
 impl ConnectionLimits {
-    /// No connections yet.
+    /// Creates limits without any connections.
     pub fn new(config: LimitsConfig) -> Self {
         Self { config, ..Self::default() }
     }
 
-    /// A connection comes in. If there is room it counts as half-open from here on, until one of the
-    /// calls below. `id` is new: if it is not, the connection that had it has ended.
-    pub fn accept(&mut self, id: ConnectionId, door: Door, address: Option<IpAddr>) -> Result<(), Denied> {
+    /// Admits an inbound connection. If there is room, the connection counts as half-open until one
+    /// of the methods below is called for it. `id` must be new; otherwise the earlier connection
+    /// with that id counts as ended.
+    pub fn accept(
+        &mut self,
+        id: ConnectionId,
+        door: Door,
+        address: Option<IpAddr>,
+    ) -> Result<(), Denied> {
         self.ended(id);
         self.add(id, Connection { door, kind: Kind::HalfOpen, address, peer: None })
     }
 
-    /// It is known whose a connection is: one that was accepted, or an outbound one, which is new
-    /// here. If there is no room for it, it is forgotten, and the driver closes it.
+    /// Decides whether the handshake of an accepted connection is worth its cost. At the door for
+    /// browsers, it is not while all inbound places are taken: no browser is exempt. At the door
+    /// for nodes it always is.
     ///
-    /// A connection of an exempt peer finds a place unless the peer itself has too many. An address
-    /// left out is the one that was accepted.
+    /// # Errors
+    /// [`Denied::TooManyInbound`] at a full door for browsers.
+    pub const fn begin(&self, door: Door) -> Result<(), Denied> {
+        match door {
+            Door::Browser if self.counts(door).inbound >= self.config.at(door).inbound => {
+                Err(Denied::TooManyInbound)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Records that the peer of a connection is authenticated. The connection is an accepted one,
+    /// or an outbound one that this call adds. If there is no room for it, it is forgotten, and the
+    /// driver must close it.
+    ///
+    /// A connection of an exempt peer always finds a place, unless that peer has too many
+    /// connections. If `address` is `None`, the address given to [`Self::accept`] applies.
     pub fn established(
         &mut self,
         id: ConnectionId,
@@ -205,7 +235,7 @@ impl ConnectionLimits {
         inbound: bool,
         is_exempt: bool,
     ) -> Result<(), Denied> {
-        // Its own half-open place does not count against it.
+        // The connection's own half-open place does not count against it.
         let accepted = self.remove(id).and_then(|connection| connection.address);
         let kind = match (inbound, is_exempt) {
             (false, _) => Kind::Outbound,
@@ -215,32 +245,37 @@ impl ConnectionLimits {
         self.add(id, Connection { door, kind, address: address.or(accepted), peer: Some(peer) })
     }
 
-    /// A connection failed or was closed. One that was refused, or never known, is no error.
+    /// Records that a connection failed or was closed. Has no effect for refused and unknown
+    /// connections.
     pub fn ended(&mut self, id: ConnectionId) {
         self.remove(id);
     }
 
-    /// The connections of one door.
+    /// Returns the numbers of connections through one door.
     pub const fn counts(&self, door: Door) -> ConnectionCounts {
         self.counts[door as usize]
     }
 
-    /// Established connections with a peer.
+    /// Returns the number of established connections of a peer.
     pub fn of_peer(&self, peer: &PeerId) -> usize {
         self.by_peer.get(peer).copied().unwrap_or(0)
     }
 
-    /// Inbound connections that count for the limit of an address: none for loopback.
+    /// Returns the number of inbound connections that count towards the limit of an address, which
+    /// is zero for loopback.
     pub fn from_address(&self, door: Door, address: IpAddr) -> usize {
-        Block::of(address).and_then(|block| self.by_address.get(&(door, block))).copied().unwrap_or(0)
+        Block::of(address)
+            .and_then(|block| self.by_address.get(&(door, block)))
+            .copied()
+            .unwrap_or(0)
     }
 
-    /// All connections.
+    /// Returns the total number of connections.
     pub fn len(&self) -> usize {
         self.connections.len()
     }
 
-    /// Whether there are no connections.
+    /// Returns `true` if there are no connections.
     pub fn is_empty(&self) -> bool {
         self.connections.is_empty()
     }
@@ -261,8 +296,12 @@ impl ConnectionLimits {
             return Err(Denied::TooManyFromAddress(address.to_canonical()));
         }
         match kind {
-            Kind::HalfOpen if counts.half_open >= limits.half_open => return Err(Denied::TooManyHalfOpen),
-            Kind::Inbound if counts.inbound >= limits.inbound => return Err(Denied::TooManyInbound),
+            Kind::HalfOpen if counts.half_open >= limits.half_open => {
+                return Err(Denied::TooManyHalfOpen);
+            }
+            Kind::Inbound if counts.inbound >= limits.inbound => {
+                return Err(Denied::TooManyInbound);
+            }
             _ => {}
         }
         self.connections.insert(id, connection);
@@ -289,7 +328,7 @@ impl ConnectionLimits {
     }
 }
 
-/// Counts down, and forgets what is zero.
+/// Decrements a count, and removes it when it reaches zero.
 fn one_less<K: Ord>(counts: &mut SortedMap<K, usize>, key: &K) {
     if let Some(count) = counts.get_mut(key) {
         *count -= 1;
@@ -321,24 +360,25 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_of_strangers_finds_64_places_and_one_address_10() {
+    fn a_flood_of_half_open_connections_gets_64_places_and_10_per_address() {
         let mut limits = ConnectionLimits::default();
         let let_in = (0..1000).filter(|n| limits.accept(id(*n), Door::Tcp, v4(7)).is_ok()).count();
         assert_eq!(let_in, 10);
         assert_eq!(limits.accept(id(0), Door::Tcp, v4(7)), Ok(()), "the id is used again");
         let denied = Err(Denied::TooManyFromAddress(ip("10.0.0.7")));
         assert_eq!(limits.accept(id(1000), Door::Tcp, v4(7)), denied);
-        let let_in = (2000..3000).filter(|n| limits.accept(id(*n), Door::Tcp, v4(*n)).is_ok()).count();
+        let let_in =
+            (2000..3000).filter(|n| limits.accept(id(*n), Door::Tcp, v4(*n)).is_ok()).count();
         assert_eq!((let_in, limits.len()), (54, 64));
         assert_eq!(limits.accept(id(3000), Door::Tcp, v4(3000)), Err(Denied::TooManyHalfOpen));
-        // Nor does it matter to the other door.
+        // Nor does it affect the other door.
         assert_eq!(limits.accept(id(3001), Door::Browser, v4(7)), Ok(()));
         (0..4000).for_each(|n| limits.ended(id(n)));
         assert!(limits.is_empty() && limits.by_address.is_empty());
     }
 
     #[test]
-    fn a_flood_of_peers_finds_64_places() {
+    fn a_flood_of_peers_gets_64_places() {
         let mut limits = ConnectionLimits::default();
         let mut established = 0;
         for n in 0..1000 {
@@ -351,10 +391,13 @@ mod tests {
         let counts = ConnectionCounts { inbound: 64, ..ConnectionCounts::default() };
         assert_eq!((established, limits.counts(Door::Tcp), limits.len()), (64, counts, 64));
 
-        // Exempt and outbound ones still come in, and take nobody's place.
+        // Exempt and outbound connections are still admitted, and take no places from others.
         assert_eq!(limits.accept(id(1000), Door::Tcp, v4(1)), Ok(()));
         assert_eq!(limits.established(id(1000), Door::Tcp, peer(1000), v4(1), true, true), Ok(()));
-        assert_eq!(limits.established(id(1001), Door::Tcp, peer(1001), v4(1), false, false), Ok(()));
+        assert_eq!(
+            limits.established(id(1001), Door::Tcp, peer(1001), v4(1), false, false),
+            Ok(())
+        );
         let counts = ConnectionCounts { half_open: 0, inbound: 64, exempt: 1, outbound: 1 };
         assert_eq!((limits.counts(Door::Tcp), counts.total()), (counts, 66));
         assert_eq!(limits.from_address(Door::Tcp, ip("10.0.0.1")), 1);
@@ -365,11 +408,14 @@ mod tests {
         limits.ended(id(0));
         assert_eq!(limits.established(id(1003), Door::Tcp, peer(2), v4(2), true, false), Ok(()));
         // Browsers have their own places.
-        assert_eq!(limits.established(id(1004), Door::Browser, peer(3), v4(2), true, false), Ok(()));
+        assert_eq!(
+            limits.established(id(1004), Door::Browser, peer(3), v4(2), true, false),
+            Ok(())
+        );
     }
 
     #[test]
-    fn browsers_of_one_address_have_the_whole_door_and_leave_the_nodes_theirs() {
+    fn browsers_of_one_address_may_fill_their_own_door_only() {
         let mut limits = ConnectionLimits::default();
         let (mut established, address) = (0, v4(7));
         for n in 0..1000 {
@@ -380,9 +426,11 @@ mod tests {
             }
         }
         assert_eq!(established, 512);
-        let let_in = (1000..2000).filter(|n| limits.accept(id(*n), Door::Browser, address).is_ok()).count();
+        let let_in =
+            (1000..2000).filter(|n| limits.accept(id(*n), Door::Browser, address).is_ok()).count();
         assert_eq!(let_in, 64);
-        let let_in = (2000..3000).filter(|n| limits.accept(id(*n), Door::Tcp, address).is_ok()).count();
+        let let_in =
+            (2000..3000).filter(|n| limits.accept(id(*n), Door::Tcp, address).is_ok()).count();
         assert_eq!(let_in, 10, "as if there were no browsers");
     }
 
@@ -392,7 +440,7 @@ mod tests {
         for n in 0..10 {
             assert_eq!(limits.accept(id(n), Door::Tcp, v4(1)), Ok(()));
         }
-        // Its own place is not missing.
+        // A connection's own half-open place is not counted.
         for n in 0..5 {
             assert_eq!(limits.established(id(n), Door::Tcp, peer(n), None, true, false), Ok(()));
         }
@@ -401,13 +449,13 @@ mod tests {
         let denied = Err(Denied::TooManyFromAddress(ip("10.0.0.1")));
         assert_eq!(limits.accept(id(10), Door::Tcp, mapped), denied);
         assert_eq!(limits.established(id(11), Door::Tcp, peer(11), mapped, true, false), denied);
-        // An exempt peer behind the same address makes room again.
+        // When a peer turns out to be exempt, its place at the address becomes free.
         assert_eq!(limits.established(id(9), Door::Tcp, peer(9), None, true, true), Ok(()));
         assert_eq!(limits.accept(id(10), Door::Tcp, mapped), Ok(()));
     }
 
     #[test]
-    fn ipv6_is_counted_by_64_bits_and_loopback_not_at_all() {
+    fn ipv6_is_counted_per_64_bit_prefix_and_loopback_is_not_counted() {
         let mut limits = ConnectionLimits::default();
         for n in 0..10 {
             let address = Some(ip(&format!("2001:db8::{n}:1")));
@@ -416,7 +464,9 @@ mod tests {
         let denied = Err(Denied::TooManyFromAddress(ip("2001:db8::ffff:0:0:1")));
         assert_eq!(limits.accept(id(10), Door::Tcp, Some(ip("2001:db8::ffff:0:0:1"))), denied);
         assert_eq!(limits.accept(id(10), Door::Tcp, Some(ip("2001:db8:0:1::1"))), Ok(()));
-        for (n, text) in ["127.0.0.1", "::1", "::ffff:127.0.0.2"].into_iter().cycle().take(45).enumerate() {
+        for (n, text) in
+            ["127.0.0.1", "::1", "::ffff:127.0.0.2"].into_iter().cycle().take(45).enumerate()
+        {
             assert_eq!(limits.accept(id(20 + n as u32), Door::Tcp, Some(ip(text))), Ok(()));
         }
         assert_eq!(limits.from_address(Door::Tcp, ip("127.0.0.1")), 0);
@@ -426,11 +476,15 @@ mod tests {
     fn a_peer_has_at_most_four_connections() {
         let mut limits = ConnectionLimits::default();
         for n in 0..4 {
-            assert_eq!(limits.established(id(n), Door::Tcp, peer(1), v4(n), n % 2 == 0, n == 0), Ok(()));
+            assert_eq!(
+                limits.established(id(n), Door::Tcp, peer(1), v4(n), n % 2 == 0, n == 0),
+                Ok(())
+            );
         }
         for (inbound, is_exempt) in [(false, false), (true, true)] {
             assert_eq!(limits.accept(id(9), Door::Browser, v4(9)), Ok(()));
-            let fifth = limits.established(id(9), Door::Browser, peer(1), v4(9), inbound, is_exempt);
+            let fifth =
+                limits.established(id(9), Door::Browser, peer(1), v4(9), inbound, is_exempt);
             assert_eq!(fifth, Err(Denied::TooManyOfPeer));
             assert_eq!(limits.counts(Door::Browser), ConnectionCounts::default());
         }
@@ -440,7 +494,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_connections_may_end() {
+    fn ending_an_unknown_connection_is_harmless() {
         let mut limits = ConnectionLimits::default();
         assert_eq!(limits.accept(id(1), Door::Tcp, None), Ok(()));
         limits.ended(id(2));
@@ -471,15 +525,17 @@ mod tests {
         prop::collection::vec((0_u32..40, step), 0..300)
     }
 
-    /// Two IPv4 addresses, one of them mapped, two networks of IPv6, and loopback.
+    /// Returns one of these addresses: two IPv4 addresses, one of them also in its mapped form, two
+    /// addresses of one IPv6 network, and loopback.
     fn address(number: u8) -> IpAddr {
-        let texts = ["10.0.0.1", "::ffff:10.0.0.1", "10.0.0.2", "2001:db8::1", "2001:db8::2", "::1"];
+        let texts =
+            ["10.0.0.1", "::ffff:10.0.0.1", "10.0.0.2", "2001:db8::1", "2001:db8::2", "::1"];
         ip(texts[usize::from(number)])
     }
 
     proptest! {
         #[test]
-        fn no_limit_is_ever_passed_and_all_places_come_back(steps in steps()) {
+        fn no_limit_is_exceeded_and_all_places_are_returned(steps in steps()) {
             let places = DoorLimits { half_open: 5, inbound: 6, per_address: 3 };
             let config = LimitsConfig { tcp: places, browser: places, per_peer: 2 };
             let mut limits = ConnectionLimits::new(config);
@@ -488,7 +544,8 @@ mod tests {
                     Step::Accept(door, from) => limits.accept(id(number), door, from.map(address)),
                     Step::Established { door, peer: name, address: from, inbound, is_exempt } => {
                         let peer = peer(name.into());
-                        limits.established(id(number), door, peer, from.map(address), inbound, is_exempt)
+                        let from = from.map(address);
+                        limits.established(id(number), door, peer, from, inbound, is_exempt)
                     }
                     Step::Ended => {
                         limits.ended(id(number));
@@ -507,7 +564,9 @@ mod tests {
                 prop_assert!(limits.by_peer.values().all(|count| (1..=2).contains(count)));
             }
             (0..40).for_each(|number| limits.ended(id(number)));
-            prop_assert!(limits.is_empty() && limits.by_address.is_empty() && limits.by_peer.is_empty());
+            prop_assert!(
+                limits.is_empty() && limits.by_address.is_empty() && limits.by_peer.is_empty()
+            );
             prop_assert_eq!(limits.counts, [ConnectionCounts::default(); 2]);
         }
     }

@@ -1,31 +1,33 @@
-//! Peer memory as a store keeps it: opaque keys and values, whose form only this file knows.
+//! Storage format of peer records, bans and blocks. For the store, keys and values are opaque; only
+//! this file defines their format.
 //!
 //! | key | value |
 //! |---|---|
-//! | `peer/` and the peer id's bytes | [`PeerRecord`] as JSON, with the reference's names where it has them |
-//! | `ban/peer/` and the peer id's bytes | `{"expiry":s}`, unix seconds |
+//! | `peer/` and the peer id's bytes | [`PeerRecord`] as JSON, with the reference's field names |
+//! | `ban/peer/` and the peer id's bytes | `{"expiry":s}`, Unix seconds |
 //! | `ban/ip/` and the address as text | the same |
-//! | `block/peer/` and the peer id's bytes | nothing |
-//! | `block/ip/` and the address as text | nothing |
-//! | `block/subnet/` and the subnet as text | nothing |
+//! | `block/peer/` and the peer id's bytes | empty |
+//! | `block/ip/` and the address as text | empty |
+//! | `block/subnet/` and the subnet as text | empty |
 //!
-//! IPv4-mapped IPv6 addresses are written as IPv4. An entry that does not read is passed over: it was written by
-//! another version, or damaged, and a peer that is forgotten is met again.
+//! Fields of [`PeerRecord`] that the reference lacks have our own names. IPv4-mapped IPv6 addresses
+//! are written as IPv4. Entries that can't be read are skipped: they were written by another
+//! version, or are damaged. A forgotten peer is learned again at the next encounter.
 
 use super::{BanEntry, BlockEntry, GateChange, PeerId, PeerRecord, Subnet};
 use core::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
-/// One change of what a store keeps.
+/// A change of one entry of the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MemoryChange {
-    /// The entry's key.
+    /// Key of the entry.
     pub key: Vec<u8>,
-    /// Its new value; `None` removes it.
+    /// New value; `None` removes the entry.
     pub value: Option<Vec<u8>>,
 }
 
-/// An entry as it was kept.
+/// An entry read from the store.
 #[derive(Debug)]
 pub(super) enum Entry {
     Peer(PeerId, Box<PeerRecord>),
@@ -38,7 +40,7 @@ struct Ban {
     expiry: u64,
 }
 
-/// An entry of a store; `None` if it does not read.
+/// Parses an entry of the store; returns `None` if it can't be read.
 pub(super) fn read(key: &[u8], value: &[u8]) -> Option<Entry> {
     let is_text = |key| std::str::from_utf8(key).ok();
     let ban = || serde_json::from_slice::<Ban>(value).ok().map(|ban| ban.expiry);
@@ -62,13 +64,13 @@ pub(super) fn read(key: &[u8], value: &[u8]) -> Option<Entry> {
     Some(Entry::Block(BlockEntry::Subnet(subnet.parse::<Subnet>().ok()?)))
 }
 
-/// A peer's record, or that it is gone.
+/// Returns the change that stores the record of a peer, or removes it if `record` is `None`.
 pub(super) fn peer_change(peer: &PeerId, record: Option<&PeerRecord>) -> MemoryChange {
     let value = record.and_then(|record| serde_json::to_vec(record).ok());
     MemoryChange { key: joined(b"peer/", peer.as_bytes()), value }
 }
 
-/// A change of the gate.
+/// Returns the change that stores a change of the gate.
 pub(super) fn gate_change(change: &GateChange) -> MemoryChange {
     match change {
         GateChange::Ban { who, until } => {
@@ -113,11 +115,13 @@ mod tests {
     }
 
     #[test]
-    fn entries_are_read_as_they_were_written() {
+    fn stored_entries_round_trip() {
         let record = PeerRecord { agent: "somebody".into(), seen_at: 7, ..PeerRecord::default() };
         let change = peer_change(&peer(), Some(&record));
         let read_back = read(&change.key, &change.value.expect("kept"));
-        assert!(matches!(read_back, Some(Entry::Peer(who, kept)) if who == peer() && *kept == record));
+        assert!(
+            matches!(read_back, Some(Entry::Peer(who, kept)) if who == peer() && *kept == record)
+        );
         assert_eq!(peer_change(&peer(), None).value, None);
 
         let mapped: IpAddr = "::ffff:1.2.3.4".parse().expect("an address");
@@ -125,10 +129,14 @@ mod tests {
             let change = gate_change(&GateChange::Ban { who, until: 1234 });
             let read_back = read(&change.key, &change.value.expect("kept"));
             assert!(matches!(read_back, Some(Entry::Ban(whom, 1234)) if whom == who));
-            assert_eq!(gate_change(&GateChange::Unban(who)), MemoryChange { key: change.key, value: None });
+            assert_eq!(
+                gate_change(&GateChange::Unban(who)),
+                MemoryChange { key: change.key, value: None }
+            );
         }
         let subnet = "10.0.0.0/8".parse().expect("a subnet");
-        for entry in [BlockEntry::Peer(peer()), BlockEntry::Ip(mapped), BlockEntry::Subnet(subnet)] {
+        for entry in [BlockEntry::Peer(peer()), BlockEntry::Ip(mapped), BlockEntry::Subnet(subnet)]
+        {
             let change = gate_change(&GateChange::Block(entry));
             let read_back = read(&change.key, &change.value.expect("kept"));
             let canonical = match entry {
@@ -144,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_read_is_passed_over() {
+    fn unreadable_entries_are_skipped() {
         for (key, value) in [
             (&b""[..], &b""[..]),
             (b"peer/", b"{}"),
@@ -161,7 +169,7 @@ mod tests {
         ] {
             assert!(read(key, value).is_none(), "{key:?}");
         }
-        // The reference's ban records have a field more.
+        // The reference's ban records have an additional field.
         let ban = read(b"ban/ip/1.2.3.4", br#"{"expiry":5,"lastUpdate":4}"#);
         assert!(matches!(ban, Some(Entry::Ban(_, 5))));
     }

@@ -1,36 +1,37 @@
-//! Networks of IP addresses, as block lists name them.
+//! IP networks, as used in block lists.
 
 use core::net::{IpAddr, Ipv6Addr};
 use std::{fmt, str::FromStr};
 
-/// An IP network: an address whose bits behind the prefix are zero, and the prefix length in bits.
+/// An IP network: an address whose bits after the prefix are zero, and the prefix length in bits.
 ///
-/// An IPv4-mapped IPv6 network (`::ffff:1.2.3.0/120`) is the IPv4 network that it stands for.
+/// An IPv4-mapped IPv6 network (`::ffff:1.2.3.0/120`) is treated as the IPv4 network that it
+/// represents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Subnet {
     network: IpAddr,
     length: u8,
 }
 
-/// A text or a pair that is no [`Subnet`].
+/// Error for a text, or for an address and a length, that does not form a [`Subnet`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidSubnet {
-    /// The text is not an IP address, a slash and a number.
+    /// The text does not consist of an IP address, a slash and a number.
     #[error("a subnet is an IP address, a slash and a prefix length, like 1.2.3.0/24")]
     Form,
     /// The prefix is longer than the address.
     #[error("a prefix of {length} bits, an address has {bits}")]
     Length {
-        /// Bits of the prefix that was given.
+        /// The prefix length given, in bits.
         length: u8,
-        /// Bits of the address: 32 or 128.
+        /// Length of the address, in bits: 32 or 128.
         bits: u8,
     },
 }
 
 impl Subnet {
-    /// The network of `length` bits in which `address` lies. Bits behind the prefix are dropped, as
-    /// Go's `net.ParseCIDR` does.
+    /// Returns the network of `length` bits that contains `address`. Bits after the prefix are
+    /// dropped, as by Go's `net.ParseCIDR`.
     pub fn new(address: IpAddr, length: u8) -> Result<Self, InvalidSubnet> {
         let bits = bits(address);
         if length > bits {
@@ -39,29 +40,30 @@ impl Subnet {
         Ok(Self::masked(address, length))
     }
 
-    /// The first address of the network.
+    /// Returns the first address of the network.
     pub const fn network(&self) -> IpAddr {
         self.network
     }
 
-    /// Bits of the prefix.
+    /// Returns the length of the prefix, in bits.
     pub const fn length(&self) -> u8 {
         self.length
     }
 
-    /// Whether `address` lies in it. IPv4 and IPv6 networks share no address.
+    /// Returns `true` if the network contains `address`. IPv4 and IPv6 networks have no addresses
+    /// in common.
     pub fn contains(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         bits(address) == bits(self.network) && Self::masked(address, self.length) == *self
     }
 
-    /// All networks in which `address` lies, the smallest first: 33 or 129 of them.
+    /// Returns all networks that contain `address`, smallest first: 33 for IPv4, 129 for IPv6.
     pub(super) fn all_with(address: IpAddr) -> impl Iterator<Item = Self> {
         let address = address.to_canonical();
         (0..=bits(address)).rev().map(move |length| Self::masked(address, length))
     }
 
-    /// `length` is at most the address's bits.
+    /// Masks `address`. `length` must not exceed the number of its bits.
     fn masked(address: IpAddr, length: u8) -> Self {
         match address {
             IpAddr::V4(v4) => {
@@ -89,7 +91,7 @@ impl FromStr for Subnet {
 
     fn from_str(text: &str) -> Result<Self, InvalidSubnet> {
         let (address, length) = text.split_once('/').ok_or(InvalidSubnet::Form)?;
-        // Rust's integers would also take a plus sign.
+        // Rust's integer parser would also accept a plus sign.
         if !length.bytes().all(|byte| byte.is_ascii_digit()) {
             return Err(InvalidSubnet::Form);
         }
@@ -118,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_come_back_in_their_canonical_form() {
+    fn subnets_are_shown_in_canonical_form() {
         for (text, canonical) in [
             ("1.2.3.0/24", "1.2.3.0/24"),
             ("1.2.3.4/24", "1.2.3.0/24"),
@@ -135,8 +137,10 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_subnet_is_refused() {
-        for text in ["", "1.2.3.4", "1.2.3.4/", "/8", "1.2.3/8", "1.2.3.4/+8", "1.2.3.4/-1", "1.2.3.4/999"] {
+    fn text_that_is_not_a_subnet_is_refused() {
+        for text in
+            ["", "1.2.3.4", "1.2.3.4/", "/8", "1.2.3/8", "1.2.3.4/+8", "1.2.3.4/-1", "1.2.3.4/999"]
+        {
             assert_eq!(text.parse::<Subnet>(), Err(InvalidSubnet::Form), "{text}");
         }
         let long = |length, bits| Err(InvalidSubnet::Length { length, bits });
@@ -155,14 +159,16 @@ mod tests {
 
     proptest! {
         #[test]
-        fn an_address_lies_in_all_its_networks_and_in_no_other(bits in any::<u128>(), v4: bool, flip in 0_u8..128) {
+        fn an_address_is_in_all_its_networks_and_in_no_other(
+            bits in any::<u128>(), v4: bool, flip in 0_u8..128
+        ) {
             let address = |bits: u128| match v4 {
                 true => IpAddr::V4((bits as u32).into()),
                 false => IpAddr::V6(bits.into()),
             };
             let width = if v4 { 32 } else { 128 };
             let flip = flip % width;
-            // Differs from bit `flip` on, counted from the front.
+            // The two addresses differ at bit `flip`, counted from the front.
             let other = address(bits ^ (1 << (width - 1 - flip)));
             let bits = address(bits).to_canonical();
             prop_assume!(bits.is_ipv4() == v4 && other.to_canonical().is_ipv4() == v4);

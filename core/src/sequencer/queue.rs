@@ -1,15 +1,21 @@
-//! The publish queue: blocks leave in the order in which they came in, and one that can't leave is
-//! tried again until it is too old (the newer reference's `asyncgossiper`).
+//! The publish queue: it sends blocks in their order of arrival, and retries a block until it is
+//! too old (the newer reference's `asyncgossiper`).
 //!
-//! Each publication goes through the same steps: *seal* (encode, hash), *sign*, *judge* (the full
+//! Each publication passes through the same steps: *seal* (encode, hash), *sign*, *judge* (the full
 //! validator, as the reference's library runs it on the publisher's own message), *send*. Only the
-//! oldest one is worked on: a block is of no use to anybody before its parent.
+//! oldest publication is worked on, because a block is useless before its parent.
 //!
 //! # Bounds
-//! [`QUEUE_LENGTH`] publications, whose size is the caller's doing: only the operator can fill it.
-//! When full, the oldest whose job does not run is dropped and its caller told: newer blocks are worth more. The
-//! [`RECENT`] hashes that were sent last are remembered, so that sending one again is no error.
+//! A publication waits at most as long as the network accepts its block, independently of the block
+//! interval. The queue holds at most [`QUEUE_LENGTH`] publications, which together take at most
+//! [`QUEUE_BYTES`]. A full queue drops the oldest publication whose job is not running, and reports
+//! this to its caller, because newer blocks are worth more. The queue remembers the last [`RECENT`]
+//! hashes that were sent, so that sending one again is not an error.
 
+#[cfg(test)]
+mod tests;
+
+use super::PublishHealth;
 use crate::gossip::{Reason, SEEN_TTL, Signature, TIMESTAMP_THRESHOLD};
 use crate::payload::{EncodeError, Envelope, PayloadVersion};
 use crate::time::{Instant, Now};
@@ -17,84 +23,114 @@ use alloy_primitives::{B256, Bytes};
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// Publications that wait or are being worked on.
-pub const QUEUE_LENGTH: usize = 32;
+/// Maximum number of publications in the queue, including the one being worked on.
+pub const QUEUE_LENGTH: usize = 512;
+/// Maximum size of their blocks in bytes. A single block may be larger.
+pub const QUEUE_BYTES: usize = 64 << 20;
 /// Time between two attempts at the same publication.
 pub const RETRY_INTERVAL: Duration = Duration::from_secs(1);
-/// How long one attempt may wait for the signer or the network.
+/// Maximum time that one attempt waits for the signer or the network.
 pub const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Sent blocks that are remembered.
-const RECENT: usize = 64;
+/// Maximum number of sent blocks remembered, which is more than a chain with a block time of 200 ms
+/// produces in [`SEEN_TTL`].
+const RECENT: usize = 512;
 
-/// Names a publication; the caller's choice, and unique among those under way.
+/// Id of a publication, chosen by the caller and unique among those in the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PublishId(pub u64);
 
-/// What is to be published.
+/// A block to be published.
 #[derive(Clone, Debug)]
 pub enum Publication {
     /// A block that is still to be encoded and signed.
     Envelope(Box<Envelope>),
-    /// A block that somebody signed already: signature, then the envelope's encoding.
+    /// A block that is already signed.
     Signed {
         /// Version of the payload.
         version: PayloadVersion,
-        /// The whole message, decompressed.
+        /// The whole message, decompressed: signature, then the envelope's encoding.
         contents: Bytes,
     },
+}
+
+impl Publication {
+    /// Returns the approximate size of the block in bytes: its transactions, or the whole message.
+    fn size(&self) -> usize {
+        match self {
+            Self::Envelope(envelope) => {
+                envelope.payload.transactions.iter().map(|raw| raw.len()).sum()
+            }
+            Self::Signed { contents, .. } => contents.len(),
+        }
+    }
 }
 
 /// An encoded envelope, ready to be signed.
 #[derive(Clone, Debug)]
 pub struct Sealed {
-    /// Version that its fields ask for.
+    /// Payload version that the fields require.
     pub version: PayloadVersion,
-    /// Room for the signature, then the encoding.
+    /// Space for the signature, followed by the encoding.
     pub contents: Vec<u8>,
-    /// Hash over the encoding.
+    /// Hash of the encoding.
     pub payload_hash: B256,
-    /// What the signer signs.
+    /// Hash to be signed.
     pub signing_hash: B256,
 }
 
-/// Why a block was not published.
+/// Reason why a block was not published.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PublishError {
     /// The block can't be encoded.
     #[error("the block can't be encoded: {0}")]
     Encode(#[from] EncodeError),
-    /// The block's fields are those of another fork than its timestamp's.
-    #[error("the block is a {found} payload, but the fork at its timestamp takes {expected}")]
-    WrongVersion {
-        /// Version that the fields ask for.
-        found: PayloadVersion,
-        /// Version of the topic at the block's timestamp.
-        expected: PayloadVersion,
-    },
-    /// The block is larger than any message may be.
+    /// The block exceeds the size limit of a gossip message.
     #[error("the block has {0} bytes, more than a gossip message may have")]
     TooLarge(usize),
-    /// The node has nobody to sign with.
+    /// The node has no signer.
     #[error("node has no p2p signer, the block cannot be published")]
     NoSigner,
-    /// The network's rules refuse the block, as every other node would.
+    /// The block violates the network's rules, so every other node would refuse it too.
     #[error("the block does not pass validation: {0}")]
     Refused(Reason),
-    /// The block grew too old before it could be sent; the last obstacle is named.
+    /// The block became too old before it could be sent. Contains the last obstacle.
     #[error("the block grew too old before it could be sent: {0}")]
     Expired(Obstacle),
-    /// Newer blocks pushed it out of the full queue; the last obstacle is named.
+    /// Newer blocks displaced it from the full queue. Contains the last obstacle.
     #[error("newer blocks pushed it out of the publish queue: {0}")]
     Displaced(Obstacle),
 }
 
-/// What holds a publication up.
+impl PublishError {
+    /// The names of all reasons, in the order of [`Self::index`].
+    pub const NAMES: [&str; 6] =
+        ["encode", "too_large", "no_signer", "refused", "expired", "displaced"];
+
+    /// Returns the position in [`Self::NAMES`].
+    pub const fn index(&self) -> usize {
+        match self {
+            Self::Encode(_) => 0,
+            Self::TooLarge(_) => 1,
+            Self::NoSigner => 2,
+            Self::Refused(_) => 3,
+            Self::Expired(_) => 4,
+            Self::Displaced(_) => 5,
+        }
+    }
+
+    /// Returns a short name for metrics and JSON: lower case, words joined by `_`.
+    pub const fn name(&self) -> &'static str {
+        Self::NAMES[self.index()]
+    }
+}
+
+/// Reason why a publication is delayed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Obstacle {
     /// It waits behind another block.
     #[error("it waited behind another block")]
     Waiting,
-    /// The signer gave an error.
+    /// The signer returned an error.
     #[error("the signer failed: {0}")]
     Signer(String),
     /// The signer or the network did not answer in time.
@@ -103,37 +139,37 @@ pub enum Obstacle {
     /// No peer is subscribed to the topic.
     #[error("no peer is subscribed to the topic")]
     NoPeers,
-    /// The network gave an error.
+    /// The network returned an error.
     #[error("the network refused it: {0}")]
     Network(String),
 }
 
-/// What the network made of a message of ours.
+/// The network's answer to one of our messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SendOutcome {
     /// It is on its way to at least one peer.
     Sent,
     /// The same bytes were sent before.
     AlreadySent,
-    /// Nobody is subscribed. It will be tried again, where the reference would call it sent: a
-    /// sequencer that starts before its first peer loses no block.
+    /// No peer is subscribed. The queue tries again, whereas the reference would treat the message
+    /// as sent: a sequencer that starts before its first peer loses no block.
     NoPeers,
-    /// Something else went wrong, and may pass.
+    /// Another failure, possibly temporary.
     Failed(String),
 }
 
-/// What is to be done next for the publication at the head.
+/// The next step for the publication at the head.
 #[derive(Clone, Debug)]
 pub enum Step {
-    /// Encode and hash.
+    /// Encode and hash the block.
     Seal(PublishId, Box<Envelope>),
-    /// Have it signed.
+    /// Have the block signed.
     Sign(PublishId, Sealed),
-    /// Run the validator over it.
+    /// Run the validator on the block.
     Judge(PublishId, PayloadVersion, Bytes),
-    /// Give it to the network.
+    /// Send the block to the network.
     Send(PublishId, PayloadVersion, Bytes),
-    /// It is done with.
+    /// The publication is finished.
     Finished(PublishId, Result<B256, PublishError>),
 }
 
@@ -152,42 +188,68 @@ enum Stage {
 #[derive(Clone, Debug)]
 struct Entry {
     id: PublishId,
-    /// Unix seconds of the block; 0 while that is not known.
+    /// Time at which it was pushed.
+    pushed: Instant,
+    /// Approximate size of the block in bytes.
+    size: usize,
+    /// Timestamp of the block in Unix seconds; 0 while unknown.
     timestamp: u64,
+    /// Whether our own signer signs it.
+    is_ours: bool,
     stage: Stage,
-    /// When the next attempt is due, or the present one times out.
+    /// Time at which the next attempt is due, or at which the current one times out.
     due: Option<Instant>,
     obstacle: Obstacle,
 }
 
-/// The queue.
+/// The publish queue.
 #[derive(Clone, Debug)]
 pub struct PublishQueue {
     entries: VecDeque<Entry>,
     finished: VecDeque<(PublishId, Result<B256, PublishError>)>,
     recent: VecDeque<(B256, Instant)>,
     window: Duration,
+    health: PublishHealth,
 }
 
 impl PublishQueue {
-    /// An empty queue for a network that takes blocks of at most `timestamp_threshold` of age.
+    /// Creates an empty queue for a network that accepts blocks up to the age
+    /// `timestamp_threshold`. Zero selects [`TIMESTAMP_THRESHOLD`].
     pub const fn new(timestamp_threshold: Duration) -> Self {
-        // With a threshold of zero every block would be too old at once.
-        let window = if timestamp_threshold.is_zero() { TIMESTAMP_THRESHOLD } else { timestamp_threshold };
-        Self { entries: VecDeque::new(), finished: VecDeque::new(), recent: VecDeque::new(), window }
+        // With a threshold of zero, every block would be too old at once.
+        let window =
+            if timestamp_threshold.is_zero() { TIMESTAMP_THRESHOLD } else { timestamp_threshold };
+        Self {
+            entries: VecDeque::new(),
+            finished: VecDeque::new(),
+            recent: VecDeque::new(),
+            window,
+            health: PublishHealth::new(),
+        }
     }
 
-    /// Publications that wait or are being worked on.
+    /// Returns the newest failures to sign and to send blocks.
+    pub const fn health(&self) -> &PublishHealth {
+        &self.health
+    }
+
+    /// Returns the number of publications in the queue, including the one being worked on.
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Whether nothing is under way.
+    /// Returns `true` if the queue is empty.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// Takes a publication.
+    /// Returns the approximate size in bytes of the blocks in the queue.
+    pub fn bytes(&self) -> usize {
+        self.entries.iter().map(|entry| entry.size).sum()
+    }
+
+    /// Adds a publication. A block that was sent recently is finished at once. If the queue is
+    /// full, the oldest publications whose jobs are not running are dropped.
     pub fn push(&mut self, now: Now, id: PublishId, publication: Publication) {
         let (timestamp, hash) = match &publication {
             Publication::Envelope(envelope) => {
@@ -200,24 +262,30 @@ impl PublishQueue {
             self.finished.push_back((id, Ok(hash)));
             return;
         }
-        if self.entries.len() == QUEUE_LENGTH {
-            // One whose job runs stays: its place would be taken by another job while it runs on.
-            let is_working = |entry: &Entry| matches!(entry.stage, Stage::Sealing | Stage::Judging(..));
+        let size = publication.size();
+        while self.entries.len() >= QUEUE_LENGTH || self.bytes().saturating_add(size) > QUEUE_BYTES
+        {
+            // A publication whose job is running stays: if it were dropped, the next one would
+            // start another job while the first still runs.
+            let is_working =
+                |entry: &Entry| matches!(entry.stage, Stage::Sealing | Stage::Judging(..));
             let oldest = usize::from(self.entries.front().is_some_and(is_working));
-            if let Some(oldest) = self.entries.remove(oldest) {
-                self.finished.push_back((oldest.id, Err(PublishError::Displaced(oldest.obstacle))));
-            }
+            let Some(oldest) = self.entries.remove(oldest) else { break };
+            self.finished.push_back((oldest.id, Err(PublishError::Displaced(oldest.obstacle))));
         }
         self.entries.push_back(Entry {
             id,
+            pushed: now.monotonic,
+            size,
             timestamp,
+            is_ours: matches!(publication, Publication::Envelope(_)),
             stage: Stage::Start(publication),
             due: None,
             obstacle: Obstacle::Waiting,
         });
     }
 
-    /// The next thing to do, if there is one. Call until `None`.
+    /// Returns the next step, if any. The caller repeats this until it returns `None`.
     pub fn poll(&mut self, now: Now) -> Option<Step> {
         if let Some((id, result)) = self.finished.pop_front() {
             return Some(Step::Finished(id, result));
@@ -230,7 +298,7 @@ impl PublishQueue {
             Stage::Start(_) | Stage::ToSign(_) | Stage::ToJudge(..) | Stage::ToSend(..)
         );
         if !waits_for_us {
-            // A job of our own always answers; the signer and the network may not.
+            // Our own jobs always answer; the signer and the network may not.
             if entry.due.is_none_or(|due| now.monotonic < due) {
                 return None;
             }
@@ -240,23 +308,34 @@ impl PublishQueue {
         if entry.due.is_some_and(|due| now.monotonic < due) {
             return None;
         }
-        // A first attempt at an old block is left to the validator, which names the rule.
+        // If the block was already old when it arrived, the validator judges the first attempt,
+        // because its verdict names the rule.
         let tried = entry.obstacle != Obstacle::Waiting;
-        if tried && now.unix_seconds().saturating_sub(entry.timestamp) >= window.as_secs() {
+        let is_old = now.unix_seconds().saturating_sub(entry.timestamp) >= window.as_secs();
+        if tried && is_old || now.monotonic.since(entry.pushed) >= window {
             let obstacle = entry.obstacle.clone();
             self.finish(id, Err(PublishError::Expired(obstacle)));
             return self.poll(now);
         }
         let attempt = Some(now.monotonic + ATTEMPT_TIMEOUT);
         let (stage, due, step) = match std::mem::replace(&mut entry.stage, Stage::Sealing) {
-            Stage::Start(Publication::Envelope(envelope)) => (Stage::Sealing, None, Step::Seal(id, envelope)),
-            Stage::Start(Publication::Signed { version, contents }) | Stage::ToJudge(version, contents) => {
-                (Stage::Judging(version, contents.clone()), None, Step::Judge(id, version, contents))
+            Stage::Start(Publication::Envelope(envelope)) => {
+                (Stage::Sealing, None, Step::Seal(id, envelope))
             }
-            Stage::ToSign(sealed) => (Stage::Signing(sealed.clone()), attempt, Step::Sign(id, *sealed)),
-            Stage::ToSend(version, contents, hash) => {
-                (Stage::Sending(version, contents.clone(), hash), attempt, Step::Send(id, version, contents))
+            Stage::Start(Publication::Signed { version, contents })
+            | Stage::ToJudge(version, contents) => (
+                Stage::Judging(version, contents.clone()),
+                None,
+                Step::Judge(id, version, contents),
+            ),
+            Stage::ToSign(sealed) => {
+                (Stage::Signing(sealed.clone()), attempt, Step::Sign(id, *sealed))
             }
+            Stage::ToSend(version, contents, hash) => (
+                Stage::Sending(version, contents.clone(), hash),
+                attempt,
+                Step::Send(id, version, contents),
+            ),
             waiting => {
                 entry.stage = waiting;
                 return None;
@@ -267,7 +346,7 @@ impl PublishQueue {
         Some(step)
     }
 
-    /// The sealing job of `id` came back.
+    /// Handles the result of the sealing job of `id`.
     pub fn sealed(&mut self, id: PublishId, result: Result<Sealed, PublishError>) {
         match (result, self.head(id)) {
             (_, None) => {}
@@ -276,10 +355,12 @@ impl PublishQueue {
         }
     }
 
-    /// The signer answered for `id`.
+    /// Handles the signer's answer for `id`. A signature that arrives after its attempt timed out
+    /// is still used, since it covers the same hash; a late error is ignored.
     pub fn signed(&mut self, now: Now, id: PublishId, result: Result<Signature, String>) {
         let Some(entry) = self.head(id) else { return };
-        let Stage::Signing(sealed) = &mut entry.stage else { return };
+        let is_late = matches!(entry.stage, Stage::ToSign(_));
+        let (Stage::Signing(sealed) | Stage::ToSign(sealed)) = &mut entry.stage else { return };
         match result {
             Ok(signature) => {
                 let version = sealed.version;
@@ -288,46 +369,61 @@ impl PublishQueue {
                 entry.stage = Stage::ToJudge(version, contents.into());
                 entry.due = None;
             }
+            Err(_) if is_late => {}
             Err(error) => self.retry(now, id, Obstacle::Signer(error)),
         }
     }
 
-    /// The validator judged `id`: the block's hash and timestamp, or the check that refused it.
-    pub fn judged(&mut self, id: PublishId, result: Result<(B256, u64), Reason>) {
+    /// Handles the validator's verdict on `id`: the block's hash and timestamp, or the check that
+    /// failed.
+    pub fn judged(&mut self, now: Now, id: PublishId, result: Result<(B256, u64), Reason>) {
         let Some(entry) = self.head(id) else { return };
         let Stage::Judging(version, contents) = &entry.stage else { return };
+        let is_ours = entry.is_ours;
         match result {
             Ok((hash, timestamp)) => {
                 entry.timestamp = timestamp;
                 entry.stage = Stage::ToSend(*version, contents.clone(), hash);
+                if is_ours {
+                    self.health.signed();
+                }
             }
-            Err(reason) => self.finish(id, Err(PublishError::Refused(reason))),
+            Err(reason) => {
+                if is_ours && matches!(reason, Reason::Signature | Reason::WrongSigner) {
+                    self.health.not_signed(now.monotonic, reason.to_string());
+                }
+                self.finish(id, Err(PublishError::Refused(reason)));
+            }
         }
     }
 
-    /// The network answered for `id`.
+    /// Handles the network's answer for `id`. After the attempt timed out, only a success counts.
     pub fn sent(&mut self, now: Now, id: PublishId, outcome: SendOutcome) {
         let Some(entry) = self.head(id) else { return };
-        let Stage::Sending(_, _, hash) = entry.stage else { return };
+        let is_late = matches!(entry.stage, Stage::ToSend(..));
+        let (Stage::Sending(_, _, hash) | Stage::ToSend(_, _, hash)) = entry.stage else { return };
         match outcome {
             SendOutcome::Sent | SendOutcome::AlreadySent => {
                 if self.recent.len() == RECENT {
                     self.recent.pop_front();
                 }
                 self.recent.push_back((hash, now.monotonic));
+                self.health.sent();
                 self.finish(id, Ok(hash));
             }
+            SendOutcome::NoPeers | SendOutcome::Failed(_) if is_late => {}
             SendOutcome::NoPeers => self.retry(now, id, Obstacle::NoPeers),
             SendOutcome::Failed(error) => self.retry(now, id, Obstacle::Network(error)),
         }
     }
 
-    /// When [`Self::poll`] has something to do even if nothing comes in.
+    /// Returns the time of the next [`Self::poll`] if nothing happens earlier.
     pub fn next_wakeup(&self) -> Option<Instant> {
         self.entries.front().and_then(|entry| entry.due)
     }
 
-    /// Answers of an attempt that was given up may still come in; only the head's are listened to.
+    /// Returns the entry at the head if its id is `id`. Answers to an abandoned attempt may still
+    /// arrive; only those for the head count.
     fn head(&mut self, id: PublishId) -> Option<&mut Entry> {
         self.entries.front_mut().filter(|entry| entry.id == id)
     }
@@ -339,6 +435,11 @@ impl PublishQueue {
 
     fn retry(&mut self, now: Now, id: PublishId, obstacle: Obstacle) {
         let Some(entry) = self.head(id) else { return };
+        let is_signing = matches!(entry.stage, Stage::Signing(_));
+        let text = match &obstacle {
+            Obstacle::Signer(error) => error.clone(),
+            other => other.to_string(),
+        };
         entry.due = Some(now.monotonic + RETRY_INTERVAL);
         entry.obstacle = obstacle;
         entry.stage = match std::mem::replace(&mut entry.stage, Stage::Sealing) {
@@ -346,171 +447,9 @@ impl PublishQueue {
             Stage::Sending(version, contents, hash) => Stage::ToSend(version, contents, hash),
             other => other,
         };
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const NOW: u64 = 1_700_000_000;
-
-    fn at(millis: u64) -> Now {
-        let elapsed = Duration::from_millis(millis);
-        Now::new(elapsed, Duration::from_secs(NOW) + elapsed)
-    }
-
-    fn envelope(number: u64) -> Publication {
-        let mut envelope = Envelope::default();
-        envelope.payload.block_number = number;
-        envelope.payload.timestamp = NOW;
-        envelope.payload.block_hash = B256::with_last_byte(number as u8);
-        Publication::Envelope(Box::new(envelope))
-    }
-
-    fn sealed() -> Sealed {
-        Sealed {
-            version: PayloadVersion::V1,
-            contents: vec![0; 70],
-            payload_hash: B256::ZERO,
-            signing_hash: B256::ZERO,
+        match is_signing {
+            true => self.health.not_signed(now.monotonic, text),
+            false => self.health.not_sent(now.monotonic, text),
         }
-    }
-
-    /// Takes the publication at the head to the step of being sent.
-    fn until_send(queue: &mut PublishQueue, now: Now, id: PublishId) {
-        let hash = B256::with_last_byte(id.0 as u8);
-        assert!(matches!(queue.poll(now), Some(Step::Seal(seal, _)) if seal == id));
-        queue.sealed(id, Ok(sealed()));
-        assert!(matches!(queue.poll(now), Some(Step::Sign(sign, _)) if sign == id));
-        queue.signed(now, id, Ok([9; 65]));
-        let Some(Step::Judge(judge, _, contents)) = queue.poll(now) else { panic!("not judged") };
-        assert_eq!((judge, &contents[..65]), (id, &[9; 65][..]));
-        queue.judged(id, Ok((hash, NOW)));
-        assert!(matches!(queue.poll(now), Some(Step::Send(send, ..)) if send == id));
-    }
-
-    fn finished(queue: &mut PublishQueue, now: Now) -> (u64, Result<B256, PublishError>) {
-        match queue.poll(now) {
-            Some(Step::Finished(id, result)) => (id.0, result),
-            other => panic!("expected the end of a publication, got {other:?}"),
-        }
-    }
-
-    #[test]
-    fn a_publication_whose_job_runs_is_not_displaced() {
-        let mut queue = PublishQueue::new(TIMESTAMP_THRESHOLD);
-        queue.push(at(0), PublishId(0), envelope(1));
-        assert!(matches!(queue.poll(at(0)), Some(Step::Seal(PublishId(0), _))));
-        for number in 1..=QUEUE_LENGTH as u64 {
-            queue.push(at(0), PublishId(number), envelope(number + 1));
-        }
-        assert_eq!(finished(&mut queue, at(0)), (1, Err(PublishError::Displaced(Obstacle::Waiting))));
-        assert!(queue.poll(at(0)).is_none(), "no second job beside the first");
-        queue.sealed(PublishId(0), Ok(sealed()));
-        assert!(matches!(queue.poll(at(0)), Some(Step::Sign(PublishId(0), _))));
-    }
-
-    #[test]
-    fn publications_leave_one_after_the_other() {
-        let mut queue = PublishQueue::new(TIMESTAMP_THRESHOLD);
-        for number in 1..=3 {
-            queue.push(at(0), PublishId(number), envelope(number));
-        }
-        for number in 1..=3 {
-            until_send(&mut queue, at(0), PublishId(number));
-            assert!(queue.poll(at(0)).is_none());
-            queue.sent(at(0), PublishId(number), SendOutcome::Sent);
-            assert_eq!(finished(&mut queue, at(0)), (number, Ok(B256::with_last_byte(number as u8))));
-        }
-        assert!(queue.is_empty());
-    }
-
-    #[test]
-    fn a_failed_send_is_tried_again_every_second_until_the_block_is_too_old() {
-        let mut queue = PublishQueue::new(TIMESTAMP_THRESHOLD);
-        queue.push(at(0), PublishId(1), envelope(1));
-        until_send(&mut queue, at(0), PublishId(1));
-        let mut attempts = 1;
-        for second in 0..59 {
-            queue.sent(at(second * 1000), PublishId(1), SendOutcome::NoPeers);
-            assert!(queue.poll(at(second * 1000 + 999)).is_none());
-            assert_eq!(queue.next_wakeup(), Some(at((second + 1) * 1000).monotonic));
-            assert!(matches!(queue.poll(at((second + 1) * 1000)), Some(Step::Send(..))));
-            attempts += 1;
-        }
-        assert_eq!(attempts, 60);
-        queue.sent(at(59_000), PublishId(1), SendOutcome::NoPeers);
-        let (_, result) = finished(&mut queue, at(60_000));
-        assert_eq!(result, Err(PublishError::Expired(Obstacle::NoPeers)));
-    }
-
-    #[test]
-    fn a_silent_signer_is_asked_again_after_its_time() {
-        let mut queue = PublishQueue::new(TIMESTAMP_THRESHOLD);
-        queue.push(at(0), PublishId(1), envelope(1));
-        queue.poll(at(0));
-        queue.sealed(PublishId(1), Ok(sealed()));
-        assert!(matches!(queue.poll(at(0)), Some(Step::Sign(..))));
-        assert!(queue.poll(at(4999)).is_none());
-        assert!(queue.poll(at(5000)).is_none());
-        assert!(matches!(queue.poll(at(6000)), Some(Step::Sign(..))));
-        queue.signed(at(6001), PublishId(1), Err("locked".into()));
-        assert!(matches!(queue.poll(at(7001)), Some(Step::Sign(..))));
-        queue.signed(at(7002), PublishId(1), Ok([9; 65]));
-        assert!(matches!(queue.poll(at(7002)), Some(Step::Judge(..))));
-    }
-
-    #[test]
-    fn a_refused_block_is_an_error_at_once_and_the_next_one_goes_on() {
-        let mut queue = PublishQueue::new(TIMESTAMP_THRESHOLD);
-        queue.push(at(0), PublishId(1), envelope(1));
-        queue.push(at(0), PublishId(2), envelope(2));
-        queue.poll(at(0));
-        queue.sealed(PublishId(1), Ok(sealed()));
-        queue.poll(at(0));
-        queue.signed(at(0), PublishId(1), Ok([9; 65]));
-        queue.poll(at(0));
-        queue.judged(PublishId(1), Err(Reason::WrongSigner));
-        assert_eq!(finished(&mut queue, at(0)), (1, Err(PublishError::Refused(Reason::WrongSigner))));
-        until_send(&mut queue, at(0), PublishId(2));
-    }
-
-    #[test]
-    fn a_full_queue_drops_its_oldest() {
-        let mut queue = PublishQueue::new(TIMESTAMP_THRESHOLD);
-        for number in 0..=QUEUE_LENGTH as u64 {
-            queue.push(at(0), PublishId(number), envelope(number));
-        }
-        assert_eq!(queue.len(), QUEUE_LENGTH);
-        assert_eq!(finished(&mut queue, at(0)), (0, Err(PublishError::Displaced(Obstacle::Waiting))));
-        until_send(&mut queue, at(0), PublishId(1));
-    }
-
-    #[test]
-    fn the_same_block_again_within_65_seconds_is_done_at_once() {
-        let mut queue = PublishQueue::new(TIMESTAMP_THRESHOLD);
-        queue.push(at(0), PublishId(1), envelope(1));
-        until_send(&mut queue, at(0), PublishId(1));
-        queue.sent(at(0), PublishId(1), SendOutcome::Sent);
-        finished(&mut queue, at(0)).1.expect("sent");
-        queue.push(at(64_999), PublishId(2), envelope(1));
-        assert_eq!(finished(&mut queue, at(64_999)), (2, Ok(B256::with_last_byte(1))));
-        queue.push(at(65_000), PublishId(3), envelope(1));
-        assert!(matches!(queue.poll(at(65_000)), Some(Step::Seal(..))));
-    }
-
-    #[test]
-    fn late_answers_for_another_publication_change_nothing() {
-        let mut queue = PublishQueue::new(TIMESTAMP_THRESHOLD);
-        queue.push(at(0), PublishId(1), envelope(1));
-        until_send(&mut queue, at(0), PublishId(1));
-        queue.sealed(PublishId(7), Err(PublishError::NoSigner));
-        queue.signed(at(0), PublishId(1), Ok([1; 65]));
-        queue.judged(PublishId(1), Err(Reason::TooOld));
-        queue.sent(at(0), PublishId(7), SendOutcome::Sent);
-        assert_eq!(queue.len(), 1);
-        queue.sent(at(0), PublishId(1), SendOutcome::AlreadySent);
-        finished(&mut queue, at(0)).1.expect("sent");
     }
 }

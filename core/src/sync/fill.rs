@@ -1,81 +1,84 @@
-//! Filling gaps: decides what is fetched, keeps what came, and hands it to the chain view in order.
+//! The gap filler: decides which blocks are fetched, keeps them, and passes them to the chain view
+//! in order.
 //!
-//! The [`GapFiller`] aims the [`RangeClient`] at the gap of the chain view whose blocks reach highest, since that is
-//! where the sequencer's chain goes. Each block that is proved goes to the **pending area** of the driver's store
-//! as it comes, and so does each signed block that waits for its ancestors: whatever the view has no room for need
-//! not be fetched again, and a restart finds it. When the way down reaches the canonical chain, the pending blocks
-//! *land*: they are put into the view lowest first, which hands them on.
+//! The [`GapFiller`] aims the [`RangeClient`] at the gap of the chain view whose blocks reach
+//! highest, since the sequencer's chain leads there. Each proved block goes to the **pending area**
+//! of the driver's store at once, and so does each signed block that waits for its ancestors:
+//! blocks for which the view has no room need not be fetched again, and survive a restart. When the
+//! path down reaches the canonical chain, the pending blocks *land*: they are inserted into the
+//! view lowest first, which passes them on.
 //!
-//! # When the way down does not reach the chain
-//! * The pending area is full, or the chain that the sequencer signed leaves ours below all that the view
-//!   remembers: the chain goes on at the lowest pending block, with a [`ChainEvent::Skipped`] that says so.
-//! * The head is older than [`FillConfig::max_age`]: nothing is asked for, and the view's patience decides.
-//! * Nobody has the next block: it is asked for again and again, other gaps in turn with it, until
-//!   [`FillConfig::patience`] without a single block of the gap has passed; then the view's patience decides.
+//! # If the path down does not reach the chain
+//! * The pending area is full, or the chain that the sequencer signed leaves ours below all blocks
+//!   that the view remembers: the chain continues at the lowest pending block, with a
+//!   [`ChainEvent::Skipped`] that reports this.
+//! * The head is older than [`FillConfig::max_age`]: no requests are sent.
+//! * No source has the next block: it is requested again and again, in turn with other gaps.
+//!
+//! In the last two cases the view's patience ends the gap: see [`patience`].
 //!
 //! # Bounds
-//! * Blocks that are fetched: see [`RangeClient`].
+//! * Blocks being fetched: see [`RangeClient`].
 //! * The pending area: [`FillConfig::pending_blocks`] entries of about 150 bytes in memory, and
-//!   [`FillConfig::pending_bytes`] on the disk. The sequencer's chain fills it. In memory are of its blocks those that the
-//!   store has not confirmed, at which fetching pauses when they are 8 MiB, and 4 MiB more, the lowest.
-//! * Landing: 40 bytes for each block that lands, and at most [`LOAD_BLOCKS`] or [`LOAD_BYTES`] at once in memory.
+//!   [`FillConfig::pending_bytes`] on disk. The sequencer's chain fills it. Its blocks in memory
+//!   are those that the store has not confirmed, perhaps because its disk is full (fetching pauses
+//!   when they reach 8 MiB), and the lowest 4 MiB of the confirmed ones.
+//! * Landing: 40 bytes for each landing block, and at most [`LOAD_BLOCKS`] or [`LOAD_BYTES`] at
+//!   once in memory.
 //! * One commanded range at a time.
+//! * Signed blocks that are of no use: at most `UNUSABLE` ids, the highest.
 //!
 //! [`ChainEvent::Skipped`]: crate::chain::ChainEvent::Skipped
 
+mod land;
+pub mod patience;
+mod signed;
+mod store;
 mod types;
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use alloy_primitives::{B256, Bytes};
+use alloy_primitives::Bytes;
 
-use super::check::{AnswerError, RequestFailure};
+use super::check::RequestFailure;
 use super::client::{ClientStep, Range, RangeClient, RequestId};
 use super::pending::{PendingArea, PendingBlock, UNSAVED_BYTES};
-use crate::chain::{BlockId, ChainConfig, ChainView, Gap, GapId, Inserted, Origin, SkipReason, Standing};
+use crate::chain::{BlockId, ChainConfig, ChainView, GapId, SkipReason, Standing};
 use crate::payload::Block;
 use crate::sorted::{SortedMap, SortedSet};
 use crate::time::{Instant, Now};
+use land::Landing;
+use patience::{Line, Stalls, beyond};
 pub use types::{FillConfig, FillStep, RangeError, RangeId, SyncEvent, SyncStatus};
 
-/// Most blocks that are loaded at once.
+/// Maximum number of blocks loaded at once.
 pub const LOAD_BLOCKS: usize = 64;
-/// Bytes of blocks that are loaded at once, if it is more than one.
+/// Maximum size of the blocks loaded at once, in bytes; a single block may be larger.
 pub const LOAD_BYTES: usize = 4 << 20;
-/// How far below the head a branch is looked for at a time, in blocks.
+/// Number of blocks, at and below the head's height, that are fetched at a time to find where a
+/// branch links.
 const FORK_STEP: u64 = 16;
-/// Pause after the store failed.
+/// Pause of fetching after the store failed.
 const STORE_PAUSE: Duration = Duration::from_secs(5);
-/// The shortest stall.
-const SHORTEST_STALL: Duration = Duration::from_secs(2);
-
-/// What is being fetched for.
+/// Purpose of fetching.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Aim {
     Gap(GapId),
     Command(RangeId),
 }
 
-/// A way that is complete, on its way into the view.
-#[derive(Debug)]
-struct Landing {
-    aim: Aim,
-    /// Lowest first.
-    path: VecDeque<BlockId>,
-    /// Whether the first one is put in without a link, and why.
-    skip: Option<SkipReason>,
-    is_loading: bool,
-}
-
-/// A range that was asked for.
+/// A commanded range.
 #[derive(Clone, Copy, Debug)]
 struct Command {
     id: RangeId,
     to: BlockId,
+    /// Time of the command, or of the last proved block, which may belong to the range or to a gap
+    /// that went first.
+    since: Instant,
 }
 
-/// The filler: see the [module's documentation](self).
+/// Fills gaps and commanded ranges: see the [module's documentation](self).
 #[derive(Debug)]
 pub struct GapFiller {
     config: FillConfig,
@@ -84,31 +87,42 @@ pub struct GapFiller {
     landing: Option<Landing>,
     command: Option<Command>,
     aim: Option<Aim>,
-    /// How often each gap stalled, and the command under `None`.
-    stalls: SortedMap<Option<GapId>, u32>,
-    /// Gaps that are known to be too old.
+    /// Stalls of each gap, and of the command under `None`.
+    stalls: SortedMap<Option<GapId>, Stalls>,
+    /// Gaps that were refused because the head is too old.
     refused: SortedSet<GapId>,
-    /// When a block was last proved, or the aim became another.
-    last_progress: Instant,
+    started: Instant,
+    line: Line,
     next_stall: Instant,
     paused_until: Instant,
+    /// When to try a complete path again because the view would not leave its branch yet.
+    land_at: Option<Instant>,
+    /// Blocks that the store failed to keep, and when it is asked again.
+    unheld: SortedSet<BlockId>,
+    hold_at: Instant,
     must_plan: bool,
+    /// Blocks that the sequencer signed, and that were refused for another reason.
+    unusable: SortedSet<BlockId>,
     steps: VecDeque<FillStep>,
 }
 
-/// Where the way down from a block leads, as far as it is known.
+/// Known end of the path down from a block.
 enum Way {
-    /// To a position that the chain view can link to.
+    /// A position to which the chain view can link.
     Meets,
-    /// To a block that has to be fetched.
+    /// A block that has to be fetched.
     GoesOn(BlockId),
-    /// To where no block can link any more.
+    /// A position to which no block can link any more.
     Ends,
 }
 
 impl GapFiller {
-    /// A filler that finds `stored` in the pending area.
-    pub fn new(now: Instant, config: FillConfig, stored: impl IntoIterator<Item = PendingBlock>) -> Self {
+    /// Creates a filler with the blocks `stored` in the pending area.
+    pub fn new(
+        now: Instant,
+        config: FillConfig,
+        stored: impl IntoIterator<Item = PendingBlock>,
+    ) -> Self {
         Self {
             client: RangeClient::new(config.client),
             pending: PendingArea::new(stored),
@@ -117,84 +131,88 @@ impl GapFiller {
             aim: None,
             stalls: SortedMap::new(),
             refused: SortedSet::new(),
-            last_progress: now,
+            started: now,
+            line: Line::default(),
             next_stall: now,
             paused_until: now,
+            land_at: None,
+            unheld: SortedSet::new(),
+            hold_at: now,
             must_plan: false,
+            unusable: SortedSet::new(),
             steps: VecDeque::new(),
             config,
         }
     }
 
-    /// The client, to tell it of peers.
+    /// Sets the seed of the client: see [`RangeClient::with_seed`].
+    #[must_use]
+    pub fn with_seed(mut self, seed: u64) -> Self {
+        self.client = self.client.with_seed(seed);
+        self
+    }
+
+    /// Returns the client, to report peers to it.
     pub const fn client_mut(&mut self) -> &mut RangeClient {
         &mut self.client
     }
 
-    /// How it stands.
+    /// Returns the state of fetching.
     pub fn status(&self) -> SyncStatus {
+        let (wanted, landing) = self.progress();
         SyncStatus {
-            wanted: self.client.range().map(|range| range.wanted),
+            wanted,
             pending: self.pending.len(),
+            charges: self.client.charges(),
             in_flight: self.client.in_flight(),
             servers: self.client.servers(),
-            landing: self.landing.as_ref().map_or(0, |landing| landing.path.len()),
+            endpoints: self.config.client.endpoints,
+            landing,
             slots: self.client.slots(),
             memory: self.client.bytes().saturating_add(self.pending.memory()),
         }
     }
 
-    /// The gaps of the view are others than before.
+    /// Returns the number of steps of all walks over the pending area.
+    #[cfg(test)]
+    pub const fn steps(&self) -> usize {
+        self.pending.steps()
+    }
+
+    /// Records that the gaps of the view have changed.
     pub const fn gaps_changed(&mut self) {
         self.must_plan = true;
     }
 
-    /// A signed block that is not canonical: it goes to the pending area, in case the view has to drop it.
+    /// Takes a signed block that is not canonical: it goes to the pending area, in case the view
+    /// has to drop it.
     pub fn waits(&mut self, block: &Block) {
         self.hold(block);
         self.must_plan = true;
     }
 
-    /// A block became canonical. Whether the pending area has it for sure, so that it need not be written again.
+    /// Records that a block became canonical. Returns `true` if the store has confirmed it in the
+    /// pending area, so that it need not be written again.
     pub fn became_canonical(&mut self, id: &BlockId) -> bool {
         self.pending.remove(id) == Some(true)
     }
 
-    /// The store put a block into the pending area, or failed to.
-    pub fn held(&mut self, now: Instant, id: &BlockId, is_held: bool) {
-        if is_held {
-            self.pending.saved(id);
-        } else if self.pending.remove(id).is_some() {
-            self.paused_until = now + STORE_PAUSE;
-            self.must_plan = true;
-        }
+    /// Takes the answer to a request, or the reason why none will come.
+    pub fn received(&mut self, now: Instant, id: RequestId, result: Result<Bytes, RequestFailure>) {
+        self.client.received(now, id, result);
     }
 
-    /// An answer to a request came, or it is known that none will.
-    pub fn received(
+    /// Takes the blocks that [`FillStep::Load`] requested, in its order; `None` for each unreadable
+    /// one.
+    pub fn loaded(
         &mut self,
         now: Instant,
-        id: RequestId,
-        result: Result<Bytes, RequestFailure>,
-        chain: &ChainConfig,
+        blocks: Vec<Option<Block>>,
+        view: &mut ChainView<Block>,
     ) {
-        self.client.received(now, id, result, chain);
-    }
-
-    /// A check ended.
-    pub fn checked(
-        &mut self,
-        now: Instant,
-        id: RequestId,
-        result: Result<Block, AnswerError>,
-        view: &ChainView<Block>,
-    ) {
-        self.client.checked(now, id, result, |hash: &B256| view.get(hash).is_some());
-    }
-
-    /// What [`FillStep::Load`] asked for, in its order; `None` for each that can't be read.
-    pub fn loaded(&mut self, now: Instant, blocks: Vec<Option<Block>>, view: &mut ChainView<Block>) {
-        let Some(landing) = self.landing.as_mut().filter(|landing| landing.is_loading) else { return };
+        let Some(landing) = self.landing.as_mut().filter(|landing| landing.is_loading) else {
+            return;
+        };
         landing.is_loading = false;
         for block in blocks {
             let next = self.landing.as_ref().and_then(|landing| landing.path.front().copied());
@@ -211,7 +229,8 @@ impl GapFiller {
         }
     }
 
-    /// Fetches everything down from `to` as if the sequencer had signed it: the caller vouches for its hash.
+    /// Fetches all blocks down from `to` as if the sequencer had signed it: the caller vouches for
+    /// its hash.
     pub fn request(
         &mut self,
         now: Now,
@@ -224,38 +243,48 @@ impl GapFiller {
             _ if to.hash.is_zero() => Some(RangeError::NoEnd),
             None => Some(RangeError::NoStart),
             Some(head) if to.number <= head.number => Some(RangeError::NothingMissing(to.number)),
-            Some(_) => self.too_old(now, view, chain).or(self.command.is_some().then_some(RangeError::Busy)),
+            Some(_) => beyond(now, to.number, view, chain)
+                .or_else(|| self.too_old(now, view, chain))
+                .or(self.command.is_some().then_some(RangeError::Busy)),
         };
         if let Some(error) = refused {
             self.event(SyncEvent::Range { id, result: Err(error) });
             return;
         }
         view.trust(to);
-        self.command = Some(Command { id, to });
+        self.command = Some(Command { id, to, since: now.monotonic });
         self.must_plan = true;
     }
 
-    /// The next thing to do.
+    /// Returns the next step, or `None` if there is nothing to do.
     pub fn poll(&mut self) -> Option<FillStep> {
         self.steps.pop_front()
     }
 
-    /// When [`Self::settle`] is to be called if nothing happens before.
+    /// Returns when to call [`Self::settle`] if nothing happens before.
     pub fn next_wakeup(&self, now: Instant) -> Option<Instant> {
         let stall = (self.aim.is_some() && self.landing.is_none()).then_some(self.next_stall);
         let pause = (self.aim.is_some() && self.paused_until > now).then_some(self.paused_until);
-        [self.client.next_wakeup(now), stall, pause].into_iter().flatten().min()
+        let hold = (!self.unheld.is_empty()).then_some(self.hold_at);
+        let times = [self.client.next_wakeup(now), stall, pause, self.land_at, hold];
+        times.into_iter().flatten().min()
     }
 
-    /// Does everything that follows from what it was told, and from the time.
+    /// Does everything that follows from the calls so far, and from the time.
     pub fn settle(&mut self, now: Now, view: &mut ChainView<Block>, chain: &ChainConfig) {
-        let at = now.monotonic;
-        self.handle_stall(at, chain);
+        let (at, stall) = (now.monotonic, patience::stall(now, chain));
+        self.handle_stall(now, view, chain);
+        self.hold_again(at);
+        self.settle_charges(at, view);
+        if self.land_at.is_some_and(|due| due <= at) {
+            self.land_at = None;
+            self.must_plan = true;
+        }
         loop {
             let pause = self.pending.unsaved() >= UNSAVED_BYTES || self.paused_until > at;
             self.client.pause(pause || self.landing.is_some());
             while let Some(step) = self.client.poll(at) {
-                self.client_step(at, step, view, chain);
+                self.client_step(at, step, view, stall);
             }
             if self.landing.is_some() {
                 if !self.land(at, view) {
@@ -267,48 +296,46 @@ impl GapFiller {
                 break;
             }
         }
-        if self.is_at_work(at) {
-            view.be_patient(at);
+        if self.landing.is_some() {
+            view.delay_skips(at);
         }
+        self.stand_while_cut_off(now, view, chain);
     }
 
-    /// Whether blocks may still come, so that nobody should give up on them.
-    fn is_at_work(&self, now: Instant) -> bool {
-        let is_patient = self.config.patience.is_none_or(|patience| now.since(self.last_progress) < patience);
-        self.landing.is_some() || (self.aim.is_some() && is_patient && self.client.servers() > 0)
-    }
-
-    fn handle_stall(&mut self, now: Instant, chain: &ChainConfig) {
-        let Some(aim) = self.aim.filter(|_| self.landing.is_none() && now >= self.next_stall) else { return };
-        self.client.hurry(now);
-        self.next_stall = now + stall(chain);
-        let stalls = self.stalls.get_or_insert_with(gap_of(aim), || 0);
-        *stalls = stalls.saturating_add(1);
-        self.must_plan = true;
-        let is_patient = self.config.patience.is_none_or(|patience| now.since(self.last_progress) < patience);
-        if let (Aim::Command(id), false) = (aim, is_patient) {
-            let wanted = self.client.range().map_or(0, |range| range.wanted.number);
-            self.end_command(id, Err(RangeError::NotFound(wanted)));
-        }
-    }
-
-    fn client_step(&mut self, now: Instant, step: ClientStep, view: &ChainView<Block>, chain: &ChainConfig) {
+    fn client_step(
+        &mut self,
+        now: Instant,
+        step: ClientStep,
+        view: &mut ChainView<Block>,
+        stall: Duration,
+    ) {
         match step {
             ClientStep::Ask { id, peer, number, limit } => {
                 self.steps.push_back(FillStep::Ask { id, peer, number, limit });
+            }
+            ClientStep::AskEndpoint { id, endpoint, number, body, limit } => {
+                self.steps.push_back(FillStep::AskEndpoint { id, endpoint, number, body, limit });
             }
             ClientStep::Check(id, work) => self.steps.push_back(FillStep::Check(id, work)),
             ClientStep::Conduct(peer, conduct) => self.event(SyncEvent::Conduct { peer, conduct }),
             ClientStep::Answered(answered) => self.event(SyncEvent::Answered(answered)),
             ClientStep::Proved(block, _) => {
-                self.last_progress = now;
-                self.next_stall = now + stall(chain);
+                self.next_stall = now + stall;
+                self.progressed(now, view);
+                if let Some(Aim::Gap(gap)) = self.aim {
+                    let (lowest, head) = (BlockId::of(&block), view.head());
+                    let above = head.map_or(0, |head| head.number.saturating_add(1));
+                    let missing = lowest.number.saturating_sub(above);
+                    self.event(SyncEvent::Found { gap, lowest, missing });
+                }
                 self.hold(&block);
-                let below = block.number().checked_sub(1).map(|n| BlockId::new(n, block.parent_hash()));
+                let below =
+                    block.number().checked_sub(1).map(|n| BlockId::new(n, block.parent_hash()));
                 self.must_plan |= self.is_full()
                     || self.client.range().is_none()
                     || below.is_none_or(|below| {
-                        view.standing(&below) != Standing::Unknown || self.pending.parent(&below).is_some()
+                        view.standing(&below) != Standing::Unknown
+                            || self.pending.parent(&below).is_some()
                     });
             }
         }
@@ -328,26 +355,29 @@ impl GapFiller {
         self.pending.is_full(self.config.pending_blocks, self.config.pending_bytes)
     }
 
-    /// Decides what is fetched, and whether a way is complete.
-    fn plan(&mut self, now: Now, view: &ChainView<Block>, chain: &ChainConfig) {
+    /// Decides which blocks are fetched, and whether a path is complete.
+    fn plan(&mut self, now: Now, view: &mut ChainView<Block>, chain: &ChainConfig) {
         self.must_plan = false;
-        if let Some(Command { id, to }) = self.command
+        if let Some(Command { id, to, .. }) = self.command
             && view.standing(&to) == Standing::Linked
         {
             self.end_command(id, Ok(()));
         }
         let Some((aim, wanted)) = self.choose(now, view, chain) else {
-            self.aim_at(now.monotonic, None, chain);
+            self.aim_at(now, None, chain);
             self.client.aim(now.monotonic, None);
             return self.tidy(view);
         };
-        self.aim_at(now.monotonic, Some(aim), chain);
+        self.aim_at(now, Some(aim), chain);
         let mut range = None;
         match self.way(view, chain, wanted) {
-            Way::Meets => self.begin_landing(aim, wanted, None, view),
-            Way::Ends => self.begin_landing(aim, wanted, Some(SkipReason::Unreachable), view),
+            Way::Meets => self.begin_landing(now.monotonic, aim, wanted, None, view),
+            Way::Ends => {
+                let skip = Some(SkipReason::Unreachable);
+                self.begin_landing(now.monotonic, aim, wanted, skip, view);
+            }
             Way::GoesOn(_) if self.is_full() && !self.make_room(view, wanted) => {
-                self.begin_landing(aim, wanted, Some(SkipReason::Full), view);
+                self.begin_landing(now.monotonic, aim, wanted, Some(SkipReason::Full), view);
             }
             Way::GoesOn(next) => {
                 range = Some(Range { wanted: next, lowest: lowest(view, chain, next.number) });
@@ -356,60 +386,17 @@ impl GapFiller {
         self.client.aim(now.monotonic, range);
     }
 
-    /// The gap that reaches highest, or the commanded range; whichever stalled less often.
-    fn choose(&mut self, now: Now, view: &ChainView<Block>, chain: &ChainConfig) -> Option<(Aim, BlockId)> {
-        let gaps: Vec<Gap> = view.gaps().collect();
-        self.stalls.retain(|gap, _| gap.is_none_or(|gap| gaps.iter().any(|open| open.id == gap)));
-        self.refused.retain(|gap| gaps.iter().any(|open| open.id == *gap));
-        let too_old = self.too_old(now, view, chain);
-        if let Some(error) = too_old {
-            for gap in gaps {
-                if self.refused.insert(gap.id) {
-                    self.event(SyncEvent::Refused { gap: gap.id, error });
-                }
-            }
-            if let Some(Command { id, .. }) = self.command {
-                self.end_command(id, Err(error));
-            }
-            return None;
-        }
-        let stalls = |gap: Option<GapId>| self.stalls.get(&gap).copied().unwrap_or(0);
-        let gaps = gaps.iter().map(|gap| (stalls(Some(gap.id)), gap.highest, Aim::Gap(gap.id), gap.wanted));
-        let command = self.command.map(|Command { id, to }| (stalls(None), to, Aim::Command(id), to));
-        let best =
-            gaps.chain(command).min_by_key(|(stalls, highest, ..)| (*stalls, std::cmp::Reverse(*highest)));
-        best.map(|(_, _, aim, wanted)| (aim, wanted))
-    }
-
-    /// By the head's own timestamp where the block is held.
-    fn too_old(&self, now: Now, view: &ChainView<Block>, chain: &ChainConfig) -> Option<RangeError> {
-        let limit = self.config.max_age?.as_secs();
-        let number = view.head()?.number;
-        let timestamp = match view.canonical(number) {
-            Some(block) => block.timestamp(),
-            None => chain.timestamp_of(number)?,
-        };
-        let age = now.unix_seconds().saturating_sub(timestamp);
-        (age > limit).then_some(RangeError::TooOld { number, age, limit })
-    }
-
-    fn aim_at(&mut self, now: Instant, aim: Option<Aim>, chain: &ChainConfig) {
-        if self.aim != aim {
-            self.aim = aim;
-            self.last_progress = now;
-            self.next_stall = now + stall(chain);
-        }
-    }
-
-    /// Walks down from `from` over what is held.
-    fn way(&self, view: &ChainView<Block>, chain: &ChainConfig, from: BlockId) -> Way {
+    /// Walks down from `from` over held blocks.
+    fn way(&mut self, view: &ChainView<Block>, chain: &ChainConfig, from: BlockId) -> Way {
         let mut at = from;
-        // Ends: numbers fall with each step.
+        // Terminates: numbers decrease with each step.
         loop {
             at = match (view.standing(&at), self.pending.parent(&at)) {
                 (Standing::Linked, _) => return Way::Meets,
                 (Standing::Unreachable, _) => return Way::Ends,
-                (_, Some(parent)) => parent,
+                (_, Some(_)) => self.pending.walk_down(at, |id| {
+                    matches!(view.standing(id), Standing::Linked | Standing::Unreachable)
+                }),
                 (Standing::Waits(wanted), None) => wanted,
                 (Standing::Unknown, None) if at.number <= chain.genesis.number => return Way::Ends,
                 (Standing::Unknown, None) => return Way::GoesOn(at),
@@ -417,13 +404,15 @@ impl GapFiller {
         }
     }
 
-    /// The pending blocks on the way down from `from`, lowest first.
+    /// Returns the pending blocks on the path down from `from`, lowest first.
     fn path(&self, view: &ChainView<Block>, from: BlockId) -> VecDeque<BlockId> {
         let mut path = VecDeque::new();
         let mut at = from;
         loop {
             at = match (view.standing(&at), self.pending.parent(&at)) {
-                (Standing::Linked | Standing::Unreachable, _) | (Standing::Unknown, None) => return path,
+                (Standing::Linked | Standing::Unreachable, _) | (Standing::Unknown, None) => {
+                    return path;
+                }
                 (_, Some(parent)) => {
                     path.push_front(at);
                     parent
@@ -433,133 +422,25 @@ impl GapFiller {
         }
     }
 
-    fn begin_landing(
-        &mut self,
-        aim: Aim,
-        wanted: BlockId,
-        skip: Option<SkipReason>,
-        view: &ChainView<Block>,
-    ) {
-        let path = self.path(view, wanted);
-        let (Some(lowest), Some(highest)) = (path.front(), path.back().copied()) else {
-            // There is nothing to hand on: the view decides what becomes of the gap.
-            if let Aim::Command(id) = aim {
-                self.end_command(id, Err(RangeError::Unlinked));
-            }
-            return;
-        };
-        let after = self.pending.parent(lowest).unwrap_or(*lowest);
-        self.event(SyncEvent::Landing { after, highest, blocks: path.len() });
-        self.landing = Some(Landing { aim, path, skip, is_loading: false });
-    }
-
-    /// Puts what is in memory into the view and asks for the rest. `false`: nothing more to do now.
-    fn land(&mut self, now: Instant, view: &mut ChainView<Block>) -> bool {
-        loop {
-            let Some(landing) = self.landing.as_mut().filter(|landing| !landing.is_loading) else {
-                return false;
-            };
-            let Some(next) = landing.path.front().copied() else {
-                self.abandon();
-                return true;
-            };
-            if let Some(block) = self.pending.block(&next).cloned() {
-                if !self.put(now, view, block) {
-                    return true;
-                }
-            } else if self.pending.parent(&next).is_some() {
-                landing.is_loading = true;
-                let chunk = self.chunk();
-                self.steps.push_back(FillStep::Load(chunk));
-                return false;
-            } else if view.standing(&next) == Standing::Linked {
-                // It came some other way.
-                landing.path.pop_front();
-            } else {
-                self.abandon();
-                return true;
-            }
-        }
-    }
-
-    /// The next blocks to load: those that are not in memory.
-    fn chunk(&self) -> Vec<BlockId> {
-        let Some(landing) = &self.landing else { return Vec::new() };
-        let mut bytes = 0_usize;
-        let missing = landing.path.iter().take(LOAD_BLOCKS).take_while(|id| {
-            let fits = bytes == 0 || bytes.saturating_add(self.pending.size(id)) <= LOAD_BYTES;
-            bytes = bytes.saturating_add(self.pending.size(id));
-            fits && self.pending.block(id).is_none() && self.pending.parent(id).is_some()
-        });
-        missing.copied().collect()
-    }
-
-    /// Puts the next block of the landing into the view. `false` if that ended the landing.
-    fn put(&mut self, now: Instant, view: &mut ChainView<Block>, block: Block) -> bool {
-        let Some(landing) = &mut self.landing else { return false };
-        let Some(id) = landing.path.pop_front() else { return false };
-        let (aim, skip) = (landing.aim, landing.skip.take());
-        let highest = landing.path.back().copied().unwrap_or(id);
-        self.last_progress = now;
-        let below = id.number.checked_sub(1).map(|number| BlockId::new(number, block.parent_hash()));
-        if skip.is_none() && below.is_none_or(|below| view.standing(&below) != Standing::Linked) {
-            // The view held what lies between, and had to drop it: that is fetched again.
-            self.abandon();
-            return false;
-        }
-        let inserted = match skip {
-            Some(reason) => view.skip_to(now, block, reason),
-            None => view.insert(now, block, Origin::Linked),
-        };
-        match inserted {
-            Inserted::Anchored
-            | Inserted::Extended
-            | Inserted::Reorganised
-            | Inserted::Reanchored
-            | Inserted::Competitor
-            | Inserted::Known => true,
-            // A branch that leaves the chain deeper than the view has room for.
-            Inserted::Dropped | Inserted::TooOld if skip.is_none() => {
-                self.landing = None;
-                self.begin_landing(aim, highest, Some(SkipReason::Unreachable), view);
-                false
-            }
-            _ => {
-                // The view can't use it: forget it, and try another gap first.
-                self.pending.remove(&id);
-                self.steps.push_back(FillStep::Release(vec![id]));
-                let stalls = self.stalls.get_or_insert_with(gap_of(aim), || 0);
-                *stalls = stalls.saturating_add(1);
-                self.paused_until = now + STORE_PAUSE;
-                self.abandon();
-                false
-            }
-        }
-    }
-
-    /// Ends a landing, complete or not, and thinks again.
-    fn abandon(&mut self) {
-        self.landing = None;
-        self.must_plan = true;
-    }
-
     fn end_command(&mut self, id: RangeId, result: Result<(), RangeError>) {
         self.command = None;
         self.stalls.remove(&None);
         self.event(SyncEvent::Range { id, result });
     }
 
-    /// Without anything to fetch, whatever the view can no longer link to will never be needed.
+    /// If there is nothing to fetch, drops the blocks to which the view can't link any more, since
+    /// they will never be needed.
     fn tidy(&mut self, view: &ChainView<Block>) {
-        let is_idle = view.gap().is_none() && self.command.is_none();
-        if let Some(floor) = view.floor().filter(|_| is_idle) {
+        let is_idle = !view.is_unsettled() && self.command.is_none();
+        if let Some(floor) = view.window_floor().filter(|_| is_idle) {
             self.release(|id| id.number <= floor.number);
         }
     }
 
-    /// Drops what is not on the way down from `wanted`. Whether there is room now.
+    /// Drops all blocks that are not on the path down from `wanted`. Returns `true` if there is
+    /// room now.
     fn make_room(&mut self, view: &ChainView<Block>, wanted: BlockId) -> bool {
-        // Lowest first, hence sorted.
+        // Lowest first, and therefore sorted.
         let path = self.path(view, wanted);
         self.release(|id| path.binary_search(id).is_err());
         !self.is_full()
@@ -573,18 +454,15 @@ impl GapFiller {
     }
 }
 
-/// The lowest number worth asking for, on a way that has come down to `number`: down to the head; below it a few
-/// at a time, as the branch may link any moment.
+/// Returns the lowest number to ask for, on a path that has come down to `number`: above the head,
+/// the block after it; below, a few at a time, as the branch may link at any point.
 fn lowest(view: &ChainView<Block>, chain: &ChainConfig, number: u64) -> u64 {
-    let floor = view.floor().map_or(0, |floor| floor.number).max(chain.genesis.number).saturating_add(1);
+    let floor =
+        view.floor().map_or(0, |floor| floor.number).max(chain.genesis.number).saturating_add(1);
     let head = view.head().map_or(0, |head| head.number);
-    let lowest = if number > head { head.saturating_add(1) } else { number.saturating_sub(FORK_STEP - 1) };
+    let lowest =
+        if number > head { head.saturating_add(1) } else { number.saturating_sub(FORK_STEP - 1) };
     lowest.max(floor).min(number)
-}
-
-/// Two block times without a block.
-fn stall(chain: &ChainConfig) -> Duration {
-    Duration::from_secs(chain.block_time.saturating_mul(2)).max(SHORTEST_STALL)
 }
 
 const fn gap_of(aim: Aim) -> Option<GapId> {

@@ -1,15 +1,18 @@
-//! What is known of the pending area: blocks that are proved, or signed, and do not link to the chain yet.
+//! Index of the pending area: blocks that are proved or signed, and do not link to the chain yet.
 //!
-//! The blocks themselves are in the driver's store. Here is where each of them hangs, so that a walk downwards
-//! needs no disk, and the blocks whose writing is not confirmed yet, with a few more so that a short gap needs
-//! no reading.
+//! The blocks themselves are in the driver's store. The index has the parent of each block, so that
+//! a walk downwards needs no disk access. It also holds the blocks whose write is not confirmed
+//! yet, and a few confirmed ones, so that a short gap needs no reads.
 //!
 //! # Bounds
-//! * Entries: [`FillConfig::pending_blocks`](super::FillConfig::pending_blocks), about 150 bytes each, and their
-//!   blocks on the disk [`FillConfig::pending_bytes`](super::FillConfig::pending_bytes). The sequencer's chain fills
-//!   them: every entry is signed or reached from a signed block. The caller asks [`PendingArea::is_full`].
-//! * Unconfirmed blocks: the caller stops fetching at [`UNSAVED_BYTES`]; what was under way is bounded by the client.
+//! * Entries: [`FillConfig::pending_blocks`](super::FillConfig::pending_blocks), about 150 bytes
+//!   each, with blocks of [`FillConfig::pending_bytes`](super::FillConfig::pending_bytes) on disk.
+//!   The sequencer's chain fills them: every entry is signed or reached from a signed block. The
+//!   caller checks [`PendingArea::is_full`].
+//! * Unconfirmed blocks: the caller pauses fetching at [`UNSAVED_BYTES`]; the client bounds the
+//!   blocks that are then in flight.
 //! * Confirmed blocks in memory: [`CACHED_BYTES`], the lowest, which are needed first.
+//! * Known ways down: [`KNOWN_WAYS`] pairs of ids.
 
 use std::collections::BTreeMap;
 
@@ -17,21 +20,24 @@ use alloy_primitives::B256;
 
 use crate::chain::{BlockId, ChainBlock};
 use crate::payload::Block;
-use crate::sorted::SortedSet;
+use crate::sorted::{SortedMap, SortedSet};
 
-/// Bytes of blocks that wait for the store before fetching pauses.
+/// Size of the blocks waiting for the store at which fetching pauses, in bytes.
 pub(super) const UNSAVED_BYTES: usize = 8 << 20;
-/// Bytes of stored blocks that are kept in memory as well.
+/// Maximum size of the stored blocks that are also kept in memory, in bytes.
 const CACHED_BYTES: usize = 4 << 20;
+/// Maximum number of ways down whose ends are remembered: as many gaps can be open at once without
+/// walking over their blocks again and again.
+const KNOWN_WAYS: usize = 16;
 
-/// A block in the pending area, as a store lists it at the start.
+/// A block in the pending area, as a store lists it on start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PendingBlock {
-    /// Which block.
+    /// Id of the block.
     pub id: BlockId,
-    /// Hash of the block below it.
+    /// Hash of its parent.
     pub parent: B256,
-    /// Bytes of its body.
+    /// Size of its body, in bytes.
     pub size: usize,
 }
 
@@ -50,6 +56,12 @@ pub(super) struct PendingArea {
     unsaved: usize,
     cached: SortedSet<BlockId>,
     cached_bytes: usize,
+    /// Ends of walks over blocks of the area, by their beginnings. No block in between has left the
+    /// area or become canonical since.
+    ways: SortedMap<BlockId, BlockId>,
+    /// Number of steps of all walks.
+    #[cfg(test)]
+    steps: usize,
 }
 
 impl PendingArea {
@@ -68,7 +80,7 @@ impl PendingArea {
         self.entries.len()
     }
 
-    /// Bytes of blocks in memory: unconfirmed and kept.
+    /// Returns the size of the blocks in memory, in bytes: unconfirmed and cached ones.
     pub(super) const fn memory(&self) -> usize {
         self.unsaved + self.cached_bytes
     }
@@ -81,7 +93,7 @@ impl PendingArea {
         self.entries.len() >= most || self.bytes >= bytes
     }
 
-    /// Takes a block; `false` if it is there.
+    /// Adds a block. Returns `false` if it is already there.
     pub(super) fn insert(&mut self, block: &Block) -> bool {
         let id = BlockId::of(block);
         if self.entries.contains_key(&id) {
@@ -89,13 +101,14 @@ impl PendingArea {
         }
         let size = block.size();
         let parent = block.parent_hash();
-        self.entries.insert(id, Entry { parent, size, is_saved: false, block: Some(block.clone()) });
+        self.entries
+            .insert(id, Entry { parent, size, is_saved: false, block: Some(block.clone()) });
         self.bytes = self.bytes.saturating_add(size as u64);
         self.unsaved = self.unsaved.saturating_add(size);
         true
     }
 
-    /// The store has it, durably.
+    /// Records that the store has the block durably.
     pub(super) fn saved(&mut self, id: &BlockId) {
         let Some(entry) = self.entries.get_mut(id).filter(|entry| !entry.is_saved) else { return };
         entry.is_saved = true;
@@ -111,22 +124,70 @@ impl PendingArea {
         }
     }
 
-    /// What the block hangs on, if it is there.
+    /// Returns the parent of a block in the area.
     pub(super) fn parent(&self, id: &BlockId) -> Option<BlockId> {
         let entry = self.entries.get(id)?;
         Some(BlockId::new(id.number.checked_sub(1)?, entry.parent))
+    }
+
+    /// Walks down from `from` over blocks of the area, as far as they are not known to `is_known`.
+    /// Returns the first block that is known or not in the area. Takes only the steps below the end
+    /// of the last walk from there.
+    pub(super) fn walk_down(
+        &mut self,
+        from: BlockId,
+        is_known: impl Fn(&BlockId) -> bool,
+    ) -> BlockId {
+        let mut at = from;
+        // Terminates: numbers decrease with each step.
+        loop {
+            #[cfg(test)]
+            {
+                self.steps += 1;
+            }
+            let end = self.ways.remove(&at);
+            let next = end.or_else(|| self.parent(&at).filter(|_| !is_known(&at)));
+            match next {
+                Some(next) => at = next,
+                None => break,
+            }
+        }
+        if self.ways.len() >= KNOWN_WAYS {
+            self.ways.clear();
+        }
+        if at != from {
+            self.ways.insert(from, at);
+        }
+        at
+    }
+
+    /// Returns the number of steps of all walks.
+    #[cfg(test)]
+    pub(super) const fn steps(&self) -> usize {
+        self.steps
+    }
+
+    pub(super) fn contains(&self, id: &BlockId) -> bool {
+        self.entries.contains_key(id)
     }
 
     pub(super) fn block(&self, id: &BlockId) -> Option<&Block> {
         self.entries.get(id)?.block.as_ref()
     }
 
+    /// Returns a block that the store has not confirmed.
+    pub(super) fn unsaved_block(&self, id: &BlockId) -> Option<&Block> {
+        self.entries.get(id).filter(|entry| !entry.is_saved)?.block.as_ref()
+    }
+
     pub(super) fn size(&self, id: &BlockId) -> usize {
         self.entries.get(id).map_or(0, |entry| entry.size)
     }
 
-    /// Takes it out. Whether the store has it for sure; `None` if it was not there.
+    /// Removes a block, perhaps because it became canonical. Returns `true` if the store has
+    /// confirmed it, and `None` if it was not there.
     pub(super) fn remove(&mut self, id: &BlockId) -> Option<bool> {
+        self.ways.clear();
         let entry = self.entries.remove(id)?;
         self.bytes = self.bytes.saturating_sub(entry.size as u64);
         if !entry.is_saved {
@@ -137,7 +198,7 @@ impl PendingArea {
         Some(entry.is_saved)
     }
 
-    /// Takes out all that are not above `number`, or all but those of `keep`.
+    /// Removes all blocks for which `unwanted` holds, and returns their ids.
     pub(super) fn clear(&mut self, unwanted: impl Fn(&BlockId) -> bool) -> Vec<BlockId> {
         let gone: Vec<BlockId> = self.entries.keys().filter(|id| unwanted(id)).copied().collect();
         for id in &gone {

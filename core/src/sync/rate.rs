@@ -1,23 +1,24 @@
-//! Rates and token buckets, in integers and without state but one moment.
+//! Rates and token buckets, in integer arithmetic and with a single instant as state.
 
 use std::time::Duration;
 
 use crate::time::Instant;
 
-/// How often something may happen: one token each `interval`, at most `burst` of them saved up.
+/// Rate limit: one token per `interval`, of which at most `burst` are saved up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
-    /// Time in which one token comes.
+    /// Time after which one more token is available.
     pub interval: Duration,
-    /// Tokens of a full bucket, at least 1.
+    /// Number of tokens in a full bucket, at least 1.
     pub burst: u32,
 }
 
 impl Rate {
-    /// No limit at all.
+    /// No limit.
     pub const UNLIMITED: Self = Self { interval: Duration::ZERO, burst: u32::MAX };
 
-    /// `tokens` a second, with `burst` of them at once. Zero tokens count as one in 584 years.
+    /// Returns a rate of `tokens` per second, with `burst` of them at once. Zero tokens count as
+    /// one in 584 years.
     pub const fn per_second(tokens: u32, burst: u32) -> Self {
         let interval = if tokens == 0 {
             Duration::from_nanos(u64::MAX)
@@ -28,7 +29,8 @@ impl Rate {
     }
 }
 
-/// A token bucket, as the moment at which it will be full (the generic cell rate algorithm).
+/// A token bucket, represented by the time at which it will be full (the generic cell rate
+/// algorithm).
 #[derive(Clone, Copy, Debug)]
 pub struct TokenBucket {
     rate: Rate,
@@ -36,17 +38,17 @@ pub struct TokenBucket {
 }
 
 impl TokenBucket {
-    /// A full bucket.
+    /// Creates a full bucket.
     pub fn new(rate: Rate) -> Self {
         Self { rate, full_at: Instant::default() }
     }
 
-    /// What it was made for.
+    /// Returns the current rate.
     pub const fn rate(&self) -> Rate {
         self.rate
     }
 
-    /// From now on this rate: as many tokens are missing as before.
+    /// Sets the rate from now on. The number of missing tokens stays the same.
     pub fn set_rate(&mut self, now: Instant, rate: Rate) {
         let missing = self.full_at.since(now).as_nanos();
         let old = self.rate.interval.as_nanos().max(1);
@@ -55,17 +57,17 @@ impl TokenBucket {
         self.rate = rate;
     }
 
-    /// Makes it empty.
+    /// Empties the bucket.
     pub fn drain(&mut self, now: Instant) {
         self.full_at = now + self.rate.interval.saturating_mul(self.rate.burst);
     }
 
-    /// Whether there is a token.
+    /// Returns `true` if there is a token.
     pub fn available(&self, now: Instant) -> bool {
         self.next_at(now) <= now
     }
 
-    /// Takes a token if there is one.
+    /// Takes a token if there is one, and returns whether there was.
     pub fn take(&mut self, now: Instant) -> bool {
         let available = self.available(now);
         if available {
@@ -74,23 +76,23 @@ impl TokenBucket {
         available
     }
 
-    /// Takes a token, if need be one that is still to come.
+    /// Takes a token, if necessary one that is not available yet.
     pub fn take_ahead(&mut self, now: Instant) {
         self.full_at = self.full_at.max(now) + self.rate.interval;
     }
 
-    /// When there is a token: `now` if there is one.
+    /// Returns when the next token is available: `now` if there is one.
     pub fn next_at(&self, now: Instant) -> Instant {
         self.ready_at().max(now)
     }
 
-    /// From when on there is a token.
+    /// Returns when the next token is available. The time may have passed.
     pub fn ready_at(&self) -> Instant {
         let saved = self.rate.interval.saturating_mul(self.rate.burst.saturating_sub(1));
         Instant::from_start(self.full_at.since_start().saturating_sub(saved))
     }
 
-    /// From when on no more tokens fit.
+    /// Returns when the bucket is full. The time may have passed.
     pub const fn full_at(&self) -> Instant {
         self.full_at
     }
@@ -114,13 +116,13 @@ mod tests {
     }
 
     #[test]
-    fn a_bucket_without_limits_always_gives() {
+    fn an_unlimited_bucket_always_grants() {
         let mut bucket = TokenBucket::new(Rate::UNLIMITED);
         assert!((0..100_000).all(|_| bucket.take(at(0))));
     }
 
     #[test]
-    fn another_rate_keeps_the_tokens() {
+    fn changing_the_rate_keeps_the_tokens() {
         let mut bucket = TokenBucket::new(Rate::per_second(4, 15));
         assert!((0..10).all(|_| bucket.take(at(0))));
         bucket.set_rate(at(0), Rate::per_second(1000, 15));
@@ -141,11 +143,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_agrees_with_counting_tokens(
-            interval in 1_u64..50, burst in 1_u32..20, steps in prop::collection::vec(0_u64..60, 1..200),
+        fn a_bucket_matches_a_token_counting_model(
+            interval in 1_u64..50, burst in 1_u32..20,
+            steps in prop::collection::vec(0_u64..60, 1..200),
         ) {
-            let mut bucket = TokenBucket::new(Rate { interval: Duration::from_millis(interval), burst });
-            // In parts of a token, so that the model is exact.
+            let mut bucket =
+                TokenBucket::new(Rate { interval: Duration::from_millis(interval), burst });
+            // In fractions of a token, so that the model is exact.
             let full = u64::from(burst) * interval;
             let (mut now, mut parts) = (1_000_000, full);
             for step in steps {

@@ -1,67 +1,84 @@
-//! `opp2p devnet`: a whole network in one process, to watch and to measure.
+//! `opp2p devnet`: a complete network in one process, to watch and to measure.
 
+use super::devnet_ports::Ports;
+use super::devnet_record::Record;
+use super::flags::sentence;
+use super::listeners::{self, Listener};
+use super::values::any_port;
 use super::web::{Web, WebArgs};
-use super::{End, Failure, NO, answer, remark, runtime};
+use super::{End, Failure, NO, answer, devnet_join, remark, runtime};
 use crate::devnet::{
-    Member, Network, NetworkConfig, NetworkError, NetworkEvent, Publication, Report, Setup, Summary, draw,
+    Member, Network, NetworkConfig, NetworkError, NetworkEvent, Publication, Report, Summary,
     unix_seconds,
 };
-use crate::host::{HostEvent, HostEventKind};
-use crate::page::{Page, PageError, PageStart};
+use crate::page::{Page, PageError, PageStart, Refresh};
+#[cfg(feature = "tui")]
 use crate::screen::Screen;
-use opp2p_core::chain::{BlockId, Fork};
-use std::collections::VecDeque;
-use std::io::{IsTerminal, Write, stderr, stdout};
+use opp2p_core::chain::Fork;
+use opp2p_node::clock::since_epoch;
+use opp2p_node::host::tcp_port;
+use std::io::{Write, stderr};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, mpsc};
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::time::{Interval, MissedTickBehavior, interval, sleep};
 
-/// How long the followers may take for the last block.
-const LAST_BLOCK_TIMEOUT: Duration = Duration::from_secs(10);
-/// The same while one of them has yet to catch up.
-const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(30);
-/// The follower is killed after so many blocks, or a quarter of them all if that is less.
+/// Number of blocks before the follower is killed, or a quarter of all blocks if that is less.
 const BLOCKS_BEFORE_KILL: u64 = 5;
-/// Blocks go on for at least so long after its start: what it missed it learns from the next one.
+/// Minimum time that blocks continue after the follower's restart: it learns of the missed ones
+/// from the next one.
 const REJOIN: Duration = Duration::from_secs(2);
-/// Most blocks that it may miss: fewer than the books hold one by one.
-const MOST_MISSED: u128 = 2000;
-/// Published blocks whose place on the followers' disks is checked at the end: the newest.
-const CHECKED: usize = 10_000;
-/// Time between two frames of the live view.
+/// Maximum number of blocks that it may miss: fewer than the record keeps.
+const MAX_MISSED_BLOCKS: u128 = 2000;
+/// Age and number of blocks up to which the page follows the chain from its genesis. A follower
+/// sends a browser some four blocks a second: the page of an older chain begins at its newest
+/// block.
+const YOUNG: Duration = Duration::from_secs(60);
+const FEW: u64 = 120;
+/// Interval between two frames of the live view.
 const FRAME: Duration = Duration::from_millis(100);
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Number of followers.
-    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=64))]
+    #[arg(
+        long, value_name = "N", default_value_t = 3,
+        value_parser = clap::value_parser!(u8).range(1..=64)
+    )]
     followers: u8,
     /// End after this many blocks [default: run until ended].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     blocks: Option<u64>,
-    /// Seconds between two blocks; fractions are allowed.
-    #[arg(long, value_name = "SECONDS", default_value = "2", value_parser = block_time)]
-    block_time: Duration,
-    /// Newest active fork: canyon, delta, ecotone, fjord, granite, holocene, isthmus or jovian.
+    /// Seconds between two blocks; fractions are allowed [default: 2, and 0.2 with --fork denim].
+    #[arg(long, value_name = "SECONDS", value_parser = block_time)]
+    block_time: Option<Duration>,
+    /// Newest active fork, with all that it builds on: canyon, delta, ecotone, fjord, granite,
+    /// holocene, isthmus, jovian; then karst, lagoon; or Base's azul, beryl, cobalt, denim.
     #[arg(long, value_name = "FORK", default_value = "jovian")]
     fork: Fork,
-    /// Kill the last follower after a few blocks, and start it again after so long.
+    /// Kill the last follower after a few blocks, and restart it after this many seconds.
     #[arg(long, value_name = "SECONDS", value_parser = outage_length)]
     kill_follower_for: Option<Duration>,
     /// Print the summary as one JSON object.
     #[arg(long)]
     json: bool,
-    #[command(flatten)]
-    web: WebArgs,
-    /// Serve no observer page and let no browsers in [default: both, on loopback, at ports that are free].
-    #[arg(long)]
-    no_web: bool,
-    /// Keep keys and blocks here, and go on from them next time [default: a temporary directory].
+    /// Keep keys, blocks and the ports for browsers here, and go on from them next time [default: a
+    /// temporary directory]. The chain's rollup.json is written here too, and standard error says
+    /// how a node can join.
     #[arg(long = "data-dir", value_name = "DIR")]
     data_dir: Option<PathBuf>,
+    #[command(flatten)]
+    web: WebArgs,
+    /// TCP port on loopback for browsers' WebSockets; 0 lets the system choose [default: the last
+    /// one of the data directory if it is free, else the system's choice].
+    #[arg(long = "p2p.listen.ws", value_name = "PORT", value_parser = any_port)]
+    ws: Option<u16>,
+    /// Serve no observer page and let no browsers in [default: both, on loopback, at free ports].
+    #[arg(long)]
+    no_web: bool,
 }
 
 fn block_time(text: &str) -> Result<Duration, String> {
@@ -75,46 +92,101 @@ fn outage_length(text: &str) -> Result<Duration, String> {
 }
 
 impl Args {
-    /// How many blocks are published before the follower is killed.
+    /// Returns the number of blocks to publish before the follower is killed.
     fn blocks_before_kill(&self) -> u64 {
         self.blocks.map_or(BLOCKS_BEFORE_KILL, |blocks| (blocks / 4).clamp(1, BLOCKS_BEFORE_KILL))
     }
 
-    /// Refuses an outage that the run has no room for.
+    /// Returns the block interval that the fork requires; `None` if any will do.
+    fn interval_of_fork(&self) -> Option<Duration> {
+        (self.fork == Fork::Denim).then_some(Duration::from_millis(200))
+    }
+
+    fn block_time(&self) -> Duration {
+        self.block_time.or(self.interval_of_fork()).unwrap_or(Duration::from_secs(2))
+    }
+
+    /// Refuses a block time that the fork does not allow, and an outage that does not fit into the
+    /// run.
     fn check(&self) -> Result<(), Failure> {
-        let Some(outage) = self.kill_follower_for else { return Ok(()) };
-        let (seconds, block_time) = (outage.as_secs_f64(), self.block_time.as_secs_f64());
-        let blocks = |duration: Duration| duration.as_nanos().div_ceil(self.block_time.as_nanos().max(1));
-        if blocks(outage) > MOST_MISSED {
+        if let (Some(given), Some(interval)) = (self.block_time, self.interval_of_fork())
+            && given != interval
+        {
             return Err(Failure::new(format!(
-                "--kill-follower-for {seconds} is {} blocks of {block_time} s, and a follower may miss \
-                 {MOST_MISSED}; use {} seconds or less",
+                "--block-time {}: with --fork {} a block comes every {} s; leave --block-time out",
+                given.as_secs_f64(),
+                self.fork,
+                interval.as_secs_f64()
+            )));
+        }
+        let Some(outage) = self.kill_follower_for else { return Ok(()) };
+        let interval = self.block_time();
+        let (seconds, block_time) = (outage.as_secs_f64(), interval.as_secs_f64());
+        let blocks = |duration: Duration| duration.as_nanos().div_ceil(interval.as_nanos().max(1));
+        if blocks(outage) > MAX_MISSED_BLOCKS {
+            return Err(Failure::new(format!(
+                "--kill-follower-for {seconds} is {} blocks of {block_time} s, and a follower may \
+                 miss {MAX_MISSED_BLOCKS}; use {} seconds or less",
                 blocks(outage),
-                MOST_MISSED as f64 * block_time
+                MAX_MISSED_BLOCKS as f64 * block_time
             )));
         }
         let after = blocks(outage + REJOIN);
         let Some(given) = self.blocks else { return Ok(()) };
         if u128::from(given.saturating_sub(self.blocks_before_kill())) < after {
             return Err(Failure::new(format!(
-                "--blocks {given} is too few for --kill-follower-for {seconds}, as blocks must go on after \
-                 the follower's start; use {} or more",
+                "--blocks {given} is too few for --kill-follower-for {seconds}, as blocks must go \
+                 on after the follower's start; use {} or more",
                 u128::from(BLOCKS_BEFORE_KILL) + after
             )));
         }
         Ok(())
     }
 
-    /// The observer page, unless it is switched off or there is none and it was not asked for.
-    fn page(&self) -> Result<Option<Web>, Failure> {
+    /// Returns the ports for browsers: those of the flags, or else of the last run in the data
+    /// directory. Refuses flags that contradict each other.
+    fn ports(&self) -> Result<Ports, Failure> {
+        let last = self.data_dir.as_deref().map(Ports::read).unwrap_or_default();
+        let listen = self.web.listen();
+        for (flag, is_given) in
+            [("--web.listen", listen.is_some()), ("--p2p.listen.ws", self.ws.is_some())]
+        {
+            if self.no_web && is_given {
+                return Err(Failure::new(format!(
+                    "both --no-web and {flag} are specified: leave out one"
+                )));
+            }
+        }
+        if let Some(port) = self.ws {
+            let ip = Ipv4Addr::LOCALHOST.into();
+            let mut all = vec![Listener { flag: "--p2p.listen.ws", ip, port }];
+            let page =
+                listen.map(|at| Listener { flag: "--web.listen", ip: at.ip(), port: at.port() });
+            all.extend(page);
+            listeners::check(&all)?;
+            listeners::check_port(ip, port, "--p2p.listen.ws")?;
+        }
+        let mut ports = last.with(self.ws, listen.map(|at| at.port()));
+        // A port that is given may be the other one of the last run.
+        if ports.ws == ports.web {
+            match self.ws {
+                Some(_) => ports.web = 0,
+                None => ports.ws = 0,
+            }
+        }
+        Ok(ports)
+    }
+
+    /// Returns the observer page, unless it is off, or it is not embedded and was not requested.
+    fn page(&self, port: u16) -> Result<Option<Web>, Failure> {
         if self.no_web {
             return Ok(None);
         }
-        let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        match self.web.load_for(self.web.listen().unwrap_or(anywhere)) {
+        let own = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        match self.web.load_for(self.web.listen().unwrap_or(own)) {
             Ok(web) => Ok(Some(web)),
             Err(error @ PageError::NotEmbedded) if self.web.listen().is_none() => {
-                remark(format_args!("no observer page: {error}"));
+                remark(format_args!("no observer page: {}", sentence(&error)));
                 Ok(None)
             }
             Err(error) => Err(error.into()),
@@ -124,22 +196,26 @@ impl Args {
 
 pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     args.check()?;
-    let web = args.page()?;
+    let ports = args.ports()?;
+    let web = args.page(ports.web)?;
     let temporary = match &args.data_dir {
         Some(_) => None,
-        None => Some(tempfile::Builder::new().prefix("opp2p-devnet-").tempdir().map_err(|error| {
-            Failure::new(format!("can't make a temporary directory: {error}; give --data-dir"))
-        })?),
+        None => {
+            Some(tempfile::Builder::new().prefix("opp2p-devnet-").tempdir().map_err(|error| {
+                Failure::new(format!("can't make a temporary directory: {error}; give --data-dir"))
+            })?)
+        }
     };
-    let directory = temporary.as_ref().map(|made| made.path().to_path_buf()).or(args.data_dir.clone());
+    let directory =
+        temporary.as_ref().map(|made| made.path().to_path_buf()).or(args.data_dir.clone());
     let config = NetworkConfig {
         followers: usize::from(args.followers),
-        block_time: args.block_time,
+        block_time: args.block_time(),
         fork: args.fork,
         directory: directory.unwrap_or_default(),
-        browsers: web.is_some(),
+        browsers: (web.is_some() || args.ws.is_some()).then_some(ports.ws),
     };
-    let summary = runtime()?.block_on(watch(args, web, &config))?;
+    let summary = runtime()?.block_on(watch(args, web, ports, &config))?;
     let Some(summary) = summary else { return Ok(ExitCode::SUCCESS) };
     if args.json {
         answer(serde_json::to_string(&summary)?)?;
@@ -149,13 +225,14 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     Ok(ExitCode::from(if summary.ok { 0 } else { NO }))
 }
 
-/// Where the run is shown.
+/// Destination of the run's output.
 enum Display {
     /// A live view.
+    #[cfg(feature = "tui")]
     Screen(Box<Screen>),
-    /// A line for each block on standard output.
+    /// A line per block on standard output.
     Lines,
-    /// The same on standard error: standard output is for the summary.
+    /// A line per block on standard error: standard output is for the summary.
     Aside,
 }
 
@@ -164,21 +241,28 @@ impl Display {
         if json {
             return Ok(Self::Aside);
         }
-        if !stdout().is_terminal() {
-            return Ok(Self::Lines);
+        #[cfg(feature = "tui")]
+        if std::io::IsTerminal::is_terminal(&std::io::stdout()) {
+            let screen = Screen::enter().map_err(|error| {
+                Failure::new(format!("can't use the terminal: {error}; try `| cat`"))
+            })?;
+            return Ok(Self::Screen(Box::new(screen)));
         }
-        let screen = Screen::enter();
-        let screen =
-            screen.map_err(|error| Failure::new(format!("can't use the terminal: {error}; try `| cat`")))?;
-        Ok(Self::Screen(Box::new(screen)))
+        Ok(Self::Lines)
     }
 
-    /// Shows what is new; tells whether whoever watches wants to end.
+    /// Returns `true` if this is the live view.
+    const fn is_live(&self) -> bool {
+        !matches!(self, Self::Lines | Self::Aside)
+    }
+
+    /// Shows the news. Returns `true` if the user wants to quit.
     fn refresh(&mut self, report: &mut Report, now: Duration) -> Result<bool, Failure> {
         match self {
+            #[cfg(feature = "tui")]
             Self::Screen(screen) => {
                 let snapshot = report.snapshot(now);
-                screen.show(|frame, colour| draw(frame, &snapshot, colour))?;
+                screen.show(|frame, colour| crate::devnet::draw(frame, &snapshot, colour))?;
                 Ok(screen.wants_quit()?)
             }
             Self::Lines => {
@@ -191,7 +275,7 @@ impl Display {
             }
             Self::Aside => {
                 while let Some(line) = report.next_line(now) {
-                    // The lines are company for the summary, which does not depend on them.
+                    // The lines only accompany the summary, so an error does not matter.
                     let _ = writeln!(stderr(), "{line}");
                 }
                 Ok(false)
@@ -199,33 +283,31 @@ impl Display {
         }
     }
 
-    /// Ends the live view, or writes the lines of the blocks that did not come to everybody.
+    /// Ends the live view, or writes the lines of the blocks that did not reach all followers.
     fn close(mut self, report: &mut Report) -> Result<(), Failure> {
-        if !matches!(self, Self::Screen(_)) {
+        if !self.is_live() {
             self.refresh(report, Duration::MAX)?;
         }
         Ok(())
     }
 }
 
-/// The whole run; `None` if it was asked to end before there was a network.
-async fn watch(args: &Args, web: Option<Web>, config: &NetworkConfig) -> Result<Option<Summary>, Failure> {
+/// Runs the devnet; `None` if it was asked to end before the network was up.
+async fn watch(
+    args: &Args,
+    web: Option<Web>,
+    ports: Ports,
+    config: &NetworkConfig,
+) -> Result<Option<Summary>, Failure> {
     let mut end = End::listen()?;
-    let start = async {
-        let (network, events) = Network::start(config).await?;
-        network.meshed().await?;
-        let page = match web {
-            Some(web) => Some(web.start(page_start(&network)).await?),
-            None => None,
-        };
-        Ok::<_, Failure>((network, events, page))
-    };
     let (mut network, mut events, page) = tokio::select! {
-        started = start => started?,
+        started = start(args, web, config) => started?,
         () = end.asked() => return Ok(None),
     };
-    let mut books = Books::open(&network, config, page.as_ref());
-
+    if args.data_dir.is_some() {
+        keep(ports, &network, page.as_ref(), config)?;
+    }
+    let mut record = Record::open(&network, config, page.as_ref());
     let mut display = Display::open(args.json)?;
     let (published_sender, mut published) = mpsc::channel(16);
     let (enough, kill) = (Notify::new(), Notify::new());
@@ -233,24 +315,23 @@ async fn watch(args: &Args, web: Option<Web>, config: &NetworkConfig) -> Result<
     let mut producing = Box::pin(produce(&network, args, &enough, published_sender)?);
     let mut outage = Box::pin(outage(&network, args.kill_follower_for.unwrap_or_default(), &kill));
     let mut has_outage = args.kill_follower_for.is_some();
-    let mut frames = interval(FRAME);
-    frames.set_missed_tick_behavior(MissedTickBehavior::Skip);
-    // When the run turned from making blocks to waiting for those that are under way.
+    let mut frames = frames();
+    // The time when the run stopped making blocks and started to wait for those under way.
     let mut ending: Option<Instant> = None;
     let mut produced = false;
     loop {
         tokio::select! {
-            Some((member, event)) = events.recv() => books.event(member, &event),
+            Some((member, event)) = events.recv() => record.event(member, &event),
             Some(publication) = published.recv() => {
-                books.published(&publication);
-                if ending.is_none() && books.blocks.len() as u64 == args.blocks_before_kill() {
+                record.published(&publication);
+                if ending.is_none() && record.blocks.len() as u64 == args.blocks_before_kill() {
                     kill.notify_one();
                 }
             }
             done = &mut outage, if has_outage => {
                 has_outage = false;
                 if let Err(error) = done {
-                    books.failures.push(error.to_string());
+                    record.failures.push(error.to_string());
                     ending.get_or_insert_with(Instant::now);
                     enough.notify_one();
                 }
@@ -260,51 +341,32 @@ async fn watch(args: &Args, web: Option<Web>, config: &NetworkConfig) -> Result<
                 ending.get_or_insert_with(Instant::now);
             }
             () = end.asked() => {
-                // Who asks while the last blocks are under way does not want to wait for them.
+                // A second request during that time means not to wait.
                 if ending.replace(Instant::now()).is_some() {
                     break;
                 }
                 enough.notify_one();
             }
             _ = frames.tick() => {
-                for (member, status) in network.statuses() {
-                    let status = status.borrow();
-                    let number = |block: Option<BlockId>| block.map(|block| block.number);
-                    books.report.peers(member, status.peers);
-                    books.report.heights(member, number(status.head), number(status.highest));
-                }
-                let elapsed = books.elapsed();
-                if display.refresh(&mut books.report, elapsed)? {
+                record.look_at(&network);
+                let elapsed = record.elapsed();
+                if display.refresh(&mut record.report, elapsed)? {
                     let again = ending.replace(Instant::now()).is_some();
-                    if again && matches!(display, Display::Screen(_)) {
+                    if again && display.is_live() {
                         break;
                     }
                     enough.notify_one();
                 }
-                let catching_up = books.report.is_catching_up();
-                let patience = if catching_up { CATCH_UP_TIMEOUT } else { LAST_BLOCK_TIMEOUT };
-                let late = ending.is_some_and(|at| at.elapsed() > patience);
-                let complete = produced && published.is_empty() && books.report.is_settled();
-                if late || complete {
+                if is_over(&record, ending, produced && published.is_empty()) {
                     break;
                 }
             }
         }
     }
-    display.close(&mut books.report)?;
+    display.close(&mut record.report)?;
     drop((producing, outage));
 
-    let elapsed = books.elapsed();
-    let mut summary = books.report.summary(elapsed);
-    summary.ok &= args.blocks.is_none_or(|wanted| summary.blocks >= wanted);
-    let problems = tokio::select! {
-        problems = books.problems(&mut network) => problems?,
-        () = end.asked() => vec!["asked to end before the followers' disks were looked at".into()],
-    };
-    for problem in problems {
-        remark(problem);
-        summary.ok = false;
-    }
+    let summary = sum_up(args, record, &mut network, &mut end).await?;
     if let Some(page) = page {
         page.stop().await;
     }
@@ -312,7 +374,77 @@ async fn watch(args: &Args, web: Option<Web>, config: &NetworkConfig) -> Result<
     Ok(Some(summary))
 }
 
-/// What the page is told: the devnet's chain from its beginning, and where browsers join.
+fn frames() -> Interval {
+    let mut frames = interval(FRAME);
+    frames.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    frames
+}
+
+/// Returns `true` if nothing is under way after the last block (`is_drained`), or if the wait for
+/// it, which began at `ending`, has taken too long.
+fn is_over(record: &Record, ending: Option<Instant>, is_drained: bool) -> bool {
+    ending.is_some_and(|at| at.elapsed() > record.patience())
+        || (is_drained && record.report.is_settled())
+}
+
+/// Writes the chain and the ports into the network's folder, for further nodes and the next run.
+fn keep(
+    ports: Ports,
+    network: &Network,
+    page: Option<&Page>,
+    config: &NetworkConfig,
+) -> Result<(), Failure> {
+    devnet_join::tell(&config.directory, network.chain(), &network.sequencer_info())?;
+    let ws = network.browser_addresses().iter().find_map(tcp_port);
+    let web = page.map(|page| page.address().port());
+    // Without browsers, those of the last run are kept.
+    ports.with(ws, web).write(&config.directory)
+}
+
+/// Returns the summary of a run, after looking at the followers' disks. Prints what is wrong.
+async fn sum_up(
+    args: &Args,
+    record: Record,
+    network: &mut Network,
+    end: &mut End,
+) -> Result<Summary, Failure> {
+    let elapsed = record.elapsed();
+    let mut summary = record.report.summary(elapsed);
+    summary.ok &= args.blocks.is_none_or(|wanted| summary.blocks >= wanted);
+    let problems = tokio::select! {
+        problems = record.problems(network) => problems?,
+        () = end.asked() => vec!["asked to end before the followers' disks were looked at".into()],
+    };
+    for problem in problems {
+        remark(problem);
+        summary.ok = false;
+    }
+    Ok(summary)
+}
+
+/// Events of the nodes.
+type Events = mpsc::Receiver<(Member, NetworkEvent)>;
+
+/// Starts the network and serves the page.
+async fn start(
+    args: &Args,
+    web: Option<Web>,
+    config: &NetworkConfig,
+) -> Result<(Network, Events, Option<Page>), Failure> {
+    let (network, events) = Network::start(config).await?;
+    network.meshed().await?;
+    let page = match web {
+        Some(web) => {
+            let refresh = refresh(&network, args.block_time());
+            Some(web.start(page_start(&network), Some(refresh)).await?)
+        }
+        None => None,
+    };
+    Ok((network, events, page))
+}
+
+/// Returns the page's configuration: the devnet's chain from its beginning, and the addresses for
+/// browsers.
 fn page_start(network: &Network) -> PageStart {
     PageStart {
         chain: network.chain().clone(),
@@ -323,6 +455,24 @@ fn page_start(network: &Network) -> PageStart {
     }
 }
 
+/// Returns the update of the page's configuration: an old chain is followed from its newest block.
+fn refresh(network: &Network, block_time: Duration) -> Refresh {
+    let genesis = network.chain().genesis.number;
+    // The sequencer comes first, and has every block.
+    let status = network.statuses().into_iter().map(|(_, status)| status).next();
+    Arc::new(move |start| {
+        let head = status.as_ref().and_then(|status| status.borrow().head);
+        let blocks = head.map_or(0, |head| head.number.saturating_sub(genesis));
+        start.from_genesis = is_young(blocks, block_time);
+    })
+}
+
+/// Returns `true` if a page can catch up with a chain of so many blocks within seconds.
+fn is_young(blocks: u64, block_time: Duration) -> bool {
+    let age = block_time.checked_mul(u32::try_from(blocks).unwrap_or(u32::MAX));
+    blocks <= FEW && age.is_some_and(|age| age < YOUNG)
+}
+
 /// Makes and publishes blocks at the block time until there are enough.
 fn produce<'a>(
     network: &'a Network,
@@ -331,20 +481,20 @@ fn produce<'a>(
     published: mpsc::Sender<Publication>,
 ) -> Result<impl Future<Output = ()> + use<'a>, Failure> {
     let mut maker = network.maker(0)?;
-    let mut ticks = interval(args.block_time);
+    let mut ticks = interval(args.block_time());
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let blocks = args.blocks.unwrap_or(u64::MAX);
     Ok(async move {
         for _ in 0..blocks {
-            // Between two blocks only: one that is on its way would be missing in the books.
+            // Only between two blocks: a block under way would be missing in the record.
             tokio::select! {
                 biased;
                 () = enough.notified() => return,
-                _ = ticks.tick() => {}
+                () = turn(&mut ticks, maker.due()) => {}
             }
             let publication = network.publish(maker.next(unix_seconds())).await;
             let failed = publication.result.is_err();
-            // A chain with a hole can't go on.
+            // A chain can't continue after a failed block.
             if published.send(publication).await.is_err() || failed {
                 return;
             }
@@ -352,7 +502,17 @@ fn produce<'a>(
     })
 }
 
-/// Kills the last follower when `kill` says so, and starts it again after `length`.
+/// Waits until the next block may be made: until it is due, or for the next tick.
+async fn turn(ticks: &mut Interval, due: Option<Duration>) {
+    match due {
+        Some(due) => sleep(due.saturating_sub(since_epoch())).await,
+        None => {
+            ticks.tick().await;
+        }
+    }
+}
+
+/// Kills the last follower on `kill`, and starts it again after `length`.
 async fn outage(network: &Network, length: Duration, kill: &Notify) -> Result<(), NetworkError> {
     kill.notified().await;
     network.kill_last_follower().await?;
@@ -360,84 +520,15 @@ async fn outage(network: &Network, length: Duration, kill: &Notify) -> Result<()
     network.restart_last_follower().await
 }
 
-/// What is known of the run.
-struct Books {
-    start: Instant,
-    report: Report,
-    /// The newest published blocks, for the look at the disks in the end.
-    blocks: VecDeque<BlockId>,
-    failures: Vec<String>,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl Books {
-    fn open(network: &Network, config: &NetworkConfig, page: Option<&Page>) -> Self {
-        let report = Report::new(Setup {
-            chain_id: crate::devnet::CHAIN_ID,
-            fork: config.fork,
-            block_time: config.block_time,
-            sequencer: network.sequencer_info(),
-            followers: network.follower_infos(),
-            web: page.map(Page::url),
-        });
-        Self { start: Instant::now(), report, blocks: VecDeque::new(), failures: Vec::new() }
-    }
-
-    fn elapsed(&self) -> Duration {
-        self.start.elapsed()
-    }
-
-    fn event(&mut self, member: Member, event: &NetworkEvent) {
-        let since_start = |at: Instant| at.saturating_duration_since(self.start);
-        match event {
-            NetworkEvent::Host(HostEvent { at, kind }) => match kind {
-                HostEventKind::Verdict(verdict) => {
-                    self.report.verdict(member, verdict.result, since_start(*at));
-                }
-                HostEventKind::Core(event) => self.report.event(member, event, since_start(*at)),
-                HostEventKind::StoreFailed(error) => self.failures.push(format!("{member}: {error}")),
-                _ => {}
-            },
-            NetworkEvent::Missed => self.failures.push(format!(
-                "{member}: events came faster than they were read; its figures are incomplete"
-            )),
-            NetworkEvent::Killed { at, stored } => self.report.killed(member, *stored, since_start(*at)),
-            NetworkEvent::Restarted { at } => self.report.restarted(member, since_start(*at)),
-        }
-        self.failures.truncate(20);
-    }
-
-    fn published(&mut self, publication: &Publication) {
-        let Publication { block, transactions, bytes, at, result } = publication;
-        match result {
-            Ok(()) => {
-                let at = at.saturating_duration_since(self.start);
-                self.report.published(*block, *transactions, *bytes, at);
-                if self.blocks.len() == CHECKED {
-                    self.blocks.pop_front();
-                }
-                self.blocks.push_back(*block);
-            }
-            Err(error) => self.failures.push(format!("block {} was not published: {error}", block.number)),
-        }
-    }
-
-    /// What went wrong, after a look at every follower's disk.
-    async fn problems(mut self, network: &mut Network) -> Result<Vec<String>, Failure> {
-        let last = self.blocks.back().copied();
-        for (member, host) in network.hosts() {
-            let mut status = host.status();
-            let written = status.wait_for(|status| last.is_none() || status.stored == last);
-            if tokio::time::timeout(LAST_BLOCK_TIMEOUT, written).await.is_err() {
-                self.failures.push(format!("{member}: its last block is not on the disk after 10 s"));
-            }
-            for block in &self.blocks {
-                let stored = host.stored_block(block.number)?.map(|stored| stored.hash());
-                if stored != Some(block.hash) {
-                    self.failures.push(format!("{member}: block {} is not on its disk", block.number));
-                    break;
-                }
-            }
-        }
-        Ok(self.failures)
+    #[test]
+    fn the_page_follows_only_a_young_and_short_chain_from_genesis() {
+        let [second, tenth] = [Duration::from_secs(1), Duration::from_millis(100)];
+        assert!(is_young(0, second) && is_young(59, second) && is_young(120, tenth));
+        assert!(!is_young(60, second) && !is_young(121, tenth));
+        assert!(!is_young(1, Duration::from_secs(3600)) && !is_young(u64::MAX, Duration::MAX));
     }
 }

@@ -1,25 +1,26 @@
-//! `opp2p inspect`: one captured message under the eyes of every rule.
+//! `opp2p inspect`: checks one captured message against every rule.
 
 use super::chain::ChainArgs;
-use super::{Failure, NO, address, answer};
-use crate::clock::since_epoch;
+use super::failure::readable;
+use super::{Failure, NO, address, answer, flags, remark};
 use alloy_primitives::{Address, hex};
 use opp2p_core::gossip::{
-    Acceptance, Inspection, Reason, Rules, Signers, TIMESTAMP_THRESHOLD, inspect, version_of_topic,
+    Acceptance, Inspection, Reason, Rules, Signers, inspect, version_of_topic,
 };
 use opp2p_core::payload::{Block, PayloadVersion};
+use opp2p_node::clock::since_epoch;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// No message can be larger; hex text takes twice as much and line breaks.
+/// Maximum size of a message's file in bytes. No message can be larger; hexadecimal text takes
+/// twice as much, plus line breaks.
 const MAX_FILE: u64 = 64 << 20;
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Exit code: 0 accept, 1 ignore or reject, 2 unusable arguments or file.")]
+#[command(after_help = "Without --network and --rollup.config, the chain is OP Mainnet.\n\
+    Exit code: 0 accept, 1 ignore or reject, 2 unusable arguments or file.")]
 pub(super) struct Args {
-    #[command(flatten)]
-    chain: ChainArgs,
     /// Topic that the message was captured on: v1, v2, v3, v4, or the topic's full name.
     #[arg(long)]
     topic: String,
@@ -37,6 +38,9 @@ pub(super) struct Args {
     json: bool,
     /// File with the message's data field, or - for standard input.
     file: PathBuf,
+    // Last, since its heading would apply to the flags after it.
+    #[command(flatten)]
+    chain: ChainArgs,
 }
 
 fn moment(text: &str) -> Result<u64, String> {
@@ -44,8 +48,9 @@ fn moment(text: &str) -> Result<u64, String> {
 }
 
 pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
-    // A captured message says nothing of its chain; the largest one is the likeliest.
-    let chain = args.chain.load(Some("op-mainnet"))?;
+    // A captured message does not name its chain; the largest one is the likeliest.
+    let chain =
+        args.chain.load(Some("op-mainnet"), &|text| remark(format_args!("warning: {text}")))?;
     let version = topic(&args.topic, chain.chain_id)?;
     let data = read(&args.file, args.hex)?;
     let now = match args.now {
@@ -53,12 +58,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         None => since_epoch().as_secs(),
     };
     let current = args.signer.or(chain.unsafe_block_signer).filter(|signer| !signer.is_zero());
-    let rules = Rules {
-        chain_id: chain.chain_id,
-        forks: chain.forks,
-        signers: Signers { current, previous: None },
-        timestamp_threshold: TIMESTAMP_THRESHOLD,
-    };
+    let rules = Rules::new(&chain, Signers { current, previous: None });
     let inspection = inspect(&rules, version, &data, now);
     if args.json {
         answer(serde_json::to_string(&inspection)?)?;
@@ -72,18 +72,21 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
 }
 
 fn topic(text: &str, chain_id: u64) -> Result<PayloadVersion, Failure> {
-    let short =
-        PayloadVersion::ALL.into_iter().find(|version| version.to_string().eq_ignore_ascii_case(text));
+    let short = PayloadVersion::ALL
+        .into_iter()
+        .find(|version| version.to_string().eq_ignore_ascii_case(text));
     short.or_else(|| version_of_topic(chain_id, text)).ok_or_else(|| {
-        Failure::new(format!("{text:?} is no topic of chain {chain_id}: use v1, v2, v3 or v4"))
+        Failure::new(format!("{text:?} is not a topic of chain {chain_id}: use v1, v2, v3 or v4"))
     })
 }
 
 fn read(path: &Path, is_hex: bool) -> Result<Vec<u8>, Failure> {
-    let shown = if path == Path::new("-") { "standard input".into() } else { path.display().to_string() };
-    let unreadable = |error| {
+    let shown =
+        if path == Path::new("-") { "standard input".into() } else { path.display().to_string() };
+    let unreadable = |error: std::io::Error| {
         Failure::new(format!(
-            "can't read the message from {shown}: {error}; give a file that this user may read"
+            "can't read the message from {shown}: {error}; give a file {}",
+            readable(&error)
         ))
     };
     let mut bytes = Vec::new();
@@ -104,11 +107,13 @@ fn read(path: &Path, is_hex: bool) -> Result<Vec<u8>, Failure> {
     bytes.retain(|byte| !byte.is_ascii_whitespace());
     let digits = bytes.strip_prefix(b"0x").unwrap_or(&bytes);
     hex::decode(digits).map_err(|error| {
-        Failure::new(format!("{shown} is not hexadecimal text ({error}); leave out --hex if it holds bytes"))
+        Failure::new(format!(
+            "{shown} is not hexadecimal text ({error}); leave out --hex if it holds bytes"
+        ))
     })
 }
 
-/// The inspection for people.
+/// Formats the inspection for people.
 fn text(inspection: &Inspection) -> String {
     fn or_unknown(value: Option<impl ToString>) -> String {
         value.map_or_else(|| "unknown".into(), |value| value.to_string())
@@ -119,15 +124,22 @@ fn text(inspection: &Inspection) -> String {
     };
     let block = inspection.block.as_ref();
     let transactions = block.map(|block| block.payload().transaction_count());
+    let mut lines = vec![verdict];
+    if let Some(breach) = inspection.breach {
+        lines.extend([
+            format!("rule          {}: {breach}", breach.rule),
+            format!("schedule      {}", breach.schedule_says()),
+            format!("remedy        {}{}", breach.remedy(), flags::of_fork(breach.fork)),
+        ]);
+    }
     let unpacked = inspection.payload_bytes.map(|bytes| format!("{bytes} bytes"));
-    [
-        verdict,
+    lines.extend([
         format!("topic         {}", inspection.topic),
         format!("message id    {}", hex::encode(inspection.message_id)),
         format!("block         {}", or_unknown(block.map(Block::number))),
         format!("hash          {}", or_unknown(block.map(Block::hash))),
         format!("parent        {}", or_unknown(block.map(Block::parent_hash))),
-        format!("timestamp     {}", or_unknown(block.map(Block::timestamp))),
+        format!("timestamp     {}", or_unknown(block.map(timestamp))),
         format!("transactions  {}", or_unknown(transactions)),
         format!("signer        {}", or_unknown(inspection.signer)),
         format!(
@@ -135,11 +147,19 @@ fn text(inspection: &Inspection) -> String {
             inspection.compressed_bytes,
             or_unknown(unpacked)
         ),
-    ]
-    .join("\n")
+    ]);
+    lines.join("\n")
 }
 
-/// What to try next, where the verdict depends on what was not given.
+/// Formats the header's seconds, with the milliseconds if the block has them.
+fn timestamp(block: &Block) -> String {
+    match block.base_time() {
+        Some(time) => format!("{}.{:03}", block.timestamp(), time.millis),
+        None => block.timestamp().to_string(),
+    }
+}
+
+/// Returns a hint if the verdict depends on a missing setting.
 fn hint(inspection: &Inspection, signer: Option<Address>, now: u64) -> Option<String> {
     let timestamp = inspection.block.as_ref().map(Block::timestamp);
     match inspection.reason? {
@@ -147,12 +167,15 @@ fn hint(inspection: &Inspection, signer: Option<Address>, now: u64) -> Option<St
         Reason::WrongSigner => {
             let signer = signer?;
             Some(format!(
-                "hint: the signer should be {signer}; --network names another chain, --signer another signer"
+                "hint: the signer should be {signer}; --network names another chain, --signer \
+                 another signer"
             ))
         }
         Reason::TooOld | Reason::TooNew => {
             let timestamp = timestamp?;
-            Some(format!("hint: judged as of {now}; --now {timestamp} judges it as of its own time"))
+            Some(format!(
+                "hint: judged as of {now}; --now {timestamp} judges it as of its own time"
+            ))
         }
         _ => None,
     }

@@ -1,16 +1,17 @@
-//! `opp2p key`: makes keys, and shows whose a key is.
+//! `opp2p key`: generates keys, and shows a key's identities.
 
+use super::logging::caution;
 use super::{Failure, answer, remark};
-use crate::key::{KeyFile, SecretKey};
 use clap::Subcommand;
 use libp2p::PeerId;
 use libp2p::identity::{PublicKey, secp256k1};
+use opp2p_node::key::{KeyFile, SecretKey};
 use serde::Serialize;
 use std::io::{IsTerminal, Read};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// Bytes that are read of a key on standard input.
+/// Maximum number of bytes read for a key from standard input.
 const MAX_KEY_TEXT: usize = 4096;
 
 #[derive(Debug, clap::Args)]
@@ -21,9 +22,9 @@ pub(super) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Makes a key and writes it to a new file, or to standard output.
+    /// Generates a key and writes it to a new file, or to standard output.
     Generate {
-        /// File to make; an existing one is never overwritten.
+        /// File to create, or - for standard output; an existing file is never overwritten.
         file: Option<PathBuf>,
     },
     /// Shows a key's peer id, node id and Ethereum address.
@@ -35,7 +36,7 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Prints a new private key in hexadecimal, as the reference's command of this name; ours is always a valid one.
+    /// Prints a new private key in hexadecimal, like `op-node p2p genkey`.
     Genkey,
     /// Reads a private key in hexadecimal from standard input and prints its peer id.
     Priv2id,
@@ -52,11 +53,11 @@ struct Identity {
 
 pub(super) fn run(args: Args) -> Result<ExitCode, Failure> {
     match args.command {
-        Command::Generate { file: Some(file) } => {
+        Command::Generate { file: Some(file) } if file != Path::new("-") => {
             let key = SecretKey::create(&file)?;
             print(&key, false)?;
         }
-        Command::Generate { file: None } => {
+        Command::Generate { .. } => {
             answer(&*SecretKey::generate()?.to_hex())?;
         }
         Command::Show { file, json } => print(&read(&file)?, json)?,
@@ -83,33 +84,35 @@ fn read(file: &Path) -> Result<SecretKey, Failure> {
     })
 }
 
-/// The peer id of the public key on standard input.
+/// Reads the public key on standard input and returns its peer id.
 fn read_public() -> Result<PeerId, Failure> {
     let text = read_text()?;
     let digits = text.trim().strip_prefix("0x").unwrap_or(text.trim());
     let key = alloy_primitives::hex::decode(digits).ok();
-    // Compressed or not, as the reference takes it.
+    // Compressed or not, as in the reference.
     let key = key.filter(|key| matches!(key.len(), 33 | 65));
     let key = key.and_then(|key| secp256k1::PublicKey::try_from_bytes(&key).ok());
     key.map(|key| PublicKey::from(key).to_peer_id()).ok_or_else(|| {
-        Failure::new("standard input holds no secp256k1 public key: give its 33 or 65 bytes in hexadecimal")
+        Failure::new(
+            "standard input holds no secp256k1 public key: give its 33 or 65 bytes in hexadecimal",
+        )
     })
 }
 
-/// What standard input has to say, of which a key is a small part.
+/// Reads standard input up to [`MAX_KEY_TEXT`].
 fn read_text() -> Result<zeroize::Zeroizing<String>, Failure> {
     if std::io::stdin().is_terminal() {
         remark("type or paste the key, then press enter and ctrl-d");
     }
-    // More than a key and its surroundings is no key; it need not be read to know that. With the
-    // room made before, no copy of the secret is left behind.
+    // A longer text can't be a key, so it is not read to the end. The buffer is allocated in full
+    // beforehand, so that no copy of the secret is left behind.
     let mut bytes = zeroize::Zeroizing::new(Vec::with_capacity(MAX_KEY_TEXT));
     let read = std::io::stdin().lock().take(MAX_KEY_TEXT as u64).read_to_end(&mut bytes);
     read.map_err(|error| Failure::new(format!("can't read a key from standard input: {error}")))?;
     Ok(zeroize::Zeroizing::new(String::from_utf8_lossy(&bytes).into_owned()))
 }
 
-/// Reads a key file, with a word on one that others can read.
+/// Reads a key file, and warns if other users can read it.
 pub(super) fn load(file: &Path) -> Result<SecretKey, Failure> {
     let loaded = SecretKey::load(file)?;
     warn_if_open(&loaded, file);
@@ -119,14 +122,14 @@ pub(super) fn load(file: &Path) -> Result<SecretKey, Failure> {
 pub(super) fn warn_if_open(loaded: &KeyFile, file: &Path) {
     if loaded.open_to_others {
         let file = file.display();
-        remark(format_args!("warning: others can read or write the key file {file}; chmod 600 it"));
+        caution(&format!("others can read or write the key file {file}; chmod 600 it"));
     }
 }
 
 fn print(key: &SecretKey, json: bool) -> Result<(), Failure> {
     let identity = Identity {
         peer_id: key.peer_id().to_string(),
-        // 64 digits without 0x, as the reference shows node ids.
+        // 64 digits without 0x, as in the reference.
         node_id: alloy_primitives::hex::encode(key.node_id()),
         address: key.address().to_string(),
     };

@@ -1,17 +1,38 @@
-//! Lines of `key=value`, as the reference's `logfmt` has them: `t`, `lvl`, `msg`, then the fields.
+//! Log lines of `key=value`, as in the reference's `logfmt`: `t`, `lvl`, `msg`, then the fields.
 
 use std::fmt::{self, Write as _};
 use std::time::{SystemTime, UNIX_EPOCH};
 use tracing::field::{Field, Visit};
-use tracing::{Event, Level, Subscriber};
-use tracing_subscriber::fmt::format::Writer;
+use tracing::{Event, Level, Metadata, Subscriber};
+use tracing_subscriber::field::RecordFields;
+use tracing_subscriber::fmt::format::{Format, Full, Writer};
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime as Now};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
-/// Writes events so.
+/// Writes events in this format.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Logfmt;
+
+/// Writes events as lines for people, with the target where it matters.
+#[derive(Clone, Debug, Default)]
+pub(super) struct PlainFormat(Format<Full>);
+
+impl<S, N> FormatEvent<S, N> for PlainFormat
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let format = self.0.clone().with_target(shows_target(event.metadata()));
+        format.format_event(context, writer, event)
+    }
+}
 
 impl<S, N> FormatEvent<S, N> for Logfmt
 where
@@ -25,25 +46,64 @@ where
         event: &Event<'_>,
     ) -> fmt::Result {
         writer.write_str("t=")?;
-        if Now.format_time(&mut writer).is_err() {
-            let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-            write!(writer, "{}", since.as_secs())?;
-        }
+        write_time(&mut writer)?;
         write!(writer, " lvl={}", level(*event.metadata().level()))?;
         let mut fields = Fields { message: String::new(), rest: String::new() };
         event.record(&mut fields);
-        write!(writer, " msg={}{}", Value(&fields.message), fields.rest)?;
+        write!(writer, " msg={}", Value(&fields.message))?;
+        if shows_target(event.metadata()) {
+            write!(writer, " target={}", event.metadata().target())?;
+        }
+        writer.write_str(&fields.rest)?;
         writeln!(writer)
     }
 }
 
-fn level(level: Level) -> &'static str {
+/// Writes the present time, or its Unix seconds if it can't be formatted.
+pub(super) fn write_time(writer: &mut Writer<'_>) -> fmt::Result {
+    if Now.format_time(writer).is_err() {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        write!(writer, "{}", since.as_secs())?;
+    }
+    Ok(())
+}
+
+/// Returns `true` if a line shows its target, which levels by module refer to: lines of libraries,
+/// and all lines for debugging.
+pub(super) fn shows_target(metadata: &Metadata<'_>) -> bool {
+    *metadata.level() > Level::INFO || !metadata.target().starts_with("opp2p")
+}
+
+/// Returns the reference's name of a level.
+pub(super) const fn level(level: Level) -> &'static str {
     match level {
         Level::ERROR => "error",
         Level::WARN => "warn",
         Level::INFO => "info",
         Level::DEBUG => "debug",
         Level::TRACE => "trace",
+    }
+}
+
+/// Writes the message and the fields of a line for people, each value as in [`Logfmt`].
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PlainFields;
+
+impl<'writer> FormatFields<'writer> for PlainFields {
+    fn format_fields<R: RecordFields>(
+        &self,
+        mut writer: Writer<'writer>,
+        record: R,
+    ) -> fmt::Result {
+        let mut fields = Fields { message: String::new(), rest: String::new() };
+        record.record(&mut fields);
+        for character in fields.message.chars() {
+            match character.is_control() {
+                true => write!(writer, "{}", character.escape_default())?,
+                false => writer.write_char(character)?,
+            }
+        }
+        writer.write_str(&fields.rest)
     }
 }
 
@@ -73,7 +133,7 @@ impl Visit for Fields {
     }
 }
 
-/// A value, in quotation marks where it could be taken for more than one.
+/// A value, in quotation marks if it would otherwise be ambiguous.
 struct Value<'a>(&'a str);
 
 impl fmt::Display for Value<'_> {
@@ -98,10 +158,13 @@ impl fmt::Display for Value<'_> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::log_limit::tests::Written;
     use super::*;
+    use tracing::subscriber::with_default;
+    use tracing_subscriber::layer::SubscriberExt as _;
 
     #[test]
-    fn no_value_can_be_taken_for_another_field_or_line() {
+    fn no_value_can_pass_for_another_field_or_line() {
         for (text, expected) in [
             ("10", "10"),
             ("/ip4/1.2.3.4/tcp/9", "/ip4/1.2.3.4/tcp/9"),
@@ -113,6 +176,35 @@ mod tests {
             ("Grüße", "\"Grüße\""),
         ] {
             assert_eq!(Value(text).to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn plain_log_lines_quote_values_and_escape_control_characters() {
+        let output = Written::default();
+        let layer = tracing_subscriber::fmt::layer()
+            .with_ansi(false)
+            .with_writer(output.clone())
+            .fmt_fields(PlainFields)
+            .event_format(PlainFormat::default());
+        with_default(tracing_subscriber::registry().with(layer), || {
+            tracing::info!(
+                target: "opp2p::cli", peer = "16U", score = -1.5, chain = %"OP Mainnet",
+                address = %"/ip4/1",
+                "banned\u{1b}[31m"
+            );
+            tracing::debug!(target: "opp2p::host", number = 7, "stored");
+            tracing::warn!(target: "libp2p_swarm", "garbage");
+        });
+        let lines = output.lines();
+        let ends = [
+            " INFO banned\\u{1b}[31m peer=16U score=-1.5 chain=\"OP Mainnet\" address=/ip4/1",
+            "DEBUG opp2p::host: stored number=7",
+            " WARN libp2p_swarm: garbage",
+        ];
+        assert_eq!(lines.len(), ends.len(), "{lines:#?}");
+        for (line, end) in lines.iter().zip(ends) {
+            assert!(line.ends_with(end), "{line:?} does not end in {end:?}");
         }
     }
 }

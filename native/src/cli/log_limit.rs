@@ -1,12 +1,13 @@
-//! A limit on what others can write into the log.
+//! Rate limit for log lines that others can cause.
 //!
-//! Whatever a peer can cause (a connection, a failed dial, a library's warning about garbage) passes [`Limiter`]: of each
-//! place in the program that logs, [`BURST`] lines are shown in [`WINDOW`]; the others are counted, and one line says how
-//! many there were. What the node itself tells of the chain is not limited: only the sequencer can cause it. Nor are
-//! debugging and tracing, which somebody has asked for.
+//! Every line that a peer can cause (a connection, a failed dial, a library's warning about
+//! garbage) passes [`Limiter`]. It shows [`BURST`] lines per [`WINDOW`] and callsite, counts the
+//! others, and reports their number in one line. The node's own lines about the chain are not
+//! limited: only the sequencer can cause them. Nor are debug and trace lines, which the operator
+//! asked for.
 //!
 //! # Bounds
-//! A few numbers and at most [`MESSAGE`] bytes of text for each place in the program that logs.
+//! A few numbers and at most [`MESSAGE`] bytes of text per callsite.
 
 use std::collections::HashMap;
 use std::fmt::{self, Write as _};
@@ -19,30 +20,28 @@ use tracing::level_filters::LevelFilter;
 use tracing::{Event, Level, Metadata};
 use tracing_subscriber::layer::{Context, Filter};
 
-/// Lines of one place in a window.
+/// Maximum number of lines per callsite and window.
 const BURST: u32 = 20;
-/// How long a window is.
+/// Length of a window.
 const WINDOW: Duration = Duration::from_secs(30);
-/// Bytes of a message that a summary repeats.
+/// Maximum size of a message in a summary, in bytes.
 const MESSAGE: usize = 80;
-/// Between two looks for windows that have ended.
+/// Interval between two checks for ended windows.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Targets of lines that the node writes by itself and that are not limited. What the node tells of peers has
-/// [`PEERS`].
+/// Targets of the node's own lines, which are not limited. Lines of the node about peers have the
+/// target [`PEERS`].
 const OWN: [&str; 2] = ["opp2p::cli", "opp2p_core"];
 /// Target of the node's lines that peers cause.
 pub(super) const PEERS: &str = "opp2p::peers";
-/// Target of the node's lines about its disk, of which there may be one for each block.
-pub(super) const DISK: &str = "opp2p::store";
 
-/// Counts what each place in the program logs. A clone counts the same.
+/// Counts log lines by callsite. Clones share their counters.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Limiter {
     places: Arc<Mutex<HashMap<Identifier, Place>>>,
 }
 
-/// A place in the program that logs.
+/// State of a callsite.
 #[derive(Debug)]
 struct Place {
     level: Level,
@@ -50,13 +49,13 @@ struct Place {
     since: Instant,
     shown: u32,
     left_out: u64,
-    /// What was left out in windows that ended and has not been said.
+    /// Suppressed lines of ended windows that were not reported yet.
     unsaid: u64,
-    /// The first message that was left out.
+    /// The first suppressed message.
     message: String,
 }
 
-/// What was left out.
+/// Report of a callsite's suppressed lines.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Summary {
     level: Level,
@@ -70,8 +69,13 @@ impl Limiter {
         self.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether a line may be shown.
-    fn admit(&self, metadata: &Metadata<'static>, now: Instant, message: impl FnOnce() -> String) -> bool {
+    /// Returns `true` if a line may be shown.
+    fn admit(
+        &self,
+        metadata: &Metadata<'static>,
+        now: Instant,
+        message: impl FnOnce() -> String,
+    ) -> bool {
         let mut places = self.places();
         let place = places.entry(metadata.callsite()).or_insert_with(|| Place {
             level: *metadata.level(),
@@ -94,7 +98,8 @@ impl Limiter {
         false
     }
 
-    /// What was left out in windows that have ended, each said once; with `all` also in those that have not.
+    /// Returns the unreported suppressed lines of ended windows; with `all` also those of open
+    /// windows.
     fn ended(&self, now: Instant, all: bool) -> Vec<Summary> {
         let mut places = self.places();
         let each = places.values_mut().filter_map(|place| {
@@ -115,23 +120,36 @@ impl Limiter {
         ended
     }
 
-    /// Says what was left out.
+    /// Logs the suppressed lines.
     fn say(&self, all: bool) {
-        // Not while the places are locked: saying it is logging too.
+        // The lock must not be held here, since this logs too.
         for Summary { level, target, left_out, message } in self.ended(Instant::now(), all) {
             let seconds = WINDOW.as_secs();
             if level == Level::ERROR {
-                tracing::error!(from = target, like = message, "{left_out} more in the last {seconds} s");
+                tracing::error!(
+                    from = target,
+                    like = message,
+                    "{left_out} more in the last {seconds} s"
+                );
             } else if level == Level::WARN {
-                tracing::warn!(from = target, like = message, "{left_out} more in the last {seconds} s");
+                tracing::warn!(
+                    from = target,
+                    like = message,
+                    "{left_out} more in the last {seconds} s"
+                );
             } else {
-                tracing::info!(from = target, like = message, "{left_out} more in the last {seconds} s");
+                tracing::info!(
+                    from = target,
+                    like = message,
+                    "{left_out} more in the last {seconds} s"
+                );
             }
         }
     }
 
-    /// Says what was left out as soon as a window has ended, from a thread of its own, and the rest when the answer is
-    /// dropped. Without the thread, which the system may refuse, all of it is said then.
+    /// Reports suppressed lines at the end of each window from a separate thread, and the rest when
+    /// the returned value is dropped. If the system refuses the thread, all of them are reported
+    /// then.
     pub(super) fn watch(&self) -> Watch {
         let (alive, end) = std::sync::mpsc::channel::<()>();
         let limiter = self.clone();
@@ -140,7 +158,7 @@ impl Limiter {
                 limiter.say(false);
             }
         };
-        // Nobody waits for it: it ends with its sender or with the process.
+        // Never joined: it ends with its sender or with the process.
         let _ = thread::Builder::new().name("log-limit".into()).spawn(looking);
         Watch { limiter: self.clone(), _alive: alive }
     }
@@ -156,7 +174,7 @@ impl Place {
     }
 }
 
-/// Says what is left out while it lives.
+/// Reports suppressed lines while it lives.
 #[derive(Debug)]
 pub(super) struct Watch {
     limiter: Limiter,
@@ -169,10 +187,13 @@ impl Drop for Watch {
     }
 }
 
-/// Whether a place in the program is limited.
+/// Returns `true` if a callsite is limited.
 fn is_limited(metadata: &Metadata<'_>) -> bool {
     let is_in = |module: &str| {
-        metadata.target().strip_prefix(module).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
+        metadata
+            .target()
+            .strip_prefix(module)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
     };
     *metadata.level() <= Level::INFO && !OWN.into_iter().any(is_in)
 }
@@ -192,7 +213,7 @@ impl<S> Filter<S> for Limiter {
     }
 }
 
-/// The beginning of an event's message, which may hold a peer's words.
+/// Returns the beginning of an event's message, which may contain a peer's text.
 fn message_of(event: &Event<'_>) -> String {
     let mut message = Message(String::new());
     event.record(&mut message);
@@ -204,13 +225,13 @@ struct Message(String);
 impl Visit for Message {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         if field.name() == "message" {
-            // An error says that there is enough.
+            // An error means that the limit is reached.
             let _ = write!(Short(&mut self.0), "{value:?}");
         }
     }
 }
 
-/// Takes no more text than [`MESSAGE`], and none that could be taken for the end of a line.
+/// Accepts at most [`MESSAGE`] bytes of text, without line breaks.
 struct Short<'a>(&'a mut String);
 
 impl fmt::Write for Short<'_> {
@@ -226,7 +247,7 @@ impl fmt::Write for Short<'_> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use std::io;
     use tracing::subscriber::with_default;
@@ -234,13 +255,17 @@ mod tests {
     use tracing_subscriber::fmt::MakeWriter;
     use tracing_subscriber::layer::SubscriberExt as _;
 
-    /// What was written.
+    /// A log's output.
     #[derive(Clone, Debug, Default)]
-    struct Written(Arc<Mutex<Vec<u8>>>);
+    pub(in super::super) struct Written(Arc<Mutex<Vec<u8>>>);
 
     impl Written {
-        fn lines(&self) -> Vec<String> {
-            String::from_utf8(self.0.lock().unwrap().clone()).unwrap().lines().map(str::to_owned).collect()
+        pub(in super::super) fn lines(&self) -> Vec<String> {
+            String::from_utf8(self.0.lock().unwrap().clone())
+                .unwrap()
+                .lines()
+                .map(str::to_owned)
+                .collect()
         }
     }
 
@@ -262,7 +287,7 @@ mod tests {
         }
     }
 
-    /// What is written while `log` logs, with the limit.
+    /// Returns the lines that `log` writes under the limit.
     fn written(log: impl FnOnce(&Limiter)) -> Vec<String> {
         let (limiter, written) = (Limiter::default(), Written::default());
         let layer = tracing_subscriber::fmt::layer().with_ansi(false).without_time();
@@ -272,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_is_a_few_lines_and_one_that_counts_the_rest() {
+    fn a_flood_becomes_a_few_lines_and_a_count() {
         let lines = written(|limiter| {
             for number in 0..100_000 {
                 tracing::warn!(target: "libp2p_noise", number, "garbage\nfrom a peer");
@@ -280,7 +305,7 @@ mod tests {
             limiter.say(true);
             limiter.say(true);
         });
-        // Each line of the flood has two, for the line break in it.
+        // The line break splits each line of the flood in two.
         let count = |part: &str| lines.iter().filter(|line| line.contains(part)).count();
         assert_eq!(count("libp2p_noise: garbage"), 20, "{lines:#?}");
         let summary = lines.last().unwrap();
@@ -290,12 +315,12 @@ mod tests {
     }
 
     #[test]
-    fn each_place_has_its_own_limit_and_the_chain_has_none() {
+    fn each_place_has_its_own_limit_except_chain_events() {
         let lines = written(|_| {
             for number in 0..50 {
                 tracing::info!(target: PEERS, number, "connected");
                 tracing::info!(target: PEERS, number, "disconnected");
-                tracing::error!(target: DISK, number, "not stored");
+                tracing::error!(target: "opp2p::store", number, "not stored");
                 tracing::info!(target: "opp2p::cli::log_events", number, "block");
                 tracing::info!(target: "opp2p::client", number, "elsewhere");
                 tracing::debug!(target: "libp2p_swarm", number, "asked for");
@@ -310,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_window_shows_lines_again_and_says_what_the_last_one_left_out() {
+    fn a_new_window_shows_lines_again_and_counts_the_omitted_ones() {
         let limiter = Limiter::default();
         let start = Instant::now();
         let metadata = some_metadata();
@@ -318,11 +343,12 @@ mod tests {
         assert_eq!((0..100).filter(|_| shown(Duration::ZERO)).count(), 20);
         assert_eq!(limiter.ended(start + WINDOW - LOOK, false), []);
         let shown = |at: Duration| limiter.admit(metadata, start + at, || "never asked".into());
-        // Nobody looked at the end of two windows.
+        // Two windows ended unchecked.
         assert_eq!((0..30).filter(|_| shown(WINDOW)).count(), 20);
         assert!(shown(WINDOW * 2));
         let ended = limiter.ended(start + WINDOW * 2, false);
-        let expected = Summary { level: Level::WARN, target: "x", left_out: 90, message: "like this".into() };
+        let expected =
+            Summary { level: Level::WARN, target: "x", left_out: 90, message: "like this".into() };
         assert_eq!(ended, [expected]);
         assert_eq!(limiter.ended(start + WINDOW * 9, true), []);
         assert_eq!(limiter.places().len(), 1);

@@ -1,51 +1,73 @@
-//! The command line: what a person types, and one clear sentence when it can't be done.
+//! The command line, with one clear sentence for each failure.
 //!
-//! Exit codes: 0 done, 1 done with a negative answer, 2 not done because something given is wrong.
+//! Exit codes: 0 for success, 1 for a negative answer, 2 if an argument or an input is unusable.
 
 mod chain;
+mod chains;
 mod config;
 mod connect;
+#[cfg(feature = "devnet")]
 mod devnet;
+#[cfg(feature = "devnet")]
+mod devnet_join;
+#[cfg(feature = "devnet")]
+mod devnet_ports;
+#[cfg(feature = "devnet")]
+mod devnet_record;
 mod discovery;
+mod end;
 mod engine;
+mod engine_setup;
+mod failure;
 mod feed;
+mod flags;
+mod foreign;
 mod gossip;
 mod inspect;
 mod key;
+mod listeners;
 mod log_events;
 mod log_fmt;
+mod log_json;
 mod log_limit;
+mod log_private;
 mod logging;
 mod metrics;
 mod node;
+mod overrides;
+mod paths;
 mod peers;
+mod reload;
+mod rollup_fields;
 mod rpc;
 mod settings;
 mod shells;
 mod signer;
 mod stdin;
+mod sync;
 mod tools;
 mod usage;
 mod values;
 mod web;
 mod ws;
 
-use alloy_primitives::Address;
-use clap::builder::{OsStringValueParser, TypedValueParser};
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
+use end::{End, Request};
+use failure::{Failure, NO, UNUSABLE, answer, remark, runtime};
+use paths::{address, beside_a_folder, path};
+use reload::{Again, Origin};
 use settings::{Reading, Unreadable};
-use std::fmt;
-use std::io::{ErrorKind, Write, stderr, stdout};
-use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// The OP Stack's peer-to-peer layer: joins the gossip of a chain's unsafe blocks, checks every
 /// block, relays and keeps them.
 #[derive(Debug, Parser)]
-#[command(name = "opp2p", version, max_term_width = 110)]
-#[command(after_help = "To see it work: opp2p devnet\nTo follow a chain: opp2p node --network op-mainnet")]
+#[command(name = "opp2p", version = crate::version::LONG, max_term_width = 110)]
+#[cfg_attr(
+    feature = "devnet",
+    command(after_help = "To see it work: opp2p devnet\n\
+                      To follow a chain: opp2p node --network op-mainnet")
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -54,145 +76,86 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Starts a sequencer and several followers on loopback and shows blocks flow between them.
+    #[cfg(feature = "devnet")]
     Devnet(devnet::Args),
     /// Joins a network and follows it.
     Node(Box<node::Args>),
-    /// Judges one captured gossip message and says which rule decided.
+    /// Validates a captured gossip message and reports the rule that decided.
     Inspect(inspect::Args),
-    /// Says how a running node is.
+    /// Shows the status of a running node. The exit code is 1 if the node is not ready.
     Status(tools::status::Args),
-    /// Lists the peers of a running node, and does something about one.
+    /// Lists a running node's peers; connects, blocks, bans or protects one.
     Peers(tools::peers::Args),
     /// Shows a running node live.
     Watch(tools::watch::Args),
-    /// Prints the settings of a node as they are in force, and where each comes from.
+    /// Prints a node's effective settings and the source of each.
     Config(Box<config::Args>),
-    /// Makes keys, and shows whose a key is.
+    /// Lists the built-in networks, or shows one.
+    Chains(chains::Args),
+    /// Generates keys and shows the identities that belong to one.
     #[command(visible_alias = "p2p")]
     Key(key::Args),
-    /// Prints what a shell needs to complete this program's commands and flags.
+    /// Not available: a command of base-consensus.
+    #[command(hide = true)]
+    Follow,
+    /// Prints a shell completion script.
     Completions(shells::CompletionArgs),
     /// Prints the manual page, or writes one for each command into a folder.
     Man(shells::ManArgs),
 }
 
-/// Why a command was not done: one sentence for the person who typed it.
-#[derive(Debug)]
-pub(crate) struct Failure(String);
-
-impl Failure {
-    fn new(sentence: impl fmt::Display) -> Self {
-        Self(sentence.to_string())
-    }
-}
-
-impl<E: std::error::Error> From<E> for Failure {
-    fn from(error: E) -> Self {
-        Self(error.to_string())
-    }
-}
-
-/// Exit code of a negative answer.
-const NO: u8 = 1;
-/// Exit code when something given is wrong.
-const UNUSABLE: u8 = 2;
-
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
-    let Reading { cli: Cli { command }, settings } = match settings::read(std::env::args_os()) {
-        Ok(reading) => reading,
-        Err(Unreadable::Usage(error)) => return usage::answer(&error),
-        Err(Unreadable::Failure(Failure(sentence))) => {
-            remark(sentence);
-            return ExitCode::from(UNUSABLE);
-        }
-    };
+    let Reading { cli: Cli { command }, settings, cautions } =
+        match settings::read::<Cli>(std::env::args_os()) {
+            Ok(reading) => reading,
+            Err(Unreadable::Usage(error)) => return usage::answer(&error),
+            Err(Unreadable::Failure(Failure(sentence))) => {
+                remark(sentence);
+                return ExitCode::from(UNUSABLE);
+            }
+        };
     let result = match command {
+        #[cfg(feature = "devnet")]
         Command::Devnet(args) => devnet::run(&args),
-        Command::Node(args) => node::run(&args),
+        Command::Node(args) => {
+            let unread = settings::unread_variables(&Cli::command());
+            node::run(&args, Origin { settings, cautions, unread, read_again })
+        }
         Command::Inspect(args) => inspect::run(&args),
         Command::Status(args) => tools::status::run(&args),
         Command::Peers(args) => tools::peers::run(&args),
         Command::Watch(args) => tools::watch::run(&args),
-        Command::Config(args) => config::run(&args, &settings),
+        Command::Config(args) => config::run(&args, &settings, &cautions),
+        Command::Chains(args) => chains::run(&args),
+        Command::Follow => Err(Failure::new(
+            "opp2p does not follow the safe heads of another node by itself \
+             (BASE_NODE_SOURCE_L2_RPC): use opp2p node, with --l2.labels URL for safe and \
+             finalized blocks",
+        )),
         Command::Key(args) => key::run(args),
-        Command::Completions(args) => shells::completions(&args),
-        Command::Man(args) => shells::man(&args),
+        Command::Completions(args) => shells::completions(&args, Cli::command()),
+        Command::Man(args) => shells::man(&args, Cli::command()),
     };
     result.unwrap_or_else(|Failure(sentence)| {
-        remark(sentence);
+        logging::fail(&sentence);
         ExitCode::from(UNUSABLE)
     })
 }
 
-/// Prints an answer on standard output; tells whether anybody still reads it.
-///
-/// Who closes the pipe (`opp2p devnet | head`) has read enough, which is no failure.
-fn answer(text: impl fmt::Display) -> Result<bool, Failure> {
-    match writeln!(stdout(), "{text}") {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
-        Err(error) => {
-            Err(Failure::new(format!("can't write to standard output: {error}; check where it goes")))
+/// Reads the settings of this process's node again.
+fn read_again() -> Result<Again, Failure> {
+    let Reading { cli, settings, cautions } =
+        settings::read::<Cli>(std::env::args_os()).map_err(|error| match error {
+            Unreadable::Failure(failure) => failure,
+            Unreadable::Usage(error) => Failure::new(usage::one_line(&error.render().to_string())),
+        })?;
+    cautions.iter().for_each(|text| logging::caution(text));
+    match cli.command {
+        Command::Node(args) => {
+            let (live, log_level) = node::live(&args)?;
+            Ok(Again { live, log_level, settings })
         }
-    }
-}
-
-/// Says something on standard error, in the name of the program.
-fn remark(text: impl fmt::Display) {
-    // If nobody can hear it, there is nobody to tell.
-    let _ = writeln!(stderr(), "opp2p: {text}");
-}
-
-/// Takes any path, also an empty one: an environment variable that is empty is one that is not set.
-fn path() -> impl TypedValueParser<Value = PathBuf> {
-    OsStringValueParser::new().map(PathBuf::from)
-}
-
-/// Reads an address that a flag holds.
-fn address(text: &str) -> Result<Address, String> {
-    text.parse().map_err(|_| "an address is 0x and 40 hexadecimal digits".into())
-}
-
-/// The runtime that a node's tasks run on.
-fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    runtime.map_err(|error| Failure::new(format!("the system refused threads or sockets: {error}")))
-}
-
-/// Hears SIGINT and SIGTERM, from the moment it is made and also while nobody waits for them.
-#[derive(Debug)]
-struct End {
-    interrupt: Signal,
-    terminate: Signal,
-    asked: Option<Instant>,
-}
-
-/// Signals that come together are one wish: `timeout` and others signal the process and its group.
-const ONE_WISH: Duration = Duration::from_secs(1);
-
-impl End {
-    /// Takes both signals over from the system, which would end the process at once.
-    fn listen() -> Result<Self, Failure> {
-        let listen = |kind| {
-            signal(kind)
-                .map_err(|error| Failure::new(format!("the system refused a signal handler: {error}")))
-        };
-        let (interrupt, terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
-        Ok(Self { interrupt, terminate, asked: None })
-    }
-
-    /// Completes when the process is asked to end, and again when it is asked again.
-    async fn asked(&mut self) {
-        loop {
-            tokio::select! {
-                _ = self.interrupt.recv() => {}
-                _ = self.terminate.recv() => {}
-            }
-            if self.asked.is_none_or(|before| before.elapsed() > ONE_WISH) {
-                self.asked = Some(Instant::now());
-                return;
-            }
-        }
+        _ => Err(Failure::new("the command line is not that of a node any more")),
     }
 }

@@ -1,14 +1,16 @@
-//! Flags about peers: scores, bans, how many there are, and how they are reached.
+//! Flags for peers: scores, bans, limits, and reachability.
 
-use super::values::duration;
-use opp2p_core::peers::{BanPolicy, DoorLimits, LimitsConfig, PeersConfig, Scoring, TideConfig};
+use super::values::{boolean, duration};
+use opp2p_core::peers::{
+    BanPolicy, ConnectionManagerConfig, DoorLimits, LimitsConfig, PeersConfig, Scoring,
+};
 use std::str::FromStr;
 use std::time::Duration;
 
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Peers")]
 pub(super) struct PeerArgs {
-    /// How peers are scored: light, or none for not at all.
+    /// Peer scoring: light, or none.
     #[arg(
         long = "p2p.scoring",
         env = "OP_NODE_P2P_PEER_SCORING",
@@ -17,92 +19,107 @@ pub(super) struct PeerArgs {
         value_parser = level
     )]
     scoring: Level,
-    /// As --p2p.scoring, which counts unless it is empty. The reference gave it up.
+    /// As --p2p.scoring, which takes precedence unless it is empty. The reference removed it.
     #[arg(long = "p2p.scoring.peers", value_name = "LEVEL", value_parser = level, hide = true)]
     scoring_peers: Option<Level>,
-    /// As --p2p.scoring.peers, which counts more.
+    /// As --p2p.scoring.peers, which takes precedence.
     #[arg(long = "p2p.scoring.topics", value_name = "LEVEL", value_parser = level, hide = true)]
     scoring_topics: Option<Level>,
-    /// Nothing any more, as in the reference.
+    /// No effect any more, as in the reference.
     #[arg(long = "p2p.score.bands", allow_hyphen_values = true, value_name = "BANDS", hide = true)]
     score_bands: Option<String>,
     /// Ban peers with a bad score.
     #[arg(
         long = "p2p.ban.peers", env = "OP_NODE_P2P_PEER_BANNING", default_value_t = true,
         default_missing_value = "true", num_args = 0..=1, require_equals = true,
-        action = clap::ArgAction::Set, value_name = "BOOL"
+        action = clap::ArgAction::Set, value_name = "BOOL", value_parser = boolean
     )]
     ban_peers: bool,
     /// Score below which a peer is banned.
     #[arg(
-        long = "p2p.ban.threshold", env = "OP_NODE_P2P_PEER_BANNING_THRESHOLD", default_value_t = -100.0,
+        long = "p2p.ban.threshold", env = "OP_NODE_P2P_PEER_BANNING_THRESHOLD",
+        default_value_t = -100.0,
         allow_negative_numbers = true, value_name = "SCORE", value_parser = score
     )]
     ban_threshold: f64,
-    /// How long a ban lasts.
+    /// Duration of a ban.
     #[arg(
         long = "p2p.ban.duration", env = "OP_NODE_P2P_PEER_BANNING_DURATION", default_value = "1h",
         value_name = "TIME", value_parser = duration
     )]
     ban_duration: Duration,
-    /// Fewest peers: with less, more are looked for.
+    /// Minimum number of peers; below it, the node looks for more.
     #[arg(
         long = "p2p.peers.lo", env = "OP_NODE_P2P_PEERS_LO", default_value_t = 20, value_name = "N",
         value_parser = at_least_one
     )]
     lo: usize,
-    /// Most peers: with more, those of the least use are disconnected.
+    /// Maximum number of peers; above it, the least useful ones are disconnected.
     #[arg(
         long = "p2p.peers.hi", env = "OP_NODE_P2P_PEERS_HI", default_value_t = 30, value_name = "N",
         value_parser = at_least_one
     )]
     hi: usize,
-    /// How long a new peer is left in peace.
+    /// Time for which a new peer is not disconnected as surplus.
     #[arg(
         long = "p2p.peers.grace", env = "OP_NODE_P2P_PEERS_GRACE", default_value = "30s",
         value_name = "TIME", value_parser = duration
     )]
     grace: Duration,
-    /// Most connections from outside at once; one more is refused. Static peers need no place.
+    /// Maximum number of inbound connections; further ones are refused. Static peers are exempt.
     #[arg(
         long = "p2p.peers.inbound", env = "OPP2P_P2P_PEERS_INBOUND", default_value_t = 64,
         value_name = "N", value_parser = at_least_one
     )]
     inbound: usize,
-    /// Most connections from outside whose handshake is not done.
+    /// Maximum number of inbound connections before the end of their handshake.
     #[arg(
         long = "p2p.peers.pending", env = "OPP2P_P2P_PEERS_PENDING", default_value_t = 64,
         value_name = "N", value_parser = at_least_one
     )]
     pending: usize,
-    /// Most connections from one IP address, or from one /64 of IPv6.
+    /// Maximum number of connections from one IP address, or from one /64 of IPv6.
     #[arg(
         long = "p2p.peers.per-ip", env = "OPP2P_P2P_PEERS_PER_IP", default_value_t = 10,
         value_name = "N", value_parser = at_least_one
     )]
     per_ip: usize,
-    /// Ask the router to let connections in (UPnP), and tell peers whether they can be reached (AutoNAT).
+    /// Ask the router to let connections in (UPnP), and tell peers whether they can be reached
+    /// (AutoNAT).
     #[arg(
         long = "p2p.nat", env = "OP_NODE_P2P_NAT", default_value_t = false,
         default_missing_value = "true", num_args = 0..=1, require_equals = true,
-        action = clap::ArgAction::Set, value_name = "BOOL"
+        action = clap::ArgAction::Set, value_name = "BOOL", value_parser = boolean
     )]
     pub(super) nat: bool,
-    /// Ping every peer each three minutes.
+    /// Ping every peer every three minutes.
     #[arg(
         long = "p2p.ping", env = "OP_NODE_P2P_PING", default_value_t = true,
         default_missing_value = "true", num_args = 0..=1, require_equals = true,
-        action = clap::ArgAction::Set, value_name = "BOOL"
+        action = clap::ArgAction::Set, value_name = "BOOL", value_parser = boolean
     )]
     pub(super) ping: bool,
 }
 
 impl PeerArgs {
-    /// The core's configuration, with these places for browsers; an error is one sentence.
-    pub(super) fn config(&self, browser: DoorLimits) -> Result<PeersConfig, String> {
-        if self.lo > self.hi {
+    /// Returns the core's configuration with these limits for browsers; an error is one sentence.
+    ///
+    /// Without discovery, remembered peers are not dialled.
+    pub(super) fn config(
+        &self,
+        browser: DoorLimits,
+        discovers: bool,
+    ) -> Result<PeersConfig, String> {
+        let connections = ConnectionManagerConfig {
+            low: self.lo,
+            high: self.hi,
+            grace: self.grace,
+            ..ConnectionManagerConfig::default()
+        };
+        if connections.check().is_err() {
             return Err(format!(
-                "--p2p.peers.lo is {} and --p2p.peers.hi is {}: the first must not be larger than the second",
+                "--p2p.peers.lo is {} and --p2p.peers.hi is {}: the first must not be larger than \
+                 the second",
                 self.lo, self.hi
             ));
         }
@@ -112,14 +129,15 @@ impl PeerArgs {
             ("p2p.score.bands", self.score_bands.is_some()),
         ] {
             if is_given {
-                tracing::warn!(flag, "this flag was given up by the reference: use --p2p.scoring");
+                tracing::warn!(flag, "deprecated flag, which op-node removed: use --p2p.scoring");
             }
         }
         let levels = [Some(self.scoring), self.scoring_peers, self.scoring_topics];
         let Some(scoring) = levels.into_iter().flatten().find_map(|Level(scoring)| scoring) else {
             return Err("--p2p.scoring is empty: use light or none, or leave the flag out".into());
         };
-        let tcp = DoorLimits { half_open: self.pending, inbound: self.inbound, per_address: self.per_ip };
+        let tcp =
+            DoorLimits { half_open: self.pending, inbound: self.inbound, per_address: self.per_ip };
         Ok(PeersConfig {
             scoring,
             bans: BanPolicy {
@@ -127,14 +145,15 @@ impl PeerArgs {
                 threshold: self.ban_threshold,
                 duration: self.ban_duration,
             },
-            tide: TideConfig { low: self.lo, high: self.hi, grace: self.grace, ..TideConfig::default() },
+            connections,
             limits: LimitsConfig { tcp, browser, ..LimitsConfig::default() },
+            dials_remembered: discovers,
             ..PeersConfig::default()
         })
     }
 }
 
-/// A level of scoring, or none given.
+/// A scoring level, or `None` if the value is empty.
 #[derive(Clone, Copy, Debug)]
 struct Level(Option<Scoring>);
 
@@ -144,7 +163,7 @@ fn level(text: &str) -> Result<Level, String> {
     }
     text.parse()
         .map(|scoring| Level(Some(scoring)))
-        .map_err(|error: <Scoring as FromStr>::Err| error.to_string())
+        .map_err(|error: <Scoring as FromStr>::Err| format!("{error}; use light or none"))
 }
 
 pub(super) fn at_least_one(text: &str) -> Result<usize, String> {
@@ -159,6 +178,6 @@ fn score(text: &str) -> Result<f64, String> {
     if score.is_finite() && score <= 0.0 {
         Ok(score)
     } else {
-        Err("whoever did nothing has a score of 0: use 0 or less".into())
+        Err("a peer that did nothing has a score of 0: use 0 or less".into())
     }
 }

@@ -1,31 +1,42 @@
-//! Flags about who signs blocks: whose signature counts, and what this node signs with if it is the sequencer.
+//! Flags for block signing: the signer to accept, and the key that this node signs with if it is
+//! the sequencer.
 
-use super::values::duration;
+use super::values::{boolean, duration};
 use super::{Failure, address, key, path};
-use crate::host::{BlockSigner, L1Reader};
-use crate::http::{HttpConfig, TlsFiles};
-use crate::key::SecretKey;
-use crate::remote_signer::{RemoteSigner, RemoteSignerConfig};
 use alloy_primitives::Address;
 use opp2p_core::chain::ChainConfig;
 use opp2p_core::l1::{L1Config, TIMEOUT};
 use opp2p_core::sequencer::LocalSigner;
+use opp2p_node::host::{BlockSigner, L1Reader};
+use opp2p_node::http::{HttpConfig, TlsFiles};
+use opp2p_node::key::SecretKey;
+use opp2p_node::remote_signer::{RemoteSigner, RemoteSignerConfig};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Where the reference looks for a remote signer's certificates.
+/// The reference's default paths of a remote signer's certificates.
 const TLS_DEFAULTS: [&str; 3] = ["tls/ca.crt", "tls/tls.crt", "tls/tls.key"];
 
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Unsafe-block signer")]
 pub(super) struct SignerArgs {
-    /// Address of the unsafe-block signer, in place of what the chain configuration and L1 say.
-    #[arg(long, env = "OPP2P_SIGNER", value_name = "ADDR", value_parser = address)]
+    /// Address of the unsafe-block signer; overrides the chain configuration and L1.
+    #[arg(
+        long, alias = "p2p.unsafe.block.signer", env = "OPP2P_SIGNER", value_name = "ADDR",
+        value_parser = address
+    )]
     signer: Option<Address>,
-    /// JSON-RPC endpoint of an L1 node, over HTTP: who signs is read from the chain's SystemConfig contract.
-    #[arg(long = "l1", env = "OP_NODE_L1_ETH_RPC", value_name = "URL", hide_env_values = true)]
+    /// JSON-RPC endpoint of an L1 node, over HTTP or WebSocket: the signer is read from the chain's
+    /// SystemConfig contract.
+    #[arg(
+        long = "l1",
+        alias = "l1-eth-rpc",
+        env = "OP_NODE_L1_ETH_RPC",
+        value_name = "URL",
+        hide_env_values = true
+    )]
     l1: Option<String>,
-    /// L1 blocks that must stand upon the one at which the contract is read.
+    /// Confirmations required of the L1 block at which the contract is read.
     #[arg(
         long = "verifier.l1-confs",
         env = "OP_NODE_VERIFIER_L1_CONFS",
@@ -33,9 +44,10 @@ pub(super) struct SignerArgs {
         value_name = "N"
     )]
     l1_confs: u64,
-    /// How often the contract is read; 0 for once, at the start.
+    /// Interval of reading the contract; 0 for once, at the start.
     #[arg(
-        long = "l1.runtime-config-reload-interval", env = "OP_NODE_L1_RUNTIME_CONFIG_RELOAD_INTERVAL",
+        long = "l1.runtime-config-reload-interval",
+        env = "OP_NODE_L1_RUNTIME_CONFIG_RELOAD_INTERVAL",
         default_value = "10m", value_name = "TIME", value_parser = interval
     )]
     reload: Duration,
@@ -62,12 +74,14 @@ pub(super) struct SignerArgs {
         long = "signer.endpoint",
         env = "OP_NODE_SIGNER_ENDPOINT",
         value_name = "URL",
+        hide_env_values = true,
         help_heading = "Sequencer"
     )]
     remote_endpoint: Option<String>,
     /// Address that the remote signer signs as.
     #[arg(
-        long = "signer.address", env = "OP_NODE_SIGNER_ADDRESS", value_name = "ADDR", value_parser = address,
+        long = "signer.address", env = "OP_NODE_SIGNER_ADDRESS", value_name = "ADDR",
+        value_parser = address,
         help_heading = "Sequencer"
     )]
     remote_address: Option<Address>,
@@ -81,19 +95,30 @@ pub(super) struct SignerArgs {
         help_heading = "Sequencer"
     )]
     remote_header: Vec<String>,
-    /// Certificate authority of a remote signer on https, in PEM. The default counts if there is such a file.
+    /// Present a certificate to a remote signer, and check its own, according to the next three
+    /// flags.
+    #[arg(
+        long = "signer.tls.enabled", env = "OP_NODE_SIGNER_TLS_ENABLED", default_value_t = true,
+        default_missing_value = "true", num_args = 0..=1, require_equals = true,
+        action = clap::ArgAction::Set, value_name = "BOOL", value_parser = boolean,
+        help_heading = "Sequencer"
+    )]
+    remote_tls: bool,
+    /// Certificate authority of a remote signer on https, in PEM. The default is used if
+    /// that file exists.
     #[arg(
         long = "signer.tls.ca", env = "OP_NODE_SIGNER_TLS_CA", default_value = TLS_DEFAULTS[0],
         value_name = "FILE", value_parser = path(), help_heading = "Sequencer"
     )]
     remote_ca: PathBuf,
-    /// Certificate of this node for a remote signer on https, in PEM. The default counts if there is such a file.
+    /// Certificate of this node for a remote signer on https, in PEM. The default is used if that
+    /// file exists.
     #[arg(
         long = "signer.tls.cert", env = "OP_NODE_SIGNER_TLS_CERT", default_value = TLS_DEFAULTS[1],
         value_name = "FILE", value_parser = path(), help_heading = "Sequencer"
     )]
     remote_cert: PathBuf,
-    /// Private key of that certificate, in PEM. The default counts if there is such a file.
+    /// Private key of that certificate, in PEM. The default is used if that file exists.
     #[arg(
         long = "signer.tls.key", env = "OP_NODE_SIGNER_TLS_KEY", default_value = TLS_DEFAULTS[2],
         value_name = "FILE", value_parser = path(), help_heading = "Sequencer"
@@ -101,7 +126,7 @@ pub(super) struct SignerArgs {
     remote_key: PathBuf,
 }
 
-/// A duration, of which zero and less stand for never.
+/// Parses an interval; zero or a negative value means never.
 fn interval(text: &str) -> Result<Duration, String> {
     match text.strip_prefix('-') {
         Some(rest) => duration(rest).map(|_| Duration::ZERO),
@@ -109,37 +134,41 @@ fn interval(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// What a sequencer signs with.
+/// Signing key of a sequencer.
 #[derive(Debug)]
-enum Means {
+enum SigningKeySource {
     Key(SecretKey),
     Remote(RemoteSignerConfig),
 }
 
-/// Whose signature counts, and what this node signs with; read and checked.
+/// The signer to accept, and this node's signing key, both read and checked.
 #[derive(Debug)]
 pub(super) struct Signing {
     /// The signer that the operator names.
     pub(super) signer: Option<Address>,
-    /// Where it is read otherwise.
+    /// Source of the signer otherwise.
     pub(super) l1: Option<L1Reader>,
-    means: Option<Means>,
+    means: Option<SigningKeySource>,
 }
 
 impl Signing {
-    /// Whether this node can sign blocks.
+    /// Returns `true` if this node can sign blocks.
     pub(super) const fn is_sequencer(&self) -> bool {
         self.means.is_some()
     }
 
-    /// What to sign with; a remote signer is asked whether it is there.
+    /// Returns the block signer. Checks that a remote signer answers.
     pub(super) async fn block_signer(self) -> Result<Option<BlockSigner>, Failure> {
         Ok(match self.means {
             None => None,
-            Some(Means::Key(key)) => Some(LocalSigner::from_bytes(key.secret_bytes())?.into()),
-            Some(Means::Remote(config)) => {
+            Some(SigningKeySource::Key(key)) => {
+                Some(LocalSigner::from_bytes(key.secret_bytes())?.into())
+            }
+            Some(SigningKeySource::Remote(config)) => {
                 let signer = RemoteSigner::connect(config).await.map_err(|error| {
-                    Failure::new(format!("the remote signer of --signer.endpoint can't be used: {error}"))
+                    Failure::new(format!(
+                        "the remote signer of --signer.endpoint can't be used: {error}"
+                    ))
                 })?;
                 Some(signer.into())
             }
@@ -148,21 +177,22 @@ impl Signing {
 }
 
 impl SignerArgs {
-    /// What is asked for on this chain, if it makes sense.
+    /// Returns the requested settings on this chain after checking them.
     pub(super) fn load(&self, chain: &ChainConfig) -> Result<Signing, Failure> {
         let means = self.means()?;
         let l1 = self.l1(chain)?;
         let signer = self.signer.or(chain.unsafe_block_signer).filter(|signer| !signer.is_zero());
         let own = means.as_ref().map(|means| match means {
-            Means::Key(key) => ("the sequencer key", key.address()),
-            Means::Remote(config) => ("the remote signer", config.address),
+            SigningKeySource::Key(key) => ("the sequencer key", key.address()),
+            SigningKeySource::Remote(config) => ("the remote signer", config.address),
         });
         match (own, signer) {
-            // What L1 says is not known yet.
+            // The signer from L1 is not known yet.
             _ if l1.is_some() => {}
             (None, None) => {
                 tracing::warn!(
-                    "no unsafe-block signer is known, so every block is ignored: give --l1 URL or --signer ADDR"
+                    "no unsafe-block signer is known, so every block is ignored: give --l1 URL or \
+                     --signer ADDR"
                 );
             }
             (Some((what, own)), None) => {
@@ -182,10 +212,15 @@ impl SignerArgs {
         Ok(Signing { signer: self.signer, l1, means })
     }
 
-    /// How to read L1, unless the operator names the signer.
+    /// Returns the L1 node, if one is given.
+    pub(super) fn l1_node(&self) -> Option<HttpConfig> {
+        let url = self.l1.as_deref().filter(|url| !url.is_empty())?;
+        Some(HttpConfig::new(url, TIMEOUT))
+    }
+
+    /// Returns the reader of L1, unless the operator names the signer.
     fn l1(&self, chain: &ChainConfig) -> Result<Option<L1Reader>, Failure> {
-        let Some(url) = self.l1.as_deref().filter(|url| !url.is_empty()) else { return Ok(None) };
-        let http = HttpConfig::new(url, TIMEOUT);
+        let Some(http) = self.l1_node() else { return Ok(None) };
         http.check().map_err(|error| Failure::new(format!("--l1 can't be used: {error}")))?;
         if self.signer.is_some() {
             tracing::info!("--signer is given, so the unsafe-block signer is not read from L1");
@@ -193,26 +228,31 @@ impl SignerArgs {
         }
         let Some(contract) = chain.system_config else {
             return Err(Failure::new(
-                "--l1 is given, but the chain configuration names no SystemConfig contract to read: \
-                 add l1_system_config_address to it, or give --signer ADDR",
+                "--l1 is given, but the chain configuration names no SystemConfig contract to \
+                 read: add l1_system_config_address to it, or give --signer ADDR",
             ));
         };
         let reload = (!self.reload.is_zero()).then_some(self.reload);
-        let config = L1Config { chain_id: chain.l1_chain_id, contract, confirmations: self.l1_confs, reload };
+        let config = L1Config {
+            chain_id: chain.l1_chain_id,
+            contract,
+            confirmations: self.l1_confs,
+            reload,
+        };
         Ok(Some(L1Reader { http, config }))
     }
 
-    fn means(&self) -> Result<Option<Means>, Failure> {
+    fn means(&self) -> Result<Option<SigningKeySource>, Failure> {
         let endpoint = self.remote_endpoint.as_deref().filter(|url| !url.is_empty());
         match (self.sequencer_key()?, endpoint) {
-            (Some(_), Some(_)) => {
-                Err(Failure::new("a sequencer key and --signer.endpoint are both given: leave out one"))
-            }
-            (key, None) if self.remote_address.is_none() => Ok(key.map(Means::Key)),
-            (_, None) => {
-                Err(Failure::new("--signer.address is given without --signer.endpoint: give both or none"))
-            }
-            (None, Some(url)) => self.remote(url).map(Means::Remote).map(Some),
+            (Some(_), Some(_)) => Err(Failure::new(
+                "a sequencer key and --signer.endpoint are both given: leave out one",
+            )),
+            (key, None) if self.remote_address.is_none() => Ok(key.map(SigningKeySource::Key)),
+            (_, None) => Err(Failure::new(
+                "--signer.address is given without --signer.endpoint: give both or none",
+            )),
+            (None, Some(url)) => self.remote(url).map(SigningKeySource::Remote).map(Some),
         }
     }
 
@@ -222,21 +262,27 @@ impl SignerArgs {
                 "--signer.endpoint is given without --signer.address: give both or none",
             ));
         };
-        let mut http = HttpConfig::new(url, crate::remote_signer::TIMEOUT);
+        let mut http = HttpConfig::new(url, opp2p_node::remote_signer::TIMEOUT);
         for header in self.remote_header.iter().filter(|header| !header.trim().is_empty()) {
             let Some((name, value)) = header.split_once('=') else {
-                return Err(Failure::new("--signer.header holds an item without =: write NAME=VALUE"));
+                return Err(Failure::new(
+                    "--signer.header holds an item without =: write NAME=VALUE",
+                ));
             };
             http.headers.push((name.trim().to_owned(), value.to_owned()));
         }
         http.tls = self.tls()?;
         http.tls13_only = true;
-        http.check().map_err(|error| Failure::new(format!("--signer.endpoint can't be used: {error}")))?;
+        http.check()
+            .map_err(|error| Failure::new(format!("--signer.endpoint can't be used: {error}")))?;
         Ok(RemoteSignerConfig { http, address })
     }
 
-    /// The files that are there, or were asked for.
+    /// Returns the files that exist or were given explicitly.
     fn tls(&self) -> Result<Option<TlsFiles>, Failure> {
+        if !self.remote_tls {
+            return Ok(None);
+        }
         let given = |path: &Path, default: &str| {
             let is_meant = path != Path::new(default) || path.exists();
             (is_meant && !path.as_os_str().is_empty()).then(|| path.to_owned())
@@ -248,19 +294,19 @@ impl SignerArgs {
             key: given(key, TLS_DEFAULTS[2]),
         };
         match (&files.cert, &files.key) {
-            (Some(_), None) => {
-                Err(Failure::new("--signer.tls.cert is given without --signer.tls.key: give both or none"))
-            }
-            (None, Some(_)) => {
-                Err(Failure::new("--signer.tls.key is given without --signer.tls.cert: give both or none"))
-            }
+            (Some(_), None) => Err(Failure::new(
+                "--signer.tls.cert is given without --signer.tls.key: give both or none",
+            )),
+            (None, Some(_)) => Err(Failure::new(
+                "--signer.tls.key is given without --signer.tls.cert: give both or none",
+            )),
             _ if files == TlsFiles::default() => Ok(None),
             _ => Ok(Some(files)),
         }
     }
 
     fn sequencer_key(&self) -> Result<Option<SecretKey>, Failure> {
-        // An empty setting is one that is not set.
+        // An empty setting counts as unset.
         let text = self.sequencer_key.as_deref().filter(|text| !text.is_empty());
         let path = self.sequencer_key_path.as_deref().filter(|path| !path.as_os_str().is_empty());
         match (text, path) {
@@ -270,7 +316,7 @@ impl SignerArgs {
             (Some(text), None) => {
                 let key = text.parse().map_err(|error| {
                     Failure::new(format!(
-                        "--p2p.sequencer.key is no key: {error}; opp2p key generate makes one"
+                        "--p2p.sequencer.key is not a key: {error}; opp2p key generate makes one"
                     ))
                 });
                 key.map(Some)

@@ -1,24 +1,24 @@
-//! Lines of standard input, for a program that must be able to end while none comes.
+//! Lines of standard input, read so that the program can end while no line arrives.
 //!
 //! # Bounds
-//! Whoever runs the program fills it. One line is being read and one waits, each of at most
-//! [`MAX_LINE`] bytes; a longer one comes in pieces. Reading stops while nobody takes the line that
-//! waits, so nothing is dropped.
+//! The user supplies the input. One line is being read and one waits, each of at most [`MAX_LINE`]
+//! bytes; a longer one is split. Reading stops until the waiting line is taken, so nothing is
+//! dropped.
 
 use super::Failure;
 use std::io::{BufRead, Read, stdin};
 use tokio::sync::mpsc;
 
-/// Longest line: the largest message in hexadecimal, and a little.
+/// Maximum size of a line in bytes: the largest message in hexadecimal, with room to spare.
 const MAX_LINE: u64 = (10 << 20) * 2 + 1024;
 
-/// The lines, as they come.
+/// The lines in order.
 #[derive(Debug)]
 pub(super) struct Lines(mpsc::Receiver<Vec<u8>>);
 
 impl Lines {
-    /// Starts to read, on a thread of its own: a read can't be called off, and neither a block that
-    /// is half read when something else happens nor the end of the process may depend on it.
+    /// Starts to read on a separate thread: a blocking read can't be cancelled, and neither a
+    /// half-read block nor the end of the process may depend on it.
     pub(super) fn start() -> Result<Self, Failure> {
         let (sender, receiver) = mpsc::channel(1);
         let started = std::thread::Builder::new().name("stdin".into()).spawn(move || {
@@ -30,17 +30,18 @@ impl Lines {
         Ok(Self(receiver))
     }
 
-    /// The next line, with its end; `None` after the last. Nothing is lost if the wait is given up.
+    /// Returns the next line, with its line break; `None` after the last. No line is lost if the
+    /// future is dropped.
     pub(super) async fn next(&mut self) -> Option<Vec<u8>> {
         self.0.recv().await
     }
 }
 
-/// Hands on line by line until there are no more, or nobody wants them.
+/// Hands on lines until the input ends or `hand_on` returns `false`.
 fn read(input: &mut impl BufRead, mut hand_on: impl FnMut(Vec<u8>) -> bool) {
     loop {
         let mut line = Vec::new();
-        // What can't be read has ended, and the node goes on without.
+        // A read error ends the input, and the node keeps running without it.
         let read = (&mut *input).take(MAX_LINE).read_until(b'\n', &mut line);
         if read.is_err() || line.is_empty() || !hand_on(line) {
             return;
@@ -62,20 +63,20 @@ mod tests {
     }
 
     #[test]
-    fn lines_come_whole_and_the_last_one_needs_no_end() {
+    fn lines_are_read_whole_and_the_last_needs_no_newline() {
         assert_eq!(lines(b""), Vec::<Vec<u8>>::new());
         assert_eq!(lines(b"a\n\nbc"), [&b"a\n"[..], b"\n", b"bc"]);
     }
 
     #[test]
-    fn a_line_beyond_the_bound_comes_in_pieces() {
+    fn a_line_beyond_the_bound_is_read_in_pieces() {
         let long = vec![b'0'; MAX_LINE as usize + 5];
         let lengths: Vec<usize> = lines(&long).iter().map(Vec::len).collect();
         assert_eq!(lengths, [MAX_LINE as usize, 5]);
     }
 
     #[test]
-    fn reading_ends_when_nobody_wants_more() {
+    fn reading_stops_when_the_consumer_stops() {
         let mut left = &b"a\nb\n"[..];
         read(&mut left, |_| false);
         assert_eq!(left, b"b\n");

@@ -1,21 +1,25 @@
-//! What is said about a command line that can't be understood: one sentence, like any other failure.
+//! Answers to a command line that can't be parsed: one sentence, like any other failure.
 
 use super::{UNUSABLE, remark};
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use std::process::ExitCode;
 
-/// Prints help where it was asked for or nothing else was, and otherwise what is wrong.
+/// Prints help if it was asked for or there was no other argument, and the error otherwise.
 pub(super) fn answer(error: &clap::Error) -> ExitCode {
     match error.kind() {
         ErrorKind::DisplayHelp
         | ErrorKind::DisplayVersion
         | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-            // Nobody reading is no failure.
+            // A closed output is not a failure.
             let _ = error.print();
         }
         kind => {
             let sentence = one_line(&error.render().to_string());
-            // Whoever gave a wrong value is told the right ones.
+            // For a wrong value, the error already names the valid ones.
+            let sentence = match wants_equals(error) {
+                true => format!("{sentence}; a switch takes its value after =, such as =false"),
+                false => sentence,
+            };
             let told = matches!(kind, ErrorKind::ValueValidation | ErrorKind::InvalidValue);
             remark(format_args!("{sentence}{}", if told { "" } else { "; try --help" }));
         }
@@ -23,16 +27,26 @@ pub(super) fn answer(error: &clap::Error) -> ExitCode {
     if error.use_stderr() { ExitCode::from(UNUSABLE) } else { ExitCode::SUCCESS }
 }
 
-/// The parser's paragraph as one line: its error and its tips, without the usage and the pointer to help.
+/// Returns `true` if a boolean stands alone, probably behind a switch.
+fn wants_equals(error: &clap::Error) -> bool {
+    let argument = error.get(ContextKind::InvalidArg);
+    error.kind() == ErrorKind::UnknownArgument
+        && matches!(
+            argument, Some(ContextValue::String(text)) if super::values::boolean(text).is_ok()
+        )
+}
+
+/// Joins the parser's message into one line: its error and its tips, without the usage and the
+/// pointer to help.
 pub(super) fn one_line(rendered: &str) -> String {
     let lines = rendered.lines().map(str::trim).filter(|line| !line.is_empty());
     let mut sentence = String::new();
-    for line in
-        lines.take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more information"))
+    for line in lines
+        .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more information"))
     {
         let tip = line.strip_prefix("tip: ");
         let part = tip.or(line.strip_prefix("error: ")).unwrap_or(line);
-        // Lists, such as that of missing arguments, have one item a line.
+        // Lists, such as that of missing arguments, have one item per line.
         let joint = match (tip, sentence.chars().last()) {
             (_, None) => "",
             (None, Some(':')) => " ",
@@ -58,6 +72,26 @@ mod tests {
     }
 
     #[test]
+    fn the_help_shows_no_variable_that_may_hold_a_secret() {
+        // A URL may hold a password.
+        let secret = ["URL", "URLS", "HEX", "HEADERS", "KEY", "SECRET", "PASSWORD"];
+        let mut found = 0;
+        for command in Cli::command().get_subcommands() {
+            let nested = command.get_subcommands().flat_map(clap::Command::get_arguments);
+            for argument in command.get_arguments().chain(nested) {
+                let mut names = argument.get_value_names().unwrap_or_default().iter();
+                if argument.get_env().is_some() && names.any(|name| secret.contains(&name.as_str()))
+                {
+                    found += 1;
+                    let name = argument.get_id();
+                    assert!(argument.is_hide_env_values_set(), "{} {name}", command.get_name());
+                }
+            }
+        }
+        assert!(found >= 8, "{found}");
+    }
+
+    #[test]
     fn the_parser_is_sound() {
         Cli::command().debug_assert();
     }
@@ -70,19 +104,34 @@ mod tests {
         );
         assert_eq!(
             line(&["node", "--log.format", "xml"]),
-            "invalid value 'xml' for '--log.format <FORMAT>': use text, terminal, logfmt or json"
+            "invalid value 'xml' for '--log.format <FORMAT>': use text, terminal, logfmt, json or \
+             json-pretty"
         );
     }
 
     #[test]
-    fn what_is_possible_stays_on_the_line() {
-        let rendered = "error: invalid value 'c' for '--x <X>'\n  [possible values: a, b]\n\nFor more information, try '--help'.\n";
+    fn possible_values_stay_on_the_error_line() {
+        let rendered = "error: invalid value 'c' for '--x <X>'\n  [possible values: a, b]\n\nFor \
+                        more information, try '--help'.\n";
         assert_eq!(one_line(rendered), "invalid value 'c' for '--x <X>' [possible values: a, b]");
     }
 
     #[test]
-    fn a_tip_is_kept() {
-        assert_eq!(line(&["nod"]), "unrecognized subcommand 'nod'; a similar subcommand exists: 'node'");
+    fn a_similar_subcommand_is_suggested() {
+        assert_eq!(
+            line(&["nod"]),
+            "unrecognized subcommand 'nod'; a similar subcommand exists: 'node'"
+        );
+    }
+
+    #[test]
+    fn a_boolean_behind_a_switch_is_recognized() {
+        let error = |arguments: &[&str]| {
+            let arguments = ["opp2p", "node"].iter().chain(arguments);
+            Cli::try_parse_from(arguments).expect_err("wrong usage")
+        };
+        assert!(wants_equals(&error(&["--metrics.enabled", "false"])));
+        assert!(!wants_equals(&error(&["--metrics.enabled", "please"])));
     }
 
     #[test]

@@ -1,20 +1,22 @@
-//! Flags about the browsers' door.
+//! Flags for the browsers' listener.
 
 use super::path;
 use super::peers::at_least_one;
-use super::values::port;
-use crate::host::{WsConfig, WsTls};
-use crate::swarm::is_browser;
+use super::values::{any_port, boolean};
 use libp2p::Multiaddr;
 use opp2p_core::peers::DoorLimits;
+use opp2p_node::host::{WsConfig, WsTls};
+use opp2p_wire::is_browser;
 use std::path::PathBuf;
 
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Browsers")]
 pub(super) struct WsArgs {
-    /// TCP port to listen on for browsers' WebSockets; 0 lets the system choose. Without it, no browser is served.
+    /// TCP port to listen on for browsers' WebSockets; 0 lets the system choose. Without it, no
+    /// browser is served.
     #[arg(
-        long = "p2p.listen.ws", env = "OP_NODE_P2P_LISTEN_WS_PORT", value_name = "PORT", value_parser = port
+        long = "p2p.listen.ws", env = "OP_NODE_P2P_LISTEN_WS_PORT", value_name = "PORT",
+        value_parser = any_port
     )]
     listen: Option<u16>,
     /// File with the certificate chain (PEM), so that pages that came over HTTPS can connect (wss).
@@ -25,11 +27,12 @@ pub(super) struct WsArgs {
     cert: Option<PathBuf>,
     /// File with the certificate's private key (PEM).
     #[arg(
-        long = "p2p.ws.tls.key", env = "OP_NODE_P2P_WS_TLS_KEY", value_name = "FILE", value_parser = path()
+        long = "p2p.ws.tls.key", env = "OP_NODE_P2P_WS_TLS_KEY", value_name = "FILE",
+        value_parser = path()
     )]
     key: Option<PathBuf>,
-    /// Where browsers reach the door, such as behind a reverse proxy: multiaddrs like /dns4/gw.example/tcp/443/wss,
-    /// separated by commas.
+    /// Addresses at which browsers reach the listener, such as behind a reverse proxy: multiaddrs
+    /// like /dns4/gw.example/tcp/443/wss, separated by commas.
     #[arg(
         long = "p2p.ws.advertise",
         env = "OP_NODE_P2P_WS_ADVERTISE",
@@ -37,18 +40,34 @@ pub(super) struct WsArgs {
         value_delimiter = ','
     )]
     advertise: Vec<String>,
-    /// Most browsers at once; one more is refused. They take no node's place [default: 512].
+    /// Maximum number of browsers; further ones are refused. They do not count as nodes [default:
+    /// 512].
     #[arg(
-        long = "p2p.ws.peers", env = "OP_NODE_P2P_WS_PEERS", value_name = "N", value_parser = at_least_one
+        long = "p2p.ws.peers", env = "OP_NODE_P2P_WS_PEERS", value_name = "N",
+        value_parser = at_least_one
     )]
     peers: Option<usize>,
+    /// Count a sequencer's block as published when browsers took it and no node is connected.
+    /// Without it, the sequencer tries again until a node takes the block.
+    #[arg(
+        long = "p2p.ws.suffices", env = "OP_NODE_P2P_WS_SUFFICES", default_value_t = false,
+        default_missing_value = "true", num_args = 0..=1, require_equals = true,
+        action = clap::ArgAction::Set, value_name = "BOOL", value_parser = boolean
+    )]
+    suffices: bool,
 }
 
 impl WsArgs {
-    /// The door, if there is to be one; an error is one sentence.
+    /// Returns the port to listen on, if it is requested.
+    pub(super) const fn port(&self) -> Option<u16> {
+        self.listen
+    }
+
+    /// Returns the listener's settings, if it is requested; an error is one sentence.
     pub(super) fn config(&self, tcp: u16) -> Result<Option<WsConfig>, String> {
-        // An empty environment variable is one that is not set.
-        let given = |path: &Option<PathBuf>| path.clone().filter(|path| !path.as_os_str().is_empty());
+        // An empty environment variable counts as unset.
+        let given =
+            |path: &Option<PathBuf>| path.clone().filter(|path| !path.as_os_str().is_empty());
         let (cert, key) = (given(&self.cert), given(&self.key));
         let texts: Vec<_> =
             self.advertise.iter().map(|text| text.trim()).filter(|text| !text.is_empty()).collect();
@@ -58,44 +77,50 @@ impl WsArgs {
                 ("--p2p.ws.tls.key", key.is_some()),
                 ("--p2p.ws.advertise", !texts.is_empty()),
                 ("--p2p.ws.peers", self.peers.is_some()),
+                ("--p2p.ws.suffices", self.suffices),
             ];
             return match idle.iter().find(|(_, is_given)| *is_given) {
-                Some((flag, _)) => {
-                    Err(format!("{flag} is for browsers, which have no door: give --p2p.listen.ws PORT too"))
-                }
+                Some((flag, _)) => Err(format!(
+                    "{flag} has no effect without a listener for browsers: give --p2p.listen.ws \
+                     PORT too"
+                )),
                 None => Ok(None),
             };
         };
         if port == tcp && port != 0 {
             return Err(format!(
-                "--p2p.listen.ws and --p2p.listen.tcp are both {port}: give browsers a port of their own"
+                "--p2p.listen.ws and --p2p.listen.tcp are both {port}: give browsers a port of \
+                 their own"
             ));
         }
         let tls = match (cert, key) {
             (Some(cert), Some(key)) => Some(WsTls { cert, key }),
             (None, None) => None,
             (Some(_), None) => {
-                return Err("--p2p.ws.tls.cert needs the certificate's key: give --p2p.ws.tls.key".into());
+                return Err(
+                    "--p2p.ws.tls.cert needs the certificate's key: give --p2p.ws.tls.key".into()
+                );
             }
             (None, Some(_)) => {
                 return Err("--p2p.ws.tls.key needs its certificate: give --p2p.ws.tls.cert".into());
             }
         };
         let advertise = texts.into_iter().map(advertised).collect::<Result<_, _>>()?;
-        Ok(Some(WsConfig { port, tls, advertise }))
+        Ok(Some(WsConfig { port, tls, advertise, suffices: self.suffices }))
     }
 
-    /// How many browsers there may be.
+    /// Returns the limits for browsers.
     pub(super) fn limits(&self) -> DoorLimits {
         self.peers.map_or(DoorLimits::BROWSERS, DoorLimits::browsers)
     }
 }
 
 fn advertised(text: &str) -> Result<Multiaddr, String> {
-    let wrong =
-        |what: &str| format!("--p2p.ws.advertise: {text:?} {what}: write it as /dns4/NAME/tcp/443/wss");
-    let address: Multiaddr = text.parse().map_err(|_| wrong("is no multiaddr"))?;
-    if is_browser(&address) { Ok(address) } else { Err(wrong("is no WebSocket's address")) }
+    let wrong = |what: &str| {
+        format!("--p2p.ws.advertise: {text:?} {what}: write it as /dns4/NAME/tcp/443/wss")
+    };
+    let address: Multiaddr = text.parse().map_err(|_| wrong("is not a multiaddr"))?;
+    if is_browser(&address) { Ok(address) } else { Err(wrong("is not a WebSocket address")) }
 }
 
 #[cfg(test)]
@@ -103,17 +128,19 @@ mod tests {
     use super::*;
 
     fn args(listen: Option<u16>) -> WsArgs {
-        WsArgs { listen, cert: None, key: None, advertise: Vec::new(), peers: None }
+        let advertise = Vec::new();
+        WsArgs { listen, cert: None, key: None, advertise, peers: None, suffices: false }
     }
 
     #[test]
-    fn without_a_port_there_is_no_door_and_nothing_to_say_of_it() {
+    fn without_a_port_browser_settings_are_refused() {
         assert_eq!(args(None).config(9222), Ok(None));
         for idle in [
             WsArgs { cert: Some("c".into()), ..args(None) },
             WsArgs { key: Some("k".into()), ..args(None) },
             WsArgs { advertise: vec!["/dns4/x/tcp/443/wss".into()], ..args(None) },
             WsArgs { peers: Some(7), ..args(None) },
+            WsArgs { suffices: true, ..args(None) },
         ] {
             let why = idle.config(9222).expect_err("it is of no use");
             assert!(why.contains("--p2p.listen.ws"), "{why}");
@@ -121,9 +148,10 @@ mod tests {
     }
 
     #[test]
-    fn a_certificate_needs_its_key_and_the_reverse_and_empty_ones_are_none() {
+    fn a_certificate_needs_its_key_and_empty_paths_count_as_unset() {
         let with = |cert: Option<&str>, key: Option<&str>| {
-            WsArgs { cert: cert.map(PathBuf::from), key: key.map(PathBuf::from), ..args(Some(0)) }.config(0)
+            WsArgs { cert: cert.map(PathBuf::from), key: key.map(PathBuf::from), ..args(Some(0)) }
+                .config(0)
         };
         let tls = Some(WsTls { cert: "c".into(), key: "k".into() });
         assert_eq!(with(Some("c"), Some("k")), Ok(Some(WsConfig { tls, ..WsConfig::default() })));
@@ -133,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn browsers_have_a_port_of_their_own_and_so_many_places() {
+    fn browsers_have_their_own_port_and_place_limit() {
         assert!(args(Some(9222)).config(9222).is_err_and(|why| why.contains("9222")));
         assert!(args(Some(0)).config(0).is_ok());
         assert_eq!(args(Some(0)).limits().inbound, 512);
@@ -142,14 +170,22 @@ mod tests {
     }
 
     #[test]
-    fn only_a_websockets_address_is_advertised() {
+    fn only_websocket_addresses_can_be_advertised() {
         let with = |texts: &[&str]| {
             let advertise = texts.iter().map(|text| (*text).to_owned()).collect();
-            WsArgs { advertise, ..args(Some(0)) }.config(0).map(|door| door.map(|door| door.advertise.len()))
+            WsArgs { advertise, ..args(Some(0)) }
+                .config(0)
+                .map(|door| door.map(|door| door.advertise.len()))
         };
-        assert_eq!(with(&["/dns4/a.example/tcp/443/wss", " /ip4/1.2.3.4/tcp/80/ws ", ""]), Ok(Some(2)));
+        assert_eq!(
+            with(&["/dns4/a.example/tcp/443/wss", " /ip4/1.2.3.4/tcp/80/ws ", ""]),
+            Ok(Some(2))
+        );
         for text in ["/dns4/a.example/tcp/443", "wss://a.example", "/dns4"] {
-            assert!(with(&[text]).is_err_and(|why| why.contains(text) && why.contains("/wss")), "{text}");
+            assert!(
+                with(&[text]).is_err_and(|why| why.contains(text) && why.contains("/wss")),
+                "{text}"
+            );
         }
     }
 }

@@ -1,52 +1,60 @@
-//! The devnet's blocks: real transactions of OP Mainnet and OP Sepolia in blocks of our own.
+//! The devnet's blocks: real transactions of OP Mainnet and OP Sepolia in our own blocks.
 //!
-//! A block links to the one before it, has the fields of the fork at its timestamp, and hashes to
-//! what it claims, which is all that the protocol checks. Nobody executes it: its state and receipts
-//! roots are made up, and a transaction comes up again and again.
+//! A block links to its parent, has the fields of the fork at its timestamp, and matches its hash;
+//! the protocol checks no more than that. The blocks are never executed: their state and receipts
+//! roots are made up, and a transaction may occur repeatedly.
 //!
-//! Everything drawn for a block follows from the seed, the chain's id and the block's number, so the
-//! same chain at the same times gives the same blocks, also when it is resumed in the middle.
+//! All random choices for a block follow from the seed, the chain's id and the block's number, so
+//! the same chain at the same times has the same blocks, even if it is resumed in the middle.
 
 use alloy_primitives::{B256, Bloom, Bytes};
-use opp2p_core::chain::{BlockId, ChainConfig, Fork, ForkSchedule};
+use opp2p_core::chain::{BlockId, BlockSchedule, ChainConfig, Fork, ForkSchedule};
+use opp2p_core::engine::DevelopmentL1;
 use opp2p_core::fixtures;
-use opp2p_core::payload::{Envelope, ExecutionPayload, PayloadVersion};
+use opp2p_core::payload::{BaseTime, Envelope, ExecutionPayload, PayloadVersion};
+use std::time::Duration;
 
-/// First byte of a deposit, the transaction type that only the rollup itself can make.
+/// First byte of a deposit, a transaction type that only the rollup itself can create.
 const DEPOSIT_TYPE: u8 = 0x7e;
-/// Seconds between two L1 blocks: how long L2 blocks share an L1 origin.
+/// Seconds between two L1 blocks: the time for which L2 blocks share an L1 origin.
 const L1_BLOCK_TIME: u64 = 12;
-/// Fee parameters as the bundled OP Sepolia blocks carry them: EIP-1559 denominator and elasticity.
+/// Fee parameters of the bundled OP Sepolia blocks: EIP-1559 denominator and elasticity.
 const FEE_PARAMETERS: [u8; 8] = [0, 0, 0, 250, 0, 0, 0, 6];
-/// Gas that an L1 attributes deposit uses; what the bundled block with nothing else used.
+/// Gas of an L1 attributes deposit, from the bundled block that contains nothing else.
 const DEPOSIT_GAS: u64 = 43_851;
 /// Gas of a plain transfer, and of each further byte at the price of non-zero call data.
 const TRANSACTION_GAS: u64 = 21_000;
 const BYTE_GAS: u64 = 16;
-/// Jovian's footprint: bytes that a transaction counts for at least, and gas for each of them.
+/// Jovian's footprint: minimum size of a transaction in bytes, and gas per byte.
 const FOOTPRINT_MINIMUM: u64 = 100;
 const FOOTPRINT_GAS_SCALAR: u64 = 400;
 
-/// Makes one block after the other.
+/// Generator of consecutive blocks.
 ///
-/// Sizes vary as on mainnet: most blocks have 10 to 50 transactions and 3 to 80 kB, 4 in 100 have
-/// nothing but the deposit, 5 in 100 have 200 to 400 kB, and 1 in 100 has about 1 MB.
+/// Sizes vary as on mainnet: most blocks have 10 to 50 transactions and 3 to 80 kB, 4 in 100
+/// contain only the deposit, 5 in 100 have 200 to 400 kB, and 1 in 100 has about 1 MB.
+///
+/// Since Denim the chain's schedule determines each block's time, to the millisecond. Such a block
+/// starts with the L1 attributes deposit of its fork and the [`BaseTime`] deposit, and has a tenth
+/// of the gas limit. Most have 25 to 115 kB, 4 in 100 have 150 to 250 kB, 1 in 100 has about 400
+/// kB, and 2 in 100 contain only the deposits.
 #[derive(Clone, Debug)]
 pub struct BlockMaker {
-    chain_id: u64,
+    chain: ChainConfig,
     forks: ForkSchedule,
+    schedule: BlockSchedule,
     seed: u64,
     head: BlockId,
     head_timestamp: u64,
     deposits: Vec<Bytes>,
     user_transactions: Vec<Bytes>,
     blooms: Vec<Bloom>,
-    /// The fields that are the same in each block.
+    /// The fields that are the same in every block.
     template: ExecutionPayload,
 }
 
 impl BlockMaker {
-    /// A maker whose first block builds on the chain's genesis.
+    /// Creates a generator whose first block builds on the chain's genesis.
     pub fn new(chain: &ChainConfig, seed: u64) -> Self {
         let mut deposits = Vec::new();
         let mut user_transactions = Vec::new();
@@ -60,14 +68,19 @@ impl BlockMaker {
                 template.gas_limit = payload.gas_limit;
                 template.base_fee_per_gas = payload.base_fee_per_gas;
             }
-            let (mut ours, mut users) =
-                payload.transactions.into_iter().partition(|raw| raw.first() == Some(&DEPOSIT_TYPE));
+            let (mut ours, mut users): (Vec<Bytes>, Vec<Bytes>) = payload
+                .transactions
+                .into_iter()
+                .partition(|raw| raw.first() == Some(&DEPOSIT_TYPE));
+            // The L1 attributes deposit comes first; users' deposits follow it.
+            ours.truncate(1);
             deposits.append(&mut ours);
             user_transactions.append(&mut users);
         }
         Self {
-            chain_id: chain.chain_id,
+            chain: chain.clone(),
             forks: chain.forks,
+            schedule: chain.schedule(),
             seed,
             head: BlockId::new(chain.genesis.number, chain.genesis.hash),
             head_timestamp: chain.genesis.time,
@@ -78,32 +91,50 @@ impl BlockMaker {
         }
     }
 
-    /// Goes on at `head`, whose timestamp (Unix seconds) is `timestamp`: a block of an earlier run.
+    /// Continues after `head`, a block of an earlier run with the timestamp `timestamp` (Unix
+    /// seconds).
     pub fn resume(&mut self, head: BlockId, timestamp: u64) {
         self.head = head;
         self.head_timestamp = timestamp;
     }
 
-    /// The next block. Its timestamp is `unix_seconds`, or its parent's if the clock went back: blocks
-    /// may be made faster than one a second, and then share a timestamp.
+    /// Returns the time when the next block is due, since the Unix epoch; `None` if it may be made
+    /// at any time, as before Denim.
+    pub fn due(&self) -> Option<Duration> {
+        let number = self.head.number.saturating_add(1);
+        let first = self.schedule.first_with_base_time()?;
+        let time = self.schedule.time_of(number).filter(|_| number >= first)?;
+        Some(Duration::from_millis(time))
+    }
+
+    /// Makes the next block. Its timestamp is `unix_seconds`, or its parent's if the clock went
+    /// back. Blocks may be made faster than one per second, and then share a timestamp. Since Denim
+    /// its time is the one at which it is [`due`](Self::due).
     pub fn next(&mut self, unix_seconds: u64) -> Envelope {
         let number = self.head.number.saturating_add(1);
-        let timestamp = unix_seconds.max(self.head_timestamp);
+        let due = self.due();
+        let timestamp = due.map_or(unix_seconds.max(self.head_timestamp), |due| due.as_secs());
         let version = PayloadVersion::at(&self.forks, timestamp);
         let mut dice = self.dice("block", number);
         let mut origin = self.dice("origin", timestamp / L1_BLOCK_TIME);
 
-        let user_transactions = self.draw_transactions(&mut dice);
-        let bytes = |least: u64| user_transactions.iter().map(move |raw| (raw.len() as u64).max(least));
+        let plan = if due.is_some() { Plan::of_denim(&mut dice) } else { Plan::draw(&mut dice) };
+        let user_transactions = self.draw_transactions(&plan, &mut dice);
+        let gas_limit = self.template.gas_limit / if due.is_some() { 10 } else { 1 };
+        let bytes =
+            |least: u64| user_transactions.iter().map(move |raw| (raw.len() as u64).max(least));
         let gas: u64 = bytes(0).map(|length| TRANSACTION_GAS + BYTE_GAS * length).sum();
-        // Neither may be above the block's gas limit.
-        let gas_used = (DEPOSIT_GAS + gas).min(self.template.gas_limit);
+        // Neither may exceed the block's gas limit.
+        let gas_used = (DEPOSIT_GAS + gas).min(gas_limit);
         let footprint = bytes(FOOTPRINT_MINIMUM).sum::<u64>() * FOOTPRINT_GAS_SCALAR;
         let blob_gas_used = match self.forks.is_active(Fork::Jovian, timestamp) {
-            true => footprint.min(self.template.gas_limit),
+            true => footprint.min(gas_limit),
             false => 0,
         };
-        let deposit = dice.pick(&self.deposits).cloned();
+        let deposits = match due {
+            Some(due) => self.denim_deposits(number, due),
+            None => dice.pick(&self.deposits).cloned().into_iter().collect(),
+        };
         let logs_bloom = if user_transactions.is_empty() {
             Bloom::ZERO
         } else {
@@ -117,10 +148,11 @@ impl BlockMaker {
             logs_bloom,
             prev_randao: origin.hash(),
             block_number: number,
+            gas_limit,
             gas_used,
             timestamp,
             extra_data: extra_data(&self.forks, timestamp),
-            transactions: deposit.into_iter().chain(user_transactions).collect(),
+            transactions: deposits.into_iter().chain(user_transactions).collect(),
             withdrawals: version.has_withdrawals().then(Vec::new),
             blob_gas_used: version.has_beacon_root().then_some(blob_gas_used),
             excess_blob_gas: version.has_beacon_root().then_some(0),
@@ -136,15 +168,33 @@ impl BlockMaker {
         Envelope { parent_beacon_block_root, payload }
     }
 
-    /// The user transactions of one block: each at most once, until all have come up.
-    fn draw_transactions(&self, dice: &mut Dice) -> Vec<Bytes> {
-        let plan = Plan::draw(dice);
+    /// Returns the deposits at the start of a block since Denim: the L1 attributes and the block's
+    /// time.
+    fn denim_deposits(&self, number: u64, due: Duration) -> Vec<Bytes> {
+        let timestamp = due.as_secs();
+        let origin = timestamp / L1_BLOCK_TIME;
+        let l1 = DevelopmentL1 {
+            origin: BlockId::new(origin, self.dice("origin", origin).hash()),
+            timestamp: origin * L1_BLOCK_TIME,
+            batcher: self.template.fee_recipient,
+        };
+        let since_origin = due.saturating_sub(Duration::from_secs(l1.timestamp));
+        let sequence = since_origin.as_millis() / self.schedule.interval_at(due).as_millis().max(1);
+        let sequence = u64::try_from(sequence).unwrap_or(u64::MAX);
+        let millis = u16::try_from(due.subsec_millis()).unwrap_or_default();
+        let time = BaseTime::of_block(number, millis).to_transaction();
+        vec![l1.deposit(&self.chain, sequence, timestamp), Bytes::copy_from_slice(&time)]
+    }
+
+    /// Returns the user transactions of one block. None is repeated before all have occurred.
+    fn draw_transactions(&self, plan: &Plan, dice: &mut Dice) -> Vec<Bytes> {
         let mut pool: Vec<&Bytes> = self.user_transactions.iter().collect();
         dice.shuffle(&mut pool);
         let mut drawn = Vec::new();
         let mut bytes = 0;
         for raw in pool.into_iter().cycle() {
-            if drawn.len() >= plan.transactions && bytes >= plan.bytes || bytes + raw.len() > plan.most_bytes
+            if drawn.len() >= plan.transactions && bytes >= plan.bytes
+                || bytes + raw.len() > plan.most_bytes
             {
                 break;
             }
@@ -154,17 +204,17 @@ impl BlockMaker {
         drawn
     }
 
-    /// The generator for everything about block or L1 origin `number`.
+    /// Returns the random generator for block or L1 origin `number`.
     fn dice(&self, purpose: &'static str, number: u64) -> Dice {
         let purpose = purpose.bytes().fold(0, |word, byte| word << 8 | u64::from(byte));
-        [self.chain_id, purpose, number]
+        [self.chain.chain_id, purpose, number]
             .into_iter()
             .fold(Dice(self.seed), |mut dice, word| Dice(dice.roll() ^ word))
     }
 }
 
-/// Fee parameters where the fork puts them: 9 bytes since Holocene; with the minimum base fee, which
-/// is zero here, 17 since Jovian.
+/// Returns the fee parameters in the fork's format: 9 bytes since Holocene; 17 since Jovian, with
+/// the minimum base fee, which is zero here.
 fn extra_data(forks: &ForkSchedule, timestamp: u64) -> Bytes {
     if forks.is_active(Fork::Jovian, timestamp) {
         [&[1][..], &FEE_PARAMETERS, &[0; 8]].concat().into()
@@ -175,8 +225,8 @@ fn extra_data(forks: &ForkSchedule, timestamp: u64) -> Bytes {
     }
 }
 
-/// How large a block becomes: transactions are added until both least values are reached, or until
-/// the next one would go beyond the most.
+/// Target size of a block: transactions are added until both minimums are reached, or until the
+/// next one would exceed the maximum.
 struct Plan {
     transactions: usize,
     bytes: usize,
@@ -189,14 +239,25 @@ impl Plan {
             0 => (0, 950_000 + dice.below(100_000), 1_100_000),
             1..=5 => (0, 200_000 + dice.below(160_000), 395_000),
             6..=9 => (0, 0, 0),
-            // With the deposit 10 to 50.
+            // 10 to 50 with the deposit.
             _ => (9 + dice.below(41), 3_000, 79_000),
         };
         Self { transactions, bytes, most_bytes }
     }
+
+    /// Draws the plan of a 200 ms block: a tenth of a busy chain's transactions in 2 s.
+    fn of_denim(dice: &mut Dice) -> Self {
+        let (bytes, most_bytes) = match dice.below(100) {
+            0 => (380_000 + dice.below(40_000), 450_000),
+            1..=4 => (150_000 + dice.below(100_000), 290_000),
+            5..=6 => (0, 0),
+            _ => (25_000 + dice.below(90_000), 125_000),
+        };
+        Self { transactions: 0, bytes, most_bytes }
+    }
 }
 
-/// A small generator (SplitMix64): every state gives a good sequence, and nothing here needs secrecy.
+/// A small generator (SplitMix64): any seed is good enough, and nothing here is secret.
 struct Dice(u64);
 
 impl Dice {
@@ -208,7 +269,7 @@ impl Dice {
         word ^ (word >> 31)
     }
 
-    /// A number below `limit`; zero if that is zero.
+    /// Returns a number below `limit`, or zero if `limit` is zero.
     fn below(&mut self, limit: usize) -> usize {
         // The high half of the product; it is below the limit.
         ((u128::from(self.roll()) * limit as u128) >> 64) as usize
@@ -237,7 +298,7 @@ impl Dice {
 mod tests {
     use super::*;
     use alloy_primitives::Address;
-    use opp2p_core::gossip::{self, BLOCK_DOMAIN, Rules, Signers, TIMESTAMP_THRESHOLD, Unpacked};
+    use opp2p_core::gossip::{self, Rules, Signers, Unpacked};
     use opp2p_core::payload::{PayloadView, block_hash};
     use opp2p_core::sequencer::LocalSigner;
     use std::collections::BTreeSet;
@@ -246,7 +307,8 @@ mod tests {
 
     fn chain(forks: ForkSchedule) -> ChainConfig {
         let genesis = B256::repeat_byte(0x11);
-        let chain = ChainConfig::development(901, genesis, NOW, 2, Fork::Jovian, Address::repeat_byte(2));
+        let chain =
+            ChainConfig::development(901, genesis, NOW, 2, Fork::Jovian, Address::repeat_byte(2));
         ChainConfig { forks, ..chain }
     }
 
@@ -254,7 +316,7 @@ mod tests {
         chain(ForkSchedule::up_to(Fork::Jovian))
     }
 
-    /// Before Canyon, and each fork.
+    /// Returns the schedule before Canyon, and one of each fork.
     fn every_schedule() -> Vec<ForkSchedule> {
         let forks = Fork::ALL.into_iter().map(ForkSchedule::up_to);
         std::iter::once(ForkSchedule::default()).chain(forks).collect()
@@ -284,16 +346,12 @@ mod tests {
     }
 
     #[test]
-    fn every_block_of_every_fork_hashes_to_what_it_claims_and_passes_validation() {
+    fn every_block_of_every_fork_hashes_correctly_and_passes_validation() {
         let signer = LocalSigner::from_bytes(&[7; 32]).unwrap();
         for forks in every_schedule() {
             let chain = chain(forks);
-            let rules = Rules {
-                chain_id: chain.chain_id,
-                forks,
-                signers: Signers { current: Some(signer.address()), previous: None },
-                timestamp_threshold: TIMESTAMP_THRESHOLD,
-            };
+            let signers = Signers { current: Some(signer.address()), previous: None };
+            let rules = Rules::new(&chain, signers);
             let mut maker = BlockMaker::new(&chain, 2);
             for _ in 0..12 {
                 let envelope = maker.next(NOW);
@@ -307,11 +365,10 @@ mod tests {
                     "{forks:?}"
                 );
 
-                let hash =
-                    gossip::signing_hash(BLOCK_DOMAIN, chain.chain_id.into(), gossip::payload_hash(&body));
-                let contents = [&signer.sign(&hash)[..], &body].concat();
+                let contents = signer.sign_body(chain.chain_id, &body);
                 let verified =
-                    gossip::validate(&rules, version, Unpacked::from_contents(&contents), NOW).unwrap();
+                    gossip::validate(&rules, version, Unpacked::from_contents(&contents), NOW)
+                        .unwrap();
                 assert_eq!(verified.block.hash(), envelope.payload.block_hash);
             }
         }
@@ -340,22 +397,26 @@ mod tests {
     }
 
     #[test]
-    fn a_fork_that_activates_on_the_way_changes_the_version_at_its_second() {
+    fn a_fork_that_activates_midway_changes_the_version_at_its_second() {
         let forks = ForkSchedule::up_to(Fork::Holocene).with(Fork::Isthmus, Some(NOW + 2));
         let mut maker = BlockMaker::new(&chain(forks), 4);
-        let versions = [0, 1, 2, 3].map(|second| maker.next(NOW + second).payload.version().unwrap());
+        let versions =
+            [0, 1, 2, 3].map(|second| maker.next(NOW + second).payload.version().unwrap());
         use PayloadVersion::{V3, V4};
         assert_eq!(versions, [V3, V3, V4, V4]);
     }
 
     #[test]
-    fn the_first_transaction_is_a_real_deposit_and_the_others_are_real_and_none() {
-        let real: Vec<Bytes> =
-            fixtures::blocks().into_iter().flat_map(|block| block.envelope.payload.transactions).collect();
+    fn transactions_are_real_and_only_the_first_is_a_deposit() {
+        let real: Vec<Bytes> = fixtures::blocks()
+            .into_iter()
+            .flat_map(|block| block.envelope.payload.transactions)
+            .collect();
         let mut maker = BlockMaker::new(&jovian(), 5);
         for _ in 0..60 {
             let transactions = maker.next(NOW).payload.transactions;
-            let deposits: Vec<bool> = transactions.iter().map(|raw| raw[0] == DEPOSIT_TYPE).collect();
+            let deposits: Vec<bool> =
+                transactions.iter().map(|raw| raw[0] == DEPOSIT_TYPE).collect();
             assert!(deposits[0] && !deposits[1..].contains(&true));
             assert!(transactions.iter().all(|raw| real.contains(raw)));
         }
@@ -386,7 +447,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_seed_and_chain_give_the_same_blocks_and_others_do_not() {
+    fn blocks_depend_only_on_the_seed_and_the_chain() {
         let run = |chain: &ChainConfig, seed| {
             let mut maker = BlockMaker::new(chain, seed);
             (0..20).map(|second| maker.next(NOW + second)).collect::<Vec<_>>()
@@ -396,17 +457,18 @@ mod tests {
         let other = ChainConfig { chain_id: 902, ..jovian() };
         let transactions = |blocks: Vec<Envelope>| blocks[0].payload.transactions.clone();
         assert_ne!(transactions(run(&jovian(), 7)), transactions(run(&other, 7)));
-        let hashes: BTreeSet<B256> = run(&jovian(), 7).iter().map(|block| block.payload.state_root).collect();
+        let hashes: BTreeSet<B256> =
+            run(&jovian(), 7).iter().map(|block| block.payload.state_root).collect();
         assert_eq!(hashes.len(), 20);
     }
 
     #[test]
-    fn a_resumed_maker_goes_on_as_if_it_had_not_stopped() {
+    fn a_resumed_maker_continues_identically() {
         let mut first = BlockMaker::new(&jovian(), 9);
         let head = first.next(NOW + 40);
         let mut second = BlockMaker::new(&jovian(), 9);
         second.resume(id(&head), head.payload.timestamp);
-        // A clock that went back does not take the timestamp with it.
+        // A clock that goes back does not move the timestamp back.
         let (expected, found) = (first.next(NOW), second.next(NOW));
         assert_eq!(found.payload.timestamp, NOW + 40);
         assert_eq!(found, expected);
@@ -415,9 +477,10 @@ mod tests {
     #[test]
     fn blocks_of_one_second_share_a_timestamp_and_time_never_goes_back() {
         let mut maker = BlockMaker::new(&jovian(), 10);
-        let timestamps = [5, 5, 5, 6, 4, 7].map(|second| maker.next(NOW + second).payload.timestamp - NOW);
+        let timestamps =
+            [5, 5, 5, 6, 4, 7].map(|second| maker.next(NOW + second).payload.timestamp - NOW);
         assert_eq!(timestamps, [5, 5, 5, 6, 6, 7]);
-        // Before genesis there is nothing.
+        // The clock can't move a timestamp before genesis.
         assert_eq!(BlockMaker::new(&jovian(), 10).next(0).payload.timestamp, NOW);
     }
 
@@ -428,5 +491,39 @@ mod tests {
         let roots = [0, 11, 12].map(|second| maker.next(start + second).parent_beacon_block_root);
         assert_eq!(roots[0], roots[1]);
         assert_ne!(roots[1], roots[2]);
+    }
+
+    #[test]
+    fn denim_blocks_take_their_time_from_the_schedule_and_carry_it() {
+        let chain = chain(ForkSchedule::up_to(Fork::Denim));
+        let schedule = chain.schedule();
+        let mut maker = BlockMaker::new(&chain, 11);
+        for number in 1..=40 {
+            let due = maker.due().unwrap();
+            // The time does not depend on the clock.
+            let block = maker.next(NOW + number * 7).payload;
+            assert_eq!(Some(due.as_millis() as u64), schedule.time_of(number));
+            assert_eq!((block.block_number, block.timestamp), (number, due.as_secs()));
+            assert_eq!(Some(block.timestamp), schedule.timestamp_of(number));
+            let expected = BaseTime::of_block(number, schedule.millis_of(number).unwrap());
+            assert_eq!(BaseTime::read(&block.transactions[1]), Some(expected));
+            let addressed = block.transactions.iter().filter(|raw| BaseTime::is_addressed_by(raw));
+            assert_eq!(addressed.count(), 1);
+            // The call of the L1 attributes is that of Jovian.
+            let attributes = &block.transactions[0];
+            let call = [0x3d, 0xb6, 0xbe, 0x2b];
+            assert!(attributes.windows(4).any(|window| window == call) && attributes[0] == 0x7e);
+            assert!(block.gas_used <= block.gas_limit);
+        }
+        assert_eq!(BlockMaker::new(&jovian(), 1).due(), None);
+    }
+
+    #[test]
+    fn denim_blocks_are_as_large_as_those_of_base() {
+        let mut maker = BlockMaker::new(&chain(ForkSchedule::up_to(Fork::Denim)), 12);
+        let mut sizes: Vec<usize> = (0..300).map(|_| encoded(&maker.next(NOW)).1.len()).collect();
+        sizes.sort_unstable();
+        assert!((55_000..90_000).contains(&sizes[150]), "{}", sizes[150]);
+        assert!(sizes[299] < 470_000 && sizes[0] < 2000);
     }
 }

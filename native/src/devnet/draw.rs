@@ -1,7 +1,8 @@
-//! The live view: one frame from one snapshot.
+//! The live view: draws one frame from one snapshot.
 //!
-//! Everything is said in words and numbers; colour only repeats it. What does not fit is left out by
-//! importance: of the rows first the charts, then the older blocks; of the columns first the port.
+//! Words and numbers carry all information; colour only repeats it. If there is not enough room,
+//! less important parts are left out: among the rows first the charts, then the older blocks; among
+//! the columns first the port.
 
 use super::report::BlockLine;
 use super::snapshot::{NodeRow, Snapshot};
@@ -14,16 +15,16 @@ use ratatui::text::Line;
 use ratatui::widgets::{Block, Borders, Cell, Paragraph, Row, Sparkline, Table};
 use std::time::Duration;
 
-/// From this width on, ids are shown longer.
+/// Minimum width for longer ids, in columns.
 const WIDE: u16 = 100;
-/// From this width on, there are two charts side by side.
+/// Minimum width for two charts side by side, in columns.
 const TWO_CHARTS: u16 = 50;
-/// Rows of a chart, its title among them.
+/// Rows of a chart, including its title.
 const CHART_ROWS: u16 = 4;
-/// Most rows of the events, their title among them.
+/// Maximum number of rows for the events, including their title.
 const EVENT_ROWS: u16 = 5;
 
-/// Draws `snapshot` over the whole frame, of any size. Without `colour` only bold text is used.
+/// Draws `snapshot` over the whole frame, of any size. Without `colour` it uses bold text only.
 pub fn draw(frame: &mut Frame<'_>, snapshot: &Snapshot, colour: bool) {
     let paint = Paint { colour };
     let area = frame.area();
@@ -36,19 +37,27 @@ pub fn draw(frame: &mut Frame<'_>, snapshot: &Snapshot, colour: bool) {
     let nodes = u16::try_from(snapshot.nodes.len()).unwrap_or(u16::MAX);
     let title = take(1);
     let footer = take(1);
-    // With many followers the table leaves room for a little of the rest.
+    // With many followers, the table leaves some room for the other parts.
     let table = take(nodes.saturating_add(1).min(area.height.saturating_sub(12).max(4)));
-    let events =
-        take(if area.height < 12 { 0 } else { EVENT_ROWS.min(2.max(1 + snapshot.notes.len() as u16)) });
+    let events = take(if area.height < 12 {
+        0
+    } else {
+        EVENT_ROWS.min(2.max(1 + snapshot.notes.len() as u16))
+    });
     let charts = take(if area.height < 16 { 0 } else { CHART_ROWS });
     let blocks = take(u16::MAX);
     let [title, table, charts, blocks, events, footer] =
-        Layout::vertical([title, table, charts, blocks, events, footer].map(Constraint::Length)).areas(area);
+        Layout::vertical([title, table, charts, blocks, events, footer].map(Constraint::Length))
+            .areas(area);
 
     frame.render_widget(Paragraph::new(title_line(snapshot)).style(paint.bold()), title);
     frame.render_widget(node_table(snapshot, table, paint), table);
     draw_charts(frame, snapshot, charts, paint);
-    let lines = snapshot.blocks.iter().take(blocks.height.into()).map(|block| Line::from(block.to_string()));
+    let lines = snapshot
+        .blocks
+        .iter()
+        .take(blocks.height.into())
+        .map(|block| Line::from(block.to_string()));
     draw_list(frame, "blocks", lines.collect(), blocks, paint);
     let notes = snapshot.notes.iter().take(events.height.into());
     let mut notes: Vec<Line<'_>> =
@@ -60,7 +69,7 @@ pub fn draw(frame: &mut Frame<'_>, snapshot: &Snapshot, colour: bool) {
     frame.render_widget(Paragraph::new(footer_line(snapshot, footer.width)), footer);
 }
 
-/// Styles, or none.
+/// Text styles, with or without colour.
 #[derive(Clone, Copy)]
 struct Paint {
     colour: bool,
@@ -90,10 +99,13 @@ fn title_line(snapshot: &Snapshot) -> String {
     let Snapshot { chain_id, fork, block_time, elapsed, published, .. } = snapshot;
     let (block_time, blocks, elapsed) =
         (block_time.as_secs_f64(), count(*published, "block"), clock(*elapsed));
-    format!("opp2p devnet  chain {chain_id}  {fork}  block time {block_time} s  {blocks}  {elapsed}")
+    format!(
+        "opp2p devnet  chain {chain_id}  {fork}  block time {block_time} s  {blocks}  {elapsed}"
+    )
 }
 
-/// How to end, and where the page is: an address is of no use in part.
+/// Returns the footer: the key that quits, and the page's address if all of it fits, since a
+/// truncated address is useless.
 fn footer_line(snapshot: &Snapshot, width: u16) -> String {
     let quit = "q or ctrl-c: quit";
     let Some(web) = &snapshot.web else { return quit.to_owned() };
@@ -107,7 +119,8 @@ struct Column {
     width: u16,
     /// Width on a wide terminal.
     wide: u16,
-    /// The column with the highest is left out first. No two have the same, so it names a column too.
+    /// Priority for removal: the column with the highest value is removed first. Values are unique,
+    /// so they also identify columns.
     spare: u8,
     right: bool,
     cell: fn(&NodeRow, usize) -> String,
@@ -122,7 +135,7 @@ const COLUMNS: [Column; 8] = [
         right: false,
         cell: |row, _| row.member.to_string(),
     },
-    // The end of a peer id: the beginning is the same for all.
+    // Shows the end of a peer id: all ids begin alike.
     Column {
         title: "peer",
         width: 6,
@@ -131,18 +144,39 @@ const COLUMNS: [Column; 8] = [
         right: false,
         cell: |row, width| tail(&row.peer_id, width),
     },
-    Column { title: "port", width: 5, wide: 5, spare: 7, right: true, cell: |row, _| row.port.to_string() },
+    Column {
+        title: "port",
+        width: 5,
+        wide: 5,
+        spare: 7,
+        right: true,
+        cell: |row, _| row.port.to_string(),
+    },
     Column { title: "head", width: 13, wide: 17, spare: 2, right: true, cell: head_cell },
-    Column { title: "peers", width: 5, wide: 5, spare: 5, right: true, cell: |row, _| row.peers.to_string() },
+    Column {
+        title: "peers",
+        width: 5,
+        wide: 5,
+        spare: 5,
+        right: true,
+        cell: |row, _| row.peers.to_string(),
+    },
     Column { title: "acc/ign/rej", width: 11, wide: 14, spare: 3, right: true, cell: verdict_cell },
-    Column { title: "ms last/50/99", width: 14, wide: 15, spare: 4, right: true, cell: latency_cell },
+    Column {
+        title: "ms last/50/99",
+        width: 14,
+        wide: 15,
+        spare: 4,
+        right: true,
+        cell: latency_cell,
+    },
     Column { title: "state", width: 8, wide: 10, spare: 1, right: false, cell: state_cell },
 ];
 
-/// The columns with at least this [`Column::spare`] make room for a long state: the peer and the port.
+/// Minimum [`Column::spare`] of the columns that make room for a long state: the peer and the port.
 const MAKES_ROOM: u8 = 6;
 
-/// The state, or what matters of it where there is no room for all.
+/// Returns the state, or its essential part if there is not enough room.
 fn state_cell(row: &NodeRow, width: usize) -> String {
     let text = row.state.to_string();
     match row.state {
@@ -153,8 +187,10 @@ fn state_cell(row: &NodeRow, width: usize) -> String {
 
 fn head_cell(row: &NodeRow, width: usize) -> String {
     let digits = if width >= usize::from(COLUMNS[3].wide) { 8 } else { 6 };
-    row.head
-        .map_or_else(|| "-".to_owned(), |head| format!("{} {}", head.number, short_hash(&head.hash, digits)))
+    row.head.map_or_else(
+        || "-".to_owned(),
+        |head| format!("{} {}", head.number, short_hash(&head.hash, digits)),
+    )
 }
 
 fn verdict_cell(row: &NodeRow, _: usize) -> String {
@@ -168,7 +204,7 @@ fn latency_cell(row: &NodeRow, _: usize) -> String {
     )
 }
 
-/// The last `width` characters.
+/// Returns the last `width` characters.
 fn tail(text: &str, width: usize) -> String {
     text.chars().skip(text.chars().count().saturating_sub(width)).collect()
 }
@@ -178,7 +214,8 @@ fn node_table(snapshot: &Snapshot, area: Rect, paint: Paint) -> Table<'static> {
     let usual = |column: &Column| if wide { column.wide } else { column.width };
     let longest = snapshot.nodes.iter().map(|row| row.state.to_string().len()).max();
     let longest = longest.and_then(|longest| u16::try_from(longest).ok()).unwrap_or_default();
-    let kept: u16 = COLUMNS.iter().filter(|column| column.spare < MAKES_ROOM).map(|c| usual(c) + 1).sum();
+    let kept: u16 =
+        COLUMNS.iter().filter(|column| column.spare < MAKES_ROOM).map(|c| usual(c) + 1).sum();
     let state_width = COLUMNS.iter().find(|column| column.spare == 1).map_or(0, usual);
     let state_width = match longest.saturating_sub(state_width) {
         more if kept + more <= area.width + 1 => state_width + more,
@@ -186,7 +223,9 @@ fn node_table(snapshot: &Snapshot, area: Rect, paint: Paint) -> Table<'static> {
     };
     let width = |column: &Column| if column.spare == 1 { state_width } else { usual(column) };
     let mut columns: Vec<&Column> = COLUMNS.iter().collect();
-    while columns.len() > 1 && columns.iter().map(|column| width(column) + 1).sum::<u16>() > area.width + 1 {
+    while columns.len() > 1
+        && columns.iter().map(|column| width(column) + 1).sum::<u16>() > area.width + 1
+    {
         let spared = columns.iter().map(|column| column.spare).max();
         columns.retain(|column| Some(column.spare) != spared);
     }
@@ -216,7 +255,8 @@ fn node_table(snapshot: &Snapshot, area: Rect, paint: Paint) -> Table<'static> {
         })
         .collect();
     if !hidden.is_empty() {
-        let in_sync = hidden.iter().filter(|row| matches!(row.state, State::InSync | State::Live)).count();
+        let in_sync =
+            hidden.iter().filter(|row| matches!(row.state, State::InSync | State::Live)).count();
         let cells = columns.iter().map(|column| match column.spare {
             0 => Cell::from(format!("{} more", hidden.len())),
             1 => Cell::from(format!("{in_sync} ok")),
@@ -226,7 +266,7 @@ fn node_table(snapshot: &Snapshot, area: Rect, paint: Paint) -> Table<'static> {
     }
     let mut widths: Vec<Constraint> =
         columns.iter().map(|column| Constraint::Length(width(column))).collect();
-    // A terminal narrower than the last columns: all of it for the names.
+    // If the terminal is narrower than the last column, the names take the whole width.
     if columns.len() == 1 {
         widths = vec![Constraint::Fill(1)];
     }
@@ -242,11 +282,25 @@ fn draw_charts(frame: &mut Frame<'_>, snapshot: &Snapshot, area: Rect, paint: Pa
     } else {
         Layout::horizontal([Constraint::Fill(1), Constraint::Fill(1)]).spacing(2).areas(area)
     };
-    draw_chart(frame, "latency", snapshot.blocks.iter().map(slowest), latency, left, paint.fg(Color::Cyan));
-    draw_chart(frame, "block size", snapshot.blocks.iter().map(bytes), size, right, paint.fg(Color::Blue));
+    draw_chart(
+        frame,
+        "latency",
+        snapshot.blocks.iter().map(slowest),
+        latency,
+        left,
+        paint.fg(Color::Cyan),
+    );
+    draw_chart(
+        frame,
+        "block size",
+        snapshot.blocks.iter().map(bytes),
+        size,
+        right,
+        paint.fg(Color::Blue),
+    );
 }
 
-/// A bar for each value; `values` has the newest first, on the screen it is the last.
+/// Draws a bar for each value; `values` has the newest first, which is the rightmost on the screen.
 fn draw_chart(
     frame: &mut Frame<'_>,
     name: &str,
@@ -257,13 +311,16 @@ fn draw_chart(
 ) {
     let mut values: Vec<Option<u64>> = values.take(area.width.into()).collect();
     values.reverse();
-    let title = match (values.iter().rev().find_map(|value| *value), values.iter().flatten().max()) {
+    let title = match (values.iter().rev().find_map(|value| *value), values.iter().flatten().max())
+    {
         (Some(last), Some(max)) => format!("{name}: last {}, max {} ", text(last), text(*max)),
         _ => format!("{name} "),
     };
-    // A block of a megabyte would leave nothing of the usual ones; roots keep both in sight.
+    // On a linear scale, a block of a megabyte would flatten the usual ones; square roots keep both
+    // visible.
     let bars = values.into_iter().map(|value| value.map(|value| value.saturating_mul(100).isqrt()));
-    let chart = Sparkline::default().data(bars.collect::<Vec<_>>()).style(style).block(section(title));
+    let chart =
+        Sparkline::default().data(bars.collect::<Vec<_>>()).style(style).block(section(title));
     frame.render_widget(chart, area);
 }
 
@@ -279,7 +336,7 @@ fn section<'a>(title: impl Into<Line<'a>>) -> Block<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::devnet::outage::tests::{caught_up, killed, restarted};
+    use crate::devnet::report::outage::tests::{caught_up, killed, restarted};
     use crate::devnet::report::tests::{BOTH, ms, publish, receive, report};
     use crate::devnet::{Member, NodeInfo, Report, Setup};
     use opp2p_core::gossip::Reason;
@@ -287,7 +344,7 @@ mod tests {
     use ratatui::backend::TestBackend;
     use ratatui::buffer::{Buffer, Cell};
 
-    /// Twelve blocks, of which the second follower lacks the last two.
+    /// Returns a record of twelve blocks; the second follower lacks the last two.
     fn busy() -> Report {
         let mut report = report();
         report.peers(Member::Sequencer, 2);
@@ -332,18 +389,29 @@ mod tests {
     fn a_usual_terminal_shows_every_node_block_and_event() {
         let text = screen(&busy(), 100, 30);
         println!("{text}");
-        let line =
-            |start: &str| text.lines().find(|line| line.starts_with(start)).unwrap_or_default().to_owned();
-        assert!(text.starts_with("opp2p devnet  chain 901  jovian  block time 0.5 s  12 blocks  1:05"));
-        let words =
-            |start: &str| line(start).split_whitespace().map(str::to_owned).collect::<Vec<_>>().join(" ");
-        assert_eq!(words("sequencer"), "sequencer 5vXpN2JQ2nZ0000 9000 12 0c0c0c0c 2 0/0/0 - in sync");
+        let line = |start: &str| {
+            text.lines().find(|line| line.starts_with(start)).unwrap_or_default().to_owned()
+        };
+        assert!(
+            text.starts_with("opp2p devnet  chain 901  jovian  block time 0.5 s  12 blocks  1:05")
+        );
+        let words = |start: &str| {
+            line(start).split_whitespace().map(str::to_owned).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(
+            words("sequencer"),
+            "sequencer 5vXpN2JQ2nZ0000 9000 12 0c0c0c0c 2 0/0/0 - in sync"
+        );
         assert!(words("follower 1").ends_with("12 0c0c0c0c 0 12/0/0 12.0/6.00/12.0 in sync"));
         assert!(words("follower 2").ends_with("10 0a0a0a0a 0 10/0/1 30.0/15.0/30.0 2 behind"));
         assert!(text.contains("latency: last 12.0 ms, max 30.0 ms"));
         assert!(text.contains("block size: last 30.0 kB, max 30.0 kB"));
-        assert!(line("12 ").contains("0x0c0c0c0c    20 txs   30.0 kB  1/2 followers  slowest 12.0 ms"));
-        assert!(text.contains("0:07 follower 2: reject: the block hash does not match the contents"));
+        assert!(
+            line("12 ").contains("0x0c0c0c0c    20 txs   30.0 kB  1/2 followers  slowest 12.0 ms")
+        );
+        assert!(
+            text.contains("0:07 follower 2: reject: the block hash does not match the contents")
+        );
         assert_eq!(text.lines().last().map(str::trim_end), Some("q or ctrl-c: quit"));
     }
 
@@ -365,35 +433,43 @@ mod tests {
         assert!(screen(&busy(), 12, 6).contains("follower 2"));
     }
 
-    /// The row of the second follower, its words apart by one space.
+    /// Returns the row of the second follower, with single spaces between its words.
     fn second(text: &str) -> String {
         let line = text.lines().find(|line| line.starts_with("follower 2")).unwrap_or_default();
         line.split_whitespace().collect::<Vec<_>>().join(" ")
     }
 
     #[test]
-    fn a_follower_that_is_down_has_no_peers_and_the_head_that_it_left() {
+    fn a_down_follower_shows_no_peers_and_its_last_head() {
         for (width, height) in [(80, 24), (100, 30), (140, 40)] {
             let text = screen(&killed(5), width, height);
             println!("{text}");
             assert!(second(&text).ends_with("0 5/0/0 4.00/4.00/4.00 down"), "{text}");
             assert!(text.contains("0:05 follower 2: down: killed with block 5 as its stored head"));
-            assert!(text.lines().nth(1).is_some_and(|head| head.contains("peer ") && head.contains("port")));
+            assert!(
+                text.lines()
+                    .nth(1)
+                    .is_some_and(|head| head.contains("peer ") && head.contains("port"))
+            );
         }
     }
 
     #[test]
-    fn a_follower_that_catches_up_has_room_to_say_how_far_it_is() {
+    fn a_catching_up_follower_shows_how_far_it_is() {
         let mut report = restarted(5);
         report.heights(BOTH[1], Some(5), Some(42));
         for (width, height) in [(80, 24), (100, 30), (140, 40)] {
             let text = screen(&report, width, height);
             println!("{text}");
             assert!(second(&text).ends_with("4.00/4.00/4.00 catching up: 37 to go"), "{text}");
-            // What makes room is the peer and the port, where it has to.
+            // The peer and the port make room if needed.
             let header = text.lines().nth(1).unwrap_or_default();
             assert_eq!(header.contains("port"), width == 140, "{text}");
-            assert!(["head", "peers", "acc/ign/rej", "ms last"].iter().all(|title| header.contains(title)));
+            assert!(
+                ["head", "peers", "acc/ign/rej", "ms last"]
+                    .iter()
+                    .all(|title| header.contains(title))
+            );
             assert!(text.contains("0:09 follower 2: catching up: started again, 4 blocks missed"));
         }
         assert!(screen(&report, 60, 24).contains("37 to go"), "nothing else gives way");
@@ -403,18 +479,20 @@ mod tests {
     }
 
     #[test]
-    fn a_follower_that_has_caught_up_is_live_and_all_columns_are_back() {
+    fn a_caught_up_follower_is_live_and_all_columns_return() {
         let text = screen(&caught_up(), 80, 24);
         println!("{text}");
         assert!(second(&text).ends_with("10 0a0a0a 0 6/0/0 4.00/4.00/4.00 live"), "{text}");
         assert!(
-            text.lines().nth(1).is_some_and(|header| header.contains("peer ") && header.contains("port"))
+            text.lines()
+                .nth(1)
+                .is_some_and(|header| header.contains("peer ") && header.contains("port"))
         );
         assert!(text.contains("0:10 follower 2: live: 5 blocks caught up in 1.21 s"));
     }
 
     #[test]
-    fn where_the_page_is_stands_below_whole_or_not_at_all() {
+    fn the_page_address_is_shown_whole_or_not_at_all() {
         let web = |width| {
             let mut snapshot = busy().snapshot(ms(0));
             snapshot.web = Some("http://127.0.0.1:40123/".into());
@@ -426,7 +504,7 @@ mod tests {
     }
 
     #[test]
-    fn more_followers_than_rows_are_counted() {
+    fn followers_beyond_the_rows_are_counted() {
         let mut report = many(40);
         publish(&mut report, 1);
         for index in [0, 30, 31] {
@@ -442,7 +520,7 @@ mod tests {
     }
 
     #[test]
-    fn no_size_of_terminal_panics() {
+    fn no_terminal_size_panics() {
         let snapshots = [busy(), report(), many(40), killed(5), restarted(5)]
             .map(|report| report.snapshot(Duration::MAX));
         let sizes = |most: u16| (1..=20).chain((21..most).step_by(13)).chain([most]);
@@ -456,9 +534,10 @@ mod tests {
     }
 
     #[test]
-    fn colour_only_repeats_what_the_text_says() {
+    fn colour_adds_no_information_to_the_text() {
         let snapshot = busy().snapshot(Duration::from_secs(65));
-        let (plain, coloured) = (buffer(&snapshot, 100, 30, false), buffer(&snapshot, 100, 30, true));
+        let (plain, coloured) =
+            (buffer(&snapshot, 100, 30, false), buffer(&snapshot, 100, 30, true));
         let symbols = |buffer: &Buffer| {
             buffer.content().iter().map(|cell| cell.symbol().to_owned()).collect::<Vec<_>>()
         };

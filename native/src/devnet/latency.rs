@@ -1,13 +1,13 @@
-//! Latencies of one follower: exact percentiles over the newest, and the largest of all.
+//! Latencies of one follower: exact percentiles of the newest samples, and the overall maximum.
 //!
 //! # Bounds
-//! The newest [`SAMPLES`] are kept, one for each block: only the sequencer can fill them. Older ones
-//! are dropped, so that a devnet that runs for days shows how it does now; the largest is not lost.
+//! The newest [`SAMPLES`] are kept, one per block: only the sequencer can cause them. Older ones
+//! are dropped, so that a devnet that runs for days shows its current latency; the maximum is kept.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// Samples that percentiles are taken over.
+/// Number of samples that percentiles cover.
 pub(super) const SAMPLES: usize = 10_000;
 
 #[derive(Debug, Default)]
@@ -16,16 +16,16 @@ pub(super) struct Latencies {
     max: Duration,
 }
 
-/// What a row of numbers says, see [`Latencies::figures`].
+/// Figures of a row, see [`Latencies::figures`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Figures {
     /// The newest sample.
     pub(super) last: Duration,
-    /// Half of the kept samples are not above it.
+    /// Median of the kept samples.
     pub(super) p50: Duration,
-    /// 99 in 100 of the kept samples are not above it.
+    /// 99th percentile of the kept samples.
     pub(super) p99: Duration,
-    /// The largest sample of all, kept or not.
+    /// Maximum of all samples, kept or not.
     pub(super) max: Duration,
 }
 
@@ -38,7 +38,7 @@ impl Latencies {
         self.max = self.max.max(sample);
     }
 
-    /// `None` as long as there is no sample.
+    /// Returns the figures; `None` while there are no samples.
     pub(super) fn figures(&self) -> Option<Figures> {
         let last = *self.newest.back()?;
         let mut samples: Vec<Duration> = self.newest.iter().copied().collect();
@@ -51,7 +51,8 @@ impl Latencies {
     }
 }
 
-/// The smallest sample that `percent` in 100 are not above. Reorders the samples.
+/// Returns the smallest sample such that at least `percent` in 100 of all samples are not larger.
+/// Reorders the samples.
 fn nearest_rank(samples: &mut [Duration], percent: usize) -> Option<Duration> {
     let rank = (samples.len() * percent).div_ceil(100);
     let index = rank.checked_sub(1)?;
@@ -89,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn old_samples_make_room_and_only_the_largest_outlives_them() {
+    fn old_samples_are_dropped_except_the_largest() {
         let samples = SAMPLES as u64;
         let latencies = of(std::iter::once(90_000).chain(1..=samples));
         assert_eq!(latencies.newest.len(), SAMPLES);

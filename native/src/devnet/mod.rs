@@ -1,10 +1,12 @@
-//! The devnet's parts: its nodes, what makes their blocks, what keeps the books, what shows them.
+//! The parts of the devnet: its nodes, the generator of their blocks, the record of a run, and the
+//! live view.
 //!
-//! [`Network`] is the nodes. The others know no network and no clock: [`BlockMaker`] makes
-//! envelopes, [`Report`] is told what happened and when, and [`Screen`](crate::screen::Screen)
-//! shows a [`Snapshot`] of it as [`draw`] draws it.
+//! [`Network`] holds the nodes. The other parts use neither network nor clock: [`BlockMaker`] makes
+//! envelopes, [`Report`] records timed events, and with the feature `tui`, a
+//! screen shows a [`Snapshot`] of it.
 
 mod blocks;
+#[cfg(feature = "tui")]
 mod draw;
 mod latency;
 mod network;
@@ -15,8 +17,13 @@ mod summary;
 mod tally;
 
 pub use blocks::BlockMaker;
+#[cfg(feature = "tui")]
 pub use draw::draw;
-pub use network::{CHAIN_ID, Network, NetworkConfig, NetworkError, NetworkEvent, Publication, unix_seconds};
+pub use network::{
+    CHAIN_ID, Network, NetworkConfig, NetworkError, NetworkEvent, Publication, unix_seconds,
+};
 pub use report::{Member, NodeInfo, Report, Setup};
 pub use snapshot::Snapshot;
-pub use summary::{FollowerSummary, LatencySummary, OutageSummary, SequencerSummary, Summary, Verdicts};
+pub use summary::{
+    FollowerSummary, LatencySummary, OutageSummary, SequencerSummary, Summary, Verdicts,
+};

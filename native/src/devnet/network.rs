@@ -1,17 +1,20 @@
-//! The devnet's nodes: a sequencer and its followers, each a whole [`Host`] with a key, a port and a
-//! store of its own, on loopback.
+//! The devnet's nodes: a sequencer and its followers, each a complete [`Host`] with its own key,
+//! port and store, on loopback.
 
 use super::{BlockMaker, Member, NodeInfo};
-use crate::clock::since_epoch;
-use crate::host::{BlockSigner, Host, HostConfig, HostError, HostEvent, Status, WsConfig, tcp_port};
-use crate::key::{KeyError, KeyFormatError, SecretKey};
-use crate::store::StoreError;
 use alloy_primitives::{Address, B256, b256};
 use libp2p::Multiaddr;
 use opp2p_core::chain::{BlockId, ChainConfig, Fork};
 use opp2p_core::gossip::HEARTBEAT;
 use opp2p_core::payload::Envelope;
+use opp2p_core::peers::{BlockEntry, PeerCommand};
 use opp2p_core::sequencer::{InvalidSecretKey, LocalSigner, PublishError};
+use opp2p_node::clock::since_epoch;
+use opp2p_node::host::{
+    BlockSigner, Host, HostConfig, HostError, HostEvent, HostHandle, Status, WsConfig, tcp_port,
+};
+use opp2p_node::key::{KeyError, KeyFormatError, SecretKey};
+use opp2p_store::{Store, StoreConfig, StoreError};
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -22,25 +25,32 @@ use tokio::task::JoinHandle;
 
 /// The devnet's L2 chain id.
 pub const CHAIN_ID: u64 = 901;
-/// The id of an L1 that there is not.
+/// File name of a node's store in its directory.
+const STORE: &str = "blocks.redb";
+/// Chain id of an L1 that does not exist.
 const L1_CHAIN_ID: u64 = 900;
-/// Its genesis: any hash and time will do, as long as the next run has the same.
-const GENESIS_HASH: B256 = b256!("6f707032702d6465766e65742d67656e657369732d626c6f636b2d6861736821");
+/// Genesis hash of the devnet: any value, as long as it is the same in each run.
+const GENESIS_HASH: B256 =
+    b256!("6f707032702d6465766e65742d67656e657369732d626c6f636b2d6861736821");
 const GENESIS_TIME: u64 = 1_700_000_000;
-/// How long the nodes may take to find each other.
+/// Time that the nodes get to start if the schedule determines each block's time, and the
+/// additional time for each follower.
+const START_TIME: Duration = Duration::from_secs(2);
+const FOLLOWER_TIME: Duration = Duration::from_millis(300);
+/// Time limit for the nodes to find each other.
 const MESH_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long a follower that starts again waits for its port.
+/// Time limit for a restarted follower to get its port.
 const PORT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Why the devnet can't start. Each message is one sentence.
+/// Reasons why the devnet can't start. Each message is one sentence.
 #[derive(Debug, thiserror::Error)]
 pub enum NetworkError {
     /// A node can't start.
     #[error("the {member} can't start: {source}")]
     Host {
-        /// Which node.
+        /// The node.
         member: Member,
-        /// Why.
+        /// The cause.
         source: HostError,
     },
     /// A key file can't be used.
@@ -52,38 +62,41 @@ pub enum NetworkError {
     /// A key can't sign.
     #[error(transparent)]
     Signer(#[from] InvalidSecretKey),
-    /// A directory can't be made.
-    #[error("can't make the directory {}: {source}; choose another --data-dir", path.display())]
+    /// A directory can't be created.
+    #[error("can't make the directory {}: {source}; choose another", path.display())]
     Directory {
         /// The directory.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         source: std::io::Error,
     },
-    /// The nodes did not find each other in time.
-    #[error("after 30 s only {0} of the followers are in the sequencer's mesh; is loopback blocked?")]
+    /// The nodes did not connect to each other in time.
+    #[error(
+        "after 30 s only {0} of the followers are in the sequencer's mesh; is loopback blocked?"
+    )]
     NoMesh(usize),
     /// A store can't be read.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// What a devnet is made of.
+/// Settings of a devnet.
 #[derive(Clone, Debug)]
 pub struct NetworkConfig {
     /// Number of followers.
     pub followers: usize,
     /// Time between two blocks.
     pub block_time: Duration,
-    /// Newest active fork; it and all before it are active from genesis.
+    /// Newest active fork. It and all earlier ones are active from genesis.
     pub fork: Fork,
-    /// Where keys and stores are.
+    /// Directory of keys and stores.
     pub directory: PathBuf,
-    /// Whether browsers may join, at the first follower.
-    pub browsers: bool,
+    /// Port at which browsers join, at the first follower; 0 lets the system choose. `None` if they
+    /// may not join.
+    pub browsers: Option<u16>,
 }
 
-/// The nodes.
+/// The running nodes.
 #[derive(Debug)]
 pub struct Network {
     sequencer: Host,
@@ -93,23 +106,23 @@ pub struct Network {
     events: mpsc::Sender<(Member, NetworkEvent)>,
 }
 
-/// A follower, whether it runs or not.
+/// A follower, running or not.
 #[derive(Debug)]
 struct Follower {
     info: NodeInfo,
     plan: Plan,
-    /// `None` while it is down. Locked for moments only.
+    /// `None` while it is down. Locked only briefly.
     running: Mutex<Option<Running>>,
 }
 
 #[derive(Debug)]
 struct Running {
     host: Host,
-    /// Hands its events on; ends when they do.
+    /// Forwards the host's events, and ends with them.
     forwarding: JoinHandle<()>,
 }
 
-/// What a node is started with, each time.
+/// Settings that are the same at each start of a node.
 #[derive(Clone, Debug)]
 struct Plan {
     chain: ChainConfig,
@@ -119,49 +132,49 @@ struct Plan {
     static_peers: Vec<Multiaddr>,
 }
 
-/// Something that happened in the network.
+/// An event in the network.
 #[derive(Debug)]
 pub enum NetworkEvent {
-    /// A node told it.
+    /// An event reported by a node.
     Host(HostEvent),
-    /// A node's events came faster than they were read, and some are missing here.
+    /// The node's events came faster than they were read, and some are missing here.
     Missed,
-    /// The node was killed. All that it had told comes before this.
+    /// The node was killed. All of its own events precede this one.
     Killed {
-        /// When.
+        /// Time of the kill.
         at: Instant,
-        /// The block that it resumes from; `None` if its store has no head.
+        /// The block from which it will resume; `None` if its store has no head.
         stored: Option<BlockId>,
     },
-    /// The node runs again, on the directory, with the key and at the port that it had.
+    /// The node runs again, with its previous directory, key and port.
     Restarted {
-        /// When.
+        /// Time of the restart.
         at: Instant,
     },
 }
 
-/// A block that the sequencer published, or why not.
+/// Result of publishing a block on the sequencer.
 #[derive(Debug)]
 pub struct Publication {
     /// The block.
     pub block: BlockId,
-    /// Its transactions.
+    /// Number of its transactions.
     pub transactions: usize,
-    /// Bytes of its encoded envelope.
+    /// Size of its encoded envelope in bytes.
     pub bytes: usize,
-    /// When the sequencer was given it.
+    /// Time when the sequencer received it.
     pub at: Instant,
-    /// What became of it.
+    /// The result.
     pub result: Result<(), PublishError>,
 }
 
 impl Network {
-    /// Starts all nodes. Each follower has the sequencer and the follower before it as static peers,
-    /// so that there is more than one way for a block to come. With the network comes everything that
-    /// happens in it from now on, as it happens.
+    /// Starts all nodes. Each follower has the sequencer and the previous follower as static peers,
+    /// so that a block can arrive by more than one route. The receiver gets all events of the
+    /// network, from the first on.
     ///
-    /// The queue of events is as long as its reader is slow; the nodes' own queues bound how much can be
-    /// missed.
+    /// The queue holds 1024 events. A slow reader delays the forwarding of events, so that the
+    /// nodes' own bounded queues may drop some ([`NetworkEvent::Missed`]).
     ///
     /// # Errors
     /// If a node can't start.
@@ -169,9 +182,7 @@ impl Network {
         config: &NetworkConfig,
     ) -> Result<(Self, mpsc::Receiver<(Member, NetworkEvent)>), NetworkError> {
         let signing_key = key(&config.directory, "sequencer.key")?;
-        // The configuration counts in whole seconds; blocks may come faster all the same.
-        let block_time = config.block_time.as_secs_f64().ceil().max(1.0) as u64;
-        let chain = chain(block_time, config.fork, signing_key.address());
+        let chain = chain(config, signing_key.address())?;
         let (events, receiver) = mpsc::channel(1024);
         let plan = |name: &str, static_peers| Plan {
             chain: chain.clone(),
@@ -181,7 +192,8 @@ impl Network {
             static_peers,
         };
         let signer = LocalSigner::from_bytes(signing_key.secret_bytes())?;
-        let (sequencer, heard) = plan("sequencer", Vec::new()).start(Member::Sequencer, Some(signer)).await?;
+        let (sequencer, heard) =
+            plan("sequencer", Vec::new()).start(Member::Sequencer, Some(signer)).await?;
         tokio::spawn(forward(Member::Sequencer, heard, events.clone()));
         let mut followers: Vec<Follower> = Vec::new();
         let mut before: Option<Multiaddr> = None;
@@ -189,11 +201,12 @@ impl Network {
         for index in 0..config.followers {
             let peers = std::iter::once(sequencer.address()).chain(before).collect();
             let mut plan = plan(&format!("follower-{}", index + 1), peers);
-            plan.ws = (config.browsers && index == 0).then(WsConfig::default);
+            let door = config.browsers.filter(|_| index == 0);
+            plan.ws = door.map(|port| WsConfig { port, ..WsConfig::default() });
             let member = Member::Follower(index);
             let (host, heard) = plan.start(member, None).await?;
             let info = info(&host);
-            // Where it is known to the others, should it have to start again.
+            // A restart must use the address that the other nodes know.
             plan.port = info.port;
             let doors = host.browser_addresses();
             if let (Some(ws), Some(port)) = (&mut plan.ws, doors.iter().find_map(tcp_port)) {
@@ -207,27 +220,28 @@ impl Network {
         Ok((Self { sequencer, followers, chain, browser_addresses, events }, receiver))
     }
 
-    /// The chain that the nodes follow.
+    /// Returns the chain that the nodes follow.
     pub const fn chain(&self) -> &ChainConfig {
         &self.chain
     }
 
-    /// Where browsers join: each address ends in the first follower's peer id. Empty if they may not.
+    /// Returns the addresses for browsers, each of which ends in the first follower's peer id.
+    /// Empty if browsers may not join.
     pub fn browser_addresses(&self) -> &[Multiaddr] {
         &self.browser_addresses
     }
 
-    /// Who the sequencer is.
+    /// Returns the sequencer's peer id and port.
     pub fn sequencer_info(&self) -> NodeInfo {
         info(&self.sequencer)
     }
 
-    /// Who the followers are.
+    /// Returns the followers' peer ids and ports.
     pub fn follower_infos(&self) -> Vec<NodeInfo> {
         self.followers.iter().map(|follower| follower.info.clone()).collect()
     }
 
-    /// How the nodes are doing that run, the sequencer first.
+    /// Returns the statuses of the running nodes, the sequencer first.
     pub fn statuses(&self) -> Vec<(Member, watch::Receiver<Status>)> {
         let followers = self.followers.iter().enumerate().filter_map(|(index, follower)| {
             let running = follower.lock();
@@ -236,8 +250,8 @@ impl Network {
         std::iter::once((Member::Sequencer, self.sequencer.status())).chain(followers).collect()
     }
 
-    /// The nodes that run, the sequencer first. Not while another task may kill or restart one, for which
-    /// there is [`Self::statuses`].
+    /// Returns the running nodes, the sequencer first. This needs exclusive access; while another
+    /// task may kill or restart a node, use [`Self::statuses`].
     pub fn hosts(&mut self) -> impl Iterator<Item = (Member, &Host)> {
         let followers = self.followers.iter_mut().enumerate().filter_map(|(index, follower)| {
             let running = follower.running.get_mut().unwrap_or_else(PoisonError::into_inner);
@@ -246,9 +260,10 @@ impl Network {
         std::iter::once((Member::Sequencer, &self.sequencer)).chain(followers)
     }
 
-    /// Kills the last follower, see [`Host::kill`]; nothing happens if it is down already.
+    /// Kills the last follower, see [`Host::kill`]. Does nothing if it is already down.
     ///
-    /// The events must be read meanwhile: this waits until all that the node told is on its way.
+    /// Waits until all events of the node are forwarded, so another task must read the events
+    /// meanwhile.
     ///
     /// # Errors
     /// If its store can't be read afterwards.
@@ -257,18 +272,19 @@ impl Network {
         let Some(Running { host, forwarding }) = follower.lock().take() else { return Ok(()) };
         let at = Instant::now();
         let stored = host.kill().await?;
-        // It ends with the events that it forwards, and contains no panic of its own.
+        // The task ends after the last event, and contains its own panics.
         let _ = forwarding.await;
-        // Nobody reading any more is no error.
+        // Having no reader is not an error.
         let _ = self.events.send((member, NetworkEvent::Killed { at, stored })).await;
         Ok(())
     }
 
-    /// Starts the last follower again after [`Self::kill_last_follower`], as the node that it was; nothing
-    /// happens if it runs.
+    /// Starts the last follower again after [`Self::kill_last_follower`], as the same node. Does
+    /// nothing if it is running.
     ///
     /// # Errors
-    /// If it can't start. A port that somebody else took meanwhile is waited for, 10 s at most.
+    /// If it can't start. If another process took the port meanwhile, this first waits up to 10 s
+    /// for the port.
     pub async fn restart_last_follower(&self) -> Result<(), NetworkError> {
         let Some((member, follower)) = self.last_follower() else { return Ok(()) };
         if follower.lock().is_some() {
@@ -278,16 +294,55 @@ impl Network {
         let (at, (host, heard)) = loop {
             let at = Instant::now();
             match follower.plan.start(member, None).await {
-                Err(NetworkError::Host { source: HostError::Listen { .. }, .. }) if at < deadline => {
+                Err(NetworkError::Host { source: HostError::Listen { .. }, .. })
+                    if at < deadline =>
+                {
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
                 started => break (at, started?),
             }
         };
-        // Before anything that the node has told.
+        // Sent before any event of the node.
         let _ = self.events.send((member, NetworkEvent::Restarted { at })).await;
         *follower.lock() = Some(Running::forwarded(member, host, heard, &self.events));
         Ok(())
+    }
+
+    /// Cuts a follower off from all other nodes, or reconnects it; all of them keep running. Does
+    /// nothing if the follower is down or does not exist.
+    pub async fn cut_off(&self, follower: usize, is_cut: bool) {
+        let Some(one) = self.followers.get(follower) else { return };
+        let Some(handle) = one.lock().as_ref().map(|running| running.host.handle()) else { return };
+        let mut others = vec![self.sequencer.peer_id()];
+        for (index, other) in self.followers.iter().enumerate() {
+            let running = other.lock();
+            others
+                .extend(running.as_ref().filter(|_| index != follower).map(|it| it.host.peer_id()));
+        }
+        for peer in others.iter().filter_map(opp2p_wire::from_libp2p) {
+            let entry = BlockEntry::Peer(peer);
+            let command = match is_cut {
+                true => PeerCommand::Block(entry),
+                false => PeerCommand::Unblock(entry),
+            };
+            // A stopping node is cut off as well.
+            let _ = handle.command(command).await;
+        }
+    }
+
+    /// Returns the lowest current score between connected running nodes; `None` without connected
+    /// nodes.
+    pub fn lowest_score(&self) -> Option<f64> {
+        let lowest = |host: &HostHandle| {
+            host.peers(|peers, now| {
+                let scores = peers.connected_peers().map(|peer| peers.scores(now, peer));
+                scores.map(|scores| scores.gossip.total).reduce(f64::min)
+            })
+        };
+        let followers = self.followers.iter().filter_map(|follower| {
+            follower.lock().as_ref().and_then(|running| lowest(&running.host))
+        });
+        lowest(&self.sequencer).into_iter().chain(followers).reduce(f64::min)
     }
 
     fn last_follower(&self) -> Option<(Member, &Follower)> {
@@ -295,10 +350,10 @@ impl Network {
         Some((Member::Follower(index), self.followers.get(index)?))
     }
 
-    /// Waits until every follower is subscribed at the sequencer and all meshes have formed.
+    /// Waits until the sequencer sees a subscription of each follower, and all meshes have formed.
     ///
-    /// A graft takes effect when it arrives, and what was published in between reaches its sender
-    /// only if somebody else relays it: one heartbeat after the last one all is settled.
+    /// A graft takes effect when it arrives. A message published before that reaches the grafting
+    /// node only through another relay, so this waits for one more heartbeat after the last graft.
     ///
     /// # Errors
     /// If that takes longer than 30 s.
@@ -318,26 +373,27 @@ impl Network {
         }
     }
 
-    /// A maker of blocks that goes on where the sequencer's store left off.
+    /// Returns a block generator that continues after the head of the sequencer's store.
     ///
     /// # Errors
     /// If the store can't be read.
     pub fn maker(&self, seed: u64) -> Result<BlockMaker, NetworkError> {
         let mut maker = BlockMaker::new(&self.chain, seed);
         if let Some(head) = self.sequencer.stored_head()? {
-            let timestamp = self.sequencer.stored_block(head.number)?.map_or(0, |block| block.timestamp());
+            let timestamp =
+                self.sequencer.stored_block(head.number)?.map_or(0, |block| block.timestamp());
             maker.resume(head, timestamp);
         }
         Ok(maker)
     }
 
-    /// Gives the sequencer a block and waits until it is on its way.
+    /// Passes a block to the sequencer and waits until it is published.
     pub async fn publish(&self, envelope: Envelope) -> Publication {
         let payload = &envelope.payload;
         let block = BlockId::new(payload.block_number, payload.block_hash);
         let transactions = payload.transactions.len();
         let mut encoded = Vec::new();
-        // A block that does not encode is refused by the sequencer just the same.
+        // The sequencer also rejects a block that can't be encoded.
         let bytes = envelope.encode(&mut encoded).map_or(0, |_| encoded.len());
         let at = Instant::now();
         let result = match self.sequencer.publish(envelope).await {
@@ -347,7 +403,7 @@ impl Network {
         Publication { block, transactions, bytes, at, result }
     }
 
-    /// Stops all nodes and waits until what they have is on the disk.
+    /// Stops all nodes and waits until their data is on the disk.
     pub async fn stop(self) {
         for follower in self.followers {
             let running = follower.running.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -359,15 +415,50 @@ impl Network {
     }
 }
 
-/// The devnet's chain. It has an L1 in name only, since a `rollup.json` must name one.
-fn chain(block_time: u64, fork: Fork, signer: Address) -> ChainConfig {
-    let chain = ChainConfig::development(CHAIN_ID, GENESIS_HASH, GENESIS_TIME, block_time, fork, signer);
-    ChainConfig { name: "opp2p devnet".into(), l1_chain_id: L1_CHAIN_ID, ..chain }
+/// Returns the devnet's chain. It names an L1 that does not exist, since a `rollup.json` must name
+/// one.
+fn chain(config: &NetworkConfig, signer: Address) -> Result<ChainConfig, NetworkError> {
+    // The configuration has whole seconds, but blocks may come faster.
+    let block_time = config.block_time.as_secs_f64().ceil().max(1.0) as u64;
+    let fork = config.fork;
+    let chain =
+        ChainConfig::development(CHAIN_ID, GENESIS_HASH, GENESIS_TIME, block_time, fork, signer);
+    let mut chain = ChainConfig { name: "opp2p devnet".into(), l1_chain_id: L1_CHAIN_ID, ..chain };
+    if chain.schedule().first_with_base_time().is_some() {
+        // `rollup.json` keeps the block time from before Denim.
+        chain.block_time = 2;
+        chain.genesis.time = genesis_time(config, &chain)?;
+    }
+    Ok(chain)
+}
+
+/// Returns a genesis time that makes the next block due soon. The schedule ties times to block
+/// numbers, so a devnet that was stopped gets a new genesis time on the next start, with the same
+/// genesis hash.
+fn genesis_time(config: &NetworkConfig, chain: &ChainConfig) -> Result<u64, NetworkError> {
+    let path = config.directory.join("sequencer").join(STORE);
+    let head = match path.exists() {
+        true => Store::open(StoreConfig {
+            path,
+            chain_id: CHAIN_ID,
+            genesis_hash: GENESIS_HASH,
+            max_blocks: u64::MAX,
+            max_bytes: u64::MAX,
+            max_age: Duration::MAX,
+        })?
+        .head()?
+        .map_or(0, |head| head.number),
+        false => 0,
+    };
+    let start =
+        since_epoch() + START_TIME + FOLLOWER_TIME * u32::try_from(config.followers).unwrap_or(0);
+    let made = chain.schedule().shortest_interval().as_millis() * u128::from(head + 1);
+    Ok(u64::try_from(start.as_millis().saturating_sub(made).div_ceil(1000)).unwrap_or_default())
 }
 
 impl Follower {
     fn lock(&self) -> MutexGuard<'_, Option<Running>> {
-        // It is replaced whole, so a panic elsewhere can't leave it half changed.
+        // The value is replaced as a whole, so a panic elsewhere can't leave it inconsistent.
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -384,7 +475,7 @@ impl Running {
 }
 
 impl Plan {
-    /// Starts the node, with all that it tells from the first on.
+    /// Starts the node. The receiver gets its events from the first on.
     async fn start(
         &self,
         member: Member,
@@ -392,16 +483,16 @@ impl Plan {
     ) -> Result<(Host, broadcast::Receiver<HostEvent>), NetworkError> {
         let Self { chain, directory, port, ws, static_peers } = self;
         let mut host =
-            HostConfig::new(chain.clone(), key(directory, "p2p.key")?, directory.join("blocks.redb"));
+            HostConfig::new(chain.clone(), key(directory, "p2p.key")?, directory.join(STORE));
         host.listen_ip = Ipv4Addr::LOCALHOST.into();
         host.listen_tcp = *port;
         host.ws.clone_from(ws);
         host.from_genesis = true;
-        // However many followers there are, all of them are wanted.
-        host.peers.tide.high = usize::MAX;
+        // Any number of followers must be able to connect.
+        host.peers.connections.high = usize::MAX;
         host.peers.limits.tcp.inbound = usize::MAX;
         host.peers.limits.tcp.half_open = usize::MAX;
-        // The genesis is long ago, and the first blocks are of now.
+        // The genesis is long ago, but the first blocks are recent.
         if let Some(sync) = &mut host.sync {
             sync.fill.max_age = None;
         }
@@ -411,7 +502,7 @@ impl Plan {
     }
 }
 
-/// Hands a node's events on until there can be no more, or nobody wants them.
+/// Forwards a node's events until either side ends.
 async fn forward(
     member: Member,
     mut heard: broadcast::Receiver<HostEvent>,
@@ -429,7 +520,7 @@ async fn forward(
     }
 }
 
-/// Seconds since the Unix epoch.
+/// Returns the current time in seconds since the Unix epoch.
 pub fn unix_seconds() -> u64 {
     since_epoch().as_secs()
 }

@@ -1,20 +1,22 @@
-//! The devnet's books: what was published, who has it, how long it took, and what went wrong.
+//! The devnet's record: published blocks, the followers that have them, latencies, and problems.
 //!
-//! [`Report`] is told what happened, by whichever of the devnet's tasks hears of it, with the time
-//! since the devnet's start. It may hear of a block's arrival before it hears of its publication.
-//! What comes out: the log's lines ([`Report::next_line`]), the picture of the moment
-//! ([`Report::snapshot`]) and the verdict at the end ([`Report::summary`]).
+//! The devnet's tasks report events to [`Report`] with the time since the devnet's start. A block's
+//! arrival may be reported before its publication. The outputs are the lines of the log
+//! ([`Report::next_line`]), the current state ([`Report::snapshot`]) and the result at the end
+//! ([`Report::summary`]).
 //!
 //! # Bounds
-//! A devnet may run for days, so nothing grows with its age:
+//! A devnet may run for days, so no part grows with its age:
 //!
-//! * **Blocks**: the [`BLOCKS`] highest numbers that were published, accepted or handed on, with a
-//!   mark for each follower. Only the sequencer can fill them. When full, the lowest is forgotten; a
-//!   follower that is handed on a forgotten number can't be checked and counts as out of order.
-//! * **Latencies**: the 10,000 newest of each follower, and the largest of all. Percentiles are exact
-//!   over those.
-//! * **Notes**: the [`NOTES`] newest events worth a line. The oldest is dropped, seen or not; what
-//!   matters in the end is counted besides.
+//! * **Blocks**: the [`BLOCKS`] highest numbers that were published, accepted or delivered, with a
+//!   mark for each follower. Only the sequencer can cause them. When full, the lowest is forgotten;
+//!   a follower that delivers a forgotten number can't be checked and counts as out of order.
+//! * **Latencies**: the 10,000 newest of each follower, and the overall maximum. Percentiles are
+//!   exact over those.
+//! * **Notes**: the [`NOTES`] newest events worth a line. The oldest is dropped, shown or not; the
+//!   events that the result needs are counted separately.
+
+pub(super) mod outage;
 
 use super::tally::{Mark, Tally};
 use crate::text::{count, millis, short_hash, size};
@@ -27,17 +29,17 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::time::Duration;
 
-/// Blocks that are remembered one by one.
+/// Maximum number of remembered blocks.
 const BLOCKS: usize = 4096;
-/// Events that are remembered.
+/// Maximum number of remembered events.
 const NOTES: usize = 32;
-/// How long the log waits for the last followers before a block's line.
+/// Time that the log waits for the last followers before it prints a block's line.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// One node of the devnet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Member {
-    /// Who makes the blocks.
+    /// The node that makes the blocks.
     Sequencer,
     /// A follower, by its place in [`Setup::followers`].
     Follower(usize),
@@ -47,22 +49,22 @@ impl fmt::Display for Member {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Sequencer => f.pad("sequencer"),
-            // People count from one.
+            // Shown counted from one.
             Self::Follower(index) => f.pad(&format!("follower {}", index.saturating_add(1))),
         }
     }
 }
 
-/// Who a node is.
+/// Identity of a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeInfo {
-    /// Its peer id, as text.
+    /// Its peer id as text.
     pub peer_id: String,
-    /// The TCP port that it listens on.
+    /// Its TCP port.
     pub port: u16,
 }
 
-/// What stays the same during a run.
+/// Constants of a run.
 #[derive(Clone, Debug)]
 pub struct Setup {
     /// The devnet's L2 chain id.
@@ -71,51 +73,51 @@ pub struct Setup {
     pub fork: Fork,
     /// Time between two blocks.
     pub block_time: Duration,
-    /// Who makes the blocks.
+    /// The node that makes the blocks.
     pub sequencer: NodeInfo,
-    /// Who should have them.
+    /// The nodes that should get them.
     pub followers: Vec<NodeInfo>,
-    /// Where the observer page is served; `None` if it is not.
+    /// Address of the observer page; `None` if it is not served.
     pub web: Option<String>,
 }
 
-/// The books of one run. Times are since its start.
+/// The record of one run. Times are since its start.
 #[derive(Debug)]
 pub struct Report {
     pub(super) setup: Setup,
     pub(super) sequencer: Tally,
     /// In the order of [`Setup::followers`].
     pub(super) followers: Vec<Tally>,
-    /// How much was published.
+    /// Totals of the published blocks.
     pub(super) totals: Totals,
     pub(super) blocks: BTreeMap<u64, Row>,
-    /// Numbers up to here are forgotten.
+    /// The highest forgotten number.
     forgotten: Option<u64>,
-    /// The next number that the log has not had.
+    /// Number of the next block in the log.
     next_in_log: Option<u64>,
     pub(super) notes: VecDeque<Note>,
-    /// So many of the newest notes has the log not had.
+    /// Number of the newest notes that the log has not shown yet.
     notes_for_log: usize,
-    /// Whether the log has had the page's address.
+    /// Whether the log has shown the page's address.
     web_in_log: bool,
 }
 
-/// How much was published.
+/// Totals of the published blocks.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Totals {
     pub(super) blocks: u64,
     pub(super) transactions: u64,
     pub(super) bytes: u64,
-    /// The lowest and the highest number.
+    /// The lowest number; `newest` is the highest.
     pub(super) first: Option<u64>,
     pub(super) newest: Option<u64>,
 }
 
-/// One block.
+/// State of one block.
 #[derive(Debug)]
 pub(super) struct Row {
     pub(super) published: Option<Published>,
-    /// One for each follower.
+    /// One mark per follower.
     pub(super) marks: Vec<Mark>,
 }
 
@@ -127,13 +129,13 @@ pub(super) struct Published {
     at: Duration,
 }
 
-/// Something that happened, for people.
+/// An event to show.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Note {
     pub(super) at: Duration,
     pub(super) member: Member,
     pub(super) text: String,
-    /// How often in a row.
+    /// Number of consecutive repetitions.
     pub(super) times: u64,
 }
 
@@ -144,17 +146,17 @@ impl fmt::Display for Note {
     }
 }
 
-/// A published block, and how far it has come.
+/// A published block and its progress.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct BlockLine {
     pub(super) id: BlockId,
     pub(super) transactions: usize,
-    /// Of the encoded envelope.
+    /// Size of the encoded envelope.
     pub(super) bytes: usize,
-    /// Followers that have it.
+    /// Number of followers that have the block.
     pub(super) held: usize,
     pub(super) followers: usize,
-    /// Latency of the slowest follower that accepted it in its time.
+    /// Latency of the slowest follower that accepted the block in time.
     pub(super) slowest: Option<Duration>,
 }
 
@@ -175,7 +177,7 @@ impl fmt::Display for BlockLine {
 }
 
 impl Report {
-    /// The books of a run in which nothing happened yet.
+    /// Creates an empty record.
     pub fn new(setup: Setup) -> Self {
         let followers = setup.followers.iter().map(|_| Tally::default()).collect();
         Self {
@@ -192,10 +194,10 @@ impl Report {
         }
     }
 
-    /// The sequencer sent `block` on its way, an envelope of `bytes` encoded bytes.
+    /// Records that the sequencer published `block`, whose envelope has `bytes` encoded bytes.
     ///
-    /// Numbers ascend by one. The first block of a number counts, another one is no block that anybody
-    /// should have.
+    /// Numbers ascend by one. Only the first block of a number counts; followers should not have
+    /// any other.
     pub fn published(&mut self, block: BlockId, transactions: usize, bytes: usize, at: Duration) {
         let BlockId { number, hash } = block;
         let Some(row) = self.row(number) else { return };
@@ -223,7 +225,8 @@ impl Report {
         self.next_in_log.get_or_insert(number);
     }
 
-    /// A node judged a gossip message: [`Verdict::result`](opp2p_core::node::Verdict::result).
+    /// Records a node's verdict on a gossip message:
+    /// [`Verdict::result`](opp2p_core::gossip::Verdict::result).
     pub fn verdict(&mut self, member: Member, result: Result<BlockId, Reason>, at: Duration) {
         let Some(tally) = self.tally(member) else { return };
         match result {
@@ -233,7 +236,7 @@ impl Report {
             }
             Err(reason) => {
                 *tally.refused.entry(reason).or_default() += 1;
-                // Doubles are everyday; the rest is not.
+                // Duplicates are common; the other reasons are worth a note.
                 if reason.acceptance() == Acceptance::Reject || reason == Reason::Throttled {
                     self.note(member, format!("{}: {reason}", reason.acceptance()), at);
                 }
@@ -242,7 +245,7 @@ impl Report {
     }
 
     fn accepted(&mut self, member: Member, block: BlockId, at: Duration) {
-        self.came(member, block.number, |mark, away| {
+        self.arrived(member, block.number, |mark, away| {
             if mark.accepted.is_none() {
                 mark.late |= away || mark.delivered.is_some();
                 mark.accepted = Some((block.hash, at));
@@ -250,14 +253,14 @@ impl Report {
         });
     }
 
-    /// A node handed on the next block of its chain.
+    /// Records that a node delivered the next block of its chain.
     pub fn delivered(&mut self, member: Member, block: BlockId) {
         let Some(tally) = self.tally(member) else { return };
         tally.head = Some(block);
         tally.order.delivered(block.number);
-        let published = self.came(member, block.number, |mark, _| {
+        let published = self.arrived(member, block.number, |mark, _| {
             mark.late |= mark.accepted.is_none();
-            // What is handed on twice shows in the order of the numbers.
+            // The order of the numbers reveals a repeated block.
             mark.delivered.get_or_insert(block.hash);
         });
         let as_published = published.is_some_and(|hash| hash.is_none_or(|hash| hash == block.hash));
@@ -268,10 +271,10 @@ impl Report {
         }
     }
 
-    /// A block came to a follower, in a way that `mark` notes; it is told whether the follower is away.
-    /// The answer is the hash that was published at this number, if it was yet; `None` if the number is
-    /// forgotten.
-    fn came(
+    /// Records with `mark` that a block reached a follower; the second argument of `mark` is
+    /// whether the follower is away. Returns the hash that was published at this number, if any;
+    /// `None` if the number is forgotten.
+    fn arrived(
         &mut self,
         member: Member,
         number: u64,
@@ -292,12 +295,14 @@ impl Report {
         Some(Some(hash))
     }
 
-    /// A node's core told something.
+    /// Records an event of a node's core.
     pub fn event(&mut self, member: Member, event: &Event, at: Duration) {
         let Some(tally) = self.tally(member) else { return };
         let text = match event {
-            // A devnet's peers are its own.
-            Event::Peers(_) | Event::Commanded { .. } => return,
+            // All peers belong to the devnet.
+            Event::Peers(_) | Event::Commanded { .. } | Event::Configured { .. } => return,
+            // The events that lead to troubles are noted below.
+            Event::TroubleBegan(_) | Event::TroubleEnded(_) => return,
             Event::Chain(ChainEvent::Extended(block)) => {
                 self.delivered(member, BlockId::of(block));
                 return self.level(member, at);
@@ -331,43 +336,60 @@ impl Report {
                 let (first, second) = (short_hash(&first.hash, 8), short_hash(&second.hash, 8));
                 format!("equivocation: block {number} is 0x{first} and 0x{second}")
             }
-            Event::Chain(ChainEvent::Skipped { from, to, .. }) => {
-                format!("skipped what lies between block {} and block {}", from.number, to.number)
+            Event::Chain(ChainEvent::Contended { shown, other }) => {
+                format!("two branches are signed at once: up to {shown} and up to {other}")
             }
+            Event::Chain(ChainEvent::Skipped { from, to, .. }) => match from.between(to) {
+                Some(left_out) => {
+                    format!("left out: blocks {} to {}", left_out.start(), left_out.end())
+                }
+                None => format!("goes on at block {}, whose link is not known", to.number),
+            },
             Event::Sync(SyncEvent::Landing { after, highest, blocks }) => {
                 let blocks = count(*blocks as u64, "missing block");
-                format!("fetched {blocks}: {} to {}", after.number.saturating_add(1), highest.number)
+                format!(
+                    "fetched {blocks}: {} to {}",
+                    after.number.saturating_add(1),
+                    highest.number
+                )
             }
             Event::Sync(SyncEvent::Refused { error, .. }) => error.to_string(),
             Event::Sync(_) | Event::Published { result: Ok(_), .. } => return,
             Event::Published { result: Err(error), .. } => format!("not published: {error}"),
-            Event::SignerChanged { current: Some(signer), .. } => format!("the signer is now {signer}"),
+            Event::SignerChanged { current: Some(signer), .. } => {
+                format!("the signer is now {signer}")
+            }
             Event::SignerChanged { current: None, .. } => "no signer is known".to_owned(),
+            Event::ScheduleInDoubt(doubt) => doubt.to_string(),
+            // A devnet's chain has no unknown forks.
+            Event::ScheduleDoubtEnded(_) | Event::UnknownFork(_) => return,
         };
         self.note(member, text, at);
     }
 
-    /// A node is connected to so many peers now.
+    /// Records a node's current number of connected peers.
     pub fn peers(&mut self, member: Member, count: usize) {
         if let Some(tally) = self.tally(member) {
             tally.peers = count;
         }
     }
 
-    /// Whether every follower holds every published block, and was handed them in order.
+    /// Returns `true` if every follower holds every published block, and delivered them in order.
     pub fn all_in_order(&self) -> bool {
         self.followers.iter().all(|tally| self.is_in_order(tally))
     }
 
     pub(super) fn is_in_order(&self, tally: &Tally) -> bool {
-        tally.received == self.totals.blocks && tally.order.is_exactly(self.totals.first, self.totals.blocks)
+        tally.received == self.totals.blocks
+            && tally.order.is_exactly(self.totals.first, self.totals.blocks)
     }
 
-    /// The next line of the log: first where the page is, then an event worth one, or a block that is finished. A block is finished
-    /// when every follower has it but those that were killed and are not back, or 2 s after it was
-    /// published, and blocks come in their order; at `Duration::MAX` they are all finished.
+    /// Returns the next line of the log: first the page's address, then an event worth a line or a
+    /// finished block. A block is finished when every follower has it except those that were killed
+    /// and are not back, or 2 s after its publication. Blocks come in order; at `Duration::MAX` all
+    /// of them are finished.
     ///
-    /// To be called until it answers `None`, after each change and now and then.
+    /// This is called until it returns `None`, after each change and periodically.
     pub fn next_line(&mut self, now: Duration) -> Option<String> {
         if !std::mem::replace(&mut self.web_in_log, true)
             && let Some(web) = &self.setup.web
@@ -381,7 +403,7 @@ impl Report {
         }
         loop {
             let number = self.next_in_log.filter(|number| Some(*number) <= self.totals.newest)?;
-            // One that is forgotten or was left out has no line.
+            // A number that is forgotten or was skipped has no line.
             if let Some((line, at)) = self.line(number) {
                 if now.saturating_sub(at) < PATIENCE && self.is_awaited(number) {
                     return None;
@@ -393,13 +415,13 @@ impl Report {
         }
     }
 
-    /// A block's line, and when it was published.
+    /// Returns a block's line, and its time of publication.
     fn line(&self, number: u64) -> Option<(BlockLine, Duration)> {
         let row = self.blocks.get(&number)?;
         Some((row.line(number)?, row.published?.at))
     }
 
-    /// Published blocks, the newest first.
+    /// Returns the published blocks, newest first.
     pub(super) fn newest_blocks(&self) -> impl Iterator<Item = BlockLine> + '_ {
         self.blocks.iter().rev().filter_map(|(number, row)| row.line(*number))
     }
@@ -411,7 +433,7 @@ impl Report {
         }
     }
 
-    /// The row of a number; `None` if it is forgotten.
+    /// Returns the row of a number; `None` if it is forgotten.
     fn row(&mut self, number: u64) -> Option<&mut Row> {
         let followers = self.followers.len();
         if self.forgotten >= Some(number) {
@@ -443,7 +465,7 @@ impl Report {
 }
 
 impl Row {
-    /// `None` as long as it is not published.
+    /// Returns the block's line; `None` until it is published.
     fn line(&self, number: u64) -> Option<BlockLine> {
         let Published { hash, transactions, bytes, at } = self.published?;
         Some(BlockLine {
@@ -457,7 +479,8 @@ impl Row {
     }
 }
 
-/// At least one: at a fork no number is missing, but a block is.
+/// Returns the number of missing blocks, at least one: at a fork no number is missing, but a block
+/// is.
 fn missing(gap: &Gap) -> u64 {
     gap.missing.max(1)
 }

@@ -1,4 +1,4 @@
-//! The picture of one moment, apart from the books so that drawing holds nobody up.
+//! Snapshot of the record, taken so that drawing does not block it.
 
 use super::latency::Figures;
 use super::report::{BlockLine, Member, Note, Report};
@@ -7,10 +7,10 @@ use opp2p_core::chain::{BlockId, Fork};
 use opp2p_core::gossip::Acceptance;
 use std::time::Duration;
 
-/// Blocks in a snapshot: more than any terminal has columns for.
+/// Maximum number of blocks in a snapshot: more than any terminal has columns for.
 const BLOCKS: usize = 512;
 
-/// All that [`draw`](super::draw()) shows, see [`Report::snapshot`].
+/// All data that [`draw`](super::draw()) shows, see [`Report::snapshot`].
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     pub(super) chain_id: u64,
@@ -21,13 +21,13 @@ pub struct Snapshot {
     pub(super) web: Option<String>,
     /// The sequencer, then the followers.
     pub(super) nodes: Vec<NodeRow>,
-    /// The newest first.
+    /// Blocks, newest first.
     pub(super) blocks: Vec<BlockLine>,
-    /// The newest first.
+    /// Notes, newest first.
     pub(super) notes: Vec<Note>,
 }
 
-/// One node.
+/// Row of one node.
 #[derive(Clone, Debug)]
 pub(super) struct NodeRow {
     pub(super) member: Member,
@@ -43,7 +43,7 @@ pub(super) struct NodeRow {
 }
 
 impl Report {
-    /// The picture at `elapsed` after the start.
+    /// Returns the state at `elapsed` after the start.
     pub fn snapshot(&self, elapsed: Duration) -> Snapshot {
         let row = |member, info: &super::NodeInfo, tally: &Tally| NodeRow {
             member,
@@ -58,7 +58,8 @@ impl Report {
             state: tally.state(self.totals.newest),
         };
         let followers = self.setup.followers.iter().zip(&self.followers).enumerate();
-        let followers = followers.map(|(index, (info, tally))| row(Member::Follower(index), info, tally));
+        let followers =
+            followers.map(|(index, (info, tally))| row(Member::Follower(index), info, tally));
         let sequencer = row(Member::Sequencer, &self.setup.sequencer, &self.sequencer);
         Snapshot {
             chain_id: self.setup.chain_id,

@@ -1,4 +1,4 @@
-//! The end of a run, as JSON and as a table.
+//! The result of a run, as JSON and as a table.
 
 use super::latency::Figures;
 use super::outage::Outage;
@@ -11,17 +11,17 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-/// What a run came to. Its JSON is what `devnet --json` prints.
+/// Result of a run. `devnet --json` prints its JSON.
 #[derive(Clone, Debug, Serialize)]
 pub struct Summary {
-    /// Every follower holds every block, and was handed them in order, each once; one that was killed has
-    /// caught up.
+    /// Whether every follower holds every block, and received them in order, each once; a follower
+    /// that was killed must have caught up.
     pub ok: bool,
-    /// Blocks published.
+    /// Number of published blocks.
     pub blocks: u64,
-    /// One for each follower.
+    /// The followers' results.
     pub followers: Vec<FollowerSummary>,
-    /// Who made the blocks.
+    /// The sequencer's result.
     pub sequencer: SequencerSummary,
     /// The devnet's L2 chain id.
     pub chain_id: u64,
@@ -29,73 +29,75 @@ pub struct Summary {
     pub fork: &'static str,
     /// Seconds between two blocks.
     pub block_time: f64,
-    /// Seconds that the run took.
+    /// Duration of the run in seconds.
     pub duration_s: f64,
-    /// Transactions published.
+    /// Number of published transactions.
     pub transactions: u64,
-    /// Bytes published: the encoded envelopes, not compressed.
+    /// Size of the published blocks in bytes: the encoded envelopes, uncompressed.
     pub bytes: u64,
-    /// Reorgs of all followers together.
+    /// Number of reorgs of all followers together.
     pub reorgs: u64,
-    /// Gaps that opened (two that became one count as one), of all followers together.
+    /// Number of gaps of all followers together; two that merged count as one.
     pub gaps: u64,
-    /// Equivocations seen, of all followers together.
+    /// Number of equivocations seen by all followers together.
     pub equivocations: u64,
-    /// Where the observer page was served; null if it was not.
+    /// Address of the observer page; null if it was not served.
     pub web: Option<String>,
 }
 
-/// What became of one follower.
+/// Result of one follower.
 #[derive(Clone, Debug, Serialize)]
 pub struct FollowerSummary {
     /// Its peer id.
     pub peer_id: String,
-    /// Number of the last block that it was handed; null if there was none.
+    /// Number of the last block that it delivered; null if it delivered none.
     pub head: Option<u64>,
-    /// Published blocks that it holds.
+    /// Number of published blocks that it holds.
     pub received: u64,
-    /// Whether it was handed exactly the published blocks, in ascending order and each once.
+    /// Whether it delivered exactly the published blocks, in ascending order and each once.
     pub in_order: bool,
-    /// Publish to accept, without the blocks in [`caught_up`](Self::caught_up); null if there are no others.
+    /// Latencies from publication to acceptance, except for the blocks in
+    /// [`caught_up`](Self::caught_up); null if there are no other blocks.
     pub latency_ms: Option<LatencySummary>,
-    /// Peers that it is connected to.
+    /// Number of connected peers.
     pub peers: usize,
-    /// Its verdicts over gossip messages.
+    /// Its verdicts on gossip messages.
     pub verdicts: Verdicts,
-    /// Reorgs of its chain.
+    /// Number of reorgs of its chain.
     pub reorgs: u64,
-    /// Gaps that opened (two that became one count as one) in its chain.
+    /// Number of gaps in its chain; two that merged count as one.
     pub gaps: u64,
-    /// Equivocations that it saw.
+    /// Number of equivocations that it saw.
     pub equivocations: u64,
-    /// Those of the blocks received that it fetched from peers, or that came while it caught up.
+    /// Number of received blocks that it fetched from peers, or that came while it caught up.
     pub caught_up: u64,
-    /// What became of it when it was killed; null if it was not.
+    /// Its outage; null if it was not killed.
     pub outage: Option<OutageSummary>,
 }
 
-/// What became of a follower that was killed.
+/// Outage of a follower that was killed.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct OutageSummary {
-    /// Published blocks that were not on its disk when it started again, or until now if it did not.
+    /// Number of published blocks that were not on its disk when it restarted, or until now if it
+    /// did not restart.
     pub missed: u64,
-    /// Seconds from being killed to the start; null if it did not start again.
+    /// Seconds from the kill to the restart; null if it did not restart.
     pub down_s: Option<f64>,
-    /// Seconds from the start until its head was the newest published block, with none left out; null if
-    /// that did not come.
+    /// Seconds from the restart until its head was the newest published block, without a missing
+    /// block; null if it did not catch up.
     pub catch_up_s: Option<f64>,
 }
 
-/// What became of the sequencer.
+/// Result of the sequencer.
 #[derive(Clone, Debug, Serialize)]
 pub struct SequencerSummary {
     /// Its peer id.
     pub peer_id: String,
-    /// Number of its last block; null if there was none.
+    /// Number of its last block; null if it published none.
     pub head: Option<u64>,
-    /// Peers that it is connected to.
+    /// Number of connected peers.
     pub peers: usize,
-    /// Its verdicts over gossip messages of others.
+    /// Its verdicts on other nodes' gossip messages.
     pub verdicts: Verdicts,
 }
 
@@ -106,11 +108,11 @@ pub struct LatencySummary {
     pub p50: f64,
     /// 99th percentile (nearest rank) of the newest 10,000 blocks.
     pub p99: f64,
-    /// The largest of the whole run.
+    /// The maximum of the whole run.
     pub max: f64,
 }
 
-/// How many gossip messages were judged how.
+/// Counts of gossip messages by verdict.
 #[derive(Clone, Debug, Serialize)]
 pub struct Verdicts {
     /// Valid.
@@ -119,12 +121,12 @@ pub struct Verdicts {
     pub ignore: u64,
     /// Invalid.
     pub reject: u64,
-    /// Those that were not accepted, by the name of the reason.
+    /// Messages that were not accepted, by the name of the reason.
     pub reasons: BTreeMap<&'static str, u64>,
 }
 
 impl Report {
-    /// What the run came to until now, `elapsed` after its start.
+    /// Returns the result of the run so far, `elapsed` after its start.
     pub fn summary(&self, elapsed: Duration) -> Summary {
         let total = |of: fn(&Tally) -> u64| self.followers.iter().map(of).sum();
         let followers = self.setup.followers.iter().zip(&self.followers);
@@ -191,13 +193,14 @@ impl From<&Outage> for OutageSummary {
 
 impl From<Figures> for LatencySummary {
     fn from(figures: Figures) -> Self {
-        // Whole microseconds: more digits would say nothing.
+        // Whole microseconds: more digits would be noise.
         let millis = |figure: Duration| figure.as_micros() as f64 / 1e3;
         Self { p50: millis(figures.p50), p99: millis(figures.p99), max: millis(figures.max) }
     }
 }
 
-/// The summary for people: a line on the run, a table with a row for each node, a line on the result.
+/// Formats the summary as text: a line about the run, a table with a row per node, and a line with
+/// the result.
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
@@ -225,7 +228,9 @@ impl fmt::Display for Summary {
             "accept/ignore/reject",
             "latency p50/p99/max, ms"
         )?;
-        let number = |number: Option<u64>| number.map_or_else(|| "-".to_owned(), |number| number.to_string());
+        let number = |number: Option<u64>| {
+            number.map_or_else(|| "-".to_owned(), |number| number.to_string())
+        };
         let SequencerSummary { peer_id, head, verdicts, .. } = &self.sequencer;
         let (name, head) = (Member::Sequencer, number(*head));
         writeln!(
@@ -234,13 +239,16 @@ impl fmt::Display for Summary {
             "", "", ""
         )?;
         for (index, follower) in self.followers.iter().enumerate() {
-            let FollowerSummary { peer_id, head, received, in_order, latency_ms, verdicts, .. } = follower;
+            let FollowerSummary { peer_id, head, received, in_order, latency_ms, verdicts, .. } =
+                follower;
             let (name, head) = (Member::Follower(index), number(*head));
             let in_order = if *in_order { "yes" } else { "NO" };
-            let latency = latency_ms.as_ref().map_or_else(|| "-".to_owned(), LatencySummary::to_string);
+            let latency =
+                latency_ms.as_ref().map_or_else(|| "-".to_owned(), LatencySummary::to_string);
             writeln!(
                 f,
-                "{name:<12} {peer_id:<id_width$} {head:>8} {received:>8} {in_order:>8} {verdicts:>20} {latency:>23}"
+                "{name:<12} {peer_id:<id_width$} {head:>8} {received:>8} {in_order:>8} \
+                 {verdicts:>20} {latency:>23}"
             )?;
         }
         writeln!(f)?;
@@ -253,9 +261,11 @@ impl fmt::Display for Summary {
                 writeln!(f, "{} {outage}", Member::Follower(index))?;
             }
         }
-        let away =
-            |follower: &FollowerSummary| follower.outage.is_some_and(|outage| outage.catch_up_s.is_none());
-        let failed = self.followers.iter().filter(|follower| !follower.in_order || away(follower)).count();
+        let away = |follower: &FollowerSummary| {
+            follower.outage.is_some_and(|outage| outage.catch_up_s.is_none())
+        };
+        let failed =
+            self.followers.iter().filter(|follower| !follower.in_order || away(follower)).count();
         if self.ok {
             write!(f, "ok: every follower holds every block, in order")
         } else {

@@ -1,8 +1,8 @@
-//! What one node of the devnet has done so far.
+//! Counters of one devnet node.
 //!
 //! # Bounds
-//! Counters, one for each reason that there is, and the gaps that are open in the node's chain view,
-//! which bounds them. Latencies are bounded where they are kept.
+//! A fixed set of counters, one for each possible reason, and the open gaps of the node's chain
+//! view, which limits their number. Latencies are bounded in their own module.
 
 use super::latency::Latencies;
 use super::outage::{Outage, Phase};
@@ -16,36 +16,37 @@ use std::time::Duration;
 /// Counters of one node, the sequencer or a follower.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
-    /// The last block that was handed on.
+    /// The last block that was delivered.
     pub(super) head: Option<BlockId>,
-    /// Peers it is connected to.
+    /// Number of connected peers.
     pub(super) peers: usize,
-    /// Messages accepted.
+    /// Number of accepted messages.
     pub(super) accepted: u64,
-    /// Messages not accepted, by the check that decided.
+    /// Number of messages that were not accepted, by the deciding check.
     pub(super) refused: BTreeMap<Reason, u64>,
-    /// Published blocks that it holds.
+    /// Number of published blocks that it holds.
     pub(super) received: u64,
-    /// Those of them that came by sync, or while it caught up.
+    /// Number of those that came by sync, or while the node caught up.
     pub(super) caught_up: u64,
-    /// Publish to accept, of the others.
+    /// Latencies from publication to acceptance of the other blocks.
     pub(super) latencies: Latencies,
-    /// What was handed on, and whether in order.
+    /// Order of the delivered blocks.
     pub(super) order: Order,
-    /// Open gaps, each with the number of blocks that are missing.
+    /// Open gaps with their numbers of missing blocks.
     pub(super) gaps: BTreeMap<GapId, u64>,
-    /// Gaps that ever opened; two that became one count as one.
+    /// Number of gaps ever opened; two that merged count as one.
     pub(super) gaps_opened: u64,
-    /// Reorgs.
+    /// Number of reorgs.
     pub(super) reorgs: u64,
-    /// Equivocations that it saw.
+    /// Number of equivocations that it saw.
     pub(super) equivocations: u64,
-    /// If it was killed.
+    /// Its last outage, if it was killed.
     pub(super) outage: Option<Outage>,
 }
 
 impl Tally {
-    /// It holds one more published block; `latency` if it came by gossip, as it should.
+    /// Records one more published block that the node holds; `latency` is set if the block came by
+    /// gossip in time.
     pub(super) fn holds_another(&mut self, latency: Option<Duration>) {
         self.received += 1;
         match latency {
@@ -54,17 +55,17 @@ impl Tally {
         }
     }
 
-    /// Where it is on the way from being killed to having caught up; `None` if it was never killed.
+    /// Returns the stage of the node's outage; `None` if it was never killed.
     pub(super) fn phase(&self) -> Option<Phase> {
         self.outage.as_ref().map(Outage::phase)
     }
 
-    /// Whether it was killed and has not caught up since.
+    /// Returns `true` if the node was killed and has not caught up since.
     pub(super) fn is_away(&self) -> bool {
         matches!(self.phase(), Some(Phase::Down | Phase::CatchingUp(_)))
     }
 
-    /// Messages not accepted that gossip does this with.
+    /// Returns the number of messages that were refused with this acceptance.
     pub(super) fn refused(&self, acceptance: Acceptance) -> u64 {
         self.refused
             .iter()
@@ -73,11 +74,13 @@ impl Tally {
             .sum()
     }
 
-    /// How it stands while the newest published block is `newest`.
+    /// Returns the node's state while the newest published block is `newest`.
     pub(super) fn state(&self, newest: Option<u64>) -> State {
         match self.phase() {
             Some(Phase::Down) => return State::Down,
-            Some(Phase::CatchingUp(to_go)) if !self.order.broken => return State::CatchingUp(to_go),
+            Some(Phase::CatchingUp(to_go)) if !self.order.broken => {
+                return State::CatchingUp(to_go);
+            }
             _ => {}
         }
         let behind = match (self.head, newest) {
@@ -95,24 +98,25 @@ impl Tally {
     }
 }
 
-/// How a node stands.
+/// State of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
-    /// It handed on no block yet.
+    /// The node has not delivered a block yet.
     Waiting,
-    /// Its head is the newest published block.
+    /// The node's head is the newest published block.
     InSync,
-    /// The same, for one that was killed and has caught up.
+    /// The node's head is the newest published block, after it was killed and caught up.
     Live,
-    /// It was killed.
+    /// The node was killed.
     Down,
-    /// It is back, and has so many blocks to go to the highest that it knows of; 0 until it knows of one.
+    /// The node is back, and is this number of blocks behind the highest that it knows; 0 until it
+    /// knows of a block.
     CatchingUp(u64),
-    /// So many blocks are still to come.
+    /// This number of blocks has yet to arrive.
     Behind(u64),
-    /// So many blocks are missing below those that it holds.
+    /// This number of blocks is missing below those that the node holds.
     Gap(u64),
-    /// It skipped, repeated or replaced a block at some time.
+    /// The node skipped, repeated or replaced a block at some time.
     Disordered,
 }
 
@@ -132,7 +136,7 @@ impl fmt::Display for State {
     }
 }
 
-/// Watches whether blocks are handed on in ascending order, each once and none left out.
+/// Checker that blocks are delivered in ascending order, each once, without omissions.
 #[derive(Debug, Default)]
 pub(super) struct Order {
     first: Option<u64>,
@@ -142,7 +146,7 @@ pub(super) struct Order {
 }
 
 impl Order {
-    /// The block `number` was handed on.
+    /// Records that the block `number` was delivered.
     pub(super) fn delivered(&mut self, number: u64) {
         self.first.get_or_insert(number);
         self.broken |= self.next.is_some_and(|next| next != number);
@@ -150,8 +154,8 @@ impl Order {
         self.count += 1;
     }
 
-    /// The node starts again from its store, whose head is `stored`. What it handed on above that is
-    /// handed on again, rightly; what is stored without having been handed on was left out.
+    /// Records a restart from the store, whose head is `stored`. Blocks above it may be delivered
+    /// again. A stored block that was never delivered counts as skipped.
     pub(super) fn resume(&mut self, stored: Option<u64>) {
         let kept = match (self.first, stored) {
             (Some(first), Some(stored)) => stored.saturating_add(1).saturating_sub(first),
@@ -163,42 +167,43 @@ impl Order {
         self.next = self.first.and(stored).and_then(|stored| stored.checked_add(1));
     }
 
-    /// A block was handed on that is not the published one of its number.
+    /// Records a block other than the one published at its number.
     pub(super) fn delivered_another(&mut self) {
         self.broken = true;
     }
 
-    /// Whether a block was skipped, repeated or replaced at some time.
+    /// Returns `true` if a block was skipped, repeated or replaced at some time.
     pub(super) fn is_broken(&self) -> bool {
         self.broken
     }
 
-    /// Whether exactly the blocks from `first` on were handed on, `count` of them, in order.
+    /// Returns `true` if exactly `count` blocks from `first` on were delivered, in order.
     pub(super) fn is_exactly(&self, first: Option<u64>, count: u64) -> bool {
         !self.broken && self.first == first && self.count == count
     }
 }
 
-/// What one follower is known to have done with one block. The hashes are kept because a follower may
-/// be heard of before the publisher is.
+/// State of one block at one follower. The hashes are kept because a follower's event may arrive
+/// before the publisher's.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Mark {
-    /// The block that it accepted first at this number, and when.
+    /// The first block that it accepted at this number, and the time.
     pub(super) accepted: Option<(B256, Duration)>,
-    /// The block that it handed on at this number.
+    /// The block that it delivered at this number.
     pub(super) delivered: Option<B256>,
-    /// It came by sync, or while the follower caught up: when it came says nothing about gossip.
+    /// Whether the block came by sync, or while the follower caught up: its arrival time then says
+    /// nothing about gossip.
     pub(super) late: bool,
 }
 
 impl Mark {
-    /// Whether the follower has this block.
+    /// Returns `true` if the follower has this block.
     pub(super) fn holds(&self, hash: B256) -> bool {
         self.delivered == Some(hash) || self.accepted.is_some_and(|(accepted, _)| accepted == hash)
     }
 
-    /// How long after `published` the follower accepted this block; `None` if it came another way than by
-    /// gossip in its time.
+    /// Returns the time from `published` until the follower accepted this block; `None` if the
+    /// block did not come by gossip in time.
     pub(super) fn latency(&self, hash: B256, published: Duration) -> Option<Duration> {
         let (accepted, at) = self.accepted.filter(|_| !self.late)?;
         (accepted == hash).then(|| at.saturating_sub(published))

@@ -1,19 +1,25 @@
-//! alloy's transport over this program's own HTTP client, with a token of its own for each question.
+//! alloy's transport over this program's own HTTP client, with a new token for each request.
 //!
-//! alloy's transport over HTTP needs the system's OpenSSL or a second HTTP client; ours is there, and bounds what it reads.
+//! alloy's HTTP transport needs the system's OpenSSL or a second HTTP client; ours is already part
+//! of the program, and limits how much it reads. Over a WebSocket the token is sent once, in the
+//! upgrade request.
 
-use crate::http::{HttpClient, HttpConfig, HttpError};
 use alloy_json_rpc::{RequestPacket, ResponsePacket};
 use alloy_rpc_types_engine::{Claims, JwtSecret};
 use alloy_transport::{TransportError, TransportErrorKind, TransportFut};
 use hyper::header::HeaderValue;
+use opp2p_node::http::{HttpClient, HttpConfig, HttpError};
 use std::task::{Context, Poll};
 use tower_service::Service;
 
-/// Bytes of an answer: a block of 10 MB in hexadecimal with every transaction in fields, and more.
+/// Maximum size of an answer in bytes: a block of 10 MB in hexadecimal, with the fields of every
+/// transaction, and room to spare.
 const MAX_ANSWER: usize = 96 << 20;
 
-/// Where questions go.
+/// Maximum size of an answer that is parsed on the task that asked, in bytes.
+const SMALL: usize = 64 * 1024;
+
+/// Sends requests to one endpoint.
 #[derive(Clone, Debug)]
 pub(super) struct EngineTransport {
     http: HttpClient,
@@ -25,13 +31,21 @@ impl EngineTransport {
         Ok(Self { http: HttpClient::new(config)?, jwt })
     }
 
-    /// A token that says what time it is: engines take no older ones.
+    /// Returns a token with the current time, because engines reject old ones.
     fn bearer(&self) -> Option<HeaderValue> {
         let token = self.jwt.as_ref()?.encode(&Claims::with_current_timestamp()).ok()?;
         let mut value = HeaderValue::from_str(&format!("Bearer {token}")).ok()?;
         value.set_sensitive(true);
         Some(value)
     }
+}
+
+fn read(answer: &[u8]) -> Result<ResponsePacket, TransportError> {
+    serde_json::from_slice(answer).map_err(|error| {
+        // Only the start: the answer may be as long as a block.
+        let start = answer.get(..200).unwrap_or(answer);
+        TransportError::deser_err(error, String::from_utf8_lossy(start))
+    })
 }
 
 impl Service<RequestPacket> for EngineTransport {
@@ -49,11 +63,11 @@ impl Service<RequestPacket> for EngineTransport {
             let body = serde_json::to_vec(&request).map_err(TransportError::ser_err)?;
             let answer = this.http.post_as(body.into(), MAX_ANSWER, this.bearer()).await;
             let answer = answer.map_err(TransportErrorKind::custom)?;
-            serde_json::from_slice(&answer).map_err(|error| {
-                // What an engine says may be as long as a block.
-                let start = answer.get(..200).unwrap_or(&answer);
-                TransportError::deser_err(error, String::from_utf8_lossy(start))
-            })
+            if answer.len() <= SMALL {
+                return read(&answer);
+            }
+            let read = tokio::task::spawn_blocking(move || read(&answer)).await;
+            read.map_err(TransportErrorKind::custom)?
         })
     }
 }

@@ -1,36 +1,40 @@
-//! The feed into a stream of NATS JetStream.
+//! The feed into a NATS JetStream stream.
 //!
-//! Each event is one message: its subject that of the feed, its payload the line of JSON, its `Nats-Msg-Id` the block's hash
-//! (for a block that the chain came back to, the hash with `@` and the sequence number of the message before; for other events a
-//! text of their own), and `Nats-Expected-Last-Subject-Sequence` or `Nats-Expected-Last-Msg-Id` the message that it must
-//! follow. What is published when is
-//! decided by [`FeedSink`].
+//! Each event is one message on the feed's subject, with the line of JSON as its payload.
+//! `Nats-Msg-Id` is the block's hash; for a block to which the chain returned, it is the hash, `@`
+//! and the sequence number of the previous message; other events have ids of their own.
+//! `Nats-Expected-Last-Subject-Sequence` or `Nats-Expected-Last-Msg-Id` names the message that it
+//! must follow. [`FeedSink`] decides on the publications.
 //!
 //! # The stream
-//! If there is none of that name it is made: file storage, the newest [`MESSAGES_KEPT`] messages, one replica. Whoever wants
-//! more replicas or other limits makes it himself, with the feed's subject among its subjects. Its last message of the feed
-//! must stay, since it says where the feed goes on: no `max_age` that is shorter than an outage may be. When the subject is
-//! purged, the feed begins anew.
+//! If no stream of that name exists, the feed creates it: file storage, one replica, and room for
+//! two days of messages at the chain's block interval, within 40 GB. Operators who want more
+//! replicas or other limits create the stream themselves, with the feed's subject among its
+//! subjects. The feed's last message must stay in the stream, since it marks where the feed
+//! continues; so `max_age` must not be shorter than any outage. That is why the feed limits the
+//! number of messages instead of their age. When the subject is purged, the feed starts over.
 //!
-//! A server takes messages of 1 MB unless its `max_payload` says otherwise. A block's JSON may be longer; then the feed
-//! stops at it, says so, and goes on when the server takes it.
+//! A server accepts messages of up to 1 MB unless its `max_payload` says otherwise. A block's JSON
+//! may be longer; then the feed stops at that block, reports it, and continues once the server
+//! accepts it.
 
 use super::follow::{FollowError, read};
 use super::{FeedMeter, json, position};
-use crate::host::{HostHandle, Status};
-use crate::panics::guard;
 use async_nats::jetstream::context::{GetStreamErrorKind, PublishErrorKind};
 use async_nats::jetstream::message::PublishMessage;
-use async_nats::jetstream::stream::{Config, LastRawMessageErrorKind, StorageType};
+use async_nats::jetstream::stream::{Config, LastRawMessageErrorKind, StorageType, Stream};
 use async_nats::jetstream::{self, Context, ErrorCode};
 use async_nats::{ConnectOptions, Event, ServerAddr};
 use opp2p_core::feed::{
-    ACK_TIMEOUT, Ack, CONNECT_TIMEOUT, FeedEvent, FeedFailure, FeedSink, Follows, Page, Refusal, SinkStep,
-    StepId, StreamEnd,
+    ACK_TIMEOUT, Ack, CONNECT_TIMEOUT, FeedEvent, FeedFailure, FeedSink, Follows, Page, Refusal,
+    SinkStep, StepId, StreamEnd,
 };
 use opp2p_core::payload::Block;
 use opp2p_core::time;
+use opp2p_node::host::{HostHandle, Status};
+use opp2p_node::panics::guard;
 use rustls::{ClientConfig, RootCertStore};
+use std::error::Error;
 use std::fmt::Display;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -39,12 +43,15 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-/// Messages that a stream keeps that is made here: as many as the store keeps blocks by default, which is two days' at 2 s.
-pub const MESSAGES_KEPT: i64 = 86_400;
-/// Header with the chain's id, so that nobody feeds two chains to one subject.
+/// Time span whose blocks a stream created by the feed keeps: the store's default.
+const RETENTION_TIME: Duration = Duration::from_secs(48 * 60 * 60);
+/// Maximum size of a stream created by the feed, in bytes: a block is about twice as long as in the
+/// compressed store. The server reserves this much space.
+const RETENTION_BYTES: i64 = 40_000_000_000;
+/// Header with the chain's id, which prevents two chains from feeding one subject.
 const CHAIN: &str = "Opp2p-Chain-Id";
 
-/// Where the feed goes.
+/// Destination of the feed.
 #[derive(Clone, Debug)]
 pub struct NatsConfig {
     /// Servers of one cluster.
@@ -53,52 +60,53 @@ pub struct NatsConfig {
     pub stream: String,
     /// The subject of all messages.
     pub subject: String,
-    /// File with credentials, as `nsc` makes it.
+    /// Credentials file, as written by `nsc`.
     pub credentials: Option<PathBuf>,
-    /// The block that an empty stream begins with; `None`: the lowest that is kept.
+    /// First block for an empty stream; `None` for the lowest stored block.
     pub from: Option<u64>,
 }
 
-/// Why a feed can't be started. Each message is one sentence that says what to do.
+/// Reasons why a feed can't start. Each message is one sentence that includes the remedy.
 #[derive(Debug, thiserror::Error)]
 pub enum NatsError {
-    /// No URL of a NATS server.
+    /// The URL is not that of a NATS server.
     #[error(
-        "--feed.nats: {url:?} is no address of a NATS server ({why}): write it as nats://HOST:4222 or tls://HOST:4222"
+        "{url:?} is not an address of a NATS server ({why}): write it as nats://HOST:4222 or \
+         tls://HOST:4222"
     )]
     Url {
-        /// What was given.
+        /// The rejected text.
         url: String,
-        /// What is wrong with it.
+        /// The reason.
         why: String,
     },
-    /// No name of a stream.
-    #[error("--feed.nats.stream: {0:?} is no name of a stream: use letters, digits, - and _")]
+    /// The stream's name is invalid.
+    #[error("{0:?} is not a name of a stream: use letters, digits, - and _")]
     Stream(String),
-    /// No subject that can be published to.
-    #[error(
-        "--feed.nats.subject: {0:?} is no subject: use words with dots between them, without spaces, * and >"
-    )]
+    /// The subject can't be published to.
+    #[error("{0:?} is not a subject: use words with dots between them, without spaces, * and >")]
     Subject(String),
     /// The credentials can't be read.
     #[error("the NATS credentials {} can't be read: {why}", .file.display())]
     Credentials {
         /// The file.
         file: PathBuf,
-        /// What is wrong.
+        /// The reason.
         why: String,
     },
 }
 
 impl NatsConfig {
-    /// What is wrong with it, before anything is done.
+    /// Checks the settings without side effects.
     ///
     /// # Errors
-    /// The first setting that makes no sense.
+    /// The first invalid setting.
     pub fn check(&self) -> Result<(), NatsError> {
         let is_word = |text: &str| {
             !text.is_empty()
-                && text.chars().all(|c| !c.is_whitespace() && !c.is_control() && !"*>/\\".contains(c))
+                && text
+                    .chars()
+                    .all(|c| !c.is_whitespace() && !c.is_control() && !"*>/\\".contains(c))
         };
         if !is_word(&self.stream) || self.stream.contains('.') {
             return Err(NatsError::Stream(self.stream.clone()));
@@ -108,25 +116,31 @@ impl NatsConfig {
         }
         if let Some(file) = &self.credentials {
             let unreadable = |why: String| NatsError::Credentials { file: file.clone(), why };
-            let text = std::fs::read_to_string(file).map_err(|error| unreadable(error.to_string()))?;
-            ConnectOptions::with_credentials(&text).map_err(|error| unreadable(error.to_string()))?;
+            let text =
+                std::fs::read_to_string(file).map_err(|error| unreadable(error.to_string()))?;
+            ConnectOptions::with_credentials(&text)
+                .map_err(|error| unreadable(error.to_string()))?;
         }
         Ok(())
     }
 
-    /// Reads the addresses of servers, with commas between them.
+    /// Parses a comma-separated list of server addresses.
     ///
     /// # Errors
-    /// The first that is none.
+    /// The first invalid address.
     pub fn servers(text: &str) -> Result<Vec<ServerAddr>, NatsError> {
-        // Without a password, which would be before that.
+        // Hides the password, which would precede the `@`.
         let shown = |url: &str| url.rsplit('@').next().unwrap_or_default().to_owned();
         let wrong = |url: &str, why: String| NatsError::Url { url: shown(url), why };
         let urls = text.split(',').map(str::trim).filter(|url| !url.is_empty());
         let servers: Vec<ServerAddr> = urls
             .map(|url| match url.parse::<ServerAddr>() {
-                Ok(server) if server.host().is_empty() => Err(wrong(url, "it names no host".into())),
-                Ok(server) if server.is_websocket() => Err(wrong(url, "WebSockets are not spoken".into())),
+                Ok(server) if server.host().is_empty() => {
+                    Err(wrong(url, "it names no host".into()))
+                }
+                Ok(server) if server.is_websocket() => {
+                    Err(wrong(url, "WebSockets are not spoken".into()))
+                }
                 Ok(server) => Ok(server),
                 Err(error) => Err(wrong(url, error.to_string())),
             })
@@ -135,7 +149,7 @@ impl NatsConfig {
     }
 }
 
-/// A feed that runs until it is stopped or the node has.
+/// A feed that runs until it is stopped or the node stops.
 #[derive(Debug)]
 pub struct NatsFeed {
     meter: Arc<FeedMeter>,
@@ -143,10 +157,11 @@ pub struct NatsFeed {
 }
 
 impl NatsFeed {
-    /// Begins to feed. A server that is not there is waited for.
+    /// Starts the feed. If no server can be reached, it waits for one.
     pub fn start(config: NatsConfig, host: HostHandle) -> Self {
+        tracing::info!(stream = config.stream, subject = config.subject, "feeding NATS");
         let meter = Arc::new(FeedMeter::default());
-        host.tell_of_feed(Arc::clone(&meter));
+        host.set_feed(meter.problems());
         let driver = Driver::new(config, host, Arc::clone(&meter));
         let task = tokio::spawn(async move {
             guard("feed to NATS", driver.run()).await;
@@ -154,15 +169,15 @@ impl NatsFeed {
         Self { meter, task }
     }
 
-    /// How it is doing.
+    /// Returns the feed's progress.
     pub fn meter(&self) -> Arc<FeedMeter> {
         Arc::clone(&self.meter)
     }
 
-    /// Ends it. What is not in the stream yet comes after the next start.
+    /// Stops the feed. Events that are not yet in the stream follow after the next start.
     pub async fn stop(mut self) {
         self.task.abort();
-        // Cancelled is what was asked for.
+        // The task is cancelled, so an error is expected.
         let _ = (&mut self.task).await;
     }
 }
@@ -173,7 +188,7 @@ impl Drop for NatsFeed {
     }
 }
 
-/// What comes back.
+/// Results of the driver's tasks.
 enum Answer {
     Connected(StepId, Result<(Context, StreamEnd), FeedFailure>),
     Lost(StepId),
@@ -181,7 +196,7 @@ enum Answer {
     Acked(StepId, Result<Ack, Refusal>),
 }
 
-/// One connection, and the attempt that makes it.
+/// One connection, and the task that establishes it.
 struct Link {
     id: StepId,
     attempt: JoinHandle<()>,
@@ -197,13 +212,15 @@ impl Drop for Link {
 struct Driver {
     config: NatsConfig,
     chain_id: u64,
+    /// Maximum number of messages in a stream that the feed creates.
+    messages_kept: i64,
     host: HostHandle,
     status: watch::Receiver<Status>,
     meter: Arc<FeedMeter>,
     start: Instant,
     sink: FeedSink<Block>,
     link: Option<Link>,
-    /// At most one for each attempt, reading and publication under way.
+    /// In practice bounded: at most one result for each attempt, read and publication in progress.
     answers: mpsc::UnboundedSender<Answer>,
     answered: mpsc::UnboundedReceiver<Answer>,
 }
@@ -213,11 +230,13 @@ impl Driver {
         let mut status = host.status();
         let head = status.borrow_and_update().stored;
         let (answers, answered) = mpsc::unbounded_channel();
-        let chain_id = host.core(|node, _| node.chain().chain_id);
+        let (chain_id, interval) = host
+            .core(|node, _| (node.chain().chain_id, node.chain().schedule().shortest_interval()));
         let sink = FeedSink::new(time::Instant::default(), config.from, head);
         Self {
             config,
             chain_id,
+            messages_kept: messages_kept(interval),
             host,
             status,
             meter,
@@ -243,7 +262,7 @@ impl Driver {
             self.meter.set(self.sink.published(), self.sink.behind(), problem);
             let wakeup = self.sink.next_wakeup().map(|at| self.start + at.since_start());
             tokio::select! {
-                // One is kept here, so it does not close.
+                // The driver keeps a sender, so the channel does not close.
                 Some(answer) = self.answered.recv() => self.take(answer),
                 changed = self.status.changed() => {
                     if changed.is_err() {
@@ -255,24 +274,26 @@ impl Driver {
                         self.sink.stored(head);
                     }
                 }
-                () = tokio::time::sleep_until(wakeup.unwrap_or_else(Instant::now)), if wakeup.is_some() => {}
+                () = tokio::time::sleep_until(wakeup.unwrap_or_else(Instant::now)),
+                if wakeup.is_some() => {}
             }
         }
     }
 
     fn problem(&self, why: &FeedFailure) -> String {
-        format!("blocks are not fed to the stream {}: {why}", self.config.stream)
+        format!("{why} (stream {})", self.config.stream)
     }
 
     async fn act(&mut self, step: SinkStep<Block>) {
         match step {
             SinkStep::Connect(id) => {
-                let (config, chain_id, answers) = (self.config.clone(), self.chain_id, self.answers.clone());
-                // The connection before ends here.
+                let (config, chain_id, kept, answers) =
+                    (self.config.clone(), self.chain_id, self.messages_kept, self.answers.clone());
+                // Closes the previous connection.
                 self.link = None;
                 let attempt = tokio::spawn(async move {
-                    let result = connect(&config, chain_id, id, &answers).await;
-                    // Nobody waits for it any more if this fails.
+                    let result = connect(&config, chain_id, kept, id, &answers).await;
+                    // Fails only if the driver is gone.
                     let _ = answers.send(Answer::Connected(id, result));
                 });
                 self.link = Some(Link { id, attempt, context: None });
@@ -283,16 +304,19 @@ impl Driver {
                     let _ = answers.send(Answer::Loaded(id, read(host, query).await));
                 });
             }
-            SinkStep::Publish { id, event, name, follows } => self.publish(id, event, &name, follows).await,
+            SinkStep::Publish { id, event, name, follows } => {
+                self.publish(id, event, &name, follows).await;
+            }
             SinkStep::Failing(why) => {
                 let behind = self.sink.behind();
-                tracing::warn!(
+                // The outage itself is reported as a trouble, with its own log line.
+                tracing::debug!(
                     stream = self.config.stream, behind, %why,
                     "the feed can't be published; blocks wait in the store until it can"
                 );
             }
             SinkStep::Working => {
-                tracing::info!(
+                tracing::debug!(
                     stream = self.config.stream,
                     behind = self.sink.behind(),
                     "the feed is published again"
@@ -303,7 +327,9 @@ impl Driver {
 
     async fn publish(&self, id: StepId, event: FeedEvent<Block>, name: &str, follows: Follows) {
         let answers = self.answers.clone();
-        let Some(context) = self.link.as_ref().and_then(|link| link.context.as_ref()) else { return };
+        let Some(context) = self.link.as_ref().and_then(|link| link.context.as_ref()) else {
+            return;
+        };
         let line = json(&event);
         let length = line.len();
         let message = PublishMessage::build()
@@ -317,13 +343,15 @@ impl Driver {
         };
         let (subject, most) = (self.config.subject.clone(), context.client().max_payload());
         let refusal = move |kind: PublishErrorKind, error: &dyn Display, subject: &str| match kind {
-            PublishErrorKind::WrongLastSequence | PublishErrorKind::WrongLastMessageId => Refusal::WrongLast,
+            PublishErrorKind::WrongLastSequence | PublishErrorKind::WrongLastMessageId => {
+                Refusal::WrongLast
+            }
             PublishErrorKind::MaxPayloadExceeded => Refusal::Failed(format!(
                 "a message has {length} bytes and the server takes {most}: raise its max_payload"
             )),
-            PublishErrorKind::StreamNotFound => {
-                Refusal::Failed(format!("no stream takes {subject}: add it to the stream's subjects"))
-            }
+            PublishErrorKind::StreamNotFound => Refusal::Failed(format!(
+                "no stream takes {subject}: add it to the stream's subjects"
+            )),
             _ => Refusal::Failed(format!("the server did not take a message: {error}")),
         };
         match context.send_publish(subject.clone(), message).await {
@@ -337,7 +365,8 @@ impl Driver {
                 });
             }
             Err(error) => {
-                let _ = answers.send(Answer::Acked(id, Err(refusal(error.kind(), &error, &subject))));
+                let _ =
+                    answers.send(Answer::Acked(id, Err(refusal(error.kind(), &error, &subject))));
             }
         }
     }
@@ -346,7 +375,7 @@ impl Driver {
         let now = self.now();
         match answer {
             Answer::Connected(id, Ok((context, end))) => {
-                // One that was given up may have come after all.
+                // An abandoned attempt may still succeed: its result is ignored.
                 if let Some(link) = self.link.as_mut().filter(|link| link.id == id) {
                     link.context = Some(context);
                     self.sink.connected(id, end);
@@ -354,42 +383,97 @@ impl Driver {
             }
             Answer::Connected(id, Err(why)) => self.sink.disconnected(now, id, why),
             Answer::Lost(id) => {
-                self.sink.disconnected(now, id, FeedFailure::Connection("the server is gone".into()));
+                self.sink.disconnected(
+                    now,
+                    id,
+                    FeedFailure::Connection("the server is gone".into()),
+                );
             }
-            Answer::Loaded(id, page) => self.sink.loaded(now, id, page.map_err(|error| error.to_string())),
+            Answer::Loaded(id, page) => {
+                self.sink.loaded(now, id, page.map_err(|error| error.to_string()));
+            }
             Answer::Acked(id, result) => self.sink.acked(now, id, result),
         }
     }
 }
 
-/// What TLS is done with. The program's parts use different libraries, so that none is the default.
-fn tls() -> Result<ClientConfig, String> {
+/// Returns the number of messages in [`RETENTION_TIME`] at one block per `interval`.
+fn messages_kept(interval: Duration) -> i64 {
+    let messages = RETENTION_TIME.as_millis() / interval.as_millis().max(1);
+    i64::try_from(messages).unwrap_or(i64::MAX).max(1)
+}
+
+/// Returns the TLS configuration. It names its crypto provider because the program's dependencies
+/// use different ones, so there is no default.
+fn tls() -> Result<ClientConfig, rustls::Error> {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?;
+    let builder =
+        ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
     Ok(builder.with_root_certificates(roots).with_no_client_auth())
 }
 
-/// Connects, finds or makes the stream, and finds its last message of this feed.
+/// Connects, finds or creates the stream, and finds the feed's last message in it.
 async fn connect(
     config: &NatsConfig,
     chain_id: u64,
+    messages_kept: i64,
     id: StepId,
     answers: &mpsc::UnboundedSender<Answer>,
 ) -> Result<(Context, StreamEnd), FeedFailure> {
-    let unreached = |error: &dyn Display| {
+    let context = server(config, id, answers).await.map_err(|error| {
+        let servers = config.servers.iter();
         let servers: Vec<String> =
-            config.servers.iter().map(|server| format!("{}:{}", server.host(), server.port())).collect();
-        FeedFailure::Connection(format!("the NATS server {} can't be reached: {error}", servers.join(", ")))
+            servers.map(|server| format!("{}:{}", server.host(), server.port())).collect();
+        let servers = servers.join(", ");
+        FeedFailure::Connection(format!("the NATS server {servers} can't be reached: {error}"))
+    })?;
+    let (name, subject) = (&config.stream, &config.subject);
+    let stream = stream(&context, config, messages_kept).await?;
+    // Read before the feed's last message: if a message arrives in between, the numbers show that
+    // the stream has other writers.
+    let sequence = stream.cached_info().state.last_sequence;
+    let last = match stream.get_last_raw_message_by_subject(subject).await {
+        Ok(last) => last,
+        Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => {
+            return Ok((context, StreamEnd { sequence, last: None }));
+        }
+        Err(error) => {
+            let why = format!(
+                "the last message of {subject} in the stream {name} can't be read: {error}"
+            );
+            return Err(FeedFailure::Refused(why));
+        }
     };
+    let chain = last.headers.get(CHAIN).map(ToString::to_string);
+    if chain.as_ref().is_some_and(|found| *found != chain_id.to_string()) {
+        let chain = chain.unwrap_or_default();
+        let why = format!("{subject} has blocks of chain {chain}: choose another subject");
+        return Err(FeedFailure::Refused(why));
+    }
+    match position(&last.payload) {
+        Some(position) => {
+            Ok((context, StreamEnd { sequence, last: Some((last.sequence, position)) }))
+        }
+        None => Err(FeedFailure::Refused(format!(
+            "the last message of {subject} in the stream {name} is not of a feed: choose another \
+             subject"
+        ))),
+    }
+}
+
+/// Connects to a server.
+async fn server(
+    config: &NatsConfig,
+    id: StepId,
+    answers: &mpsc::UnboundedSender<Answer>,
+) -> Result<Context, Box<dyn Error + Send + Sync>> {
     let gone = answers.clone();
     let mut options = ConnectOptions::new()
         .name("opp2p feed")
         .connection_timeout(CONNECT_TIMEOUT / 2)
-        // It is begun anew here, with a look at the stream's end.
+        // The driver reconnects itself, since it has to read the end of the stream again.
         .max_reconnects(config.servers.len())
         .event_callback(move |event| {
             let gone = gone.clone();
@@ -399,64 +483,50 @@ async fn connect(
                 }
             }
         });
-    let tls = tokio::task::spawn_blocking(tls).await.map_err(|error| unreached(&error))?;
-    options = options.tls_client_config(tls.map_err(|error| unreached(&error))?);
+    options = options.tls_client_config(tokio::task::spawn_blocking(tls).await??);
     if let Some(file) = &config.credentials {
-        options = options.credentials_file(file).await.map_err(|error| unreached(&error))?;
+        options = options.credentials_file(file).await?;
     }
-    let client = options.connect(config.servers.clone()).await.map_err(|error| unreached(&error))?;
-    let mut context = jetstream::new(client);
+    let mut context = jetstream::new(options.connect(config.servers.clone()).await?);
     context.set_timeout(ACK_TIMEOUT + Duration::from_secs(1));
+    Ok(context)
+}
+
+/// Finds the stream, or creates it.
+async fn stream(
+    context: &Context,
+    config: &NatsConfig,
+    messages_kept: i64,
+) -> Result<Stream, FeedFailure> {
     let name = &config.stream;
-    let stream = match context.get_stream(name).await {
-        Ok(stream) => stream,
-        Err(error) => match error.kind() {
-            GetStreamErrorKind::JetStream(why) if why.error_code() == ErrorCode::STREAM_NOT_FOUND => {
-                let wanted = Config {
-                    name: name.clone(),
-                    subjects: vec![config.subject.clone()],
-                    storage: StorageType::File,
-                    max_messages: MESSAGES_KEPT,
-                    ..Config::default()
-                };
-                tracing::info!(stream = name, subject = config.subject, "making the stream");
-                context.create_stream(wanted).await.map_err(|error| {
-                    FeedFailure::Refused(format!("the stream {name} can't be made: {error}"))
-                })?
-            }
-            _ => {
-                let why =
-                    format!("the server does not tell of the stream {name}: {error}; is JetStream enabled?");
-                return Err(FeedFailure::Refused(why));
-            }
-        },
+    let error = match context.get_stream(name).await {
+        Ok(stream) => return Ok(stream),
+        Err(error) => error,
     };
-    let subject = &config.subject;
-    // It is read before the feed's last message: what comes between makes the stream one that others write to.
-    let sequence = stream.cached_info().state.last_sequence;
-    let last = match stream.get_last_raw_message_by_subject(subject).await {
-        Ok(last) => last,
-        Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => {
-            return Ok((context, StreamEnd { sequence, last: None }));
-        }
-        Err(error) => {
-            let why = format!("the last message of {subject} in the stream {name} can't be read: {error}");
-            return Err(FeedFailure::Refused(why));
-        }
+    if !matches!(
+        error.kind(),
+        GetStreamErrorKind::JetStream(why) if why.error_code() == ErrorCode::STREAM_NOT_FOUND
+    ) {
+        return Err(FeedFailure::Refused(format!(
+            "the server does not tell of the stream {name}: {error}; is JetStream enabled?"
+        )));
+    }
+    let wanted = Config {
+        name: name.clone(),
+        subjects: vec![config.subject.clone()],
+        storage: StorageType::File,
+        max_messages: messages_kept,
+        max_bytes: RETENTION_BYTES,
+        ..Config::default()
     };
-    let chain = last.headers.get(CHAIN).map(ToString::to_string);
-    if chain.as_ref().is_some_and(|found| *found != chain_id.to_string()) {
-        let chain = chain.unwrap_or_default();
-        let why = format!("{subject} has blocks of chain {chain}: choose another with --feed.nats.subject");
-        return Err(FeedFailure::Refused(why));
-    }
-    match position(&last.payload) {
-        Some(position) => Ok((context, StreamEnd { sequence, last: Some((last.sequence, position)) })),
-        None => Err(FeedFailure::Refused(format!(
-            "the last message of {subject} in the stream {name} is not of a feed: choose another with \
-             --feed.nats.subject"
-        ))),
-    }
+    tracing::info!(stream = name, subject = config.subject, "making the stream");
+    context.create_stream(wanted).await.map_err(|error| {
+        FeedFailure::Refused(format!(
+            "the stream {name} can't be made: {error}; if the server has less than {} GB, make the \
+             stream with limits of your own",
+            RETENTION_BYTES / 1_000_000_000
+        ))
+    })
 }
 
 #[cfg(test)]
@@ -474,11 +544,17 @@ mod tests {
     }
 
     #[test]
-    fn what_makes_no_sense_is_named() {
+    fn invalid_nats_settings_are_refused() {
         assert!(config("OPP2P", "opp2p.10.blocks").check().is_ok());
-        for (stream, subject) in
-            [("", "a"), ("a.b", "a"), ("a b", "a"), ("a", ""), ("a", "a..b"), ("a", "a.*"), ("a", "$JS.a")]
-        {
+        for (stream, subject) in [
+            ("", "a"),
+            ("a.b", "a"),
+            ("a b", "a"),
+            ("a", ""),
+            ("a", "a..b"),
+            ("a", "a.*"),
+            ("a", "$JS.a"),
+        ] {
             assert!(config(stream, subject).check().is_err(), "{stream} {subject}");
         }
         let missing = NatsConfig { credentials: Some("/nowhere/creds".into()), ..config("a", "b") };
@@ -486,10 +562,20 @@ mod tests {
     }
 
     #[test]
-    fn servers_are_read_with_commas_between_them() {
+    fn a_stream_keeps_two_days_of_blocks_at_any_interval() {
+        assert_eq!(messages_kept(Duration::from_secs(2)), 86_400);
+        assert_eq!(messages_kept(Duration::from_millis(200)), 864_000);
+        assert!(messages_kept(Duration::ZERO) > 0 && messages_kept(Duration::MAX) == 1);
+    }
+
+    #[test]
+    fn servers_are_separated_by_commas() {
         let servers = NatsConfig::servers("nats://a:1, tls://b").unwrap();
         assert_eq!(servers.len(), 2);
-        assert_eq!((servers[1].host(), servers[1].port(), servers[1].tls_required()), ("b", 4222, true));
+        assert_eq!(
+            (servers[1].host(), servers[1].port(), servers[1].tls_required()),
+            ("b", 4222, true)
+        );
         for wrong in ["", ",", "http://a", "ws://a", "nats://"] {
             assert!(NatsConfig::servers(wrong).is_err(), "{wrong}");
         }

@@ -1,26 +1,32 @@
-//! Gossip's events by the reference's names, which are those of the Go library's trace.
+//! Gossip events under the reference's names, which are those of the Go library's trace.
 //!
-//! libp2p's gossipsub has no such trace. What is told here comes from its own counters, from ours, and from the
-//! connections' events:
+//! libp2p's gossipsub has no such trace. The numbers come from its own counters, from ours, and
+//! from the connections' events:
 //!
-//! | type | what is counted | |
-//! |---|---|---|
-//! | `PUBLISH_MESSAGE` | blocks of our own that were given to gossip | exact |
-//! | `DELIVER_MESSAGE` | messages accepted, and blocks of our own that went out | exact |
-//! | `REJECT_MESSAGE` | messages not accepted, whether rejected, ignored or throttled; those that gossip's signing policy or the library itself refused; blocks of our own that our validator refused | exact |
-//! | `DUPLICATE_MESSAGE` | copies received less first copies | a message of our own that comes back counts as a duplicate too; a message on the nodes' and the browsers' mesh is two first copies |
-//! | `ADD_PEER`, `REMOVE_PEER` | peers whose first connection opened, whose last one closed | also peers that turn out not to speak gossipsub |
-//! | `RECV_RPC` | RPCs received | exact |
-//! | `SEND_RPC` | messages sent on: published, relayed, or asked for | approximate: RPCs that hold only control (`GRAFT`, `IHAVE`…) are sent inside the library and can't be seen |
-//! | `DROP_RPC` | RPCs given up because a peer takes none in time | exact, at the next heartbeat |
-//! | `JOIN`, `LEAVE` | topics: all are joined at the start and never left | exact |
-//! | `GRAFT`, `PRUNE` | peers that came into a mesh, that left one while connected | exact |
+//! * `PUBLISH_MESSAGE`: our own blocks that were passed to gossip. Exact.
+//! * `DELIVER_MESSAGE`: accepted messages, and our own blocks that were sent. Exact.
+//! * `REJECT_MESSAGE`: messages that were not accepted, whether rejected, ignored or throttled;
+//!   messages refused by gossip's signing policy or by the library itself; our own blocks that our
+//!   validator refused. Exact.
+//! * `DUPLICATE_MESSAGE`: received copies minus first copies. An own message that comes back counts
+//!   as a duplicate too; a message on both the nodes' and the browsers' mesh has two first copies.
+//! * `ADD_PEER`, `REMOVE_PEER`: peers whose first connection opened or whose last one closed,
+//!   including peers that turn out not to speak gossipsub.
+//! * `RECV_RPC`: received RPCs. Exact.
+//! * `SEND_RPC`: sent messages: published, relayed, or requested. Approximate: RPCs with only
+//!   control messages (`GRAFT`, `IHAVE`…) are sent inside the library and can't be counted.
+//! * `DROP_RPC`: RPCs that were dropped because a peer did not accept them in time. Exact, at the
+//!   next heartbeat.
+//! * `JOIN`, `LEAVE`: topics; all are joined at the start and none is ever left. Exact.
+//! * `GRAFT`, `PRUNE`: peers that joined a mesh, and that left one while connected. Exact.
 //!
-//! Without the library's counters (see [`Host::start_measured`](crate::host::Host::start_measured)) what comes from them
-//! stays zero.
+//! Without the library's counters (see [`Host::start_measured`]) the numbers derived from them stay
+//! zero.
+//!
+//! [`Host::start_measured`]: opp2p_node::host::Host::start_measured
 
-use crate::swarm::Mesh;
 use libp2p::metrics::Registry;
+use opp2p_core::gossip::Mesh;
 use opp2p_core::payload::PayloadVersion;
 
 /// The library's counters, summed over topics and both meshes.
@@ -56,8 +62,10 @@ impl Library {
                 "topic_msg_sent_counts_total" => &mut found.sent,
                 "failed_messages_total" => &mut found.dropped,
                 "mesh_peer_inclusion_events_total" => &mut found.grafts,
-                // One that disconnects is not pruned, in the reference's terms.
-                "mesh_peer_churn_events_total" if !labels.contains("reason=\"Dc\"") => &mut found.prunes,
+                // In the reference's terms, a peer that disconnects is not pruned.
+                "mesh_peer_churn_events_total" if !labels.contains("reason=\"Dc\"") => {
+                    &mut found.prunes
+                }
                 _ => continue,
             };
             *counter = counter.saturating_add(value.parse().unwrap_or_default());
@@ -70,7 +78,7 @@ impl Library {
     }
 }
 
-/// Topics joined: those of each version, on each mesh.
+/// Returns the number of joined topics: one per version on each mesh.
 pub(super) const fn joined(has_browsers: bool) -> usize {
     PayloadVersion::ALL.len() * if has_browsers { Mesh::ALL.len() } else { 1 }
 }
@@ -80,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_meshes_and_all_topics_are_summed_and_nothing_else() {
+    fn both_meshes_and_all_topics_are_summed() {
         let text = "# HELP topic_msg_recv_counts Help 9.\n\
             topic_msg_recv_counts_unfiltered_total{hash=\"/optimism/10/0/blocks\"} 5\n\
             topic_msg_recv_counts_unfiltered_total{hash=\"/optimism/10/1/blocks\"} 6\n\
@@ -92,8 +100,14 @@ mod tests {
             failed_messages_total{x=\"y\"} 1\n\
             heartbeat_duration_sum 17.5\n\
             nonsense\n";
-        let expected =
-            Library { copies: 18, first_copies: 4, prunes: 2, grafts: 3, dropped: 1, ..Library::default() };
+        let expected = Library {
+            copies: 18,
+            first_copies: 4,
+            prunes: 2,
+            grafts: 3,
+            dropped: 1,
+            ..Library::default()
+        };
         assert_eq!(Library::parse(text), expected);
         assert_eq!(expected.duplicates(), 14);
         assert_eq!((joined(false), joined(true)), (4, 8));

@@ -1,117 +1,121 @@
-//! Metrics for Prometheus: what the node counts, over HTTP (`GET /metrics`).
+//! Prometheus metrics of the node over HTTP (`GET /metrics`).
 //!
-//! [`Metrics`] is the running server. Each scrape reads what the core, the driver and the network's libraries have
-//! counted; nothing is kept here. The reference's families have its names, types, labels and meaning
-//! (`op-node/metrics/metrics.go`), so that its dashboards work; ours begin with `opp2p_`. [`families`] lists all of
-//! them.
+//! [`Metrics`] is the running server. Each scrape reads the counters of the core, the driver and
+//! the network libraries; this module keeps none. The reference's families have the same names,
+//! types, labels and meaning here (`op-node/metrics/metrics.go`), so that its dashboards work; ours
+//! begin with `opp2p_`. [`families`] lists the reference's.
 //!
-//! # What counts
-//! Counters come from the core, from [`Status`](crate::host::Status) and from the driver, which counts each event before
-//! it tells of it. A listener that is behind loses events; no counter does.
+//! # Sources
+//! Counters come from the core, from [`Status`](opp2p_node::host::Status) and from the driver,
+//! which counts each event before it emits it. A slow listener may miss events; the counters don't.
 //!
-//! # Where we differ from the reference
-//! * `p2p_peer_count` is taken from the door's own numbers, so that it can't drift; it counts connections, as the
-//!   reference does. `opp2p_peers` counts peers.
-//! * `p2p_payloads_quarantine_total` is the number of fetched blocks that wait for their link to the chain. There is no
-//!   quarantine: what is held is proved.
-//! * `refs_*` has `received_payload`, `l2_buffer_unsafe` and `l2_unsafe`, the head of the chain that this node knows.
-//!   It has no L1 and executes nothing, so the other names, and `refs_seqnr`, are missing.
-//! * The newer reference's publish-queue metrics are told under names of ours: `opp2p_publish_queue_length`,
-//!   `opp2p_publish_errors_total` (of which `expired` and `displaced` are the drops) and `opp2p_block_delay_seconds`.
-//! * `p2p_dials` counts what leads outwards, the handshake of a dialled peer too, and `p2p_accepts` what comes in. The
-//!   reference counts the former's handshakes among the latter.
-//! * `p2p_req_*` counts a served request from its arrival until the answer is given to the stream; a failed request of
-//!   ours that brought no code counts as 1, not found, as there.
-//! * `p2p_peer_bans` counts all bans of peers; `opp2p_bans_total` says who decided.
-//! * `p2p_gossip_events_total`: libp2p has no trace of gossip as the Go library has. Exact are `PUBLISH_MESSAGE`,
-//!   `DELIVER_MESSAGE`, `REJECT_MESSAGE`, `RECV_RPC`, `DROP_RPC`, `JOIN`, `LEAVE`, `GRAFT` and `PRUNE`. Close are
-//!   `DUPLICATE_MESSAGE` (it also counts own messages that come back, and with a browsers' mesh misses copies that came
-//!   on both), `ADD_PEER` and `REMOVE_PEER` (also peers that do not speak gossip). `SEND_RPC` counts messages sent, and
-//!   no RPCs that hold only control.
-//! * The process name in the namespace is `default`, as there; no flag changes it.
+//! # Differences from the reference
+//! * `p2p_peer_count` comes from the connection limiter's own numbers, so that the two can't
+//!   differ; it counts connections, as in the reference. `opp2p_peers` counts peers.
+//! * `p2p_payloads_quarantine_total` is the number of fetched blocks that wait for a link to the
+//!   chain. There is no quarantine here: held blocks are already verified.
+//! * `refs_*` has `received_payload`, `l2_buffer_unsafe` and `l2_unsafe`, the head of the chain
+//!   that this node knows. The node does not derive from L1 and executes nothing, so the other
+//!   names, and `refs_seqnr`, are missing.
+//! * The publish-queue metrics of newer references have names of our own:
+//!   `opp2p_publish_queue_length`, `opp2p_publish_errors_total` (its `expired` and `displaced` are
+//!   the drops) and `opp2p_block_delay_seconds`.
+//! * `p2p_dials` counts outgoing connections, including handshakes with dialled peers, and
+//!   `p2p_accepts` incoming ones. The reference counts handshakes with dialled peers under the
+//!   latter.
+//! * `p2p_req_*` counts a served request from its arrival until the answer has been passed to the
+//!   stream; a failed request of ours without a result code counts as 1, not found, as in the
+//!   reference.
+//! * `p2p_peer_bans` counts all bans of peers; `opp2p_bans_total` shows who decided on them.
+//! * `opp2p_trouble` is 1 for each kind in the node's trouble list, and `opp2p_ready` is 1 while
+//!   `/readyz` answers 200: the alerts of `assets/alerts.yml` are about these.
+//! * `opp2p_schedule_doubt` is 1 for the rule of the fork schedule that the sequencer's blocks
+//!   violate; an alert on it means that the configuration or the software is out of date.
+//!   `opp2p_unknown_forks` counts forks of the configuration that this version does not know.
+//! * `p2p_gossip_events_total`: libp2p has no gossip trace like the Go library's.
+//!   `PUBLISH_MESSAGE`, `DELIVER_MESSAGE`, `REJECT_MESSAGE`, `RECV_RPC`, `DROP_RPC`, `JOIN`,
+//!   `LEAVE`, `GRAFT` and `PRUNE` are exact. `DUPLICATE_MESSAGE` is close (it also counts own
+//!   messages that come back, and with a browser mesh misses copies that came on both), and so are
+//!   `ADD_PEER` and `REMOVE_PEER` (they also count peers that do not support gossip). `SEND_RPC`
+//!   counts sent messages, but not RPCs with only control messages.
+//! * The process name in the namespace is `default`, as in the reference; no flag changes it.
 //!
 //! # Bounds
-//! * **Series**: labels have only names from lists in this program, so their number is fixed.
-//! * **HTTP**: as the observer page's server, see [`page`](crate::page). A scrape takes the core's lock once, for
-//!   as long as it takes to copy numbers; scrapes run one at a time.
+//! * **Series**: label values come only from lists in this program, so their number is fixed. The
+//!   only exception is the signer's address, which has one value at a time.
+//! * **HTTP**: as for the observer page's server, see [`page`](crate::page). The text is made at
+//!   most once in `scrapes::CACHE_TIME`, on a thread for blocking work, and shared by all
+//!   concurrent scrapes. Making it takes the core's lock once, for as long as it takes to copy
+//!   numbers.
 
 mod families;
 mod gossip;
-mod histogram;
+mod own;
 mod process;
 mod rpc;
-mod text;
+mod scrapes;
+mod snapshot;
 
 pub use families::families;
-pub use histogram::{DEFAULT_BOUNDS, Histogram};
+pub use opp2p_node::measure::{Exposition, Family, Histogram, Kind, Labels, Source};
 pub use rpc::RpcMeter;
-pub use text::{Exposition, Family, Kind, Labels};
 
-use crate::host::HostHandle;
-use crate::http;
-use http_body_util::Full;
-use hyper::body::{Bytes, Incoming};
-use hyper::{Method, Request, Response, StatusCode};
-use std::fmt;
+use futures::FutureExt;
+use hyper::body::Incoming;
+use hyper::{Method, Request, StatusCode};
+use opp2p_node::host::HostHandle;
+use opp2p_node::http;
+use scrapes::Scrapes;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-/// Where the reference serves them.
+/// Path of the metrics, as in the reference.
 pub const PATH: &str = "/metrics";
-/// The name of the process in the reference's namespace, `op_node_default`.
+/// Process name in the reference's namespace, `op_node_default`.
 pub const PROCESS: &str = "default";
-/// What Prometheus asks for.
+/// Content type that Prometheus requests.
 const FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Something else that has metrics: the RPC server ([`RpcMeter`]), discovery.
-pub trait Source: fmt::Debug + Send + Sync {
-    /// Writes its families. It is called for each scrape, so it must be quick, and on a task of the runtime, so it must
-    /// not wait. No family may have the name of another one, and no label may have a value that a peer can choose.
-    fn write(&self, text: &mut Exposition);
-}
-
-/// What a server of metrics is started with.
+/// Settings of a metrics server.
 #[derive(Debug)]
 pub struct MetricsConfig {
     /// Address and port to listen on; port 0 lets the system choose.
     pub listen: SocketAddr,
-    /// The name of the process, which is part of the names of the reference's families: [`PROCESS`].
+    /// Process name in the names of the reference's families: [`PROCESS`].
     pub process: String,
-    /// What else is told.
+    /// Additional sources of metrics.
     pub sources: Vec<Arc<dyn Source>>,
 }
 
 impl MetricsConfig {
-    /// The node's own metrics, under the reference's usual names.
+    /// Creates the settings for the node's own metrics, under the reference's usual names.
     pub fn new(listen: SocketAddr) -> Self {
         Self { listen, process: PROCESS.into(), sources: Vec::new() }
     }
 }
 
-/// Why metrics can't be served. Each message is one sentence that says what to do.
+/// Reasons why metrics can't be served. Each message is one sentence that includes the remedy.
 #[derive(Debug, thiserror::Error)]
 pub enum MetricsError {
-    /// The address is another process's.
+    /// Another process listens on the address.
     #[error(
-        "can't serve metrics on {0}, where another process listens: end it, or choose another port with --metrics.port"
+        "can't serve metrics on {0}, where another process listens: end it, or choose another port"
     )]
     InUse(SocketAddr),
-    /// The address can't be listened on.
-    #[error(
-        "can't serve metrics on {address}: {source}; choose others with --metrics.addr and --metrics.port"
-    )]
+    /// The server can't listen on the address.
+    #[error("can't serve metrics on {address}: {source}; choose another address or port")]
     Listen {
         /// The address.
         address: SocketAddr,
-        /// What the system says.
+        /// Error from the operating system.
         source: io::Error,
     },
 }
 
-/// A running server. Dropping it ends it at once.
+/// A running server. Dropping it stops it at once.
 #[derive(Debug)]
 pub struct Metrics {
     address: SocketAddr,
@@ -119,10 +123,10 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Listens and serves.
+    /// Starts to listen and serve.
     ///
     /// # Errors
-    /// If the address can't be listened on.
+    /// If the server can't listen on the address.
     pub async fn start(config: MetricsConfig, host: HostHandle) -> Result<Self, MetricsError> {
         let MetricsConfig { listen, process, sources } = config;
         let refused = |source: io::Error| match source.kind() {
@@ -131,16 +135,12 @@ impl Metrics {
         };
         let listener = TcpListener::bind(listen).await.map_err(refused)?;
         let address = listener.local_addr().map_err(refused)?;
-        let one_at_a_time = Mutex::new(());
-        let scrape = move || {
-            let _turn = one_at_a_time.lock().unwrap_or_else(PoisonError::into_inner);
-            exposition(&host, &process, &sources)
-        };
-        let answer = move |request: &Request<Incoming>| answer(request, &scrape);
+        let scrapes = Arc::new(Scrapes::new(move || exposition(&host, &process, &sources)));
+        let answer = move |request: &Request<Incoming>| answer(request, &scrapes);
         Ok(Self { address, task: http::start("server of metrics", listener, Arc::new(answer)) })
     }
 
-    /// Where it listens.
+    /// Returns the address that the server listens on.
     pub const fn address(&self) -> SocketAddr {
         self.address
     }
@@ -148,7 +148,7 @@ impl Metrics {
     /// Closes the listener and all connections.
     pub async fn stop(mut self) {
         self.task.abort();
-        // Cancelled is what was asked for.
+        // The task is cancelled, so an error is expected.
         let _ = (&mut self.task).await;
     }
 }
@@ -159,7 +159,8 @@ impl Drop for Metrics {
     }
 }
 
-/// All there is to tell of a node now, as Prometheus reads it; `process` as in [`MetricsConfig::process`].
+/// Returns all current metrics of a node in Prometheus' text format; `process` as in
+/// [`MetricsConfig::process`].
 pub fn exposition(host: &HostHandle, process: &str, sources: &[Arc<dyn Source>]) -> String {
     let mut text = Exposition::new(format!("op_node_{process}"));
     families::write(host, &mut text);
@@ -167,19 +168,32 @@ pub fn exposition(host: &HostHandle, process: &str, sources: &[Arc<dyn Source>])
         source.write(&mut text);
     }
     process::write(&mut text);
-    crate::panics::write(&mut text);
+    opp2p_node::panics::write(&mut text);
     text.finish()
 }
 
-fn answer<B>(request: &Request<B>, scrape: &impl Fn() -> String) -> Response<Full<Bytes>> {
-    if request.method() != Method::GET && request.method() != Method::HEAD {
-        return http::only_get_and_head();
-    }
-    match request.uri().path() {
-        PATH => http::text(StatusCode::OK, FORMAT, scrape()),
+fn answer<B>(request: &Request<B>, scrapes: &Arc<Scrapes>) -> http::Answering {
+    let is_read = request.method() == Method::GET || request.method() == Method::HEAD;
+    let now = match request.uri().path() {
+        _ if !is_read => http::only_get_and_head(),
+        PATH => {
+            let scrapes = Arc::clone(scrapes);
+            return async move {
+                match scrapes.text().await {
+                    Some(text) => http::text(StatusCode::OK, FORMAT, text),
+                    None => http::text(
+                        StatusCode::INTERNAL_SERVER_ERROR,
+                        http::PLAIN,
+                        "the metrics can't be read\n",
+                    ),
+                }
+            }
+            .boxed();
+        }
         "/" => http::text(StatusCode::OK, http::PLAIN, "metrics for Prometheus are at /metrics\n"),
         _ => http::text(StatusCode::NOT_FOUND, http::PLAIN, "there is nothing here but /metrics\n"),
-    }
+    };
+    std::future::ready(now).boxed()
 }
 
 #[cfg(test)]
@@ -187,22 +201,23 @@ mod tests {
     use super::*;
     use hyper::header::{ALLOW, CONTENT_TYPE};
 
-    #[test]
-    fn only_its_path_is_answered_and_only_to_readers() {
-        let ask = |method: Method, path: &str| {
+    #[tokio::test]
+    async fn only_read_requests_to_its_path_are_answered() {
+        let scrapes = Arc::new(Scrapes::new(|| "numbers".into()));
+        let ask = async |method: Method, path: &str| {
             let request = Request::builder().method(method).uri(path).body(()).expect("a request");
-            answer(&request, &|| "numbers".into())
+            answer(&request, &scrapes).await
         };
-        let found = ask(Method::GET, "/metrics?x=y");
+        let found = ask(Method::GET, "/metrics?x=y").await;
         assert_eq!(
             (found.status(), found.headers()[CONTENT_TYPE].to_str().ok()),
             (StatusCode::OK, Some(FORMAT))
         );
-        assert_eq!(ask(Method::GET, "/").status(), StatusCode::OK);
+        assert_eq!(ask(Method::GET, "/").await.status(), StatusCode::OK);
         for path in ["/metrics/", "/debug", "/../metrics"] {
-            assert_eq!(ask(Method::GET, path).status(), StatusCode::NOT_FOUND, "{path}");
+            assert_eq!(ask(Method::GET, path).await.status(), StatusCode::NOT_FOUND, "{path}");
         }
-        let refused = ask(Method::POST, "/metrics");
+        let refused = ask(Method::POST, "/metrics").await;
         assert_eq!(refused.status(), StatusCode::METHOD_NOT_ALLOWED);
         assert!(refused.headers().contains_key(ALLOW));
     }

@@ -1,43 +1,49 @@
-//! What the system says of this process, under the names that every Prometheus client gives it. Only Linux tells it
-//! in files; elsewhere these families are missing.
+//! Process metrics, under the names that every Prometheus client uses. They come from files that
+//! only Linux has; elsewhere these families are missing.
 
-use super::{Exposition, Kind};
+use opp2p_node::measure::{Exposition, Kind};
 use std::fs;
 
-/// Ticks of `/proc/self/stat` in a second: what Linux tells programs, on all machines that Rust runs on.
+/// Ticks per second in `/proc/self/stat`: Linux reports this value on all machines that Rust
+/// supports.
 const TICKS: f64 = 100.0;
 
-/// A field of `/proc/self/stat` that counts ticks, in seconds. Fields count from 1; the second is a name that may hold
-/// anything.
+/// Returns a field of `/proc/self/stat` that counts ticks, in seconds. Fields count from 1; the
+/// second one is a name with arbitrary contents.
 fn seconds(stat: &str, field: usize) -> Option<f64> {
     let text = stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(field.checked_sub(3)?)?;
     Some(text.parse::<f64>().ok()? / TICKS)
 }
 
-/// User and system time.
+/// Returns the user and system time in seconds.
 fn cpu_seconds(stat: &str) -> Option<f64> {
     Some(seconds(stat, 14)? + seconds(stat, 15)?)
 }
 
-/// When the process started, unix seconds: `/proc/stat` says when the machine did, and `/proc/self/stat` how long after.
+/// Returns the start time of the process in Unix seconds: `/proc/stat` has the boot time, and
+/// `/proc/self/stat` the start of the process since then.
 fn start_seconds(stat: &str, machine: &str) -> Option<f64> {
     let boot = machine.lines().find_map(|line| line.strip_prefix("btime "))?;
     Some(boot.trim().parse::<f64>().ok()? + seconds(stat, 22)?)
 }
 
-/// A line such as `VmRSS:  1234 kB` of `/proc/self/status`, in bytes.
+/// Returns the value of a line such as `VmRSS:  1234 kB` of `/proc/self/status`, in bytes.
 fn bytes_of(status: &str, name: &str) -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
     line.split_ascii_whitespace().next()?.parse::<u64>().ok()?.checked_mul(1024)
 }
 
-/// Writes what there is.
+/// Writes the metrics that this system provides.
 pub(super) fn write(text: &mut Exposition) {
     let read = |file| fs::read_to_string(file).unwrap_or_default();
     let stat = read("/proc/self/stat");
     if let Some(seconds) = start_seconds(&stat, &read("/proc/stat")) {
-        text.own("process_start_time_seconds", Kind::Gauge, "When the process started, unix seconds")
-            .value(seconds);
+        text.own(
+            "process_start_time_seconds",
+            Kind::Gauge,
+            "When the process started, unix seconds",
+        )
+        .value(seconds);
     }
     if let Some(seconds) = cpu_seconds(&stat) {
         text.own("process_cpu_seconds_total", Kind::Counter, "User and system CPU time, seconds")
@@ -45,7 +51,8 @@ pub(super) fn write(text: &mut Exposition) {
     }
     let status = read("/proc/self/status");
     if let Some(bytes) = bytes_of(&status, "VmRSS") {
-        text.own("process_resident_memory_bytes", Kind::Gauge, "Resident memory, bytes").value(bytes);
+        text.own("process_resident_memory_bytes", Kind::Gauge, "Resident memory, bytes")
+            .value(bytes);
     }
     if let Some(bytes) = bytes_of(&status, "VmSize") {
         text.own("process_virtual_memory_bytes", Kind::Gauge, "Virtual memory, bytes").value(bytes);
@@ -64,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_process_may_be_called_anything() {
+    fn a_process_may_have_any_name() {
         let stat = "17 (a) (b c) S 1 2 3 4 5 6 7 8 9 10 250 50 0 0 20 0 9 0 150 1 2";
         assert_eq!(cpu_seconds(stat), Some(3.0));
         assert_eq!([cpu_seconds(""), cpu_seconds("1 (x) S 1"), cpu_seconds("1 (x")], [None; 3]);

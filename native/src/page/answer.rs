@@ -1,39 +1,42 @@
-//! One request, one answer: names, encodings, validators and the headers that keep the page to itself.
+//! Answers to requests: names, encodings, validators and the security headers.
 
 use super::PageFiles;
-use crate::http;
 use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Response, StatusCode};
+use opp2p_node::http;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock};
 
-/// Name of what the page is told.
+/// Name of the page's configuration.
 const CONFIG: &str = "config.json";
 
-/// In every answer. Scripts and styles come from here only and run no text as code; connections may go to any gateway.
-const HEADERS: [(HeaderName, &str); 6] = [
+/// Headers of every answer. Scripts and styles come only from this server, and text is never run as
+/// code; connections may go to any gateway.
+const HEADERS: [(HeaderName, &str); 7] = [
     (
         header::CONTENT_SECURITY_POLICY,
-        "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; style-src 'self'; \
-         img-src 'self' data:; connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'; \
-         frame-ancestors 'none'",
+        "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; style-src \
+         'self'; img-src 'self' data:; connect-src 'self' ws: wss:; base-uri 'none'; form-action \
+         'none'; frame-ancestors 'none'",
     ),
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (header::X_FRAME_OPTIONS, "DENY"),
     (header::REFERRER_POLICY, "no-referrer"),
+    (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
     (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
     (header::VARY, "accept-encoding"),
 ];
 
-/// Everything that can be asked for.
-#[derive(Debug)]
+/// All files that can be requested.
 pub(super) struct Site {
-    files: BTreeMap<String, File>,
+    files: RwLock<Arc<BTreeMap<String, File>>>,
+    config: Box<dyn Fn() -> String + Send + Sync>,
 }
 
-/// One file in the forms that there are of it.
+/// One file in its available encodings.
 #[derive(Debug)]
 struct File {
     kind: &'static str,
@@ -46,7 +49,7 @@ struct File {
 #[derive(Debug)]
 struct Form {
     bytes: Bytes,
-    /// In quotation marks, as it stands in the header.
+    /// The entity tag in quotation marks, as in the header.
     tag: String,
 }
 
@@ -59,44 +62,43 @@ impl Form {
 }
 
 impl Site {
-    /// The files, and what the page is told in place of any `config.json` among them.
-    pub(super) fn new(files: PageFiles, config: String) -> Self {
-        let PageFiles(mut found) = files;
-        for ending in ["", ".br", ".gz"] {
-            found.remove(&format!("{CONFIG}{ending}"));
-        }
-        let form = |name: String| found.get(&name).cloned().map(Form::new);
-        let is_form = |name: &str| {
-            let plain = name.strip_suffix(".br").or(name.strip_suffix(".gz"));
-            plain.is_some_and(|plain| found.contains_key(plain))
-        };
-        let mut files: BTreeMap<String, File> = found
-            .iter()
-            .filter(|(name, _)| !is_form(name))
-            .map(|(name, bytes)| {
-                let file = File {
-                    kind: kind(name),
-                    cache: if is_hashed(name) { "public, max-age=31536000, immutable" } else { "no-cache" },
-                    plain: Form::new(bytes.clone()),
-                    brotli: form(format!("{name}.br")),
-                    gzip: form(format!("{name}.gz")),
-                };
-                (name.clone(), file)
-            })
-            .collect();
-        let config = File {
+    /// Creates a site of these files, with this configuration in place of any `config.json` among
+    /// them. `config` is called for each request of it.
+    pub(super) fn new(
+        files: PageFiles,
+        config: impl Fn() -> String + Send + Sync + 'static,
+    ) -> Self {
+        let files = RwLock::new(Arc::new(answers(files)));
+        Self { files, config: Box::new(config) }
+    }
+
+    /// Serves these files from now on.
+    pub(super) fn replace(&self, files: PageFiles) {
+        let files = Arc::new(answers(files));
+        *self.files.write().unwrap_or_else(PoisonError::into_inner) = files;
+    }
+
+    fn files(&self) -> Arc<BTreeMap<String, File>> {
+        Arc::clone(&self.files.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn config(&self) -> File {
+        File {
             kind: kind(CONFIG),
             cache: "no-store",
-            plain: Form::new(config.into()),
+            plain: Form::new((self.config)().into()),
             brotli: None,
             gzip: None,
-        };
-        files.insert(CONFIG.to_owned(), config);
-        Self { files }
+        }
     }
 
     /// Answers a request. For `HEAD` the server leaves the body out.
-    pub(super) fn answer(&self, method: &Method, path: &str, asked: &HeaderMap) -> Response<Full<Bytes>> {
+    pub(super) fn answer(
+        &self,
+        method: &Method,
+        path: &str,
+        asked: &HeaderMap,
+    ) -> Response<Full<Bytes>> {
         if method != Method::GET && method != Method::HEAD {
             let mut answer = http::only_get_and_head();
             guard(answer.headers_mut());
@@ -107,7 +109,9 @@ impl Site {
             Some(name) => name,
             None => path,
         };
-        let Some(file) = self.files.get(name) else {
+        let config = (name == CONFIG).then(|| self.config());
+        let files = self.files();
+        let Some(file) = config.as_ref().or_else(|| files.get(name)) else {
             return plain(StatusCode::NOT_FOUND, "there is no such page here\n");
         };
         let (form, encoding) = match (&file.brotli, &file.gzip) {
@@ -131,13 +135,44 @@ impl Site {
         };
         let headers = answer.headers_mut();
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(file.cache));
-        // Hexadecimal digits in quotation marks are a value of a header.
+        // Hexadecimal digits in quotation marks are a valid header value.
         if let Ok(tag) = HeaderValue::from_str(&form.tag) {
             headers.insert(header::ETAG, tag);
         }
         guard(headers);
         answer
     }
+}
+
+/// Returns the files by their names in URLs, without any `config.json`.
+fn answers(files: PageFiles) -> BTreeMap<String, File> {
+    let PageFiles(mut found) = files;
+    for ending in ["", ".br", ".gz"] {
+        found.remove(&format!("{CONFIG}{ending}"));
+    }
+    let form = |name: String| found.get(&name).cloned().map(Form::new);
+    let is_form = |name: &str| {
+        let plain = name.strip_suffix(".br").or(name.strip_suffix(".gz"));
+        plain.is_some_and(|plain| found.contains_key(plain))
+    };
+    found
+        .iter()
+        .filter(|(name, _)| !is_form(name))
+        .map(|(name, bytes)| {
+            let file = File {
+                kind: kind(name),
+                cache: if is_hashed(name) {
+                    "public, max-age=31536000, immutable"
+                } else {
+                    "no-cache"
+                },
+                plain: Form::new(bytes.clone()),
+                brotli: form(format!("{name}.br")),
+                gzip: form(format!("{name}.gz")),
+            };
+            (name.clone(), file)
+        })
+        .collect()
 }
 
 fn guard(headers: &mut HeaderMap) {
@@ -152,7 +187,7 @@ fn plain(status: StatusCode, text: &'static str) -> Response<Full<Bytes>> {
     answer
 }
 
-/// What a browser has to take a file for.
+/// Returns the content type of a file.
 fn kind(name: &str) -> &'static str {
     match name.rsplit_once('.').map_or("", |(_, ending)| ending) {
         "html" => "text/html; charset=utf-8",
@@ -170,22 +205,24 @@ fn kind(name: &str) -> &'static str {
     }
 }
 
-/// Whether the name changes with the contents: its last part before the ending is at least eight digits of a hash,
-/// as in `opp2p-0a1b2c3d.wasm`.
+/// Returns `true` if the name changes with the contents: the last part before its extension is at
+/// least eight digits of a hash, as in `opp2p-0a1b2c3d.wasm`.
 fn is_hashed(name: &str) -> bool {
     let stem = name.rsplit_once('.').map_or("", |(stem, _)| stem);
     let Some((_, hash)) = stem.rsplit_once(['-', '.']) else { return false };
     let hexadecimal = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
-    hash.len() >= 8 && hash.bytes().all(hexadecimal) && hash.bytes().any(|byte| byte.is_ascii_digit())
+    hash.len() >= 8
+        && hash.bytes().all(hexadecimal)
+        && hash.bytes().any(|byte| byte.is_ascii_digit())
 }
 
-/// The parts of a header's list, in all lines of it.
+/// Returns the elements of a list header, across all of its lines.
 fn list(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &str> {
     let lines = headers.get_all(name).into_iter().filter_map(|line| line.to_str().ok());
     lines.flat_map(|line| line.split(',')).map(str::trim)
 }
 
-/// Whether `encoding` is among those that are accepted, by name and not with the weight zero.
+/// Returns `true` if `encoding` is accepted by name, with a weight other than zero.
 fn accepts(headers: &HeaderMap, encoding: &str) -> bool {
     list(headers, header::ACCEPT_ENCODING).any(|part| {
         let mut pieces = part.split(';').map(str::trim);
@@ -195,9 +232,10 @@ fn accepts(headers: &HeaderMap, encoding: &str) -> bool {
     })
 }
 
-/// Whether the visitor has the form with this tag already.
+/// Returns `true` if the client already has the form with this tag.
 fn has(headers: &HeaderMap, tag: &str) -> bool {
-    list(headers, header::IF_NONE_MATCH).any(|part| part == "*" || part.trim_start_matches("W/") == tag)
+    list(headers, header::IF_NONE_MATCH)
+        .any(|part| part == "*" || part.trim_start_matches("W/") == tag)
 }
 
 #[cfg(test)]
@@ -215,8 +253,9 @@ mod tests {
             ("config.json", "a stale one"),
             ("config.json.br", "a stale one"),
         ];
-        let files = files.map(|(name, text)| (name.to_owned(), Bytes::from_static(text.as_bytes())));
-        Site::new(PageFiles(files.into()), "{}".into())
+        let files =
+            files.map(|(name, text)| (name.to_owned(), Bytes::from_static(text.as_bytes())));
+        Site::new(PageFiles(files.into()), || "{}".into())
     }
 
     fn headers(pairs: &[(HeaderName, &'static str)]) -> HeaderMap {
@@ -231,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn the_best_encoding_that_is_accepted_is_chosen() {
+    fn the_best_accepted_encoding_is_chosen() {
         assert_eq!(encoding("gzip, deflate, br, zstd").as_deref(), Some("br"));
         assert_eq!(encoding("gzip;q=1.0, br;q=0").as_deref(), Some("gzip"));
         assert_eq!(encoding("GZIP").as_deref(), Some("gzip"));
@@ -241,10 +280,11 @@ mod tests {
     }
 
     #[test]
-    fn each_form_has_a_tag_and_is_not_sent_again() {
+    fn each_encoding_has_a_tag_and_is_not_sent_again() {
         let site = site();
         let get = |asked: &HeaderMap| site.answer(&Method::GET, "/app.js", asked);
-        let tag = |asked: &HeaderMap| get(asked).headers()[header::ETAG].to_str().unwrap().to_owned();
+        let tag =
+            |asked: &HeaderMap| get(asked).headers()[header::ETAG].to_str().unwrap().to_owned();
         let (plain, brotli) = (headers(&[]), headers(&[(header::ACCEPT_ENCODING, "br")]));
         assert_ne!(tag(&plain), tag(&brotli));
         for again in [tag(&brotli), format!("\"x\", W/{}", tag(&brotli)), "*".to_owned()] {
@@ -260,27 +300,41 @@ mod tests {
     }
 
     #[test]
-    fn compressed_forms_are_no_files_and_archives_are() {
+    fn compressed_forms_are_not_separate_files_but_archives_are() {
         let site = site();
         let status = |path: &str| site.answer(&Method::GET, path, &HeaderMap::new()).status();
         for found in ["/", "/index.html", "/app.js", "/notes.gz", "/config.json"] {
             assert_eq!(status(found), StatusCode::OK, "{found}");
         }
-        for missing in
-            ["/app.js.br", "/app.js.gz", "/config.json.br", "/opp2p", "/opp2p/", "", "*", "//", "/./app.js"]
-        {
+        for missing in [
+            "/app.js.br",
+            "/app.js.gz",
+            "/config.json.br",
+            "/opp2p",
+            "/opp2p/",
+            "",
+            "*",
+            "//",
+            "/./app.js",
+        ] {
             assert_eq!(status(missing), StatusCode::NOT_FOUND, "{missing}");
         }
     }
 
     #[test]
-    fn only_what_has_a_hash_in_its_name_is_kept_without_asking() {
+    fn only_files_with_a_hash_in_their_name_are_cached_without_revalidation() {
         for hashed in ["a-0a1b2c3d.js", "x/a.0123456789abcdef.wasm"] {
             assert!(is_hashed(hashed), "{hashed}");
         }
-        for other in
-            ["a.js", "a-0a1b2c.js", "abcdef01.js", "a-deadbeef.js", "a-0A1B2C3D.js", "", "uPlot.esm.js"]
-        {
+        for other in [
+            "a.js",
+            "a-0a1b2c.js",
+            "abcdef01.js",
+            "a-deadbeef.js",
+            "a-0A1B2C3D.js",
+            "",
+            "uPlot.esm.js",
+        ] {
             assert!(!is_hashed(other), "{other}");
         }
         let site = site();
@@ -293,5 +347,22 @@ mod tests {
             [cache("/app.js"), cache("/config.json"), cache("/x")],
             ["no-cache", "no-store", "no-store"]
         );
+    }
+
+    #[test]
+    fn the_configuration_is_made_for_each_request() {
+        use std::sync::atomic::{AtomicU32, Ordering};
+        let count = AtomicU32::new(0);
+        let site = Site::new(PageFiles(BTreeMap::new()), move || {
+            count.fetch_add(1, Ordering::Relaxed).to_string()
+        });
+        let tag = || {
+            let answer = site.answer(&Method::GET, "/config.json", &HeaderMap::new());
+            assert_eq!(answer.status(), StatusCode::OK);
+            answer.headers()[header::ETAG].clone()
+        };
+        assert_ne!(tag(), tag(), "another text has another tag");
+        site.answer(&Method::GET, "/x", &HeaderMap::new());
+        assert_eq!((site.config)(), "2", "no other request makes it");
     }
 }

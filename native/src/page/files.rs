@@ -1,34 +1,34 @@
-//! What is served: the files that the binary carries, or those of a folder.
+//! The page's files: those embedded in the binary, or those of a folder.
 
-use super::PageError;
+use super::error::PageError;
 use hyper::body::Bytes;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-/// What `build.rs` found in `web/dist/page`: the name of each file, and the file.
+/// The files that `build.rs` found in `web/dist/page`, by name.
 static EMBEDDED: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/page.rs"));
 
-/// Bytes of a folder, all its files together.
-const MOST_BYTES: u64 = 64 << 20;
-/// Files in a folder, and in how many folders one in another they may be.
-const MOST_FILES: usize = 4096;
+/// Maximum size of a folder's files in all, in bytes.
+const MAX_PAGE_BYTES: u64 = 64 << 20;
+/// Maximum number of a folder's files, and maximum depth of its subfolders.
+const MAX_PAGE_FILES: usize = 4096;
 const DEEPEST: usize = 16;
 
-/// The files of a page by their names in an URL, such as `vendor/uPlot.min.css`.
+/// The files of a page by their names in a URL, such as `vendor/uPlot.min.css`.
 ///
-/// A file `app.js.br` or `app.js.gz` is no file of its own: it is `app.js`, compressed.
+/// A file `app.js.br` or `app.js.gz` is not a separate file: it is `app.js`, compressed.
 #[derive(Clone, Debug)]
 pub struct PageFiles(pub(super) BTreeMap<String, Bytes>);
 
 impl PageFiles {
-    /// Whether the binary carries the page.
+    /// Returns `true` if the binary contains the page.
     pub fn are_embedded() -> bool {
         !EMBEDDED.is_empty()
     }
 
-    /// The files that the binary carries.
+    /// Returns the files in the binary.
     ///
     /// # Errors
     /// [`PageError::NotEmbedded`] if it was built without them.
@@ -36,15 +36,17 @@ impl PageFiles {
         if !Self::are_embedded() {
             return Err(PageError::NotEmbedded);
         }
-        let files = EMBEDDED.iter().map(|(name, bytes)| ((*name).to_owned(), Bytes::from_static(bytes)));
+        let files =
+            EMBEDDED.iter().map(|(name, bytes)| ((*name).to_owned(), Bytes::from_static(bytes)));
         Ok(Self(files.collect()))
     }
 
-    /// The files of a folder as they are now, 64 MiB and 4096 files at most. Those whose names begin with a dot are
-    /// left out.
+    /// Reads the files of a folder, 64 MiB and 4096 files at most. Files whose names begin with a
+    /// dot are left out.
     ///
     /// # Errors
-    /// If it can't be read, has no `index.html`, holds far more than a page, or a link in it leads out of it.
+    /// If the folder can't be read, has no `index.html`, holds far more than a page, or has a link
+    /// that leads out of it.
     pub fn folder(path: &Path) -> Result<Self, PageError> {
         let refused = |source| PageError::Read { path: path.to_path_buf(), source };
         let root = path.canonicalize().map_err(refused)?;
@@ -76,7 +78,7 @@ impl Reader<'_> {
         }
         for entry in fs::read_dir(folder).map_err(refused(folder))? {
             let path = entry.map_err(refused(folder))?.path();
-            // What is no text is no name in an URL either.
+            // A name that is not valid UTF-8 can't occur in a URL either.
             let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
             if name.starts_with('.') {
                 continue;
@@ -90,10 +92,12 @@ impl Reader<'_> {
                 self.read(&real, &format!("{name}/"), depth + 1)?;
             } else if real.is_file() {
                 let mut bytes = Vec::new();
-                let room = MOST_BYTES.saturating_sub(self.bytes);
+                let room = MAX_PAGE_BYTES.saturating_sub(self.bytes);
                 let file = fs::File::open(&real).map_err(refused(&path))?;
-                file.take(room.saturating_add(1)).read_to_end(&mut bytes).map_err(refused(&path))?;
-                if bytes.len() as u64 > room || self.files.len() == MOST_FILES {
+                file.take(room.saturating_add(1))
+                    .read_to_end(&mut bytes)
+                    .map_err(refused(&path))?;
+                if bytes.len() as u64 > room || self.files.len() == MAX_PAGE_FILES {
                     return Err(PageError::TooMuch(self.root.to_path_buf()));
                 }
                 self.bytes += bytes.len() as u64;
@@ -119,9 +123,13 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_is_read_with_those_in_it_and_without_hidden_ones() {
-        let folder =
-            folder(&[("index.html", "a"), ("vendor/x.js", "b"), (".git/config", "c"), ("vendor/.x", "d")]);
+    fn subfolders_are_read_and_hidden_files_are_not() {
+        let folder = folder(&[
+            ("index.html", "a"),
+            ("vendor/x.js", "b"),
+            (".git/config", "c"),
+            ("vendor/.x", "d"),
+        ]);
         let files = PageFiles::folder(folder.path()).unwrap().0;
         let names: Vec<_> = files.keys().map(String::as_str).collect();
         assert_eq!(names, ["index.html", "vendor/x.js"]);
@@ -129,23 +137,26 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_page_is_refused_in_words() {
+    fn invalid_page_folders_are_refused_with_a_reason() {
         let error = |path: &Path| PageFiles::folder(path).unwrap_err().to_string();
         let empty = folder(&[("page.html", "")]);
         assert!(error(empty.path()).contains("has no index.html"));
         let file = empty.path().join("page.html");
         for path in [&file, &empty.path().join("nowhere")] {
             let error = error(path);
-            assert!(error.contains("can't read") && error.contains("--web.root"), "{error}");
+            assert!(
+                error.contains("can't read") && error.contains("give another folder"),
+                "{error}"
+            );
         }
         let large = folder(&[("index.html", "a")]);
-        fs::File::create(large.path().join("film.mp4")).unwrap().set_len(MOST_BYTES).unwrap();
+        fs::File::create(large.path().join("film.mp4")).unwrap().set_len(MAX_PAGE_BYTES).unwrap();
         assert!(error(large.path()).contains("more than 64 MiB"));
     }
 
     #[cfg(unix)]
     #[test]
-    fn a_link_may_lead_within_the_folder_and_not_out_of_it() {
+    fn links_may_point_within_the_folder_but_not_outside() {
         use std::os::unix::fs::symlink;
         let outside = folder(&[("secret", "x")]);
         let within = folder(&[("index.html", "a"), ("vendor/x.js", "b")]);
@@ -158,7 +169,7 @@ mod tests {
             assert!(matches!(error, PageError::LeadsOut(_)), "{error}");
             fs::remove_file(link).unwrap();
         }
-        // A link to the folder around it ends somewhere.
+        // A link to its own folder ends at the depth limit.
         symlink(".", within.path().join("round")).unwrap();
         let error = PageFiles::folder(within.path()).unwrap_err();
         assert!(matches!(error, PageError::TooMuch(_)), "{error}");

@@ -1,12 +1,14 @@
-//! Who may ask: no page of another site, and for what changes something only whom the operator lets.
+//! Access control: requests from web pages that the operator does not list are refused, and methods
+//! that change something need the operator's permission.
 //!
-//! A browser can be made to send requests to this machine by any page that it shows. Two things tell such a request:
-//! `Origin`, which browsers add and nothing else does, and `Host`, which names the page's own site if that lets its name
-//! lead here (DNS rebinding). An address of digits can't be such a name.
+//! Any page can make a browser send requests to this machine. Two headers give such a request away:
+//! `Origin`, which only browsers add, and `Host`, which names the page's own site if that site
+//! makes its name resolve to this machine (DNS rebinding). A numeric address can't be such a name.
 
-use super::RpcError;
-use crate::key::is_open_to_others;
-use hyper::header::{AUTHORIZATION, HOST, HeaderMap, HeaderValue, ORIGIN};
+use super::error::RpcError;
+use super::origins::Origins;
+use hyper::header::{AUTHORIZATION, HOST, HeaderMap, HeaderValue};
+use opp2p_node::key::is_open_to_others;
 use sha2::{Digest, Sha256};
 use std::fmt;
 use std::fs::File;
@@ -15,12 +17,12 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::path::Path;
 use zeroize::Zeroizing;
 
-/// Bytes of a token's file.
+/// Maximum size of a token file in bytes.
 const MAX_FILE: u64 = 4096;
-/// Characters of the shortest token.
+/// Minimum length of a token in characters.
 const SHORTEST: usize = 16;
 
-/// What opens the methods that change something, kept as its hash.
+/// Token that permits changes, kept as its hash.
 #[derive(Clone)]
 pub struct Token([u8; 32]);
 
@@ -30,26 +32,27 @@ impl fmt::Debug for Token {
     }
 }
 
-/// A token and what is worth telling about its file.
+/// A token, and whether its file deserves a warning.
 #[derive(Clone, Debug)]
 pub struct TokenFile {
     /// The token.
     pub token: Token,
-    /// Others than its owner may read or write the file: worth a warning. Always false where the system has no such
-    /// permissions.
+    /// Whether users other than the owner may read or write the file: worth a warning. Always
+    /// `false` on systems without such permissions.
     pub open_to_others: bool,
 }
 
 impl Token {
-    /// The token of this text.
+    /// Returns the token with this text.
     pub fn new(text: &str) -> Self {
         Self(Sha256::digest(text.as_bytes()).into())
     }
 
-    /// Reads it from a file: one word of at least 16 visible ASCII characters, white space around.
+    /// Reads a token from a file: one word of at least 16 visible ASCII characters, with optional
+    /// white space around it.
     ///
     /// # Errors
-    /// [`RpcError::Token`].
+    /// [`RpcError::Token`] if the file can't be read or does not hold such a word.
     pub fn load(path: &Path) -> Result<TokenFile, RpcError> {
         let wrong = |why: String| RpcError::Token { path: path.into(), why };
         let unreadable = |error: std::io::Error| {
@@ -62,14 +65,14 @@ impl Token {
         let word = bytes.trim_ascii();
         if word.len() < SHORTEST || !word.iter().all(u8::is_ascii_graphic) {
             return Err(wrong(format!(
-                "holds no token: it must be one word of at least {SHORTEST} letters, digits or signs, \
-                 such as `openssl rand -hex 32` makes"
+                "holds no token: it must be one word of at least {SHORTEST} letters, digits or \
+                 signs, such as `openssl rand -hex 32` makes"
             )));
         }
         Ok(TokenFile { token: Self(Sha256::digest(word).into()), open_to_others })
     }
 
-    /// Takes the same time whatever is given.
+    /// Compares in constant time.
     fn is(&self, given: &[u8]) -> bool {
         let given: [u8; 32] = Sha256::digest(given).into();
         let differences = self.0.iter().zip(given).fold(0, |all, (own, given)| all | (own ^ given));
@@ -77,39 +80,51 @@ impl Token {
     }
 }
 
-/// What a request may do; it goes with the request to the method.
+/// Permissions of a request, which it carries to the method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Caller {
     pub(super) may_change: bool,
 }
 
-/// Why a request is not let in.
+/// Reasons to refuse a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Refusal {
-    #[error("requests from web pages are refused")]
+    #[error(
+        "requests from this web page are refused: name its origin in the setting rpc.cors to \
+         permit it"
+    )]
     Page,
-    #[error("this host name is not served: use an IP address or localhost, or name it in --rpc.hosts")]
+    #[error(
+        "this host name is not served: use an IP address or localhost, or name it in the \
+         setting rpc.hosts"
+    )]
     Host,
     #[error("the token is wrong")]
     Token,
 }
 
-/// The rules.
+/// The rules for requests.
 #[derive(Clone, Debug)]
 pub(super) struct Access {
     pub(super) enable_admin: bool,
     pub(super) token: Option<Token>,
-    /// Names by which this machine may be called, in lower case, or `*` for any.
+    /// Accepted host names of this machine in lower case, or `*` for any.
     pub(super) hosts: Vec<String>,
+    /// The web pages that may call.
+    pub(super) origins: Origins,
 }
 
 impl Access {
     pub(super) fn admit(&self, headers: &HeaderMap) -> Result<Caller, Refusal> {
-        if headers.contains_key(ORIGIN) {
+        if !self.origins.admit(headers) {
             return Err(Refusal::Page);
         }
-        // Only HTTP/1.0 has none, which no browser speaks.
-        if !headers.get_all(HOST).iter().all(|host| host.to_str().is_ok_and(|host| self.serves(host))) {
+        // Only HTTP/1.0 requests lack `Host`, and browsers don't speak HTTP/1.0.
+        if !headers
+            .get_all(HOST)
+            .iter()
+            .all(|host| host.to_str().is_ok_and(|host| self.serves(host)))
+        {
             return Err(Refusal::Host);
         }
         let Some(token) = &self.token else { return Ok(Caller { may_change: self.enable_admin }) };
@@ -136,24 +151,35 @@ impl Access {
                 .and_then(|name| name.strip_suffix(']'))
                 .is_some_and(|name| name.parse::<Ipv6Addr>().is_ok());
         let name = name.to_ascii_lowercase();
-        is_ip || name == "localhost" || self.hosts.iter().any(|known| *known == name || known == "*")
+        is_ip
+            || name == "localhost"
+            || self.hosts.iter().any(|known| *known == name || known == "*")
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use hyper::header::ORIGIN;
 
     fn headers(lines: &[(&'static str, &'static str)]) -> HeaderMap {
-        lines.iter().map(|(name, value)| (name.parse().unwrap(), HeaderValue::from_static(value))).collect()
+        lines
+            .iter()
+            .map(|(name, value)| (name.parse().unwrap(), HeaderValue::from_static(value)))
+            .collect()
     }
 
     fn access(token: Option<&str>) -> Access {
-        Access { enable_admin: false, token: token.map(Token::new), hosts: vec!["node.example".into()] }
+        Access {
+            enable_admin: false,
+            token: token.map(Token::new),
+            hosts: vec!["node.example".into()],
+            origins: Origins::default(),
+        }
     }
 
     #[test]
-    fn only_this_machine_by_a_name_that_no_page_can_have() {
+    fn only_ip_addresses_and_known_host_names_are_served() {
         for host in [
             "localhost",
             "LOCALHOST:9545",
@@ -165,9 +191,14 @@ mod tests {
         ] {
             assert!(access(None).serves(host), "{host}");
         }
-        for host in
-            ["evil.example", "localhost.evil.example:9545", "127.0.0.1.evil.example", "", ":9545", "[::1"]
-        {
+        for host in [
+            "evil.example",
+            "localhost.evil.example:9545",
+            "127.0.0.1.evil.example",
+            "",
+            ":9545",
+            "[::1",
+        ] {
             assert!(!access(None).serves(host), "{host}");
         }
         let any = Access { hosts: vec!["*".into()], ..access(None) };
@@ -180,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_is_refused_whatever_it_is() {
+    fn requests_from_any_page_are_refused() {
         for origin in ["http://localhost:9545", "https://evil.example", "null"] {
             let mut request = headers(&[("host", "localhost:9545")]);
             request.insert(ORIGIN, HeaderValue::from_static(origin));
@@ -189,7 +220,21 @@ mod tests {
     }
 
     #[test]
-    fn the_token_opens_what_changes_something_and_a_wrong_one_nothing() {
+    fn a_listed_page_has_the_rights_of_any_other_caller() {
+        let origins = Origins::new(["https://app.example"]).unwrap();
+        let access = Access { origins, ..access(Some("0123456789abcdef")) };
+        let mut request = headers(&[("host", "localhost"), ("origin", "https://app.example")]);
+        assert_eq!(access.admit(&request), Ok(Caller { may_change: false }));
+        request.insert(AUTHORIZATION, HeaderValue::from_static("Bearer 0123456789abcdef"));
+        assert_eq!(access.admit(&request), Ok(Caller { may_change: true }));
+        request.insert(HOST, HeaderValue::from_static("evil.example"));
+        assert_eq!(access.admit(&request), Err(Refusal::Host));
+        request.insert(ORIGIN, HeaderValue::from_static("https://evil.example"));
+        assert_eq!(access.admit(&request), Err(Refusal::Page));
+    }
+
+    #[test]
+    fn the_token_allows_changes_and_a_wrong_one_does_not() {
         let with = |value| headers(&[("host", "localhost"), ("authorization", value)]);
         let secret = access(Some("0123456789abcdef"));
         let (may, may_not) = (Ok(Caller { may_change: true }), Ok(Caller { may_change: false }));
@@ -206,14 +251,14 @@ mod tests {
         ] {
             assert_eq!(secret.admit(&with(wrong)), Err(Refusal::Token), "{wrong}");
         }
-        // Where none is asked for, none is looked at.
+        // Without a configured token, the header is ignored.
         assert_eq!(access(None).admit(&with("Bearer x")), may_not);
         let open = Access { enable_admin: true, ..access(None) };
         assert_eq!(open.admit(&headers(&[("host", "localhost")])), may);
     }
 
     #[test]
-    fn a_tokens_file_holds_one_word() {
+    fn a_token_file_holds_one_word() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("token");
         let load = |text: &[u8]| {
@@ -237,7 +282,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn a_tokens_file_that_others_can_read_is_told() {
+    fn a_token_file_readable_by_others_is_reported() {
         use std::os::unix::fs::PermissionsExt;
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("token");

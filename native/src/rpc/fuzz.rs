@@ -1,16 +1,17 @@
-//! What a call is given, for the fuzz targets.
+//! Argument parsing for the fuzz targets.
 
-use jsonrpsee::types::error::ErrorObjectOwned;
+use crate::rpc::error::CallError;
 
 use super::eth;
 use super::params::Arguments;
 use super::types::IpNet;
 
-/// Reads up to three arguments as everything that one may be. What the errors say.
+/// Parses up to three arguments as every supported type, and returns the error messages.
 pub(crate) fn arguments(text: &str) -> Vec<String> {
     let mut told = Vec::new();
-    let mut tell =
-        |error: Option<ErrorObjectOwned>| told.extend(error.map(|error| error.message().to_owned()));
+    let mut tell = |error: Option<CallError>| {
+        told.extend(error.map(|error| error.message().to_owned()));
+    };
     match Arguments::read(Some(text), 3) {
         Ok(arguments) => {
             for place in 0..4 {
@@ -23,10 +24,11 @@ pub(crate) fn arguments(text: &str) -> Vec<String> {
                 tell(arguments.word(place).err());
                 eth::fuzz(&arguments, place).into_iter().for_each(|error| tell(Some(error)));
                 match arguments.subnet(place) {
-                    // As it is written, it is read again.
+                    // The written form must parse to the same network.
                     Ok(subnet) => {
                         let written = serde_json::json!([IpNet::from(subnet)]).to_string();
-                        let again = Arguments::read(Some(&written), 1).and_then(|again| again.subnet(0));
+                        let again =
+                            Arguments::read(Some(&written), 1).and_then(|again| again.subnet(0));
                         assert_eq!(again, Ok(subnet), "{written}");
                     }
                     Err(error) => tell(Some(error)),

@@ -1,219 +1,200 @@
 //! The node's RPC: JSON-RPC 2.0 over HTTP and WebSocket on one port, and two health endpoints.
 //!
 //! # Methods
-//! All of the reference's `opp2p_*` with its names, shapes, error texts and codes (`op-node/p2p/rpc_server.go`,
-//! `rpc_api.go`), kona's `opp2p_peerCount`, `optimism_version`, `health_status`, the execution API's reading methods as far
-//! as gossip alone can answer them ([`eth`]), and our own:
+//! All of the reference's `opp2p_*` methods with its names, shapes, error texts and codes
+//! (`op-node/p2p/rpc_server.go`, `rpc_api.go`), kona's `opp2p_peerCount`, `health_status`, the
+//! methods of the `optimism` and `admin` namespaces that do not need derivation (`optimism.rs`,
+//! `admin.rs`), the execution API's read methods as far as gossip alone can answer them ([`eth`]),
+//! and our own:
 //!
-//! * `opp2p_nodeStatus`: [`types::NodeStatus`]. `opp2p_recentVerdicts [most]`: the last verdicts, newest first,
-//!   [`types::VerdictInfo`]. `opp2p_scoreBook`: [`types::ScoreEntry`] by peer. `opp2p_bans`: [`types::Bans`].
-//! * `opp2p_banPeer id seconds`, `opp2p_unbanPeer id`, `opp2p_banAddr ip seconds`, `opp2p_unbanAddr ip`.
-//! * `opp2p_subscribe kind` over WebSocket, `opp2p_unsubscribe id`. Kinds: `heads` ([`types::HeadInfo`]), `reorgs`
-//!   ([`types::ReorgInfo`]), `gaps` ([`types::GapNews`]), and `feed`, which takes `{"from": number}` or `{"after": id}` as
-//!   well and is described in [`feed`](crate::feed). News come as `opp2p_subscription`.
-//! * `eth_subscribe "newHeads"` over WebSocket, `eth_unsubscribe id`, with news as `eth_subscription`.
+//! * `opp2p_nodeStatus`: [`types::NodeStatus`]. `opp2p_recentVerdicts [most]`: the last verdicts,
+//!   newest first, [`types::VerdictInfo`]. `opp2p_scoreBook`: [`types::ScoreEntry`] by peer.
+//!   `opp2p_bans`: [`types::Bans`].
+//! * `opp2p_banPeer id seconds`, `opp2p_unbanPeer id`, `opp2p_banAddr ip seconds`, `opp2p_unbanAddr
+//!   ip`.
+//! * `opp2p_reload`: reads the configuration again, [`types::Reloaded`].
+//! * `opp2p_subscribe kind` over WebSocket, `opp2p_unsubscribe id`. Kinds: `heads`
+//!   ([`types::HeadInfo`]), `reorgs` ([`types::ReorgInfo`]), `gaps` ([`types::GapNews`]),
+//!   `troubles` ([`types::TroubleNews`]), and `feed`, which also takes `{"from": number}` or
+//!   `{"after": id}` and is described in [`feed`](crate::feed). Notifications arrive as
+//!   `opp2p_subscription`.
+//! * `eth_subscribe "newHeads"` over WebSocket, `eth_unsubscribe id`, with notifications as
+//!   `eth_subscription`.
 //!
-//! Where an answer differs from the reference's:
+//! Differences from the reference's answers:
 //!
-//! * `opp2p_self` names our program, our protocols and the chain that we follow, where the reference leaves `userAgent`
-//!   and `chainID` empty. `connectedness` is 0, as there: nobody is connected to himself.
-//! * `protected` is true for whom the tide spares, as there: mesh peers too.
-//! * `bannedPeers`, `bannedIPS`, `bannedSubnets` and `banned` are the operator's block lists, as there: what
-//!   `unblock…` takes. Bans, by score or by an operator, are in `opp2p_bans`.
-//! * A peer with a key that is no secp256k1 key is shown, with a `nodeID` of zeros; there it is missing.
-//! * Blocking closes what stands; there the peer stays until it leaves.
-//! * `blockSubnet` takes `"1.2.0.0/16"` too, and refuses a mask that is no prefix; a network has one name, so that
-//!   1.2.3.4/16 is listed as 1.2.0.0/16.
-//! * Methods that change something are for those whom the operator lets ([`RpcConfig::enable_admin`],
-//!   [`RpcConfig::token`]); there they are for everybody.
+//! * `opp2p_self` names our program, our protocols and the chain that we follow, where the
+//!   reference leaves `userAgent` and `chainID` empty. `connectedness` is 0, as in the reference: a
+//!   node is not connected to itself.
+//! * `protected` is true for peers that are exempt from the tide, as in the reference; that
+//!   includes mesh peers.
+//! * `bannedPeers`, `bannedIPS`, `bannedSubnets` and `banned` are the operator's block lists, as in
+//!   the reference: the entries that `unblock…` removes. Bans, by score or by an operator, are in
+//!   `opp2p_bans`.
+//! * A peer whose key is not a secp256k1 key is shown with a `nodeID` of zeros; the reference omits
+//!   it.
+//! * Blocking closes open connections; in the reference the peer stays until it leaves.
+//! * `blockSubnet` also takes `"1.2.0.0/16"`, and refuses a mask that is not a prefix. A network
+//!   has one name, so 1.2.3.4/16 is listed as 1.2.0.0/16.
+//! * Methods that change something need the operator's permission ([`RpcConfig::enable_admin`],
+//!   [`RpcConfig::token`]); in the reference everyone may call them.
+//!
+//! # Transports
+//! HTTP and WebSocket are both served at `/` and `/ws`, with the same calls and ids
+//! (`dispatch.rs`). Web pages are refused, except those of the origins that the operator lists
+//! ([`RpcConfig::origins`]).
+//!
+//! [`reference()`] writes the reference page of all methods from the tables that the server uses.
 //!
 //! # Health
-//! `GET /healthz`: 200 as long as the node runs; its `problems` are those of the node itself, a disk that takes no
-//! blocks or a panic, which a start anew need not mend. `GET /readyz`: 200 if it also is connected to a peer that is no
-//! browser, its disk takes blocks, no part of it is lost, and the timestamp of its head is not older than the longer of
-//! 60 s and ten block times; else 503. Both answer JSON; the second says why.
+//! `GET /healthz`: 200 as long as the node runs. Its `troubles` are the node's trouble list
+//! ([`types::TroubleInfo`]), which a restart need not fix; `problems` has their sentences alone.
+//! `GET /readyz`: 200 if the node is ready, which the core decides by its role
+//! ([`Node::not_ready`](opp2p_core::node::Node::not_ready)); 503 otherwise. Both answer JSON;
+//! `/readyz` gives the reasons.
 //!
 //! # Bounds
-//! * **Connections**: [`CONNECTIONS`], of them [`CONNECTIONS_PER_ADDRESS`] from one address that is not loopback. The
-//!   next is closed as it comes.
-//! * **Time**: [`HEADER_TIME`] for a request's headers and between two requests, [`REQUEST_TIME`] for a request as a
-//!   whole. A WebSocket that answers no ping is closed after a minute.
-//! * **A request**: 16 kB of headers, [`MAX_REQUEST`] bytes ([`MAX_BLOCK_REQUEST`] for [`BLOCK_REQUESTS`] at once of those
-//!   who may change something), [`MAX_BATCH`] calls. **An answer**: [`MAX_ANSWER`] bytes, a batch's in all. Of large
-//!   answers, 4 are made at a time, 64 calls wait, and one more is refused; 4 and 256 more are for those who read blocks.
-//! * **Slow readers**: whoever does not read is not read from, and given up after 30 s; nobody is read from faster than
-//!   640 kB/s (`line.rs`). A WebSocket has room for [`MESSAGES`] answers, and a subscription that is 1024 events behind
-//!   (but for a feed, which reads the store), or takes nothing for 10 s, is ended.
-//! * **Subscriptions**: [`SUBSCRIPTIONS`] a connection.
+//! The operator can set those of [`RpcLimits`]; the constants are the defaults.
+//!
+//! * **Connections**: [`CONNECTIONS`], of them [`CONNECTIONS_PER_ADDRESS`] from one address that is
+//!   not loopback. [`SPARE`] further connections, the newest, get answers from the health
+//!   endpoints, one each within [`SPARE_TIME`]; the others are closed.
+//! * **Time**: [`HEADER_TIME`] for a request's headers and between two requests, [`REQUEST_TIME`]
+//!   for its body, and [`CALL_TIME`] for a call that waits for others. A publication has longer
+//!   than the network accepts its block, so that it ends first and its error names the cause.
+//!   Over HTTP the whole answer, also to a batch, has [`ANSWER_TIME`], or longer than a
+//!   publication. A WebSocket from which nothing comes, not even the answer to a ping, is closed
+//!   after a minute.
+//! * **Request**: 16 kB of headers, [`MAX_REQUEST`] bytes of body ([`MAX_BLOCK_REQUEST`] for
+//!   [`BLOCK_REQUESTS`] concurrent requests of callers with permission to change something),
+//!   [`MAX_BATCH`] calls.
+//! * **Answer**: [`MAX_ANSWER`] bytes, a batch's answers in all. 4 large answers are built at a
+//!   time, 64 more calls wait, and any further call is refused. Block reads have 4 and 256 places
+//!   of their own.
+//! * **Slow readers**: while a client does not read, nothing is read from it, and it is
+//!   disconnected after 30 s. At most 640 kB/s are read from a client without permission to
+//!   change something (`line.rs`). A WebSocket has at most 64 calls at once, and buffers
+//!   [`MESSAGES`] answers. A subscription ends if it is 1024 events behind (except a feed, which
+//!   reads the store) or takes nothing for 10 s.
+//! * **Subscriptions**: [`SUBSCRIPTIONS`] per connection, and [`FEEDS`] feeds in all.
+//!   [`FEED_READS`] feeds read the store at a time. A feed whose client does not read holds no
+//!   blocks: it reads them again later. A feed begins at most 100,000 blocks above the highest
+//!   known block.
 
 mod access;
+mod admin;
 mod blocks;
+mod config;
+mod context;
+mod dispatch;
+mod error;
 pub mod eth;
+mod feeds;
 #[cfg(feature = "fuzz")]
 pub(crate) mod fuzz;
+mod hooks;
+mod l1;
+mod limits;
 mod line;
+mod link;
+mod method;
 mod methods;
+mod opp2p;
+mod optimism;
+mod origins;
 mod params;
 mod peers;
 mod recent;
+mod reference;
 mod service;
+mod sink;
+mod socket;
 mod status;
 mod subscribe;
 pub mod types;
 
 pub use access::{Token, TokenFile};
+pub use config::RpcConfig;
+pub use error::RpcError;
+pub use hooks::{LogLevel, Reload, RpcObserver};
+pub use limits::{
+    ANSWER_TIME, BLOCK_REQUESTS, CALL_TIME, CONNECTIONS, CONNECTIONS_PER_ADDRESS, FEED_READS,
+    FEEDS, HEADER_TIME, MAX_ANSWER, MAX_BATCH, MAX_BLOCK_REQUEST, MAX_REQUEST, MESSAGES,
+    REQUEST_TIME, RpcLimits, SPARE, SPARE_TIME, SUBSCRIPTIONS,
+};
+pub(crate) use methods::NOT_ALLOWED;
 pub use methods::names;
+pub use origins::{OriginError, Origins};
 pub use recent::{VERDICTS, WINDOW};
+pub use reference::reference;
 
-use crate::host::HostHandle;
-use crate::panics::guard;
 use access::Access;
+use context::{Admin, Rpc};
 use eth::Eth;
+use feeds::Feeds;
 use futures::FutureExt;
-use jsonrpsee::server::{BatchRequestConfig, PingConfig, ServerConfig, ServerHandle, stop_channel};
-use methods::Rpc;
-use opp2p_core::chain::Labels;
+use l1::{L1, Optimism};
+use opp2p_node::host::HostHandle;
+use opp2p_node::panics::guard;
 use recent::Recent;
 use service::Site;
-use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 
-/// Connections at a time.
-pub const CONNECTIONS: usize = 128;
-/// The same of one address other than loopback.
-pub const CONNECTIONS_PER_ADDRESS: usize = 32;
-/// Time for a request's headers, and between two requests.
-pub const HEADER_TIME: Duration = Duration::from_secs(15);
-/// Time for a request as a whole: `opp2p_connectPeer` takes up to 30 s.
-pub const REQUEST_TIME: Duration = Duration::from_secs(60);
-/// Bytes of a request's body, or of a WebSocket's message.
-pub const MAX_REQUEST: u32 = 256 * 1024;
-/// The same for a request of somebody who may change something, over HTTP and with its length announced: a block of 10 MB in
-/// hexadecimal.
-pub const MAX_BLOCK_REQUEST: u32 = 24 << 20;
-/// Such requests that are read or answered at once.
-pub const BLOCK_REQUESTS: usize = 4;
-/// Bytes of an answer.
-pub const MAX_ANSWER: u32 = 8 << 20;
-/// Calls in one batch, which are answered one after the other: as many as ethers puts into one.
-pub const MAX_BATCH: u32 = 100;
-/// Subscriptions of one connection.
-pub const SUBSCRIPTIONS: u32 = 8;
-/// Answers that wait for one WebSocket.
-pub const MESSAGES: u32 = 4;
-/// Bytes of a request's headers.
-const HEADER_BYTES: usize = 16 * 1024;
-
-/// Hears of every call of a method that exists.
-pub trait RpcObserver: std::fmt::Debug + Send + Sync {
-    /// A call was answered after so long, with a result or with an error. The method is one of [`names`].
-    fn answered(&self, method: &'static str, took: Duration, is_ok: bool);
-}
-
-/// What a server is started with.
-#[derive(Clone, Debug)]
-pub struct RpcConfig {
-    /// Address and port to listen on; port 0 lets the system choose.
-    pub listen: SocketAddr,
-    /// Whether everybody who reaches the port may change something.
-    pub enable_admin: bool,
-    /// Who sends this token may change something.
-    pub token: Option<Token>,
-    /// Names by which this machine may be called beside `localhost` and its addresses; `*` for any.
-    pub hosts: Vec<String>,
-    /// Who hears of calls.
-    pub observer: Option<Arc<dyn RpcObserver>>,
-    /// Which blocks are safe and finalized, as whoever reads L1 says; `None`: nobody does, and who asks is told so.
-    pub labels: Option<watch::Receiver<Labels>>,
-}
-
-impl RpcConfig {
-    /// For everybody who reaches this address, to look and change nothing.
-    pub const fn new(listen: SocketAddr) -> Self {
-        Self { listen, enable_admin: false, token: None, hosts: Vec::new(), observer: None, labels: None }
-    }
-
-    /// What it means that the system refuses to listen there.
-    pub(crate) fn refused(&self, source: io::Error) -> RpcError {
-        match source.kind() {
-            io::ErrorKind::AddrInUse => RpcError::InUse(self.listen),
-            _ => RpcError::Listen { address: self.listen, source },
-        }
-    }
-}
-
-/// Why there is no RPC. Each message is one sentence that says what to do.
-#[derive(Debug, thiserror::Error)]
-pub enum RpcError {
-    /// The port is taken.
-    #[error(
-        "port {} of {} is in use: end the process that listens there, or choose another port with --rpc.port",
-        .0.port(), .0.ip()
-    )]
-    InUse(SocketAddr),
-    /// The address can't be listened on.
-    #[error("can't serve the RPC on {address}: {source}; choose another with --rpc.addr and --rpc.port")]
-    Listen {
-        /// The address.
-        address: SocketAddr,
-        /// What the system says.
-        source: io::Error,
-    },
-    /// The token's file can't be used.
-    #[error("the token file {} {why}", path.display())]
-    Token {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it, and what to do.
-        why: String,
-    },
-    /// Two methods have one name, which would be a mistake of ours.
-    #[error("a method can't be served: {0}")]
-    Method(String),
-}
-
-/// A running server. Dropping it ends it at once.
+/// A running server. Dropping it stops it at once.
 #[derive(Debug)]
 pub struct RpcServer {
     address: SocketAddr,
-    stop: ServerHandle,
+    stop: watch::Sender<bool>,
     tasks: [JoinHandle<()>; 3],
 }
 
 impl RpcServer {
-    /// Listens and serves.
+    /// Starts to listen and serve.
     ///
     /// # Errors
-    /// If the address can't be listened on.
+    /// If the address can't be listened on, or the L1 client can't be set up.
     pub async fn start(config: RpcConfig, host: HostHandle) -> Result<Self, RpcError> {
-        let listener = TcpListener::bind(config.listen).await.map_err(|error| config.refused(error))?;
+        let listener =
+            TcpListener::bind(config.listen).await.map_err(|error| config.refused(error))?;
         let address = listener.local_addr().map_err(|error| config.refused(error))?;
-        let RpcConfig { enable_admin, token, hosts, observer, labels, .. } = config;
+        let RpcConfig { enable_admin, token, hosts, origins, limits, observer, .. } = config;
+        let l1 = config.l1.as_ref().map(L1::new).transpose().map_err(RpcError::L1)?.map(Arc::new);
+        let optimism = Optimism { rollup: config.rollup, l1 };
+        let admin = Admin {
+            sequencer: config.sequencer,
+            log_level: config.log_level,
+            reload: config.reload,
+        };
         let recent = Recent::default();
         let listening = tokio::spawn(
             guard("RPC's history", recent.clone().listen(host.clone(), host.events())).map(drop),
         );
         let (subscribers, heads) = eth::channel();
-        let telling = tokio::spawn(guard("RPC's heads", eth::tell(subscribers, host.events())).map(drop));
-        let eth = Eth::new(&host, labels, heads);
-        let methods = Rpc::new(host.clone(), recent, observer, eth).methods();
-        let methods = methods.map_err(|error| RpcError::Method(error.to_string()))?;
+        let telling =
+            tokio::spawn(guard("RPC's heads", eth::tell(subscribers, host.events())).map(drop));
+        let eth = Eth::new(&host, config.labels, heads);
+        let feeds = Feeds::new(limits.feeds);
+        let rpc = Rpc::new(host, recent, observer, eth, optimism, admin, feeds);
         let hosts = hosts.iter().map(|name| name.to_ascii_lowercase()).collect();
-        let blocks = Arc::new(Semaphore::new(BLOCK_REQUESTS));
-        let site = Site { access: Access { enable_admin, token, hosts }, host, blocks };
-        let (stopping, stop) = stop_channel();
-        let serving = service::serve(listener, Arc::new(site), methods, stopping);
+        let (stop, stopping) = watch::channel(false);
+        let site = Site {
+            access: Access { enable_admin, token, hosts, origins },
+            answer_time: rpc.block_limit().saturating_add(HEADER_TIME).max(ANSWER_TIME),
+            rpc,
+            limits,
+            blocks: Arc::new(Semaphore::new(BLOCK_REQUESTS)),
+            stopping,
+        };
+        let serving = service::serve(listener, Arc::new(site));
         let serving = tokio::spawn(guard("RPC server", serving).map(drop));
         Ok(Self { address, stop, tasks: [listening, telling, serving] })
     }
 
-    /// Where it listens.
+    /// Returns the address that it listens on.
     pub const fn address(&self) -> SocketAddr {
         self.address
     }
@@ -222,14 +203,14 @@ impl RpcServer {
     pub async fn stop(mut self) {
         self.end();
         for task in &mut self.tasks {
-            // Cancelled is what was asked for.
+            // Cancellation is expected here.
             let _ = task.await;
         }
     }
 
     fn end(&self) {
-        // WebSockets hear of it; that there are none is no error.
-        let _ = self.stop.stop();
+        // Tells WebSockets to close.
+        self.stop.send_replace(true);
         self.tasks.iter().for_each(JoinHandle::abort);
     }
 }
@@ -238,22 +219,4 @@ impl Drop for RpcServer {
     fn drop(&mut self) {
         self.end();
     }
-}
-
-/// The bounds as jsonrpsee takes them.
-fn limits(largest: u32) -> ServerConfig {
-    let ping = PingConfig::new()
-        .ping_interval(Duration::from_secs(20))
-        .inactive_limit(Duration::from_secs(40))
-        .max_failures(1);
-    ServerConfig::builder()
-        .max_request_body_size(largest)
-        .max_response_body_size(MAX_ANSWER)
-        .max_connections(u32::try_from(CONNECTIONS).unwrap_or(u32::MAX))
-        .max_subscriptions_per_connection(SUBSCRIPTIONS)
-        .set_message_buffer_capacity(MESSAGES)
-        .set_id_provider(subscribe::Names)
-        .set_batch_request_config(BatchRequestConfig::Limit(MAX_BATCH))
-        .enable_ws_ping(ping)
-        .build()
 }

@@ -1,50 +1,59 @@
-//! What a method is given: positional, as the reference's RPC takes it, with its texts for what is wrong.
+//! A method's arguments and its answer. Arguments are positional, as in the reference's RPC, with
+//! the reference's error texts.
 
+use super::error::{CallError, FAILED, INVALID_PARAMS};
 use super::types::IpNet;
-use crate::swarm;
 use base64::Engine;
 use base64::alphabet::STANDARD;
 use base64::engine::{GeneralPurpose, GeneralPurposeConfig};
-use jsonrpsee::types::error::{ErrorObjectOwned, INVALID_PARAMS_CODE};
 use libp2p::Multiaddr;
 use opp2p_core::peers::{PeerId, Subnet};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use serde_json::value::{RawValue, to_raw_value};
 use std::net::IpAddr;
 use std::time::Duration;
 
-/// Go's: bits that belong to no byte are not looked at.
-const BASE64: GeneralPurpose =
-    GeneralPurpose::new(&STANDARD, GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true));
+/// Go's base64: trailing bits that belong to no byte are ignored.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true),
+);
 
-/// The code of an error that a method itself answers with.
-pub(super) const FAILED: i32 = -32000;
+/// Result of a call: the answer as JSON, or the error.
+pub(super) type Answer = Result<Box<RawValue>, CallError>;
 
-/// What a method answers if it can't do what is asked.
-pub(super) fn failed(text: impl std::fmt::Display) -> ErrorObjectOwned {
+/// Serializes a result.
+pub(super) fn raw(value: &impl Serialize) -> Answer {
+    to_raw_value(value).map_err(failed)
+}
+
+/// Returns the error of a method that can't do what it is asked.
+pub(super) fn failed(text: impl std::fmt::Display) -> CallError {
     failure(&text)
 }
 
-fn failure(text: &dyn std::fmt::Display) -> ErrorObjectOwned {
-    ErrorObjectOwned::owned(FAILED, text.to_string(), None::<()>)
+fn failure(text: &dyn std::fmt::Display) -> CallError {
+    CallError::new(FAILED, text.to_string())
 }
 
-fn invalid(text: impl Into<String>) -> ErrorObjectOwned {
-    ErrorObjectOwned::owned(INVALID_PARAMS_CODE, text.into(), None::<()>)
+fn invalid(text: impl Into<String>) -> CallError {
+    CallError::new(INVALID_PARAMS, text)
 }
 
-/// The reference's answer to a value that is there and says nothing.
-fn invalid_request() -> ErrorObjectOwned {
+/// Returns the reference's error for a value that is present but empty.
+fn invalid_request() -> CallError {
     failed("invalid request")
 }
 
-/// The arguments of one call, bounded like the request's body.
+/// Arguments of one call, bounded by the request's body.
 #[derive(Debug)]
 pub(super) struct Arguments(Vec<Value>);
 
 impl Arguments {
-    /// At most `most` of them.
-    pub(super) fn read(text: Option<&str>, most: usize) -> Result<Self, ErrorObjectOwned> {
+    /// Parses the arguments, at most `most` of them.
+    pub(super) fn read(text: Option<&str>, most: usize) -> Result<Self, CallError> {
         let all: Vec<Value> = match text {
             None | Some("null") => Vec::new(),
             Some(text) => serde_json::from_str(text).map_err(|_| invalid("non-array args"))?,
@@ -55,12 +64,19 @@ impl Arguments {
         Ok(Self(all))
     }
 
-    pub(super) fn at(&self, place: usize) -> Result<&Value, ErrorObjectOwned> {
-        self.0.get(place).ok_or_else(|| invalid(format!("missing value for required argument {place}")))
+    /// Returns the number of arguments.
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
     }
 
-    /// Text, of which an empty one and `null` are `invalid request`.
-    fn text(&self, place: usize) -> Result<&str, ErrorObjectOwned> {
+    pub(super) fn at(&self, place: usize) -> Result<&Value, CallError> {
+        self.0
+            .get(place)
+            .ok_or_else(|| invalid(format!("missing value for required argument {place}")))
+    }
+
+    /// Returns a text. An empty text and `null` are `invalid request`.
+    fn text(&self, place: usize) -> Result<&str, CallError> {
         match self.at(place)? {
             Value::String(text) if !text.is_empty() => Ok(text),
             Value::String(_) | Value::Null => Err(invalid_request()),
@@ -68,19 +84,19 @@ impl Arguments {
         }
     }
 
-    /// The first argument, an object of this kind.
-    pub(super) fn into_object<T: DeserializeOwned>(self, what: &str) -> Result<T, ErrorObjectOwned> {
+    /// Deserializes the first argument as an object of this type.
+    pub(super) fn into_object<T: DeserializeOwned>(self, what: &str) -> Result<T, CallError> {
         let Some(value) = self.0.into_iter().next() else {
             return Err(invalid("missing value for required argument 0"));
         };
         serde_json::from_value(value).map_err(|error| {
-            // It repeats what it was given.
+            // The message may quote the argument.
             wrong(0, format_args!("{what} is expected: {}", short(&error.to_string())))
         })
     }
 
-    /// Yes or no, of which `null` is no, as in Go.
-    pub(super) fn bool(&self, place: usize) -> Result<bool, ErrorObjectOwned> {
+    /// Returns a boolean; `null` is `false`, as in Go.
+    pub(super) fn bool(&self, place: usize) -> Result<bool, CallError> {
         match self.at(place)? {
             Value::Bool(is_so) => Ok(*is_so),
             Value::Null => Ok(false),
@@ -88,52 +104,55 @@ impl Arguments {
         }
     }
 
-    /// A number that may be left out.
-    pub(super) fn number(&self, place: usize) -> Result<Option<u64>, ErrorObjectOwned> {
+    /// Returns an optional number.
+    pub(super) fn number(&self, place: usize) -> Result<Option<u64>, CallError> {
         match self.0.get(place) {
             None | Some(Value::Null) => Ok(None),
-            Some(value) => value.as_u64().map(Some).ok_or_else(|| wrong(place, "a whole number is expected")),
+            Some(value) => {
+                value.as_u64().map(Some).ok_or_else(|| wrong(place, "a whole number is expected"))
+            }
         }
     }
 
-    /// Seconds.
-    pub(super) fn seconds(&self, place: usize) -> Result<Duration, ErrorObjectOwned> {
+    /// Returns a duration given in seconds.
+    pub(super) fn seconds(&self, place: usize) -> Result<Duration, CallError> {
         self.at(place)?;
         Ok(Duration::from_secs(self.number(place)?.ok_or_else(invalid_request)?))
     }
 
-    /// A peer's id, in base58 or as a CID.
-    pub(super) fn peer(&self, place: usize) -> Result<PeerId, ErrorObjectOwned> {
+    /// Returns a peer id, given in base58 or as a CID.
+    pub(super) fn peer(&self, place: usize) -> Result<PeerId, CallError> {
         let text = match self.at(place)? {
             Value::String(text) => text.as_str(),
-            // To Go, it is an empty text, and no peer has an empty id.
+            // Go reads `null` as an empty text, and an empty peer id is invalid.
             Value::Null => "",
             _ => return Err(wrong(place, "text is expected")),
         };
-        let failed =
-            |why: &dyn std::fmt::Display| wrong(place, format_args!("failed to parse peer ID: {why}"));
+        let failed = |why: &dyn std::fmt::Display| {
+            wrong(place, format_args!("failed to parse peer ID: {why}"))
+        };
         let peer = match of_cid(text) {
             Some(peer) => peer,
             None if text.is_empty() => return Err(failed(&"it is empty")),
             None => text.parse().map_err(|error: libp2p::identity::ParseError| failed(&error))?,
         };
-        swarm::from_libp2p(&peer).ok_or_else(|| failed(&"it is too long"))
+        opp2p_wire::from_libp2p(&peer).ok_or_else(|| failed(&"it is too long"))
     }
 
-    pub(super) fn ip(&self, place: usize) -> Result<IpAddr, ErrorObjectOwned> {
+    pub(super) fn ip(&self, place: usize) -> Result<IpAddr, CallError> {
         let text = self.text(place)?;
         text.parse().map_err(|_| wrong(place, format_args!("invalid IP address: {}", short(text))))
     }
 
-    /// A network as Go writes it, or as `1.2.0.0/16`.
-    pub(super) fn subnet(&self, place: usize) -> Result<Subnet, ErrorObjectOwned> {
-        // Left out, it is what `null` is: the reference takes a pointer here.
+    /// Returns a network, given in Go's form or as `1.2.0.0/16`.
+    pub(super) fn subnet(&self, place: usize) -> Result<Subnet, CallError> {
+        // A missing argument equals `null`: the reference takes a pointer here.
         let fields = match self.0.get(place) {
             None | Some(Value::Null) => return Err(invalid_request()),
             Some(Value::Object(fields)) => fields,
             _ => return self.text(place)?.parse().map_err(|error| wrong(place, error)),
         };
-        // In whatever case they are written, as Go reads them.
+        // Field names in any case, as in Go.
         let named = |name: &str| {
             let alike = || fields.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
             fields.get(name).or_else(|| alike().map(|(_, value)| value))
@@ -141,20 +160,21 @@ impl Arguments {
         let field = |name| match named(name) {
             Some(Value::String(text)) if !text.is_empty() => Ok(text.as_str()),
             None | Some(Value::Null | Value::String(_)) => Err(invalid_request()),
-            Some(_) => Err(wrong(place, format_args!("{name} is no text"))),
+            Some(_) => Err(wrong(place, format_args!("{name} is not a string"))),
         };
         let (ip, mask) = (field("IP")?, field("Mask")?);
-        let ip: IpAddr =
-            ip.parse().map_err(|_| wrong(place, format_args!("invalid IP address: {}", short(ip))))?;
-        let mask = BASE64.decode(mask).map_err(|_| wrong(place, "the mask is no base64"))?;
+        let ip: IpAddr = ip
+            .parse()
+            .map_err(|_| wrong(place, format_args!("invalid IP address: {}", short(ip))))?;
+        let mask = BASE64.decode(mask).map_err(|_| wrong(place, "the mask is not base64"))?;
         let length = prefix(ip, &mask).ok_or_else(|| {
             wrong(place, "a mask has 4 or 16 bytes that fit the address, and its ones come first")
         })?;
         Subnet::new(ip, length).map_err(|error| wrong(place, error))
     }
 
-    /// A multiaddr, with the reference's text if it is none.
-    pub(super) fn address(&self, place: usize) -> Result<Multiaddr, ErrorObjectOwned> {
+    /// Returns a multiaddr, or the reference's error text.
+    pub(super) fn address(&self, place: usize) -> Result<Multiaddr, CallError> {
         let text = match self.at(place)? {
             Value::String(text) => text.as_str(),
             Value::Null => "",
@@ -166,23 +186,23 @@ impl Arguments {
         text.parse().map_err(|error| failed(format_args!("bad peer address: {error}")))
     }
 
-    /// Whatever is there; `null` is nothing.
+    /// Returns the argument, or `None` if it is missing or `null`.
     pub(super) fn optional(&self, place: usize) -> Option<&Value> {
         self.0.get(place).filter(|value| !value.is_null())
     }
 
-    /// A word.
-    pub(super) fn word(&self, place: usize) -> Result<&str, ErrorObjectOwned> {
+    /// Returns a word.
+    pub(super) fn word(&self, place: usize) -> Result<&str, CallError> {
         self.text(place)
     }
 }
 
-pub(super) fn wrong(place: usize, why: impl std::fmt::Display) -> ErrorObjectOwned {
+pub(super) fn wrong(place: usize, why: impl std::fmt::Display) -> CallError {
     invalid(format!("invalid argument {place}: {why}"))
 }
 
-/// A peer's id that is written as libp2p's specification would rather have it: a CID of version 1 in base32, for a key
-/// of libp2p.
+/// Decodes a peer id in the form that libp2p's specification prefers: a CID of version 1 in base32,
+/// for a libp2p key.
 fn of_cid(text: &str) -> Option<libp2p::PeerId> {
     let (mut bits, mut held) = (0_u32, 0);
     let mut bytes = Vec::new();
@@ -205,12 +225,13 @@ fn of_cid(text: &str) -> Option<libp2p::PeerId> {
     }
 }
 
-/// So much of a text as is worth repeating.
+/// Returns the part of a text that an error may repeat: its first 64 characters.
 fn short(text: &str) -> String {
     text.chars().take(64).collect()
 }
 
-/// The length of the prefix that a mask stands for. As Go does, the last 4 of 16 bytes count for an IPv4 address.
+/// Returns the prefix length of a mask. For an IPv4 address, the last 4 of 16 bytes count, as in
+/// Go.
 fn prefix(ip: IpAddr, mask: &[u8]) -> Option<u8> {
     let mask = match (ip, mask.len()) {
         (IpAddr::V4(_), 4) | (IpAddr::V6(_), 16) => mask,
@@ -250,14 +271,14 @@ mod tests {
     }
 
     #[track_caller]
-    fn refused<T: std::fmt::Debug>(result: Result<T, ErrorObjectOwned>, code: i32, text: &str) {
+    fn refused<T: std::fmt::Debug>(result: Result<T, CallError>, code: i32, text: &str) {
         let error = result.unwrap_err();
         assert_eq!(error.code(), code, "{error:?}");
         assert!(error.message().contains(text), "{error:?}");
     }
 
     #[test]
-    fn only_so_many_in_order_are_taken() {
+    fn positional_arguments_are_checked_for_count_and_type() {
         assert!(Arguments::read(None, 0).is_ok() && Arguments::read(Some("[]"), 0).is_ok());
         refused(Arguments::read(Some("{}"), 1), -32602, "non-array args");
         refused(Arguments::read(Some("[1,2]"), 1), -32602, "too many arguments, want at most 1");
@@ -271,10 +292,10 @@ mod tests {
     }
 
     #[test]
-    fn peers_are_named_in_base58() {
+    fn peers_are_read_in_base58() {
         let id = "16Uiu2HAm3cuhhRL2msUuLF62KRSfneFDx94RsuouyW25Ho42cFMq";
         let peer = of(&json!([id])).peer(0).unwrap();
-        assert_eq!(swarm::to_libp2p(&peer).unwrap().to_string(), id);
+        assert_eq!(opp2p_wire::to_libp2p(&peer).unwrap().to_string(), id);
         for nothing in [json!([""]), json!([null])] {
             refused(of(&nothing).peer(0), -32602, "invalid argument 0: failed to parse peer ID: ");
         }
@@ -294,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn peers_are_named_by_a_cid_too() {
+    fn peers_are_read_as_cids_too() {
         // The same id in both forms, as go-libp2p writes them.
         let id = "12D3KooWRYhdCRGTbNkNDzs1pWF1EN4LdNUHXN1VHcYxGNcXGMbW";
         let cid = "bafzaajaiaejcb2nxwjvszahvn77bgjd5l2o6sewilbxdcrnpjurf4jj4r54kjplz";
@@ -302,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn networks_are_taken_as_go_and_as_people_write_them() {
+    fn networks_are_read_in_the_form_of_go_and_in_cidr_notation() {
         for (given, expected) in [
             (json!({"IP": "1.2.0.0", "Mask": "//8AAA=="}), "1.2.0.0/16"),
             (json!({"IP": "1.2.3.4", "Mask": "//8AAA=="}), "1.2.0.0/16"),
@@ -314,9 +335,13 @@ mod tests {
         ] {
             assert_eq!(of(&json!([given])).subnet(0), Ok(expected.parse().unwrap()), "{given}");
         }
-        for nothing in
-            [json!(null), json!({}), json!({"IP": "1.2.0.0"}), json!({"Mask": "//8AAA=="}), json!("")]
-        {
+        for nothing in [
+            json!(null),
+            json!({}),
+            json!({"IP": "1.2.0.0"}),
+            json!({"Mask": "//8AAA=="}),
+            json!(""),
+        ] {
             refused(of(&json!([nothing])).subnet(0), -32000, "invalid request");
         }
         refused(of(&json!([])).subnet(0), -32000, "invalid request");
@@ -335,7 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn networks_are_written_as_go_writes_them() {
+    fn networks_are_written_in_the_form_of_go() {
         for (subnet, expected) in [
             ("1.2.0.0/16", json!({"IP": "1.2.0.0", "Mask": "//8AAA=="})),
             ("0.0.0.0/0", json!({"IP": "0.0.0.0", "Mask": "AAAAAA=="})),

@@ -1,19 +1,20 @@
-//! What is known of peers, in the reference's words.
+//! Information about peers, in the reference's shapes.
 
-use super::types::{AddressBan, Bans, PeerBan, PeerCount, PeerDump, PeerInfo, PeerStats, ScoreEntry};
-use crate::host::HostHandle;
-use crate::swarm;
+use super::types::{
+    AddressBan, Bans, PeerBan, PeerCount, PeerDump, PeerInfo, PeerStats, ScoreEntry,
+};
 use alloy_primitives::{hex, keccak256};
 use libp2p::identity::PublicKey;
 use opp2p_core::payload::PayloadVersion;
 use opp2p_core::peers::{Gate, PeerId, PeerManager, PeerRecord, PeerScores};
+use opp2p_node::host::HostHandle;
 use std::collections::BTreeMap;
 
-/// Bytes that an answer about peers may have, by a rough count: what peers say of themselves is theirs to fill. Those
-/// that are not connected are left out first.
+/// Maximum size of an answer about peers in bytes, by a rough count: peers choose the lengths of
+/// their own texts. Peers that are not connected are left out first.
 const DUMP_BYTES: usize = 6 << 20;
 
-/// A peer as it was looked at, for which the node waits; all else comes after.
+/// Snapshot of a peer, taken while the node waits; the conversion to an answer happens afterwards.
 struct Known {
     peer: PeerId,
     record: PeerRecord,
@@ -40,9 +41,10 @@ impl Known {
         }
     }
 
-    /// About so many bytes in an answer.
+    /// Returns the approximate number of bytes in an answer.
     fn size(&self) -> usize {
-        let PeerRecord { addresses, protocols, agent, protocol_version, metadata, .. } = &self.record;
+        let PeerRecord { addresses, protocols, agent, protocol_version, metadata, .. } =
+            &self.record;
         let addresses = addresses.iter().map(|known| known.address.len() + 64);
         let protocols = protocols.iter().map(|protocol| protocol.len() + 3);
         let texts = agent.len() + protocol_version.len() + metadata.enr.len();
@@ -50,10 +52,11 @@ impl Known {
     }
 
     fn info(self) -> Option<(String, PeerInfo)> {
-        let id = swarm::to_libp2p(&self.peer)?;
+        let id = opp2p_wire::to_libp2p(&self.peer)?;
         let record = self.record;
         let suffix = format!("/p2p/{id}");
-        let addresses = record.addresses.into_iter().map(|known| with_suffix(known.address, &suffix));
+        let addresses =
+            record.addresses.into_iter().map(|known| with_suffix(known.address, &suffix));
         let info = PeerInfo {
             peer_id: id.to_string(),
             node_id: node_id(&id),
@@ -66,7 +69,9 @@ impl Known {
             direction: self.is_inbound.map_or(0, |is_inbound| if is_inbound { 1 } else { 2 }),
             protected: self.is_spared,
             chain_id: record.metadata.chain_id,
-            latency: record.latency.map_or(0, |time| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)),
+            latency: record
+                .latency
+                .map_or(0, |time| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)),
             gossip_blocks: self.gossips,
             scores: self.scores,
         };
@@ -74,7 +79,7 @@ impl Known {
     }
 }
 
-/// As Go writes a list to which nothing was added.
+/// Converts an empty list to `None`, since Go writes a list without elements as `null`.
 fn unless_empty(list: Vec<String>) -> Option<Vec<String>> {
     (!list.is_empty()).then_some(list)
 }
@@ -83,7 +88,7 @@ fn with_suffix(address: String, suffix: &str) -> String {
     if address.ends_with(suffix) { address } else { address + suffix }
 }
 
-/// The discovery id of a peer whose id holds its secp256k1 key; zeros for others.
+/// Returns the discovery id of a peer whose id holds its secp256k1 key; zeros for other peers.
 fn node_id(peer: &libp2p::PeerId) -> String {
     // An identity multihash: its code, the length, and the key in libp2p's protobuf.
     let bytes = peer.to_bytes();
@@ -91,7 +96,8 @@ fn node_id(peer: &libp2p::PeerId) -> String {
         [0, _, key @ ..] => PublicKey::try_decode_protobuf(key).ok(),
         _ => None,
     };
-    let point = key.and_then(|key| key.try_into_secp256k1().ok()).map(|key| key.to_bytes_uncompressed());
+    let point =
+        key.and_then(|key| key.try_into_secp256k1().ok()).map(|key| key.to_bytes_uncompressed());
     match point {
         Some([_, point @ ..]) => hex::encode(keccak256(point)),
         None => "0".repeat(64),
@@ -99,10 +105,10 @@ fn node_id(peer: &libp2p::PeerId) -> String {
 }
 
 fn name(peer: &PeerId) -> Option<String> {
-    swarm::to_libp2p(peer).map(|peer| peer.to_string())
+    opp2p_wire::to_libp2p(peer).map(|peer| peer.to_string())
 }
 
-/// `opp2p_self`.
+/// Answers `opp2p_self`.
 pub(super) fn own(host: &HostHandle) -> PeerInfo {
     let peer = host.peer_id();
     let chain_id = host.core(|node, _| node.chain().chain_id);
@@ -120,7 +126,7 @@ pub(super) fn own(host: &HostHandle) -> PeerInfo {
     }
 }
 
-/// `opp2p_peers`: those that are connected, or all of which anything is known, this node among them.
+/// Answers `opp2p_peers`: the connected peers, or all peers with a record, including this node.
 pub(super) fn dump(host: &HostHandle, connected_only: bool) -> PeerDump {
     let (known, blocked) = host.peers(|peers, now| {
         let mut room = DUMP_BYTES;
@@ -136,7 +142,9 @@ pub(super) fn dump(host: &HostHandle, connected_only: bool) -> PeerDump {
             take(Known::look(peers, peer, peers.scores(now, peer), true));
         }
         if !connected_only {
-            for (peer, _) in peers.book().iter().filter(|(peer, _)| peers.is_inbound(peer).is_none()) {
+            for (peer, _) in
+                peers.book().iter().filter(|(peer, _)| peers.is_inbound(peer).is_none())
+            {
                 take(Known::look(peers, peer, peers.scores(now, peer), false));
             }
         }
@@ -150,7 +158,8 @@ pub(super) fn dump(host: &HostHandle, connected_only: bool) -> PeerDump {
         banned_subnets: blocked.subnets,
     };
     if !connected_only {
-        // Among the others, the reference shows itself as one of them: it is not in its own gossip.
+        // The reference also lists itself among the known peers, as one that is not in its own
+        // gossip.
         let own = PeerInfo { gossip_blocks: false, ..own(host) };
         dump.peers.insert(own.peer_id.clone(), own);
     }
@@ -182,11 +191,12 @@ impl Blocked {
     }
 }
 
-/// `opp2p_peerStats`.
+/// Answers `opp2p_peerStats`.
 pub(super) fn stats(host: &HostHandle) -> PeerStats {
     let table = host.discovery_table().map_or(0, |table| count(table.len()));
     host.peers(|peers, _| {
-        let on = |topic| peers.connected_peers().filter(|peer| peers.is_subscribed(peer, topic)).count();
+        let on =
+            |topic| peers.connected_peers().filter(|peer| peers.is_subscribed(peer, topic)).count();
         let [v1, v2, v3, v4] = PayloadVersion::ALL.map(on).map(count);
         PeerStats {
             connected: count(peers.connected_peers().len()),
@@ -201,7 +211,7 @@ pub(super) fn stats(host: &HostHandle) -> PeerStats {
     })
 }
 
-/// `opp2p_peerCount`.
+/// Answers `opp2p_peerCount`.
 pub(super) fn peer_count(host: &HostHandle) -> PeerCount {
     PeerCount {
         connected_discovery: host.discovery_table().map(|table| count(table.len())),
@@ -209,7 +219,8 @@ pub(super) fn peer_count(host: &HostHandle) -> PeerCount {
     }
 }
 
-/// `opp2p_scoreBook`: everybody of whom scores are remembered, by id; of connected peers as they are now.
+/// Answers `opp2p_scoreBook`: all peers with remembered scores, by id. Connected peers have their
+/// current scores.
 pub(super) fn score_book(host: &HostHandle) -> BTreeMap<String, ScoreEntry> {
     let entries: Vec<(PeerId, ScoreEntry)> = host.peers(|peers, now| {
         let each = peers.book().iter().map(|(peer, record)| {
@@ -222,7 +233,7 @@ pub(super) fn score_book(host: &HostHandle) -> BTreeMap<String, ScoreEntry> {
     entries.into_iter().filter_map(|(peer, entry)| Some((name(&peer)?, entry))).collect()
 }
 
-/// `opp2p_bans`: those that have not ended.
+/// Answers `opp2p_bans`: the bans that have not ended.
 pub(super) fn bans(host: &HostHandle) -> Bans {
     let (peers, addresses) = host.peers(|peers, now| {
         let (gate, unix) = (peers.gate(), now.unix_seconds());
@@ -245,10 +256,10 @@ fn count(number: usize) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::key::SecretKey;
+    use opp2p_node::key::SecretKey;
 
     #[test]
-    fn a_peers_id_tells_its_node_id_if_it_is_made_of_a_secp256k1_key() {
+    fn the_node_id_follows_from_a_peer_id_with_a_secp256k1_key() {
         let key = SecretKey::generate().unwrap();
         assert_eq!(node_id(&key.peer_id()), hex::encode(key.node_id()));
         let other = libp2p::identity::Keypair::ed25519_from_bytes([7; 32]).unwrap();
@@ -258,8 +269,11 @@ mod tests {
     }
 
     #[test]
-    fn an_address_has_the_peers_id_once() {
+    fn an_address_contains_the_peer_id_once() {
         assert_eq!(with_suffix("/ip4/1.2.3.4/tcp/9".into(), "/p2p/x"), "/ip4/1.2.3.4/tcp/9/p2p/x");
-        assert_eq!(with_suffix("/ip4/1.2.3.4/tcp/9/p2p/x".into(), "/p2p/x"), "/ip4/1.2.3.4/tcp/9/p2p/x");
+        assert_eq!(
+            with_suffix("/ip4/1.2.3.4/tcp/9/p2p/x".into(), "/p2p/x"),
+            "/ip4/1.2.3.4/tcp/9/p2p/x"
+        );
     }
 }

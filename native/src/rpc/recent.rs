@@ -1,14 +1,13 @@
-//! What happened lately: the last verdicts, and how much there was of everything in the last minute.
+//! Recent history: the last verdicts, and counters over the last minute.
 //!
 //! # Bounds
-//! [`VERDICTS`] verdicts and a sample a second for [`WINDOW`] seconds. Peers cause verdicts; each is of fixed size.
+//! [`VERDICTS`] verdicts, and one sample per second for [`WINDOW`] seconds. Peers cause verdicts;
+//! each is of fixed size.
 
 use super::types::{Rates, VerdictInfo};
-use crate::clock::since_epoch;
-use crate::host::{HostEvent, HostEventKind, HostHandle};
-use crate::swarm;
-use opp2p_core::gossip::{Acceptance, Reason};
-use opp2p_core::node::Verdict;
+use opp2p_core::gossip::{Acceptance, Reason, Verdict};
+use opp2p_node::clock::since_epoch;
+use opp2p_node::host::{HostEvent, HostEventKind, HostHandle};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -16,24 +15,24 @@ use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::{MissedTickBehavior, interval};
 
-/// Verdicts that are kept.
+/// Maximum number of verdicts to keep.
 pub const VERDICTS: usize = 256;
-/// Seconds that rates are over.
+/// Length of the rates' window in seconds.
 pub const WINDOW: usize = 60;
 
-/// Shared by the task that listens and those who ask.
+/// Shared by the listening task and the RPC's methods.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Recent(Arc<Mutex<Inner>>);
 
 #[derive(Debug, Default)]
 struct Inner {
-    /// Oldest first, each with when it was, in unix milliseconds.
+    /// Verdicts with their times in unix milliseconds, oldest first.
     verdicts: VecDeque<(u64, Verdict)>,
-    /// Oldest first.
+    /// Samples, oldest first.
     samples: VecDeque<Sample>,
 }
 
-/// Counters as they were at a moment.
+/// Counters at one moment.
 #[derive(Clone, Copy, Debug)]
 struct Sample {
     at: Instant,
@@ -65,14 +64,16 @@ impl Recent {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Listens until the node ends.
+    /// Records events until the node ends.
     pub(super) async fn listen(self, host: HostHandle, mut events: Receiver<HostEvent>) {
         let mut second = interval(Duration::from_secs(1));
         second.set_missed_tick_behavior(MissedTickBehavior::Skip);
         loop {
             tokio::select! {
                 event = events.recv() => match event {
-                    Ok(HostEvent { kind: HostEventKind::Verdict(verdict), .. }) => self.judged(verdict),
+                    Ok(HostEvent { kind: HostEventKind::Verdict(verdict), .. }) => {
+                        self.judged(verdict);
+                    }
                     Ok(_) | Err(RecvError::Lagged(_)) => {}
                     Err(RecvError::Closed) => return,
                 },
@@ -98,13 +99,13 @@ impl Recent {
         inner.samples.push_back(sample);
     }
 
-    /// The last verdicts, newest first.
+    /// Returns the last verdicts, newest first.
     pub(super) fn verdicts(&self, most: usize) -> Vec<VerdictInfo> {
         let last: Vec<_> = self.lock().verdicts.iter().rev().take(most).copied().collect();
         last.into_iter().map(|(at, verdict)| verdict_info(at, &verdict)).collect()
     }
 
-    /// Averages over the last minute.
+    /// Returns averages over the last minute.
     pub(super) fn rates(&self) -> Rates {
         let inner = self.lock();
         let (Some(first), Some(last)) = (inner.samples.front(), inner.samples.back()) else {
@@ -115,7 +116,7 @@ impl Recent {
             return Rates::default();
         }
         let rate = |from: u64, to: u64| to.saturating_sub(from) as f64 / seconds;
-        // A head that was not there a minute ago has not moved from zero.
+        // Without a head a minute ago, the movement counts from the first head, not from zero.
         let first_head = inner.samples.iter().find_map(|sample| sample.head).unwrap_or_default();
         Rates {
             over: seconds.round() as u64,
@@ -129,61 +130,73 @@ impl Recent {
 }
 
 fn verdict_info(at: u64, verdict: &Verdict) -> VerdictInfo {
-    let Verdict { from, topic, result, .. } = verdict;
+    let Verdict { from, topic, result, signer, .. } = verdict;
     let acceptance = result.map_or_else(Reason::acceptance, |_| Acceptance::Accept);
     VerdictInfo {
-        at,
-        peer_id: swarm::to_libp2p(from).map(|peer| peer.to_string()).unwrap_or_default(),
-        topic: u8::try_from(topic.index() + 1).unwrap_or_default(),
+        at: at / 1000,
+        at_ms: at,
+        peer_id: opp2p_wire::to_libp2p(from).map(|peer| peer.to_string()).unwrap_or_default(),
+        topic: topic.to_string(),
         verdict: acceptance.name().into(),
         block: result.ok().map(Into::into),
         reason: result.err().map(|reason| reason.name().into()),
         text: result.err().map(|reason| reason.to_string()),
+        signer: *signer,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloy_primitives::Address;
     use opp2p_core::chain::BlockId;
     use opp2p_core::payload::PayloadVersion;
     use opp2p_core::peers::PeerId;
     use serde_json::json;
 
-    fn verdict(result: Result<BlockId, Reason>) -> Verdict {
-        let id: libp2p::PeerId = "16Uiu2HAm3cuhhRL2msUuLF62KRSfneFDx94RsuouyW25Ho42cFMq".parse().unwrap();
+    fn verdict(result: Result<BlockId, Reason>, signer: Option<Address>) -> Verdict {
+        let id: libp2p::PeerId =
+            "16Uiu2HAm3cuhhRL2msUuLF62KRSfneFDx94RsuouyW25Ho42cFMq".parse().unwrap();
         let from = PeerId::try_from(id.to_bytes().as_slice()).unwrap();
-        Verdict { from, topic: PayloadVersion::V3, id: Default::default(), result }
+        Verdict { from, topic: PayloadVersion::V3, id: Default::default(), result, signer }
     }
 
     #[test]
-    fn a_verdict_says_who_what_and_why() {
+    fn a_verdict_shows_the_sender_the_block_and_the_reason() {
         let block = BlockId::new(7, [1; 32].into());
-        let accepted = serde_json::to_value(verdict_info(5, &verdict(Ok(block)))).unwrap();
-        let refused = serde_json::to_value(verdict_info(5, &verdict(Err(Reason::BlockHash)))).unwrap();
+        let signer = Some(Address::repeat_byte(0xab));
+        let info = |verdict| serde_json::to_value(verdict_info(5678, &verdict)).unwrap();
+        let accepted = info(verdict(Ok(block), signer));
+        let refused = info(verdict(Err(Reason::WrongSigner), signer));
+        let unread = info(verdict(Err(Reason::Payload), None));
         let peer = "16Uiu2HAm3cuhhRL2msUuLF62KRSfneFDx94RsuouyW25Ho42cFMq";
         let hash = format!("0x{}", "01".repeat(32));
+        let address = format!("0x{}", "ab".repeat(20));
         assert_eq!(
             accepted,
             json!({
-                "at": 5, "peerID": peer, "topic": 3, "verdict": "accept",
+                "at": 5, "atMs": 5678, "peerID": peer, "topic": "v3", "verdict": "accept",
                 "block": {"number": 7, "hash": hash}, "reason": null, "text": null,
+                "signer": address,
             })
         );
         assert_eq!(
             refused,
             json!({
-                "at": 5, "peerID": peer, "topic": 3, "verdict": "reject", "block": null,
-                "reason": "block_hash", "text": "the block hash does not match the contents",
+                "at": 5, "atMs": 5678, "peerID": peer, "topic": "v3", "verdict": "reject",
+                "block": null,
+                "reason": "wrong_signer", "text": Reason::WrongSigner.to_string(),
+                "signer": address,
             })
         );
+        assert_eq!(unread["signer"], json!(null));
     }
 
     #[test]
-    fn only_the_last_are_kept_and_the_newest_come_first() {
+    fn only_the_newest_verdicts_are_kept_newest_first() {
         let recent = Recent::default();
         for number in 0..VERDICTS as u64 + 10 {
-            recent.judged(verdict(Ok(BlockId::new(number, [0; 32].into()))));
+            recent.judged(verdict(Ok(BlockId::new(number, [0; 32].into())), None));
         }
         let number = |info: &VerdictInfo| info.block.unwrap().number;
         assert_eq!(recent.verdicts(usize::MAX).len(), VERDICTS);
@@ -192,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn rates_are_over_a_minute_at_most() {
+    fn rates_cover_at_most_a_minute() {
         let recent = Recent::default();
         assert_eq!(recent.rates(), Rates::default());
         let start = Instant::now();
@@ -205,8 +218,14 @@ mod tests {
                 assert_eq!((recent.rates().over, recent.rates().blocks), (10, 0.0));
             }
         }
-        let expected =
-            Rates { over: 60, blocks: 1.0, messages: 2.0, served: 3.0, bytes_in: 100.0, bytes_out: 50.0 };
+        let expected = Rates {
+            over: 60,
+            blocks: 1.0,
+            messages: 2.0,
+            served: 3.0,
+            bytes_in: 100.0,
+            bytes_out: 50.0,
+        };
         assert_eq!(recent.rates(), expected);
     }
 }

@@ -1,65 +1,98 @@
-//! `opp2p_subscribe`: the next blocks of the chain, its reorgs, its gaps, as they come; and the feed, from any block on.
+//! `opp2p_subscribe`: new blocks of the chain, its reorgs, its gaps and the node's troubles as they
+//! come, and the feed from any block on.
 
-use super::params::{Arguments, wrong};
-use super::types::{GapNews, HeadInfo, Id, ReorgInfo};
-use crate::feed::{FollowError, Follower, json};
-use crate::host::{HostEvent, HostEventKind, HostHandle};
-use jsonrpsee::server::{
-    IdProvider, PendingSubscriptionSink, RandomIntegerIdProvider, SubscriptionCloseResponse, SubscriptionSink,
-};
-use jsonrpsee::types::{ErrorObjectOwned, SubscriptionId};
-use opp2p_core::chain::{BlockId, ChainEvent};
+use super::error::{BUSY, CallError, FAILED};
+use super::feeds::Feeds;
+use super::method::{Parameter, Subscription};
+use super::params::{Arguments, failed, wrong};
+use super::sink::{SEND_TIME, Sink, Started};
+use super::types::{GapNews, HeadInfo, Id, ReorgInfo, TroubleNews};
+use crate::feed::{Follower, json};
+use opp2p_core::chain::{BlockId, ChainEvent, Span};
 use opp2p_core::feed::{Position, Tip};
 use opp2p_core::node::Event;
 use opp2p_core::payload::Block;
+use opp2p_node::clock::since_epoch;
+use opp2p_node::host::{HostEvent, HostEventKind, HostHandle};
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Semaphore;
+use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
+use tokio::time::sleep;
 
-/// How long a subscriber may take none of what is sent to it.
-pub(super) const SEND_TIME: Duration = Duration::from_secs(10);
+/// Maximum time that a feed holds the blocks that it has read while its subscriber takes nothing.
+const HOLD_TIME: Duration = Duration::from_millis(100);
+/// Minimum and maximum pause between two looks at a subscriber that takes nothing.
+const LOOKS: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(50)];
+/// Maximum number of blocks by which a feed may begin above the highest known block. A node that
+/// has just started may know a block of some hours ago only.
+const FAR_AHEAD: u64 = 100_000;
 
-/// Names subscriptions as geth does, by hexadecimal text, since clients in Go take no number.
-#[derive(Debug)]
-pub(super) struct Names;
-
-impl IdProvider for Names {
-    fn next_id(&self) -> SubscriptionId<'static> {
-        match RandomIntegerIdProvider.next_id() {
-            SubscriptionId::Num(number) => SubscriptionId::Str(format!("{number:#x}").into()),
-            text => text,
-        }
-    }
-}
+/// The kinds of subscriptions.
+pub(super) static SUBSCRIPTIONS: [Subscription; 2] = [
+    Subscription {
+        subscribe: "opp2p_subscribe",
+        unsubscribe: "opp2p_unsubscribe",
+        notification: "opp2p_subscription",
+        parameters: &[
+            Parameter::new("kind", "`heads`, `reorgs`, `gaps` or `feed`"),
+            Parameter::optional(
+                "begin",
+                "for `feed`: `{\"from\": NUMBER}`, or `{\"after\": {\"number\": NUMBER, \"hash\": \
+                 HASH}}`; the next block by default",
+            ),
+        ],
+        does: "Sends the blocks of the canonical chain as they come (`heads`), its reorgs, its \
+               gaps, or the feed of whole blocks from any block on.",
+        errors: &[
+            (FAILED, "the feed would begin far above the highest known block"),
+            (BUSY, "there are as many feeds as the settings allow"),
+        ],
+        start: |rpc, given| start(given, &rpc.host, &rpc.feeds),
+    },
+    Subscription {
+        subscribe: "eth_subscribe",
+        unsubscribe: "eth_unsubscribe",
+        notification: "eth_subscription",
+        parameters: &[Parameter::new("kind", "`newHeads`")],
+        does: "Sends the header of each canonical block, once and in order. After a reorg, the \
+               headers of the adopted blocks follow.",
+        errors: &[],
+        start: |rpc, given| rpc.eth.heads.start(given),
+    },
+];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Heads,
     Reorgs,
     Gaps,
+    Troubles,
     /// From this position on, or from the next block.
     Feed(Option<Position>),
 }
 
-/// The second argument of a feed.
+/// The second argument of a feed subscription.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 enum Begin {
-    /// With the block of this number.
+    /// Start with the block of this number.
     From(u64),
-    /// With what follows this block.
+    /// Start with the block after this one.
     After(Id),
 }
 
-fn kind(params: Option<&str>) -> Result<Kind, ErrorObjectOwned> {
-    let arguments = Arguments::read(params, 2)?;
-    let kind = match arguments.word(0)? {
+fn kind(given: &Arguments) -> Result<Kind, CallError> {
+    let kind = match given.word(0)? {
         "heads" => Kind::Heads,
         "reorgs" => Kind::Reorgs,
         "gaps" => Kind::Gaps,
+        "troubles" => Kind::Troubles,
         "feed" => {
-            let begin = arguments.optional(1).map(Begin::deserialize).transpose();
+            let begin = given.optional(1).map(Begin::deserialize).transpose();
             let begin = begin.map_err(|_| {
                 wrong(1, r#"use {"from": NUMBER} or {"after": {"number": NUMBER, "hash": HASH}}"#)
             })?;
@@ -68,96 +101,152 @@ fn kind(params: Option<&str>) -> Result<Kind, ErrorObjectOwned> {
                 Begin::After(id) => Position::At(Tip::new(BlockId::new(id.number, id.hash))),
             })));
         }
-        _ => return Err(wrong(0, "subscribe to heads, reorgs, gaps or feed")),
+        _ => return Err(wrong(0, "subscribe to heads, reorgs, gaps, troubles or feed")),
     };
-    // Only a feed takes another argument.
-    Arguments::read(params, 1)?;
-    Ok(kind)
+    match given.len() {
+        0 | 1 => Ok(kind),
+        _ => Err(wrong(1, "only a feed takes a second argument")),
+    }
 }
 
-/// Serves a feed to its end. Nobody falls behind: what is not read yet waits in the store.
-async fn feed(sink: &SubscriptionSink, mut follower: Follower) -> SubscriptionCloseResponse {
+/// Waits until the subscriber's connection has taken all but one of its messages. Returns `false`
+/// if that takes too long.
+async fn has_room(sink: &Sink, most: Duration) -> bool {
+    let emptying = async {
+        let [mut pause, longest] = LOOKS;
+        while !sink.is_almost_empty() {
+            sleep(pause).await;
+            pause = pause.saturating_mul(2).min(longest);
+        }
+    };
+    tokio::select! {
+        biased;
+        () = emptying => true,
+        () = sleep(most) => false,
+    }
+}
+
+/// Refuses a position that the chain will not reach for long: its subscriber would wait in vain.
+fn check_distance(host: &HostHandle, position: &Position) -> Result<(), CallError> {
+    let Some(number) = position.number() else { return Ok(()) };
+    let stored = host.status().borrow().stored;
+    let (known, by_clock) = host.core(|node, _| {
+        let known = [node.view().highest(), stored].into_iter().flatten();
+        (known.map(|id| id.number).max(), node.chain().highest_number_at(since_epoch()))
+    });
+    match known.or(by_clock) {
+        Some(highest) if number > highest.saturating_add(FAR_AHEAD) => {
+            let known =
+                known.map_or("no block yet".into(), |known| format!("blocks up to {known}"));
+            Err(failed(format_args!(
+                "block {number} is far ahead: this node knows {known}; check the number, or try \
+                 again later"
+            )))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Serves a feed to its end. A slow subscriber does not fall behind: unread blocks wait in the
+/// store. They are read only when the subscriber has room, and dropped and read again if it takes
+/// nothing for [`HOLD_TIME`], so that idle subscribers hold no memory.
+async fn feed(sink: &Sink, mut follower: Follower, reads: &Semaphore) {
     loop {
-        let events = tokio::select! {
-            events = follower.next() => events,
-            () = sink.closed() => return SubscriptionCloseResponse::None,
-        };
-        let events = match events {
+        if let Err(error) = follower.ready().await {
+            return sink.end(&error.to_string()).await;
+        }
+        if !has_room(sink, SEND_TIME).await {
+            return;
+        }
+        // The semaphore is never closed.
+        let Ok(_turn) = reads.acquire().await else { return };
+        let mut reached = follower.position();
+        let events = match follower.load().await {
             Ok(events) => events,
-            Err(FollowError::Stopped) => {
-                return SubscriptionCloseResponse::NotifErr("the node has stopped".into());
-            }
-            Err(error) => return SubscriptionCloseResponse::NotifErr(error.to_string().into()),
+            Err(error) => return sink.end(&error.to_string()).await,
         };
         for event in events {
-            let Ok(line) = RawValue::from_string(json(&event)) else { continue };
-            if sink.send_timeout(line, SEND_TIME).await.is_err() {
-                return SubscriptionCloseResponse::None;
+            let position = event.position();
+            if !has_room(sink, HOLD_TIME).await {
+                follower.resume(reached);
+                break;
             }
+            // A block's line takes long enough to keep it off the async threads.
+            let line = tokio::task::spawn_blocking(move || RawValue::from_string(json(&event)));
+            let Ok(Ok(line)) = line.await else { return };
+            if !sink.try_send(&line) {
+                follower.resume(reached);
+                break;
+            }
+            reached = position;
         }
     }
 }
 
-/// Serves one subscription to its end. Who falls behind by more events than the node keeps, or reads nothing for
-/// [`SEND_TIME`], is told so and has to subscribe again.
-pub(super) async fn serve(
-    params: Option<&str>,
-    pending: PendingSubscriptionSink,
-    host: HostHandle,
-) -> SubscriptionCloseResponse {
-    let kind = match kind(params) {
-        Ok(kind) => kind,
-        Err(error) => {
-            pending.reject(error).await;
-            return SubscriptionCloseResponse::None;
-        }
+/// Starts a subscription. A subscriber that falls behind by more events than the node keeps, or
+/// reads nothing for [`SEND_TIME`], gets an error and has to subscribe again.
+fn start(given: &Arguments, host: &HostHandle, feeds: &Feeds) -> Result<Started, CallError> {
+    let kind = kind(given)?;
+    let Kind::Feed(position) = kind else {
+        let events = host.events();
+        return Ok(Started::new(move |sink| tell(kind, events, sink)));
     };
-    if let Kind::Feed(position) = kind {
-        // Before the answer, so that nothing that comes after it is missed.
-        let follower = Follower::new(host, position);
-        let Ok(sink) = pending.accept().await else { return SubscriptionCloseResponse::None };
-        return feed(&sink, follower).await;
+    if let Some(position) = &position {
+        check_distance(host, position)?;
     }
-    // Before the answer too.
-    let mut events = host.events();
-    let Ok(sink) = pending.accept().await else { return SubscriptionCloseResponse::None };
+    let place = feeds.take()?;
+    let follower = Follower::new(host.clone(), position);
+    let reads = Arc::clone(&feeds.reads);
+    Ok(Started::new(|sink| async move {
+        feed(&sink, follower, &reads).await;
+        drop(place);
+    }))
+}
+
+/// Serves a subscription of another kind to its end.
+async fn tell(kind: Kind, mut events: Receiver<HostEvent>, sink: Sink) {
     loop {
-        let event = tokio::select! {
-            event = events.recv() => event,
-            () = sink.closed() => return SubscriptionCloseResponse::None,
-        };
-        let news = match event {
-            Ok(HostEvent { kind: HostEventKind::Core(Event::Chain(event)), .. }) => news(kind, event),
+        let news = match events.recv().await {
+            Ok(HostEvent { kind: HostEventKind::Core(event), .. }) => news(kind, event),
             Ok(_) => None,
             Err(RecvError::Lagged(missed)) => {
-                let text = format!("{missed} events were missed: subscribe again");
-                return SubscriptionCloseResponse::NotifErr(text.into());
+                return sink.end(&format!("{missed} events were missed: subscribe again")).await;
             }
-            Err(RecvError::Closed) => {
-                return SubscriptionCloseResponse::NotifErr("the node has stopped".into());
-            }
+            Err(RecvError::Closed) => return sink.end("the node has stopped").await,
         };
         if let Some(news) = news
-            && sink.send_timeout(news, SEND_TIME).await.is_err()
+            && !sink.send(&news).await
         {
-            return SubscriptionCloseResponse::None;
+            return;
         }
     }
 }
 
-/// What a subscriber of this kind is told of an event.
-fn news(kind: Kind, event: ChainEvent<Block>) -> Option<Box<RawValue>> {
+/// Returns the notification of an event for a subscription of this kind, if it has one.
+fn news(kind: Kind, event: Event) -> Option<Box<RawValue>> {
+    match (kind, event) {
+        (Kind::Troubles, Event::TroubleBegan(entry)) => raw(&TroubleNews::Began(entry.into())),
+        (Kind::Troubles, Event::TroubleEnded(entry)) => raw(&TroubleNews::Ended(entry.into())),
+        (_, Event::Chain(event)) => chain_news(kind, event),
+        _ => None,
+    }
+}
+
+fn chain_news(kind: Kind, event: ChainEvent<Block>) -> Option<Box<RawValue>> {
     match (kind, event) {
         (Kind::Heads, ChainEvent::Extended(block)) => raw(&HeadInfo::of(&block)),
-        (Kind::Reorgs, ChainEvent::Reorg { ancestor, abandoned, adopted }) => {
-            let ids = |list: Vec<opp2p_core::chain::BlockId>| list.into_iter().map(Into::into).collect();
-            raw(&ReorgInfo { ancestor: ancestor.into(), abandoned: ids(abandoned), adopted: ids(adopted) })
-        }
+        (Kind::Reorgs, ChainEvent::Reorg { ancestor, abandoned, adopted }) => raw(&ReorgInfo {
+            ancestor: ancestor.into(),
+            abandoned: Span::of(&abandoned).into(),
+            adopted: Span::of(&adopted).into(),
+        }),
         (Kind::Gaps, ChainEvent::GapOpened(gap)) => raw(&GapNews::Opened(gap.into())),
         (Kind::Gaps, ChainEvent::GapChanged(gap)) => raw(&GapNews::Changed(gap.into())),
         (Kind::Gaps, ChainEvent::GapClosed { id, .. }) => raw(&GapNews::Closed { id: id.number() }),
         (Kind::Gaps, ChainEvent::Skipped { from, to, .. }) => {
-            raw(&GapNews::Skipped { from: from.into(), to: to.into() })
+            let left_out = from.between(&to);
+            let [first, last] = [left_out.as_ref().map(|n| *n.start()), left_out.map(|n| *n.end())];
+            raw(&GapNews::Skipped { from: from.into(), to: to.into(), first, last })
         }
         _ => None,
     }
@@ -175,6 +264,7 @@ impl HeadInfo {
             hash: block.hash(),
             parent_hash: block.parent_hash(),
             timestamp: block.timestamp(),
+            timestamp_ms: block.base_time().map(|_| block.timestamp_ms()),
             transactions: payload.transaction_count() as u64,
             size: payload.as_bytes().len() as u64,
             gas_used: payload.gas_used(),
@@ -186,43 +276,93 @@ impl HeadInfo {
 mod tests {
     use super::*;
     use opp2p_core::chain::{BlockId, SkipReason};
+    use opp2p_core::trouble::{Trouble, TroubleEntry, TroubleKind};
     use serde_json::{Value, json};
 
     #[test]
-    fn four_kinds_are_known() {
+    fn only_the_five_kinds_are_accepted() {
+        let kind = |params| kind(&Arguments::read(params, 2)?);
         assert_eq!(kind(Some(r#"["heads"]"#)), Ok(Kind::Heads));
         assert_eq!(kind(Some(r#"["reorgs"]"#)), Ok(Kind::Reorgs));
         assert_eq!(kind(Some(r#"["gaps"]"#)), Ok(Kind::Gaps));
+        assert_eq!(kind(Some(r#"["troubles"]"#)), Ok(Kind::Troubles));
         assert_eq!(kind(Some(r#"["feed"]"#)), Ok(Kind::Feed(None)));
         let from = Position::Start { from: Some(7) };
         assert_eq!(kind(Some(r#"["feed",{"from":7}]"#)), Ok(Kind::Feed(Some(from))));
         let id = BlockId::new(6, [6; 32].into());
         let after = format!(r#"["feed",{{"after":{{"number":6,"hash":"{}"}}}}]"#, id.hash);
         assert_eq!(kind(Some(&after)), Ok(Kind::Feed(Some(Position::At(Tip::new(id))))));
-        for wrong in [r#"["feed",7]"#, r#"["feed",{"from":-1}]"#, r#"["feed",{}]"#, r#"["feed",{"after":6}]"#]
-        {
+        for wrong in [
+            r#"["feed",7]"#,
+            r#"["feed",{"from":-1}]"#,
+            r#"["feed",{}]"#,
+            r#"["feed",{"after":6}]"#,
+        ] {
             assert_eq!(kind(Some(wrong)).unwrap_err().code(), -32602, "{wrong}");
         }
-        for wrong in [None, Some("[]"), Some("[7]"), Some(r#"["head"]"#), Some(r#"["heads","gaps"]"#)] {
+        for wrong in
+            [None, Some("[]"), Some("[7]"), Some(r#"["head"]"#), Some(r#"["heads","gaps"]"#)]
+        {
             assert_eq!(kind(wrong).unwrap_err().code(), -32602, "{wrong:?}");
         }
     }
 
     #[test]
-    fn news_have_their_shapes_and_go_to_those_who_asked_for_them() {
+    fn events_have_their_shapes_and_go_only_to_subscribers_of_their_kind() {
         let id = |number: u8| BlockId::new(number.into(), [number; 32].into());
-        let shown = |number: u8| json!({"number": number, "hash": format!("0x{}", format!("{number:02x}").repeat(32))});
-        let value =
-            |kind, event| news(kind, event).map(|raw| serde_json::from_str::<Value>(raw.get()).unwrap());
-        let reorg =
-            || ChainEvent::Reorg { ancestor: id(1), abandoned: vec![id(2)], adopted: vec![id(3), id(4)] };
+        let shown = |number: u8| {
+            let hash = format!("0x{}", format!("{number:02x}").repeat(32));
+            json!({"number": number, "hash": hash})
+        };
+        let value = |kind, event| {
+            news(kind, Event::Chain(event))
+                .map(|raw| serde_json::from_str::<Value>(raw.get()).unwrap())
+        };
+        let reorg = || ChainEvent::Reorg {
+            ancestor: id(1),
+            abandoned: vec![id(2)],
+            adopted: vec![id(3), id(4)],
+        };
         let expected =
             json!({"ancestor": shown(1), "abandoned": [shown(2)], "adopted": [shown(3), shown(4)]});
         assert_eq!(value(Kind::Reorgs, reorg()), Some(expected));
         assert_eq!(value(Kind::Heads, reorg()), None);
         assert_eq!(value(Kind::Gaps, reorg()), None);
-        let skipped = ChainEvent::Skipped { from: id(1), to: id(9), reason: SkipReason::Patience };
-        let expected = json!({"event": "skipped", "from": shown(1), "to": shown(9)});
+        let far = |number: u64| BlockId::new(number, [7; 32].into());
+        let long = ChainEvent::Reorg {
+            ancestor: id(1),
+            abandoned: (2..=20_001).map(far).collect(),
+            adopted: (2..=257).map(far).collect(),
+        };
+        let told = value(Kind::Reorgs, long).unwrap();
+        assert_eq!(
+            told["abandoned"],
+            json!({
+                "count": 20_000,
+                "lowest": {"number": 2, "hash": far(2).hash},
+                "highest": {"number": 20_001, "hash": far(2).hash},
+            })
+        );
+        assert_eq!(told["adopted"].as_array().map(Vec::len), Some(256));
+        let skipped = ChainEvent::Skipped {
+            from: id(1),
+            to: id(9),
+            reason: SkipReason::Patience,
+            detached: false,
+        };
+        let expected = json!({
+            "event": "skipped", "from": shown(1), "to": shown(9), "first": 2, "last": 8
+        });
         assert_eq!(value(Kind::Gaps, skipped), Some(expected));
+        let entry = TroubleEntry { trouble: Trouble::NoPeers, since: 5, last: 7 };
+        let told = news(Kind::Troubles, Event::TroubleBegan(entry.clone())).expect("news");
+        let told: Value = serde_json::from_str(told.get()).expect("JSON");
+        let remedy = TroubleKind::NoPeers.remedy();
+        let shown = json!({
+            "kind": "no_peers", "text": entry.trouble.to_string(), "remedy": remedy, "since": 5,
+            "last": 7,
+        });
+        assert_eq!(told, json!({"event": "began", "trouble": shown}));
+        assert!(news(Kind::Gaps, Event::TroubleEnded(entry)).is_none());
     }
 }

@@ -1,10 +1,13 @@
-//! The answers' shapes. Those of the reference have its names, its order, its number forms, and `null` where it has
-//! that; ours are in the same style.
+//! Shapes of the answers. Those of the reference have its names, field order, number formats and
+//! `null`s; ours follow the same style.
 
+pub use crate::json::{Id, Ids};
 use alloy_primitives::{Address, B256};
-use opp2p_core::chain::BlockId;
 use opp2p_core::engine::EngineStatus;
+use opp2p_core::gossip::ScheduleDoubt;
+use opp2p_core::node::UnknownFork;
 use opp2p_core::peers::PeerScores;
+use opp2p_core::trouble::TroubleEntry;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -13,47 +16,48 @@ use std::net::IpAddr;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PeerInfo {
-    /// Its id, base58.
+    /// Peer id in base58.
     #[serde(rename = "peerID")]
     pub peer_id: String,
-    /// Its discovery id: 64 hexadecimal digits. All zero if its key is no secp256k1 key, for which there is none.
+    /// Discovery id: 64 hexadecimal digits. All zeros if the peer's key is not a secp256k1 key,
+    /// which has no discovery id.
     #[serde(rename = "nodeID")]
     pub node_id: String,
-    /// What identify calls its program.
+    /// Program name from identify.
     pub user_agent: String,
-    /// What identify calls its family of protocols; empty for the reference and for us.
+    /// Protocol family from identify; empty for the reference and for us.
     pub protocol_version: String,
-    /// Its node record; empty if it was not discovered.
+    /// Node record; empty if the peer was not discovered.
     #[serde(rename = "ENR")]
     pub enr: String,
     /// Multiaddrs, each with the peer's id; `null` if none is known.
     pub addresses: Option<Vec<String>>,
-    /// Names of protocols; `null` if none is known.
+    /// Protocol names; `null` if none is known.
     pub protocols: Option<Vec<String>>,
-    /// 0 not connected, 1 connected.
+    /// 0: not connected; 1: connected.
     pub connectedness: u8,
-    /// 0 unknown or not connected, 1 it dialled us, 2 we dialled it.
+    /// 0: unknown or not connected; 1: it dialled us; 2: we dialled it.
     pub direction: u8,
-    /// Whether the tide spares it: static and protected peers, and those in a mesh.
+    /// Whether it is exempt from the tide: static and protected peers, and those in a mesh.
     pub protected: bool,
-    /// The chain that its node record names; 0 if unknown.
+    /// Chain id in its node record; 0 if unknown.
     #[serde(rename = "chainID")]
     pub chain_id: u64,
     /// Smoothed round-trip time in nanoseconds; 0 if unknown.
     pub latency: u64,
-    /// Whether it joined any of the block topics.
+    /// Whether it subscribes to any of the block topics.
     pub gossip_blocks: bool,
-    /// Its scores in parts.
+    /// Its scores by component.
     pub scores: PeerScores,
 }
 
-/// Peers, and who is blocked (`PeerDump` of the reference).
+/// Peers and the block lists (`PeerDump` of the reference).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PeerDump {
-    /// How many of `peers` are connected.
+    /// Number of connected peers in `peers`.
     pub total_connected: u32,
-    /// By id.
+    /// Peers by id.
     pub peers: BTreeMap<String, PeerInfo>,
     /// Peers on the operator's block list.
     pub banned_peers: Vec<String>,
@@ -75,60 +79,45 @@ pub struct IpNet {
     pub mask: String,
 }
 
-/// Counts of peers (`PeerStats` of the reference).
+/// Peer counts (`PeerStats` of the reference).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PeerStats {
-    /// Connected peers, browsers among them.
+    /// Connected peers, including browsers.
     pub connected: u32,
-    /// Node records in discovery's table; 0 if it is switched off.
+    /// Node records in the discovery table; 0 if discovery is off.
     pub table: u32,
-    /// Connected peers that joined the v1 topic.
+    /// Connected peers subscribed to the v1 topic.
     pub blocks_topic: u32,
-    /// The same for v2.
+    /// Connected peers subscribed to the v2 topic.
     pub blocks_topic_v2: u32,
-    /// The same for v3.
+    /// Connected peers subscribed to the v3 topic.
     pub blocks_topic_v3: u32,
-    /// The same for v4.
+    /// Connected peers subscribed to the v4 topic.
     pub blocks_topic_v4: u32,
     /// Peers on the operator's block list.
     pub banned: u32,
-    /// Peers of which anything is known, this node among them.
+    /// Peers with a record, including this node.
     pub known: u32,
 }
 
-/// Counts of peers, as kona has them.
+/// Peer counts in kona's shape.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PeerCount {
-    /// Node records in discovery's table; `null` if it is switched off.
+    /// Node records in the discovery table; `null` if discovery is off.
     pub connected_discovery: Option<u32>,
     /// Connected peers.
     pub connected_gossip: u32,
 }
 
-/// A block by number and hash.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Id {
-    /// Its number.
-    pub number: u64,
-    /// Its hash.
-    pub hash: B256,
-}
-
-impl From<BlockId> for Id {
-    fn from(id: BlockId) -> Self {
-        Self { number: id.number, hash: id.hash }
-    }
-}
-
-/// How the node does: `opp2p_nodeStatus`.
+/// State of the node: `opp2p_nodeStatus`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct NodeStatus {
     /// Version of this program.
     pub version: String,
-    /// What identify calls it.
+    /// Program name that identify sends.
     pub user_agent: String,
     /// The chain's name.
     pub network: String,
@@ -138,9 +127,9 @@ pub struct NodeStatus {
     /// The node's id.
     #[serde(rename = "peerID")]
     pub peer_id: String,
-    /// Where it listens and what it advertises, with its id.
+    /// Listening and advertised addresses, with the node's id.
     pub addresses: Vec<String>,
-    /// Seconds since it started.
+    /// Seconds since the start.
     pub uptime: u64,
     /// Contiguous unsafe head.
     pub head: Option<Head>,
@@ -148,46 +137,152 @@ pub struct NodeStatus {
     pub highest: Option<Id>,
     /// Highest block on the disk.
     pub stored: Option<Id>,
-    /// What is wrong with the node itself, in sentences: a disk that takes no blocks, a part that panicked. It goes on.
+    /// The sentences of `troubles`.
     #[serde(default)]
     pub problems: Vec<String>,
-    /// What is missing below `highest`, at most 64 of them.
+    /// The trouble list: the node's own problems. The node keeps running with them.
+    #[serde(default)]
+    pub troubles: Vec<TroubleInfo>,
+    /// Gaps below `highest`, at most 64.
     pub gaps: Vec<GapInfo>,
-    /// How fetching missing blocks stands; `null` if it is switched off.
+    /// State of the sync of missing blocks; `null` if it is off.
     pub sync: Option<SyncInfo>,
-    /// Peers, counted.
+    /// Peer counts.
     pub peers: PeerNumbers,
-    /// Messages, counted since the start.
+    /// Message counts since the start.
     pub messages: MessageNumbers,
     /// Blocks served to peers by number since the start.
     pub served: u64,
     /// Bytes over all connections since the start.
     pub bandwidth: Bandwidth,
-    /// Averages over the last minute.
+    /// Average rates over the last minute.
     pub rates: Rates,
-    /// Who may sign blocks.
+    /// Block signers.
     pub signer: SignerInfo,
-    /// How the execution client does; `null` if there is none.
+    /// State of the execution client; `null` if there is none.
     #[serde(default)]
     pub engine: Option<EngineInfo>,
-    /// Whether `/readyz` says so.
+    /// Agreement of the fork schedule with the chain.
+    #[serde(default)]
+    pub schedule: ScheduleInfo,
+    /// Whether `/readyz` answers 200.
     pub ready: bool,
-    /// Why not.
+    /// Reasons why the node is not ready.
     pub not_ready: Vec<String>,
 }
 
-/// How the execution client does.
+/// An entry of the trouble list.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TroubleInfo {
+    /// Name of its kind, the same as in metrics.
+    pub kind: String,
+    /// One sentence: what is wrong, with the present details, and what to do.
+    pub text: String,
+    /// What to do, as one clause.
+    pub remedy: String,
+    /// Time of the first sign, in unix seconds.
+    pub since: u64,
+    /// Time at which the cause was last there, in unix seconds. While it lasts, this is the time
+    /// of the answer; once it is gone, the time at which it went.
+    pub last: u64,
+}
+
+impl From<TroubleEntry> for TroubleInfo {
+    fn from(entry: TroubleEntry) -> Self {
+        let kind = entry.trouble.kind();
+        Self {
+            kind: kind.name().to_owned(),
+            text: entry.trouble.to_string(),
+            remedy: entry.trouble.remedy().into_owned(),
+            since: entry.since,
+            last: entry.last,
+        }
+    }
+}
+
+/// Notification of the `troubles` subscription.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "event", content = "trouble", rename_all = "camelCase")]
+pub enum TroubleNews {
+    /// A trouble began.
+    Began(TroubleInfo),
+    /// A trouble ended.
+    Ended(TroubleInfo),
+}
+
+/// Agreement of the fork schedule with the chain.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ScheduleInfo {
+    /// Rule violations by blocks that the sequencer signed; `null` while there are none.
+    pub doubt: Option<DoubtInfo>,
+    /// Forks of the configuration that this version does not know.
+    pub unknown_forks: Vec<UnknownForkInfo>,
+}
+
+/// Rule violations of the fork schedule by blocks that the sequencer signed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DoubtInfo {
+    /// Name of the rule that the newest of these blocks broke.
+    pub rule: String,
+    /// The fork whose activation time is in doubt.
+    pub fork: String,
+    /// Activation time of the fork in the schedule, in unix seconds; `null` if it has none.
+    pub activation: Option<u64>,
+    /// Arrival of the first such block, in unix seconds.
+    pub since: u64,
+    /// Arrival of the newest such block, in unix seconds.
+    pub last: u64,
+    /// Number of such blocks.
+    pub blocks: u64,
+    /// Advice to the operator.
+    pub remedy: String,
+}
+
+impl From<ScheduleDoubt> for DoubtInfo {
+    fn from(doubt: ScheduleDoubt) -> Self {
+        Self {
+            rule: doubt.rule.name().to_owned(),
+            fork: doubt.fork.name().to_owned(),
+            activation: doubt.activation,
+            since: doubt.since,
+            last: doubt.last,
+            blocks: doubt.blocks,
+            remedy: doubt.remedy(),
+        }
+    }
+}
+
+/// A fork of the configuration that this version does not know.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnknownForkInfo {
+    /// Configuration field with the fork's time.
+    pub name: String,
+    /// The fork's time, in unix seconds.
+    pub time: u64,
+    /// Whether it has passed.
+    pub active: bool,
+}
+
+impl From<UnknownFork> for UnknownForkInfo {
+    fn from(fork: UnknownFork) -> Self {
+        Self { name: fork.name, time: fork.time, active: fork.is_active }
+    }
+}
+
+/// State of the execution client.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EngineInfo {
     /// `starting`, `following`, `syncing`, `away`, `mismatched` or `stuck`.
     pub activity: String,
-    /// The highest block that it is known to have executed as its head.
+    /// Highest block that it is known to have executed as its head.
     pub head: Option<Id>,
-    /// How many blocks it is behind this node's head.
+    /// Number of blocks that it is behind this node's head.
     pub behind: u64,
-    /// The safe block, if anybody says one.
+    /// The safe block, if a source reports one.
     pub safe: Option<Id>,
-    /// The finalized block, if anybody says one.
+    /// The finalized block, if a source reports one.
     pub finalized: Option<Id>,
 }
 
@@ -211,68 +306,78 @@ pub struct Head {
     pub number: u64,
     /// Its hash.
     pub hash: B256,
-    /// Its timestamp in unix seconds; `null` if the block itself is not at hand, as right after a start.
+    /// Its timestamp in unix seconds; `null` if the block itself is not held, as right after a
+    /// start.
     pub timestamp: Option<u64>,
-    /// How many seconds ago that was.
+    /// Its time in unix milliseconds, where the chain's blocks carry milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timestamp_ms: Option<u64>,
+    /// Its age in whole seconds.
     pub age: Option<u64>,
+    /// Its age in milliseconds.
+    #[serde(default)]
+    pub age_ms: Option<u64>,
 }
 
-/// Blocks that are missing.
+/// A range of missing blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GapInfo {
-    /// A number that no other gap of this run has.
+    /// Number of the gap, unique within this run.
     pub id: u64,
-    /// The nearest block below that is there.
+    /// The nearest block below the gap.
     pub after: Id,
-    /// The lowest block that waits.
+    /// The lowest block that waits above the gap.
     pub before: Id,
-    /// The highest block that waits.
+    /// The highest block that waits above the gap.
     pub highest: Id,
-    /// How many are missing; 0 for the ancestors of another branch, whose number is not known.
+    /// Number of missing blocks; 0 for the ancestors of another branch, whose number is unknown.
     pub missing: u64,
 }
 
-/// How fetching stands.
+/// State of the sync of missing blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SyncInfo {
-    /// The next block to prove, fetched from above; `null` if nothing is fetched.
+    /// The next block to verify, fetched from above; `null` if nothing is fetched.
     pub wanted: Option<Id>,
-    /// Numbers between the head and `wanted`, it included: what is still to be fetched.
+    /// Number of blocks above the head up to and including `wanted`, which are still to be fetched.
     pub left: u64,
-    /// Fetched blocks that wait for those below.
+    /// Fetched blocks that wait for blocks below them.
     pub pending: u64,
     /// Requests under way.
     pub in_flight: u64,
-    /// Peers that can be asked.
+    /// Peers that can serve blocks.
     pub servers: u64,
+    /// JSON-RPC endpoints that can serve blocks when peers don't deliver.
+    #[serde(default)]
+    pub endpoints: u64,
     /// Blocks that are being put on the chain.
     pub landing: u64,
 }
 
-/// Peers, counted.
+/// Peer counts by kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PeerNumbers {
-    /// Connected, but for browsers.
+    /// Connected peers, except browsers.
     pub connected: u64,
-    /// Those of them that dialled us.
+    /// Connected peers, except browsers, that dialled us.
     pub inbound: u64,
     /// Connected browsers.
     pub browsers: u64,
-    /// Connected peers that joined the topic of the present fork.
+    /// Connected peers subscribed to the current fork's topic.
     pub subscribers: u64,
-    /// Those in its mesh.
+    /// Peers in that topic's mesh.
     pub mesh: u64,
-    /// Browsers in theirs.
+    /// Browsers in the browser mesh.
     pub browser_mesh: u64,
-    /// Peers of which anything is known.
+    /// Peers with a record.
     pub known: u64,
-    /// How many are missing below the low mark.
+    /// Number of peers missing to the low mark.
     pub missing: u64,
 }
 
-/// Messages, counted.
+/// Message counts by verdict.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MessageNumbers {
     /// Accepted and relayed.
@@ -281,11 +386,11 @@ pub struct MessageNumbers {
     pub ignored: u64,
     /// Rejected, and counted against the sender.
     pub rejected: u64,
-    /// Those that were not accepted, by the check that decided.
+    /// Messages that were not accepted, by the deciding check.
     pub reasons: BTreeMap<String, u64>,
 }
 
-/// Bytes.
+/// Byte counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bandwidth {
     /// Received.
@@ -296,15 +401,15 @@ pub struct Bandwidth {
     pub sent: u64,
 }
 
-/// Averages, each for one second.
+/// Average rates per second.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Rates {
-    /// Seconds that they are over: up to 60. All are 0 in the first second.
+    /// Seconds in the window: up to 60. All rates are 0 in the first second.
     pub over: u64,
     /// Blocks by which the head moved.
     pub blocks: f64,
-    /// Messages judged.
+    /// Messages that were judged.
     pub messages: f64,
     /// Blocks served.
     pub served: f64,
@@ -314,85 +419,92 @@ pub struct Rates {
     pub bytes_out: f64,
 }
 
-/// Who may sign blocks.
+/// Block signers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SignerInfo {
-    /// Who signs.
+    /// The current signer.
     pub current: Option<Address>,
-    /// Who signed before, and still counts for a while.
+    /// The previous signer, which still counts for a while.
     pub previous: Option<Address>,
-    /// Where the signer in force comes from: `nobody`, `chain configuration`, `operator`, `L1` or `caller`.
+    /// Source of the signer in force: `nobody`, `chain configuration`, `operator`, `L1` or
+    /// `caller`.
     pub origin: String,
-    /// L1 block at which the SystemConfig contract was read last.
+    /// L1 block of the last read of the SystemConfig contract.
     pub l1_block: Option<u64>,
-    /// Why the last attempt to read it failed; `null` if it did not.
+    /// Error of the last attempt to read it; `null` if it succeeded.
     pub l1_error: Option<String>,
 }
 
-/// The judgement over a message: an entry of `opp2p_recentVerdicts`.
+/// Verdict on a message: an entry of `opp2p_recentVerdicts`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct VerdictInfo {
-    /// When, in unix milliseconds.
+    /// Time of the verdict, in unix seconds.
     pub at: u64,
-    /// Who sent the first copy.
+    /// Time of the verdict, in unix milliseconds.
+    pub at_ms: u64,
+    /// Sender of the first copy.
     #[serde(rename = "peerID")]
     pub peer_id: String,
-    /// The topic's version: 1 to 4.
-    pub topic: u8,
+    /// Version of the topic: `v1` to `v4`.
+    pub topic: String,
     /// `accept`, `ignore` or `reject`.
     pub verdict: String,
     /// The block, if it was accepted.
     pub block: Option<Id>,
-    /// The check that decided, if not.
+    /// The deciding check, if it was not accepted.
     pub reason: Option<String>,
-    /// The same as a sentence.
+    /// `reason` as a sentence.
     pub text: Option<String>,
+    /// Address that signed the message; `null` if the checks did not come that far.
+    #[serde(default)]
+    pub signer: Option<Address>,
 }
 
-/// What is remembered of a peer's scores: an entry of `opp2p_scoreBook`, as the reference's store has it.
+/// Remembered scores of a peer: an entry of `opp2p_scoreBook`, in the shape of the reference's
+/// store.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ScoreEntry {
-    /// When the scores last changed, in unix seconds.
+    /// Time of the last change, in unix seconds.
     pub last_update: u64,
     /// The scores.
     pub peer_scores: PeerScores,
 }
 
-/// Who is banned, by score or by the operator, and until when: `opp2p_bans`.
+/// Bans by score or by the operator, with their ends: `opp2p_bans`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Bans {
-    /// Peers.
+    /// Banned peers.
     pub peers: Vec<PeerBan>,
-    /// Addresses.
+    /// Banned addresses.
     pub addresses: Vec<AddressBan>,
 }
 
-/// A peer's ban.
+/// Ban of a peer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PeerBan {
-    /// Who.
+    /// The peer's id.
     #[serde(rename = "peerID")]
     pub peer_id: String,
-    /// Its end, in unix seconds.
+    /// End of the ban, in unix seconds.
     pub expiry: u64,
     /// The peer's score.
     pub score: f64,
 }
 
-/// An address's ban.
+/// Ban of an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AddressBan {
-    /// Which.
+    /// The address.
     #[serde(rename = "IP")]
     pub ip: IpAddr,
-    /// Its end, in unix seconds.
+    /// End of the ban, in unix seconds.
     pub expiry: u64,
 }
 
-/// The next block of the chain: what a subscription to `heads` gets.
+/// The next block of the chain: notification of the `heads` subscription.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct HeadInfo {
@@ -404,44 +516,52 @@ pub struct HeadInfo {
     pub parent_hash: B256,
     /// Its timestamp, in unix seconds.
     pub timestamp: u64,
-    /// Its transactions.
+    /// Its time in unix milliseconds, where the chain's blocks carry milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timestamp_ms: Option<u64>,
+    /// Number of its transactions.
     pub transactions: u64,
-    /// Bytes of the payload.
+    /// Size of the payload in bytes.
     pub size: u64,
     /// Gas used.
     pub gas_used: u64,
 }
 
-/// Another branch: what a subscription to `reorgs` gets. The blocks of `adopted` follow as heads.
+/// Switch to another branch: notification of the `reorgs` subscription.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReorgInfo {
-    /// The highest block that both branches have.
+    /// The highest block on both branches.
     pub ancestor: Id,
-    /// The blocks that are not canonical any more, lowest first.
-    pub abandoned: Vec<Id>,
-    /// Those that take their place, lowest first.
-    pub adopted: Vec<Id>,
+    /// The blocks that are no longer canonical.
+    pub abandoned: Ids,
+    /// The known blocks that replace them. They follow as heads, at once or as they are fetched,
+    /// and the last of them may be lower than the old head.
+    pub adopted: Ids,
 }
 
-/// What a subscription to `gaps` gets.
+/// Notification of the `gaps` subscription.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "camelCase")]
 pub enum GapNews {
-    /// Blocks are missing.
+    /// A gap opened.
     Opened(GapInfo),
-    /// Fewer are missing, or others.
+    /// The blocks that are missing in a gap changed.
     Changed(GapInfo),
-    /// None are missing there any more.
+    /// A gap closed.
     Closed {
         /// The gap's number.
         id: u64,
     },
-    /// The chain goes on above blocks that were not found.
+    /// The chain continues above blocks that were not found.
     Skipped {
-        /// The head until now.
+        /// The previous head.
         from: Id,
-        /// The head from now on.
+        /// The next block of the chain.
         to: Id,
+        /// The lowest skipped number; `null` if no number is skipped.
+        first: Option<u64>,
+        /// The highest skipped number; `null` if no number is skipped.
+        last: Option<u64>,
     },
 }
 
@@ -455,4 +575,26 @@ impl From<opp2p_core::chain::Gap> for GapInfo {
             missing: gap.missing,
         }
     }
+}
+
+/// What a reload of the configuration changed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Reloaded {
+    /// One line that says the same.
+    pub summary: String,
+    /// The new log level; `null` if it is the same.
+    pub log_level: Option<String>,
+    /// Number of new static peers.
+    pub static_peers_added: usize,
+    /// Number of peers that are no longer static.
+    pub static_peers_removed: usize,
+    /// Number of new entries of the block lists.
+    pub blocked_added: usize,
+    /// Number of entries that the block lists no longer have.
+    pub blocked_removed: usize,
+    /// Whether the browsers' listener has another certificate.
+    pub certificate: bool,
+    /// Settings that changed since the start, and take effect with the next start.
+    pub need_restart: Vec<String>,
 }

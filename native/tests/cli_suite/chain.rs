@@ -1,5 +1,6 @@
-//! A chain of the tests' own: its configuration file, its signer, its blocks.
+//! The tests' own chain: its configuration file, its signer, its blocks.
 
+use crate::support::Place;
 use alloy_primitives::{Address, B256, Bytes, hex};
 use opp2p_core::chain::Fork;
 use opp2p_core::payload::{Envelope, ExecutionPayload};
@@ -7,19 +8,20 @@ use opp2p_core::sequencer::LocalSigner;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The sequencer's key.
-pub(super) const SEQUENCER_KEY: &str = "0000000000000000000000000000000000000000000000000000000000000007";
+pub(super) const SEQUENCER_KEY: &str =
+    "0000000000000000000000000000000000000000000000000000000000000007";
 
 /// Hash of the chain's genesis block.
 pub(super) const GENESIS_HASH: B256 = B256::repeat_byte(0x11);
 
-/// The address that belongs to [`SEQUENCER_KEY`].
+/// Returns the address of [`SEQUENCER_KEY`].
 pub(super) fn signer() -> Address {
     let mut key = [0; 32];
     key[31] = 7;
     LocalSigner::from_bytes(&key).unwrap().address()
 }
 
-/// A `rollup.json` for a chain that begins at time 0 with all forks up to `fork`.
+/// Returns a `rollup.json` for a chain that begins at time 0 with all forks up to `fork`.
 pub(super) fn rollup_json(chain_id: u64, fork: Option<Fork>) -> serde_json::Value {
     let mut file = serde_json::json!({
         "genesis": {
@@ -32,7 +34,9 @@ pub(super) fn rollup_json(chain_id: u64, fork: Option<Fork>) -> serde_json::Valu
         "l2_chain_id": chain_id,
         "regolith_time": 0,
     });
-    for active in Fork::ALL.into_iter().filter(|active| Some(*active) <= fork) {
+    for active in
+        Fork::ALL.into_iter().filter(|active| fork.is_some_and(|fork| fork.includes(*active)))
+    {
         file[active.field()] = 0.into();
     }
     file
@@ -47,18 +51,33 @@ pub(super) struct Blocks {
 pub(super) struct Made {
     pub(super) number: u64,
     pub(super) hash: B256,
-    /// What `node --publish.stdin` takes.
+    /// Input line for `node --publish.stdin`.
     pub(super) line: String,
 }
 
 impl Blocks {
-    /// From genesis.
+    /// Starts at genesis.
     pub(super) fn new() -> Self {
         Self { parent: (0, GENESIS_HASH) }
     }
 
-    /// The next block, with one made-up transaction of this size.
+    /// Returns the next block, with one invented transaction of this size.
     pub(super) fn next(&mut self, transaction_bytes: usize) -> Made {
+        self.with(vec![0x02; transaction_bytes])
+    }
+
+    /// Returns the next block, with this transaction.
+    pub(super) fn with(&mut self, transaction: Vec<u8>) -> Made {
+        self.make(transaction, 0)
+    }
+
+    /// Returns the next block, with a timestamp of so many seconds ago.
+    pub(super) fn aged(&mut self, seconds: u64) -> Made {
+        self.make(vec![0x02; 10], seconds)
+    }
+
+    fn make(&mut self, transaction: Vec<u8>, age: u64) -> Made {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
         let (parent, parent_hash) = self.parent;
         let beacon_root = Some(B256::repeat_byte(0x33));
         let mut payload = ExecutionPayload {
@@ -66,9 +85,9 @@ impl Blocks {
             block_number: parent + 1,
             gas_limit: 30_000_000,
             gas_used: 21_000,
-            timestamp: SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs(),
+            timestamp: now - age,
             extra_data: Bytes::from([1; 17]),
-            transactions: vec![vec![0x02; transaction_bytes].into()],
+            transactions: vec![transaction.into()],
             withdrawals: Some(Vec::new()),
             blob_gas_used: Some(40_000),
             excess_blob_gas: Some(0),
@@ -81,4 +100,27 @@ impl Blocks {
         Envelope { parent_beacon_block_root: beacon_root, payload }.encode(&mut body).unwrap();
         Made { number: parent + 1, hash, line: hex::encode(body) }
     }
+}
+
+/// Returns the arguments of a node that would start on loopback, with these added. The last of two
+/// values of a flag counts.
+pub(super) fn node_arguments(place: &Place, more: &[&str]) -> Vec<String> {
+    let rollup = place.file("rollup.json", rollup_json(100, Some(Fork::Jovian)).to_string());
+    let common = [
+        "node",
+        "--rollup.config",
+        &rollup,
+        "--p2p.listen.ip",
+        "127.0.0.1",
+        "--p2p.listen.tcp",
+        "0",
+        "--p2p.priv.path",
+        &place.name("p2p.key"),
+        "--data-dir",
+        &place.name("data"),
+        "--signer",
+        &signer().to_string(),
+    ]
+    .map(String::from);
+    common.into_iter().chain(more.iter().map(|text| (*text).to_owned())).collect()
 }

@@ -1,12 +1,14 @@
 //! `opp2p inspect`, as a user runs it.
 
-use crate::chain::rollup_json;
+use crate::chain::{Blocks, rollup_json};
 use crate::support::{Outcome, Place, fixtures};
 use opp2p_core::chain::Fork;
+use opp2p_core::payload::snappy;
+use opp2p_core::sequencer::LocalSigner;
 use serde_json::{Value, json};
 
-/// The keys of the answer, in the order in which they are documented.
-const KEYS: [&str; 13] = [
+/// The keys of the answer, in their documented order.
+const KEYS: [&str; 17] = [
     "verdict",
     "reason",
     "topic",
@@ -15,21 +17,25 @@ const KEYS: [&str; 13] = [
     "block_hash",
     "parent_hash",
     "timestamp",
+    "timestamp_ms",
     "tx_count",
     "signer",
     "message_id",
     "compressed_bytes",
     "payload_bytes",
+    "schedule_rule",
+    "schedule_says",
+    "remedy",
 ];
 
-/// Message ids by topic, computed apart from this project, and bytes of the payload.
+/// Message ids by topic, computed independently of this project, and payload sizes in bytes.
 const KNOWN: [(&str, &str, u64); 3] = [
     ("v1", "e7b702be0407154b9e2ee8e1cb1b6cc92fe2bab9", 573 - 65),
     ("v2", "e19fcee14ddfe3552aaf9600e98b8e4191f2984e", 577 - 65),
     ("v3", "a25d6aa579150b0ee55a00e7119a055de26e535e", 625 - 65),
 ];
 
-/// A captured message as its file has it.
+/// A captured message from a file.
 struct Captured {
     topic: String,
     signer: String,
@@ -44,7 +50,7 @@ impl Captured {
     }
 }
 
-/// Every captured message of the fixtures.
+/// Returns every captured message of the fixtures.
 fn captured() -> Vec<Captured> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(fixtures()).unwrap() {
@@ -70,7 +76,7 @@ fn of_topic(topic: &str) -> Captured {
     captured().into_iter().find(|message| message.topic == topic).unwrap()
 }
 
-/// The test chain's configuration with the topic's fork as its newest.
+/// Returns the test chain's configuration with the topic's fork as its newest.
 fn rollup(topic: &str) -> String {
     let fork = match topic {
         "v1" => None,
@@ -81,7 +87,7 @@ fn rollup(topic: &str) -> String {
     rollup_json(100, fork).to_string()
 }
 
-/// The JSON answer, whose keys are all there and in order.
+/// Parses the JSON answer, and checks its keys and their order.
 #[track_caller]
 fn answer(outcome: &Outcome) -> Value {
     assert_eq!(outcome.stderr, "");
@@ -89,8 +95,9 @@ fn answer(outcome: &Outcome) -> Value {
     let mut rest = outcome.stdout.as_str();
     for key in KEYS {
         let quoted = format!("\"{key}\":");
-        let at =
-            rest.find(&quoted).unwrap_or_else(|| panic!("{key} is missing or not in order: {outcome:?}"));
+        let at = rest
+            .find(&quoted)
+            .unwrap_or_else(|| panic!("{key} is missing or not in order: {outcome:?}"));
         rest = &rest[at + quoted.len()..];
     }
     let value: Value = serde_json::from_str(&outcome.stdout).unwrap();
@@ -118,7 +125,8 @@ fn every_captured_message_is_accepted_at_its_time_with_all_its_values() {
             &file,
         ]);
         assert_eq!(outcome.code, Some(0), "{outcome:#?}");
-        let (_, id, payload_bytes) = KNOWN.into_iter().find(|known| known.0 == message.topic).unwrap();
+        let (_, id, payload_bytes) =
+            KNOWN.into_iter().find(|known| known.0 == message.topic).unwrap();
         assert_eq!(
             answer(&outcome),
             json!({
@@ -130,11 +138,15 @@ fn every_captured_message_is_accepted_at_its_time_with_all_its_values() {
                 "block_hash": message.file["block_hash"],
                 "parent_hash": format!("0x{}", "0".repeat(64)),
                 "timestamp": message.file["timestamp"],
+                "timestamp_ms": message.file["timestamp"].as_u64().unwrap() * 1000,
                 "tx_count": 0,
                 "signer": message.signer,
                 "message_id": id,
                 "compressed_bytes": message.bytes().len(),
                 "payload_bytes": payload_bytes,
+                "schedule_rule": null,
+                "schedule_says": null,
+                "remedy": null,
             })
         );
     }
@@ -172,19 +184,33 @@ fn files_standard_input_bytes_and_hexadecimal_text_are_the_same_message() {
 }
 
 #[test]
-fn people_read_the_verdict_first_and_then_the_values() {
+fn plain_output_shows_the_verdict_first_and_then_the_values() {
     let place = Place::new();
     let message = of_topic("v1");
     let rollup = place.file("rollup.json", rollup("v1"));
     let file = place.file("message", message.bytes());
-    let common = ["inspect", "--rollup.config", &rollup, "--topic", "V1", &file, "--now", &message.timestamp];
+    let common = [
+        "inspect",
+        "--rollup.config",
+        &rollup,
+        "--topic",
+        "V1",
+        &file,
+        "--now",
+        &message.timestamp,
+    ];
     let accepted = place.run(&[&common[..], &["--signer", &message.signer]].concat());
     assert_eq!((accepted.code, accepted.stderr.as_str()), (Some(0), ""));
     let lines: Vec<&str> = accepted.stdout.lines().collect();
     assert_eq!(lines[0], "accept");
-    for part in
-        ["/optimism/100/0/blocks", KNOWN[0].1, "0xe60be000", "1725271882", "0x9965507D1a55", "508 bytes"]
-    {
+    for part in [
+        "/optimism/100/0/blocks",
+        KNOWN[0].1,
+        "0xe60be000",
+        "1725271882",
+        "0x9965507D1a55",
+        "508 bytes",
+    ] {
         assert!(accepted.stdout.contains(part), "{part} is not in: {}", accepted.stdout);
     }
 
@@ -194,11 +220,14 @@ fn people_read_the_verdict_first_and_then_the_values() {
         ignored.stdout.lines().next(),
         Some("ignore: no unsafe block signer is configured (no_signer)")
     );
-    assert_eq!(ignored.stdout.lines().last(), Some("hint: --signer ADDR names the unsafe block signer"));
+    assert_eq!(
+        ignored.stdout.lines().last(),
+        Some("hint: --signer ADDR names the unsafe block signer")
+    );
 }
 
 #[test]
-fn a_message_that_breaks_a_rule_is_named_by_the_rule_and_read_as_far_as_it_goes() {
+fn a_broken_rule_is_named_and_the_message_is_decoded_as_far_as_possible() {
     let place = Place::new();
     let message = of_topic("v2");
     let (bytes, other) = (message.bytes(), format!("0x{}", "12".repeat(20)));
@@ -210,7 +239,7 @@ fn a_message_that_breaks_a_rule_is_named_by_the_rule_and_read_as_far_as_it_goes(
         (outcome.code, answer(&outcome))
     };
     let signer = message.signer.as_str();
-    // What is off, and the rule that says so.
+    // Wrong arguments, and the rule that rejects the message.
     let cases: [(&[&str], &str, &str); 7] = [
         (&["--topic", "v2", "--now", &at(0), "--signer", &other], "reject", "wrong_signer"),
         (&["--topic", "v2", "--now", &at(0)], "ignore", "no_signer"),
@@ -221,24 +250,32 @@ fn a_message_that_breaks_a_rule_is_named_by_the_rule_and_read_as_far_as_it_goes(
         ),
         (&["--topic", "v2", "--now", &at(61), "--signer", signer], "reject", "too_old"),
         (&["--topic", "v2", "--now", &at(-6), "--signer", signer], "reject", "too_new"),
-        // Now is long after the message.
+        // The current time is long after the message.
         (&["--topic", "v2", "--signer", signer], "reject", "too_old"),
         (&["--topic", "v1", "--now", &at(0), "--signer", signer], "reject", "payload"),
     ];
     for (arguments, verdict, reason) in cases {
         let (code, answer) = judge(arguments);
         assert_eq!(code, Some(1), "{answer}");
-        assert_eq!((&answer["verdict"], &answer["reason"]), (&json!(verdict), &json!(reason)), "{answer}");
+        assert_eq!(
+            (&answer["verdict"], &answer["reason"]),
+            (&json!(verdict), &json!(reason)),
+            "{answer}"
+        );
         assert_eq!(answer["signer"], json!(signer), "{answer}");
         let readable = reason != "payload";
         assert_eq!(answer["block_hash"].is_string(), readable, "{answer}");
         assert_eq!(answer["tx_count"] == json!(0), readable, "{answer}");
     }
-    // The window's edges belong to it.
+    // The window includes its bounds.
     for edge in [60, -5] {
-        assert_eq!(judge(&["--topic", "v2", "--now", &at(edge), "--signer", signer]).0, Some(0), "{edge}");
+        assert_eq!(
+            judge(&["--topic", "v2", "--now", &at(edge), "--signer", signer]).0,
+            Some(0),
+            "{edge}"
+        );
     }
-    // Another chain's signatures recover to somebody else.
+    // A signature for another chain recovers to another address.
     let elsewhere = place.run_with_input(
         &["inspect", "--network", "op-mainnet", "--topic", "v2", "--now", &at(0), "--json", "-"],
         &bytes,
@@ -252,7 +289,42 @@ fn a_message_that_breaks_a_rule_is_named_by_the_rule_and_read_as_far_as_it_goes(
 }
 
 #[test]
-fn a_hint_follows_where_the_verdict_depends_on_what_was_not_given() {
+fn a_block_that_only_the_fork_schedule_refuses_is_explained_with_the_remedy() {
+    let place = Place::new();
+    let signer = LocalSigner::from_bytes(&[7; 32]).unwrap();
+    let body = alloy_primitives::hex::decode(Blocks::new().next(100).line).unwrap();
+    let message = snappy::compress(&signer.sign_body(100, &body));
+    let judge = |fork, more: &[&str]| {
+        let rollup = place.file("rollup.json", rollup_json(100, Some(fork)).to_string());
+        let address = signer.address().to_string();
+        let common =
+            ["inspect", "--rollup.config", &rollup, "--topic", "v4", "--signer", &address, "-"];
+        place.run_with_input(&[&common, more].concat(), &message)
+    };
+
+    let outcome = judge(Fork::Isthmus, &["--json"]);
+    let told = answer(&outcome);
+    assert_eq!(outcome.code, Some(1), "{told}");
+    assert_eq!(
+        (&told["verdict"], &told["reason"], &told["schedule_rule"]),
+        (&json!("ignore"), &json!("fork_blob_gas"), &json!("fork_blob_gas")),
+        "{told}"
+    );
+    let says = told["schedule_says"].as_str().unwrap();
+    assert_eq!(says, "jovian is not planned, and blob gas used is 0 before it");
+    let remedy = told["remedy"].as_str().unwrap();
+    assert!(remedy.contains("the time of jovian"), "{remedy}");
+
+    let text = judge(Fork::Isthmus, &[]).stdout;
+    assert!(text.starts_with("ignore: "), "{text}");
+    for part in ["rule          fork_blob_gas: block 1 of ", "uses 40000 blob gas", says, remedy] {
+        assert!(text.contains(part), "{part} is not in: {text}");
+    }
+    assert_eq!(judge(Fork::Jovian, &[]).code, Some(0));
+}
+
+#[test]
+fn a_hint_is_shown_if_the_verdict_depends_on_missing_arguments() {
     let place = Place::new();
     let message = of_topic("v2");
     let rollup = place.file("rollup.json", rollup("v2"));
@@ -269,7 +341,7 @@ fn a_hint_follows_where_the_verdict_depends_on_what_was_not_given() {
     assert!(hint.starts_with("hint: ") && hint.contains(other), "{hint}");
 }
 
-/// Bytes that no compressor would produce, the same in every run.
+/// Returns incompressible bytes, the same in every run.
 fn noise(count: usize) -> Vec<u8> {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let mut next = || {
@@ -282,7 +354,7 @@ fn noise(count: usize) -> Vec<u8> {
 }
 
 #[test]
-fn garbage_of_any_shape_is_rejected_with_every_unknown_value_null() {
+fn garbage_of_any_shape_is_rejected_with_unknown_values_null() {
     let place = Place::new();
     let rollup = place.file("rollup.json", rollup("v2"));
     let message = of_topic("v2");
@@ -298,12 +370,26 @@ fn garbage_of_any_shape_is_rejected_with_every_unknown_value_null() {
         ("half a message", whole[..whole.len() / 2].to_vec(), "snappy_body"),
         ("a message and more", [&whole[..], b"more"].concat(), "snappy_body"),
         ("text", b"{\"jsonrpc\":\"2.0\"}".to_vec(), "snappy_body"),
-        ("a million bytes of noise", [&[0x80, 0x80, 0x40][..], &noise(1_000_000)].concat(), "snappy_body"),
+        (
+            "a million bytes of noise",
+            [&[0x80, 0x80, 0x40][..], &noise(1_000_000)].concat(),
+            "snappy_body",
+        ),
     ];
     for topic in ["v1", "v4"] {
         for (shape, data, reason) in &shapes {
             let outcome = place.run_with_input(
-                &["inspect", "--rollup.config", &rollup, "--topic", topic, "--signer", signer, "--json", "-"],
+                &[
+                    "inspect",
+                    "--rollup.config",
+                    &rollup,
+                    "--topic",
+                    topic,
+                    "--signer",
+                    signer,
+                    "--json",
+                    "-",
+                ],
                 data,
             );
             let answer = answer(&outcome);
@@ -325,16 +411,18 @@ fn garbage_of_any_shape_is_rejected_with_every_unknown_value_null() {
             }
         }
     }
-    // For people the same.
+    // The same in the text output.
     let outcome = place.run_with_input(
         &["inspect", "--rollup.config", &rollup, "--topic", "v1", "--signer", signer, "-"],
         &noise(70),
     );
     assert_eq!(outcome.code, Some(1));
-    assert!(outcome.stdout.starts_with("reject: ") && outcome.stdout.contains("block         unknown"));
+    assert!(
+        outcome.stdout.starts_with("reject: ") && outcome.stdout.contains("block         unknown")
+    );
 }
 
-/// What a message announces is no reason to take memory: the system gives this process little.
+/// The announced size must not determine memory use: the system gives this process little.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_bomb_is_judged_in_little_memory() {
@@ -347,8 +435,9 @@ fn a_bomb_is_judged_in_little_memory() {
         zeros.extend([((copied - 1) << 2 | 2) as u8, 1, 0]);
         left -= copied;
     }
-    // Zeros are no block.
-    for (data, reason) in [(zeros, "payload"), (vec![0xff, 0xff, 0xff, 0xff, 0x0f, 0], "announced_too_long")]
+    // Zeros are not a block.
+    for (data, reason) in
+        [(zeros, "payload"), (vec![0xff, 0xff, 0xff, 0xff, 0x0f, 0], "announced_too_long")]
     {
         let file = place.file("bomb", &data);
         let mut shell = std::process::Command::new("sh");
@@ -361,12 +450,12 @@ fn a_bomb_is_judged_in_little_memory() {
 }
 
 #[test]
-fn what_can_not_be_read_is_named() {
+fn unreadable_input_is_named() {
     let place = Place::new();
     let directory = place.name("");
     let missing = place.name("missing");
     let odd = place.file("odd", "abc");
-    let text = place.file("text", "hello, this is no hexadecimal");
+    let text = place.file("text", "hello, this is not hexadecimal");
     let inspect = |more: &[&str]| place.run(&[&["inspect", "--topic", "v3"], more].concat());
     inspect(&[&missing]).refused(&[&missing, "No such file"]);
     inspect(&[&directory]).refused(&[&directory, "directory"]);
@@ -382,13 +471,20 @@ fn wrong_arguments_are_named_with_the_right_ones() {
     inspect(&[]).refused(&["--topic"]);
     inspect(&["--topic", "v5"]).refused(&["\"v5\"", "v1, v2, v3 or v4"]);
     inspect(&["--topic", "/optimism/10/7/blocks"]).refused(&["/optimism/10/7/blocks", "chain 10"]);
-    // The topic of another chain than the one that is asked for.
-    inspect(&["--topic", "/optimism/8453/2/blocks"]).refused(&["/optimism/8453/2/blocks", "chain 10"]);
-    inspect(&["--topic", "v3", "--network", "base-sepola"]).refused(&["base-sepola", "base-sepolia"]);
-    inspect(&["--topic", "v3", "--network", "nowhere-at-all"]).refused(&["nowhere-at-all", "op-mainnet"]);
-    inspect(&["--topic", "v3", "--network", "op-mainnet", "--rollup.config", "x"])
-        .refused(&["--network", "--rollup.config"]);
-    inspect(&["--topic", "v3", "--signer", "0x12"]).refused(&["--signer", "0x12", "40 hexadecimal digits"]);
+    // The topic of another chain than the requested one.
+    inspect(&["--topic", "/optimism/8453/2/blocks"])
+        .refused(&["/optimism/8453/2/blocks", "chain 10"]);
+    inspect(&["--topic", "v3", "--network", "base-sepola"])
+        .refused(&["base-sepola", "base-sepolia"]);
+    inspect(&["--topic", "v3", "--network", "nowhere-at-all"])
+        .refused(&["nowhere-at-all", "op-mainnet"]);
+    let both = inspect(&["--topic", "v3", "--network", "op-mainnet", "--rollup.config", "x"]);
+    assert!(both.code == Some(1) && both.stderr.contains("--network takes precedence"), "{both:?}");
+    inspect(&["--topic", "v3", "--signer", "0x12"]).refused(&[
+        "--signer",
+        "0x12",
+        "40 hexadecimal digits",
+    ]);
     inspect(&["--topic", "v3", "--signer", "me"]).refused(&["--signer", "me"]);
     inspect(&["--topic", "v3", "--now", "yesterday"]).refused(&["--now", "yesterday", "seconds"]);
     inspect(&["--topic", "v3", "--now=-1"]).refused(&["--now", "-1"]);
@@ -396,11 +492,12 @@ fn wrong_arguments_are_named_with_the_right_ones() {
 }
 
 #[test]
-fn a_chain_configuration_that_can_not_be_used_is_named_with_its_field() {
+fn an_unusable_chain_configuration_is_named_with_its_field() {
     let place = Place::new();
     let message = place.file("message", "");
-    let inspect =
-        |rollup: &str| place.run(&["inspect", "--topic", "v3", "--rollup.config", rollup, message.as_str()]);
+    let inspect = |rollup: &str| {
+        place.run(&["inspect", "--topic", "v3", "--rollup.config", rollup, message.as_str()])
+    };
     let missing = place.name("missing.json");
     inspect(&missing).refused(&[&missing, "No such file"]);
     inspect(&place.name("")).refused(&["directory"]);

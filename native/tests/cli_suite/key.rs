@@ -10,7 +10,7 @@ const ONE_NODE: &str = "c0a6c424ac7157ae408398df7e5f4552091a69125d5dfcb7b8c26590
 const ORDER: &str = "fffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141";
 
 #[test]
-fn a_generated_key_is_hexadecimal_text_and_no_two_are_the_same() {
+fn generated_keys_are_hexadecimal_and_unique() {
     let place = Place::new();
     let generate = || {
         let outcome = place.run(&["key", "generate"]);
@@ -21,12 +21,12 @@ fn a_generated_key_is_hexadecimal_text_and_no_two_are_the_same() {
     assert_ne!(first, second);
     let digits = first.strip_suffix('\n').unwrap();
     assert!(digits.len() == 64 && digits.bytes().all(|byte| byte.is_ascii_hexdigit()), "{first:?}");
-    // What comes out goes in again.
+    // The generated key is valid input.
     assert_eq!(place.run_with_input(&["key", "show"], first.as_bytes()).code, Some(0));
 }
 
 #[test]
-fn a_key_file_is_made_for_its_owner_and_never_overwritten() {
+fn a_key_file_is_private_and_never_overwritten() {
     let place = Place::new();
     let name = place.name("p2p.key");
     let made = place.run(&["key", "generate", &name]);
@@ -39,7 +39,7 @@ fn a_key_file_is_made_for_its_owner_and_never_overwritten() {
         use std::os::unix::fs::PermissionsExt;
         assert_eq!(std::fs::metadata(&name).unwrap().permissions().mode() & 0o777, 0o600);
     }
-    // It shows whose it is as the other command does.
+    // Both commands show the same identity.
     assert_eq!(place.run(&["key", "show", &name]).stdout, made.stdout);
 
     place.run(&["key", "generate", &name]).refused(&[&name, "not overwritten"]);
@@ -49,11 +49,15 @@ fn a_key_file_is_made_for_its_owner_and_never_overwritten() {
     assert_eq!(std::fs::read_to_string(&other).unwrap(), "not a key");
     place.run(&["key", "generate", &place.name("")]).refused(&["not overwritten"]);
     let nowhere = place.name("missing/p2p.key");
-    place.run(&["key", "generate", &nowhere]).refused(&[&nowhere]);
+    place.run(&["key", "generate", &nowhere]).refused(&[&nowhere, "make its directory"]);
+    place.run(&["key", "show", &nowhere]).refused(&[&nowhere, "name one that exists"]);
+    let to_stdout = place.run(&["key", "generate", "-"]);
+    assert_eq!((to_stdout.code, to_stdout.stdout.trim().len()), (Some(0), 64));
+    assert!(!place.path("-").exists(), "{to_stdout:?}");
 }
 
 #[test]
-fn key_one_is_who_it_is_everywhere() {
+fn key_one_has_the_same_ids_everywhere() {
     let place = Place::new();
     let file = place.file("one", ONE);
     #[cfg(unix)]
@@ -73,7 +77,10 @@ fn key_one_is_who_it_is_everywhere() {
     let json = place.run_with_input(&["key", "show", "--json"], ONE.as_bytes());
     assert_eq!(
         json.stdout,
-        format!("{{\"peer_id\":\"{ONE_PEER}\",\"node_id\":\"{ONE_NODE}\",\"address\":\"{ONE_ADDRESS}\"}}\n")
+        format!(
+            "{{\"peer_id\":\"{ONE_PEER}\",\"node_id\":\"{ONE_NODE}\",\
+             \"address\":\"{ONE_ADDRESS}\"}}\n"
+        )
     );
 }
 
@@ -87,11 +94,14 @@ fn a_key_file_that_others_can_read_is_used_with_a_warning() {
     let shown = place.run(&["key", "show", &file]);
     assert_eq!(shown.code, Some(0));
     assert!(shown.stdout.contains(ONE_PEER));
-    assert!(shown.stderr.starts_with("opp2p: warning: ") && shown.stderr.contains("chmod 600"), "{shown:?}");
+    assert!(
+        shown.stderr.starts_with("opp2p: warning: ") && shown.stderr.contains("chmod 600"),
+        "{shown:?}"
+    );
 }
 
 #[test]
-fn what_is_no_key_is_refused_and_not_repeated() {
+fn an_invalid_key_is_refused_without_repeating_it() {
     let place = Place::new();
     let short = ONE[1..].to_string();
     let letters = format!("{}zz", &ONE[2..]);
@@ -124,7 +134,7 @@ fn what_is_no_key_is_refused_and_not_repeated() {
 }
 
 #[test]
-fn the_references_commands_give_what_it_gives() {
+fn key_commands_match_those_of_the_reference() {
     let place = Place::new();
     for group in ["key", "p2p"] {
         let made = place.run(&[group, "genkey"]);
@@ -143,6 +153,8 @@ fn the_references_commands_give_what_it_gives() {
     }
     for garbage in ["", "zz", ORDER, &"0".repeat(5000)] {
         place.run_with_input(&["key", "priv2id"], garbage.as_bytes()).refused(&["holds no key"]);
-        place.run_with_input(&["key", "pub2id"], garbage.as_bytes()).refused(&["no secp256k1 public key"]);
+        place
+            .run_with_input(&["key", "pub2id"], garbage.as_bytes())
+            .refused(&["no secp256k1 public key"]);
     }
 }

@@ -2,16 +2,16 @@
 
 use crate::chain::{Blocks, GENESIS_HASH, Made, SEQUENCER_KEY, rollup_json, signer};
 use crate::support::{Daemon, PATIENCE, Place, free_port};
-use opp2p::store::{Store, StoreConfig};
 use opp2p_core::chain::Fork;
+use opp2p_store::{Store, StoreConfig};
 use std::io::Write;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-/// How long a block may take from one process to the other.
+/// Time limit for a block to get from one process to the other.
 const ARRIVAL: Duration = Duration::from_secs(10);
 
-/// A node of the test chain in the directory of this name.
+/// Starts a node of the test chain in the directory of this name.
 fn node(place: &Place, name: &str, more: &[&str]) -> Daemon {
     let rollup = place.file("rollup.json", rollup_json(100, Some(Fork::Jovian)).to_string());
     let (key, data) = (place.name_in(name, "p2p.key"), place.name_in(name, "data"));
@@ -43,13 +43,14 @@ fn follower(place: &Place, sequencer: &str) -> Daemon {
     node(place, "follower", &["--p2p.listen.tcp", "0", "--p2p.static", sequencer])
 }
 
-/// The value of a field of a log line.
+/// Returns the value of a field of a log line.
 fn field<'a>(line: &'a str, name: &str) -> &'a str {
-    let (_, value) = line.split_once(&format!(" {name}=")).unwrap_or_else(|| panic!("no {name}: {line}"));
+    let (_, value) =
+        line.split_once(&format!(" {name}=")).unwrap_or_else(|| panic!("no {name}: {line}"));
     value.split(' ').next().unwrap()
 }
 
-/// The line with which a node says that it runs.
+/// Returns the line that reports a node's start.
 #[track_caller]
 fn started(node: &Daemon) -> String {
     node.wait_for(0, PATIENCE, |line| line.contains(" started ")).0
@@ -63,15 +64,15 @@ fn publish(sequencer: &mut Daemon, blocks: &[Made]) {
     stdin.flush().unwrap();
 }
 
-/// Waits until the follower says of each block that it has it and that it is on its disk.
+/// Waits until the follower reports each block as received and as stored.
 #[track_caller]
 fn arrived(follower: &Daemon, blocks: &[Made]) {
     let mut from = 0;
     for block in blocks {
         let hash = block.hash.to_string();
-        // In order: each line is looked for after the one before.
-        let (line, next) =
-            follower.wait_for(from, ARRIVAL, |line| line.contains(&hash) && line.contains(" block "));
+        // In order: each line is searched after the previous one.
+        let (line, next) = follower
+            .wait_for(from, ARRIVAL, |line| line.contains(&hash) && line.contains(" block "));
         assert_eq!(field(&line, "number"), block.number.to_string());
         assert_eq!(field(&line, "txs"), "1");
         from = next;
@@ -82,14 +83,14 @@ fn arrived(follower: &Daemon, blocks: &[Made]) {
     }
 }
 
-/// Numbers of the blocks that the node said to have stored.
+/// Returns the numbers of the blocks that the node reported as stored.
 fn stored(lines: &[String]) -> Vec<u64> {
     let lines = lines.iter().filter(|line| line.contains(" stored "));
     lines.map(|line| field(line, "number").parse().unwrap()).collect()
 }
 
 #[test]
-fn blocks_flow_and_a_restart_goes_on_where_the_store_is() {
+fn blocks_flow_and_a_restart_continues_at_the_stored_head() {
     let place = Place::new();
     let mut blocks = Blocks::new();
     let mut first = sequencer(&place, 0);
@@ -100,11 +101,12 @@ fn blocks_flow_and_a_restart_goes_on_where_the_store_is() {
 
     let second = follower(&place, &address);
     assert_eq!(field(&started(&second), "head"), "none");
-    // The first alone: a follower without a head begins with whatever it has judged first.
+    // The first block alone: a follower without a head begins with the first block that it has
+    // judged.
     let one = [blocks.next(100)];
     publish(&mut first, &one);
     arrived(&second, &one);
-    // Small ones, and lines far larger than any pipe's buffer, while the log says other things.
+    // Small blocks, and lines far larger than any pipe's buffer, while other lines are logged.
     let made = [300_000, 5, 1_500_000, 20_000].map(|bytes| blocks.next(bytes));
     publish(&mut first, &made);
     arrived(&second, &made);
@@ -112,10 +114,11 @@ fn blocks_flow_and_a_restart_goes_on_where_the_store_is() {
         let hash = block.hash.to_string();
         first.wait_for(0, ARRIVAL, |line| line.contains(" published ") && line.contains(&hash));
     }
-    // What is no block is said and does no harm.
+    // Invalid input is reported and does no harm.
     writeln!(first.stdin.as_mut().unwrap(), "\nhello\n0x00").unwrap();
-    let (_, next) = first.wait_for(0, ARRIVAL, |line| line.contains("no block") && line.contains("bytes=5"));
-    first.wait_for(next, ARRIVAL, |line| line.contains("no block") && line.contains("bytes=4"));
+    let (_, next) =
+        first.wait_for(0, ARRIVAL, |line| line.contains("not a block") && line.contains("bytes=5"));
+    first.wait_for(next, ARRIVAL, |line| line.contains("not a block") && line.contains("bytes=4"));
 
     second.end("INT");
     let second = follower(&place, &address);
@@ -124,11 +127,14 @@ fn blocks_flow_and_a_restart_goes_on_where_the_store_is() {
     publish(&mut first, &made);
     arrived(&second, &made);
     let said = second.end("TERM");
-    let handed_on: Vec<&str> =
-        said.iter().filter(|line| line.contains(" block ")).map(|line| field(line, "number")).collect();
+    let handed_on: Vec<&str> = said
+        .iter()
+        .filter(|line| line.contains(" block "))
+        .map(|line| field(line, "number"))
+        .collect();
     assert_eq!(handed_on, ["6", "7"], "{said:#?}");
 
-    // With its standard input still open; and the sequencer too goes on where it was.
+    // With its standard input still open. The sequencer, too, continues where it stopped.
     first.end("TERM");
     let first = sequencer(&place, 0);
     assert_eq!(field(&started(&first), "head"), "7");
@@ -136,7 +142,7 @@ fn blocks_flow_and_a_restart_goes_on_where_the_store_is() {
 }
 
 #[test]
-fn a_follower_that_is_killed_has_lost_no_block_that_it_said_was_stored() {
+fn a_killed_follower_loses_no_block_that_it_reported_stored() {
     let place = Place::new();
     let mut blocks = Blocks::new();
     let mut first = sequencer(&place, 0);
@@ -151,7 +157,7 @@ fn a_follower_that_is_killed_has_lost_no_block_that_it_said_was_stored() {
     // The pipe holds few of them: the follower is killed while more are on their way.
     let mut stdin = first.stdin.take().unwrap();
     let feeding = std::thread::spawn(move || {
-        // The sequencer's end ends this.
+        // Ends with the sequencer.
         let _ = made.iter().try_for_each(|block| writeln!(stdin, "{}", block.line));
     });
     second.wait_for(0, PATIENCE, |line| line.contains(" stored ") && line.ends_with(" number=20"));
@@ -164,6 +170,7 @@ fn a_follower_that_is_killed_has_lost_no_block_that_it_said_was_stored() {
         chain_id: 100,
         genesis_hash: GENESIS_HASH,
         max_blocks: 1000,
+        max_bytes: u64::MAX,
         max_age: Duration::from_secs(3600),
     };
     let store = Store::open(config).unwrap();
@@ -176,7 +183,7 @@ fn a_follower_that_is_killed_has_lost_no_block_that_it_said_was_stored() {
     let head = store.head().unwrap().unwrap().number;
     drop(store);
 
-    // It goes on from there, and the sequencer with it.
+    // It continues from there, and the sequencer with it.
     let second = follower(&place, &address);
     assert_eq!(field(&started(&second), "head"), head.to_string());
     second.wait_for(0, ARRIVAL, |line| line.contains(" connected "));
@@ -186,25 +193,29 @@ fn a_follower_that_is_killed_has_lost_no_block_that_it_said_was_stored() {
 }
 
 #[test]
-fn a_static_peer_that_comes_back_is_found_again() {
+fn a_returning_static_peer_is_found_again() {
     let place = Place::new();
     let mut blocks = Blocks::new();
     let port = free_port();
-    // The key of the sequencer is made here, so that its address is known before it runs.
+    // The sequencer's key is made here, so that its address is known before it runs.
     let made = place.run(&["key", "generate", &place.name_in("sequencer", "p2p.key")]);
     let peer = made.stdout.lines().next().unwrap().split_whitespace().last().unwrap().to_string();
     let address = format!("/ip4/127.0.0.1/tcp/{port}/p2p/{peer}");
 
     let start = Instant::now();
     let second = follower(&place, &address);
-    // The first attempt finds nobody, and one line says so.
+    // The first attempt fails, which is logged in one line.
     let (line, _) = second.wait_for(0, PATIENCE, |line| line.contains("could not connect"));
-    assert!(line.contains(&format!(" peer={peer} error={address}: Connection refused")), "{line}");
+    assert!(
+        line.contains(&format!(" peer={peer} error=\"{address}: Connection refused")),
+        "{line}"
+    );
     let mut first = sequencer(&place, port);
     assert_eq!(field(&started(&first), "address"), address);
-    let (_, connected) = second.wait_for(0, Duration::from_secs(15), |line| line.contains(" connected "));
-    // The first wait is five seconds.
-    assert!(start.elapsed() >= Duration::from_millis(4900), "{:?}", start.elapsed());
+    let (_, connected) =
+        second.wait_for(0, Duration::from_secs(15), |line| line.contains(" connected "));
+    // The first wait is five seconds, less a jitter of up to a quarter.
+    assert!(start.elapsed() >= Duration::from_millis(3700), "{:?}", start.elapsed());
     let before = [blocks.next(10)];
     publish(&mut first, &before);
     arrived(&second, &before);
@@ -221,14 +232,17 @@ fn a_static_peer_that_comes_back_is_found_again() {
 }
 
 #[test]
-fn the_browsers_door_is_named_at_the_start_and_leads_in() {
+fn the_browser_address_is_logged_at_the_start_and_accepts_browsers() {
     let place = Place::new();
     let key = ["--publish.stdin", "--p2p.sequencer.key", SEQUENCER_KEY];
     let door = ["--p2p.listen.tcp", "0", "--p2p.listen.ws", "0"];
     let mut first = node(&place, "sequencer", &[&key[..], &door[..]].concat());
     let (line, _) = first.wait_for(0, PATIENCE, |line| line.contains("browsers can connect"));
     let address = field(&line, "address").to_owned();
-    assert!(address.starts_with("/ip4/127.0.0.1/tcp/") && address.contains("/ws/p2p/"), "{address}");
+    assert!(
+        address.starts_with("/ip4/127.0.0.1/tcp/") && address.contains("/ws/p2p/"),
+        "{address}"
+    );
     let second = follower(&place, &address);
     second.wait_for(0, PATIENCE, |line| line.contains(" connected "));
     let block = [Blocks::new().next(10)];
@@ -247,7 +261,7 @@ fn the_browsers_door_is_named_at_the_start_and_leads_in() {
 }
 
 #[test]
-fn variables_of_the_environment_stand_in_for_flags_and_flags_win() {
+fn environment_variables_replace_flags_and_flags_take_precedence() {
     let place = Place::new();
     let rollup = place.file("rollup.json", rollup_json(100, Some(Fork::Jovian)).to_string());
     let (port, unused) = (free_port(), free_port());
@@ -265,8 +279,11 @@ fn variables_of_the_environment_stand_in_for_flags_and_flags_win() {
         .env("OPP2P_DATA_DIR", place.name("environment"));
     let node = Daemon::start(command, Stdio::null());
     let line = started(&node);
-    assert!(field(&line, "address").starts_with(&format!("/ip4/127.0.0.1/tcp/{port}/p2p/")), "{line}");
-    // Whoever signals a process and then its group means it once.
+    assert!(
+        field(&line, "address").starts_with(&format!("/ip4/127.0.0.1/tcp/{port}/p2p/")),
+        "{line}"
+    );
+    // A signal to a process and then to its group counts once.
     node.signal("INT");
     let said = node.end("TERM");
     assert!(!said.iter().any(|line| line.contains(" WARN ")), "{said:#?}");
@@ -278,15 +295,17 @@ fn variables_of_the_environment_stand_in_for_flags_and_flags_win() {
     crate::support::run(command, b"").refused(&["--p2p.listen.tcp", "80", "reserved"]);
 }
 
-/// A log that nobody reads any more is no reason to stop.
+/// A log without a reader is not a reason to stop.
 #[cfg(unix)]
 #[test]
-fn a_node_outlives_the_reader_of_its_log() {
+fn a_node_survives_the_end_of_its_log_reader() {
     let place = Place::new();
     let rollup = place.file("rollup.json", rollup_json(100, Some(Fork::Jovian)).to_string());
-    let node = "\"$0\" node --rollup.config \"$1\" --p2p.listen.ip 127.0.0.1 --p2p.listen.tcp 0 2>&1";
+    let node =
+        "\"$0\" node --rollup.config \"$1\" --p2p.listen.ip 127.0.0.1 --p2p.listen.tcp 0 2>&1";
     let script = format!(
-        "exec 3>&1; {{ {node} & node=$!; sleep 1; kill -TERM $node; wait $node; echo $? >&3; }} | head -1"
+        "exec 3>&1; {{ {node} & node=$!; sleep 1; kill -TERM $node; wait $node; echo $? >&3; }} | \
+         head -1"
     );
     let mut shell = std::process::Command::new("sh");
     shell.args(["-c", &script, env!("CARGO_BIN_EXE_opp2p"), &rollup]).current_dir(place.path(""));

@@ -1,5 +1,5 @@
-//! Runs the real binary the way a user does: arguments, standard input, signals; never for longer
-//! than a test allows.
+//! Runs the real binary the way a user does, with arguments, standard input and signals, and with a
+//! time limit.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
@@ -9,10 +9,10 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// Longest run of a command that is expected to end by itself.
+/// Time limit of a command that is expected to end by itself.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A directory for one test: everything that its processes write is in there.
+/// A test's directory, which holds all files of its processes.
 #[derive(Debug)]
 pub(super) struct Place(TempDir);
 
@@ -25,7 +25,7 @@ impl Place {
         self.0.path().join(name)
     }
 
-    /// Writes a file and tells its path.
+    /// Writes a file and returns its path.
     pub(super) fn file(&self, name: &str, contents: impl AsRef<[u8]>) -> String {
         let path = self.path(name);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -33,31 +33,33 @@ impl Place {
         path.to_str().unwrap().into()
     }
 
-    /// The path of a file that may not exist, as an argument.
+    /// Returns the path of a file that may not exist, as an argument.
     pub(super) fn name(&self, name: &str) -> String {
         self.path(name).to_str().unwrap().into()
     }
 
-    /// The path of a file in a directory that is made for it.
+    /// Returns the path of a file in a directory, which is created.
     pub(super) fn name_in(&self, directory: &str, name: &str) -> String {
         std::fs::create_dir_all(self.path(directory)).unwrap();
         self.name(&format!("{directory}/{name}"))
     }
 
-    /// The binary with these arguments, in this directory, in an environment without its variables.
+    /// Returns a command of the binary with these arguments, in this directory, in an environment
+    /// without its variables.
     pub(super) fn opp2p<S: AsRef<str>>(&self, arguments: &[S]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_opp2p"));
         command.args(arguments.iter().map(AsRef::as_ref)).current_dir(self.0.path());
         for (name, _) in std::env::vars_os() {
-            let known =
-                name.to_str().is_some_and(|name| name.starts_with("OP_NODE") || name.starts_with("OPP2P"));
+            let known = name.to_str().is_some_and(|name| {
+                ["OP_NODE", "BASE_NODE", "OPP2P"].iter().any(|of| name.starts_with(of))
+            });
             if known {
                 command.env_remove(name);
             }
         }
         // Tests run several nodes at once, and other programs may have the usual port.
         command.env("OP_NODE_RPC_PORT", "0");
-        // No test asks anybody outside of this machine.
+        // No test contacts other machines.
         command.env("OP_NODE_P2P_NO_DISCOVERY", "true");
         command
     }
@@ -67,13 +69,13 @@ impl Place {
         run(self.opp2p(arguments), b"")
     }
 
-    /// The same with something on standard input.
+    /// Runs the binary to its end with this standard input.
     pub(super) fn run_with_input<S: AsRef<str>>(&self, arguments: &[S], input: &[u8]) -> Outcome {
         run(self.opp2p(arguments), input)
     }
 }
 
-/// How a command ended.
+/// Result of a command.
 #[derive(Debug)]
 pub(super) struct Outcome {
     /// `None` if a signal ended it.
@@ -83,7 +85,7 @@ pub(super) struct Outcome {
 }
 
 impl Outcome {
-    /// Insists on exit code 2 and one sentence on standard error that has all of `parts`.
+    /// Asserts exit code 2 and one sentence on standard error that contains all of `parts`.
     #[track_caller]
     pub(super) fn refused(&self, parts: &[&str]) {
         assert_eq!(self.code, Some(2), "{self:#?}");
@@ -97,7 +99,7 @@ impl Outcome {
     }
 }
 
-/// Whether a line is the log's, which begins with the time.
+/// Returns `true` if a line is the log's, which begins with the time.
 fn is_log(line: &str) -> bool {
     line.split_once('T').is_some_and(|(day, _)| {
         day.len() == 10 && day.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-')
@@ -106,8 +108,14 @@ fn is_log(line: &str) -> bool {
 
 /// Runs a command to its end.
 pub(super) fn run(mut command: Command, input: &[u8]) -> Outcome {
-    let mut process =
-        Running(command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap());
+    let mut process = Running(
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap(),
+    );
     let stdout = collect(process.0.stdout.take().unwrap());
     let stderr = collect(process.0.stderr.take().unwrap());
     let mut stdin = process.0.stdin.take().unwrap();
@@ -131,7 +139,7 @@ fn collect(mut from: impl Read + Send + 'static) -> JoinHandle<String> {
 struct Running(Child);
 
 impl Running {
-    /// Waits for the end; tells the exit code.
+    /// Waits for the end and returns the exit code.
     #[track_caller]
     fn wait(&mut self, patience: Duration) -> Option<i32> {
         let deadline = Instant::now() + patience;
@@ -152,26 +160,27 @@ impl Drop for Running {
     }
 }
 
-/// What a running process has said until now, line by line.
+/// Output lines of a running process so far.
 #[derive(Debug, Default)]
 struct Said {
     lines: Mutex<Vec<String>>,
     more: Condvar,
 }
 
-/// A process that runs until it is told to end, or until it is dropped.
+/// A process that runs until it is told to end or is dropped.
 pub(super) struct Daemon {
     process: Running,
     said: Arc<Said>,
-    /// Open from the start, so that its end is the test's decision.
+    /// Kept open until the test closes it.
     pub(super) stdin: Option<ChildStdin>,
 }
 
 impl Daemon {
     /// Starts the command and reads its standard error; standard output goes to `stdout`.
     pub(super) fn start(mut command: Command, stdout: Stdio) -> Self {
-        let mut process =
-            Running(command.stdin(Stdio::piped()).stdout(stdout).stderr(Stdio::piped()).spawn().unwrap());
+        let mut process = Running(
+            command.stdin(Stdio::piped()).stdout(stdout).stderr(Stdio::piped()).spawn().unwrap(),
+        );
         let stderr = BufReader::new(process.0.stderr.take().unwrap());
         let said = Arc::new(Said::default());
         let heard = Arc::clone(&said);
@@ -185,7 +194,7 @@ impl Daemon {
         Self { process, said, stdin }
     }
 
-    /// The first line from the given one on that fits, and the number of the one after it.
+    /// Returns the first matching line from the given one on, and the number of the line after it.
     #[track_caller]
     pub(super) fn wait_for(
         &self,
@@ -206,37 +215,42 @@ impl Daemon {
         }
     }
 
-    /// All lines until now.
+    /// Returns all lines so far.
     pub(super) fn lines(&self) -> Vec<String> {
         self.said.lines.lock().unwrap().clone()
     }
 
-    /// Sends a signal by its name.
+    /// Sends a signal by name.
     pub(super) fn signal(&self, name: &str) {
         let kill = format!("kill -{name} {}", self.process.0.id());
         assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
     }
 
-    /// Ends the process with a signal; it must end well, and quickly.
+    /// Ends the process with a signal; it must exit successfully within 5 s.
     #[track_caller]
     pub(super) fn end(mut self, signal: &str) -> Vec<String> {
         self.signal(signal);
         assert_eq!(self.process.wait(Duration::from_secs(5)), Some(0), "{:#?}", self.lines());
-        // Whoever reads its last words needs a moment to see the end.
+        // The reading thread needs a moment to see the end.
         self.wait_for(0, Duration::from_secs(5), |line| line.contains("stopped"));
         self.lines()
     }
 
-    /// Waits for an end that needs no asking.
+    /// Waits for the process to end by itself.
     #[track_caller]
     pub(super) fn wait(&mut self, patience: Duration) -> Option<i32> {
         self.process.wait(patience)
     }
 
-    /// Ends the process without giving it a chance.
+    /// Kills the process.
     pub(super) fn kill(mut self) {
         self.process.0.kill().unwrap();
         self.process.0.wait().unwrap();
+    }
+
+    /// Returns the id of the process.
+    pub(super) fn id(&self) -> u32 {
+        self.process.0.id()
     }
 
     /// Takes standard output, if it is piped.
@@ -245,12 +259,12 @@ impl Daemon {
     }
 }
 
-/// A TCP port on loopback that nobody listens on; another process could take it meanwhile.
+/// Returns a free TCP port on loopback; another process could take it meanwhile.
 pub(super) fn free_port() -> u16 {
     std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
 }
 
-/// The folder of captured messages and blocks.
+/// Returns the folder of captured messages and blocks.
 pub(super) fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../core/fixtures")
 }

@@ -1,4 +1,4 @@
-//! `opp2p status`, `peers` and `watch`, against nodes that run.
+//! `opp2p status`, `peers` and `watch`, against running nodes.
 
 use crate::chain::{Blocks, SEQUENCER_KEY, rollup_json, signer};
 use crate::support::{Daemon, PATIENCE, Place};
@@ -8,14 +8,14 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::Stdio;
 
-/// A node, and where it answers.
+/// A node and its addresses.
 struct Node {
     daemon: Daemon,
     rpc: String,
     address: String,
 }
 
-/// The value of a field in a line of the log.
+/// Returns the value of a field in a line of the log.
 fn field(line: &str, name: &str) -> String {
     let (_, after) = line.split_once(&format!("{name}=")).expect("the field");
     after.split_whitespace().next().expect("a value").trim_matches('"').to_owned()
@@ -36,10 +36,15 @@ fn node(place: &Place, name: &str, arguments: &[&str]) -> Node {
         "--p2p.priv.path",
         &key,
     ];
-    let daemon = Daemon::start(place.opp2p(&[&chain[..], &network, arguments].concat()), Stdio::null());
+    let daemon =
+        Daemon::start(place.opp2p(&[&chain[..], &network, arguments].concat()), Stdio::null());
     let (started, _) = daemon.wait_for(0, PATIENCE, |line| line.contains("started"));
-    let (served, _) = daemon.wait_for(0, PATIENCE, |line| line.contains("RPC is served"));
-    Node { daemon, rpc: format!("http://{}", field(&served, "address")), address: field(&started, "address") }
+    let (served, _) = daemon.wait_for(0, PATIENCE, |line| line.contains("RPC server listening"));
+    Node {
+        daemon,
+        rpc: format!("http://{}", field(&served, "address")),
+        address: field(&started, "address"),
+    }
 }
 
 fn id(address: &str) -> String {
@@ -47,18 +52,28 @@ fn id(address: &str) -> String {
 }
 
 #[test]
-fn a_node_says_how_it_is_and_who_its_peers_are() {
+fn a_node_shows_its_status_and_its_peers() {
     let place = Place::new();
-    let mut first = node(&place, "first", &["--p2p.sequencer.key", SEQUENCER_KEY, "--publish.stdin"]);
-    let (line, _) = first.daemon.wait_for(0, PATIENCE, |line| line.contains("whose blocks count"));
-    assert_eq!((field(&line, "signer"), field(&line, "from")), (signer().to_string(), "operator".to_owned()));
+    let mut first =
+        node(&place, "first", &["--p2p.sequencer.key", SEQUENCER_KEY, "--publish.stdin"]);
+    let (line, _) = first.daemon.wait_for(0, PATIENCE, |line| line.contains("unsafe-block signer"));
+    assert_eq!(
+        (field(&line, "signer"), field(&line, "from")),
+        (signer().to_string(), "operator".to_owned())
+    );
     let alone = place.run(&["status", "--rpc", &first.rpc]);
-    assert_eq!(alone.code, Some(1), "{alone:#?}");
-    assert!(alone.stdout.contains("ready     no: no peer is connected"), "{}", alone.stdout);
+    // A sequencer is ready without peers.
+    assert_eq!(alone.code, Some(0), "{alone:#?}");
+    assert!(alone.stdout.contains("ready     yes"), "{}", alone.stdout);
     assert_eq!(place.run(&["peers", "--rpc", &first.rpc]).stdout, "no peer is connected\n");
 
-    let second = node(&place, "second", &["--p2p.static", &first.address, "--p2p.useragent", "the second"]);
+    let second =
+        node(&place, "second", &["--p2p.static", &first.address, "--p2p.useragent", "the second"]);
     first.daemon.wait_for(0, PATIENCE, |line| line.contains(" connected "));
+    let without_block = place.run(&["status", "--rpc", &second.rpc]);
+    assert_eq!(without_block.code, Some(1), "{without_block:#?}");
+    let line = "ready     no: No block has arrived yet";
+    assert!(without_block.stdout.contains(line), "{}", without_block.stdout);
     let mut blocks = Blocks::new();
     let blocks = [blocks.next(10), blocks.next(20)];
     let stdin = first.daemon.stdin.as_mut().expect("open");
@@ -70,7 +85,9 @@ fn a_node_says_how_it_is_and_who_its_peers_are() {
 
     let status = place.run(&["status", "--rpc", &second.rpc]);
     assert_eq!((status.code, status.stderr.as_str()), (Some(0), ""), "{status:#?}");
-    for part in ["ready     yes", "peers     1 connected", "2 accepted", "from operator", "the second"] {
+    for part in
+        ["ready     yes", "peers     1 connected", "2 accepted", "from operator", "the second"]
+    {
         assert!(status.stdout.contains(part), "{part:?} is not in {}", status.stdout);
     }
     let json = place.run(&["status", "--json", "--rpc", &second.rpc]);
@@ -79,7 +96,10 @@ fn a_node_says_how_it_is_and_who_its_peers_are() {
     assert_eq!(json["peerID"], id(&second.address));
 
     let peers = place.run(&["peers", "--rpc", &first.rpc]);
-    assert!(peers.stdout.contains(&id(&second.address)) && peers.stdout.contains("the second"), "{peers:#?}");
+    assert!(
+        peers.stdout.contains(&id(&second.address)) && peers.stdout.contains("the second"),
+        "{peers:#?}"
+    );
     let json = place.run(&["peers", "--json", "--rpc", &first.rpc]);
     let json: Value = serde_json::from_str(&json.stdout).expect("JSON");
     assert_eq!(json["totalConnected"], 1);
@@ -88,9 +108,12 @@ fn a_node_says_how_it_is_and_who_its_peers_are() {
     command.env("OPP2P_RPC", &first.rpc);
     assert!(crate::support::run(command, b"").stdout.contains(&id(&second.address)));
 
-    // Where there is no terminal, a watcher has a line for each head.
-    let mut watch =
-        place.opp2p(&["watch", "--rpc", &second.rpc]).stdout(Stdio::piped()).spawn().expect("it starts");
+    // Without a terminal, a watcher prints a line for each head.
+    let mut watch = place
+        .opp2p(&["watch", "--rpc", &second.rpc])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("it starts");
     let mut line = String::new();
     BufReader::new(watch.stdout.take().expect("piped")).read_line(&mut line).expect("a line");
     assert!(line.starts_with(&format!("head {}  0x", blocks[1].number)), "{line}");
@@ -101,14 +124,15 @@ fn a_node_says_how_it_is_and_who_its_peers_are() {
 }
 
 #[test]
-fn only_whom_the_node_lets_may_do_something_about_a_peer() {
+fn only_authorised_callers_may_act_on_a_peer() {
     let place = Place::new();
     let token = place.file("token", "a-token-of-more-than-16-letters");
     let wrong = place.file("other", "a-token-that-is-wrong");
     let first = node(&place, "first", &["--rpc.token.path", &token]);
     let second = node(&place, "second", &[]);
     let peer = id(&second.address);
-    let asked = |arguments: &[&str]| place.run(&[&["peers"], arguments, &["--rpc", &first.rpc]].concat());
+    let asked =
+        |arguments: &[&str]| place.run(&[&["peers"], arguments, &["--rpc", &first.rpc]].concat());
     for arguments in [
         &["connect", &second.address][..],
         &["disconnect", &peer],
@@ -122,38 +146,54 @@ fn only_whom_the_node_lets_may_do_something_about_a_peer() {
         asked(arguments).refused(&["the node refuses opp2p_", "--rpc.token.path"]);
         asked(&[arguments, &["--rpc.token.path", &wrong]].concat()).refused(&["HTTP status 401"]);
     }
-    let with_token = |arguments: &[&str]| {
+    let says = |arguments: &[&str], code: i32, parts: &[&str]| {
         let outcome = asked(&[arguments, &["--rpc.token.path", &token]].concat());
-        assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(0), "done\n"), "{outcome:#?}");
+        assert_eq!(outcome.code, Some(code), "{outcome:#?}");
+        for part in parts {
+            assert!(outcome.stdout.contains(part), "{part:?}: {outcome:#?}");
+        }
     };
+    let with_token = |arguments: &[&str]| says(arguments, 0, &[]);
     with_token(&["connect", &second.address]);
     second.daemon.wait_for(0, PATIENCE, |line| line.contains(" connected "));
-    with_token(&["ban", &peer, "1h"]);
+    says(&["ban", &peer, "1h"], 0, &[&peer, "is banned for "]);
+    says(&["ban", &peer, "10m"], 0, &["is banned for ", "an earlier ban lasts longer"]);
     second.daemon.wait_for(0, PATIENCE, |line| line.contains("disconnected"));
-    with_token(&["block", "10.0.0.0/8"]);
+    says(&["block", "10.0.0.0/8"], 0, &["10.0.0.0/8 is blocked"]);
     let banned = asked(&["banned"]).stdout;
     assert!(banned.contains(&format!("banned   {peer}  for ")), "{banned}");
     assert!(banned.contains("blocked  10.0.0.0/8"), "{banned}");
     asked(&["connect", &second.address, "--rpc.token.path", &token]).refused(&["banned until"]);
-    with_token(&["unban", &peer]);
-    with_token(&["unblock", "10.0.0.0/8"]);
-    assert_eq!(asked(&["banned"]).stdout, "nobody is banned or blocked\n");
+    says(&["unban", &peer], 0, &["is not banned any more"]);
+    says(&["unban", &peer], 1, &["was not banned: nothing is changed"]);
+    says(&["unblock", "10.0.0.0/8"], 0, &["10.0.0.0/8 is not blocked any more"]);
+    says(&["unblock", "10.0.0.0/8"], 1, &["was not blocked"]);
+    says(&["protect", &peer], 0, &["is protected"]);
+    says(&["unprotect", &peer], 0, &["is not protected any more"]);
+    assert_eq!(asked(&["banned"]).stdout, "nothing is banned or blocked\n");
     with_token(&["connect", &second.address]);
     first.daemon.end("TERM");
     second.daemon.end("TERM");
 }
 
 #[test]
-fn a_node_finds_another_by_its_record_and_says_so() {
+fn a_node_finds_another_by_its_record_and_reports_it() {
     let place = Place::new();
-    let first = node(&place, "first", &["--p2p.no-discovery=false", "--p2p.discovery.path", "memory"]);
+    let first =
+        node(&place, "first", &["--p2p.no-discovery=false", "--p2p.discovery.path", "memory"]);
     let asked = |node: &Node, method: &str| -> Value {
         let body = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}","params":[]}}"#);
-        let (host, _) =
-            node.rpc.strip_prefix("http://").expect("http").split_once('/').unwrap_or((&node.rpc[7..], ""));
+        let (host, _) = node
+            .rpc
+            .strip_prefix("http://")
+            .expect("http")
+            .split_once('/')
+            .unwrap_or((&node.rpc[7..], ""));
         let mut stream = TcpStream::connect(host).expect("it listens");
         let head = format!(
-            "POST / HTTP/1.1\r\nhost: {host}\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+            "POST / HTTP/1.1\r\nhost: {host}\r\ncontent-type: application/json\r\nconnection: \
+             close\r\ncontent-length: {}\r\n\r\n\
+             ",
             body.len()
         );
         stream.write_all((head + &body).as_bytes()).expect("it reads");
@@ -162,7 +202,8 @@ fn a_node_finds_another_by_its_record_and_says_so() {
         let (_, body) = answer.split_once("\r\n\r\n").expect("a body");
         serde_json::from_str::<Value>(body.trim()).expect("JSON")
     };
-    let record = asked(&first, "opp2p_self")["result"]["ENR"].as_str().expect("a record").to_owned();
+    let record =
+        asked(&first, "opp2p_self")["result"]["ENR"].as_str().expect("a record").to_owned();
     let (line, _) = first.daemon.wait_for(0, PATIENCE, |line| line.contains("looking for peers"));
     assert_eq!(field(&line, "record"), record);
     let second = node(&place, "second", &["--p2p.no-discovery=false", "--p2p.bootnodes", &record]);
@@ -173,14 +214,14 @@ fn a_node_finds_another_by_its_record_and_says_so() {
     second.daemon.end("TERM");
     assert!(std::fs::read_to_string(kept).expect("it is kept").contains(&record));
     first.daemon.end("TERM");
-    // Without discovery the RPC says so, as the reference's does.
+    // Without discovery the RPC says so, like the reference's.
     let alone = node(&place, "alone", &[]);
     assert_eq!(asked(&alone, "opp2p_discoveryTable")["error"]["message"], "discovery disabled");
     alone.daemon.end("TERM");
 }
 
 #[test]
-fn who_does_not_answer_is_named_and_so_is_what_is_no_node() {
+fn an_unresponsive_node_and_a_server_that_is_not_a_node_are_reported() {
     let place = Place::new();
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let host = listener.local_addr().expect("bound").to_string();

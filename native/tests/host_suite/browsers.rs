@@ -1,37 +1,38 @@
-//! The browsers' door: real nodes, and clients over WebSockets.
+//! The browsers' listener: real nodes, and clients over WebSockets.
 
 use super::support::*;
-use super::{Stranger, StrangerEvent, anonymous, driving, lone_stranger, stranger, stranger_at, topic};
-use futures::StreamExt;
-use libp2p::core::upgrade::Version;
-use libp2p::identity::Keypair;
+use super::{
+    Stranger, StrangerEvent, anonymous, driving, lone_stranger, stranger, stranger_at, topic,
+};
+use futures::{SinkExt, StreamExt};
 use libp2p::multiaddr::Protocol;
 use libp2p::swarm::SwarmEvent;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
-use libp2p::websocket::{self, tls};
-use libp2p::{Multiaddr, Swarm, Transport, gossipsub, identify, noise, tcp, yamux};
+use libp2p::{Multiaddr, Swarm, gossipsub};
 use opp2p::devnet::{BlockMaker, unix_seconds};
-use opp2p::host::{ConnectError, Host, HostConfig, HostError, Status, WsConfig, WsTls};
-use opp2p::swarm::from_libp2p;
-use opp2p_core::gossip::MeshParams;
+use opp2p_core::gossip::{MeshParams, Reason};
 use opp2p_core::payload::{PayloadVersion, snappy};
-use opp2p_core::peers::PeerId;
-use std::collections::BTreeSet;
+use opp2p_core::peers::{Door, DoorLimits, PeerId};
+use opp2p_node::host::{Host, HostConfig, Status, WsConfig};
+use opp2p_node::key::SecretKey;
+use opp2p_wire::{FULL, from_libp2p};
 use std::path::Path;
 use std::time::Duration;
 use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::Message;
 
-fn with_door(directory: &Path, name: &str, peers: &[&Host]) -> HostConfig {
-    HostConfig { ws: Some(WsConfig::default()), ..config(directory, name, peers) }
+pub(super) fn with_door(directory: &Path, name: &str, peers: &[&Host]) -> HostConfig {
+    let ws = WsConfig { suffices: true, ..WsConfig::default() };
+    HostConfig { ws: Some(ws), ..config(directory, name, peers) }
 }
 
-/// Where a page would dial.
+/// Returns the address that a page would dial.
 fn door(host: &Host) -> Multiaddr {
     host.browser_addresses().into_iter().next().unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_node_that_comes_over_a_websocket_gets_blocks() {
+async fn a_node_over_a_websocket_gets_blocks() {
     let directory = tempfile::tempdir().unwrap();
     let mut config = with_door(directory.path(), "gateway", &[]);
     config.sequencer = Some(signer().into());
@@ -39,8 +40,11 @@ async fn a_node_that_comes_over_a_websocket_gets_blocks() {
     let address = door(&gateway);
     let way: Vec<_> = address.iter().collect();
     assert!(
-        matches!(way[..], [Protocol::Ip4(_), Protocol::Tcp(1..), Protocol::Ws(_), Protocol::P2p(peer)]
-            if peer == gateway.peer_id()),
+        matches!(
+            way[..],
+            [Protocol::Ip4(_), Protocol::Tcp(1..), Protocol::Ws(_), Protocol::P2p(peer)]
+                if peer == gateway.peer_id()
+        ),
         "{address}"
     );
     let client = follower(directory.path(), "client", &[]).await;
@@ -54,9 +58,11 @@ async fn a_node_that_comes_over_a_websocket_gets_blocks() {
     client.stop().await;
 }
 
-/// Follows gossip alone: it fetches nothing, so that what it has came to it.
+/// Starts a client that follows gossip alone: it fetches nothing, so all of its blocks were
+/// delivered.
 async fn client(directory: &Path, name: &str, gateway: Multiaddr) -> Host {
-    let client = Host::start(HostConfig { sync: None, ..config(directory, name, &[]) }).await.unwrap();
+    let client =
+        Host::start(HostConfig { sync: None, ..config(directory, name, &[]) }).await.unwrap();
     assert_eq!(client.connect(gateway).await, Ok(Ok(())));
     client
 }
@@ -69,13 +75,13 @@ async fn clients(directory: &Path, count: usize, gateway: &Host) -> Vec<Host> {
     clients
 }
 
-/// Small, and never gossips lazily: a peer outside the mesh gets nothing.
+/// Returns a small mesh without lazy gossip: a peer outside the mesh gets nothing.
 fn strict_mesh() -> MeshParams {
     MeshParams { d: 2, low: 1, high: 2, lazy: 0, flood_publish: false }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_browser_gets_every_block_however_full_the_mesh_is_and_takes_no_place_in_it() {
+async fn every_browser_gets_every_block_without_taking_a_place_in_the_mesh() {
     let directory = tempfile::tempdir().unwrap();
     let first = sequencer(directory.path()).await;
     let mut config = with_door(directory.path(), "gateway", &[&first]);
@@ -98,9 +104,10 @@ async fn every_browser_gets_every_block_however_full_the_mesh_is_and_takes_no_pl
     let status = gateway.status().borrow().clone();
     assert_eq!((status.peers, status.subscribers, status.mesh, status.browsers), (2, 2, 2, 12));
     assert_eq!(status.accepted, 20, "each is judged once");
-    // The tide is of two peers, and all browsers are in a mesh.
+    // The tide wants two peers, and all browsers are in a mesh.
     let (is_browser, missing) = gateway.peers(|peers, _| {
-        let is_browser = peers.connected_peers().filter(|peer| peers.is_browser(peer) == Some(true)).count();
+        let is_browser =
+            peers.connected_peers().filter(|peer| peers.is_browser(peer) == Some(true)).count();
         (is_browser, peers.missing())
     });
     assert_eq!((is_browser, missing), (12, 18));
@@ -148,7 +155,11 @@ async fn a_block_that_a_browser_has_first_reaches_nodes_and_browsers() {
         // It comes on both meshes at about the same time.
         let block = snappy::compress(&signed(&envelope));
         for stranger in [&mut page, &mut other] {
-            stranger.behaviour_mut().gossipsub.publish(topic(PayloadVersion::V4), block.clone()).unwrap();
+            stranger
+                .behaviour_mut()
+                .gossipsub
+                .publish(topic(PayloadVersion::V4), block.clone())
+                .unwrap();
         }
         let number = hashes.len() as u64;
         let taken = until(&gateway, |status| status.head.is_some_and(|head| head.number == number));
@@ -166,8 +177,75 @@ async fn a_block_that_a_browser_has_first_reaches_nodes_and_browsers() {
     }
 }
 
+/// A page that was reloaded, or that changed its network, has the same id as its older connection,
+/// which may stay half open for long. The newer one has to get all blocks.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_browser_that_forges_is_banned_and_stays_out_while_others_from_there_go_on() {
+async fn a_reconnecting_browser_gets_every_block_on_its_newer_connection() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut gateway = with_door(directory.path(), "gateway", &[]);
+    gateway.sequencer = Some(signer().into());
+    let gateway = Host::start(gateway).await.unwrap();
+    let mut maker = BlockMaker::new(&chain(), 36);
+    let mut older: Option<Host> = None;
+    for number in 0..3 {
+        let mut config = config(directory.path(), &format!("page-{number}"), &[]);
+        // It fetches nothing: each block has to be gossiped.
+        (config.sync, config.key) = (None, SecretKey::from_bytes(&[7; 32]).unwrap());
+        let page = Host::start(config).await.unwrap();
+        let mut events = page.events();
+        assert_eq!(page.connect(door(&gateway)).await, Ok(Ok(())));
+        if let Some(older) = older.replace(page) {
+            until(&older, |status| status.peers == 0).await;
+            older.stop().await;
+        }
+        until(&gateway, |status| (status.browsers, status.browser_mesh) == (1, 1)).await;
+        let places = gateway.peers(|peers, _| peers.limits().counts(Door::Browser).inbound);
+        assert_eq!(places, 1, "the older connection has no place");
+        let hash = gateway.publish(maker.next(unix_seconds())).await.unwrap().unwrap();
+        assert_eq!(blocks(&mut events, 1).await, [hash]);
+    }
+    for host in older.into_iter().chain([gateway]) {
+        host.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_browser_learns_that_the_door_is_full_before_any_handshake() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut config = with_door(directory.path(), "gateway", &[]);
+    config.peers.limits.browser = DoorLimits::browsers(1);
+    let gateway = Host::start(config).await.unwrap();
+    let address = door(&gateway);
+    let page = client(directory.path(), "page", address.clone()).await;
+    until(&gateway, |status| status.browsers == 1).await;
+    let Some(Protocol::Tcp(port)) = address.iter().nth(1) else { panic!("{address}") };
+    let url = format!("ws://127.0.0.1:{port}/");
+    for _ in 0..3 {
+        let (mut socket, _) = tokio_tungstenite::connect_async(&url).await.unwrap();
+        // What a dialler says before it has heard anything must not keep it from hearing.
+        let proposal = b"\x13/multistream/1.0.0\n\x07/noise\n".to_vec();
+        socket.send(Message::binary(proposal)).await.unwrap();
+        let said = timeout(Duration::from_secs(20), socket.next()).await.expect("an answer");
+        assert_eq!(said.unwrap().unwrap().into_data()[..], *FULL);
+        socket.close(None).await.unwrap();
+    }
+    // Other clients see a failed negotiation.
+    let other = follower(directory.path(), "other", &[]).await;
+    let refused = other.connect(address.clone()).await.unwrap();
+    assert!(refused.is_err(), "{refused:?}");
+    let counts = gateway.peers(|peers, _| peers.limits().counts(Door::Browser));
+    assert_eq!((counts.inbound, gateway.status().borrow().browsers), (1, 1));
+    // When the page leaves, there is room.
+    page.stop().await;
+    until(&gateway, |status| status.browsers == 0).await;
+    assert_eq!(other.connect(address).await, Ok(Ok(())));
+    for host in [other, gateway] {
+        host.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_forging_browser_is_banned_while_others_of_its_address_stay() {
     let directory = tempfile::tempdir().unwrap();
     let first = sequencer(directory.path()).await;
     let gateway = Host::start(with_door(directory.path(), "gateway", &[&first])).await.unwrap();
@@ -182,8 +260,18 @@ async fn a_browser_that_forges_is_banned_and_stays_out_while_others_from_there_g
     let id = from_libp2p(villain.local_peer_id()).unwrap();
     let forged = snappy::compress(&forged);
     villain.behaviour_mut().gossipsub.publish(topic(PayloadVersion::V4), forged).unwrap();
-    let gone =
-        async { while !matches!(villain.select_next_some().await, SwarmEvent::ConnectionClosed { .. }) {} };
+    // A later block shows that the signer has not changed.
+    let in_doubt = |status: &Status| status.refused.contains_key(&Reason::SignerInDoubt);
+    driving(&mut villain, until(&gateway, in_doubt)).await;
+    while unix_seconds() <= block.payload.timestamp {
+        driving(&mut villain, tokio::time::sleep(Duration::from_millis(50))).await;
+    }
+    let block = maker.next(unix_seconds());
+    let mut heard: Vec<_> = clients.iter().map(|host| host.events()).collect();
+    let hash = first.publish(block).await.unwrap().unwrap();
+    let gone = async {
+        while !matches!(villain.select_next_some().await, SwarmEvent::ConnectionClosed { .. }) {}
+    };
     timeout(Duration::from_secs(20), gone).await.expect("it is turned out");
     let (score, is_banned) =
         gateway.peers(|peers, now| (peers.score(now, &id), peers.gate().ban_of(&id).is_some()));
@@ -193,27 +281,29 @@ async fn a_browser_that_forges_is_banned_and_stays_out_while_others_from_there_g
         let again = async {
             loop {
                 match villain.select_next_some().await {
-                    SwarmEvent::ConnectionClosed { .. } | SwarmEvent::OutgoingConnectionError { .. } => break,
+                    SwarmEvent::ConnectionClosed { .. }
+                    | SwarmEvent::OutgoingConnectionError { .. } => break,
                     _ => {}
                 }
             }
         };
         timeout(Duration::from_secs(20), again).await.expect("it is refused");
     }
-    let mut heard: Vec<_> = clients.iter().map(|host| host.events()).collect();
-    let hash = first.publish(block).await.unwrap().unwrap();
     for events in &mut heard {
         assert_eq!(blocks(events, 1).await, [hash]);
     }
     assert_eq!(gateway.status().borrow().browsers, 2);
-    assert!(clients.iter().all(|client| client.status().borrow().refused.is_empty()), "nothing went on");
+    assert!(
+        clients.iter().all(|client| client.status().borrow().refused.is_empty()),
+        "nothing went on"
+    );
     for host in clients.into_iter().chain([first, gateway]) {
         host.stop().await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_peer_by_both_ways_stays_in_its_mesh_and_is_a_browser_while_only_the_websocket_is_left() {
+async fn a_peer_by_both_ways_stays_in_its_mesh_and_is_what_it_was_first() {
     let directory = tempfile::tempdir().unwrap();
     let mut config = with_door(directory.path(), "gateway", &[]);
     config.sequencer = Some(signer().into());
@@ -237,26 +327,30 @@ async fn a_peer_by_both_ways_stays_in_its_mesh_and_is_a_browser_while_only_the_w
                 ways.push(way.connection_id());
                 peer.dial(way).unwrap();
                 let stands = async {
-                    while !matches!(peer.select_next_some().await, SwarmEvent::ConnectionEstablished { .. }) {
-                    }
+                    while !matches!(
+                        peer.select_next_some().await,
+                        SwarmEvent::ConnectionEstablished { .. }
+                    ) {}
                 };
                 timeout(Duration::from_secs(20), stands).await.expect("it connects");
                 driving(&mut peer, until(&gateway, |status| kinds(status) == expected)).await;
             }
             let id = from_libp2p(peer.local_peer_id()).unwrap();
-            driving(&mut peer, sorted(&gateway, &id, 2, false)).await;
+            let is_browser = first == &ws;
+            driving(&mut peer, known(&gateway, &id, 2, is_browser)).await;
             driving(&mut peer, publish_to(&gateway, &mut maker)).await;
             assert!(peer.close_connection(ways[usize::from(!leaves_first)]));
             let closed = async {
-                while !matches!(peer.select_next_some().await, SwarmEvent::ConnectionClosed { .. }) {}
+                while !matches!(peer.select_next_some().await, SwarmEvent::ConnectionClosed { .. })
+                {
+                }
             };
             timeout(Duration::from_secs(20), closed).await.expect("it is closed");
-            let left = if leaves_first { second } else { first };
-            let is_browser = left == &ws;
-            // What is sent before the node knows of the end may be lost with the connection.
-            driving(&mut peer, sorted(&gateway, &id, 1, is_browser)).await;
+            // A message sent before the node notices the end may be lost with the connection.
+            driving(&mut peer, known(&gateway, &id, 1, is_browser)).await;
             if leaves_first {
-                // The library sends nothing on a connection that never sent until something else happens on it.
+                // The library sends nothing on a connection that never sent until something else
+                // happens on it.
                 drop(peer);
                 until(&gateway, |status| kinds(status) == (0, 0)).await;
                 continue;
@@ -272,18 +366,18 @@ async fn a_peer_by_both_ways_stays_in_its_mesh_and_is_a_browser_while_only_the_w
     gateway.stop().await;
 }
 
-/// Waits until the core knows so many connections of a peer, and whether it is a browser.
-async fn sorted(gateway: &Host, peer: &PeerId, connections: usize, is_browser: bool) {
-    let known = || {
+/// Waits until the core knows this number of connections of a peer, and whether it is a browser.
+async fn known(gateway: &Host, peer: &PeerId, connections: usize, is_browser: bool) {
+    let is_known = || {
         gateway.peers(|peers, _| (peers.limits().of_peer(peer), peers.is_browser(peer)))
             == (connections, Some(is_browser))
     };
-    let sorted = async {
-        while !known() {
+    let known = async {
+        while !is_known() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    timeout(Duration::from_secs(20), sorted).await.expect("the core sorts it anew");
+    timeout(Duration::from_secs(20), known).await.expect("the core knows it");
 }
 
 async fn publish_to(gateway: &Host, maker: &mut BlockMaker) {
@@ -296,7 +390,8 @@ async fn comes(peer: &mut Swarm<Stranger>, wanted: &[u8]) {
         loop {
             let event = peer.select_next_some().await;
             if let SwarmEvent::Behaviour(StrangerEvent::Gossipsub(gossipsub::Event::Message {
-                message, ..
+                message,
+                ..
             })) = event
                 && message.data == wanted
             {
@@ -308,13 +403,13 @@ async fn comes(peer: &mut Swarm<Stranger>, wanted: &[u8]) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_full_door_refuses_browsers_and_lets_nodes_in() {
+async fn a_full_browser_door_refuses_browsers_and_admits_nodes() {
     let directory = tempfile::tempdir().unwrap();
     let mut config = with_door(directory.path(), "gateway", &[]);
     config.peers.limits.browser.inbound = 2;
-    config.peers.tide.high = 1;
-    config.peers.tide.low = 1;
-    config.peers.tide.grace = Duration::ZERO;
+    config.peers.connections.high = 1;
+    config.peers.connections.low = 1;
+    config.peers.connections.grace = Duration::ZERO;
     let gateway = Host::start(config).await.unwrap();
     let inside = clients(directory.path(), 2, &gateway).await;
     let late = Host::start(self::config(directory.path(), "late", &[])).await.unwrap();
@@ -323,7 +418,7 @@ async fn a_full_door_refuses_browsers_and_lets_nodes_in() {
     let node = follower(directory.path(), "node", &[&gateway]).await;
     until(&gateway, |status| status.mesh == 1).await;
     let status = gateway.status().borrow().clone();
-    // Three peers, though the tide wants one.
+    // Three peers, though the connection manager wants one.
     assert_eq!((status.peers, status.browsers), (1, 2));
     for host in inside.into_iter().chain([late, node, gateway]) {
         host.stop().await;
@@ -331,7 +426,7 @@ async fn a_full_door_refuses_browsers_and_lets_nodes_in() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_browser_fetches_what_it_missed_by_number() {
+async fn a_browser_fetches_missed_blocks_by_number() {
     let directory = tempfile::tempdir().unwrap();
     let mut config = with_door(directory.path(), "gateway", &[]);
     config.sequencer = Some(signer().into());
@@ -354,127 +449,4 @@ async fn a_browser_fetches_what_it_missed_by_number() {
     for host in [early, late, gateway] {
         host.stop().await;
     }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn with_a_certificate_the_door_is_wss_and_says_so() {
-    let directory = tempfile::tempdir().unwrap();
-    let certified = certificate();
-    let (cert, key) = (directory.path().join("cert.pem"), directory.path().join("key.pem"));
-    std::fs::write(&cert, certified.cert.pem()).unwrap();
-    std::fs::write(&key, certified.signing_key.serialize_pem()).unwrap();
-    let mut config = with_door(directory.path(), "gateway", &[]);
-    config.sequencer = Some(signer().into());
-    let ws = config.ws.as_mut().unwrap();
-    ws.tls = Some(WsTls { cert, key });
-    ws.advertise = vec!["/dns4/gw.example/tcp/443/wss".parse().unwrap()];
-    let gateway = Host::start(config).await.unwrap();
-    // What is advertised is what pages dial; where it listens, identify says.
-    let info = identified(&gateway.address(), None).await;
-    assert!(info.contains(&"/dns4/gw.example/tcp/443/wss".parse().unwrap()), "{info:?}");
-    let wss = info
-        .iter()
-        .find(|address| {
-            let way: Vec<_> = address.iter().collect();
-            matches!(way[..], [Protocol::Ip4(_), Protocol::Tcp(_), Protocol::Wss(_)])
-        })
-        .unwrap();
-    let again = identified(wss, Some(certified.cert.der())).await;
-    assert_eq!(BTreeSet::from_iter(again), BTreeSet::from_iter(info.clone()));
-    // Who does not know the certificate does not come in, and learns why.
-    let client = follower(directory.path(), "client", &[]).await;
-    let way = wss.clone().with(Protocol::P2p(gateway.peer_id()));
-    let Ok(Err(ConnectError::Failed(why))) = client.connect(way).await else { panic!("it trusts anybody") };
-    assert!(why.contains("certificate"), "{why}");
-    client.stop().await;
-    gateway.stop().await;
-}
-
-/// The addresses that the node at this address names when it says who it is.
-async fn identified(address: &Multiaddr, trusts: Option<&[u8]>) -> Vec<Multiaddr> {
-    let key = Keypair::generate_secp256k1();
-    let tcp = || tcp::tokio::Transport::new(tcp::Config::default().nodelay(true));
-    let mut tls = tls::Config::builder();
-    if let Some(certificate) = trusts {
-        tls.add_trust(&tls::Certificate::new(certificate.to_vec())).unwrap();
-    }
-    let mut websocket = websocket::Config::new(tcp());
-    websocket.set_tls_config(tls.finish());
-    let transport = websocket
-        .or_transport(tcp())
-        .upgrade(Version::V1Lazy)
-        .authenticate(noise::Config::new(&key).unwrap())
-        .multiplex(yamux::Config::default())
-        .boxed();
-    let behaviour = identify::Behaviour::new(identify::Config::new("x".into(), key.public()));
-    let config = libp2p::swarm::Config::with_tokio_executor();
-    let mut swarm = Swarm::new(transport, behaviour, key.public().to_peer_id(), config);
-    swarm.dial(address.clone()).unwrap();
-    let info = async {
-        loop {
-            match swarm.select_next_some().await {
-                SwarmEvent::Behaviour(identify::Event::Received { info, .. }) => break info.listen_addrs,
-                SwarmEvent::OutgoingConnectionError { error, .. } => panic!("{error}"),
-                _ => {}
-            }
-        }
-    };
-    timeout(Duration::from_secs(20), info).await.expect("it says who it is")
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn advertised_addresses_are_what_a_page_dials() {
-    let directory = tempfile::tempdir().unwrap();
-    let mut config = with_door(directory.path(), "gateway", &[]);
-    let advertised: Multiaddr = "/dns4/gw.example/tcp/443/wss".parse().unwrap();
-    let own = config.key.peer_id();
-    config.ws.as_mut().unwrap().advertise =
-        vec![advertised.clone(), advertised.clone().with(Protocol::P2p(own))];
-    let gateway = Host::start(config).await.unwrap();
-    let whole = advertised.with(Protocol::P2p(own));
-    assert_eq!(gateway.browser_addresses(), [whole.clone(), whole.clone()]);
-    gateway.stop().await;
-
-    let mut config = with_door(directory.path(), "other", &[]);
-    config.ws.as_mut().unwrap().advertise = vec![whole.clone()];
-    let refused = Host::start(config).await.unwrap_err();
-    assert!(matches!(&refused, HostError::Advertised(address) if *address == whole), "{refused}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_certificate_that_can_not_be_used_is_named_with_what_to_do() {
-    let directory = tempfile::tempdir().unwrap();
-    let file = |name: &str, contents: &str| {
-        let path = directory.path().join(name);
-        std::fs::write(&path, contents).unwrap();
-        path
-    };
-    let (one, other) = (certificate(), certificate());
-    let (cert, key) = (file("cert.pem", &one.cert.pem()), file("key.pem", &one.signing_key.serialize_pem()));
-    let other_key = file("other.pem", &other.signing_key.serialize_pem());
-    let (missing, empty) = (directory.path().join("missing.pem"), file("empty.pem", ""));
-    let broken = file("broken.pem", "-----BEGIN CERTIFICATE-----\n????\n-----END CERTIFICATE-----\n");
-    let garbage = file("garbage.pem", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n");
-    for (cert, key, parts) in [
-        (&missing, &key, ["missing.pem", "can't be read", "check the path"]),
-        (&cert, &missing, ["missing.pem", "can't be read", "check the path"]),
-        (&empty, &key, ["empty.pem", "no certificate", "PEM"]),
-        (&broken, &key, ["broken.pem", "certificates", "chain"]),
-        (&key, &key, ["key.pem", "no certificate", "PEM"]),
-        (&cert, &cert, ["cert.pem", "no private key", "PKCS#8"]),
-        (&cert, &garbage, ["garbage.pem", "private key", "PKCS#8"]),
-        (&cert, &other_key, ["cert.pem", "other.pem", "its own key"]),
-    ] {
-        let mut config = with_door(directory.path(), "host", &[]);
-        config.ws.as_mut().unwrap().tls = Some(WsTls { cert: cert.clone(), key: key.clone() });
-        let refused = Host::start(config).await.unwrap_err();
-        let HostError::Tls { .. } = &refused else { panic!("{refused}") };
-        let text = refused.to_string();
-        assert!(parts.iter().all(|part| text.contains(part)) && !text.contains('\n'), "{text}");
-    }
-}
-
-/// A certificate for loopback that vouches for itself.
-fn certificate() -> rcgen::CertifiedKey<rcgen::KeyPair> {
-    rcgen::generate_simple_self_signed(["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap()
 }

@@ -1,10 +1,10 @@
-//! How connections are set up: what secures them, what carries their streams, how long that may take; and a node without
-//! a network.
+//! Connection setup: security protocols, multiplexers and time limits; and a node without a
+//! network.
 
 use super::support::*;
 use opp2p::devnet::{BlockMaker, unix_seconds};
-use opp2p::host::{ConnectError, Host, Muxer, Peerstore, Security};
 use opp2p_core::peers::{BlockEntry, PeerCommand};
+use opp2p_node::host::{ConnectError, Host, Muxer, Peerstore, Security};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-/// A node that offers these.
+/// Starts a node that offers these protocols.
 async fn with(directory: &Path, name: &str, security: &[Security], mux: &[Muxer]) -> Host {
     let mut config = config(directory, name, &[]);
     (config.security, config.mux) = (security.to_vec(), mux.to_vec());
@@ -23,7 +23,7 @@ async fn with(directory: &Path, name: &str, security: &[Security], mux: &[Muxer]
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn blocks_flow_however_a_connection_is_secured_and_multiplexed() {
+async fn blocks_flow_with_any_security_and_multiplexer() {
     use Muxer::{Mplex, Yamux};
     use Security::{Noise, Plaintext, Tls};
     type Offer = (&'static [Security], &'static [Muxer]);
@@ -33,13 +33,14 @@ async fn blocks_flow_however_a_connection_is_secured_and_multiplexed() {
         ((&[Tls], &[Yamux]), (&[Tls], &[Yamux])),
         ((&[Noise], &[Mplex]), (&[Noise], &[Mplex])),
         ((&[Plaintext], &[Yamux]), (&[Plaintext], &[Yamux])),
-        // What only one of them prefers is agreed on if both know it.
+        // A preference of one side wins if both support it.
         ((&[Noise, Tls], &[Mplex, Yamux]), (&[Tls], &[Yamux])),
         ((&[Tls, Noise], &[Yamux, Mplex]), (&[Noise], &[Mplex, Yamux])),
     ];
     for (at, ((security, mux), (other_security, other_mux))) in cases.into_iter().enumerate() {
         let first = with(directory.path(), &format!("sequencer-{at}"), security, mux).await;
-        let second = with(directory.path(), &format!("follower-{at}"), other_security, other_mux).await;
+        let second =
+            with(directory.path(), &format!("follower-{at}"), other_security, other_mux).await;
         assert_eq!(second.connect(first.address()).await, Ok(Ok(())), "case {at}");
         until(&first, |status| status.mesh == 1).await;
         let mut maker = BlockMaker::new(&chain(), 5);
@@ -53,7 +54,7 @@ async fn blocks_flow_however_a_connection_is_secured_and_multiplexed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_has_nothing_in_common_is_not_connected() {
+async fn peers_with_nothing_in_common_are_not_connected() {
     let directory = tempfile::tempdir().unwrap();
     let plain = with(directory.path(), "plain", &[Security::Plaintext], &[Muxer::Yamux]).await;
     let noise = with(directory.path(), "noise", &[Security::Noise], &[Muxer::Yamux]).await;
@@ -63,7 +64,8 @@ async fn who_has_nothing_in_common_is_not_connected() {
         assert!(matches!(result, Ok(Err(ConnectError::Failed(_)))), "{result:?}");
     }
     for (one, other) in [(&noise, &mplex), (&mplex, &noise)] {
-        // Who proposes one protocol only does not wait for the answer, and is connected until that comes.
+        // A side that proposes a single protocol does not wait for the answer, and is connected
+        // until it comes.
         let _ = one.connect(other.address()).await.unwrap();
         until(one, |status| status.peers == 0).await;
     }
@@ -74,7 +76,7 @@ async fn who_has_nothing_in_common_is_not_connected() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_says_nothing_is_cut_off_when_its_time_is_over() {
+async fn a_silent_connection_is_cut_off_after_its_timeout() {
     let directory = tempfile::tempdir().unwrap();
     let short = Duration::from_millis(200);
     let long = Duration::from_secs(60);
@@ -85,7 +87,7 @@ async fn who_says_nothing_is_cut_off_when_its_time_is_over() {
         let port = host.address().to_string().split('/').nth(4).unwrap().to_owned();
         let mut stream = TcpStream::connect(format!("127.0.0.1:{port}")).await.unwrap();
         if name == "negotiation" {
-            // The protocol is agreed on at once, and then nothing comes.
+            // The protocol is agreed on at once, and then nothing follows.
             let hello = [&b"\x13/multistream/1.0.0\n"[..], &b"\x07/noise\n"[..]].concat();
             tokio::io::AsyncWriteExt::write_all(&mut stream, &hello).await.unwrap();
         }
@@ -101,7 +103,7 @@ async fn who_says_nothing_is_cut_off_when_its_time_is_over() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_node_without_a_network_listens_nowhere_and_dials_nobody() {
+async fn a_node_without_a_network_neither_listens_nor_dials() {
     let directory = tempfile::tempdir().unwrap();
     let other = follower(directory.path(), "other", &[]).await;
     let mut config = config(directory.path(), "offline", &[&other]);
@@ -109,15 +111,22 @@ async fn a_node_without_a_network_listens_nowhere_and_dials_nobody() {
     let host = Host::start(config).await.unwrap();
     assert_eq!(host.address().to_string(), format!("/p2p/{}", host.peer_id()));
     let result = host.connect(other.address()).await.unwrap();
-    assert!(matches!(&result, Err(ConnectError::Failed(why)) if why.contains("offline")), "{result:?}");
-    tokio::time::sleep(Duration::from_millis(300)).await;
-    assert_eq!((host.status().borrow().peers, other.status().borrow().peers), (0, 0));
+    assert!(
+        matches!(&result, Err(ConnectError::Failed(why)) if why.contains("offline")),
+        "{result:?}"
+    );
+    // A node that has a network, and starts later, is connected by now.
+    let online = follower(directory.path(), "online", &[&other]).await;
+    until(&online, |status| status.peers == 1).await;
+    until(&other, |status| status.peers > 0).await;
+    assert_eq!((host.status().borrow().peers, other.status().borrow().peers), (0, 1));
+    online.stop().await;
     host.stop().await;
     other.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_known_of_peers_is_kept_where_the_operator_says() {
+async fn peer_data_is_kept_where_the_operator_says() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("peers.redb");
     let elsewhere = IpAddr::from(Ipv4Addr::new(192, 0, 2, 1));
@@ -140,7 +149,7 @@ async fn what_is_known_of_peers_is_kept_where_the_operator_says() {
         host.stop().await;
     }
     assert!(file.exists());
-    // It is the file that remembers, and not the blocks.
+    // The file keeps the memory, not the block store.
     let mut config = config(directory.path(), "file", &[]);
     config.peerstore = Peerstore::WithBlocks;
     let host = Host::start(config).await.unwrap();

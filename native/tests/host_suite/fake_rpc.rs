@@ -1,4 +1,5 @@
-//! A JSON-RPC server over HTTP/1.1, with or without TLS: what an L1 node or a remote signer looks like from outside.
+//! A JSON-RPC server over HTTP/1.1, with or without TLS: a stand-in for an L1 node or a remote
+//! signer.
 
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::{Value, json};
@@ -11,12 +12,14 @@ use std::time::Duration;
 
 /// A result, or a code and a message.
 pub(crate) type Answer = Result<Value, (i64, String)>;
+/// Code that stands for no answer at all: the connection stays open and silent.
+pub(crate) const SILENCE: i64 = i64::MIN;
 type Answers = Arc<dyn Fn(&str, &Value) -> Answer + Send + Sync>;
 
 pub(crate) struct FakeRpc {
     address: String,
     end: Arc<AtomicBool>,
-    /// The head of each request and its body.
+    /// The head and the body of each request.
     pub(crate) asked: Arc<Mutex<Vec<(String, Value)>>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -37,13 +40,17 @@ impl FakeRpc {
         let thread = std::thread::spawn({
             let (end, asked) = (Arc::clone(&end), Arc::clone(&asked));
             move || {
+                let mut silent = Vec::new();
                 for stream in listener.incoming() {
                     if end.load(Ordering::SeqCst) {
                         break;
                     }
                     let stream = stream.unwrap();
                     stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
-                    serve(stream, tls.clone(), &asked, &answers);
+                    let open = stream.try_clone().unwrap();
+                    if serve(stream, tls.clone(), &asked, &answers) {
+                        silent.push(open);
+                    }
                 }
             }
         });
@@ -58,7 +65,7 @@ impl FakeRpc {
         format!("http://{}", self.address)
     }
 
-    /// What was asked for so far.
+    /// Returns the methods requested so far.
     pub(crate) fn methods(&self) -> Vec<String> {
         let asked = self.asked.lock().unwrap();
         asked.iter().map(|(_, body)| body["method"].as_str().unwrap().to_owned()).collect()
@@ -75,47 +82,57 @@ impl Drop for FakeRpc {
     }
 }
 
+/// Returns `true` if nothing was answered, so that the connection has to be kept.
 fn serve(
     stream: TcpStream,
     tls: Option<Arc<ServerConfig>>,
     asked: &Mutex<Vec<(String, Value)>>,
     answers: &Answers,
-) {
-    // A client that a test refuses, or that has gone, is none of this server's business.
-    let _ = match tls {
-        Some(tls) => exchange(StreamOwned::new(ServerConnection::new(tls).unwrap(), stream), asked, answers),
+) -> bool {
+    // A client that a test refuses, or that has gone, does not matter here.
+    let said = match tls {
+        Some(tls) => {
+            exchange(StreamOwned::new(ServerConnection::new(tls).unwrap(), stream), asked, answers)
+        }
         None => exchange(stream, asked, answers),
     };
+    said.is_ok_and(|was_answered| !was_answered)
 }
 
+/// Returns `false` if a request got no answer.
 fn exchange(
     stream: impl Read + Write,
     asked: &Mutex<Vec<(String, Value)>>,
     answers: &Answers,
-) -> std::io::Result<()> {
+) -> std::io::Result<bool> {
     let mut stream = BufReader::new(stream);
     let mut head = String::new();
     while !head.ends_with("\r\n\r\n") {
         if stream.read_line(&mut head)? == 0 {
-            return Ok(());
+            return Ok(true);
         }
     }
-    let length =
-        head.lines().find_map(|line| line.to_lowercase().strip_prefix("content-length: ")?.parse().ok());
+    let length = head
+        .lines()
+        .find_map(|line| line.to_lowercase().strip_prefix("content-length: ")?.parse().ok());
     let mut body = vec![0; length.unwrap()];
     stream.read_exact(&mut body)?;
     let request: Value = serde_json::from_slice(&body).unwrap();
     let answer = answers(request["method"].as_str().unwrap(), &request["params"]);
     asked.lock().unwrap().push((head, request.clone()));
     let body = match answer {
+        Err((SILENCE, _)) => return Ok(false),
         Ok(result) => json!({ "jsonrpc": "2.0", "id": request["id"], "result": result }),
         Err((code, message)) => {
-            json!({ "jsonrpc": "2.0", "id": request["id"], "error": { "code": code, "message": message } })
+            json!({ "jsonrpc": "2.0", "id": request["id"],
+                "error": { "code": code, "message": message } })
         }
     };
     let body = body.to_string();
     let length = body.len();
-    let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}");
+    let head =
+        format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}");
     stream.get_mut().write_all(head.as_bytes())?;
-    stream.get_mut().flush()
+    stream.get_mut().flush()?;
+    Ok(true)
 }

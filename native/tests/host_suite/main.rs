@@ -1,17 +1,24 @@
-//! Real nodes on loopback TCP, and what they make of strangers.
-#![cfg(feature = "node")]
+//! Real nodes on loopback TCP, and their handling of strangers.
 #![allow(clippy::unwrap_used, reason = "a helper of a test may fail like the test")]
 
+mod browser_addresses;
 mod browsers;
 mod connect;
-mod door;
 mod engine;
+mod engine_answers;
+mod engine_labels;
 mod fake_rpc;
+mod fake_ws;
+#[path = "../kit/mod.rs"]
+mod kit;
 mod payloads;
 mod peers;
+mod publish;
+mod shims;
 mod signer;
 mod support;
 mod sync;
+mod ws_client;
 
 use futures::StreamExt;
 use libp2p::gossipsub::{self, IdentTopic, MessageAuthenticity, MessageId, ValidationMode};
@@ -20,13 +27,13 @@ use libp2p::metrics::Registry;
 use libp2p::swarm::{NetworkBehaviour, SwarmEvent};
 use libp2p::{Multiaddr, Swarm, SwarmBuilder, identify, noise, tcp, yamux};
 use opp2p::devnet::{BlockMaker, unix_seconds};
-use opp2p::host::{Host, HostConfig, Status, WsConfig};
-use opp2p::key::SecretKey;
 use opp2p_core::chain::BlockId;
 use opp2p_core::gossip::{HEARTBEAT, Reason, Unpacked, block_topic};
 use opp2p_core::payload::{PayloadVersion, snappy};
 use opp2p_core::peers::Scoring;
 use opp2p_core::sequencer::{Obstacle, PublishError};
+use opp2p_node::host::{Host, HostConfig, Status, WsConfig};
+use opp2p_node::key::SecretKey;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 use support::*;
@@ -36,9 +43,10 @@ use tokio::time::timeout;
 async fn a_quiet_node_has_all_its_heartbeats() {
     let directory = tempfile::tempdir().unwrap();
     let mut registry = Registry::default();
-    let config = HostConfig { ws: Some(WsConfig::default()), ..config(directory.path(), "quiet", &[]) };
+    let config =
+        HostConfig { ws: Some(WsConfig::default()), ..config(directory.path(), "quiet", &[]) };
     let host = Host::start_with_metrics(config, &mut registry).await.unwrap();
-    // Of the nodes' mesh, and of the browsers'.
+    // Heartbeats of the nodes' mesh and of the browsers'.
     let beats = || {
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
@@ -53,7 +61,10 @@ async fn a_quiet_node_has_all_its_heartbeats() {
     for (before, after) in before.into_iter().zip(beats()) {
         let counted = after - before;
         // Without the loop's tick the library beats once or not at all in this time.
-        assert!(counted + 3 >= due && counted <= due + 1, "{counted} heartbeats where {due} were due");
+        assert!(
+            counted + 3 >= due && counted <= due + 1,
+            "{counted} heartbeats where {due} were due"
+        );
     }
     host.stop().await;
 }
@@ -78,7 +89,8 @@ async fn blocks_are_relayed_along_a_line_in_order() {
     assert_eq!(third.status().borrow().peers, 1);
     assert_eq!(third.status().borrow().accepted, 20);
 
-    let last = until(&third, |status| status.stored.is_some_and(|stored| stored.number == 20)).await;
+    let last =
+        until(&third, |status| status.stored.is_some_and(|stored| stored.number == 20)).await;
     assert_eq!(last.stored.map(|stored| stored.hash), published.last().copied());
     for host in [first, second, third] {
         host.stop().await;
@@ -138,7 +150,7 @@ async fn a_node_without_a_signer_publishes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_block_that_nobody_takes_expires() {
+async fn a_block_that_no_peer_takes_expires() {
     let directory = tempfile::tempdir().unwrap();
     let mut config = config(directory.path(), "alone", &[]);
     config.sequencer = Some(signer().into());
@@ -149,20 +161,24 @@ async fn a_block_that_nobody_takes_expires() {
     host.stop().await;
 }
 
-/// Somebody who speaks gossipsub and keeps no rule.
+/// A peer that speaks gossipsub and keeps no rule.
 #[derive(NetworkBehaviour)]
 struct Stranger {
     gossipsub: gossipsub::Behaviour,
     identify: identify::Behaviour,
 }
 
-/// A stranger that is connected to `host` and knows that it is subscribed to the last topic.
+/// Returns a stranger that is connected to `host` and knows that it is subscribed to the last
+/// topic.
 async fn stranger(host: &Host, author: fn(&Keypair) -> MessageAuthenticity) -> Swarm<Stranger> {
     stranger_at(host.address(), author).await
 }
 
-/// The same, by this way.
-async fn stranger_at(address: Multiaddr, author: fn(&Keypair) -> MessageAuthenticity) -> Swarm<Stranger> {
+/// Like [`stranger`], at this address.
+async fn stranger_at(
+    address: Multiaddr,
+    author: fn(&Keypair) -> MessageAuthenticity,
+) -> Swarm<Stranger> {
     let mut swarm = lone_stranger(author).await;
     swarm.dial(address).unwrap();
     let last = topic(PayloadVersion::V4).hash();
@@ -170,7 +186,8 @@ async fn stranger_at(address: Multiaddr, author: fn(&Keypair) -> MessageAuthenti
         loop {
             let event = swarm.select_next_some().await;
             if let SwarmEvent::Behaviour(StrangerEvent::Gossipsub(gossipsub::Event::Subscribed {
-                topic, ..
+                topic,
+                ..
             })) = event
                 && topic == last
             {
@@ -182,7 +199,7 @@ async fn stranger_at(address: Multiaddr, author: fn(&Keypair) -> MessageAuthenti
     swarm
 }
 
-/// A stranger that is connected to nobody.
+/// Returns a stranger without connections.
 async fn lone_stranger(author: fn(&Keypair) -> MessageAuthenticity) -> Swarm<Stranger> {
     SwarmBuilder::with_new_identity()
         .with_tokio()
@@ -193,7 +210,7 @@ async fn lone_stranger(author: fn(&Keypair) -> MessageAuthenticity) -> Swarm<Str
         .unwrap()
         .with_behaviour(|keypair| {
             let mut config = gossipsub::ConfigBuilder::default();
-            // The library refuses to publish with an author what it would not take without one.
+            // The library refuses to publish with an author what it would not accept without one.
             let config = match author(keypair) {
                 MessageAuthenticity::Anonymous => config.validation_mode(ValidationMode::Anonymous),
                 _ => config.validation_mode(ValidationMode::Strict),
@@ -204,7 +221,10 @@ async fn lone_stranger(author: fn(&Keypair) -> MessageAuthenticity) -> Swarm<Str
                 .build()?;
             Ok(Stranger {
                 gossipsub: gossipsub::Behaviour::new(author(keypair), config)?,
-                identify: identify::Behaviour::new(identify::Config::new("x".into(), keypair.public())),
+                identify: identify::Behaviour::new(identify::Config::new(
+                    "x".into(),
+                    keypair.public(),
+                )),
             })
         })
         .unwrap()
@@ -220,7 +240,7 @@ fn topic(version: PayloadVersion) -> IdentTopic {
     IdentTopic::new(block_topic(CHAIN_ID, version))
 }
 
-/// Drives the stranger while something else is waited for.
+/// Drives the stranger while waiting for a future.
 async fn driving<T>(swarm: &mut Swarm<Stranger>, future: impl Future<Output = T>) -> T {
     tokio::pin!(future);
     loop {
@@ -232,10 +252,10 @@ async fn driving<T>(swarm: &mut Swarm<Stranger>, future: impl Future<Output = T>
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn garbage_of_any_shape_is_rejected_and_the_node_goes_on() {
+async fn garbage_of_any_shape_is_rejected_and_the_node_continues() {
     let directory = tempfile::tempdir().unwrap();
     let first = sequencer(directory.path()).await;
-    // One of them would be enough to be banned; here all are to be judged.
+    // One of them would suffice for a ban; here all must be judged.
     let mut lenient = config(directory.path(), "second", &[&first]);
     lenient.peers.scoring = Scoring::None;
     let second = Host::start(lenient).await.unwrap();
@@ -256,7 +276,7 @@ async fn garbage_of_any_shape_is_rejected_and_the_node_goes_on() {
         (snappy::compress(&[0; 66]), Reason::Payload),
         (snappy::compress(&vec![0; 10 << 20]), Reason::Payload),
         (snappy::compress(&unsigned), Reason::Signature),
-        (snappy::compress(&forged), Reason::WrongSigner),
+        (snappy::compress(&forged), Reason::SignerInDoubt),
     ];
     let mut wanted = BTreeMap::new();
     for (data, reason) in garbage {
@@ -264,21 +284,29 @@ async fn garbage_of_any_shape_is_rejected_and_the_node_goes_on() {
         *wanted.entry(reason).or_default() += 1;
     }
     // The right block on the wrong topic.
-    stranger.behaviour_mut().gossipsub.publish(topic(PayloadVersion::V3), snappy::compress(&good)).unwrap();
+    stranger
+        .behaviour_mut()
+        .gossipsub
+        .publish(topic(PayloadVersion::V3), snappy::compress(&good))
+        .unwrap();
     *wanted.entry(Reason::Payload).or_default() += 1;
     driving(&mut stranger, until(&second, |status| status.refused == wanted)).await;
 
-    // Nothing of it reached the next node, and blocks still do, whoever brings them.
+    // Nothing of it reached the next node, and blocks still do, from any sender.
     assert_eq!(first.status().borrow().refused.len(), 0);
     let next = signed(&maker.next(unix_seconds()));
-    stranger.behaviour_mut().gossipsub.publish(topic(PayloadVersion::V4), snappy::compress(&next)).unwrap();
+    stranger
+        .behaviour_mut()
+        .gossipsub
+        .publish(topic(PayloadVersion::V4), snappy::compress(&next))
+        .unwrap();
     driving(&mut stranger, until(&first, |status| status.accepted == 1)).await;
     first.stop().await;
     second.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_status_names_the_highest_block_however_many_come_above_a_gap() {
+async fn the_status_has_the_highest_block_above_a_gap() {
     let directory = tempfile::tempdir().unwrap();
     let host = follower(directory.path(), "host", &[]).await;
     let mut stranger = stranger(&host, anonymous).await;
@@ -297,7 +325,7 @@ async fn the_status_names_the_highest_block_however_many_come_above_a_gap() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_message_with_an_author_is_never_looked_at() {
+async fn a_message_with_an_author_is_never_judged() {
     let directory = tempfile::tempdir().unwrap();
     let host = follower(directory.path(), "host", &[]).await;
     let mut author = stranger(&host, |keypair| MessageAuthenticity::Signed(keypair.clone())).await;
@@ -315,7 +343,7 @@ async fn a_message_with_an_author_is_never_looked_at() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_node_says_who_it_is() {
+async fn a_node_identifies_itself() {
     let directory = tempfile::tempdir().unwrap();
     let mut config = config(directory.path(), "host", &[]);
     assert_eq!(config.agent, concat!("opp2p/", env!("CARGO_PKG_VERSION")));
@@ -336,10 +364,15 @@ async fn a_node_says_who_it_is() {
     let info = async {
         loop {
             match swarm.select_next_some().await {
-                // The library may identify itself before gossip has named its protocols, and its push may come
-                // before the stranger listens to any: then another connection is asked.
+                // The library may identify itself before gossip has named its protocols, and its
+                // push may come before the stranger listens to any: then another connection is
+                // tried.
                 SwarmEvent::Behaviour(identify::Event::Received { info, .. }) => {
-                    if info.protocols.iter().any(|protocol| protocol.as_ref().starts_with("/meshsub/")) {
+                    if info
+                        .protocols
+                        .iter()
+                        .any(|protocol| protocol.as_ref().starts_with("/meshsub/"))
+                    {
                         break info;
                     }
                     swarm.disconnect_peer_id(host.peer_id()).unwrap();
@@ -354,13 +387,16 @@ async fn a_node_says_who_it_is() {
     assert_eq!(info.protocol_version, "");
     let protocols: Vec<_> = info.protocols.iter().map(ToString::to_string).collect();
     for expected in ["/meshsub/1.2.0", "/meshsub/1.1.0", "/ipfs/id/1.0.0", "/ipfs/ping/1.0.0"] {
-        assert!(protocols.iter().any(|protocol| protocol == expected), "{expected} in {protocols:?}");
+        assert!(
+            protocols.iter().any(|protocol| protocol == expected),
+            "{expected} in {protocols:?}"
+        );
     }
     host.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_static_peer_that_comes_back_is_connected_again() {
+async fn a_returning_static_peer_is_connected_again() {
     let directory = tempfile::tempdir().unwrap();
     let key = SecretKey::generate().unwrap();
     let start = |port| {
@@ -387,7 +423,7 @@ async fn a_static_peer_that_comes_back_is_connected_again() {
 #[test]
 fn the_transform_is_its_own_inverse() {
     use libp2p::gossipsub::{DataTransform, RawMessage, TopicHash};
-    use opp2p::swarm::BlockTransform;
+    use opp2p_wire::BlockTransform;
     let topic = TopicHash::from_raw("t");
     let marked = Unpacked::from_contents(b"some contents").into_marked();
     let data = BlockTransform::new().outbound_transform(&topic, marked.clone()).unwrap();
@@ -404,7 +440,7 @@ fn the_transform_is_its_own_inverse() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_goes_through_the_sockets_is_counted() {
+async fn traffic_through_the_sockets_is_counted() {
     let directory = tempfile::tempdir().unwrap();
     let sequencer = sequencer(directory.path()).await;
     assert_eq!(sequencer.bandwidth(), (0, 0));

@@ -1,4 +1,4 @@
-//! What the payload server makes of strangers' streams.
+//! The payload server's handling of strangers' streams.
 
 use super::support::*;
 use futures::prelude::*;
@@ -6,19 +6,19 @@ use libp2p::request_response::{self, OutboundFailure, ProtocolSupport};
 use libp2p::swarm::SwarmEvent;
 use libp2p::{StreamProtocol, Swarm, SwarmBuilder, noise, tcp, yamux};
 use opp2p::devnet::{BlockMaker, unix_seconds};
-use opp2p::host::Host;
 use opp2p_core::sync::{decode_response, protocol_id, spec_protocol_id};
+use opp2p_node::host::Host;
 use std::io;
 use std::time::{Duration, Instant};
 
-/// A client that sends what it is told to.
+/// A request that a client sends.
 #[derive(Clone, Copy, Debug)]
 enum Request {
-    /// These bytes, and the end.
+    /// These bytes, then the end of the stream.
     Bytes(&'static [u8]),
-    /// A number, and the end.
+    /// A number, then the end of the stream.
     Number(u64),
-    /// These bytes, and no end.
+    /// These bytes, without the end of the stream.
     Open(&'static [u8]),
     /// A number; the answer is never read.
     Unread(u64),
@@ -53,7 +53,12 @@ impl request_response::Codec for Client {
         Ok(bytes)
     }
 
-    async fn write_request<T>(&mut self, _: &StreamProtocol, io: &mut T, request: Request) -> io::Result<()>
+    async fn write_request<T>(
+        &mut self,
+        _: &StreamProtocol,
+        io: &mut T,
+        request: Request,
+    ) -> io::Result<()>
     where
         T: AsyncWrite + Unpin + Send,
     {
@@ -72,7 +77,12 @@ impl request_response::Codec for Client {
         }
     }
 
-    async fn write_response<T>(&mut self, _: &StreamProtocol, _: &mut T, _: Vec<u8>) -> io::Result<()>
+    async fn write_response<T>(
+        &mut self,
+        _: &StreamProtocol,
+        _: &mut T,
+        _: Vec<u8>,
+    ) -> io::Result<()>
     where
         T: AsyncWrite + Unpin + Send,
     {
@@ -107,8 +117,12 @@ async fn stranger(host: &Host, protocol: String) -> Stranger {
     swarm
 }
 
-/// The answer to one request.
-async fn ask(swarm: &mut Stranger, host: &Host, request: Request) -> Result<Vec<u8>, OutboundFailure> {
+/// Returns the answer to one request.
+async fn ask(
+    swarm: &mut Stranger,
+    host: &Host,
+    request: Request,
+) -> Result<Vec<u8>, OutboundFailure> {
     let id = swarm.behaviour_mut().send_request(&host.peer_id(), request);
     let answer = async {
         loop {
@@ -118,7 +132,9 @@ async fn ask(swarm: &mut Stranger, host: &Host, request: Request) -> Result<Vec<
                     ..
                 }) if request_id == id => return Ok(response),
                 SwarmEvent::Behaviour(request_response::Event::OutboundFailure {
-                    request_id, error, ..
+                    request_id,
+                    error,
+                    ..
                 }) if request_id == id => {
                     return Err(error);
                 }
@@ -129,7 +145,7 @@ async fn ask(swarm: &mut Stranger, host: &Host, request: Request) -> Result<Vec<
     tokio::time::timeout(Duration::from_secs(40), answer).await.unwrap()
 }
 
-/// A sequencer with some blocks, the last of which has a megabyte, and the follower that it has them with.
+/// Starts a sequencer with some blocks, the last of one megabyte, and a follower that has them too.
 async fn served(directory: &std::path::Path) -> (Host, Host, Vec<alloy_primitives::B256>) {
     let first = sequencer(directory).await;
     let second = follower(directory, "second", &[&first]).await;
@@ -154,7 +170,7 @@ async fn served(directory: &std::path::Path) -> (Host, Host, Vec<alloy_primitive
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn both_names_of_the_protocol_are_served_with_every_code() {
+async fn both_protocol_names_are_served_with_every_code() {
     let directory = tempfile::tempdir().unwrap();
     let (first, second, published) = served(directory.path()).await;
     for protocol in [protocol_id(CHAIN_ID), spec_protocol_id(CHAIN_ID)] {
@@ -183,9 +199,13 @@ async fn requests_that_are_too_short_are_cut_off_and_others_are_served() {
         let start = Instant::now();
         let answer = ask(&mut swarm, &first, Request::Bytes(bytes)).await;
         assert!(answer.as_ref().map_or(true, Vec::is_empty), "{answer:?} to {} bytes", bytes.len());
-        assert!(start.elapsed() < Duration::from_secs(8), "{} bytes are judged at once", bytes.len());
+        assert!(
+            start.elapsed() < Duration::from_secs(8),
+            "{} bytes are judged at once",
+            bytes.len()
+        );
     }
-    // What follows the number is not looked at.
+    // Bytes after the number are ignored.
     assert_eq!(ask(&mut swarm, &first, Request::Bytes(&[0; 1000])).await.unwrap(), [1]);
     assert_eq!(ask(&mut swarm, &first, Request::Bytes(b"123456789")).await.unwrap(), [2]);
     assert_eq!(ask(&mut swarm, &first, Request::Number(1)).await.unwrap()[0], 0);
@@ -194,7 +214,7 @@ async fn requests_that_are_too_short_are_cut_off_and_others_are_served() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn streams_left_open_and_answers_left_unread_are_cut_off_and_delay_nobody() {
+async fn streams_left_open_or_unread_are_cut_off_and_delay_no_other() {
     let directory = tempfile::tempdir().unwrap();
     let (first, second, _) = served(directory.path()).await;
     let mut rude = stranger(&first, protocol_id(CHAIN_ID)).await;
@@ -203,7 +223,7 @@ async fn streams_left_open_and_answers_left_unread_are_cut_off_and_delay_nobody(
     for _ in 0..30 {
         rude.behaviour_mut().send_request(&host, Request::Open(b"1234"));
     }
-    // A megabyte that nobody takes.
+    // A megabyte that is never read.
     for _ in 0..3 {
         rude.behaviour_mut().send_request(&host, Request::Unread(5));
     }

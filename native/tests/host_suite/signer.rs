@@ -1,21 +1,21 @@
-//! Who signs: read from an L1 node over HTTP; and blocks that a signer elsewhere signs.
+//! Block signers: read from an L1 node over HTTP, and remote signers.
 
 use super::fake_rpc::{Answer, FakeRpc};
 use super::support::*;
 use alloy_primitives::{Address, B256, hex};
 use opp2p::devnet::{BlockMaker, unix_seconds};
-use opp2p::host::{Host, HostEventKind, L1News, L1Reader, SignerOrigin, SignerReport};
-use opp2p::http::{HttpConfig, TlsFiles};
-use opp2p::remote_signer::{RemoteSigner, RemoteSignerConfig, RemoteSignerError};
 use opp2p_core::gossip::{BLOCK_DOMAIN, Reason, signing_hash};
 use opp2p_core::l1::{L1Config, L1Error, SIGNER_SLOT};
 use opp2p_core::node::SignRequest;
 use opp2p_core::sequencer::{LocalSigner, Obstacle, PublishError, PublishId};
+use opp2p_node::host::{Host, HostEventKind, L1News, L1Reader, SignerOrigin, SignerReport};
+use opp2p_node::http::{HttpConfig, TlsFiles};
+use opp2p_node::remote_signer::{RemoteSigner, RemoteSignerConfig, RemoteSignerError};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 use serde_json::{Value, json};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::time::timeout;
@@ -48,9 +48,12 @@ impl L1 {
             _ if self.is_down => Err((-32000, "out of order".into())),
             "eth_chainId" => Ok(json!(format!("{:#x}", self.chain_id))),
             "eth_blockNumber" => Ok(json!(format!("{:#x}", self.newest))),
-            "eth_getBlockByNumber" => Ok(json!({ "number": params[0], "hash": hash, "gasUsed": "0x0" })),
+            "eth_getBlockByNumber" => {
+                Ok(json!({ "number": params[0], "hash": hash, "gasUsed": "0x0" }))
+            }
             "eth_getStorageAt" => {
-                let slot = json!([CONTRACT, SIGNER_SLOT, { "blockHash": hash, "requireCanonical": false }]);
+                let at = json!({ "blockHash": hash, "requireCanonical": false });
+                let slot = json!([CONTRACT, SIGNER_SLOT, at]);
                 assert_eq!(params, &slot);
                 Ok(json!(self.signer.into_word()))
             }
@@ -59,7 +62,7 @@ impl L1 {
     }
 }
 
-/// An L1 node over HTTP whose state a test can change.
+/// Starts an L1 node over HTTP whose state a test can change.
 fn l1(state: L1) -> (FakeRpc, Arc<Mutex<L1>>) {
     let state = Arc::new(Mutex::new(state));
     let shared = Arc::clone(&state);
@@ -67,7 +70,8 @@ fn l1(state: L1) -> (FakeRpc, Arc<Mutex<L1>>) {
 }
 
 fn reader(l1: &FakeRpc, reload: Duration) -> L1Reader {
-    let config = L1Config { chain_id: L1_CHAIN, contract: CONTRACT, confirmations: 4, reload: Some(reload) };
+    let config =
+        L1Config { chain_id: L1_CHAIN, contract: CONTRACT, confirmations: 4, reload: Some(reload) };
     L1Reader { http: HttpConfig::new(&l1.url(), TIME), config }
 }
 
@@ -83,7 +87,7 @@ async fn until_report(host: &Host, wanted: impl FnMut(&SignerReport) -> bool) ->
     reached.map(|report| report.unwrap().clone()).expect("in time")
 }
 
-/// A sequencer that signs as `signer`, whatever the chain says.
+/// Starts a sequencer that signs as `signer`, whatever the chain says.
 async fn sequencer_of(directory: &Path, name: &str, signer: LocalSigner) -> Host {
     let mut config = config(directory, name, &[]);
     config.signer = Some(signer.address());
@@ -92,13 +96,14 @@ async fn sequencer_of(directory: &Path, name: &str, signer: LocalSigner) -> Host
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_rotation_on_l1_is_followed_and_the_old_signer_counts_for_a_while() {
+async fn a_rotation_on_l1_is_followed_and_the_old_signer_stays_valid_for_a_while() {
     let directory = tempfile::tempdir().unwrap();
     let (old, new) = (signer().address(), next_signer().address());
     let (node, state) = l1(L1::new(old));
     let first = sequencer(directory.path()).await;
     let follower =
-        reading(directory.path(), "follower", &[&first], reader(&node, Duration::from_millis(200))).await;
+        reading(directory.path(), "follower", &[&first], reader(&node, Duration::from_millis(200)))
+            .await;
     let report = until_report(&follower, |report| report.origin == SignerOrigin::L1).await;
     assert_eq!((report.l1_block, report.l1_error), (Some(96), None));
     assert_eq!(follower.signers().current, Some(old));
@@ -130,10 +135,11 @@ async fn a_rotation_on_l1_is_followed_and_the_old_signer_counts_for_a_while() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_outage_of_l1_changes_nothing_but_is_told() {
+async fn an_l1_outage_changes_nothing_but_is_reported() {
     let directory = tempfile::tempdir().unwrap();
     let (node, state) = l1(L1::new(signer().address()));
-    let host = reading(directory.path(), "host", &[], reader(&node, Duration::from_millis(100))).await;
+    let host =
+        reading(directory.path(), "host", &[], reader(&node, Duration::from_millis(100))).await;
     until_report(&host, |report| report.origin == SignerOrigin::L1).await;
     let mut events = host.events();
     state.lock().unwrap().is_down = true;
@@ -150,7 +156,7 @@ async fn an_outage_of_l1_changes_nothing_but_is_told() {
     };
     let error = timeout(Duration::from_secs(20), failed).await.unwrap();
     assert!(matches!(error, L1Error::Refused { code: -32000, .. }), "{error:?}");
-    // It is back: the next attempt comes by itself, at the latest after ten seconds.
+    // It is back: the next attempt follows automatically, after ten seconds at most.
     state.lock().unwrap().is_down = false;
     until_report(&host, |report| report.l1_error.is_none()).await;
     host.stop().await;
@@ -177,7 +183,12 @@ async fn a_signer_that_the_operator_names_is_not_read_from_l1() {
     config.signer = Some(Address::repeat_byte(0x11));
     config.l1 = Some(reader(&node, Duration::from_millis(10)));
     let host = Host::start(config).await.unwrap();
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    // A host without such a signer, which starts later, has read its own L1 node by now.
+    let (other, _other_state) = l1(L1::new(signer().address()));
+    let reading =
+        reading(directory.path(), "reading", &[], reader(&other, Duration::from_millis(10))).await;
+    until_report(&reading, |report| report.origin == SignerOrigin::L1).await;
+    reading.stop().await;
     assert_eq!(host.signer_report().borrow().origin, SignerOrigin::Operator);
     assert_eq!(host.signers().current, Some(Address::repeat_byte(0x11)));
     assert!(node.methods().is_empty());
@@ -185,10 +196,11 @@ async fn a_signer_that_the_operator_names_is_not_read_from_l1() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn blocks_of_an_unknown_signer_hurry_the_next_reading() {
+async fn blocks_of_an_unknown_signer_trigger_an_early_read() {
     let directory = tempfile::tempdir().unwrap();
     let (node, state) = l1(L1::new(signer().address()));
-    let follower = reading(directory.path(), "follower", &[], reader(&node, Duration::from_secs(3600))).await;
+    let follower =
+        reading(directory.path(), "follower", &[], reader(&node, Duration::from_secs(3600))).await;
     until_report(&follower, |report| report.origin == SignerOrigin::L1).await;
     state.lock().unwrap().signer = next_signer().address();
     let second = sequencer_of(directory.path(), "second", next_signer()).await;
@@ -203,24 +215,26 @@ async fn blocks_of_an_unknown_signer_hurry_the_next_reading() {
         }
     };
     timeout(Duration::from_secs(20), switched).await.expect("it is read long before its time");
-    // Whoever brought it is not blamed, and the next block is taken.
+    // The sender is not blamed, and the next block is accepted.
     second.publish(maker.next(unix_seconds())).await.unwrap().unwrap();
     until(&follower, |status| status.accepted == 1 && status.peers == 1).await;
     second.stop().await;
     follower.stop().await;
 }
 
-/// What the reference's signer does with a request in either of its forms.
+/// Signs like the reference's signer, for either form of the request.
 fn sign(method: &str, params: &Value, knows_first: bool, signer: &LocalSigner) -> Answer {
     let request = &params[0];
-    let bytes =
-        |value: &Value| B256::try_from(hex::decode(value.as_str().unwrap()).unwrap().as_slice()).unwrap();
+    let bytes = |value: &Value| {
+        B256::try_from(hex::decode(value.as_str().unwrap()).unwrap().as_slice()).unwrap()
+    };
     let (domain, chain_id, hash) = match method {
         "health_status" => return Ok(json!("v1.2.3")),
         "opsigner_signBlockPayload" if knows_first => {
             let domain: Vec<u8> = serde_json::from_value(request["domain"].clone()).unwrap();
             use base64::Engine;
-            let hash = base64::prelude::BASE64_STANDARD.decode(request["payloadHash"].as_str().unwrap());
+            let hash =
+                base64::prelude::BASE64_STANDARD.decode(request["payloadHash"].as_str().unwrap());
             let hash = B256::from_slice(&hash.unwrap());
             (B256::from_slice(&domain), request["chainId"].as_u64().unwrap(), hash)
         }
@@ -242,19 +256,28 @@ fn remote(url: &str, address: Address) -> RemoteSignerConfig {
 fn request() -> SignRequest {
     let payload_hash = B256::repeat_byte(0x77);
     let signing_hash = signing_hash(BLOCK_DOMAIN, CHAIN_ID.into(), payload_hash);
-    SignRequest { id: PublishId(1), domain: BLOCK_DOMAIN, chain_id: CHAIN_ID, payload_hash, signing_hash }
+    SignRequest {
+        id: PublishId(1),
+        domain: BLOCK_DOMAIN,
+        chain_id: CHAIN_ID,
+        payload_hash,
+        signing_hash,
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_sequencer_publishes_what_a_signer_elsewhere_signs() {
+async fn a_sequencer_publishes_blocks_signed_remotely() {
     let directory = tempfile::tempdir().unwrap();
     for knows_first in [true, false] {
-        let server = FakeRpc::start(move |method, params| sign(method, params, knows_first, &signer()));
-        let remote = RemoteSigner::connect(remote(&server.url(), signer().address())).await.unwrap();
+        let server =
+            FakeRpc::start(move |method, params| sign(method, params, knows_first, &signer()));
+        let remote =
+            RemoteSigner::connect(remote(&server.url(), signer().address())).await.unwrap();
         let mut config = config(directory.path(), &format!("sequencer-{knows_first}"), &[]);
         config.sequencer = Some(remote.into());
         let first = Host::start(config).await.unwrap();
-        let second = follower(directory.path(), &format!("follower-{knows_first}"), &[&first]).await;
+        let second =
+            follower(directory.path(), &format!("follower-{knows_first}"), &[&first]).await;
         until(&first, |status| status.mesh == 1).await;
         let mut maker = BlockMaker::new(&chain(), 3);
         for number in 1..=3 {
@@ -268,24 +291,27 @@ async fn a_sequencer_publishes_what_a_signer_elsewhere_signs() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_signer_elsewhere_that_does_not_sign_is_an_error_to_the_publisher() {
+async fn a_failing_remote_signer_is_an_error_to_the_publisher() {
     let directory = tempfile::tempdir().unwrap();
     let server = FakeRpc::start(|method, _| match method {
         "health_status" => Ok(json!("v1")),
         _ => Err((-32000, "the key is locked".into())),
     });
-    let remote_signer = RemoteSigner::connect(remote(&server.url(), signer().address())).await.unwrap();
+    let remote_signer =
+        RemoteSigner::connect(remote(&server.url(), signer().address())).await.unwrap();
     let mut config = config(directory.path(), "sequencer", &[]);
     config.sequencer = Some(remote_signer.into());
     let host = Host::start(config).await.unwrap();
     let second = follower(directory.path(), "follower", &[&host]).await;
     until(&host, |status| status.mesh == 1).await;
     let mut maker = BlockMaker::new(&chain(), 3);
-    // The publication is retried until it is too old; that nothing is sent meanwhile is what matters here.
+    // The publication is retried until it is too old; only the absence of requests meanwhile
+    // matters here.
     let publish = host.publish(maker.next(unix_seconds() - 55));
     let result = timeout(Duration::from_secs(60), publish).await.unwrap().unwrap();
     assert!(
-        matches!(&result, Err(PublishError::Expired(Obstacle::Signer(why))) if why.contains("the key is locked")),
+        matches!(&result, Err(PublishError::Expired(Obstacle::Signer(why)))
+            if why.contains("the key is locked")),
         "{result:?}"
     );
     assert_eq!(second.status().borrow().accepted, 0);
@@ -293,9 +319,9 @@ async fn a_signer_elsewhere_that_does_not_sign_is_an_error_to_the_publisher() {
     second.stop().await;
 }
 
-/// It takes the request and says nothing for as long as it is asked to wait.
+/// The signer takes the request and stays silent for as long as it is asked to wait.
 #[tokio::test(flavor = "multi_thread")]
-async fn while_a_signer_elsewhere_says_nothing_blocks_of_others_go_on() {
+async fn a_silent_remote_signer_does_not_stop_blocks_of_others() {
     let directory = tempfile::tempdir().unwrap();
     let server = FakeRpc::start(|method, _| match method {
         "health_status" => Ok(json!("v1")),
@@ -304,7 +330,8 @@ async fn while_a_signer_elsewhere_says_nothing_blocks_of_others_go_on() {
             Err((-32000, "too late".into()))
         }
     });
-    let remote_signer = RemoteSigner::connect(remote(&server.url(), signer().address())).await.unwrap();
+    let remote_signer =
+        RemoteSigner::connect(remote(&server.url(), signer().address())).await.unwrap();
     let other = sequencer(directory.path()).await;
     let mut config = config(directory.path(), "waiting", &[&other]);
     config.sequencer = Some(remote_signer.into());
@@ -330,18 +357,22 @@ async fn while_a_signer_elsewhere_says_nothing_blocks_of_others_go_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_another_key_signed_or_nobody_is_refused() {
+async fn a_wrong_or_missing_remote_signature_is_refused() {
     let server = FakeRpc::start(|method, params| sign(method, params, true, &next_signer()));
     let wrong = RemoteSigner::connect(remote(&server.url(), signer().address())).await.unwrap();
     let error = wrong.sign(&request()).await.unwrap_err();
     let (expected, found) = (signer().address(), next_signer().address());
-    assert!(
-        matches!(error, RemoteSignerError::OtherAddress { expected: a, found: b } if a == expected && b == found)
-    );
-    for nonsense in [json!("0x12"), json!(null), json!("0xzz"), json!(format!("0x{}", "00".repeat(65)))] {
-        let server = FakeRpc::start(move |_, _| Ok(nonsense.clone()));
+    assert!(matches!(error, RemoteSignerError::OtherAddress { expected: a, found: b }
+            if a == expected && b == found));
+    for invalid in
+        [json!("0x12"), json!(null), json!("0xzz"), json!(format!("0x{}", "00".repeat(65)))]
+    {
+        let server = FakeRpc::start(move |_, _| Ok(invalid.clone()));
         let broken = RemoteSigner::connect(remote(&server.url(), expected)).await.unwrap();
-        assert!(matches!(broken.sign(&request()).await, Err(RemoteSignerError::Nonsense(_))));
+        assert!(matches!(
+            broken.sign(&request()).await,
+            Err(RemoteSignerError::InvalidResponse(_))
+        ));
     }
     let nobody = FakeRpc::start(|_, _| Ok(json!(1))).url();
     assert!(matches!(
@@ -350,7 +381,7 @@ async fn what_another_key_signed_or_nobody_is_refused() {
     ));
 }
 
-/// A certificate authority's certificate, and a certificate by it with its key, in PEM.
+/// A certificate authority's certificate, and a certificate that it signed with its key, in PEM.
 struct Pki {
     ca: String,
     cert: String,
@@ -364,18 +395,21 @@ fn pki() -> Pki {
     let ca = authority.self_signed(&authority_key).unwrap().pem();
     let issuer = rcgen::Issuer::new(authority, authority_key);
     let key = rcgen::KeyPair::generate().unwrap();
-    let params = rcgen::CertificateParams::new(vec!["localhost".into(), "127.0.0.1".into()]).unwrap();
+    let params =
+        rcgen::CertificateParams::new(vec!["localhost".into(), "127.0.0.1".into()]).unwrap();
     Pki { ca, cert: params.signed_by(&key, &issuer).unwrap().pem(), key: key.serialize_pem() }
 }
 
-/// A server that shows `own` and wants a certificate by `clients`' authority.
+/// Returns the settings of a server that presents `own` and requires a certificate by `clients`'
+/// authority.
 fn server(own: &Pki, clients: &Pki) -> ServerConfig {
     use rustls::pki_types::pem::PemObject;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(clients.ca.as_bytes()).unwrap()).unwrap();
-    let verifier =
-        WebPkiClientVerifier::builder_with_provider(roots.into(), provider.clone()).build().unwrap();
+    let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), provider.clone())
+        .build()
+        .unwrap();
     let key = PrivatePkcs8KeyDer::from_pem_slice(own.key.as_bytes()).unwrap();
     ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -388,24 +422,35 @@ fn server(own: &Pki, clients: &Pki) -> ServerConfig {
         .unwrap()
 }
 
+/// Writes a file of this name, and returns its path.
+fn write_in(folder: &Path, name: &str, text: &str) -> PathBuf {
+    let path = folder.join(name);
+    std::fs::write(&path, text).unwrap();
+    path
+}
+
+/// Starts a signer that shows a certificate and asks for one. Returns it, and the configuration of
+/// a client whose certificate files are in the folder.
+fn showing_certificates(folder: &Path, ours: &Pki, theirs: &Pki) -> (FakeRpc, RemoteSignerConfig) {
+    let tls = Arc::new(server(theirs, ours));
+    let server =
+        FakeRpc::start_with(Some(tls), |method, params| sign(method, params, true, &signer()));
+    let files = TlsFiles {
+        ca: Some(write_in(folder, "ca.crt", &theirs.ca)),
+        cert: Some(write_in(folder, "tls.crt", &ours.cert)),
+        key: Some(write_in(folder, "tls.key", &ours.key)),
+    };
+    let mut config = remote(&format!("https://{}", server.host()), signer().address());
+    (config.http.tls, config.http.tls13_only) = (Some(files), true);
+    (server, config)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn both_sides_show_certificates_and_new_ones_are_read_when_the_files_change() {
     let directory = tempfile::tempdir().unwrap();
     let (ours, theirs, strange) = (pki(), pki(), pki());
-    let tls = Arc::new(server(&theirs, &ours));
-    let server = FakeRpc::start_with(Some(tls), |method, params| sign(method, params, true, &signer()));
-    let write = |name: &str, text: &str| {
-        let path = directory.path().join(name);
-        std::fs::write(&path, text).unwrap();
-        path
-    };
-    let files = TlsFiles {
-        ca: Some(write("ca.crt", &theirs.ca)),
-        cert: Some(write("tls.crt", &ours.cert)),
-        key: Some(write("tls.key", &ours.key)),
-    };
-    let mut config = remote(&format!("https://{}", server.host()), signer().address());
-    (config.http.tls, config.http.tls13_only) = (Some(files), true);
+    let write = |name: &str, text: &str| write_in(directory.path(), name, text);
+    let (server, mut config) = showing_certificates(directory.path(), &ours, &theirs);
     config.http.headers.push(("X-Token".into(), "abc".into()));
     let remote = RemoteSigner::connect(config).await.unwrap();
     assert!(remote.sign(&request()).await.is_ok());
@@ -421,8 +466,32 @@ async fn both_sides_show_certificates_and_new_ones_are_read_when_the_files_chang
     write("tls.crt", &ours.cert);
     write("tls.key", &ours.key);
     assert!(remote.sign(&request()).await.is_ok());
-    // An authority that did not sign the server's.
+    // An authority that did not sign the server's certificate.
     tokio::time::sleep(Duration::from_millis(50)).await;
     write("ca.crt", &strange.ca);
+    assert!(remote.sign(&request()).await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_old_certificate_is_used_until_the_new_one_is_complete() {
+    let directory = tempfile::tempdir().unwrap();
+    let (ours, theirs) = (pki(), pki());
+    let write = |name: &str, text: &str| write_in(directory.path(), name, text);
+    let (_server, config) = showing_certificates(directory.path(), &ours, &theirs);
+    let remote = RemoteSigner::connect(config).await.unwrap();
+    // A certificate of another key, a truncated file, and none.
+    let strange = pki();
+    for cert in [strange.cert.as_str(), "-----BEGIN CERT", ""] {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        write("tls.crt", cert);
+        for _ in 0..2 {
+            assert!(remote.sign(&request()).await.is_ok(), "{cert:?}");
+        }
+    }
+    std::fs::remove_file(directory.path().join("tls.crt")).unwrap();
+    assert!(remote.sign(&request()).await.is_ok());
+    // The rotation is complete, and the server does not know the new certificate.
+    write("tls.crt", &strange.cert);
+    write("tls.key", &strange.key);
     assert!(remote.sign(&request()).await.is_err());
 }

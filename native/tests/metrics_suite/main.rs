@@ -1,21 +1,24 @@
-//! The metrics of real nodes: what they are called, what they count, and what a real Prometheus makes of them.
-#![cfg(feature = "node")]
+//! The metrics of real nodes: their names, their values, and their use by a real Prometheus.
 #![allow(clippy::unwrap_used, reason = "a helper of a test may fail like the test")]
 
+#[path = "../kit/mod.rs"]
+mod kit;
 mod prometheus;
+mod prometheus_alerts;
 mod support;
 
 use opp2p::devnet::{BlockMaker, unix_seconds};
-use opp2p::host::{HostConfig, WsConfig};
 use opp2p::metrics::{Kind, MetricsConfig, MetricsError, families};
 use opp2p_core::gossip::Reason;
 use opp2p_core::peers::{BlockEntry, PeerCommand};
+use opp2p_node::host::{HostConfig, WsConfig};
 use std::collections::BTreeSet;
 use std::time::Duration;
 use support::*;
 
-/// The reference's table (`op-node/metrics/metrics.go` and what it embeds), written down a second time: name after the
-/// namespace, type, labels, and the values of the last label where the reference fixes them.
+/// The reference's table (`op-node/metrics/metrics.go` and what it embeds), written down a second
+/// time: name after the namespace, type, labels, and the values of the last label where the
+/// reference fixes them.
 const REFERENCE: &[(&str, &str, &[&str], &[&str])] = &[
     ("p2p_peer_count", "gauge", &[], &[]),
     ("p2p_stream_count", "gauge", &[], &[]),
@@ -63,7 +66,12 @@ const REFERENCE: &[(&str, &str, &[&str], &[&str])] = &[
     ("p2p_dials", "counter", &["allow"], &["true", "false"]),
     ("p2p_accepts", "counter", &["allow"], &["true", "false"]),
     ("p2p_req_duration_seconds", "histogram", &["p2p_role", "p2p_method", "result_code"], &[]),
-    ("p2p_req_total", "counter", &["p2p_role", "p2p_method", "result_code"], &["0", "1", "2", "3", "4", "5"]),
+    (
+        "p2p_req_total",
+        "counter",
+        &["p2p_role", "p2p_method", "result_code"],
+        &["0", "1", "2", "3", "4", "5"],
+    ),
     ("p2p_payload_by_number", "gauge", &["p2p_role"], &["client", "server"]),
     ("p2p_payloads_quarantine_total", "gauge", &[], &[]),
     ("unsafe_payloads_total", "counter", &[], &[]),
@@ -84,8 +92,8 @@ const REFERENCE: &[(&str, &str, &[&str], &[&str])] = &[
 
 /// Buckets of the reference's `peer_scores`.
 const SCORE_BUCKETS: &[&str] = &[
-    "-100", "-40", "-20", "-10", "-5", "-2", "-1", "-0.5", "-0.05", "0", "0.05", "0.5", "1", "2", "5", "10",
-    "20", "40", "+Inf",
+    "-100", "-40", "-20", "-10", "-5", "-2", "-1", "-0.5", "-0.05", "0", "0.05", "0.5", "1", "2",
+    "5", "10", "20", "40", "+Inf",
 ];
 
 fn op(name: &str) -> String {
@@ -93,7 +101,7 @@ fn op(name: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_reference_s_families_have_its_names_types_and_labels() {
+async fn reference_metrics_have_the_same_names_types_and_labels() {
     let directory = tempfile::tempdir().unwrap();
     let sequencer = Measured::sequencer(directory.path()).await;
     let follower = Measured::follower(directory.path(), "a", &[&sequencer]).await;
@@ -101,6 +109,8 @@ async fn the_reference_s_families_have_its_names_types_and_labels() {
     let mut maker = BlockMaker::new(&chain(), 1);
     publish(&sequencer, &mut maker, 3).await;
     follower.until(|status| status.head.is_some_and(|head| head.number == 3)).await;
+    // A method has durations once it was called.
+    follower.rpc.answered("opp2p_self", Duration::from_millis(1));
     let scrape = follower.scrape().await;
     for (name, kind, labels, values) in REFERENCE {
         let name = op(name);
@@ -109,7 +119,8 @@ async fn the_reference_s_families_have_its_names_types_and_labels() {
         assert_eq!(scrape.label_names(&name), expected, "{name}");
         let found = scrape.labels(&name);
         for value in *values {
-            let has = |series: &Vec<(String, String)>| series.iter().any(|(_, found)| found == value);
+            let has =
+                |series: &Vec<(String, String)>| series.iter().any(|(_, found)| found == value);
             assert!(found.iter().any(has), "{name} has no series for {value}");
         }
     }
@@ -117,23 +128,28 @@ async fn the_reference_s_families_have_its_names_types_and_labels() {
     for bucket in SCORE_BUCKETS {
         assert!(buckets.contains(&("le".to_owned(), (*bucket).to_owned())), "{bucket}");
     }
-    // Nothing under the reference's namespace that it does not have, and the list in the documentation is this one.
+    // The reference's namespace contains only its own names, and they are those in the
+    // documentation.
     let known: BTreeSet<String> = REFERENCE.iter().map(|row| op(row.0)).collect();
     let found = scrape.types.keys().filter(|name| name.starts_with("op_node_"));
     assert_eq!(found.cloned().collect::<BTreeSet<_>>(), known);
-    let listed = families().iter().map(|(name, kind, labels)| (op(name), kind.name(), labels.len()));
+    let listed =
+        families().iter().map(|(name, kind, labels)| (op(name), kind.name(), labels.len()));
     let rpc = |name: &str| name.contains("rpc_server");
-    let rows = REFERENCE.iter().filter(|row| !rpc(row.0)).map(|row| (op(row.0), row.1, row.2.len()));
+    let rows =
+        REFERENCE.iter().filter(|row| !rpc(row.0)).map(|row| (op(row.0), row.1, row.2.len()));
     assert_eq!(listed.collect::<BTreeSet<_>>(), rows.collect::<BTreeSet<_>>());
     assert_eq!(Kind::Counter.name(), "counter");
-    // Every family says what it is.
-    assert!(scrape.types.keys().all(|name| scrape.help.get(name).is_some_and(|help| help.len() > 8)));
+    // Every family has a help text.
+    assert!(
+        scrape.types.keys().all(|name| scrape.help.get(name).is_some_and(|help| help.len() > 8))
+    );
     follower.stop().await;
     sequencer.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_happens_is_counted_once_and_by_its_kind() {
+async fn each_event_is_counted_once_by_its_kind() {
     let directory = tempfile::tempdir().unwrap();
     let sequencer = Measured::sequencer(directory.path()).await;
     let follower = Measured::follower(directory.path(), "a", &[&sequencer]).await;
@@ -141,15 +157,20 @@ async fn what_happens_is_counted_once_and_by_its_kind() {
     let mut maker = BlockMaker::new(&chain(), 2);
     publish(&sequencer, &mut maker, 4).await;
     // A block may be fetched before its message is judged.
-    follower.until(|status| status.stored.is_some_and(|head| head.number == 4) && status.accepted == 4).await;
-    // A block of long ago is refused by its own node.
+    follower
+        .until(|status| status.stored.is_some_and(|head| head.number == 4) && status.accepted == 4)
+        .await;
+    // An old block is refused by its own node.
     let mut old = maker.next(unix_seconds());
     old.payload.timestamp = 1_700_000_100;
     sequencer.host.publish(old).await.unwrap().expect_err("it is too old");
 
     // RPCs are counted at each heartbeat: four blocks at least, and subscriptions.
-    let scrape = follower.until_at_least(&op("p2p_gossip_events_total{type=\"RECV_RPC\"}"), 5.0).await;
-    let event = |kind: &str| scrape.get(&op(&format!("p2p_gossip_events_total{{type=\"{kind}\"}}"))).unwrap();
+    let scrape =
+        follower.until_at_least(&op("p2p_gossip_events_total{type=\"RECV_RPC\"}"), 5.0).await;
+    let event = |kind: &str| {
+        scrape.get(&op(&format!("p2p_gossip_events_total{{type=\"{kind}\"}}"))).unwrap()
+    };
     assert_eq!(
         (event("DELIVER_MESSAGE"), event("REJECT_MESSAGE"), event("PUBLISH_MESSAGE")),
         (4.0, 0.0, 0.0)
@@ -190,7 +211,7 @@ async fn what_happens_is_counted_once_and_by_its_kind() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn requests_are_counted_on_both_sides_and_scores_are_taken() {
+async fn requests_are_counted_on_both_sides_and_scores_are_observed() {
     let directory = tempfile::tempdir().unwrap();
     let sequencer = Measured::sequencer(directory.path()).await;
     let follower = Measured::follower(directory.path(), "a", &[&sequencer]).await;
@@ -198,7 +219,7 @@ async fn requests_are_counted_on_both_sides_and_scores_are_taken() {
     let mut maker = BlockMaker::new(&chain(), 3);
     publish(&sequencer, &mut maker, 5).await;
     follower.until(|status| status.head.is_some_and(|head| head.number == 5)).await;
-    // One that comes late asks for what it missed.
+    // A late follower asks for what it missed.
     let late = Measured::follower(directory.path(), "late", &[&sequencer]).await;
     sequencer.until(|status| status.subscribers == 2).await;
     publish(&sequencer, &mut maker, 1).await;
@@ -212,8 +233,8 @@ async fn requests_are_counted_on_both_sides_and_scores_are_taken() {
     let value = |series: &str| scrape.get(series).unwrap_or_else(|| panic!("no {series}"));
     assert!(value("opp2p_sync_landed_total") >= 5.0 && value("opp2p_gaps_opened_total") >= 1.0);
     assert!(value(&op("unsafe_payloads_total")) >= 6.0);
-    let answered =
-        [&sequencer.scrape().await, &follower.scrape().await].map(|scrape| scrape.get(&served).unwrap());
+    let answered = [&sequencer.scrape().await, &follower.scrape().await]
+        .map(|scrape| scrape.get(&served).unwrap());
     assert!(answered.iter().sum::<f64>() >= 5.0, "{answered:?}");
     assert_eq!(scrape.get(&served), Some(0.0));
     let seconds = op(&format!("p2p_req_duration_seconds_count{{p2p_role=\"client\",{label}}}"));
@@ -222,14 +243,17 @@ async fn requests_are_counted_on_both_sides_and_scores_are_taken() {
     // The reference takes scores every 15 s.
     let total = op("peer_scores_count{type=\"total\"}");
     let scrape = late.until_at_least(&total, 1.0).await;
-    assert_eq!(scrape.get(&op("peer_scores_count{type=\"reqRespValidResponses\"}")), scrape.get(&total));
+    assert_eq!(
+        scrape.get(&op("peer_scores_count{type=\"reqRespValidResponses\"}")),
+        scrape.get(&total)
+    );
     for node in [late, follower, sequencer] {
         node.stop().await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_waits_above_a_gap_is_told_and_the_head_after_a_restart() {
+async fn blocks_waiting_above_a_gap_and_the_head_after_a_restart_are_shown() {
     let directory = tempfile::tempdir().unwrap();
     let sequencer = Measured::sequencer(directory.path()).await;
     let first = Measured::follower(directory.path(), "a", &[&sequencer]).await;
@@ -239,7 +263,7 @@ async fn what_waits_above_a_gap_is_told_and_the_head_after_a_restart() {
     first.until(|status| status.stored.is_some_and(|head| head.number == 3)).await;
     first.stop().await;
 
-    // It fetches nothing, so what it missed it waits for.
+    // It fetches nothing, so it waits for the blocks that it missed.
     let config = || HostConfig { sync: None, ..config(directory.path(), "b", &[&sequencer]) };
     let second = Measured::start(config()).await;
     sequencer.until(|status| status.subscribers == 1).await;
@@ -255,10 +279,11 @@ async fn what_waits_above_a_gap_is_told_and_the_head_after_a_restart() {
     assert_eq!(scrape.get("opp2p_sync_servers"), None, "fetching is switched off");
     second.stop().await;
 
-    // What a store had is told as the head before any block comes.
+    // A stored head is reported before any block arrives.
     let third = Measured::start(support::config(directory.path(), "a", &[])).await;
     let scrape = third.scrape().await;
-    let head = |name: &str| scrape.get(&op(&format!("refs_{name}{{layer=\"l2\",type=\"l2_unsafe\"}}")));
+    let head =
+        |name: &str| scrape.get(&op(&format!("refs_{name}{{layer=\"l2\",type=\"l2_unsafe\"}}")));
     assert_eq!((head("number"), scrape.get("opp2p_head_number")), (Some(3.0), Some(3.0)));
     assert!(head("time") > Some(1.7e9) && scrape.get("opp2p_head_age_seconds").is_some());
     assert_eq!(head("latency"), None);
@@ -268,23 +293,28 @@ async fn what_waits_above_a_gap_is_told_and_the_head_after_a_restart() {
 
 /// Listeners that read nothing lose events; counters don't.
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_is_lost_when_a_listener_is_behind() {
+async fn a_slow_listener_loses_no_counts() {
     let directory = tempfile::tempdir().unwrap();
     let sequencer = Measured::sequencer(directory.path()).await;
     let mut follower = Measured::follower(directory.path(), "a", &[&sequencer]).await;
     sequencer.until(|status| status.subscribers == 1).await;
     let mut maker = BlockMaker::new(&chain(), 4);
-    // Each makes a verdict, a block and a stored one: more than the 1024 that are kept.
+    // Each makes a verdict, a block and a stored one: more than the 1024 events that are kept.
     let count = 400;
     publish(&sequencer, &mut maker, count).await;
     let all = count as u64;
     follower
-        .until(|status| status.accepted == all && status.stored.is_some_and(|head| head.number == all))
+        .until(|status| {
+            status.accepted == all && status.stored.is_some_and(|head| head.number == all)
+        })
         .await;
     assert!(follower.events.recv().await.is_err(), "the listener is behind");
     let scrape = follower.scrape().await;
     let value = |series: &str| scrape.get(series).unwrap_or_else(|| panic!("no {series}"));
-    assert_eq!((value("opp2p_blocks_total"), value("opp2p_block_delay_seconds_count")), (400.0, 400.0));
+    assert_eq!(
+        (value("opp2p_blocks_total"), value("opp2p_block_delay_seconds_count")),
+        (400.0, 400.0)
+    );
     // Some may have been fetched as well.
     assert_eq!(value(&op("unsafe_payloads_total")), 400.0 + value("opp2p_sync_landed_total"));
     follower.stop().await;
@@ -292,40 +322,47 @@ async fn nothing_is_lost_when_a_listener_is_behind() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn strangers_and_garbage_make_no_new_series() {
+async fn strangers_and_garbage_create_no_series() {
     let directory = tempfile::tempdir().unwrap();
     let mut config = config(directory.path(), "a", &[]);
     config.ws = Some(WsConfig::default());
     let node = Measured::start(config).await;
     let families = |scrape: &Scrape| scrape.samples.keys().cloned().collect::<BTreeSet<_>>();
+    // All methods without an entry of their own share one series, which begins with the first call.
+    node.rpc.answered("made_up", Duration::ZERO);
     let before = families(&node.scrape().await);
     for number in 0..5 {
         let other = Measured::follower(directory.path(), &format!("peer-{number}"), &[&node]).await;
         node.until(|status| status.peers > 0).await;
-        let peer = opp2p::swarm::from_libp2p(&other.host.peer_id()).unwrap();
+        let peer = opp2p_wire::from_libp2p(&other.host.peer_id()).unwrap();
         node.host.command(PeerCommand::Block(BlockEntry::Peer(peer))).await.unwrap().unwrap();
         other.stop().await;
         node.until(|status| status.peers == 0).await;
         node.rpc.answered(&format!("made_up_{number}"), Duration::ZERO);
     }
-    let after = node.scrape().await;
+    // A scrape may be some time old.
+    let left = "opp2p_disconnects_total{why=\"blocked\"}";
+    let after = node.until_at_least(left, 5.0).await;
     let new: Vec<_> = families(&after).symmetric_difference(&before).cloned().collect();
     assert!(new.is_empty(), "{new:?}");
-    assert_eq!(after.get("opp2p_disconnects_total{why=\"blocked\"}"), Some(5.0));
+    assert_eq!(after.get(left), Some(5.0));
     assert_eq!(after.get(&op("p2p_gossip_events_total{type=\"JOIN\"}")), Some(8.0));
-    // A label for each reason there is, and nothing else.
+    // A label for each reason, and no others.
     let reasons = after.labels("opp2p_verdicts_total").len();
     assert_eq!(reasons, Reason::ALL.len() + 1);
     node.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_server_answers_readers_only_and_outlives_nobody() {
+async fn the_server_answers_only_reads_and_stops_on_request() {
     let directory = tempfile::tempdir().unwrap();
     let node = Measured::follower(directory.path(), "a", &[]).await;
     let address = node.metrics.address();
     let (head, body) = get(address, "/metrics").await;
-    assert!(head.starts_with("HTTP/1.1 200") && head.contains("text/plain; version=0.0.4"), "{head}");
+    assert!(
+        head.starts_with("HTTP/1.1 200") && head.contains("text/plain; version=0.0.4"),
+        "{head}"
+    );
     assert!(body.ends_with('\n') && body.len() > 10_000, "{} bytes", body.len());
     assert!(get(address, "/").await.1.contains("/metrics"));
     assert!(get(address, "/metrics/../../etc/passwd").await.0.starts_with("HTTP/1.1 404"));
@@ -336,11 +373,12 @@ async fn the_server_answers_readers_only_and_outlives_nobody() {
     assert!(head.starts_with("HTTP/1.1 405"), "{head}");
     let (head, _) = ask("\u{1}\u{2}garbage\r\n\r\n").await;
     assert!(head.starts_with("HTTP/1.1 400"), "{head}");
-    // A port that is used is said in one sentence.
-    let second = opp2p::metrics::Metrics::start(MetricsConfig::new(address), node.host.handle()).await;
+    // A used port is reported in one sentence.
+    let second =
+        opp2p::metrics::Metrics::start(MetricsConfig::new(address), node.host.handle()).await;
     let error = second.expect_err("the port is used");
     assert!(matches!(error, MetricsError::InUse(_)));
-    assert!(error.to_string().contains("--metrics.port"), "{error}");
+    assert!(error.to_string().contains("choose another port"), "{error}");
     // The node may end before its metrics do.
     let Measured { host, metrics, .. } = node;
     host.stop().await;

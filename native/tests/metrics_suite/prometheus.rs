@@ -1,7 +1,7 @@
-//! A real Prometheus: it takes the text, and the dashboard's queries find data in it.
+//! Tests with a real Prometheus: it accepts the text, and the dashboard's queries find data.
 //!
-//! Debian's package `prometheus` has both programs. Where they are not on the path these tests say so and end; `cargo
-//! all-tests` installs them first.
+//! Debian's package `prometheus` has both programs. If they are not on the path, these tests say so
+//! and end; `cargo all-tests` installs them first.
 
 use crate::support::*;
 use opp2p::devnet::BlockMaker;
@@ -16,10 +16,11 @@ use tokio::time::{Instant, timeout};
 
 const DASHBOARD: &str = include_str!("../../assets/grafana.json");
 
-/// The program, or a word on why there is none.
-fn program(name: &str) -> Option<PathBuf> {
+/// Returns the path of a program, or reports that it is missing.
+pub(crate) fn program(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let found = std::env::split_paths(&path).map(|folder| folder.join(name)).find(|path| path.is_file());
+    let found =
+        std::env::split_paths(&path).map(|folder| folder.join(name)).find(|path| path.is_file());
     if found.is_none() {
         println!("skipped: no `{name}` on the path; Debian's package `prometheus` has it");
     }
@@ -41,7 +42,7 @@ impl Drop for Prometheus {
 }
 
 impl Prometheus {
-    /// Starts one that scrapes these each second.
+    /// Starts a Prometheus that scrapes these targets every second.
     async fn start(program: &Path, directory: &Path, targets: &[SocketAddr]) -> Self {
         let targets: Vec<String> = targets.iter().map(|target| format!("'{target}'")).collect();
         let config = format!(
@@ -52,7 +53,8 @@ impl Prometheus {
         let file = directory.join("prometheus.yml");
         std::fs::write(&file, config).unwrap();
         let log = directory.join("prometheus.log");
-        // It can't tell which port the system chose, so one that was free a moment ago is tried until one is.
+        // It can't report a port that the system chose, so this tries ports that were free a moment
+        // ago.
         for _ in 0..10 {
             let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
             let process = Command::new(program)
@@ -84,7 +86,7 @@ impl Prometheus {
         false
     }
 
-    /// What a query finds; an error is Prometheus's.
+    /// Returns the result of a query; an error is Prometheus' own.
     async fn query(&self, query: &str) -> Result<Vec<Value>, String> {
         let escaped: String = query
             .bytes()
@@ -104,21 +106,21 @@ impl Prometheus {
     }
 }
 
-/// Every query of the dashboard, as Grafana would ask it for all nodes.
+/// Returns every query of the dashboard, as Grafana would send it for all nodes.
 fn queries() -> Vec<String> {
     let dashboard: Value = serde_json::from_str(DASHBOARD).unwrap();
     let panels = dashboard["panels"].as_array().unwrap();
     let targets = panels.iter().filter_map(|panel| panel["targets"].as_array()).flatten();
     let asked = targets.map(|target| {
         let query = target["expr"].as_str().unwrap();
-        // Four scrapes and more, as Grafana takes it.
+        // At least four scrapes, as Grafana chooses it.
         query.replace("$instance", ".*").replace("$__rate_interval", "6s")
     });
     asked.collect()
 }
 
 #[test]
-fn the_dashboard_is_whole() {
+fn the_dashboard_is_complete() {
     let dashboard: Value = serde_json::from_str(DASHBOARD).unwrap();
     let panels = dashboard["panels"].as_array().unwrap();
     let mut ids = BTreeSet::new();
@@ -136,9 +138,9 @@ fn the_dashboard_is_whole() {
     assert!(queries.iter().all(|query| !query.contains('$')), "a variable that is not known");
 }
 
-/// Only names that the node has, without any Prometheus.
+/// Checks without Prometheus that the dashboard uses only names that the node has.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_dashboard_asks_for_nothing_that_is_not_there() {
+async fn the_dashboard_uses_only_existing_metrics() {
     let directory = tempfile::tempdir().unwrap();
     let sequencer = Measured::sequencer(directory.path()).await;
     let follower = Measured::follower(directory.path(), "a", &[&sequencer]).await;
@@ -149,8 +151,10 @@ async fn the_dashboard_asks_for_nothing_that_is_not_there() {
     let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
     for query in queries() {
         for word in query.split(|c| !is_name(c)) {
-            let ours = ["opp2p_", "op_node_", "process_"].iter().any(|start| word.starts_with(start));
-            let family = ["_bucket", "_sum", "_count"].iter().find_map(|end| word.strip_suffix(end));
+            let ours =
+                ["opp2p_", "op_node_", "process_"].iter().any(|start| word.starts_with(start));
+            let family =
+                ["_bucket", "_sum", "_count"].iter().find_map(|end| word.strip_suffix(end));
             let known = |name: &str| scrape.types.contains_key(name);
             assert!(!ours || known(word) || family.is_some_and(known), "{word} in {query}");
         }
@@ -160,11 +164,11 @@ async fn the_dashboard_asks_for_nothing_that_is_not_there() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn promtool_finds_nothing_wrong_with_the_text() {
+async fn promtool_accepts_the_metrics_text() {
     let Some(promtool) = program("promtool") else { return };
     let directory = tempfile::tempdir().unwrap();
     let node = Measured::sequencer(directory.path()).await;
-    publish_to_nobody(&node).await;
+    publish_without_peers(&node).await;
     let (_, text) = get(node.metrics.address(), "/metrics").await;
     let mut child = Command::new(promtool)
         .args(["check", "metrics"])
@@ -176,11 +180,16 @@ async fn promtool_finds_nothing_wrong_with_the_text() {
     child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
     let outcome = child.wait_with_output().unwrap();
     let said = String::from_utf8_lossy(&[outcome.stdout, outcome.stderr].concat()).into_owned();
-    // It also has an opinion on names, which the reference's do not all meet: these, and no others.
-    let mut remarks: BTreeSet<&str> = said.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    // It also checks naming conventions, and some of the reference's names violate them: exactly
+    // these.
+    let mut remarks: BTreeSet<&str> =
+        said.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     for (name, _) in STYLE {
-        let found =
-            remarks.iter().copied().filter(|line| line.starts_with(&format!("{name} "))).collect::<Vec<_>>();
+        let found = remarks
+            .iter()
+            .copied()
+            .filter(|line| line.starts_with(&format!("{name} ")))
+            .collect::<Vec<_>>();
         assert!(!found.is_empty(), "no remark on {name} any more: {said}");
         found.iter().for_each(|line| assert!(remarks.remove(line)));
     }
@@ -188,7 +197,7 @@ async fn promtool_finds_nothing_wrong_with_the_text() {
     node.stop().await;
 }
 
-/// What `promtool` remarks on: names that are the reference's, and why it does.
+/// `promtool`'s remarks: names of the reference, with the reasons.
 const STYLE: &[(&str, &str)] = &[
     ("op_node_default_p2p_peer_bans", "a counter without _total"),
     ("op_node_default_p2p_peer_unbans", "a counter without _total"),
@@ -201,8 +210,8 @@ const STYLE: &[(&str, &str)] = &[
     ("op_node_default_p2p_stream_count", "a gauge with _count"),
 ];
 
-async fn publish_to_nobody(node: &Measured) {
-    // It has no peer, so the block waits; that the queue is not empty is all that is wanted.
+async fn publish_without_peers(node: &Measured) {
+    // It has no peer, so the block waits; all that is needed is a non-empty queue.
     let block = BlockMaker::new(&chain(), 6).next(opp2p::devnet::unix_seconds());
     let waiting = timeout(Duration::from_millis(300), node.host.publish(block)).await;
     assert!(waiting.is_err(), "nobody is there to take it");
@@ -224,13 +233,14 @@ async fn every_query_of_the_dashboard_finds_data_in_a_real_prometheus() {
     let mut found_in = 0;
     let deadline = Instant::now() + Duration::from_secs(90);
     let mut late = None;
-    // Each query finds something at some moment while blocks are published; which ones wait is asked anew.
+    // Each query finds data at some moment while blocks are published; those without data are
+    // repeated.
     while !waiting.is_empty() {
         assert!(Instant::now() < deadline, "{} of {all} find nothing: {waiting:#?}", waiting.len());
         publish(&sequencer, &mut maker, 1).await;
         follower.rpc.answered("opp2p_self", Duration::from_millis(2));
         if late.is_none() && found_in > all / 2 {
-            // One that has to ask for what it missed.
+            // A follower that has to ask for blocks that it missed.
             late = Some(Measured::follower(directory.path(), "late", &[&sequencer]).await);
         }
         for query in waiting.clone() {
@@ -244,11 +254,14 @@ async fn every_query_of_the_dashboard_finds_data_in_a_real_prometheus() {
         }
         tokio::time::sleep(Duration::from_millis(300)).await;
     }
-    // And what it took is what is told.
+    // Prometheus recorded the families that the nodes expose.
     let types = prometheus.query("count by (__name__) ({job=\"opp2p\"})").await.unwrap();
     assert!(types.len() > 80, "{}", types.len());
     assert!(
-        std::fs::read_to_string(&prometheus.log).unwrap().lines().all(|line| !line.contains("level=error"))
+        std::fs::read_to_string(&prometheus.log)
+            .unwrap()
+            .lines()
+            .all(|line| !line.contains("level=error"))
     );
     drop(prometheus);
     for node in [Some(follower), Some(sequencer), late].into_iter().flatten() {

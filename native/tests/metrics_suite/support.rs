@@ -1,12 +1,11 @@
-//! Nodes to measure, and a reader of their metrics.
+//! Nodes with metrics, and a parser of their text.
 
-use alloy_primitives::B256;
+pub(crate) use super::kit::{PATIENCE, chain, signer};
+
+use super::kit;
 use opp2p::devnet::{BlockMaker, unix_seconds};
-use opp2p::host::{Host, HostConfig, HostEvent, Status};
-use opp2p::key::SecretKey;
 use opp2p::metrics::{Metrics, MetricsConfig, RpcMeter, Source};
-use opp2p_core::chain::{ChainConfig, Fork};
-use opp2p_core::sequencer::LocalSigner;
+use opp2p_node::host::{Host, HostConfig, HostEvent, Status};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -17,35 +16,18 @@ use tokio::net::TcpStream;
 use tokio::sync::broadcast;
 use tokio::time::timeout;
 
-/// Longest wait for anything.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
-
-pub(crate) fn signer() -> LocalSigner {
-    LocalSigner::from_bytes(&[7; 32]).unwrap()
-}
-
-pub(crate) fn chain() -> ChainConfig {
-    ChainConfig::development(901, B256::repeat_byte(9), 1_700_000_000, 2, Fork::Jovian, signer().address())
-}
-
 /// A node with its metrics served.
 pub(crate) struct Measured {
     pub(crate) host: Host,
     pub(crate) metrics: Metrics,
     pub(crate) rpc: Arc<RpcMeter>,
-    /// Everything from the start on, for whoever wants to read it.
+    /// All events from the start on.
     pub(crate) events: broadcast::Receiver<HostEvent>,
 }
 
 pub(crate) fn config(directory: &Path, name: &str, peers: &[&Measured]) -> HostConfig {
-    let mut config = HostConfig::new(chain(), SecretKey::generate().unwrap(), directory.join(name));
-    config.listen_ip = Ipv4Addr::LOCALHOST.into();
-    config.listen_tcp = 0;
-    config.from_genesis = true;
-    // The chain's genesis is long ago, and its first blocks are of now.
-    config.sync.as_mut().unwrap().fill.max_age = None;
-    config.static_peers = peers.iter().map(|peer| peer.host.address()).collect();
-    config
+    let peers = peers.iter().map(|peer| peer.host.address()).collect();
+    kit::config(directory.join(name), peers)
 }
 
 impl Measured {
@@ -64,16 +46,16 @@ impl Measured {
     }
 
     pub(crate) async fn sequencer(directory: &Path) -> Self {
-        Self::start(HostConfig { sequencer: Some(signer().into()), ..config(directory, "sequencer", &[]) })
-            .await
+        Self::start(HostConfig {
+            sequencer: Some(signer().into()),
+            ..config(directory, "sequencer", &[])
+        })
+        .await
     }
 
     /// Waits until the node's status is as wanted.
     pub(crate) async fn until(&self, wanted: impl FnMut(&Status) -> bool) -> Status {
-        let mut status = self.host.status();
-        let reached = timeout(PATIENCE, status.wait_for(wanted)).await;
-        let reached = reached.map(|status| status.unwrap().clone());
-        reached.unwrap_or_else(|_| panic!("not in time: {:?}", self.host.status().borrow()))
+        kit::until(&self.host, wanted).await
     }
 
     pub(crate) async fn scrape(&self) -> Scrape {
@@ -100,14 +82,14 @@ impl Measured {
     }
 }
 
-/// Publishes the next `count` blocks of now.
+/// Publishes the next `count` blocks with the current time.
 pub(crate) async fn publish(sequencer: &Measured, maker: &mut BlockMaker, count: usize) {
     for _ in 0..count {
         sequencer.host.publish(maker.next(unix_seconds())).await.unwrap().unwrap();
     }
 }
 
-/// One request; the head of the answer and its body.
+/// Sends one request and returns the head and the body of the answer.
 pub(crate) async fn request(address: SocketAddr, request: &str) -> (String, String) {
     let talk = async {
         let mut stream = TcpStream::connect(address).await.unwrap();
@@ -125,14 +107,14 @@ pub(crate) async fn get(address: SocketAddr, path: &str) -> (String, String) {
     request(address, &format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")).await
 }
 
-/// What one scrape says.
+/// Contents of one scrape.
 #[derive(Debug, Default)]
 pub(crate) struct Scrape {
     /// Type by family.
     pub(crate) types: BTreeMap<String, String>,
     /// Help by family.
     pub(crate) help: BTreeMap<String, String>,
-    /// Value by series, labels as they stand there.
+    /// Value by series, with labels as written.
     pub(crate) samples: BTreeMap<String, f64>,
 }
 
@@ -142,14 +124,20 @@ impl Scrape {
         for line in text.lines() {
             if let Some(rest) = line.strip_prefix("# TYPE ") {
                 let (name, kind) = rest.split_once(' ').unwrap();
-                assert!(scrape.types.insert(name.into(), kind.into()).is_none(), "{name} is there twice");
+                assert!(
+                    scrape.types.insert(name.into(), kind.into()).is_none(),
+                    "{name} is there twice"
+                );
             } else if let Some(rest) = line.strip_prefix("# HELP ") {
                 let (name, help) = rest.split_once(' ').unwrap();
                 scrape.help.insert(name.into(), help.into());
             } else {
                 let (series, value) = line.rsplit_once(' ').unwrap();
                 let value = value.parse().unwrap_or_else(|_| panic!("no number: {line}"));
-                assert!(scrape.samples.insert(series.into(), value).is_none(), "{series} is there twice");
+                assert!(
+                    scrape.samples.insert(series.into(), value).is_none(),
+                    "{series} is there twice"
+                );
             }
         }
         scrape
@@ -159,7 +147,7 @@ impl Scrape {
         self.samples.get(series).copied()
     }
 
-    /// The series of a family, with the names of their labels and their values.
+    /// Returns the series of a family as label names and values.
     pub(crate) fn labels(&self, family: &str) -> Vec<Vec<(String, String)>> {
         let histogram = self.types.get(family).is_some_and(|kind| kind == "histogram");
         let suffixes: &[&str] = if histogram { &["_bucket", "_sum", "_count"] } else { &[""] };
@@ -167,7 +155,8 @@ impl Scrape {
             let (name, labels) = series.split_once('{').unwrap_or((series, "}"));
             let suffix = name.strip_prefix(family)?;
             suffixes.contains(&suffix).then(|| {
-                let labels = labels.strip_suffix('}').unwrap().split(',').filter(|label| !label.is_empty());
+                let labels =
+                    labels.strip_suffix('}').unwrap().split(',').filter(|label| !label.is_empty());
                 labels
                     .map(|label| {
                         let (name, value) = label.split_once('=').unwrap();
@@ -179,7 +168,7 @@ impl Scrape {
         each.collect()
     }
 
-    /// The names of a family's labels but for a histogram's own.
+    /// Returns the names of a family's labels, without a histogram's own.
     pub(crate) fn label_names(&self, family: &str) -> BTreeSet<String> {
         let all = self.labels(family).into_iter().flatten().map(|(name, _)| name);
         all.filter(|name| name != "le").collect()

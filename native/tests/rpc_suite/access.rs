@@ -1,4 +1,4 @@
-//! Who is let in, and to what.
+//! Access control: who may call, and which methods.
 
 use crate::support::{Node, PATIENCE, get, looking, open, post, request};
 use opp2p::rpc::{RpcConfig, RpcError, RpcServer, Token};
@@ -9,7 +9,7 @@ use tokio_tungstenite::tungstenite::error::Error;
 
 const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 const ID: &str = "16Uiu2HAm3cuhhRL2msUuLF62KRSfneFDx94RsuouyW25Ho42cFMq";
-const CHANGES: [&str; 16] = [
+const CHANGES: [&str; 22] = [
     "opp2p_blockPeer",
     "opp2p_unblockPeer",
     "opp2p_blockAddr",
@@ -26,6 +26,12 @@ const CHANGES: [&str; 16] = [
     "opp2p_unbanAddr",
     "opp2p_publishPayload",
     "admin_postUnsafePayload",
+    "admin_startSequencer",
+    "admin_stopSequencer",
+    "admin_overrideLeader",
+    "admin_setLogLevel",
+    "admin_resetDerivationPipeline",
+    "opp2p_reload",
 ];
 
 fn body(method: &str, params: &Value) -> String {
@@ -33,20 +39,30 @@ fn body(method: &str, params: &Value) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_may_only_look_changes_nothing() {
+async fn read_only_callers_change_nothing() {
     for config in [looking(), RpcConfig { token: Some(Token::new(TOKEN)), ..looking() }] {
         let node = Node::start(config, &[]).await;
         for method in CHANGES {
             let (code, text) = node.fails(method, json!([ID])).await;
-            assert!(code == -32000 && text.contains("--rpc.enable-admin"), "{method}: {code} {text}");
+            assert!(
+                code == -32000 && text.contains("setting rpc.enable-admin"),
+                "{method}: {code} {text}"
+            );
         }
         for method in opp2p::rpc::names().filter(|name| !CHANGES.contains(name)) {
             let answer = node.answer(method, json!([])).await;
-            assert!(!answer.to_string().contains("--rpc.enable-admin"), "{method}: {answer}");
+            assert!(!answer.to_string().contains("setting rpc.enable-admin"), "{method}: {answer}");
         }
-        let batch = format!("[{},{}]", body("opp2p_blockPeer", &json!([ID])), body("opp2p_self", &json!([])));
+        let batch = format!(
+            "[{},{}]",
+            body("opp2p_blockPeer", &json!([ID])),
+            body("opp2p_self", &json!([]))
+        );
         let answer = post(node.rpc.address(), &[], &batch).await.json();
-        assert!(answer[0]["error"]["code"] == -32000 && answer[1]["result"].is_object(), "{answer}");
+        assert!(
+            answer[0]["error"]["code"] == -32000 && answer[1]["result"].is_object(),
+            "{answer}"
+        );
         assert_eq!(node.call("opp2p_listBlockedPeers", json!([])).await, json!([]));
         node.stop().await;
     }
@@ -72,34 +88,44 @@ async fn the_token_opens_the_changes_over_both_transports() {
     let mut socket = crate::subscriptions::Socket::new(connect_async(handshake).await.unwrap().0);
     assert_eq!(socket.ask(&unblock).await["result"], Value::Null);
     assert_eq!(node.call("opp2p_listBlockedPeers", json!([])).await, json!([]));
-    // A socket without stays without.
+    // A WebSocket without permission stays without it.
     let mut socket = crate::subscriptions::Socket::open(address).await;
     assert_eq!(socket.ask(&block).await["error"]["code"], json!(-32000));
     node.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_page_reaches_it() {
+async fn no_page_reaches_the_rpc() {
     let node = Node::start(open(), &[]).await;
     let address = node.rpc.address();
     let call = body("opp2p_self", &json!([]));
     let port = address.port();
-    for host in ["evil.example".to_owned(), format!("evil.example:{port}"), "127.0.0.1.evil.example".into()] {
+    for host in
+        ["evil.example".to_owned(), format!("evil.example:{port}"), "127.0.0.1.evil.example".into()]
+    {
         let answer = post(address, &[("Host", &host)], &call).await;
-        assert!(answer.status == 403 && answer.body.contains("--rpc.hosts"), "{answer:?}");
+        assert!(
+            answer.status == 403 && answer.body.contains("the setting rpc.hosts"),
+            "{answer:?}"
+        );
         assert_eq!(request(address, "GET /healthz", &[("Host", &host)], "").await.status, 403);
     }
-    for origin in [format!("http://localhost:{port}"), "https://evil.example".into(), "null".into()] {
+    for origin in [format!("http://localhost:{port}"), "https://evil.example".into(), "null".into()]
+    {
         let answer = post(address, &[("Origin", &origin)], &call).await;
         assert!(answer.status == 403 && !answer.head.contains("access-control"), "{answer:?}");
         let preflight = request(address, "OPTIONS /", &[("Origin", &origin)], "").await;
-        assert!(preflight.status == 403 && !preflight.head.contains("access-control"), "{preflight:?}");
+        assert!(
+            preflight.status == 403 && !preflight.head.contains("access-control"),
+            "{preflight:?}"
+        );
     }
-    for host in [format!("localhost:{port}"), format!("127.0.0.1:{port}"), format!("[::1]:{port}")] {
+    for host in [format!("localhost:{port}"), format!("127.0.0.1:{port}"), format!("[::1]:{port}")]
+    {
         let answer = post(address, &[("Host", &host)], &call).await;
         assert!(answer.status == 200 && !answer.head.contains("access-control"), "{answer:?}");
     }
-    // A page's WebSocket has no same-origin rule but ours.
+    // Only our own rule restricts a page's WebSocket; browsers apply no same-origin rule.
     for (name, value) in [("origin", "https://evil.example"), ("host", "evil.example")] {
         let mut handshake = format!("ws://{address}").into_client_request().unwrap();
         handshake.headers_mut().insert(name, value.parse().unwrap());
@@ -118,18 +144,19 @@ async fn no_page_reaches_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_port_in_use_is_one_clear_sentence_and_a_stopped_server_leaves_it() {
+async fn a_port_in_use_is_one_clear_sentence_and_is_freed_by_stopping() {
     let node = Node::start(looking(), &[]).await;
     let address = node.rpc.address();
     let error = RpcServer::start(RpcConfig::new(address), node.host.handle()).await.unwrap_err();
     assert!(matches!(error, RpcError::InUse(_)), "{error:?}");
     let text = error.to_string();
-    assert!(text.contains(&address.port().to_string()) && text.contains("--rpc.port"), "{text}");
+    let port = address.port().to_string();
+    assert!(text.contains(&port) && text.contains("choose another port"), "{text}");
     let Node { host, rpc, .. } = node;
     rpc.stop().await;
     let started = async {
         loop {
-            // Connections of before may linger for a moment.
+            // Earlier connections may linger for a moment.
             if let Ok(rpc) = RpcServer::start(RpcConfig::new(address), host.handle()).await {
                 break rpc;
             }

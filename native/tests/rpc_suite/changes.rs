@@ -1,4 +1,4 @@
-//! What an operator does to peers.
+//! An operator's actions on peers.
 
 use crate::support::{Node, open};
 use serde_json::{Value, json};
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 const ID: &str = "16Uiu2HAm3cuhhRL2msUuLF62KRSfneFDx94RsuouyW25Ho42cFMq";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_lists_have_what_was_put_on_them_and_in_the_dump_too() {
+async fn the_lists_and_the_dump_show_their_entries() {
     let node = Node::start(open(), &[]).await;
     let subnet = json!({"IP": "1.2.0.0", "Mask": "//8AAA=="});
     let wide = json!({"IP": "2001:db8::", "Mask": "/////wAAAAAAAAAAAAAAAA=="});
@@ -18,12 +18,17 @@ async fn the_lists_have_what_was_put_on_them_and_in_the_dump_too() {
             "opp2p_listBlockedAddrs",
             vec![json!("1.2.3.4"), json!("2001:db8::1")],
         ),
-        ("opp2p_blockSubnet", "opp2p_unblockSubnet", "opp2p_listBlockedSubnets", vec![subnet, wide]),
+        (
+            "opp2p_blockSubnet",
+            "opp2p_unblockSubnet",
+            "opp2p_listBlockedSubnets",
+            vec![subnet, wide],
+        ),
     ] {
         assert_eq!(node.call(list, json!([])).await, json!([]), "{list}");
         for entry in &entries {
             assert_eq!(node.call(block, json!([entry])).await, Value::Null, "{block}");
-            // Once is as good as twice.
+            // A repeated call has no further effect.
             node.call(block, json!([entry])).await;
         }
         assert_eq!(node.call(list, json!([])).await, json!(entries), "{list}");
@@ -42,7 +47,7 @@ async fn the_lists_have_what_was_put_on_them_and_in_the_dump_too() {
         assert_eq!(node.call(list, json!([])).await, json!([]), "{list}");
         node.call(unblock, json!([entries[0]])).await;
     }
-    // As people write it, and as 4 bytes in 16.
+    // In people's notation, and as 4 bytes in 16.
     node.call("opp2p_blockSubnet", json!(["10.1.2.3/8"])).await;
     node.call("opp2p_blockAddr", json!(["::ffff:1.2.3.4"])).await;
     let subnets = node.call("opp2p_listBlockedSubnets", json!([])).await;
@@ -52,10 +57,10 @@ async fn the_lists_have_what_was_put_on_them_and_in_the_dump_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_wrong_is_said_in_the_references_words() {
+async fn errors_have_the_reference_texts() {
     let node = Node::start(open(), &[]).await;
     let invalid = (-32000, "invalid request".to_owned());
-    // An empty id does not even get so far.
+    // An empty id is refused earlier.
     let no_peer = (-32602, "invalid argument 0: failed to parse peer ID: it is empty".to_owned());
     for method in [
         "opp2p_blockPeer",
@@ -74,14 +79,19 @@ async fn what_is_wrong_is_said_in_the_references_words() {
         let missing = (-32602, "missing value for required argument 0".to_owned());
         assert_eq!(node.fails(method, json!([])).await, missing, "{method}");
         let (code, text) = node.fails(method, json!(["no such thing"])).await;
-        assert!(code == -32602 && text.starts_with("invalid argument 0: "), "{method}: {code} {text}");
+        assert!(
+            code == -32602 && text.starts_with("invalid argument 0: "),
+            "{method}: {code} {text}"
+        );
         let many = (-32602, "too many arguments, want at most 1".to_owned());
         assert_eq!(node.fails(method, json!([ID, ID])).await, many, "{method}");
         let named = (-32602, "non-array args".to_owned());
         assert_eq!(node.fails(method, json!({"id": ID})).await, named, "{method}");
     }
     for method in ["opp2p_blockSubnet", "opp2p_unblockSubnet"] {
-        for nothing in [json!(null), json!({}), json!({"IP": "1.2.0.0"}), json!({"Mask": "//8AAA=="})] {
+        for nothing in
+            [json!(null), json!({}), json!({"IP": "1.2.0.0"}), json!({"Mask": "//8AAA=="})]
+        {
             assert_eq!(node.fails(method, json!([nothing])).await, invalid, "{method} {nothing}");
         }
         assert_eq!(node.fails(method, json!([])).await, invalid, "{method}");
@@ -114,17 +124,17 @@ async fn peers_are_connected_disconnected_and_blocked() {
     let (id, address) = (json!([second.id()]), json!([second.host.address().to_string()]));
     assert_eq!(first.call("opp2p_connectPeer", address.clone()).await, Value::Null);
     first.until(|status| status.peers == 1).await;
-    // Connected already is as good.
+    // Connecting again succeeds.
     first.call("opp2p_connectPeer", address.clone()).await;
 
-    // When it is answered, the peer is gone, so that the next call makes a new connection.
+    // Once the call is answered, the peer is gone, so that the next call makes a new connection.
     for _ in 0..3 {
         assert_eq!(first.call("opp2p_disconnectPeer", id.clone()).await, Value::Null);
         assert_eq!(first.call("opp2p_peers", json!([true])).await["totalConnected"], 0);
         first.call("opp2p_connectPeer", address.clone()).await;
         assert_eq!(first.call("opp2p_peers", json!([true])).await["totalConnected"], 1);
     }
-    // Whoever the other turns out knows where it is, and needs no more than its id.
+    // The node that the other one disconnects knows its address, and needs no more than its id.
     let path = format!("/peers/{}/addresses", second.id());
     let located = |dump: &Value| dump.pointer(&path).is_some_and(Value::is_array);
     first.until_answer("opp2p_peers", json!([true]), located).await;
@@ -145,7 +155,7 @@ async fn peers_are_connected_disconnected_and_blocked() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn bans_have_an_end_and_are_lifted() {
+async fn bans_have_an_end_and_can_be_lifted() {
     let first = Node::start(open(), &[]).await;
     let second = Node::start(open(), &[&first]).await;
     first.until(|status| status.peers == 1).await;
@@ -159,7 +169,7 @@ async fn bans_have_an_end_and_are_lifted() {
     assert_eq!(bans["peers"][0]["peerID"], json!(second.id()));
     assert!(bans["peers"][0]["score"].is_f64());
     assert_eq!(bans["addresses"][0]["IP"], json!("192.0.2.7"));
-    // They are no entries of a list.
+    // Bans are not entries of a block list.
     assert_eq!(first.call("opp2p_listBlockedPeers", json!([])).await, json!([]));
     first.call("opp2p_unbanAddr", json!(["192.0.2.7"])).await;
 
@@ -180,7 +190,7 @@ async fn bans_have_an_end_and_are_lifted() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_protected_peer_is_shown_as_such() {
     let node = Node::start(open(), &[]).await;
-    // No mesh spares it: it joins no topic.
+    // No mesh exempts it: it joins no topic.
     let other = Node::start_as(open(), &[&node], |config| {
         config.chain = opp2p_core::chain::ChainConfig { chain_id: 902, ..config.chain.clone() };
         config.store = config.store.with_extension("902");

@@ -1,13 +1,13 @@
-//! The execution API's reading methods, answered from gossip alone.
+//! The execution API's read methods, answered from gossip alone.
 
 use crate::subscriptions::Socket;
 use crate::support::{CHAIN_ID, Node, chain, looking, post, same_shape};
 use alloy_primitives::{B256, Bytes, keccak256};
 use opp2p::devnet::{BlockMaker, unix_seconds};
-use opp2p::host::HostConfig;
 use opp2p::rpc::RpcConfig;
 use opp2p_core::chain::{BlockId, Labels};
 use opp2p_core::payload::Envelope;
+use opp2p_node::host::HostConfig;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
@@ -19,7 +19,7 @@ fn id(envelope: &Envelope) -> BlockId {
     BlockId::new(envelope.payload.block_number, envelope.payload.block_hash)
 }
 
-/// One that signs and one that follows, whose RPC is asked.
+/// A sequencer and a follower, whose RPC is queried.
 struct Pair {
     sequencer: Node,
     follower: Node,
@@ -60,13 +60,31 @@ fn make(maker: &mut BlockMaker, count: usize) -> Vec<Envelope> {
     (0..count).map(|_| maker.next(unix_seconds())).collect()
 }
 
+fn has_the_shape_of_a_block(full: &Value) {
+    let (text, zero) = ("0x", json!([]));
+    let mut shape = full.clone();
+    shape["transactions"] = json!([]);
+    let expected = json!({
+        "hash": text, "parentHash": text, "sha3Uncles": text, "miner": text, "stateRoot": text,
+        "transactionsRoot": text, "receiptsRoot": text, "logsBloom": text, "difficulty": text,
+        "number": text, "gasLimit": text, "gasUsed": text, "timestamp": text, "extraData": text,
+        "mixHash": text, "nonce": text, "baseFeePerGas": text, "withdrawalsRoot": text,
+        "blobGasUsed": text, "excessBlobGas": text, "parentBeaconBlockRoot": text,
+        "requestsHash": text, "size": text, "uncles": zero, "withdrawals": zero,
+        "transactions": zero,
+    });
+    same_shape(&shape, &expected);
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_reads_the_chain_by_number_hash_and_word() {
+async fn a_client_reads_the_chain_by_number_hash_and_tag() {
     let pair = Pair::start(|_| {}).await;
     let blocks = make(&mut BlockMaker::new(&chain(), 1), 5);
     pair.publish(&blocks).await;
     assert_eq!(pair.call("eth_chainId", json!([])).await, json!(hex(CHAIN_ID)));
     assert_eq!(pair.call("net_version", json!([])).await, json!("901"));
+    assert_eq!(pair.call("net_peerCount", json!([])).await, json!("0x1"));
+    assert_eq!(pair.call("net_listening", json!([])).await, json!(true));
     let version = pair.call("web3_clientVersion", json!([])).await;
     assert_eq!(version, json!(concat!("opp2p/", env!("CARGO_PKG_VERSION"))));
     assert_eq!(pair.call("eth_blockNumber", json!([])).await, json!("0x5"));
@@ -78,23 +96,15 @@ async fn a_client_reads_the_chain_by_number_hash_and_word() {
         let number = hex(payload.block_number);
         let full = pair.call("eth_getBlockByNumber", json!([number, true])).await;
         assert_eq!(pair.call("eth_getBlockByHash", json!([payload.block_hash, true])).await, full);
-        let (text, zero) = ("0x", json!([]));
-        let mut shape = full.clone();
-        shape["transactions"] = json!([]);
-        let expected = json!({
-            "hash": text, "parentHash": text, "sha3Uncles": text, "miner": text, "stateRoot": text,
-            "transactionsRoot": text, "receiptsRoot": text, "logsBloom": text, "difficulty": text, "number": text,
-            "gasLimit": text, "gasUsed": text, "timestamp": text, "extraData": text, "mixHash": text, "nonce": text,
-            "baseFeePerGas": text, "withdrawalsRoot": text, "blobGasUsed": text, "excessBlobGas": text,
-            "parentBeaconBlockRoot": text, "requestsHash": text, "size": text, "uncles": zero, "withdrawals": zero,
-            "transactions": zero,
-        });
-        same_shape(&shape, &expected);
+        has_the_shape_of_a_block(&full);
         assert_eq!((&full["hash"], &full["number"]), (&json!(payload.block_hash), &json!(number)));
         assert_eq!(full["parentHash"], json!(payload.parent_hash));
         assert_eq!(full["extraData"], json!(payload.extra_data));
         assert_eq!(full["timestamp"], json!(hex(payload.timestamp)));
-        assert_eq!((&full["difficulty"], &full["nonce"]), (&json!("0x0"), &json!("0x0000000000000000")));
+        assert_eq!(
+            (&full["difficulty"], &full["nonce"]),
+            (&json!("0x0"), &json!("0x0000000000000000"))
+        );
 
         // The same with hashes, which are those of the raw bytes.
         let hashes = pair.call("eth_getBlockByNumber", json!([number, false])).await;
@@ -104,7 +114,10 @@ async fn a_client_reads_the_chain_by_number_hash_and_word() {
 
         let count = json!(hex(raws.len() as u64));
         assert_eq!(pair.call("eth_getBlockTransactionCountByNumber", json!([number])).await, count);
-        assert_eq!(pair.call("eth_getBlockTransactionCountByHash", json!([payload.block_hash])).await, count);
+        assert_eq!(
+            pair.call("eth_getBlockTransactionCountByHash", json!([payload.block_hash])).await,
+            count
+        );
         for place in [0, raws.len() - 1] {
             let transaction = &full["transactions"][place];
             let index = hex(place as u64);
@@ -114,7 +127,10 @@ async fn a_client_reads_the_chain_by_number_hash_and_word() {
                 pair.call("eth_getTransactionByBlockNumberAndIndex", json!([number, index])).await;
             assert_eq!(by_number, *transaction);
             let params = json!([payload.block_hash, index]);
-            assert_eq!(pair.call("eth_getTransactionByBlockHashAndIndex", params).await, *transaction);
+            assert_eq!(
+                pair.call("eth_getTransactionByBlockHashAndIndex", params).await,
+                *transaction
+            );
         }
         let beyond = json!([number, hex(raws.len() as u64)]);
         assert_eq!(pair.call("eth_getTransactionByBlockNumberAndIndex", beyond).await, Value::Null);
@@ -124,8 +140,11 @@ async fn a_client_reads_the_chain_by_number_hash_and_word() {
     for tag in ["latest", "pending"] {
         assert_eq!(pair.call("eth_getBlockByNumber", json!([tag, true])).await, head, "{tag}");
     }
-    assert_eq!(pair.call("eth_getBlockByNumber", json!(["earliest", false])).await["number"], "0x1");
-    // By hash it is the newest place at which the devnet, which takes some twice, has put it.
+    assert_eq!(
+        pair.call("eth_getBlockByNumber", json!(["earliest", false])).await["number"],
+        "0x1"
+    );
+    // By hash, a transaction that the devnet used twice is found at its newest place.
     for transaction in head["transactions"].as_array().unwrap() {
         let found = pair.call("eth_getTransactionByHash", json!([transaction["hash"]])).await;
         assert_eq!(found["hash"], transaction["hash"]);
@@ -135,13 +154,13 @@ async fn a_client_reads_the_chain_by_number_hash_and_word() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_not_held_is_null() {
+async fn missing_blocks_and_transactions_are_null() {
     let pair = Pair::start(|_| {}).await;
     pair.publish(&make(&mut BlockMaker::new(&chain(), 1), 2)).await;
     let nobodys = B256::repeat_byte(0xee);
     for (method, params) in [
         ("eth_getBlockByNumber", json!(["0x3", true])),
-        // The genesis of which only the hash is known.
+        // Only the hash of genesis is known.
         ("eth_getBlockByNumber", json!(["0x0", true])),
         ("eth_getBlockByNumber", json!(["0xffffffffffffffff", false])),
         ("eth_getBlockByHash", json!([nobodys, false])),
@@ -159,14 +178,18 @@ async fn what_is_not_held_is_null() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_any_block_there_is_no_head_and_that_is_said() {
+async fn without_any_block_reading_the_head_is_an_error() {
     let node = Node::start_as(looking(), &[], |config| config.from_genesis = false).await;
     for method in ["eth_blockNumber", "eth_syncing"] {
         let (code, text) = node.fails(method, json!([])).await;
         assert!(code == -32000 && text.contains("no block yet"), "{code} {text}");
     }
     for tag in ["latest", "pending", "earliest"] {
-        assert_eq!(node.call("eth_getBlockByNumber", json!([tag, false])).await, Value::Null, "{tag}");
+        assert_eq!(
+            node.call("eth_getBlockByNumber", json!([tag, false])).await,
+            Value::Null,
+            "{tag}"
+        );
     }
     assert_eq!(node.call("eth_getTransactionByHash", json!([B256::ZERO])).await, Value::Null);
     assert_eq!(node.call("eth_chainId", json!([])).await, json!(hex(CHAIN_ID)));
@@ -174,7 +197,7 @@ async fn without_any_block_there_is_no_head_and_that_is_said() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_node_that_misses_blocks_is_syncing() {
+async fn a_node_with_missing_blocks_is_syncing() {
     let sequencer = Node::sequencer(looking()).await;
     // A first peer takes the block that the second misses and does not fetch.
     let first = Node::start(looking(), &[&sequencer]).await;
@@ -192,7 +215,7 @@ async fn a_node_that_misses_blocks_is_syncing() {
     let expected = json!({"startingBlock": "0x0", "currentBlock": "0x0", "highestBlock": "0x2"});
     assert_eq!(second.call("eth_syncing", json!([])).await, expected);
     assert_eq!(second.call("eth_blockNumber", json!([])).await, json!("0x0"));
-    // What waits for its ancestors is held, and is at no place of the chain.
+    // A block that waits for its ancestors is held, but has no place in the chain.
     let waiting = json!([block.payload.block_hash, false]);
     assert_eq!(second.call("eth_getBlockByHash", waiting).await["number"], "0x2");
     assert_eq!(second.call("eth_getBlockByNumber", json!(["0x2", false])).await, Value::Null);
@@ -202,7 +225,7 @@ async fn a_node_that_misses_blocks_is_syncing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_label_is_an_error_until_somebody_sets_it() {
+async fn a_label_is_an_error_until_it_is_set() {
     let (set, labels) = watch::channel(Labels::default());
     let pair = Pair::serving(RpcConfig { labels: Some(labels), ..looking() }, |_| {}).await;
     let blocks = make(&mut BlockMaker::new(&chain(), 1), 3);
@@ -210,19 +233,29 @@ async fn a_label_is_an_error_until_somebody_sets_it() {
     for tag in ["safe", "finalized"] {
         let (code, text) = pair.follower.fails("eth_getBlockByNumber", json!([tag, false])).await;
         assert!(code == -32000 && text.contains(tag) && text.contains("L1"), "{code} {text}");
-        // Of the sequencer's RPC nobody has ever said that there will be labels.
-        assert_eq!(pair.sequencer.fails("eth_getBlockByNumber", json!([tag, false])).await, (code, text));
-        let (code, _) = pair.follower.fails("eth_getBlockTransactionCountByNumber", json!([tag])).await;
+        // The sequencer's RPC never had labels.
+        assert_eq!(
+            pair.sequencer.fails("eth_getBlockByNumber", json!([tag, false])).await,
+            (code, text)
+        );
+        let (code, _) =
+            pair.follower.fails("eth_getBlockTransactionCountByNumber", json!([tag])).await;
         assert_eq!(code, -32000);
     }
     set.send_replace(Labels { safe: Some(id(&blocks[1])), finalized: None });
     let safe = pair.call("eth_getBlockByNumber", json!(["safe", false])).await;
     assert_eq!(safe["hash"], json!(blocks[1].payload.block_hash));
-    assert_eq!(pair.follower.fails("eth_getBlockByNumber", json!(["finalized", false])).await.0, -32000);
+    assert_eq!(
+        pair.follower.fails("eth_getBlockByNumber", json!(["finalized", false])).await.0,
+        -32000
+    );
     let elsewhere = BlockId::new(1, B256::repeat_byte(0xee));
     set.send_replace(Labels { safe: Some(elsewhere), finalized: Some(id(&blocks[0])) });
     assert_eq!(pair.call("eth_getBlockByNumber", json!(["safe", false])).await, Value::Null);
-    assert_eq!(pair.call("eth_getBlockByNumber", json!(["finalized", false])).await["number"], "0x1");
+    assert_eq!(
+        pair.call("eth_getBlockByNumber", json!(["finalized", false])).await["number"],
+        "0x1"
+    );
     pair.stop().await;
 }
 
@@ -234,7 +267,11 @@ async fn wrong_arguments_are_refused_in_one_sentence() {
     for (method, params, text) in [
         ("eth_getBlockByNumber", json!([]), "missing value for required argument 0"),
         ("eth_getBlockByNumber", json!(["latest"]), "missing value for required argument 1"),
-        ("eth_getBlockByNumber", json!(["latest", "yes"]), "invalid argument 1: true or false is expected"),
+        (
+            "eth_getBlockByNumber",
+            json!(["latest", "yes"]),
+            "invalid argument 1: true or false is expected",
+        ),
         ("eth_getBlockByNumber", json!(["latest", true, 1]), "too many arguments, want at most 2"),
         ("eth_getBlockByNumber", json!({"number": 1}), "non-array args"),
         ("eth_getBlockByNumber", json!(["newest", true]), "invalid argument 0: a block's number"),
@@ -245,11 +282,19 @@ async fn wrong_arguments_are_refused_in_one_sentence() {
         ("eth_getBlockByHash", json!(["0x1", true]), "invalid argument 0: a hash"),
         ("eth_getBlockByHash", json!(["latest", true]), "invalid argument 0: a hash"),
         ("eth_getBlockByHash", json!([long, true]), "invalid argument 0: a hash"),
-        ("eth_getBlockTransactionCountByNumber", json!(["0x"]), "invalid argument 0: a block's number"),
+        (
+            "eth_getBlockTransactionCountByNumber",
+            json!(["0x"]),
+            "invalid argument 0: a block's number",
+        ),
         ("eth_getBlockTransactionCountByHash", json!([[]]), "invalid argument 0: a hash"),
         ("eth_getTransactionByHash", json!([]), "missing value for required argument 0"),
         ("eth_getTransactionByHash", json!([{"hash": "0x"}]), "invalid argument 0: a hash"),
-        ("eth_getTransactionByBlockNumberAndIndex", json!(["latest", 0]), "invalid argument 1: a number"),
+        (
+            "eth_getTransactionByBlockNumberAndIndex",
+            json!(["latest", 0]),
+            "invalid argument 1: a number",
+        ),
         (
             "eth_getTransactionByBlockNumberAndIndex",
             json!(["latest", "0x-1"]),
@@ -269,7 +314,7 @@ async fn wrong_arguments_are_refused_in_one_sentence() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_transaction_that_can_not_be_read_spoils_nothing() {
+async fn an_unreadable_transaction_spoils_nothing() {
     let pair = Pair::start(|_| {}).await;
     let mut block = BlockMaker::new(&chain(), 1).next(unix_seconds());
     let (strange, count) = ([0x7d_u8, 0xff, 1, 2], block.payload.transactions.len());
@@ -316,12 +361,15 @@ async fn blocks_that_left_memory_are_read_from_the_store() {
         let found = pair.call("eth_getTransactionByHash", json!([last["hash"]])).await;
         assert_eq!(found["hash"], last["hash"]);
     }
-    assert_eq!(pair.call("eth_getBlockByNumber", json!(["earliest", false])).await["number"], "0x1");
+    assert_eq!(
+        pair.call("eth_getBlockByNumber", json!(["earliest", false])).await["number"],
+        "0x1"
+    );
     pair.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn large_blocks_are_answered_within_bounds_and_hold_nobody_up() {
+async fn large_blocks_are_answered_within_bounds_without_blocking_others() {
     let pair = Pair::start(|_| {}).await;
     let mut maker = BlockMaker::new(&chain(), 1);
     let mut block = maker.next(unix_seconds());
@@ -347,28 +395,36 @@ async fn large_blocks_are_answered_within_bounds_and_hold_nobody_up() {
         assert!(transactions.iter().all(|transaction| transaction["from"].is_string()));
     }
 
-    // So many that they are more as JSON than an answer may have.
+    // Enough transactions to exceed an answer's limit as JSON.
     maker.resume(id(&block), block.payload.timestamp);
     let mut block = maker.next(unix_seconds());
     block.payload.transactions = vec![Bytes::from_static(&[5]); 200_000];
     block.payload.seal(block.parent_beacon_block_root).unwrap();
     pair.publish(std::slice::from_ref(&block)).await;
     for is_full in [true, false] {
-        let (code, text) = pair.follower.fails("eth_getBlockByNumber", json!(["latest", is_full])).await;
+        let (code, text) =
+            pair.follower.fails("eth_getBlockByNumber", json!(["latest", is_full])).await;
         assert!(code == -32008 && text.contains("one transaction at a time"), "{code} {text}");
     }
     let count = pair.call("eth_getBlockTransactionCountByNumber", json!(["latest"])).await;
     assert_eq!(count, json!(hex(200_000)));
     let one = pair.call("eth_getTransactionByBlockNumberAndIndex", json!(["latest", "0x7"])).await;
     assert_eq!(one["input"], "0x05");
-    assert_eq!(pair.call("eth_getTransactionByHash", json!([keccak256([5])])).await["blockNumber"], "0x2");
+    assert_eq!(
+        pair.call("eth_getTransactionByHash", json!([keccak256([5])])).await["blockNumber"],
+        "0x2"
+    );
     pair.stop().await;
 }
 
-/// The next head that a subscriber is told of.
+/// Returns the next head that a subscriber receives.
 async fn next_head(socket: &mut Socket, subscription: &Value) -> Value {
     let mut news = socket.next().await.unwrap();
-    assert_eq!((&news["jsonrpc"], &news["method"]), (&json!("2.0"), &json!("eth_subscription")), "{news}");
+    assert_eq!(
+        (&news["jsonrpc"], &news["method"]),
+        (&json!("2.0"), &json!("eth_subscription")),
+        "{news}"
+    );
     assert_eq!(news["params"]["subscription"], *subscription);
     news["params"]["result"].take()
 }
@@ -378,7 +434,7 @@ fn ask(method: &str, params: &Value) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn heads_are_told_once_in_order_and_over_a_reorg() {
+async fn heads_are_delivered_once_in_order_and_over_a_reorg() {
     let pair = Pair::start(|_| {}).await;
     let mut socket = Socket::open(pair.follower.rpc.address()).await;
     let answer = socket.ask(&ask("eth_subscribe", &json!(["newHeads"]))).await;
@@ -395,7 +451,7 @@ async fn heads_are_told_once_in_order_and_over_a_reorg() {
     for block in first.iter().chain(&branch) {
         let head = next_head(&mut socket, &subscription).await;
         assert_eq!(head["hash"], json!(block.payload.block_hash));
-        // A header, and no more than one.
+        // A header without further fields.
         let mut whole = pair.call("eth_getBlockByHash", json!([head["hash"], false])).await;
         for more in ["size", "uncles", "withdrawals", "transactions"] {
             assert!(whole.as_object_mut().unwrap().remove(more).is_some(), "{more}");
@@ -403,7 +459,7 @@ async fn heads_are_told_once_in_order_and_over_a_reorg() {
         assert_eq!(head, whole);
     }
 
-    // By number what is canonical now, by hash also what was left.
+    // A number returns the canonical block; a hash also returns an abandoned one.
     for block in &branch {
         let number = hex(block.payload.block_number);
         let found = pair.call("eth_getBlockByNumber", json!([number, false])).await;
@@ -416,8 +472,9 @@ async fn heads_are_told_once_in_order_and_over_a_reorg() {
 
     let answer = socket.ask(&ask("eth_unsubscribe", &json!([subscription]))).await;
     assert_eq!(answer["result"], json!(true));
-    let answer = socket.ask(&ask("eth_unsubscribe", &json!([subscription]))).await;
-    assert_eq!(answer["result"], json!(false));
+    let again = socket.ask(&ask("eth_unsubscribe", &json!([subscription]))).await;
+    let expected = json!({"code": -32000, "message": "subscription not found"});
+    assert_eq!(again["error"], expected, "{again}");
     pair.publish(&make(&mut other, 1)).await;
     // The next message is an answer, not the head.
     assert_eq!(socket.ask(&ask("eth_blockNumber", &json!([]))).await["result"], json!("0x5"));
@@ -432,13 +489,17 @@ async fn only_heads_can_be_subscribed_to_and_only_over_a_websocket() {
         assert_eq!(answer["error"]["code"], json!(-32001), "{answer}");
     }
     let mut socket = Socket::open(node.rpc.address()).await;
-    for wrong in
-        [json!([]), json!(["logs"]), json!(["newHeads", {}]), json!(["newPendingTransactions"]), json!([7])]
-    {
+    for wrong in [
+        json!([]),
+        json!(["logs"]),
+        json!(["newHeads", {}]),
+        json!(["newPendingTransactions"]),
+        json!([7]),
+    ] {
         let answer = socket.ask(&ask("eth_subscribe", &wrong)).await;
         assert_eq!(answer["error"]["code"], json!(-32602), "{answer}");
     }
-    // It ends with the node, in words.
+    // It ends with the node, and says so.
     let id = socket.ask(&ask("eth_subscribe", &json!(["newHeads"]))).await["result"].clone();
     let Node { host, rpc, .. } = node;
     host.stop().await;

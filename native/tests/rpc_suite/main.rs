@@ -1,12 +1,23 @@
-//! The RPC of real nodes on loopback, asked with raw bytes.
-#![cfg(feature = "node")]
+//! The RPC of real nodes on loopback, queried with raw bytes.
 #![allow(clippy::unwrap_used, reason = "a helper of a test may fail like the test")]
 
 mod access;
 mod changes;
 mod eth;
+mod feeds;
 mod garbage;
 mod health;
+mod ids;
+#[path = "../kit/mod.rs"]
+mod kit;
+mod limits;
+mod memory;
+mod optimism;
+mod origins;
+mod pace;
+mod publish;
+mod reference;
 mod shapes;
 mod subscriptions;
 mod support;
+mod troubles;

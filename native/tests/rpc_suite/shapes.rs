@@ -1,4 +1,4 @@
-//! What is answered, field by field as it was recorded from the reference.
+//! The answers, field by field as recorded from the reference.
 
 use crate::support::{CHAIN_ID, Node, chain, looking, same_shape};
 use opp2p::devnet::BlockMaker;
@@ -30,7 +30,7 @@ fn texts(value: &Value) -> BTreeSet<String> {
     value.as_array().unwrap().iter().map(|text| text.as_str().unwrap().to_owned()).collect()
 }
 
-/// Digits of the node id in a peer id of base58.
+/// Returns the node id in hexadecimal, from the node's peer id.
 fn node_id(node: &Node) -> String {
     let bytes = node.host.peer_id().to_bytes();
     let key = libp2p::identity::PublicKey::try_decode_protobuf(&bytes[2..]).unwrap();
@@ -39,7 +39,7 @@ fn node_id(node: &Node) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_node_itself_is_shown_as_others_see_it() {
+async fn the_node_shows_itself_as_others_see_it() {
     let node = Node::start(looking(), &[]).await;
     let own = node.call("opp2p_self", json!([])).await;
     let expected = json!({
@@ -86,16 +86,20 @@ async fn peers_are_shown_in_full_from_both_sides() {
         };
         let mut dump = asked.until_answer("opp2p_peers", json!([true]), known).await;
         let mut peer = dump["peers"].as_object_mut().unwrap().remove(&id).unwrap();
-        let empty = json!({"totalConnected": 1, "peers": {}, "bannedPeers": [], "bannedIPS": [], "bannedSubnets": []});
+        let empty = json!({"totalConnected": 1, "peers": {}, "bannedPeers": [], "bannedIPS": [],
+            "bannedSubnets": []});
         assert_eq!(dump, empty);
 
         let own = other.call("opp2p_self", json!([])).await;
-        // What identify says is what the other says of itself.
+        // Identify reports what the other node reports about itself.
         assert_eq!(texts(&peer["protocols"]), texts(&own["protocols"]));
         let addresses = texts(&peer["addresses"]);
         assert!(addresses.contains(&other.host.address().to_string()), "{addresses:?}");
-        assert!(addresses.iter().all(|address| address.ends_with(&format!("/p2p/{id}"))), "{addresses:?}");
-        // Nanoseconds: a round trip on loopback has more than a thousand and less than a minute's.
+        assert!(
+            addresses.iter().all(|address| address.ends_with(&format!("/p2p/{id}"))),
+            "{addresses:?}"
+        );
+        // Nanoseconds: a round trip on loopback takes more than a thousand and less than a minute.
         let latency = peer["latency"].as_u64().unwrap();
         assert!((1_000..60_000_000_000).contains(&latency), "{latency}");
         same_shape(&peer["scores"], &scores());
@@ -121,7 +125,7 @@ async fn peers_are_shown_in_full_from_both_sides() {
         assert_eq!(peer, expected);
     }
 
-    // All that are known, this node among them.
+    // All known peers, including this node.
     let dump = first.call("opp2p_peers", json!([false])).await;
     let names: BTreeSet<_> = dump["peers"].as_object().unwrap().keys().cloned().collect();
     assert_eq!(names, BTreeSet::from([first.id(), second.id()]));
@@ -130,13 +134,14 @@ async fn peers_are_shown_in_full_from_both_sides() {
     own["gossipBlocks"] = json!(false);
     assert_eq!(dump["peers"][first.id()], own);
 
-    // A peer that left is remembered, and not connected.
+    // A peer that left is remembered as not connected.
     let second_id = second.id();
     second.stop().await;
     first.until(|status| status.peers == 0).await;
     let dump = first.call("opp2p_peers", json!([false])).await;
     let peer = &dump["peers"][&second_id];
-    let states = ["connectedness", "direction", "gossipBlocks", "protected"].map(|name| &peer[name]);
+    let states =
+        ["connectedness", "direction", "gossipBlocks", "protected"].map(|name| &peer[name]);
     assert_eq!(states, [&json!(0), &json!(0), &json!(false), &json!(false)]);
     let dump = first.call("opp2p_peers", json!([true])).await;
     assert_eq!((&dump["totalConnected"], &dump["peers"]), (&json!(0), &json!({})));
@@ -159,52 +164,64 @@ async fn peers_are_counted() {
     let disabled = (-32000, "discovery disabled".to_owned());
     assert_eq!(first.fails("opp2p_discoveryTable", json!([])).await, disabled);
     let version = json!(env!("CARGO_PKG_VERSION"));
-    assert_eq!(first.call("optimism_version", json!([])).await, version);
+    let op_version = json!(concat!("v", env!("CARGO_PKG_VERSION"), "-opp2p"));
+    assert_eq!(first.call("optimism_version", json!([])).await, op_version);
     assert_eq!(first.call("health_status", json!(null)).await, version);
     second.stop().await;
     first.stop().await;
 }
 
+/// Returns the shape of a node's status when it has blocks, and nothing to report.
+fn status_of_blocks() -> Value {
+    let id = json!({"number": 3, "hash": ""});
+    json!({
+        "version": "", "userAgent": "", "network": "", "chainID": 0, "peerID": "",
+        "addresses": [""], "engine": null,
+        "schedule": {"doubt": null, "unknownForks": []},
+        "uptime": 0, "head": {"number": 0, "hash": "", "timestamp": 0, "age": 0, "ageMs": 0},
+        "highest": id, "stored": id, "problems": [], "troubles": [], "gaps": [],
+        "sync": {
+            "wanted": null, "left": 0, "pending": 0, "inFlight": 0, "servers": 0,
+            "endpoints": 0, "landing": 0,
+        },
+        "peers": {
+            "connected": 0, "inbound": 0, "browsers": 0, "subscribers": 0, "mesh": 0,
+            "browserMesh": 0, "known": 0, "missing": 0,
+        },
+        "messages": {"accepted": 0, "ignored": 0, "rejected": 0, "reasons": {}}, "served": 0,
+        "bandwidth": {"in": 0, "out": 0},
+        "rates": {
+            "over": 0, "blocks": 0.0, "messages": 0.0, "served": 0.0,
+            "bytesIn": 0.0, "bytesOut": 0.0,
+        },
+        "signer": {
+            "current": "", "previous": null, "origin": "", "l1Block": null, "l1Error": null,
+        },
+        "ready": true, "notReady": [],
+    })
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn the_status_and_the_verdicts_tell_of_blocks() {
+async fn the_status_and_the_verdicts_show_blocks() {
     let first = Node::sequencer(looking()).await;
     let second = Node::start(looking(), &[&first]).await;
     let mut maker = BlockMaker::new(&chain(), 1);
     first.until(|status| status.mesh == 1).await;
-    // One after the other: blocks that come together are judged at once.
+    // One by one: blocks that arrive together are judged together.
     for count in 1..=3 {
         first.publish(&mut maker, 1).await;
         second.until(|status| status.accepted == count).await;
     }
     let stored = |status: &Value| status["stored"]["number"] == 3 && status["rates"]["over"] != 0;
     let status = second.until_answer("opp2p_nodeStatus", json!([]), stored).await;
-    let id = json!({"number": 3, "hash": ""});
     let signer = chain().unsafe_block_signer.unwrap();
-    same_shape(
-        &status,
-        &json!({
-            "version": "", "userAgent": "", "network": "", "chainID": 0, "peerID": "", "addresses": [""], "engine": null,
-            "uptime": 0, "head": {"number": 0, "hash": "", "timestamp": 0, "age": 0}, "highest": id,
-            "stored": id, "problems": [], "gaps": [], "sync": {
-                "wanted": null, "left": 0, "pending": 0, "inFlight": 0, "servers": 0, "landing": 0,
-            },
-            "peers": {
-                "connected": 0, "inbound": 0, "browsers": 0, "subscribers": 0, "mesh": 0, "browserMesh": 0,
-                "known": 0, "missing": 0,
-            },
-            "messages": {"accepted": 0, "ignored": 0, "rejected": 0, "reasons": {}}, "served": 0,
-            "bandwidth": {"in": 0, "out": 0},
-            "rates": {"over": 0, "blocks": 0.0, "messages": 0.0, "served": 0.0, "bytesIn": 0.0, "bytesOut": 0.0},
-            "signer": {"current": "", "previous": null, "origin": "", "l1Block": null, "l1Error": null},
-            "ready": true, "notReady": [],
-        }),
-    );
+    same_shape(&status, &status_of_blocks());
     assert_eq!(status["head"]["number"], json!(3));
     assert_eq!(status["peerID"], json!(second.id()));
     assert_eq!(status["chainID"], json!(CHAIN_ID));
     let expected = json!({
-        "current": format!("{signer:#x}"), "previous": null, "origin": "chain configuration", "l1Block": null,
-        "l1Error": null,
+        "current": format!("{signer:#x}"), "previous": null, "origin": "chain configuration",
+        "l1Block": null, "l1Error": null,
     });
     assert_eq!(status["signer"], expected);
     assert_eq!(status["messages"]["accepted"], json!(3));
@@ -218,17 +235,21 @@ async fn the_status_and_the_verdicts_tell_of_blocks() {
     let block = verdicts[0]["block"].clone();
     assert_eq!(block["hash"], status["head"]["hash"]);
     let expected = json!({
-        "at": verdicts[0]["at"], "peerID": first.id(), "topic": 4, "verdict": "accept", "block": block,
-        "reason": null, "text": null,
+        "at": verdicts[0]["at"], "atMs": verdicts[0]["atMs"], "peerID": first.id(), "topic": "v4",
+        "verdict": "accept", "block": block,
+        "reason": null, "text": null, "signer": format!("{signer:#x}"),
     });
     assert_eq!(verdicts[0], expected);
+    let [at, at_ms] = ["at", "atMs"].map(|name| verdicts[0][name].as_u64().unwrap());
+    assert!(at == at_ms / 1000 && at > 1_700_000_000, "{at} {at_ms}");
     assert_eq!(second.call("opp2p_recentVerdicts", json!([1])).await.as_array().unwrap().len(), 1);
 
     let scored = |book: &Value| !book[first.id()].is_null();
     let book = second.until_answer("opp2p_scoreBook", json!([]), scored).await;
     same_shape(&book[first.id()], &json!({"lastUpdate": 0, "peerScores": scores()}));
     assert!(
-        book[first.id()]["peerScores"]["gossip"]["blocks"]["firstMessageDeliveries"].as_f64() > Some(0.0)
+        book[first.id()]["peerScores"]["gossip"]["blocks"]["firstMessageDeliveries"].as_f64()
+            > Some(0.0)
     );
     assert_eq!(second.call("opp2p_bans", json!([])).await, json!({"peers": [], "addresses": []}));
     second.stop().await;
@@ -245,7 +266,7 @@ impl RpcObserver for Heard {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn calls_of_methods_that_exist_are_observed() {
+async fn only_calls_of_existing_methods_are_observed() {
     let heard = Arc::new(Heard::default());
     let mut config = looking();
     config.observer = Some(heard.clone());

@@ -1,4 +1,4 @@
-//! News over WebSocket.
+//! Notifications over WebSocket.
 
 use crate::support::{Node, PATIENCE, chain, looking, post, same_shape};
 use futures::{SinkExt, StreamExt};
@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
-/// A client's end.
+/// A client's WebSocket.
 pub(crate) struct Socket(WebSocketStream<MaybeTlsStream<TcpStream>>);
 
 impl Socket {
@@ -26,12 +26,17 @@ impl Socket {
         self.0.send(Message::text(text)).await.unwrap();
     }
 
-    /// The next message; `None` at the end.
+    /// Returns the next message; `None` at the end.
     pub(crate) async fn next(&mut self) -> Option<Value> {
+        self.next_text().await.map(|text| serde_json::from_str(&text).unwrap())
+    }
+
+    /// Returns the text of the next message; `None` at the end.
+    pub(crate) async fn next_text(&mut self) -> Option<String> {
         let next = async {
             loop {
                 match self.0.next().await {
-                    Some(Ok(Message::Text(text))) => return Some(serde_json::from_str(&text).unwrap()),
+                    Some(Ok(Message::Text(text))) => return Some(text.to_string()),
                     Some(Ok(_)) => {}
                     None | Some(Err(_)) => return None,
                 }
@@ -46,7 +51,10 @@ impl Socket {
     }
 
     async fn call(&mut self, method: &str, params: Value) -> Value {
-        self.ask(&json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).to_string()).await
+        self.ask(
+            &json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).to_string(),
+        )
+        .await
     }
 
     async fn subscribe(&mut self, kind: &str) -> Value {
@@ -57,7 +65,7 @@ impl Socket {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn heads_come_in_order_until_they_are_not_wanted_any_more() {
+async fn heads_arrive_in_order_until_unsubscribed() {
     let node = Node::sequencer(looking()).await;
     let other = Node::start(looking(), &[&node]).await;
     node.until(|status| status.mesh == 1).await;
@@ -73,7 +81,8 @@ async fn heads_come_in_order_until_they_are_not_wanted_any_more() {
         same_shape(
             &news,
             &json!({"jsonrpc": "2.0", "method": "", "params": {"subscription": "", "result": {
-                "number": 0, "hash": zero, "parentHash": zero, "timestamp": 0, "transactions": 0, "size": 0,
+                "number": 0, "hash": zero, "parentHash": zero, "timestamp": 0,
+                "transactions": 0, "size": 0,
                 "gasUsed": 0,
             }}}),
         );
@@ -87,8 +96,15 @@ async fn heads_come_in_order_until_they_are_not_wanted_any_more() {
     }
     let answer = socket.call("opp2p_unsubscribe", json!([id])).await;
     assert_eq!(answer["result"], json!(true));
-    let answer = socket.call("opp2p_unsubscribe", json!([id])).await;
-    assert_eq!(answer["result"], json!(false));
+    for unknown in [json!([id]), json!(["0x1"])] {
+        let answer = socket.call("opp2p_unsubscribe", unknown).await;
+        let expected = json!({"code": -32000, "message": "subscription not found"});
+        assert_eq!(answer["error"], expected, "{answer}");
+    }
+    // A subscription ends by its own namespace's method only.
+    let gaps = socket.subscribe("gaps").await;
+    let answer = socket.call("eth_unsubscribe", json!([gaps])).await;
+    assert_eq!(answer["error"]["code"], json!(-32000), "{answer}");
     node.publish(&mut maker, 1).await;
     other.until(|status| status.stored.is_some_and(|stored| stored.number == 6)).await;
     // The next message is an answer, not the head.
@@ -98,7 +114,7 @@ async fn heads_come_in_order_until_they_are_not_wanted_any_more() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_feed_begins_with_any_block_and_goes_on_without_a_seam() {
+async fn a_feed_starts_at_any_block_and_continues_without_a_gap() {
     let node = Node::sequencer(looking()).await;
     let other = Node::start(looking(), &[&node]).await;
     node.until(|status| status.mesh == 1).await;
@@ -128,7 +144,7 @@ async fn a_feed_begins_with_any_block_and_goes_on_without_a_seam() {
             hashes.push(parent.clone());
         }
     }
-    // Who was away goes on after the last block that he has.
+    // A returning subscriber continues after its last block.
     let mut socket = Socket::open(other.rpc.address()).await;
     let after = json!(["feed", {"after": {"number": 9, "hash": hashes[1]}}]);
     assert!(socket.call("opp2p_subscribe", after).await.get("error").is_none());
@@ -141,8 +157,36 @@ async fn a_feed_begins_with_any_block_and_goes_on_without_a_seam() {
     node.stop().await;
 }
 
+/// Such a subscriber would wait in vain.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_gap_is_told_when_it_opens_and_when_it_closes() {
+async fn a_feed_far_above_the_chain_is_refused() {
+    let node = Node::sequencer(looking()).await;
+    let other = Node::start(looking(), &[&node]).await;
+    node.until(|status| status.mesh == 1).await;
+    node.publish(&mut BlockMaker::new(&chain(), 1), 2).await;
+    other.until(|status| status.stored.is_some_and(|stored| stored.number == 2)).await;
+    let mut socket = Socket::open(other.rpc.address()).await;
+    let hash = format!("0x{}", "ab".repeat(32));
+    for begin in [
+        json!({"after": {"number": 1_000_000, "hash": hash}}),
+        json!({"from": 1_000_000}),
+        json!({"from": u64::MAX}),
+    ] {
+        let answer = socket.call("opp2p_subscribe", json!(["feed", begin])).await;
+        let text = answer["error"]["message"].as_str().unwrap();
+        assert!(answer["error"]["code"] == -32000 && text.contains("far ahead"), "{answer}");
+        assert!(text.contains("blocks up to 2"), "{answer}");
+    }
+    for begin in [json!({"from": 1000}), json!({"after": {"number": 1000, "hash": hash}})] {
+        let answer = socket.call("opp2p_subscribe", json!(["feed", begin])).await;
+        assert!(answer["result"].is_string(), "{answer}");
+    }
+    other.stop().await;
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gap_is_reported_when_it_opens_and_closes() {
     let node = Node::sequencer(looking()).await;
     let mut maker = BlockMaker::new(&chain(), 1);
     // A first peer takes the blocks that the second misses.
@@ -162,7 +206,9 @@ async fn a_gap_is_told_when_it_opens_and_when_it_closes() {
     let block = json!({"number": 0, "hash": ""});
     same_shape(
         gap,
-        &json!({"event": "", "id": 0, "after": block, "before": block, "highest": block, "missing": 0}),
+        &json!({
+            "event": "", "id": 0, "after": block, "before": block, "highest": block, "missing": 0,
+        }),
     );
     assert_eq!((&gap["event"], &gap["missing"]), (&json!("opened"), &json!(1)));
     assert_eq!((&gap["after"]["number"], &gap["before"]["number"]), (&json!(0), &json!(2)));
@@ -183,7 +229,8 @@ async fn a_gap_is_told_when_it_opens_and_when_it_closes() {
 async fn subscriptions_are_bounded_and_need_a_websocket() {
     let node = Node::start(looking(), &[]).await;
     let subscribe = |kind: &str| {
-        json!({"jsonrpc": "2.0", "id": 1, "method": "opp2p_subscribe", "params": [kind]}).to_string()
+        json!({"jsonrpc": "2.0", "id": 1, "method": "opp2p_subscribe", "params": [kind]})
+            .to_string()
     };
     for body in [subscribe("heads"), format!("[{}]", subscribe("heads"))] {
         let answer = post(node.rpc.address(), &[], &body).await.json();
@@ -199,16 +246,22 @@ async fn subscriptions_are_bounded_and_need_a_websocket() {
     assert_eq!(answer["error"]["code"], json!(-32006), "{answer}");
     let answer = socket.ask(&subscribe("tails")).await;
     assert!(answer["error"].is_object(), "{answer}");
-    // Whoever has room and asks for nonsense is told what there is.
+    // A subscriber with room that asks for an unknown kind gets the list of kinds.
     let mut socket = Socket::open(node.rpc.address()).await;
     let answer = socket.ask(&subscribe("tails")).await;
     assert_eq!(answer["error"]["code"], json!(-32602), "{answer}");
-    assert!(answer["error"]["message"].as_str().unwrap().contains("heads, reorgs, gaps or feed"), "{answer}");
+    assert!(
+        answer["error"]["message"]
+            .as_str()
+            .unwrap()
+            .contains("heads, reorgs, gaps, troubles or feed"),
+        "{answer}"
+    );
     node.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_end_of_the_node_is_told_and_that_of_the_server_closes_the_socket() {
+async fn the_end_of_the_node_is_reported_and_the_server_closes_its_sockets() {
     let node = Node::start(looking(), &[]).await;
     let mut socket = Socket::open(node.rpc.address()).await;
     let id = socket.subscribe("heads").await;

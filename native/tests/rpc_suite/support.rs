@@ -1,12 +1,11 @@
-//! Nodes with an RPC, and a client that hides nothing.
+//! Nodes with an RPC, and a client that shows raw answers.
 
-use alloy_primitives::B256;
+pub(crate) use super::kit::{CHAIN_ID, PATIENCE, chain, signer};
+
+use super::kit;
 use opp2p::devnet::{BlockMaker, unix_seconds};
-use opp2p::host::{Host, HostConfig, Status};
-use opp2p::key::SecretKey;
 use opp2p::rpc::{RpcConfig, RpcServer};
-use opp2p_core::chain::{ChainConfig, Fork};
-use opp2p_core::sequencer::LocalSigner;
+use opp2p_node::host::{Host, HostConfig, Status};
 use serde_json::{Value, json};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -15,31 +14,19 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
-pub(crate) const CHAIN_ID: u64 = 901;
-
-fn signer() -> LocalSigner {
-    LocalSigner::from_bytes(&[7; 32]).unwrap()
-}
-
-pub(crate) fn chain() -> ChainConfig {
-    let genesis = B256::repeat_byte(9);
-    ChainConfig::development(CHAIN_ID, genesis, 1_700_000_000, 2, Fork::Jovian, signer().address())
-}
-
 /// A node and its RPC.
 pub(crate) struct Node {
     pub(crate) host: Host,
     pub(crate) rpc: RpcServer,
-    _directory: TempDir,
+    pub(crate) _directory: TempDir,
 }
 
-/// To all who look, and change nothing.
+/// Settings for read access by all callers.
 pub(crate) fn looking() -> RpcConfig {
     RpcConfig::new(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))
 }
 
-/// To all who look and change.
+/// Settings for read and write access by all callers.
 pub(crate) fn open() -> RpcConfig {
     RpcConfig { enable_admin: true, ..looking() }
 }
@@ -49,7 +36,7 @@ impl Node {
         Self::start_as(rpc, peers, |_| {}).await
     }
 
-    /// One that signs blocks.
+    /// Starts a node that signs blocks.
     pub(crate) async fn sequencer(rpc: RpcConfig) -> Self {
         Self::start_as(rpc, &[], |config| config.sequencer = Some(signer().into())).await
     }
@@ -60,14 +47,8 @@ impl Node {
         change: impl FnOnce(&mut HostConfig),
     ) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let key = SecretKey::generate().unwrap();
-        let mut config = HostConfig::new(chain(), key, directory.path().join("blocks"));
-        config.listen_ip = Ipv4Addr::LOCALHOST.into();
-        config.listen_tcp = 0;
-        config.from_genesis = true;
-        // The chain's genesis is long ago, and its first blocks are of now.
-        config.sync.as_mut().unwrap().fill.max_age = None;
-        config.static_peers = peers.iter().map(|peer| peer.host.address()).collect();
+        let peers = peers.iter().map(|peer| peer.host.address()).collect();
+        let mut config = kit::config(directory.path().join("blocks"), peers);
         change(&mut config);
         let host = Host::start(config).await.unwrap();
         let rpc = RpcServer::start(rpc, host.handle()).await.unwrap();
@@ -79,9 +60,7 @@ impl Node {
     }
 
     pub(crate) async fn until(&self, wanted: impl FnMut(&Status) -> bool) {
-        let mut status = self.host.status();
-        let reached = timeout(PATIENCE, status.wait_for(wanted)).await;
-        assert!(reached.is_ok(), "not in time: {:?}", self.host.status().borrow());
+        kit::until(&self.host, wanted).await;
     }
 
     /// Publishes the next `count` blocks.
@@ -91,7 +70,7 @@ impl Node {
         }
     }
 
-    /// The result of a call that succeeds.
+    /// Returns the result of a call that succeeds.
     #[track_caller]
     pub(crate) fn call(&self, method: &str, params: Value) -> impl Future<Output = Value> + use<> {
         let answer = self.answer(method, params);
@@ -104,19 +83,29 @@ impl Node {
         }
     }
 
-    /// The code and message of a call that fails.
-    pub(crate) fn fails(&self, method: &str, params: Value) -> impl Future<Output = (i64, String)> + use<> {
+    /// Returns the code and message of a call that fails.
+    pub(crate) fn fails(
+        &self,
+        method: &str,
+        params: Value,
+    ) -> impl Future<Output = (i64, String)> + use<> {
         let answer = self.answer(method, params);
         let method = method.to_owned();
         async move {
             let answer = answer.await;
             let error = &answer["error"];
-            let code = error["code"].as_i64().unwrap_or_else(|| panic!("{method} does not fail: {answer}"));
+            let code = error["code"]
+                .as_i64()
+                .unwrap_or_else(|| panic!("{method} does not fail: {answer}"));
             (code, error["message"].as_str().unwrap().to_owned())
         }
     }
 
-    pub(crate) fn answer(&self, method: &str, params: Value) -> impl Future<Output = Value> + use<> {
+    pub(crate) fn answer(
+        &self,
+        method: &str,
+        params: Value,
+    ) -> impl Future<Output = Value> + use<> {
         let mut body = json!({"jsonrpc": "2.0", "id": 7, "method": method});
         body["params"] = params;
         let body = body.to_string();
@@ -147,7 +136,9 @@ impl Node {
         let reached = timeout(PATIENCE, asking).await;
         match reached {
             Ok(answer) => answer,
-            Err(_) => panic!("{method} is not as wanted in time: {}", self.call(method, params).await),
+            Err(_) => {
+                panic!("{method} is not as wanted in time: {}", self.call(method, params).await)
+            }
         }
     }
 
@@ -157,7 +148,7 @@ impl Node {
     }
 }
 
-/// An answer as it came.
+/// A raw answer.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -177,7 +168,7 @@ impl Answer {
 pub(crate) async fn raw(address: SocketAddr, request: &[u8]) -> Answer {
     let exchange = async {
         let mut stream = TcpStream::connect(address).await.unwrap();
-        // Who refuses early need not read all.
+        // A server that refuses early need not read everything.
         let _ = stream.write_all(request).await;
         let mut answer = Vec::new();
         let _ = stream.read_to_end(&mut answer).await;
@@ -189,7 +180,7 @@ pub(crate) async fn raw(address: SocketAddr, request: &[u8]) -> Answer {
     Answer { status, head: head.to_ascii_lowercase(), body: body.to_owned() }
 }
 
-/// A request with this first line, and `Host: localhost` unless another is given.
+/// Sends a request with this first line, and with `Host: localhost` unless another is given.
 pub(crate) async fn request(
     address: SocketAddr,
     first_line: &str,
@@ -217,13 +208,15 @@ pub(crate) async fn get(address: SocketAddr, path: &str) -> Answer {
     request(address, &format!("GET {path}"), &[], "").await
 }
 
-/// Insists that `value` has the fields and the kinds of values of `recorded`, no more and no less. `null` in the record
-/// stands for a value that may be null.
+/// Asserts that `value` has exactly the fields and value types of `recorded`. A `null` in the
+/// record stands for a value that may be null.
 #[track_caller]
 pub(crate) fn same_shape(value: &Value, recorded: &Value) {
     match (value, recorded) {
         (Value::Object(value), Value::Object(recorded)) => {
-            let names = |object: &serde_json::Map<String, Value>| object.keys().cloned().collect::<Vec<_>>();
+            let names = |object: &serde_json::Map<String, Value>| {
+                object.keys().cloned().collect::<Vec<_>>()
+            };
             assert_eq!(names(value), names(recorded));
             value.iter().for_each(|(name, value)| same_shape(value, &recorded[name]));
         }
@@ -234,7 +227,11 @@ pub(crate) fn same_shape(value: &Value, recorded: &Value) {
             assert!(recorded.is_f64() || value.is_u64(), "{value} where {recorded} was recorded");
         }
         (value, recorded) => {
-            assert_eq!(std::mem::discriminant(value), std::mem::discriminant(recorded), "{value} {recorded}");
+            assert_eq!(
+                std::mem::discriminant(value),
+                std::mem::discriminant(recorded),
+                "{value} {recorded}"
+            );
         }
     }
 }

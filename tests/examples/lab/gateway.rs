@@ -1,18 +1,20 @@
-//! A gateway: a node with a WebSocket door, that can be killed and comes back as it was.
+//! A gateway: a node with a WebSocket listener, which can be killed and restarted with the same
+//! state.
 
 use crate::{Failure, Tls, now, unlimited};
 use libp2p::{Multiaddr, PeerId};
-use opp2p::host::{Host, HostConfig, HostEventKind, WsConfig, WsTls};
-use opp2p::key::SecretKey;
 use opp2p_core::chain::{BlockId, ChainConfig, ChainEvent};
 use opp2p_core::node::Event;
+use opp2p_core::peers::DoorLimits;
+use opp2p_node::host::{Host, HostConfig, HostEventKind, WsConfig, WsTls};
+use opp2p_node::key::SecretKey;
 use serde_json::{Value, json};
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-/// How long a gateway may take to be in the sequencer's mesh.
+/// Maximum time for a gateway to join the sequencer's mesh.
 const MESH_TIMEOUT: Duration = Duration::from_secs(30);
 
 pub(crate) struct Gateway {
@@ -29,18 +31,24 @@ struct Plan {
     sequencer: Multiaddr,
     tls: Option<Tls>,
     port: u16,
+    /// Maximum number of browsers, if it is not the default.
+    room: Option<usize>,
 }
 
 impl Plan {
     async fn start(&self) -> Result<Host, Failure> {
         let key = SecretKey::load_or_create(&self.directory.join("p2p.key"))?.key;
-        let mut config = HostConfig::new(self.chain.clone(), key, self.directory.join("blocks.redb"));
+        let mut config =
+            HostConfig::new(self.chain.clone(), key, self.directory.join("blocks.redb"));
         config.listen_ip = Ipv4Addr::LOCALHOST.into();
         config.listen_tcp = 0;
         config.from_genesis = true;
         config.static_peers = vec![self.sequencer.clone()];
         let tls = self.tls.clone().map(|Tls { cert, key }| WsTls { cert, key });
-        config.ws = Some(WsConfig { port: self.port, tls, advertise: Vec::new() });
+        config.ws = Some(WsConfig { port: self.port, tls, ..WsConfig::default() });
+        if let Some(room) = self.room {
+            config.peers.limits.browser = DoorLimits::browsers(room);
+        }
         unlimited(&mut config);
         Ok(Host::start(config).await?)
     }
@@ -52,21 +60,22 @@ impl Gateway {
         directory: PathBuf,
         sequencer: Multiaddr,
         tls: Option<Tls>,
+        room: Option<usize>,
     ) -> Result<Self, Failure> {
         std::fs::create_dir_all(&directory)?;
-        // A port that was free a moment ago, and that it keeps when it comes back.
+        // A port that was free a moment ago. The gateway keeps it across restarts.
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
-        Self::of(Plan { chain, directory, sequencer, tls, port }, Arc::default()).await
+        Self::of(Plan { chain, directory, sequencer, tls, port, room }, Arc::default()).await
     }
 
-    /// Starts it where it was, if it is down.
+    /// Restarts it with its files and port, if it is down.
     pub(crate) async fn up(self) -> Result<Self, Failure> {
         if self.host.is_some() { Ok(self) } else { Self::of(self.plan, self.seen).await }
     }
 
     async fn of(plan: Plan, seen: Arc<Mutex<Vec<(BlockId, f64)>>>) -> Result<Self, Failure> {
         let host = plan.start().await?;
-        // From then on it misses nothing.
+        // From then on it misses no block.
         let mut status = host.status();
         tokio::time::timeout(MESH_TIMEOUT, status.wait_for(|status| status.mesh > 0)).await??;
         let mut events = host.events();
@@ -75,9 +84,12 @@ impl Gateway {
         tokio::spawn(async move {
             while let Ok(event) = events.recv().await {
                 if let HostEventKind::Core(Event::Chain(ChainEvent::Extended(block))) = event.kind {
-                    // The event says when it happened, by the other clock.
+                    // The event has the time of the monotonic clock; convert it.
                     let at = now() - event.at.elapsed().as_secs_f64() * 1000.0;
-                    record.lock().unwrap_or_else(PoisonError::into_inner).push((BlockId::of(&block), at));
+                    record
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .push((BlockId::of(&block), at));
                 }
             }
         });
@@ -115,8 +127,9 @@ impl Gateway {
 
     pub(crate) fn seen(&self) -> Vec<Value> {
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let each =
-            seen.iter().map(|(id, at)| json!({ "number": id.number, "hash": id.hash.to_string(), "at": at }));
+        let each = seen
+            .iter()
+            .map(|(id, at)| json!({ "number": id.number, "hash": id.hash.to_string(), "at": at }));
         each.collect()
     }
 }

@@ -1,4 +1,4 @@
-//! A gateway that lies: it speaks every protocol and publishes what nobody may believe.
+//! A lying gateway: it speaks every protocol and publishes messages that must not be accepted.
 
 use crate::Failure;
 use futures::StreamExt;
@@ -7,25 +7,25 @@ use libp2p::identity::Keypair;
 use libp2p::swarm::SwarmEvent;
 use libp2p::{Multiaddr, PeerId, Swarm, Transport, noise, tcp, websocket, yamux};
 use opp2p::devnet::{BlockMaker, unix_seconds};
-use opp2p::key::SecretKey;
-use opp2p::swarm::{Behaviour, Config};
 use opp2p_core::chain::ChainConfig;
-use opp2p_core::gossip::{BLOCK_DOMAIN, MeshParams, SIGNATURE_SIZE, payload_hash, signing_hash};
+use opp2p_core::gossip::MeshParams;
 use opp2p_core::payload::{Envelope, PayloadVersion};
 use opp2p_core::sequencer::LocalSigner;
+use opp2p_node::key::SecretKey;
+use opp2p_wire::{Behaviour, Config};
 use serde::Deserialize;
 use std::time::Duration;
 use tokio::task::JoinHandle;
 
-/// What it publishes, five times a second.
+/// Kind of messages that it publishes, five times a second.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Lie {
-    /// Whole blocks that somebody else signed.
+    /// Whole blocks signed by another key.
     Forged,
     /// Blocks that the sequencer signed, an hour old.
     Stale,
-    /// Bytes.
+    /// Random bytes.
     Garbage,
 }
 
@@ -42,7 +42,11 @@ impl Drop for Liar {
 }
 
 impl Liar {
-    pub(crate) async fn start(chain: &ChainConfig, sequencer: &SecretKey, lie: Lie) -> Result<Self, Failure> {
+    pub(crate) async fn start(
+        chain: &ChainConfig,
+        sequencer: &SecretKey,
+        lie: Lie,
+    ) -> Result<Self, Failure> {
         let key = Keypair::generate_secp256k1();
         let peer_id = key.public().to_peer_id();
         let transport = websocket::Config::new(tcp::tokio::Transport::default())
@@ -52,7 +56,8 @@ impl Liar {
             .boxed();
         let behaviour = Behaviour::new(&key, &wiring(chain.chain_id))?;
         let idle = Duration::from_secs(3600);
-        let options = libp2p::swarm::Config::with_tokio_executor().with_idle_connection_timeout(idle);
+        let options =
+            libp2p::swarm::Config::with_tokio_executor().with_idle_connection_timeout(idle);
         let mut swarm = Swarm::new(transport, behaviour, peer_id, options);
         swarm.listen_on("/ip4/127.0.0.1/tcp/0/ws".parse()?)?;
         let address = loop {
@@ -61,10 +66,12 @@ impl Liar {
             }
         };
         let signer = match lie {
-            Lie::Forged | Lie::Garbage => LocalSigner::from_bytes(SecretKey::generate()?.secret_bytes())?,
+            Lie::Forged | Lie::Garbage => {
+                LocalSigner::from_bytes(SecretKey::generate()?.secret_bytes())?
+            }
             Lie::Stale => LocalSigner::from_bytes(sequencer.secret_bytes())?,
         };
-        let task = tokio::spawn(tell_lies(swarm, chain.clone(), signer, lie));
+        let task = tokio::spawn(send_lies(swarm, chain.clone(), signer, lie));
         Ok(Self { address, peer_id, task })
     }
 }
@@ -82,34 +89,27 @@ fn wiring(chain_id: u64) -> Config {
     }
 }
 
-async fn tell_lies(mut swarm: Swarm<Behaviour>, chain: ChainConfig, signer: LocalSigner, lie: Lie) {
+async fn send_lies(mut swarm: Swarm<Behaviour>, chain: ChainConfig, signer: LocalSigner, lie: Lie) {
     let mut maker = BlockMaker::new(&chain, 666);
     let mut count: u8 = 0;
+    let signed = |envelope: &Envelope| signer.sign_block(chain.chain_id, envelope).ok();
     let mut tick = tokio::time::interval(Duration::from_millis(200));
     loop {
         tokio::select! {
-            // What it is told it neither judges nor answers.
+            // It neither judges nor answers messages.
             _ = swarm.select_next_some() => {}
             _ = tick.tick() => {
                 count = count.wrapping_add(1);
                 let contents = match lie {
-                    Lie::Forged => signed(&signer, chain.chain_id, &maker.next(unix_seconds())),
-                    Lie::Stale => signed(&signer, chain.chain_id, &maker.next(unix_seconds() - 3600)),
+                    Lie::Forged => signed(&maker.next(unix_seconds())),
+                    Lie::Stale => signed(&maker.next(unix_seconds() - 3600)),
                     Lie::Garbage => Some((PayloadVersion::V4, vec![count; 1000])),
                 };
                 if let Some((version, contents)) = contents {
-                    // That nobody listens yet is no matter.
+                    // It does not matter if no peer listens yet.
                     let _ = swarm.behaviour_mut().publish(chain.chain_id, version, &contents);
                 }
             }
         }
     }
-}
-
-fn signed(signer: &LocalSigner, chain_id: u64, envelope: &Envelope) -> Option<(PayloadVersion, Vec<u8>)> {
-    let mut contents = vec![0; SIGNATURE_SIZE];
-    let version = envelope.encode(&mut contents).ok()?;
-    let hash = signing_hash(BLOCK_DOMAIN, chain_id.into(), payload_hash(&contents[SIGNATURE_SIZE..]));
-    contents[..SIGNATURE_SIZE].copy_from_slice(&signer.sign(&hash));
-    Some((version, contents))
 }

@@ -1,18 +1,26 @@
-//! A chain, its sequencer and the gateways that browsers dial, all in one process on loopback, at the command of a
-//! test: one JSON object a line on standard input, one answer a line on standard output. It ends with its input.
+//! A chain, its sequencer and the gateways that browsers dial, all in one process on loopback,
+//! controlled by a test: one JSON object per line on standard input, one answer per line on
+//! standard output. It ends with its input.
 //!
-//! | command | answer |
-//! |---|---|
-//! | `{"do":"chain"}` | the chain: `rollup` for `observe()`, `signer`, `chainId` |
-//! | `{"do":"gateway","name":"a","tls":{"cert":…,"key":…}}` | a gateway's `address` and `peerId`; one that is known stays as it is, or comes back if it was killed |
-//! | `{"do":"kill","name":"a"}` | it is gone without a farewell |
-//! | `{"do":"publish","count":30,"every":200}` | the blocks: `number`, `hash`, `bytes`, and `at`, when the sequencer was given each |
-//! | `{"do":"seen","name":"a"}` | when the gateway's follower of the chain had each block: `number`, `hash`, `at` |
-//! | `{"do":"liar","name":"x","lie":"forged"}` | the address of a gateway that publishes `forged`, `stale` or `garbage` messages |
-//! | `{"do":"peers","name":"a"}` | how many peers the gateway has: `nodes`, of them the sequencer, and `browsers` |
-//! | `{"do":"certificate"}` | `cert` and `key`, files with a certificate for this machine that nobody vouches for |
+//! Commands and their answers:
 //!
-//! Times are milliseconds since 1970. A command that fails is answered with `error`.
+//! * `{"do":"chain"}`: the chain: `rollup` for `observe()`, `signer`, `chainId`.
+//! * `{"do":"gateway","name":"a","tls":{"cert":…,"key":…},"room":…}`: a gateway's `address` and
+//!   `peerId`, with room for that many browsers. A known gateway is left as it is, or restarted if
+//!   it was killed.
+//! * `{"do":"kill","name":"a"}`: ends a gateway without a farewell.
+//! * `{"do":"publish","count":30,"every":200}`: the blocks: `number`, `hash`, `bytes`, and `at`,
+//!   the time when the sequencer was given each.
+//! * `{"do":"seen","name":"a"}`: the time when the gateway's follower of the chain had each block:
+//!   `number`, `hash`, `at`.
+//! * `{"do":"liar","name":"x","lie":"forged"}`: the address of a gateway that publishes `forged`,
+//!   `stale` or `garbage` messages.
+//! * `{"do":"peers","name":"a"}`: the number of the gateway's peers: `nodes`, which include the
+//!   sequencer, and `browsers`.
+//! * `{"do":"certificate"}`: `cert` and `key`, files with a self-signed certificate for this
+//!   machine.
+//!
+//! Times are milliseconds since 1970. The answer to a failed command has `error`.
 
 mod gateway;
 mod liar;
@@ -21,10 +29,10 @@ use alloy_primitives::{Address, b256};
 use gateway::Gateway;
 use liar::Liar;
 use opp2p::devnet::{BlockMaker, unix_seconds};
-use opp2p::host::{Host, HostConfig};
-use opp2p::key::SecretKey;
 use opp2p_core::chain::{ChainConfig, Fork};
 use opp2p_core::sequencer::LocalSigner;
+use opp2p_node::host::{Host, HostConfig};
+use opp2p_node::key::SecretKey;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -51,7 +59,7 @@ struct Tls {
 #[serde(tag = "do", rename_all = "lowercase")]
 enum Command {
     Chain,
-    Gateway { name: String, tls: Option<Tls> },
+    Gateway { name: String, tls: Option<Tls>, room: Option<usize> },
     Kill { name: String },
     Publish { count: usize, every: u64 },
     Seen { name: String },
@@ -60,7 +68,7 @@ enum Command {
     Certificate,
 }
 
-/// Milliseconds since 1970.
+/// Returns the time in milliseconds since 1970.
 fn now() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64() * 1000.0
 }
@@ -79,11 +87,16 @@ impl Lab {
     async fn start(directory: PathBuf) -> Result<Self, Failure> {
         let signer = SecretKey::generate()?;
         let genesis = b256!("6f707032702d6c61622d67656e657369732d626c6f636b2d68617368212121ff");
-        // Long ago: blocks come faster than the chain's clock, and nobody serves what lies in the future.
+        // Long ago: blocks come faster than the chain's clock, and no node serves blocks of the
+        // future.
         let time = unix_seconds() - 24 * 60 * 60;
-        let chain = ChainConfig::development(CHAIN_ID, genesis, time, 1, Fork::Isthmus, signer.address());
-        let mut config =
-            HostConfig::new(chain.clone(), SecretKey::generate()?, directory.join("sequencer.redb"));
+        let chain =
+            ChainConfig::development(CHAIN_ID, genesis, time, 1, Fork::Isthmus, signer.address());
+        let mut config = HostConfig::new(
+            chain.clone(),
+            SecretKey::generate()?,
+            directory.join("sequencer.redb"),
+        );
         config.listen_ip = Ipv4Addr::LOCALHOST.into();
         config.listen_tcp = 0;
         config.from_genesis = true;
@@ -109,13 +122,13 @@ impl Lab {
                 "signer": self.signer.address().to_string(),
                 "chainId": CHAIN_ID,
             }),
-            Command::Gateway { name, tls } => {
+            Command::Gateway { name, tls, room } => {
                 let gateway = match self.gateways.remove(&name) {
                     Some(known) => known.up().await?,
                     None => {
                         let sequencer = self.sequencer.address();
                         let directory = self.directory.join(&name);
-                        Gateway::start(self.chain.clone(), directory, sequencer, tls).await?
+                        Gateway::start(self.chain.clone(), directory, sequencer, tls, room).await?
                     }
                 };
                 let answer = json!({
@@ -129,12 +142,14 @@ impl Lab {
                 self.gateway(&name)?.kill().await?;
                 json!({})
             }
-            Command::Publish { count, every } => json!({ "blocks": self.publish(count, every).await? }),
+            Command::Publish { count, every } => {
+                json!({ "blocks": self.publish(count, every).await? })
+            }
             Command::Seen { name } => json!({ "blocks": self.gateway(&name)?.seen() }),
             Command::Liar { name, lie } => {
                 let liar = Liar::start(&self.chain, &self.signer, lie).await?;
-                let answer =
-                    json!({ "address": liar.address.to_string(), "peerId": liar.peer_id.to_string() });
+                let answer = json!({ "address": liar.address.to_string(),
+                    "peerId": liar.peer_id.to_string() });
                 self.liars.insert(name, liar);
                 answer
             }
@@ -154,7 +169,7 @@ impl Lab {
         self.gateways.get_mut(name).ok_or_else(|| format!("there is no gateway {name}").into())
     }
 
-    /// Publishes so many blocks, one each `every` milliseconds.
+    /// Publishes this many blocks, one every `every` milliseconds.
     async fn publish(&mut self, count: usize, every: u64) -> Result<Vec<Value>, Failure> {
         let mut blocks = Vec::new();
         let mut tick = tokio::time::interval(Duration::from_millis(every.max(1)));
@@ -165,20 +180,23 @@ impl Lab {
             let size: usize = envelope.payload.transactions.iter().map(|raw| raw.len()).sum();
             let at = now();
             self.sequencer.publish(envelope).await??;
-            blocks.push(json!({ "number": number, "hash": hash.to_string(), "bytes": size, "at": at }));
+            blocks.push(
+                json!({ "number": number, "hash": hash.to_string(), "bytes": size, "at": at }),
+            );
         }
         Ok(blocks)
     }
 }
 
-/// The genesis is long ago, and the first blocks are of now.
+/// Removes the limit on the age of fetched blocks: the genesis is long ago, and the first blocks
+/// are new.
 fn unlimited(config: &mut HostConfig) {
     if let Some(sync) = &mut config.sync {
         sync.fill.max_age = None;
     }
 }
 
-/// The chain as `rollup.json`, every fork at its genesis.
+/// Returns the chain as `rollup.json`, with every fork at its genesis.
 fn rollup(chain: &ChainConfig) -> Value {
     let genesis = &chain.genesis;
     json!({
@@ -188,7 +206,7 @@ fn rollup(chain: &ChainConfig) -> Value {
             "system_config": { "batcherAddr": Address::ZERO.to_string() },
         },
         "block_time": chain.block_time,
-        // A development chain has none, and every rollup has one.
+        // A development chain has none, but every rollup.json has one.
         "l1_chain_id": 900,
         "l2_chain_id": chain.chain_id,
         "regolith_time": 0, "canyon_time": 0, "delta_time": 0, "ecotone_time": 0, "fjord_time": 0,

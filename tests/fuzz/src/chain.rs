@@ -1,17 +1,17 @@
-//! The chain view, and who listens to it.
+//! The chain view, and a listener of its events.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use alloy_primitives::B256;
 use arbitrary::{Result, Unstructured};
 use opp2p_core::chain::{
-    BlockId, ChainBlock, ChainEvent, ChainView, ChainViewConfig, Gap, GapId, Inserted, OnFull, Origin,
-    SkipReason, Standing,
+    BlockId, ChainBlock, ChainEvent, ChainView, ChainViewConfig, Gap, GapId, Inserted, OnFull,
+    Origin, SkipReason, Standing,
 };
 
 use crate::material::{Clock, any_span, play};
 
-/// A block of no content.
+/// A block without content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Plain {
     id: BlockId,
@@ -34,7 +34,7 @@ impl ChainBlock for Plain {
     }
 }
 
-/// What a listener believes, by events alone.
+/// State that a listener derives from events alone.
 #[derive(Debug)]
 pub(crate) struct Listener {
     pub(crate) chain: Vec<BlockId>,
@@ -42,6 +42,9 @@ pub(crate) struct Listener {
     used: BTreeSet<GapId>,
     adopted: VecDeque<BlockId>,
     skip_to: Option<BlockId>,
+    /// Ancestor at which the last adopted branch leaves the previous one, until the branch's first
+    /// block arrives.
+    branch_point: Option<BlockId>,
     equivocations: BTreeSet<BlockId>,
 }
 
@@ -53,20 +56,25 @@ impl Listener {
             used: BTreeSet::new(),
             adopted: VecDeque::new(),
             skip_to: None,
+            branch_point: None,
             equivocations: BTreeSet::new(),
         }
     }
 
-    /// Takes one event, which must be possible after those before.
+    /// Takes one event, and checks that it is possible after the previous ones.
     pub(crate) fn hear<B: ChainBlock>(&mut self, event: &ChainEvent<B>) {
         match event {
             ChainEvent::Extended(block) => {
                 let id = BlockId::of(block);
-                assert!(self.adopted.pop_front().is_none_or(|expected| expected == id));
+                // A branch that is read from the store may be abandoned before all of it has
+                // arrived.
+                if self.adopted.pop_front().is_some_and(|expected| expected != id) {
+                    self.adopted.clear();
+                }
+                let branch_point = self.branch_point.take();
                 if let Some(to) = self.skip_to.take() {
                     assert_eq!(id, to);
-                    self.chain.clear();
-                } else if let Some(head) = self.chain.last() {
+                } else if let Some(head) = branch_point.as_ref().or(self.chain.last()) {
                     assert_eq!(
                         (Some(id.number), block.parent_hash()),
                         (head.number.checked_add(1), head.hash)
@@ -75,14 +83,16 @@ impl Listener {
                 self.chain.push(id);
             }
             ChainEvent::Reorg { ancestor, abandoned, adopted } => {
-                assert!(adopted.len() > abandoned.len() && self.adopted.is_empty());
-                let kept = self.chain.len().checked_sub(abandoned.len()).expect("they were handed on");
+                assert!(!adopted.is_empty());
+                let kept =
+                    self.chain.len().checked_sub(abandoned.len()).expect("they were handed on");
                 assert_eq!(self.chain.split_off(kept), *abandoned);
-                assert!(self.chain.last().is_none_or(|head| head == ancestor));
-                if self.chain.is_empty() {
-                    self.chain.push(*ancestor);
-                }
-                self.adopted.extend(adopted);
+                // If the chain skipped to a block, the position below that block was never
+                // delivered.
+                let head = self.chain.last().filter(|head| *head != ancestor);
+                assert!(head.is_none_or(|head| head.number < ancestor.number));
+                self.branch_point = Some(*ancestor);
+                self.adopted = adopted.iter().copied().collect();
             }
             ChainEvent::Equivocation { number, first, second } => {
                 assert_eq!([first.number, second.number], [*number; 2]);
@@ -100,21 +110,32 @@ impl Listener {
                 assert_ne!(before.wanted, gap.wanted, "nothing changed");
             }
             ChainEvent::GapClosed { id, .. } => assert!(self.gaps.remove(id).is_some()),
-            ChainEvent::Skipped { from, to, .. } => {
-                assert_eq!(self.chain.last(), Some(from));
+            ChainEvent::Contended { shown, .. } => {
+                assert_eq!(self.head(), Some(*shown));
+            }
+            ChainEvent::Skipped { from, to, detached, .. } => {
+                assert_eq!(self.head(), Some(*from));
+                self.chain.retain(|id| !detached && id.number < to.number);
+                self.adopted.clear();
+                self.branch_point = None;
                 self.skip_to = Some(*to);
             }
         }
     }
 
-    /// After all events: what it believes is what the view says.
+    fn head(&self) -> Option<BlockId> {
+        self.branch_point.or(self.chain.last().copied())
+    }
+
+    /// Checks, after all events, that the listener's state equals the view's.
     pub(crate) fn agree<B: ChainBlock>(&self, view: &ChainView<B>) {
-        assert!(self.adopted.is_empty() && self.skip_to.is_none(), "promised blocks did not follow");
-        assert_eq!(self.chain.last().copied(), view.head());
+        assert!(self.skip_to.is_none(), "the promised block did not follow");
+        assert_eq!(self.head(), view.head());
         let open: BTreeMap<GapId, BlockId> = view.gaps().map(|gap| (gap.id, gap.wanted)).collect();
-        let told: BTreeMap<GapId, BlockId> = self.gaps.values().map(|gap| (gap.id, gap.wanted)).collect();
+        let told: BTreeMap<GapId, BlockId> =
+            self.gaps.values().map(|gap| (gap.id, gap.wanted)).collect();
         assert_eq!(open, told);
-        let mut below = view.floor();
+        let mut below = view.window_floor();
         for block in view.recent() {
             let id = BlockId::of(block);
             assert!(below.is_none_or(|below| below.number.checked_add(1) == Some(id.number)));
@@ -137,24 +158,30 @@ fn check_gap(gap: &Gap) {
     assert_eq!(gap.is_fork(), gap.after.number == gap.wanted.number);
 }
 
-/// Blocks of a tree that grows as the bytes say, in any order.
+/// Inserts blocks of a tree, in any order; the bytes determine the tree and the order.
 pub(crate) fn view(bytes: &[u8]) {
     play(bytes, |from| {
         let config = ChainViewConfig {
             max_blocks: from.int_in_range(0..=20)?,
             max_bytes: if from.arbitrary()? { usize::MAX } else { from.int_in_range(0..=3000)? },
             keep_depth: from.int_in_range(0..=9)?,
+            max_remembered: if from.arbitrary()? { usize::MAX } else { from.int_in_range(0..=9)? },
+            interval: any_span(from)?,
             max_ahead: if from.arbitrary()? { u64::MAX } else { from.int_in_range(1..=20)? },
             gap_patience: if from.arbitrary()? { Some(any_span(from)?) } else { None },
+            max_gap: if from.ratio(1, 4)? { Some(from.int_in_range(0..=9)?) } else { None },
             on_full: if from.arbitrary()? { OnFull::DropLowest } else { OnFull::Reanchor },
         };
         let start = *from.choose(&[0, 1, 1000, u64::MAX - 12])?;
         let genesis = BlockId::new(start, B256::repeat_byte(0xee));
         let is_resumed = from.arbitrary()?;
-        let mut view =
-            if is_resumed { ChainView::resume(config, genesis, []) } else { ChainView::new(config) };
-        let mut listener = Listener::at(is_resumed.then_some(genesis));
         let mut clock = Clock::new();
+        let mut view = if is_resumed {
+            ChainView::resume(clock.at(), config, genesis, [], [])
+        } else {
+            ChainView::new(config)
+        };
+        let mut listener = Listener::at(is_resumed.then_some(genesis));
         let mut tree: Vec<Plain> = Vec::new();
         let mut skips = Vec::new();
         while !from.is_empty() {
@@ -183,7 +210,7 @@ fn step(
     clock: &mut Clock,
 ) -> Result<()> {
     match from.int_in_range(0..=15)? {
-        // Grow the tree by a block, which comes now or later.
+        // Adds a block to the tree, and inserts it now or later.
         kind @ 0..=8 => {
             let back = from.int_in_range(0..=4)?;
             let parent = tree.len().checked_sub(back + 1).map_or(genesis, |at| tree[at].id);
@@ -202,12 +229,12 @@ fn step(
                 insert(view, clock, block, Origin::Signed);
             }
         }
-        // One that exists, maybe again.
+        // A block of the tree, possibly inserted before.
         kind @ 9..=12 if !tree.is_empty() => {
             let block = *from.choose(tree)?;
             insert(view, clock, block, if kind == 12 { Origin::Linked } else { Origin::Signed });
         }
-        // What a gap wants.
+        // The block that a gap requests.
         13 => {
             let gaps: Vec<Gap> = view.gaps().collect();
             if gaps.is_empty() {
@@ -218,7 +245,7 @@ fn step(
                 insert(view, clock, *block, Origin::Linked);
             }
         }
-        14 => view.be_patient(clock.at()),
+        14 => view.delay_skips(clock.at()),
         _ => {
             clock.pass(any_span(from)?);
             view.handle_timeout(clock.at());
@@ -238,6 +265,4 @@ fn insert(view: &mut ChainView<Plain>, clock: &Clock, block: Plain, origin: Orig
         }
         _ => {}
     }
-    let height = |head: Option<BlockId>| head.map(|head| head.number);
-    assert!(height(view.head()) >= height(before.0), "the head went down by {inserted:?}");
 }

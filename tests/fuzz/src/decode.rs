@@ -1,25 +1,30 @@
-//! Decoders of bytes and text from outside.
+//! Decoders of untrusted bytes and text.
 
 use core::net::{IpAddr, Ipv4Addr};
 use std::io::Read as _;
+use std::time::Duration;
 
 use alloy_primitives::Address;
 use opp2p_core::chain::{ChainConfig, MAX_ROLLUP_JSON_BYTES, networks};
-use opp2p_core::discovery::{AddressPolicy, Filter, OpStackEntry, Record, Restriction, VERSION, multiaddr};
+use opp2p_core::discovery::{
+    AddressPolicy, Filter, OpStackEntry, Record, Restriction, VERSION, multiaddr,
+};
 use opp2p_core::fixtures;
 use opp2p_core::gossip::{Acceptance, version_of_topic};
 use opp2p_core::l1::{L1Config, L1Step, SignerSource, TIMEOUT};
 use opp2p_core::payload::snappy::{self, FrameDecoder, FrameError, encode_frames};
-use opp2p_core::payload::{Block, Envelope, ExecutionPayload, PayloadVersion, PayloadView, block_hash, ssz};
+use opp2p_core::payload::{
+    Block, Envelope, ExecutionPayload, PayloadVersion, PayloadView, block_hash, ssz,
+};
 use opp2p_core::peers::{PeerId, Subnet};
 use opp2p_core::sync::{
-    ResponseError, ResponseVersion, chain_of_protocol, decode_request, decode_response, encode_request,
-    encode_response, protocol_id, spec_protocol_id,
+    ResponseError, ResponseVersion, chain_of_protocol, decode_request, decode_response,
+    encode_request, encode_response, protocol_id, spec_protocol_id,
 };
 
 use crate::material::{CHAIN_ID, Clock, any_span, block, body, play};
 
-/// The first two bytes are the limit, in steps of 16; the rest is the block.
+/// Input: two bytes for the limit, in steps of 16, then the block.
 pub(crate) fn snappy_block(bytes: &[u8]) {
     let Some((limit, data)) = bytes.split_first_chunk() else { return };
     let limit = usize::from(u16::from_le_bytes(*limit)) * 16;
@@ -27,7 +32,7 @@ pub(crate) fn snappy_block(bytes: &[u8]) {
     match &ours {
         Ok(out) => {
             assert!(out.len() <= 1 + limit && out[0] == 0);
-            // No input is worth more than 22 times its size.
+            // No input decompresses to more than 22 times its size.
             assert!(out.len() <= 1 + 22 * data.len() + 22);
             let again = snappy::compress(&out[1..]);
             assert_eq!(snappy::decompress(&again, limit, 0).as_deref(), Ok(&out[1..]));
@@ -44,11 +49,15 @@ pub(crate) fn snappy_block(bytes: &[u8]) {
 }
 
 pub(crate) fn snappy_block_seeds() -> Vec<Vec<u8>> {
-    let contents = [body(&block(PayloadVersion::V4)), vec![7; 300], Vec::new(), (0..=255).collect()];
-    contents.iter().map(|contents| [&[0xff, 0xff][..], &snappy::compress(contents)].concat()).collect()
+    let contents =
+        [body(&block(PayloadVersion::V4)), vec![7; 300], Vec::new(), (0..=255).collect()];
+    contents
+        .iter()
+        .map(|contents| [&[0xff, 0xff][..], &snappy::compress(contents)].concat())
+        .collect()
 }
 
-/// The first byte is the size of the pieces, the second the limit; the rest is the stream.
+/// Input: one byte for the size of the pieces, one for the limit, then the stream.
 pub(crate) fn snappy_frames(bytes: &[u8]) {
     let Some(([piece, limit], stream)) = bytes.split_first_chunk() else { return };
     let limit = usize::from(*limit) * 512;
@@ -66,7 +75,10 @@ pub(crate) fn snappy_frames(bytes: &[u8]) {
     assert_eq!(read_frames(limit, [&again[..]]), Ok(contents));
 }
 
-fn read_frames<'a>(limit: usize, pieces: impl IntoIterator<Item = &'a [u8]>) -> Result<Vec<u8>, FrameError> {
+fn read_frames<'a>(
+    limit: usize,
+    pieces: impl IntoIterator<Item = &'a [u8]>,
+) -> Result<Vec<u8>, FrameError> {
     let mut decoder = FrameDecoder::new(limit);
     for piece in pieces {
         if let Err(error) = decoder.push(piece) {
@@ -94,7 +106,7 @@ pub(crate) fn snappy_frames_seeds() -> Vec<Vec<u8>> {
     ]
 }
 
-/// The first byte is the version, the rest the payload.
+/// Input: one byte for the version, then the payload.
 pub(crate) fn payload(bytes: &[u8]) {
     let Some((first, bytes)) = bytes.split_first() else { return };
     let version = PayloadVersion::ALL[usize::from(*first) % 4];
@@ -138,13 +150,13 @@ pub(crate) fn payload_seeds() -> Vec<Vec<u8>> {
         block(version).payload.encode(&mut bytes).expect("its fields are of one version");
         bytes
     });
-    // Real ones, of the small ones.
+    // Small real payloads.
     let real = fixtures::blocks().into_iter().filter(|block| block.payload_ssz.len() < 3500);
     let real = real.map(|block| [&[block.version.index() as u8][..], &block.payload_ssz].concat());
     ours.into_iter().chain(real).collect()
 }
 
-/// The first byte is the limit; the rest an answer, and its beginning a request.
+/// Input: one byte for the limit, then an answer, whose beginning is also read as a request.
 pub(crate) fn response(bytes: &[u8]) {
     let Some((limit, bytes)) = bytes.split_first() else { return };
     let limit = usize::from(*limit) * 512;
@@ -173,13 +185,14 @@ pub(crate) fn response(bytes: &[u8]) {
 
 pub(crate) fn response_seeds() -> Vec<Vec<u8>> {
     let answers = PayloadVersion::ALL.map(|version| {
-        let block = Block::decode(version, None, body(&block(version)).into()).expect("it was just encoded");
+        let block = Block::decode(version, None, body(&block(version)).into())
+            .expect("it was just encoded");
         [&[255][..], &encode_response(&block)].concat()
     });
     answers.into_iter().chain([vec![9, 1], vec![9, 3], vec![9, 0, 2, 0, 0, 0]]).collect()
 }
 
-/// The text of a file.
+/// Input: the text of a file.
 pub(crate) fn rollup_json(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     match ChainConfig::from_rollup_json(text) {
@@ -189,9 +202,9 @@ pub(crate) fn rollup_json(bytes: &[u8]) {
             assert!(written.len() <= MAX_ROLLUP_JSON_BYTES);
             let again = ChainConfig::from_rollup_json(&written);
             assert_eq!(again.as_ref(), Ok(&config), "it is not read as it was written");
-            // Arithmetic on numbers of anybody's choice.
+            // Arithmetic must work for any number in the file.
             for number in [0, config.genesis.number, u64::MAX] {
-                let time = config.timestamp_of(number);
+                let time = config.schedule().time_of(number).map(Duration::from_millis);
                 let highest = time.and_then(|time| config.highest_number_at(time));
                 assert!(time.is_none() || highest == Some(number), "{number} {time:?} {highest:?}");
             }
@@ -211,13 +224,14 @@ pub(crate) fn rollup_json_seeds() -> Vec<Vec<u8>> {
         .collect();
     let hash = "0x".to_owned() + &"11".repeat(32);
     texts.push(format!(
-        "{{\"genesis\":{{\"l1\":{{\"hash\":\"{hash}\",\"number\":1}},\"l2\":{{\"hash\":\"{hash}\",\"number\":0}},\
-         \"l2_time\":1}},\"block_time\":2,\"l1_chain_id\":1,\"l2_chain_id\":901,\"canyon_time\":null,\"far_time\":9}}"
+        "{{\"genesis\":{{\"l1\":{{\"hash\":\"{hash}\",\"number\":1}},\
+         \"l2\":{{\"hash\":\"{hash}\",\"number\":0}},\"l2_time\":1}},\"block_time\":2,\
+         \"l1_chain_id\":1,\"l2_chain_id\":901,\"canyon_time\":null,\"far_time\":9}}"
     ));
     texts.into_iter().map(String::into_bytes).collect()
 }
 
-/// Flags and addresses, then the entry.
+/// Input: flags and addresses, then the record's entry.
 pub(crate) fn node_record(bytes: &[u8]) {
     if let Ok(entry) = OpStackEntry::decode(bytes) {
         assert_eq!(OpStackEntry::decode(&entry.encode()), Ok(entry));
@@ -236,9 +250,15 @@ pub(crate) fn node_record(bytes: &[u8]) {
         let (ip6, tcp6): (Option<[u8; 16]>, _) = (from.arbitrary()?, from.arbitrary()?);
         let ours = OpStackEntry::new(CHAIN_ID).encode();
         let is_ours = from.arbitrary()?;
-        let entry = if is_ours { &ours[..] } else { from.peek_bytes(from.len()).unwrap_or_default() };
-        let record =
-            Record { entry: Some(entry), ip4: ip4.map(Into::into), tcp4, ip6: ip6.map(Into::into), tcp6 };
+        let entry =
+            if is_ours { &ours[..] } else { from.peek_bytes(from.len()).unwrap_or_default() };
+        let record = Record {
+            entry: Some(entry),
+            ip4: ip4.map(Into::into),
+            tcp4,
+            ip6: ip6.map(Into::into),
+            tcp6,
+        };
         match filter.admit(&record) {
             Ok(addresses) => {
                 assert!(matches!(addresses.len(), 1 | 2));
@@ -248,8 +268,15 @@ pub(crate) fn node_record(bytes: &[u8]) {
                     assert!(address.port() != 0 && policy.allows(address.ip()));
                     assert_eq!(filter.restriction.check(address.ip()), Ok(()));
                     let ip = address.ip();
-                    assert!(!ip.is_multicast() && !ip.is_unspecified(), "{ip} is not to be dialled");
-                    assert!(multiaddr(address).starts_with(if ip.is_ipv4() { "/ip4/" } else { "/ip6/" }));
+                    assert!(
+                        !ip.is_multicast() && !ip.is_unspecified(),
+                        "{ip} is not to be dialled"
+                    );
+                    assert!(multiaddr(address).starts_with(if ip.is_ipv4() {
+                        "/ip4/"
+                    } else {
+                        "/ip6/"
+                    }));
                 }
             }
             Err(refused) => assert!(refused.to_string().len() < 200),
@@ -273,7 +300,7 @@ pub(crate) fn node_record_seeds() -> Vec<Vec<u8>> {
     entries.into_iter().chain([vec![0x8b; 12], vec![0xc0]]).collect()
 }
 
-/// One text, read as everything that text is read as.
+/// Input: one text, which every parser of text reads.
 pub(crate) fn names(bytes: &[u8]) {
     match PeerId::try_from(bytes) {
         Ok(peer) => assert_eq!(peer.as_bytes(), bytes),
@@ -282,7 +309,7 @@ pub(crate) fn names(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     match networks::find(text) {
         Ok(network) => assert!(networks::by_chain_id(network.config().chain_id).is_some()),
-        // At most the names of all networks.
+        // The longest message lists the names of all networks.
         Err(error) => assert!(error.to_string().len() < 2000),
     }
     if let Ok(subnet) = text.parse::<Subnet>() {
@@ -306,14 +333,17 @@ pub(crate) fn names_seeds() -> Vec<Vec<u8>> {
         .collect()
 }
 
-/// Answers of an L1 node.
+/// Input: answers of an L1 node.
 pub(crate) fn l1(bytes: &[u8]) {
     let mut clock = Clock::new();
     let config = L1Config {
         chain_id: 1,
         contract: Address::repeat_byte(1),
         confirmations: u64::from(bytes.first().copied().unwrap_or(0)),
-        reload: bytes.get(1).is_some_and(|byte| byte % 2 == 0).then_some(std::time::Duration::from_secs(600)),
+        reload: bytes
+            .get(1)
+            .is_some_and(|byte| byte % 2 == 0)
+            .then_some(std::time::Duration::from_secs(600)),
     };
     let mut source = SignerSource::new(clock.at(), config);
     let mut asked = None;
@@ -323,7 +353,10 @@ pub(crate) fn l1(bytes: &[u8]) {
                 assert!(turn < 4, "it has ever more to say");
                 match source.poll(clock.at()) {
                     Some(L1Step::Ask { id, body }) => {
-                        assert!(asked.replace(id).is_none_or(|before| before < id), "a name was used again");
+                        assert!(
+                            asked.replace(id).is_none_or(|before| before < id),
+                            "a name was used again"
+                        );
                         assert!(body.len() < 1000);
                     }
                     Some(L1Step::Failed(error) | L1Step::GaveUp(error)) => {
@@ -335,11 +368,14 @@ pub(crate) fn l1(bytes: &[u8]) {
                     None => break,
                 }
             }
-            assert!(source.next_wakeup().is_none_or(|at| at > clock.at()), "it is late and says nothing");
+            assert!(
+                source.next_wakeup().is_none_or(|at| at > clock.at()),
+                "it is late and says nothing"
+            );
             let id = asked.unwrap_or(0);
             match from.int_in_range(0..=9)? {
                 0 => clock.pass(any_span(from)?),
-                1 => source.hurry(clock.at()),
+                1 => source.expedite(clock.at()),
                 2 => source.answered(clock.at(), id, Err("no route".to_owned())),
                 3 => clock.pass(TIMEOUT),
                 4 => source.answered(clock.at(), id.wrapping_sub(1), Ok(b"{\"result\":\"0x1\"}")),
@@ -347,19 +383,25 @@ pub(crate) fn l1(bytes: &[u8]) {
                 6 => {
                     let number: u8 = from.arbitrary()?;
                     let hash = "22".repeat(32);
-                    let answer =
-                        format!("{{\"result\":{{\"number\":\"{number:#x}\",\"hash\":\"0x{hash}\"}}}}");
+                    let answer = format!(
+                        "{{\"result\":{{\"number\":\"{number:#x}\",\"hash\":\"0x{hash}\"}}}}"
+                    );
                     source.answered(clock.at(), id, Ok(answer.as_bytes()));
                 }
                 7 => {
                     let word = format!("{:064x}", from.arbitrary::<u64>()?);
-                    source.answered(clock.at(), id, Ok(format!("{{\"result\":\"0x{word}\"}}").as_bytes()));
+                    source.answered(
+                        clock.at(),
+                        id,
+                        Ok(format!("{{\"result\":\"0x{word}\"}}").as_bytes()),
+                    );
                 }
                 8 => {
                     let code: i64 = from.arbitrary()?;
                     let message: &str = from.arbitrary()?;
                     let quoted = message.escape_default().to_string().replace("\\'", "'");
-                    let answer = format!("{{\"error\":{{\"code\":{code},\"message\":\"{quoted}\"}}}}");
+                    let answer =
+                        format!("{{\"error\":{{\"code\":{code},\"message\":\"{quoted}\"}}}}");
                     source.answered(clock.at(), id, Ok(answer.as_bytes()));
                 }
                 _ => {

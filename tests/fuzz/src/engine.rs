@@ -1,4 +1,4 @@
-//! The execution engine, and clients of every opinion.
+//! The machine for the execution engine, with clients that give any answer.
 
 use std::time::Duration;
 
@@ -6,13 +6,13 @@ use alloy_primitives::{B256, Bytes};
 use arbitrary::{Result, Unstructured};
 use opp2p_core::chain::{BlockId, Labels};
 use opp2p_core::engine::{
-    Activity, DevelopmentL1, Engine, EngineConfig, EngineEvent, EngineFailure, EngineInput, EngineOutput,
-    EngineState, LONGEST_PAUSE, MISMATCH_PAUSE, PayloadStatus,
+    Activity, DevelopmentL1, Engine, EngineConfig, EngineEvent, EngineFailure, EngineInput,
+    EngineOutput, EngineState, LONGEST_PAUSE, MISMATCH_PAUSE, PayloadStatus,
 };
 
 use crate::material::{CHAIN_ID, Clock, NOW, POOL, any_span, chain, play};
 
-/// What is awaited of the client.
+/// A call that waits for the client's answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Call {
     State,
@@ -25,12 +25,13 @@ enum Call {
 }
 
 fn any_failure(from: &mut Unstructured<'_>) -> Result<EngineFailure> {
-    Ok(match from.int_in_range(0..=5)? {
+    Ok(match from.int_in_range(0..=6)? {
         0 => EngineFailure::Unreachable("gone".into()),
         1 => EngineFailure::Unauthorized,
         2 => EngineFailure::Forkchoice("no".into()),
         3 => EngineFailure::OtherFork("no".into()),
         4 => EngineFailure::UnknownPayload("no".into()),
+        5 => EngineFailure::NoMethod("engine_getPayloadV5".into()),
         _ => EngineFailure::Other("no".into()),
     })
 }
@@ -47,17 +48,24 @@ fn maybe(from: &mut Unstructured<'_>) -> Result<Option<BlockId>> {
     if from.arbitrary()? { Ok(Some(any_id(from)?)) } else { Ok(None) }
 }
 
-fn any_status(from: &mut Unstructured<'_>) -> Result<std::result::Result<PayloadStatus, EngineFailure>> {
+fn any_status(
+    from: &mut Unstructured<'_>,
+) -> Result<std::result::Result<PayloadStatus, EngineFailure>> {
     Ok(match from.int_in_range(0..=7)? {
         0 => Err(any_failure(from)?),
-        1 => Ok(PayloadStatus::Invalid("bad".into())),
+        1 => Ok(PayloadStatus::Invalid {
+            reason: "bad".into(),
+            latest_valid: maybe(from)?.map(|id| id.hash),
+        }),
         2 => Ok(PayloadStatus::Accepted),
         3 => Ok(PayloadStatus::Syncing),
         _ => Ok(PayloadStatus::Valid),
     })
 }
 
-fn any_state(from: &mut Unstructured<'_>) -> Result<std::result::Result<EngineState, EngineFailure>> {
+fn any_state(
+    from: &mut Unstructured<'_>,
+) -> Result<std::result::Result<EngineState, EngineFailure>> {
     if from.ratio(1, 6)? {
         return Ok(Err(any_failure(from)?));
     }
@@ -66,6 +74,7 @@ fn any_state(from: &mut Unstructured<'_>) -> Result<std::result::Result<EngineSt
         chain_id: if from.ratio(1, 16)? { 1 } else { CHAIN_ID },
         genesis: from.arbitrary::<bool>()?.then_some(chain().genesis.hash),
         head,
+        ours: maybe(from)?.map(|id| id.hash),
         head_timestamp: NOW.saturating_add_signed(from.int_in_range(-100..=10)?),
         gas_limit: 30_000_000,
         safe: maybe(from)?,
@@ -97,26 +106,42 @@ fn answer(from: &mut Unstructured<'_>, call: Call) -> Result<EngineInput> {
     })
 }
 
-/// Whatever is answered, and whenever: one call at a time, no block again that was called invalid, and never at rest for good.
+/// Returns `true` if the client gave no answer.
+fn is_silence(input: &EngineInput) -> bool {
+    matches!(
+        input,
+        EngineInput::State(Err(EngineFailure::Unreachable(_)))
+            | EngineInput::NewPayload(Err(EngineFailure::Unreachable(_)))
+            | EngineInput::ForkchoiceUpdated(Err(EngineFailure::Unreachable(_)))
+            | EngineInput::Building(Err(EngineFailure::Unreachable(_)))
+            | EngineInput::Built(Err(EngineFailure::Unreachable(_)))
+    )
+}
+
+/// Gives any answers at any time, and checks that there is one call at a time, that no block is
+/// offered again after it was called invalid, and that the machine never comes to rest for good.
 pub(crate) fn engine(bytes: &[u8]) {
     play(bytes, |from| {
         let mut clock = Clock::new();
         let origin = BlockId::new(7, B256::repeat_byte(0x71));
         let l1 = DevelopmentL1 { origin, timestamp: NOW - 5000, batcher: Default::default() };
         let sequencer = from.arbitrary::<bool>()?.then_some(l1);
-        let mut engine = Engine::new(clock.0, EngineConfig { chain: chain(), sequencer });
+        let mut engine =
+            Engine::new(clock.0, EngineConfig { chain: chain(), sequencer, reads_labels: false });
         let mut awaited = None;
         let mut invalid: Vec<BlockId> = Vec::new();
         while !from.is_empty() {
             while let Some(output) = engine.poll() {
                 let call = match output {
-                    EngineOutput::ReadState => Call::State,
+                    EngineOutput::ReadState { .. } => Call::State,
                     EngineOutput::Load(_) => Call::Load,
-                    EngineOutput::NewPayload(block) => Call::Offer(BlockId::of(&block)),
+                    EngineOutput::NewPayload { block, .. } => Call::Offer(BlockId::of(&block)),
                     EngineOutput::ForkchoiceUpdated(_) => Call::Choose,
                     EngineOutput::Build(..) => Call::Build,
                     EngineOutput::GetPayload { .. } => Call::Fetch,
                     EngineOutput::Publish(_) => Call::Publish,
+                    // No source of labels is configured.
+                    EngineOutput::ReadLabels => panic!("labels are read"),
                     EngineOutput::Event(event) => {
                         if let EngineEvent::Invalid { block, .. } = event {
                             invalid.push(block);
@@ -125,7 +150,8 @@ pub(crate) fn engine(bytes: &[u8]) {
                     }
                 };
                 if let Call::Offer(block) = call {
-                    // A bounded number of them is remembered; there are fewer here.
+                    // The engine remembers a bounded number of invalid blocks; there are fewer than
+                    // that here.
                     assert!(!invalid.contains(&block), "an invalid block is offered again");
                 }
                 assert!(
@@ -136,7 +162,10 @@ pub(crate) fn engine(bytes: &[u8]) {
             }
             if awaited.is_none() {
                 let wakeup = engine.next_wakeup();
-                assert!(wakeup.is_some(), "nothing is awaited and nothing will be done: {engine:?}");
+                assert!(
+                    wakeup.is_some(),
+                    "nothing is awaited and nothing will be done: {engine:?}"
+                );
                 let longest = LONGEST_PAUSE.max(MISMATCH_PAUSE) + Duration::from_secs(3600);
                 assert!(wakeup.is_none_or(|at| at.since(clock.at()) <= longest));
             }
@@ -160,6 +189,10 @@ pub(crate) fn engine(bytes: &[u8]) {
                     None => EngineInput::Wake,
                 },
             };
+            if is_silence(&input) {
+                // The client may be restarted as another version, which accepts them.
+                invalid.clear();
+            }
             engine.handle(clock.0, input);
         }
         Ok(())

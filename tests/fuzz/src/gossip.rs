@@ -1,26 +1,27 @@
-//! Gossip messages, judged; and the list of blocks that were seen.
+//! Validation of gossip messages, and the list of seen blocks.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use alloy_primitives::{B256, Bytes};
+use arbitrary::{Result, Unstructured};
 use opp2p_core::fixtures;
 use opp2p_core::gossip::{
-    BLOCKS_PER_HEIGHT, MAX_MESSAGE_SIZE, Reason, Rules, SIGNATURE_SIZE, SeenBlocks, Signers, Unpacked,
-    block_topic, inspect, validate,
+    BLOCKS_PER_HEIGHT, MAX_MESSAGE_SIZE, Reason, Rules, SIGNATURE_SIZE, SeenBlocks, Signers,
+    Unpacked, block_topic, inspect, validate,
 };
-use opp2p_core::payload::{Block, PayloadVersion, snappy};
+use opp2p_core::payload::{Block, ExecutionPayload, PayloadVersion, snappy};
 
 use crate::material::{NOW, any_version, block, body, key, play, rules, sequencer, signed_by};
 
-/// What a real message holds, and the rules by which it is accepted.
+/// Contents of a real message, and rules by which it is valid.
 struct Real {
     rules: Rules,
     now: u64,
     contents: Bytes,
 }
 
-/// For each version: the fixtures' message where there is one, else ours.
+/// For each version: the message of the fixtures if there is one, else one of ours.
 static REAL: LazyLock<[Real; 4]> = LazyLock::new(|| {
     PayloadVersion::ALL.map(|version| {
         let found = fixtures::messages().into_iter().find(|message| message.version == version);
@@ -37,12 +38,13 @@ fn ours(version: PayloadVersion) -> Real {
     Real { rules: rules(version), now: NOW, contents: contents.into() }
 }
 
-/// The first byte is the topic and whose rules hold, the rest the data field.
+/// Input: one byte for the topic and the choice of rules, then the data field.
 pub(crate) fn message(bytes: &[u8]) {
     let Some((first, data)) = bytes.split_first() else { return };
     let version = PayloadVersion::ALL[usize::from(*first) % 4];
     let ours = ours(version);
-    let Real { rules, now, contents: known } = if first & 4 == 0 { &REAL[version.index()] } else { &ours };
+    let Real { rules, now, contents: known } =
+        if first & 4 == 0 { &REAL[version.index()] } else { &ours };
     let unpacked = Unpacked::new(data);
     assert!(unpacked.size() <= 1 + MAX_MESSAGE_SIZE.max(data.len()));
     let topic = block_topic(rules.chain_id, version);
@@ -56,9 +58,14 @@ pub(crate) fn message(bytes: &[u8]) {
     assert_eq!(inspection.reason, verdict.as_ref().err().copied());
     assert_eq!(inspection.message_id, id);
     if let Ok(verified) = verdict {
-        // Nobody here has the sequencer's key: only what it signed before is accepted.
+        // The inputs do not contain the sequencer's key: only blocks that it signed before can be
+        // accepted.
         let contents = contents.expect("it was accepted");
-        assert_eq!(contents[SIGNATURE_SIZE..], known[SIGNATURE_SIZE..], "a forged message is accepted");
+        assert_eq!(
+            contents[SIGNATURE_SIZE..],
+            known[SIGNATURE_SIZE..],
+            "a forged message is accepted"
+        );
         assert_eq!(Some(verified.signer), rules.signers.current);
     }
 }
@@ -70,33 +77,48 @@ pub(crate) fn message_seeds() -> Vec<Vec<u8>> {
         let data = snappy::compress(&signed_by(&sequencer(), &body(&block(version))));
         [&[version.index() as u8 + 4][..], &data].concat()
     });
-    real.chain(ours).chain([vec![0, 0], vec![3, 0x80, 0x80, 0x80, 0x05, 0, 0], vec![4, 0xff]]).collect()
+    real.chain(ours)
+        .chain([vec![0, 0], vec![3, 0x80, 0x80, 0x80, 0x05, 0, 0], vec![4, 0xff]])
+        .collect()
 }
 
-/// Changes of a good block, which is then sealed or not, and signed.
+/// Changes a field.
+fn change(payload: &mut ExecutionPayload, from: &mut Unstructured<'_>) -> Result<()> {
+    match from.int_in_range(0..=11)? {
+        0 => payload.block_number = from.arbitrary()?,
+        1 => payload.timestamp = NOW.wrapping_add_signed(from.int_in_range(-80..=20)?),
+        2 => payload.timestamp = from.arbitrary()?,
+        3 => payload.gas_limit = from.arbitrary()?,
+        4 => payload.extra_data = from.arbitrary::<Vec<u8>>()?.into(),
+        5 => payload.transactions.push(from.arbitrary::<Vec<u8>>()?.into()),
+        6 => payload.transactions.clear(),
+        7 if payload.blob_gas_used.is_some() => {
+            payload.blob_gas_used = Some(from.arbitrary()?);
+        }
+        8 if payload.excess_blob_gas.is_some() => {
+            payload.excess_blob_gas = Some(from.arbitrary()?);
+        }
+        9 => {
+            payload.logs_bloom.0[usize::from(from.arbitrary::<u8>()?)] = from.arbitrary()?;
+        }
+        10 if payload.withdrawals.is_some() => {
+            payload.withdrawals = Some(vec![Default::default()]);
+        }
+        _ => payload.parent_hash = B256::from(from.arbitrary::<[u8; 32]>()?),
+    }
+    Ok(())
+}
+
+/// Changes a valid block, recomputes its hash or not, and signs it.
 pub(crate) fn signed_block(bytes: &[u8]) {
     play(bytes, |from| {
         let version = any_version(from)?;
         let topic = if from.ratio(1, 8)? { any_version(from)? } else { version };
         let mut envelope = block(version);
-        // A change may put what was there before: what counts is whether the bytes are still these.
+        // A change may restore the old value, so the bytes are compared.
         let good = body(&envelope);
-        let payload = &mut envelope.payload;
         while !from.is_empty() && from.ratio(3, 4)? {
-            match from.int_in_range(0..=11)? {
-                0 => payload.block_number = from.arbitrary()?,
-                1 => payload.timestamp = NOW.wrapping_add_signed(from.int_in_range(-80..=20)?),
-                2 => payload.timestamp = from.arbitrary()?,
-                3 => payload.gas_limit = from.arbitrary()?,
-                4 => payload.extra_data = from.arbitrary::<Vec<u8>>()?.into(),
-                5 => payload.transactions.push(from.arbitrary::<Vec<u8>>()?.into()),
-                6 => payload.transactions.clear(),
-                7 if payload.blob_gas_used.is_some() => payload.blob_gas_used = Some(from.arbitrary()?),
-                8 if payload.excess_blob_gas.is_some() => payload.excess_blob_gas = Some(from.arbitrary()?),
-                9 => payload.logs_bloom.0[usize::from(from.arbitrary::<u8>()?)] = from.arbitrary()?,
-                10 if payload.withdrawals.is_some() => payload.withdrawals = Some(vec![Default::default()]),
-                _ => payload.parent_hash = B256::from(from.arbitrary::<[u8; 32]>()?),
-            }
+            change(&mut envelope.payload, from)?;
         }
         let seal = from.ratio(7, 8)?;
         let sealed = seal && envelope.payload.seal(envelope.parent_beacon_block_root).is_ok();
@@ -104,7 +126,8 @@ pub(crate) fn signed_block(bytes: &[u8]) {
         if envelope.encode(&mut body).is_err() {
             return Ok(());
         }
-        // Then the bytes themselves: offsets, lengths, whatever the fields can't say.
+        // Then the bytes themselves are changed: offsets, lengths, and everything that the fields
+        // can't express.
         while !from.is_empty() && from.ratio(1, 3)? {
             let at = from.choose_index(body.len().max(1))?;
             match from.int_in_range(0..=2)? {
@@ -135,7 +158,10 @@ pub(crate) fn signed_block(bytes: &[u8]) {
             }
             Err(reason) => {
                 let is_good = body == good && topic == version;
-                assert!(!is_good || signer.address() != sequencer().address(), "refused for {reason:?}");
+                assert!(
+                    !is_good || signer.address() != sequencer().address(),
+                    "refused for {reason:?}"
+                );
                 if let Ok(block) = Block::decode(topic, None, body.into())
                     && reason == Reason::BlockHash
                 {
@@ -151,7 +177,8 @@ pub(crate) fn signed_block_seeds() -> Vec<Vec<u8>> {
     (0..4).map(|version| [vec![version; 8], vec![0; 40]].concat()).collect()
 }
 
-/// Few heights and hashes beside a plain map. The limit on heights is out of reach for so few.
+/// Compares the list with a plain map, for a small set of heights and hashes. They are too few to
+/// reach the limit on heights.
 pub(crate) fn seen_blocks(bytes: &[u8]) {
     let mut naive: BTreeMap<(PayloadVersion, u64), Vec<B256>> = BTreeMap::new();
     let mut seen = SeenBlocks::default();

@@ -1,37 +1,40 @@
-//! Fuzz targets: one for each decoder of bytes from outside, and one for each state machine.
+//! Fuzz targets: one for each decoder of untrusted bytes, and one for each state machine.
 //!
-//! A target is a function of bytes that panics when something does not hold. Decoders take the bytes as they are;
-//! state machines read from them what happens (by [`arbitrary`]), so that every input is a course of events. Nothing
-//! here depends on a fuzzer: `tests/seeds.rs` replays the seeds and findings through the same functions, and the
-//! program `opp2p-fuzz` looks for more by LLVM's libFuzzer.
+//! A target is a function of bytes that panics when a property does not hold. Decoders take the
+//! bytes as they are. State machines read events from them (with [`arbitrary`]), so that every
+//! input is a sequence of events. Nothing here depends on a fuzzer: `tests/seeds.rs` replays the
+//! seeds and findings through the same functions, and the program `opp2p-fuzz` searches for more
+//! with LLVM's libFuzzer.
 //!
 //! # Bounds
-//! Every course of events ends with the bytes; [`Target::max_len`] bounds those.
+//! Every sequence of events ends with its bytes, and [`Target::max_len`] bounds those.
 
 mod chain;
 mod decode;
 mod engine;
 mod gossip;
 mod material;
+mod mesh;
 #[cfg(feature = "native")]
 mod native;
 mod node;
 mod peers;
 mod publish;
+mod range;
 mod sync;
 
-/// One thing to fuzz.
+/// One fuzz target.
 #[derive(Clone, Copy, Debug)]
 pub struct Target {
-    /// What it is called, on the command line and as a folder of seeds.
+    /// Its name on the command line, and the name of its folder of seeds.
     pub name: &'static str,
-    /// What it holds to be true.
+    /// The property that the target checks.
     pub what: &'static str,
-    /// Panics if that is not so.
+    /// Function that panics if the property does not hold.
     pub run: fn(&[u8]),
-    /// Longest input that is worth trying, bytes.
+    /// Maximum useful length of an input, in bytes.
     pub max_len: usize,
-    /// Inputs to begin with, made from the fixtures. State machines have none: theirs are found.
+    /// Initial inputs, made from the fixtures. State machines have none: the fuzzer finds them.
     pub seeds: fn() -> Vec<Vec<u8>>,
 }
 
@@ -53,7 +56,8 @@ pub const TARGETS: &[Target] = &[
     },
     Target {
         name: "payload",
-        what: "the view and the canonical SSZ types agree, and what decodes encodes to the same bytes",
+        what: "the view and the canonical SSZ types agree, and what decodes encodes to the same \
+               bytes",
         run: decode::payload,
         max_len: 4096,
         seeds: decode::payload_seeds,
@@ -66,6 +70,14 @@ pub const TARGETS: &[Target] = &[
         seeds: decode::response_seeds,
     },
     Target {
+        name: "range-answer",
+        what: "an answer with a range is read the same in any pieces, within its limit, and true \
+               blocks link",
+        run: range::answer,
+        max_len: 4096,
+        seeds: range::answer_seeds,
+    },
+    Target {
         name: "rollup-json",
         what: "a rollup.json is read or refused in one short line, and written again says the same",
         run: decode::rollup_json,
@@ -74,7 +86,8 @@ pub const TARGETS: &[Target] = &[
     },
     Target {
         name: "node-record",
-        what: "an opstack entry and a record's addresses: only what is this chain's and allowed is dialled",
+        what: "an opstack entry and a record's addresses: only what is this chain's and allowed is \
+               dialled",
         run: decode::node_record,
         max_len: 256,
         seeds: decode::node_record_seeds,
@@ -88,14 +101,16 @@ pub const TARGETS: &[Target] = &[
     },
     Target {
         name: "peer-memory",
-        what: "stored peers, bans and blocks: what is restored is bounded and stored again the same",
+        what: "stored peers, bans and blocks: what is restored is bounded and stored again the \
+               same",
         run: peers::memory,
         max_len: 4096,
         seeds: peers::memory_seeds,
     },
     Target {
         name: "message",
-        what: "a gossip message as it travels: nothing unsigned is accepted, and inspecting it says the same",
+        what: "a gossip message as it travels: nothing unsigned is accepted, and inspecting it \
+               says the same",
         run: gossip::message,
         max_len: 4096,
         seeds: gossip::message_seeds,
@@ -115,8 +130,24 @@ pub const TARGETS: &[Target] = &[
         seeds: none,
     },
     Target {
+        name: "mesh-frames",
+        what: "a stream of gossip frames reads the same in any pieces, and what is read is bounded",
+        run: mesh::frames,
+        max_len: 4096,
+        seeds: mesh::frames_seeds,
+    },
+    Target {
+        name: "mesh-router",
+        what: "peers that say anything in any order: the router keeps its bounds, and writes valid \
+               frames",
+        run: mesh::router,
+        max_len: 1024,
+        seeds: mesh::router_seeds,
+    },
+    Target {
         name: "l1",
-        what: "whatever an L1 node answers, and when: one question at a time, and a load always ends",
+        what: "whatever an L1 node answers, and when: one question at a time, and a load always \
+               ends",
         run: decode::l1,
         max_len: 2048,
         seeds: none,
@@ -137,7 +168,8 @@ pub const TARGETS: &[Target] = &[
     },
     Target {
         name: "range-client",
-        what: "servers that lie or are silent: only linked blocks are proved, within the client's bounds",
+        what: "servers that lie or are silent: only linked blocks are proved, within the client's \
+               bounds",
         run: sync::client,
         max_len: 1024,
         seeds: none,
@@ -150,6 +182,21 @@ pub const TARGETS: &[Target] = &[
         seeds: none,
     },
     Target {
+        name: "range-server",
+        what: "requests for ranges in any number: each ends once, within the server's bounds",
+        run: range::server,
+        max_len: 1024,
+        seeds: range::event_seeds,
+    },
+    Target {
+        name: "segment-client",
+        what: "streams that lie or are silent: only linked blocks are proved, within the client's \
+               bounds",
+        run: range::client,
+        max_len: 1024,
+        seeds: range::event_seeds,
+    },
+    Target {
         name: "peer-manager",
         what: "peers that come, go and misbehave: bounds hold, and who is banned does not get in",
         run: peers::manager,
@@ -158,21 +205,24 @@ pub const TARGETS: &[Target] = &[
     },
     Target {
         name: "discovery",
-        what: "candidates, the pace and where others see us: bounded, and each handed on once in a while",
+        what: "candidates, the pace and where others see us: bounded, and each handed on once in a \
+               while",
         run: peers::discovery,
         max_len: 1024,
         seeds: none,
     },
     Target {
         name: "engine",
-        what: "execution clients of every opinion: one call at a time, and no invalid block is offered twice",
+        what: "execution clients of every opinion: one call at a time, and no invalid block is \
+               offered twice",
         run: engine::engine,
         max_len: 512,
         seeds: none,
     },
     Target {
         name: "node",
-        what: "the whole node: each message judged once, each request answered once, one chain, all bounds",
+        what: "the whole node: each message judged once, each request answered once, one chain, \
+               all bounds",
         run: node::node,
         max_len: 512,
         seeds: none,
@@ -180,7 +230,8 @@ pub const TARGETS: &[Target] = &[
     #[cfg(feature = "native")]
     Target {
         name: "store-record",
-        what: "a damaged record of the block store is refused, and what reads is written again the same",
+        what: "a damaged record of the block store is refused, and what reads is written again the \
+               same",
         run: native::store_record,
         max_len: 4096,
         seeds: native::store_record_seeds,
@@ -211,7 +262,7 @@ pub const TARGETS: &[Target] = &[
     },
 ];
 
-/// The target of this name.
+/// Returns the target of this name.
 pub fn find(name: &str) -> Option<&'static Target> {
     TARGETS.iter().find(|target| target.name == name)
 }

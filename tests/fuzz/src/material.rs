@@ -1,4 +1,5 @@
-//! What the targets are made of: a small chain, its sequencer, peers, and reading from bytes what happens.
+//! Parts shared by the targets: a small chain, its sequencer, peers, and readers of events from
+//! bytes.
 
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -6,38 +7,45 @@ use std::time::Duration;
 use alloy_primitives::{B256, Bytes, U256};
 use arbitrary::{Result, Unstructured};
 use opp2p_core::chain::{ChainConfig, Fork, ForkSchedule};
-use opp2p_core::gossip::{BLOCK_DOMAIN, Rules, Signers, TIMESTAMP_THRESHOLD, payload_hash, signing_hash};
+use opp2p_core::gossip::{Rules, Signers};
 use opp2p_core::payload::{Block, Envelope, ExecutionPayload, PayloadVersion};
 use opp2p_core::peers::PeerId;
 use opp2p_core::sequencer::LocalSigner;
 use opp2p_core::time::{Instant, Now};
 
-/// The chain that everything is signed for.
+/// Id of the chain for which everything is signed.
 pub(crate) const CHAIN_ID: u64 = 901;
-/// The time at which a course of events begins, Unix seconds.
+/// Time at which a sequence of events begins, in Unix seconds.
 pub(crate) const NOW: u64 = 1_700_000_000;
-/// Number of the first block of [`POOL`]; its timestamp is that of its number.
+/// Number of the first block of [`POOL`]. A block's timestamp follows from its number.
 const FIRST: u64 = 1000;
 /// Seconds between two blocks.
 const BLOCK_TIME: u64 = 2;
 
-/// The signer with this byte 32 times as its secret.
+/// Returns the signer whose secret is this byte 32 times.
 pub(crate) fn key(byte: u8) -> LocalSigner {
     LocalSigner::from_bytes(&[byte; 32]).expect("a small number is a key")
 }
 
-/// The signer that counts.
+/// Returns the signer that the chain expects.
 pub(crate) fn sequencer() -> LocalSigner {
     key(7)
 }
 
-/// A v4 chain whose block 1000 is due just before [`NOW`].
+/// Returns a v4 chain whose block 1000 is due just before [`NOW`].
 pub(crate) fn chain() -> ChainConfig {
     let genesis = NOW - FIRST * BLOCK_TIME - 20;
-    ChainConfig::development(CHAIN_ID, B256::ZERO, genesis, BLOCK_TIME, Fork::Isthmus, sequencer().address())
+    ChainConfig::development(
+        CHAIN_ID,
+        B256::ZERO,
+        genesis,
+        BLOCK_TIME,
+        Fork::Isthmus,
+        sequencer().address(),
+    )
 }
 
-/// Rules of a chain whose blocks are of this version now.
+/// Returns the rules of a chain whose blocks have this version now.
 pub(crate) fn rules(version: PayloadVersion) -> Rules {
     let forks = match version {
         PayloadVersion::V1 => ForkSchedule::default(),
@@ -45,15 +53,11 @@ pub(crate) fn rules(version: PayloadVersion) -> Rules {
         PayloadVersion::V3 => ForkSchedule::up_to(Fork::Ecotone),
         PayloadVersion::V4 => ForkSchedule::up_to(Fork::Isthmus),
     };
-    Rules {
-        chain_id: CHAIN_ID,
-        forks,
-        signers: Signers { current: Some(sequencer().address()), previous: None },
-        timestamp_threshold: TIMESTAMP_THRESHOLD,
-    }
+    let signers = Signers { current: Some(sequencer().address()), previous: None };
+    Rules::new(&ChainConfig { forks, ..chain() }, signers)
 }
 
-/// A block that passes every check at [`NOW`].
+/// Returns a block that passes every check at [`NOW`].
 pub(crate) fn block(version: PayloadVersion) -> Envelope {
     let payload = ExecutionPayload {
         parent_hash: B256::repeat_byte(0x11),
@@ -74,26 +78,28 @@ pub(crate) fn block(version: PayloadVersion) -> Envelope {
     sealed(Envelope { parent_beacon_block_root: root, payload })
 }
 
-/// The block with the hash of what it is.
+/// Returns the block with its hash recomputed.
 pub(crate) fn sealed(mut envelope: Envelope) -> Envelope {
-    envelope.payload.seal(envelope.parent_beacon_block_root).expect("its fields are of one version");
+    envelope
+        .payload
+        .seal(envelope.parent_beacon_block_root)
+        .expect("its fields are of one version");
     envelope
 }
 
-/// What is signed of a block.
+/// Returns the signed bytes of a block.
 pub(crate) fn body(envelope: &Envelope) -> Vec<u8> {
     let mut body = Vec::new();
     envelope.encode(&mut body).expect("its fields are of one version");
     body
 }
 
-/// A message with any body, signed by anybody.
+/// Returns a message with this body, signed by this key.
 pub(crate) fn signed_by(signer: &LocalSigner, body: &[u8]) -> Vec<u8> {
-    let hash = signing_hash(BLOCK_DOMAIN, CHAIN_ID.into(), payload_hash(body));
-    [&signer.sign(&hash)[..], body].concat()
+    signer.sign_body(CHAIN_ID, body)
 }
 
-/// A block of the pool, in all forms that are needed.
+/// A block of the pool, in all forms that the targets need.
 #[derive(Debug)]
 pub(crate) struct Pooled {
     pub(crate) envelope: Envelope,
@@ -102,7 +108,7 @@ pub(crate) struct Pooled {
     pub(crate) contents: Vec<u8>,
 }
 
-/// Blocks of [`chain`] above 1000: sixteen that link, and branches of it.
+/// Blocks of [`chain`] above 1000: sixteen that form a chain, and branches of them.
 pub(crate) static POOL: LazyLock<Vec<Pooled>> = LazyLock::new(|| {
     let mut first = block(PayloadVersion::V4);
     first.payload.timestamp = NOW - 20;
@@ -117,13 +123,14 @@ pub(crate) static POOL: LazyLock<Vec<Pooled>> = LazyLock::new(|| {
             branch = child(&branch, salt);
         }
     }
-    // More of one height than are taken.
+    // More blocks of one height than are accepted.
     let crowd: Vec<Envelope> = (10..17).map(|salt| child(&envelopes[0], salt)).collect();
     envelopes.extend(crowd);
     let pooled = |envelope: Envelope| {
         let body = body(&envelope);
         let contents = signed_by(&sequencer(), &body);
-        let block = Block::decode(PayloadVersion::V4, None, body.into()).expect("it was just encoded");
+        let block =
+            Block::decode(PayloadVersion::V4, None, body.into()).expect("it was just encoded");
         Pooled { envelope, block, contents }
     };
     envelopes.into_iter().map(pooled).collect()
@@ -139,22 +146,22 @@ fn child(parent: &Envelope, salt: u64) -> Envelope {
     sealed(envelope)
 }
 
-/// One of few peers.
+/// Returns one of a few peers.
 pub(crate) fn peer(number: u8) -> PeerId {
     PeerId::try_from(&[number; 38][..]).expect("38 bytes are a peer's id")
 }
 
-/// One of few peers, as the bytes say.
+/// Returns one of a few peers, chosen by the bytes.
 pub(crate) fn any_peer(from: &mut Unstructured<'_>, count: u8) -> Result<PeerId> {
     Ok(peer(from.int_in_range(0..=count - 1)?))
 }
 
-/// One of the versions, as the bytes say.
+/// Returns a version, chosen by the bytes.
 pub(crate) fn any_version(from: &mut Unstructured<'_>) -> Result<PayloadVersion> {
     Ok(*from.choose(&PayloadVersion::ALL)?)
 }
 
-/// Both clocks of a course of events.
+/// Both clocks of a sequence of events.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Clock(pub(crate) Now);
 
@@ -163,12 +170,12 @@ impl Clock {
         Self(Now::new(Duration::from_secs(5000), Duration::from_secs(NOW)))
     }
 
-    /// Both go on.
+    /// Advances both.
     pub(crate) fn pass(&mut self, by: Duration) {
         self.0 = Now { monotonic: self.0.monotonic + by, unix: self.0.unix.saturating_add(by) };
     }
 
-    /// Both go on to `at`, if it is later.
+    /// Advances both to `at`, if it is later.
     pub(crate) fn pass_to(&mut self, at: Instant) {
         self.pass(at.since(self.0.monotonic));
     }
@@ -178,7 +185,7 @@ impl Clock {
     }
 }
 
-/// A span that is mostly short, and sometimes hours.
+/// Returns a time span that is usually short, and sometimes hours.
 pub(crate) fn any_span(from: &mut Unstructured<'_>) -> Result<Duration> {
     let amount = u64::from(from.arbitrary::<u8>()?);
     Ok(match from.int_in_range(0..=3)? {
@@ -189,9 +196,9 @@ pub(crate) fn any_span(from: &mut Unstructured<'_>) -> Result<Duration> {
     })
 }
 
-/// Runs a course of events until the bytes end.
+/// Runs a sequence of events until the bytes end.
 pub(crate) fn play(bytes: &[u8], course: impl FnOnce(&mut Unstructured<'_>) -> Result<()>) {
     let mut from = Unstructured::new(bytes);
-    // Bytes that end within an event end the course.
+    // If the bytes end within an event, the sequence ends there.
     let _ = course(&mut from);
 }

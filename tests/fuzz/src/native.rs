@@ -1,14 +1,16 @@
-//! Decoders of the native node: its block store, key files, bootnodes, and what its RPC is given.
+//! Decoders of the native node: records of its block store, key files, bootnodes, and the arguments
+//! of its RPC.
 
 use alloy_primitives::B256;
-use opp2p::discovery::Bootnode;
-use opp2p::fuzz::{call_arguments, read_record, write_record};
-use opp2p::key::SecretKey;
-use opp2p::store::{MAX_MESSAGE_BYTES, StoredBlock};
+use opp2p::fuzz::call_arguments;
+use opp2p_node::discovery::Bootnode;
+use opp2p_node::key::SecretKey;
+use opp2p_store::fuzz::{read_record, write_record};
+use opp2p_store::{MAX_MESSAGE_BYTES, StoredBlock};
 
 use crate::material::POOL;
 
-/// Any record, under the hash of the seeds.
+/// Input: a record, which is read under the hash of the seeds.
 pub(crate) fn store_record(bytes: &[u8]) {
     match read_record(&B256::repeat_byte(7), bytes) {
         Ok(block) => {
@@ -35,7 +37,7 @@ pub(crate) fn store_record_seeds() -> Vec<Vec<u8>> {
     messages.map(|message| write_record(&block(message)).expect("it is short")).to_vec()
 }
 
-/// The text of a key file.
+/// Input: the text of a key file.
 pub(crate) fn key_file(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     match text.parse::<SecretKey>() {
@@ -47,7 +49,8 @@ pub(crate) fn key_file(bytes: &[u8]) {
             assert!(!shown.contains(key.to_hex().as_str()), "a secret is shown");
         }
         Err(error) => {
-            // It may be a key with a typing error: no part of it may be repeated.
+            // The text may be a key with a typing error, so the error must not repeat any part of
+            // it.
             let shown = error.to_string();
             let digits = text.trim().trim_start_matches("0x");
             assert!(digits.len() < 8 || !shown.contains(digits), "a secret is shown");
@@ -58,11 +61,12 @@ pub(crate) fn key_file(bytes: &[u8]) {
 
 pub(crate) fn key_file_seeds() -> Vec<Vec<u8>> {
     let one = "0".repeat(63) + "1";
-    let texts = [one.clone(), format!("0x{one}\n"), "f".repeat(64), one[1..].to_owned(), "g".repeat(64)];
+    let texts =
+        [one.clone(), format!("0x{one}\n"), "f".repeat(64), one[1..].to_owned(), "g".repeat(64)];
     texts.map(String::into_bytes).to_vec()
 }
 
-/// A record, or a URL of a node without one.
+/// Input: a record, or a URL of a node without a record.
 pub(crate) fn bootnode(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     match text.parse::<Bootnode>() {
@@ -91,7 +95,7 @@ pub(crate) fn bootnode_seeds() -> Vec<Vec<u8>> {
     ours.into_iter().map(String::into_bytes).chain(known).collect()
 }
 
-/// The arguments of a call of the RPC.
+/// Input: the arguments of an RPC call.
 pub(crate) fn rpc_arguments(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     for error in call_arguments(text) {

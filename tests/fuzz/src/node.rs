@@ -1,4 +1,4 @@
-//! The whole node: gossip, blocks of our own, blocks by number in both directions, peers, clocks.
+//! The whole node: gossip, publishing, blocks by number in both directions, peers, clocks.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -7,14 +7,15 @@ use arbitrary::{Result, Unstructured};
 use opp2p_core::chain::{BlockId, ChainEvent, ChainViewConfig};
 use opp2p_core::gossip::{MessageId, Unpacked, VALIDATION_CONCURRENCY, VALIDATION_QUEUE};
 use opp2p_core::node::{
-    Event, Input, Job, JobKind, JobResult, Node, NodeConfig, Output, SignRequest, StoreChange, SyncConfig,
+    Event, Input, Job, JobKind, JobResult, Node, NodeConfig, Output, SignRequest, StoreChange,
+    StoreId, SyncConfig,
 };
 use opp2p_core::payload::{Block, PayloadVersion};
-use opp2p_core::peers::{CommandId, PeerNews};
+use opp2p_core::peers::{CommandId, PeerCommand, PeerLists, PeerNews};
 use opp2p_core::sequencer::{Publication, PublishId, QUEUE_LENGTH, SendOutcome};
 use opp2p_core::sync::{
-    ClientConfig, FillConfig, LOAD_BLOCKS, RangeId, RequestFailure, RequestId, ServeId, ServerConfig,
-    SyncEvent, encode_response,
+    ClientConfig, FillConfig, LOAD_BLOCKS, RangeId, RequestFailure, RequestId, ServeId,
+    ServerConfig, SyncEvent, encode_response,
 };
 
 use crate::chain::Listener;
@@ -25,11 +26,11 @@ use crate::peers::any_command;
 
 const PEERS: u8 = 8;
 
-/// A node and everything that it expects of its driver.
+/// A node, and the state of its driver.
 struct World {
     node: Node,
     clock: Clock,
-    /// Names of everything that was told with one; each is used once.
+    /// Next id for an input that needs one; each is used once.
     next: u64,
     jobs: Vec<Job>,
     done: Vec<JobResult>,
@@ -39,7 +40,7 @@ struct World {
     used: BTreeSet<RequestId>,
     serving: BTreeSet<ServeId>,
     loads: Vec<Vec<BlockId>>,
-    to_hold: Vec<BlockId>,
+    to_hold: Vec<(StoreId, BlockId)>,
     /// The pending area of the store.
     pending: BTreeMap<BlockId, Block>,
     /// Canonical blocks of the store.
@@ -53,7 +54,7 @@ struct World {
     uncommanded: BTreeSet<CommandId>,
 }
 
-/// Whatever happens, in any order, with answers that are right, wrong, late or never come.
+/// Runs any events in any order, with answers that are right, wrong, late or never arrive.
 pub(crate) fn node(bytes: &[u8]) {
     play(bytes, |from| {
         let mut world = World::new(from)?;
@@ -70,9 +71,16 @@ impl World {
             window: from.int_in_range(1..=20)?,
             ..ClientConfig::default()
         };
-        let fill = FillConfig { client, pending_blocks: from.int_in_range(1..=30)?, ..FillConfig::default() };
+        let fill = FillConfig {
+            client,
+            pending_blocks: from.int_in_range(1..=30)?,
+            ..FillConfig::default()
+        };
         let serve = ServerConfig { waiting: 12, active: 6, peers: 6, ..ServerConfig::default() };
-        let view = ChainViewConfig { max_blocks: from.int_in_range(2..=40)?, ..ChainViewConfig::default() };
+        let view = ChainViewConfig {
+            max_blocks: from.int_in_range(2..=40)?,
+            ..ChainViewConfig::default()
+        };
         let clock = Clock::new();
         let head = from.ratio(1, 2)?.then(|| BlockId::of(&POOL[0].block));
         let config = NodeConfig {
@@ -80,8 +88,8 @@ impl World {
             view,
             head,
             reads_signer: from.arbitrary()?,
-            sync: from.ratio(7, 8)?.then_some(SyncConfig { fill, serve }),
-            static_peers: vec![peer(0), peer(1)],
+            sync: from.ratio(7, 8)?.then_some(SyncConfig { fill, serve, serves: true }),
+            static_peers: vec![peer(0).into(), peer(1).into()],
             ..NodeConfig::new(chain())
         };
         let node = Node::new(clock.0, config).expect("the configuration is good");
@@ -129,7 +137,8 @@ impl World {
         match from.int_in_range(0..=31)? {
             0..=4 => {
                 let contents = &from.choose(&POOL)?.contents;
-                let topic = if from.ratio(1, 16)? { any_version(from)? } else { PayloadVersion::V4 };
+                let topic =
+                    if from.ratio(1, 16)? { any_version(from)? } else { PayloadVersion::V4 };
                 self.gossip(from, topic, Unpacked::from_contents(contents))?;
             }
             5 => {
@@ -146,7 +155,8 @@ impl World {
             }
             7..=12 if !self.jobs.is_empty() => {
                 let job = self.jobs.swap_remove(from.choose_index(self.jobs.len())?);
-                let result = if from.ratio(1, 32)? { JobResult::panicked(job.id()) } else { job.run() };
+                let result =
+                    if from.ratio(1, 32)? { JobResult::panicked(job.id()) } else { job.run() };
                 self.done.push(result.clone());
                 self.tell(Input::JobDone(result));
             }
@@ -189,8 +199,9 @@ impl World {
                 self.tell(Input::Sent { id, outcome });
             }
             17 => {
-                let signer =
-                    from.choose(&[None, Some(7), Some(7), Some(7), Some(8)])?.map(|byte| key(byte).address());
+                let signer = from
+                    .choose(&[None, Some(7), Some(7), Some(7), Some(8)])?
+                    .map(|byte| key(byte).address());
                 self.tell(Input::SetSigner(signer));
             }
             18 => self.tell(Input::Connected(any_peer(from, PEERS)?)),
@@ -216,12 +227,21 @@ impl World {
                 let id = CommandId(self.name());
                 self.uncommanded.insert(id);
                 let command = any_command(from)?;
-                self.tell(Input::Command { id, command });
+                if let (PeerCommand::Block(entry), true) = (command, from.ratio(1, 4)?) {
+                    let static_peers = vec![any_peer(from, PEERS)?.into()];
+                    let lists = PeerLists { static_peers, blocked: vec![entry] };
+                    self.tell(Input::Configure { id, lists });
+                } else {
+                    self.tell(Input::Command { id, command });
+                }
             }
             22 => {
                 let (who, id) = (any_peer(from, PEERS)?, ServeId(self.name()));
-                let number =
-                    if from.ratio(1, 4)? { from.arbitrary()? } else { 1000 + from.int_in_range(0..=20)? };
+                let number = if from.ratio(1, 4)? {
+                    from.arbitrary()?
+                } else {
+                    1000 + from.int_in_range(0..=20)?
+                };
                 self.unserved.insert(id);
                 self.tell(Input::Requested { from: who, id, number });
             }
@@ -233,8 +253,12 @@ impl World {
             }
             24 | 25 if !self.requests.is_empty() => {
                 let at = from.choose_index(self.requests.len())?;
-                let (id, number) =
-                    self.requests.iter().nth(at).map(|(id, number)| (*id, *number)).expect("as above");
+                let (id, number) = self
+                    .requests
+                    .iter()
+                    .nth(at)
+                    .map(|(id, number)| (*id, *number))
+                    .expect("as above");
                 self.requests.remove(&id);
                 let result = match from.int_in_range(0..=5)? {
                     0 => Err(*from.choose(&[RequestFailure::Timeout, RequestFailure::TooLong])?),
@@ -243,19 +267,23 @@ impl World {
                         let all = POOL.iter().filter(|pooled| pooled.block.number() == number);
                         let all: Vec<&Block> = all.map(|pooled| &pooled.block).collect();
                         let code = from.arbitrary::<u8>()?;
-                        Ok(if all.is_empty() { vec![code] } else { encode_response(from.choose(&all)?) }
-                            .into())
+                        Ok(if all.is_empty() {
+                            vec![code]
+                        } else {
+                            encode_response(from.choose(&all)?)
+                        }
+                        .into())
                     }
                 };
                 self.tell(Input::Response { id, result });
             }
             26 if !self.to_hold.is_empty() => {
-                let id = self.to_hold.swap_remove(from.choose_index(self.to_hold.len())?);
-                let is_held = from.ratio(7, 8)?;
-                if !is_held {
-                    self.pending.remove(&id);
+                let (id, block) = self.to_hold.swap_remove(from.choose_index(self.to_hold.len())?);
+                let is_stored = from.ratio(7, 8)?;
+                if !is_stored {
+                    self.pending.remove(&block);
                 }
-                self.tell(Input::Held { id, is_held });
+                self.tell(Input::Stored { id, is_stored });
             }
             27 if !self.loads.is_empty() => {
                 let ids = self.loads.remove(0);
@@ -298,7 +326,7 @@ impl World {
         Ok(())
     }
 
-    /// Wakes the node when it asks for it, though no more often than a patient driver would.
+    /// Wakes the node when it asks for that, but no more often than a patient driver would.
     fn pass_to(&mut self, end: opp2p_core::time::Instant) {
         for _ in 0..300 {
             let Some(due) = self.node.next_wakeup().filter(|due| *due <= end) else { break };
@@ -331,7 +359,10 @@ impl World {
             Output::Verdict(verdict) => {
                 assert!(self.unjudged.remove(&verdict.id), "a second verdict");
                 if let Ok(id) = verdict.result {
-                    assert!(POOL.iter().any(|pooled| BlockId::of(&pooled.block) == id), "a block of nobody");
+                    assert!(
+                        POOL.iter().any(|pooled| BlockId::of(&pooled.block) == id),
+                        "a block of nobody"
+                    );
                 }
             }
             Output::Sign(request) => self.to_sign.push(request),
@@ -341,6 +372,7 @@ impl World {
                 assert!(limit <= 10 << 20);
                 self.requests.insert(id, number);
             }
+            Output::RequestRpc { .. } => unreachable!("no endpoint is configured"),
             Output::Serve { id, number, held } => {
                 assert!(self.unserved.remove(&id), "a second answer");
                 assert!(held.is_none_or(|block| block.number() == number));
@@ -351,7 +383,7 @@ impl World {
                 assert!(!ids.is_empty() && ids.len() <= LOAD_BLOCKS);
                 self.loads.push(ids);
             }
-            Output::Store(change) => self.store(change),
+            Output::Store { id, change } => self.store(id, change),
             Output::Event(Event::Chain(event)) => {
                 self.skipped |= matches!(event, ChainEvent::Skipped { .. });
                 self.listener.hear(&event);
@@ -359,13 +391,16 @@ impl World {
             Output::Event(Event::Published { id, .. }) => {
                 assert!(self.unpublished.remove(&id), "a second end");
             }
-            Output::Event(Event::Commanded { id, .. }) => assert!(self.uncommanded.remove(&id)),
+            Output::Event(Event::Commanded { id, .. } | Event::Configured { id, .. }) => {
+                assert!(self.uncommanded.remove(&id));
+            }
             Output::Event(Event::Sync(SyncEvent::Range { id, .. })) => {
                 assert!(self.unranged.remove(&id), "a second end of a range");
             }
             Output::Event(_)
-            | Output::Dial(_)
+            | Output::Dial { .. }
             | Output::Disconnect(_)
+            | Output::Close(_)
             | Output::ApplicationScore(..)
             | Output::LiveTopics(_)
             | Output::ReadSigner
@@ -374,7 +409,12 @@ impl World {
         }
     }
 
-    fn store(&mut self, change: StoreChange) {
+    fn store(&mut self, id: StoreId, change: StoreChange) {
+        if let StoreChange::Hold(block) = change {
+            self.to_hold.push((id, BlockId::of(&block)));
+            self.pending.insert(BlockId::of(&block), block);
+            return;
+        }
         match change {
             StoreChange::Extend(block) => self.extend(&block),
             StoreChange::Promote(id) => {
@@ -383,23 +423,21 @@ impl World {
             }
             StoreChange::Rewind(to) => {
                 self.stored.retain(|stored| stored.number <= to.number);
-                assert!(self.stored.last().is_none_or(|head| *head == to));
+                assert!(self.skipped || self.stored.last().is_none_or(|head| *head == to));
             }
-            StoreChange::Hold(block) => {
-                let id = BlockId::of(&block);
-                self.to_hold.push(id);
-                self.pending.insert(id, block);
-            }
+            StoreChange::Detach => self.stored.clear(),
+            StoreChange::Hold(_) => {}
             StoreChange::Release(ids) => ids.iter().for_each(|id| {
                 self.pending.remove(id);
             }),
         }
+        self.node.handle(self.clock.0, Input::Stored { id, is_stored: true });
     }
 
     fn extend(&mut self, block: &Block) {
         self.stored.retain(|stored| stored.number < block.number());
         self.stored.push(BlockId::of(block));
-        // Only the sequencer's blocks are in the pool, and only they may ever be handed on.
+        // The pool contains only the sequencer's blocks, and no other block may ever be delivered.
         assert!(POOL.iter().any(|pooled| pooled.block.hash() == block.hash()));
     }
 
@@ -412,14 +450,21 @@ impl World {
         assert!(self.serving.len() <= 6 && self.unserved.len() <= 12);
         let validating = self.jobs.iter().filter(|job| job.kind() == JobKind::Validate).count();
         assert!(validating <= PayloadVersion::ALL.len() * VALIDATION_CONCURRENCY + 1);
-        assert_eq!(self.unranged.len(), usize::from(!self.unranged.is_empty()), "two ranges at once");
+        assert_eq!(
+            self.unranged.len(),
+            usize::from(!self.unranged.is_empty()),
+            "two ranges at once"
+        );
         assert_eq!(self.uncommanded, BTreeSet::new());
         if let Some(status) = self.node.sync_status() {
-            assert!(status.in_flight <= 9 && status.slots <= 20 && status.pending <= 30 + 20, "{status:?}");
+            assert!(
+                status.in_flight <= 9 && status.slots <= 20 && status.pending <= 30 + 20,
+                "{status:?}"
+            );
         }
     }
 
-    /// All jobs end, and what waits for an answer that never comes is given up in time.
+    /// Ends all jobs, and checks that waits for answers that never arrive end in time.
     fn run_out(&mut self) {
         for _ in 0..200 {
             while let Some(job) = self.jobs.pop() {

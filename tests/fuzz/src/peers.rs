@@ -1,4 +1,4 @@
-//! Peers: what is remembered of them, who is let in, and who was found.
+//! Peers: the score book, admission, and discovery.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -10,17 +10,17 @@ use opp2p_core::discovery::{
     Candidate, Candidates, FEED_FAST, MAX_WAITING, Pace, PaceConfig, Prediction, neighbourhood,
 };
 use opp2p_core::peers::{
-    BanPolicy, BlockEntry, Conduct, ConnectionId, Denied, Door, DoorLimits, Knock, LimitsConfig,
-    MAX_ADDRESS_LENGTH, MAX_ADDRESSES, MAX_PROTOCOLS, MAX_TEXT, MemoryChange, PeerBook, PeerCommand,
-    PeerEvent, PeerId, PeerInfo, PeerManager, PeerMetadata, PeerNews, PeerStep, PeersConfig, Scoring, Subnet,
-    TideConfig,
+    BanPolicy, BlockEntry, Conduct, ConnectionId, ConnectionManagerConfig, Denied, Door,
+    DoorLimits, Knock, LimitsConfig, MAX_ADDRESS_LENGTH, MAX_ADDRESSES, MAX_PROTOCOLS, MAX_TEXT,
+    MemoryChange, PeerBook, PeerCommand, PeerEvent, PeerId, PeerInfo, PeerManager, PeerMetadata,
+    PeerNews, PeerStep, PeersConfig, Scoring, StaticPeer, Subnet,
 };
 
 use crate::material::{Clock, any_peer, any_span, any_version, peer, play};
 
 const PEERS: u8 = 12;
 
-/// Entries of a store: each two bytes of lengths, a key, a value.
+/// Input: entries of a store, each with two bytes for the lengths, a key and a value.
 pub(crate) fn memory(bytes: &[u8]) {
     let mut entries = Vec::new();
     let mut rest = bytes;
@@ -33,11 +33,12 @@ pub(crate) fn memory(bytes: &[u8]) {
     }
     let clock = Clock::new();
     let config = PeersConfig { remembered: 3, ..PeersConfig::default() };
-    let statics = [peer(1)];
-    let mut manager = PeerManager::new(clock.0, config.clone(), 2, statics, entries);
+    let statics = [StaticPeer::from(peer(1))];
+    let mut manager = PeerManager::new(clock.0, config.clone(), 2, statics.clone(), entries);
     check_book(manager.book());
     assert!(manager.book().len() <= 3);
-    // Whatever was kept of peers is kept again, and read again the same. A connection makes each of them changed.
+    // Everything remembered about peers is written again, and reads back the same. A connection
+    // marks each of the peers as changed.
     let known: Vec<PeerId> = manager.book().iter().map(|(peer, _)| *peer).collect();
     for peer in &known {
         manager.connected(clock.0, *peer);
@@ -59,7 +60,7 @@ pub(crate) fn memory(bytes: &[u8]) {
     for peer in &known {
         let record = |book: &PeerBook| {
             let record = book.get(peer).cloned();
-            // What is not stored, and what a number in decimals may lose.
+            // Without fields that are not stored, or that lose digits as decimals.
             record.map(|record| {
                 (record.addresses, record.agent, record.protocols, record.metadata, record.seen_at)
             })
@@ -73,11 +74,17 @@ pub(crate) fn memory_seeds() -> Vec<Vec<u8>> {
         let [low, high, ..] = (value.len() as u64).to_le_bytes();
         [&[key.len() as u8, low, high], key, value.as_bytes()].concat()
     };
-    let record = r#"{"addresses":[{"address":"/ip4/1.2.3.4/tcp/9222","until":1700000100}],"agent":"a","protocol_version":"",
-        "protocols":["/meshsub/1.1.0"],"metadata":{"enr":"enr:-x","opStackID":901},"peerScores":{"gossip":{"total":-3.5},
-        "reqResp":{"validResponses":1.5}},"scored_at":1700000000,"seen_at":1700000000}"#;
-    let peers =
-        [entry(&[b"peer/", &[1; 38][..]].concat(), record), entry(&[b"peer/", &[2; 38][..]].concat(), "{}")];
+    let record = concat!(
+        r#"{"addresses":[{"address":"/ip4/1.2.3.4/tcp/9222","until":1700000100}],"agent":"a","#,
+        "\"protocol_version\":\"\",\n        ",
+        r#""protocols":["/meshsub/1.1.0"],"metadata":{"enr":"enr:-x","opStackID":901},"#,
+        "\"peerScores\":{\"gossip\":{\"total\":-3.5},\n        ",
+        r#""reqResp":{"validResponses":1.5}},"scored_at":1700000000,"seen_at":1700000000}"#,
+    );
+    let peers = [
+        entry(&[b"peer/", &[1; 38][..]].concat(), record),
+        entry(&[b"peer/", &[2; 38][..]].concat(), "{}"),
+    ];
     let lists = [
         entry(&[b"ban/peer/", &[3; 38][..]].concat(), r#"{"expiry":1700000900}"#),
         entry(b"ban/ip/1.2.3.4", r#"{"expiry":1700000900}"#),
@@ -97,7 +104,7 @@ fn check_book(book: &PeerBook) {
     }
 }
 
-/// One connection as the driver knows it.
+/// One connection, as the driver sees it.
 #[derive(Clone, Copy, Debug)]
 struct Connection {
     peer: Option<PeerId>,
@@ -105,20 +112,27 @@ struct Connection {
     ip: Option<IpAddr>,
 }
 
-/// Connections, conduct, time and an operator, in any order that a driver could tell it.
+/// Runs connections, conduct, time and operator commands, in any order that a driver could report.
 pub(crate) fn manager(bytes: &[u8]) {
     play(bytes, |from| {
         let door = |from: &mut Unstructured<'_>| {
             let (half_open, inbound) = (from.int_in_range(0..=6)?, from.int_in_range(0..=8)?);
             Ok(DoorLimits { half_open, inbound, per_address: from.int_in_range(1..=5)? })
         };
-        let limits =
-            LimitsConfig { tcp: door(from)?, browser: door(from)?, per_peer: from.int_in_range(1..=4)? };
+        let limits = LimitsConfig {
+            tcp: door(from)?,
+            browser: door(from)?,
+            per_peer: from.int_in_range(1..=4)?,
+        };
         let low = from.int_in_range(0..=5)?;
         let config = PeersConfig {
             scoring: if from.ratio(7, 8)? { Scoring::Light } else { Scoring::None },
             bans: BanPolicy { is_enabled: from.ratio(7, 8)?, ..BanPolicy::default() },
-            tide: TideConfig { low, high: low + from.int_in_range(0..=4)?, ..TideConfig::default() },
+            connections: ConnectionManagerConfig {
+                low,
+                high: low + from.int_in_range(0..=4)?,
+                ..ConnectionManagerConfig::default()
+            },
             limits,
             remembered: from.int_in_range(0..=8)?,
             trusts_static: from.arbitrary()?,
@@ -127,7 +141,8 @@ pub(crate) fn manager(bytes: &[u8]) {
         };
         let remembered = config.remembered;
         let mut clock = Clock::new();
-        let mut manager = PeerManager::new(clock.0, config, 2, [peer(0), peer(1)], []);
+        let mut manager =
+            PeerManager::new(clock.0, config, 2, [0, 1].map(|byte| peer(byte).into()), []);
         let mut connections: BTreeMap<ConnectionId, Connection> = BTreeMap::new();
         let mut connected: BTreeSet<PeerId> = BTreeSet::new();
         let mut next = 0;
@@ -149,7 +164,8 @@ pub(crate) fn manager(bytes: &[u8]) {
                 }
                 3..=5 => {
                     let who = any_peer(from, PEERS)?;
-                    let half_open = connections.iter().find(|(_, connection)| connection.peer.is_none());
+                    let half_open =
+                        connections.iter().find(|(_, connection)| connection.peer.is_none());
                     let inbound = half_open.map(|(id, connection)| (*id, *connection));
                     let is_inbound = inbound.is_some() && from.arbitrary()?;
                     let (id, connection) = match inbound.filter(|_| is_inbound) {
@@ -165,7 +181,8 @@ pub(crate) fn manager(bytes: &[u8]) {
                     let Connection { door, ip, .. } = connection;
                     let secured = Knock::Secured { id, door, peer: who, ip, is_inbound };
                     match manager.knock(now, &secured) {
-                        Ok(()) => {
+                        Ok(mesh) => {
+                            assert_eq!(mesh, manager.mesh_of(&who));
                             let until = manager.gate().ban_of(&who);
                             assert!(
                                 until.is_none_or(|until| until <= now.unix_seconds()),
@@ -199,15 +216,25 @@ pub(crate) fn manager(bytes: &[u8]) {
                 9 => manager.rejected(now, &any_peer(from, PEERS)?, any_version(from)?),
                 10 => match from.int_in_range(0..=5)? {
                     0 => manager.delivered(now, &any_peer(from, PEERS)?, any_version(from)?),
-                    1 => manager.mesh(now, &any_peer(from, PEERS)?, any_version(from)?, from.arbitrary()?),
-                    2 => manager.subscribed(&any_peer(from, PEERS)?, any_version(from)?, from.arbitrary()?),
+                    1 => manager.mesh(
+                        now,
+                        &any_peer(from, PEERS)?,
+                        any_version(from)?,
+                        from.arbitrary()?,
+                    ),
+                    2 => manager.subscribed(
+                        &any_peer(from, PEERS)?,
+                        any_version(from)?,
+                        from.arbitrary()?,
+                    ),
                     3 => manager.heard(now, &any_peer(from, PEERS)?),
                     4 => manager.pinged(&any_peer(from, PEERS)?, any_span(from)?),
                     _ => manager.dial_failed(now, &any_peer(from, PEERS)?),
                 },
                 11 => {
                     let long = |from: &mut Unstructured<'_>| {
-                        let (byte, length) = (from.int_in_range(b'a'..=b'z')?, from.arbitrary::<u16>()?);
+                        let (byte, length) =
+                            (from.int_in_range(b'a'..=b'z')?, from.arbitrary::<u16>()?);
                         Ok(char::from(byte).to_string().repeat(usize::from(length) % 1000))
                     };
                     let agent = long(from)?;
@@ -227,8 +254,10 @@ pub(crate) fn manager(bytes: &[u8]) {
                     }
                 }
                 12 => {
-                    let scores: Vec<(PeerId, f64)> =
-                        connected.iter().map(|peer| Ok((*peer, any_score(from)?))).collect::<Result<_>>()?;
+                    let scores: Vec<(PeerId, f64)> = connected
+                        .iter()
+                        .map(|peer| Ok((*peer, any_score(from)?)))
+                        .collect::<Result<_>>()?;
                     manager.gossip_scores(now, scores);
                 }
                 13 => {
@@ -243,10 +272,15 @@ pub(crate) fn manager(bytes: &[u8]) {
                 match manager.poll() {
                     Some(PeerStep::Disconnect(who)) => {
                         let of = |connection: &Connection| connection.peer == Some(who);
-                        while let Some((id, _)) = connections.iter().find(|(_, connection)| of(connection)) {
+                        while let Some((id, _)) =
+                            connections.iter().find(|(_, connection)| of(connection))
+                        {
                             let id = *id;
                             end(&mut manager, &clock, &mut connections, &mut connected, id);
                         }
+                    }
+                    Some(PeerStep::Close(id)) if connections.contains_key(&id) => {
+                        end(&mut manager, &clock, &mut connections, &mut connected, id);
                     }
                     Some(PeerStep::ApplicationScore(_, score)) => assert!(score.is_finite()),
                     Some(PeerStep::Event(PeerEvent::Banned { until, .. })) => {
@@ -263,7 +297,10 @@ pub(crate) fn manager(bytes: &[u8]) {
             assert_eq!(manager.limits().len(), connections.len(), "a place is lost, or used twice");
             for door in [Door::Tcp, Door::Browser] {
                 let (counts, limit) = (manager.limits().counts(door), limits_of(&limits, door));
-                assert!(counts.half_open <= limit.half_open && counts.inbound <= limit.inbound, "{counts:?}");
+                assert!(
+                    counts.half_open <= limit.half_open && counts.inbound <= limit.inbound,
+                    "{counts:?}"
+                );
             }
             let kept = manager.book().len();
             assert!(kept <= remembered.max(connected.len() + 16), "{kept} records");
@@ -272,7 +309,7 @@ pub(crate) fn manager(bytes: &[u8]) {
                 assert!(!manager.score(clock.0, peer).is_nan());
             }
         }
-        // When all have left, no place is taken.
+        // Once all peers have left, no slot is taken.
         while let Some((id, _)) = connections.iter().next() {
             let id = *id;
             end(&mut manager, &clock, &mut connections, &mut connected, id);
@@ -330,7 +367,7 @@ fn any_score(from: &mut Unstructured<'_>) -> Result<f64> {
     })
 }
 
-/// An operator's wish.
+/// Returns an operator's command.
 pub(crate) fn any_command(from: &mut Unstructured<'_>) -> Result<PeerCommand> {
     let who = any_peer(from, PEERS)?;
     let ip = any_ip(from)?.unwrap_or(Ipv4Addr::LOCALHOST.into());
@@ -354,7 +391,7 @@ pub(crate) fn any_command(from: &mut Unstructured<'_>) -> Result<PeerCommand> {
     })
 }
 
-/// What discovery found, by whoever has many keys or many addresses.
+/// Passes in results of discovery, including those of attackers with many keys or many addresses.
 pub(crate) fn discovery(bytes: &[u8]) {
     play(bytes, |from| {
         let mut clock = Clock::new();
@@ -373,7 +410,11 @@ pub(crate) fn discovery(bytes: &[u8]) {
                         let ip = Ipv4Addr::new(9, from.int_in_range(0..=90)?, 7, from.arbitrary()?);
                         let addresses = vec![SocketAddr::from((ip, 9222))];
                         let metadata = PeerMetadata::default();
-                        candidates.found(clock.at(), who, Candidate { metadata, sequence, addresses });
+                        candidates.found(
+                            clock.at(),
+                            who,
+                            Candidate { metadata, sequence, addresses },
+                        );
                     }
                 }
                 3 => {
@@ -384,7 +425,9 @@ pub(crate) fn discovery(bytes: &[u8]) {
                     let next = candidates.take(clock.at(), missing);
                     assert!(next.len() <= FEED_FAST && candidates.len() == before - next.len());
                     for (who, news) in next {
-                        let PeerNews::Discovered(_, addresses) = news else { panic!("it is {news:?}") };
+                        let PeerNews::Discovered(_, addresses) = news else {
+                            panic!("it is {news:?}")
+                        };
                         assert!(!addresses.is_empty());
                         told.insert(who, (0, clock.at().since_start()));
                     }
@@ -395,7 +438,7 @@ pub(crate) fn discovery(bytes: &[u8]) {
                     prediction.stated(clock.at(), asked, seen);
                     stated.extend(neighbourhood(asked).map(|around| (around, seen)));
                     if let Some(endpoint) = prediction.endpoint(clock.at()) {
-                        // At least ten networks said so, ever.
+                        // Nodes in at least ten networks reported it at some time.
                         let agree = stated.values().filter(|other| **other == endpoint).count();
                         assert!(agree >= 10, "{agree} networks are believed");
                     }

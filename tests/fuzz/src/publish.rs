@@ -7,13 +7,13 @@ use alloy_primitives::B256;
 use opp2p_core::gossip::Reason;
 use opp2p_core::payload::{EncodeError, Envelope, PayloadVersion};
 use opp2p_core::sequencer::{
-    ATTEMPT_TIMEOUT, Publication, PublishError, PublishId, PublishQueue, QUEUE_LENGTH, RETRY_INTERVAL,
-    Sealed, SendOutcome, Step,
+    ATTEMPT_TIMEOUT, Publication, PublishError, PublishId, PublishQueue, QUEUE_LENGTH,
+    RETRY_INTERVAL, Sealed, SendOutcome, Step,
 };
 
 use crate::material::{Clock, NOW, any_span, play};
 
-/// Publications, and answers to the steps that were last handed out, right, late, or of another one.
+/// Runs publications, and answers to the latest steps: right, late, or to another step.
 pub(crate) fn queue(bytes: &[u8]) {
     play(bytes, |from| {
         let threshold = Duration::from_secs(*from.choose(&[0, 1, 60, 3600])?);
@@ -23,7 +23,8 @@ pub(crate) fn queue(bytes: &[u8]) {
         let mut last = PublishId(0);
         while !from.is_empty() {
             let now = clock.0;
-            let id = if from.ratio(1, 8)? { PublishId(from.arbitrary::<u8>()?.into()) } else { last };
+            let id =
+                if from.ratio(1, 8)? { PublishId(from.arbitrary::<u8>()?.into()) } else { last };
             match from.int_in_range(0..=9)? {
                 0 | 1 => {
                     let mut envelope = Envelope::default();
@@ -51,13 +52,15 @@ pub(crate) fn queue(bytes: &[u8]) {
                     queue.sealed(id, result);
                 }
                 4 | 5 => {
-                    let result = if from.arbitrary()? { Ok([9; 65]) } else { Err("locked".to_owned()) };
+                    let result =
+                        if from.arbitrary()? { Ok([9; 65]) } else { Err("locked".to_owned()) };
                     queue.signed(now, id, result);
                 }
                 6 => {
                     let hash = B256::with_last_byte(from.int_in_range(0..=40)?);
-                    let judged = if from.ratio(7, 8)? { Ok((hash, NOW)) } else { Err(Reason::TooOld) };
-                    queue.judged(id, judged);
+                    let judged =
+                        if from.ratio(7, 8)? { Ok((hash, NOW)) } else { Err(Reason::TooOld) };
+                    queue.judged(now, id, judged);
                 }
                 7 => {
                     let outcome = match from.int_in_range(0..=3)? {
@@ -84,12 +87,19 @@ pub(crate) fn queue(bytes: &[u8]) {
     });
 }
 
-fn drain(queue: &mut PublishQueue, clock: &Clock, under_way: &mut BTreeSet<PublishId>, last: &mut PublishId) {
-    // One step, and the end of as many publications as there may be.
+fn drain(
+    queue: &mut PublishQueue,
+    clock: &Clock,
+    under_way: &mut BTreeSet<PublishId>,
+    last: &mut PublishId,
+) {
+    // One step, and the ends of the maximum number of publications.
     for _ in 0..=2 * QUEUE_LENGTH {
         match queue.poll(clock.0) {
             Some(Step::Finished(id, _)) => assert!(under_way.remove(&id), "a second end"),
-            Some(Step::Seal(id, _) | Step::Sign(id, _) | Step::Judge(id, ..) | Step::Send(id, ..)) => {
+            Some(
+                Step::Seal(id, _) | Step::Sign(id, _) | Step::Judge(id, ..) | Step::Send(id, ..),
+            ) => {
                 assert!(under_way.contains(&id), "work for what has ended");
                 *last = id;
             }

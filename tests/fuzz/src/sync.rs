@@ -1,44 +1,51 @@
-//! Blocks by number: who asks, and who serves.
+//! Blocks by number: the client and the server.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use opp2p_core::chain::BlockId;
 use opp2p_core::payload::Block;
+use opp2p_core::payload::rebuild::to_rlp;
 use opp2p_core::sync::{
-    CheckWork, ClientConfig, ClientStep, MAX_RESPONSE_SIZE, PayloadServer, Range, RangeClient, Rate,
-    RequestFailure, RequestId, ServeId, ServeStep, ServerConfig, encode_response,
+    CheckWork, ClientConfig, ClientStep, MAX_RESPONSE_SIZE, PayloadServer, Range, RangeClient,
+    Rate, RequestFailure, RequestId, ServeId, ServeStep, ServerConfig, encode_response,
 };
+
+use alloy_primitives::hex;
+use opp2p_core::time::Now;
 
 use crate::material::{Clock, POOL, any_peer, any_span, chain, peer, play};
 
 const PEERS: u8 = 6;
 
-/// Servers that answer right, wrong, late or never.
+/// Runs the client with servers whose answers are right, wrong, late or never arrive.
 pub(crate) fn client(bytes: &[u8]) {
     play(bytes, |from| {
-        let chain = chain();
         let config = ClientConfig {
             in_flight: from.int_in_range(0..=9)?,
             window: from.int_in_range(0..=20)?,
             bytes: if from.arbitrary()? { 0 } else { 64 << 20 },
             servers: from.int_in_range(0..=7)?,
             only_static: from.ratio(1, 8)?,
-            seed: from.arbitrary()?,
+            asks_peers: !from.ratio(1, 8)?,
+            endpoints: from.int_in_range(0..=2)?,
+            endpoint_rate: Rate::per_second(4, 4),
         };
-        let most_bytes = config.bytes.max(22 << 20);
-        let mut client = RangeClient::new(config);
+        let most_bytes = config.bytes.max(128 << 20);
+        let mut client = RangeClient::new(config).with_seed(from.arbitrary()?);
         let mut clock = Clock::new();
         let mut asked: BTreeMap<RequestId, u64> = BTreeMap::new();
         let mut checks: Vec<(RequestId, CheckWork)> = Vec::new();
         let mut used = BTreeSet::new();
+        let mut posted = BTreeSet::new();
         let mut wanted: Option<BlockId> = None;
         while !from.is_empty() {
             let at = clock.at();
             match from.int_in_range(0..=15)? {
                 0 => client.connected(any_peer(from, PEERS)?, from.arbitrary()?),
                 1 => client.disconnected(&any_peer(from, PEERS)?),
-                2 => client.heard(&any_peer(from, PEERS)?, u64::from(from.arbitrary::<u16>()?)),
+                2 if from.ratio(1, 4)? => client.speaks(&any_peer(from, PEERS)?, from.arbitrary()?),
+                2 => client.heard(at, &any_peer(from, PEERS)?, u64::from(from.arbitrary::<u16>()?)),
                 3 | 4 => {
                     let target = from.choose(&POOL)?;
                     let below = u64::from(from.int_in_range::<u8>(0..=20)?);
@@ -51,24 +58,28 @@ pub(crate) fn client(bytes: &[u8]) {
                     wanted = None;
                 }
                 6 => client.pause(from.arbitrary()?),
-                7 => client.hurry(at),
+                7 => client.expedite(at),
                 // The answer of an honest server.
                 8..=10 if !asked.is_empty() => {
                     let (id, number) = pick(from, &asked)?;
                     asked.remove(&id);
                     let blocks: Vec<_> =
                         POOL.iter().filter(|pooled| pooled.block.number() == number).collect();
-                    let answer = if blocks.is_empty() {
-                        vec![1]
-                    } else {
-                        encode_response(&from.choose(&blocks)?.block)
+                    let answer = match (blocks.is_empty(), posted.contains(&id)) {
+                        (true, true) => br#"{"result":null}"#.to_vec(),
+                        (true, false) => vec![1],
+                        (false, false) => encode_response(&from.choose(&blocks)?.block),
+                        (false, true) => {
+                            let raw = hex::encode(to_rlp(&from.choose(&blocks)?.block));
+                            format!(r#"{{"result":"0x{raw}"}}"#).into_bytes()
+                        }
                     };
-                    client.received(at, id, Ok(answer.into()), &chain);
+                    client.received(at, id, Ok(answer.into()));
                 }
-                // That of another one.
+                // The answer of another server.
                 11 if !asked.is_empty() => {
                     let (id, _) = pick(from, &asked)?;
-                    // The driver answers once; a second time must do nothing.
+                    // The driver answers once; a second answer must have no effect.
                     if from.ratio(3, 4)? {
                         asked.remove(&id);
                     }
@@ -77,7 +88,7 @@ pub(crate) fn client(bytes: &[u8]) {
                         let place = from.choose_index(answer.len())?;
                         answer[place] ^= from.arbitrary::<u8>()?;
                     }
-                    client.received(at, id, Ok(answer.into()), &chain);
+                    client.received(at, id, Ok(answer.into()));
                 }
                 12 if !asked.is_empty() => {
                     let (id, _) = pick(from, &asked)?;
@@ -88,7 +99,7 @@ pub(crate) fn client(bytes: &[u8]) {
                         RequestFailure::Unsupported,
                         RequestFailure::TooLong,
                     ];
-                    client.received(at, id, Err(*from.choose(&failures)?), &chain);
+                    client.received(at, id, Err(*from.choose(&failures)?));
                 }
                 13 | 14 if !checks.is_empty() => {
                     let (id, work) = checks.swap_remove(from.choose_index(checks.len())?);
@@ -97,6 +108,8 @@ pub(crate) fn client(bytes: &[u8]) {
                 }
                 _ => clock.pass(any_span(from)?),
             }
+            // The caller ends charges when they are due.
+            client.settle_charges(clock.at(), |_| false);
             for turn in 0.. {
                 assert!(turn < 2000, "it has ever more to do");
                 match client.poll(clock.at()) {
@@ -108,6 +121,12 @@ pub(crate) fn client(bytes: &[u8]) {
                             (range.lowest..=range.wanted.number).contains(&number),
                             "{number} is not wanted"
                         );
+                        asked.insert(id, number);
+                    }
+                    Some(ClientStep::AskEndpoint { id, number, endpoint, .. }) => {
+                        assert!(used.insert(id), "the name of an earlier request");
+                        assert!(endpoint < config.endpoints);
+                        posted.insert(id);
                         asked.insert(id, number);
                     }
                     Some(ClientStep::Check(id, work)) => {
@@ -123,13 +142,17 @@ pub(crate) fn client(bytes: &[u8]) {
             assert!(client.slots() <= config.window.max(1), "{} slots", client.slots());
             assert!(client.bytes() <= most_bytes, "{} bytes", client.bytes());
             assert!(client.servers() <= config.servers.max(1));
-            assert!(client.next_wakeup(clock.at()).is_none_or(|due| due > clock.at()), "it is late");
+            assert!(client.charges() <= config.servers.max(1));
+            assert!(
+                client.next_wakeup(clock.at()).is_none_or(|due| due > clock.at()),
+                "it is late"
+            );
         }
         Ok(())
     });
 }
 
-/// A proved block is the one that the range wanted next, by its hash.
+/// Checks that a proved block is the next one that the range wanted, by its hash.
 fn prove(wanted: &mut Option<BlockId>, block: &Block) {
     let expected = wanted.expect("a block is proved while a range is fetched");
     assert_eq!(BlockId::of(block), expected, "a block that nobody vouches for");
@@ -146,10 +169,14 @@ fn pick(
     Ok((*id, *number))
 }
 
-/// Peers that ask for much, and do not read what they get.
+/// Runs the server with peers that request many blocks, and do not read the answers.
 pub(crate) fn server(bytes: &[u8]) {
     play(bytes, |from| {
         let chain = chain();
+        let exists = |now: Now| {
+            let highest = chain.highest_number_at(now.unix).unwrap_or(0);
+            chain.genesis.number..=highest
+        };
         let rate = |from: &mut arbitrary::Unstructured<'_>| {
             let (tokens, burst) = (from.int_in_range(1..=30)?, from.int_in_range(1..=40)?);
             Ok(if from.ratio(1, 6)? { Rate::UNLIMITED } else { Rate::per_second(tokens, burst) })
@@ -188,7 +215,7 @@ pub(crate) fn server(bytes: &[u8]) {
                     active.remove(&id);
                     server.finished(clock.at(), id);
                 }
-                // Whoever asked is gone before it is answered, or was never there.
+                // The requester left before it was answered, or never existed.
                 6 => {
                     let id = ServeId(from.int_in_range(0..=next)?);
                     server.finished(clock.at(), id);
@@ -197,12 +224,11 @@ pub(crate) fn server(bytes: &[u8]) {
                 }
                 _ => clock.pass(any_span(from)?),
             }
-            while let Some(step) = server.poll(clock.0, &chain) {
+            while let Some(step) = server.poll(clock.at(), &exists(clock.0)) {
                 let (ServeStep::Serve { id, .. } | ServeStep::Refuse { id, .. }) = step;
                 assert!(unanswered.remove(&id), "a second answer, or one to nobody: {step:?}");
                 if let ServeStep::Serve { number, .. } = step {
-                    let highest = chain.highest_number_at(clock.0.unix_seconds());
-                    assert!(highest.is_some_and(|highest| number <= highest), "a block of the future");
+                    assert!(exists(clock.0).contains(&number), "a block of the future");
                     active.insert(id);
                 }
             }
@@ -212,13 +238,14 @@ pub(crate) fn server(bytes: &[u8]) {
             assert!(server.peers() <= config.peers, "{} peers", server.peers());
             assert!(server.next_wakeup().is_none_or(|at| at > clock.at()), "it is late");
         }
-        // What waits is answered or refused in time, if those who were served go on reading.
+        // Waiting requests are answered or refused in time, as long as the served peers continue to
+        // read.
         clock.pass(config.longest_wait + Duration::from_secs(1));
         for id in std::mem::take(&mut active) {
             server.finished(clock.at(), id);
         }
         for _ in 0..1000 {
-            let Some(step) = server.poll(clock.0, &chain) else { break };
+            let Some(step) = server.poll(clock.at(), &exists(clock.0)) else { break };
             let (ServeStep::Serve { id, .. } | ServeStep::Refuse { id, .. }) = step;
             assert!(unanswered.remove(&id));
         }

@@ -1,4 +1,4 @@
-//! Every seed and every finding, once through its target: what was found stays fixed.
+//! Replays every seed and every finding through its target, so that findings stay fixed.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -10,7 +10,7 @@ fn folder(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
 }
 
-/// The files of a target's folder, by name; none if there is no such folder.
+/// Returns the files of a target's folder, by name; empty if the folder does not exist.
 fn inputs(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     if !folder.exists() {
         return Vec::new();
@@ -18,7 +18,10 @@ fn inputs(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let entries = fs::read_dir(folder).expect("a folder of the repository");
     let mut paths: Vec<PathBuf> = entries.map(|entry| entry.expect("it is there").path()).collect();
     paths.sort();
-    paths.into_iter().map(|path| (path.clone(), fs::read(path).expect("a file of the repository"))).collect()
+    paths
+        .into_iter()
+        .map(|path| (path.clone(), fs::read(path).expect("a file of the repository")))
+        .collect()
 }
 
 #[test]
@@ -26,8 +29,9 @@ fn every_seed_and_finding_passes_its_target() {
     for target in TARGETS {
         let seeds = inputs(&folder("seeds").join(target.name));
         assert!(!seeds.is_empty(), "{} has no seeds", target.name);
-        for (path, input) in seeds.into_iter().chain(inputs(&folder("findings").join(target.name))) {
-            // Told only if it panics: which input it was.
+        for (path, input) in seeds.into_iter().chain(inputs(&folder("findings").join(target.name)))
+        {
+            // Test output, and with it the input's path, is shown only if the target panics.
             println!("{}", path.display());
             (target.run)(&input);
         }
@@ -35,7 +39,7 @@ fn every_seed_and_finding_passes_its_target() {
 }
 
 #[test]
-fn the_seeds_are_those_that_are_made_and_no_folder_is_of_no_target() {
+fn the_seeds_are_those_generated_and_every_folder_has_a_target() {
     for target in TARGETS {
         let kept: Vec<Vec<u8>> = inputs(&folder("seeds").join(target.name))
             .into_iter()
@@ -44,7 +48,12 @@ fn the_seeds_are_those_that_are_made_and_no_folder_is_of_no_target() {
             })
             .map(|(_, input)| input)
             .collect();
-        assert_eq!(kept, (target.seeds)(), "make the seeds of {} again: tests/fuzz/README.md", target.name);
+        assert_eq!(
+            kept,
+            (target.seeds)(),
+            "make the seeds of {} again: tests/fuzz/README.md",
+            target.name
+        );
     }
     for kind in ["seeds", "findings"] {
         let names: BTreeSet<String> = inputs_of_all(kind);
@@ -55,12 +64,14 @@ fn the_seeds_are_those_that_are_made_and_no_folder_is_of_no_target() {
 
 fn inputs_of_all(kind: &str) -> BTreeSet<String> {
     let Ok(entries) = fs::read_dir(folder(kind)) else { return BTreeSet::new() };
-    entries.map(|entry| entry.expect("it is there").file_name().to_string_lossy().into_owned()).collect()
+    entries
+        .map(|entry| entry.expect("it is there").file_name().to_string_lossy().into_owned())
+        .collect()
 }
 
-/// Bytes of any kind, the same in every run: what little can be fuzzed where there is no fuzzer.
+/// Pseudo-random bytes, the same in every run: this is all the fuzzing possible without a fuzzer.
 #[test]
-fn bytes_by_chance_pass_every_target() {
+fn pseudo_random_bytes_pass_every_target() {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let mut next = || {
         state ^= state << 13;

@@ -1,8 +1,9 @@
 // Peers of js-libp2p in the OP Stack's gossip.
 //
-// They are told what to do on standard input, a JSON object a line: {"id":7,"method":"connect","params":{...}}. Each
-// call is answered on standard output by {"id":7,"result":...} or {"id":7,"error":"..."}; between the answers there are
-// events: {"event":"block",...}. The program ends when standard input does.
+// Commands arrive on standard input, one JSON object per line:
+// {"id":7,"method":"connect","params":{...}}. The answer to each call goes to standard output:
+// {"id":7,"result":...} or {"id":7,"error":"..."}. Between the answers there are events:
+// {"event":"block",...}. The program ends when standard input does.
 import './missing.mjs'
 import { createInterface } from 'node:readline'
 import { hexToBytes } from '@noble/hashes/utils.js'
@@ -36,7 +37,10 @@ function node ({ node }) {
 }
 
 const methods = {
-  /** Starts a peer that takes what this signer signed for the chain, by one kind of transport. */
+  /**
+   * Starts a peer that accepts messages signed by this signer for the chain, over one kind of
+   * transport.
+   */
   async start ({ chain_id: chainId, signer, transport, mesh }) {
     const number = nodes.size + 1
     const libp2p = await createLibp2p({
@@ -88,7 +92,7 @@ const methods = {
     return true
   },
 
-  /** Publishes bytes as they are. The answer is how many they went to. */
+  /** Publishes raw bytes. Returns the number of peers they were sent to. */
   async publish (params) {
     const { recipients } = await node(params).services.pubsub.publish(params.topic, hexToBytes(params.data))
     return recipients.length
@@ -102,12 +106,12 @@ const methods = {
     return node(params).services.pubsub.getSubscribers(params.topic).map(String)
   },
 
-  /** The milliseconds until a ping was back. */
+  /** Returns the round trip of a ping in milliseconds. */
   async ping (params) {
     return await node(params).services.ping.ping(multiaddr(params.address), { signal: AbortSignal.timeout(10_000) })
   },
 
-  /** What the peer said of itself. */
+  /** Returns the identify data that the peer sent. */
   async identified (params) {
     const libp2p = node(params)
     const id = libp2p.getPeers().find((peer) => peer.toString() === params.peer)

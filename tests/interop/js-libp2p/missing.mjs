@@ -1,4 +1,4 @@
-// What js-libp2p takes for granted and Node.js 20 lacks.
+// Features that js-libp2p requires and Node.js 20 lacks.
 import { WebSocket } from 'ws'
 
 globalThis.WebSocket ??= WebSocket

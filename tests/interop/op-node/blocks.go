@@ -22,7 +22,7 @@ import (
 	pb "github.com/libp2p/go-libp2p-pubsub/pb"
 )
 
-// decoded is the block as the reference's decoder makes it.
+// decoded returns the block from the reference's decoder.
 func (e *encoded) decoded() (*eth.ExecutionPayloadEnvelope, error) {
 	version := eth.BlockVersion(e.Version)
 	if version < eth.BlockV1 || version > eth.BlockV4 {
@@ -36,7 +36,7 @@ func (e *encoded) decoded() (*eth.ExecutionPayloadEnvelope, error) {
 	return envelope, envelope.ExecutionPayload.UnmarshalSSZ(version, uint32(len(e.SSZ)), bytes.NewReader(e.SSZ))
 }
 
-// encode is what the reference's encoder makes of a block.
+// encode encodes a block with the reference's encoder.
 func encode(envelope *eth.ExecutionPayloadEnvelope) (hexBytes, error) {
 	var out bytes.Buffer
 	var err error
@@ -48,16 +48,17 @@ func encode(envelope *eth.ExecutionPayloadEnvelope) (hexBytes, error) {
 	return out.Bytes(), err
 }
 
-// read is what the reference reads in bytes: nothing but why not, or the block, encoded again and as JSON.
+// read is the reference's result of reading bytes: the reason of a refusal, or the block, encoded
+// again and as JSON.
 type read struct {
 	Refused string                        `json:"refused,omitempty"`
 	SSZ     hexBytes                      `json:"ssz,omitempty"`
 	Block   *eth.ExecutionPayloadEnvelope `json:"block,omitempty"`
-	// Hash is what the block hashes to, whatever it claims.
+	// Hash is the true hash of the block, whatever it claims.
 	Hash *common.Hash `json:"hash,omitempty"`
 }
 
-// decode reads blocks by the reference's decoder.
+// decode reads blocks with the reference's decoder.
 func decode(_ context.Context, params struct {
 	Blocks []encoded `json:"blocks"`
 }) (any, error) {
@@ -82,7 +83,8 @@ func reading(block *encoded) (told read) {
 	return told
 }
 
-// makePayloads makes blocks up, any value in any field, and encodes them by the reference's encoder.
+// makePayloads makes up blocks with any value in any field, and encodes them with the reference's
+// encoder.
 func makePayloads(_ context.Context, params struct {
 	Version int   `json:"version"`
 	Seed    int64 `json:"seed"`
@@ -103,7 +105,7 @@ func makePayloads(_ context.Context, params struct {
 	return all, nil
 }
 
-// anything is a block of the version in which nothing but the shape is right.
+// anything makes a block of the version in which only the shape is valid.
 func anything(random *rand.Rand, version eth.BlockVersion) *eth.ExecutionPayloadEnvelope {
 	fill := func(into []byte) {
 		random.Read(into)
@@ -113,7 +115,7 @@ func anything(random *rand.Rand, version eth.BlockVersion) *eth.ExecutionPayload
 		random.Read(bytes)
 		return bytes
 	}
-	// Small, large and all in between, the ends often.
+	// Small, large or in between, with the extremes often.
 	number := func() uint64 {
 		switch random.Intn(8) {
 		case 0:
@@ -165,7 +167,7 @@ func anything(random *rand.Rand, version eth.BlockVersion) *eth.ExecutionPayload
 	return envelope
 }
 
-// judgeParams is a topic's validator, and what it is shown.
+// judgeParams is a topic's validator, and its inputs.
 type judgeParams struct {
 	Rollup   *rollup.Config `json:"rollup"`
 	Signer   common.Address `json:"signer"`
@@ -173,7 +175,7 @@ type judgeParams struct {
 	Version  int            `json:"version"`
 	// Now is the validator's clock, in Unix seconds.
 	Now int64 `json:"now"`
-	// Threshold is the age up to which blocks are taken, in seconds.
+	// Threshold is the maximum age of accepted blocks, in seconds.
 	Threshold int64      `json:"threshold"`
 	Messages  []hexBytes `json:"messages"`
 }
@@ -185,7 +187,7 @@ func (r *runtimeOfTwo) P2PSequencerAddress() common.Address         { return r.c
 func (r *runtimeOfTwo) PreviousP2PSequencerAddress() common.Address { return r.previous }
 func (r *runtimeOfTwo) ConfirmCurrentSigner()                       {}
 
-// threshold is the one thing that the validator reads in the configuration of gossip.
+// threshold is the only setting that the validator reads in the configuration of gossip.
 type threshold struct {
 	p2p.GossipSetupConfigurables
 	age time.Duration
@@ -199,7 +201,8 @@ func (p *judgeParams) validator() pubsub.ValidatorEx {
 		clock.NewDeterministicClock(time.Unix(p.Now, 0)))
 }
 
-// judge shows messages to the reference's own validator, one after another, and tells its verdicts.
+// judge shows messages to the reference's own validator, one after another, and returns its
+// verdicts.
 func judge(ctx context.Context, params judgeParams) (any, error) {
 	validator := params.validator()
 	words := map[pubsub.ValidationResult]string{
@@ -213,8 +216,8 @@ func judge(ctx context.Context, params judgeParams) (any, error) {
 	return verdicts, nil
 }
 
-// timeJudgment tells the nanoseconds that the validator takes for each of the messages, the median of the rounds. Each
-// round has a validator of its own, to which all of them are new.
+// timeJudgment returns the nanoseconds that the validator takes for each of the messages, as the
+// median of the rounds. Each round has a new validator, which has seen none of them.
 func timeJudgment(ctx context.Context, params struct {
 	judgeParams
 	Rounds int `json:"rounds"`

@@ -9,16 +9,17 @@ import (
 	"github.com/libp2p/go-libp2p/core/protocol"
 )
 
-// ears hears what the reference's gossip does: its own verdict on each message, and the control messages that it gets.
+// ears records the events of the reference's gossip: its own verdict on each message, and the
+// control messages that it receives.
 type ears struct {
 	lock sync.Mutex
-	// verdicts counts what became of messages, by peer and word.
+	// verdicts counts the results of messages, by peer and word.
 	verdicts map[string]map[string]int
 	// received counts control messages, by peer and kind.
 	received map[string]map[string]int
-	// sent counts those that went out.
+	// sent counts the sent ones.
 	sent map[string]map[string]int
-	// mesh holds who is in which topic's mesh.
+	// mesh holds the peers in each topic's mesh.
 	mesh map[string]map[string]bool
 }
 
@@ -39,7 +40,7 @@ func count(counts map[string]map[string]int, peer, word string, more int) {
 	counts[peer][word] += more
 }
 
-// heard is a copy of all that was heard, to be told.
+// heard is a copy of all records, for an answer.
 func (e *ears) heard() map[string]any {
 	e.lock.Lock()
 	defer e.lock.Unlock()
@@ -115,12 +116,14 @@ func (e *ears) SendRPC(rpc *pubsub.RPC, p peer.ID)                   { e.control
 func (e *ears) DropRPC(_ *pubsub.RPC, p peer.ID)                     { e.dropped(p) }
 func (e *ears) RecvRPC(rpc *pubsub.RPC)                              { e.control(e.received, rpc, sender(rpc)) }
 func (e *ears) AddPeer(peer.ID, protocol.ID)                         {}
+func (e *ears) OnNewOutboundStream(peer.ID, protocol.ID)             {}
+func (e *ears) OnClosedOutboundStream(p peer.ID)                     { e.RemovePeer(p) }
 func (e *ears) Join(string)                                          {}
 func (e *ears) Leave(string)                                         {}
 func (e *ears) ValidateMessage(*pubsub.Message)                      {}
 func (e *ears) ThrottlePeer(peer.ID)                                 {}
 
-// sender is whom an RPC comes from, which the library keeps to itself.
+// sender returns the sender of an RPC, which the library does not export.
 func sender(rpc *pubsub.RPC) peer.ID {
 	return peer.ID(reflect.ValueOf(rpc).Elem().FieldByName("from").String())
 }

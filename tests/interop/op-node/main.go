@@ -1,8 +1,11 @@
-// Command op-node runs nodes of the reference: op-node's own p2p package, started from op-node's own flags.
+// Command op-node runs nodes of the reference: op-node's own p2p package, started from op-node's
+// own flags.
 //
-// It is told what to do on standard input, a JSON object a line: {"id":7,"method":"connect","params":{...}}. Each call
-// is answered on standard output by {"id":7,"result":...} or {"id":7,"error":"..."}; between the answers there are
-// events: {"event":"block",...}. It ends when standard input does. What the nodes log goes to standard error.
+// Commands arrive on standard input, one JSON object per line:
+// {"id":7,"method":"connect","params":{...}}. The answer to each call goes to standard output:
+// {"id":7,"result":...} or {"id":7,"error":"..."}. Between the answers there are events:
+// {"event":"block",...}. The program ends when standard input does. The nodes log to standard
+// error.
 package main
 
 import (
@@ -45,10 +48,10 @@ func (w *wire) write(value any) {
 	_ = w.out.Flush()
 }
 
-// method decodes its parameters and does what is asked.
+// method decodes its parameters and carries out the call.
 type method func(ctx context.Context, params json.RawMessage) (any, error)
 
-// as makes a method of a function with typed parameters.
+// as makes a method from a function with typed parameters.
 func as[P any](act func(ctx context.Context, params P) (any, error)) method {
 	return func(ctx context.Context, raw json.RawMessage) (any, error) {
 		var params P
@@ -85,7 +88,7 @@ func main() {
 			lines.write(answer{ID: asked.ID, Error: fmt.Sprintf("there is no method %q", asked.Method)})
 			continue
 		}
-		// Calls may take long, and others are to be answered meanwhile.
+		// Calls may take long, and others must be answered meanwhile.
 		go func() {
 			result, err := act(ctx, asked.Params)
 			if err != nil {

@@ -30,23 +30,23 @@ import (
 	urfave "github.com/urfave/cli/v2"
 )
 
-// startParams is what a node is started with.
+// startParams are the settings of a node.
 type startParams struct {
-	// Args are op-node's own flags; those of its p2p stack count.
+	// Args are op-node's own flags; only those of its p2p stack count.
 	Args []string `json:"args"`
 	// Rollup is the chain's rollup.json.
 	Rollup *rollup.Config `json:"rollup"`
-	// Signer is whose blocks are taken.
+	// Signer is the signer whose blocks are accepted.
 	Signer common.Address `json:"signer"`
-	// Key signs what the node publishes, if it does.
+	// Key signs the node's blocks, if it publishes.
 	Key hexutil.Bytes `json:"key"`
-	// Discovery asks for discovery, whose port and bootnodes the flags name.
+	// Discovery enables discovery, whose port and bootnodes the flags give.
 	Discovery bool `json:"discovery"`
-	// RPC asks for an RPC server on loopback.
+	// RPC enables an RPC server on loopback.
 	RPC bool `json:"rpc"`
 }
 
-// started is what is told of a node that runs.
+// started describes a running node.
 type started struct {
 	Node      int      `json:"node"`
 	PeerID    string   `json:"peer_id"`
@@ -55,7 +55,7 @@ type started struct {
 	RPC       string   `json:"rpc,omitempty"`
 }
 
-// node is one of the reference's nodes, with what its op-node would have around it.
+// node is one of the reference's nodes, with the parts that op-node would have around it.
 type node struct {
 	*p2p.NodeP2P
 	number int
@@ -67,13 +67,13 @@ type node struct {
 	server *http.Server
 	stop   context.CancelFunc
 	emit   func(any)
-	// silent holds back the events of blocks, of which there are many when one measures.
+	// silent suppresses the events of blocks, of which measurements have many.
 	silent bool
 	lock   sync.Mutex
 	taken  int
 }
 
-// chain is what the engine would be: the blocks that the node has, by number.
+// chain replaces the engine: the blocks that the node has, by number.
 type chain struct {
 	lock   sync.RWMutex
 	blocks map[uint64]*eth.ExecutionPayloadEnvelope
@@ -94,14 +94,14 @@ func (c *chain) put(block *eth.ExecutionPayloadEnvelope) {
 	c.blocks[uint64(block.ExecutionPayload.BlockNumber)] = block
 }
 
-// runtime is what op-node would have read on L1.
+// runtime is the configuration that op-node would have read on L1.
 type runtime struct{ signer common.Address }
 
 func (r *runtime) P2PSequencerAddress() common.Address         { return r.signer }
 func (r *runtime) PreviousP2PSequencerAddress() common.Address { return common.Address{} }
 func (r *runtime) ConfirmCurrentSigner()                       {}
 
-// setup is op-node's own configuration with somebody who listens to its gossip.
+// setup is op-node's own configuration with a listener to its gossip.
 type setup struct {
 	*p2p.Config
 	ears *ears
@@ -111,7 +111,7 @@ func (s *setup) ConfigureGossip(cfg *rollup.Config) []pubsub.Option {
 	return append(s.Config.ConfigureGossip(cfg), pubsub.WithRawTracer(s.ears))
 }
 
-// OnUnsafeL2Payload takes the blocks that the node accepted, of gossip and of sync alike.
+// OnUnsafeL2Payload takes the blocks that the node accepted, from gossip and sync alike.
 func (n *node) OnUnsafeL2Payload(_ context.Context, from peer.ID, block *eth.ExecutionPayloadEnvelope) error {
 	at := time.Now()
 	n.chain.put(block)
@@ -173,8 +173,9 @@ func start(parent context.Context, number int, params startParams, emit func(any
 	return n, told, nil
 }
 
-// configuration is what op-node makes of its flags. Flags given override that the node listens on a free port of
-// loopback, is a new peer, keeps its peers in memory and looks for nobody.
+// configuration is op-node's configuration from its flags. By default the node listens on a free
+// port of loopback, is a new peer, keeps its peers in memory and does not search for peers; given
+// flags override that.
 func configuration(params startParams) (*p2p.Config, error) {
 	var config *p2p.Config
 	app := &urfave.App{
@@ -191,7 +192,7 @@ func configuration(params startParams) (*p2p.Config, error) {
 	}
 	args := []string{
 		"op-node", "--p2p.priv.raw=" + common.Bytes2Hex(crypto.FromECDSA(identity)), "--p2p.listen.ip=127.0.0.1", "--p2p.nat=false", "--p2p.peerstore.path=memory",
-		// An empty one is passed over, but keeps op-node from those that it is built with.
+		// An empty one is skipped, but makes op-node ignore the built-in ones.
 		"--p2p.discovery.path=memory", "--p2p.bootnodes=",
 	}
 	if !params.Discovery {
@@ -209,7 +210,7 @@ func configuration(params startParams) (*p2p.Config, error) {
 	return config, config.Check()
 }
 
-// defaultPort is where op-node listens when nobody says otherwise; tests must not.
+// defaultPort is op-node's default port; tests must not use it.
 const defaultPort = 9222
 
 // serve answers op-node's p2p RPC on loopback.

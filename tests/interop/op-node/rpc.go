@@ -26,7 +26,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 )
 
-// witness keeps the last answer as it came over HTTP, before anybody reads it.
+// witness keeps the raw last answer of HTTP, before it is decoded.
 type witness struct {
 	lock sync.Mutex
 	last []byte
@@ -49,7 +49,7 @@ func (w *witness) RoundTrip(request *http.Request) (*http.Response, error) {
 	return response, nil
 }
 
-// result is what the last answer holds as its result.
+// result returns the result field of the last answer.
 func (w *witness) result() json.RawMessage {
 	w.lock.Lock()
 	defer w.lock.Unlock()
@@ -60,7 +60,8 @@ func (w *witness) result() json.RawMessage {
 	return answer.Result
 }
 
-// clientStep is one call of the reference's client: what came, what the client made of it, or its error.
+// clientStep is one call of the reference's client: the raw answer, the client's decoding of it, or
+// its error.
 type clientStep struct {
 	Method string          `json:"method"`
 	Came   json.RawMessage `json:"came,omitempty"`
@@ -68,8 +69,9 @@ type clientStep struct {
 	Error  string          `json:"error,omitempty"`
 }
 
-// rpcClient asks a server all that the reference's own client can ask. Some calls are about a peer with which the
-// server is connected, which is left and dialled again at the address; others about one that it does not know.
+// rpcClient calls a server with everything that the reference's own client supports. Some calls
+// concern a peer that the server is connected with, which is disconnected and dialled again at the
+// address; others concern an unknown one.
 func rpcClient(ctx context.Context, params struct {
 	URL      string  `json:"url"`
 	Peer     peer.ID `json:"peer"`
@@ -134,7 +136,7 @@ func rpcClient(ctx context.Context, params struct {
 	return steps, nil
 }
 
-// recordTold is what geth and op-node read in a node's record.
+// recordTold is a node's record as geth and op-node read it.
 type recordTold struct {
 	NodeID string `json:"node_id"`
 	PeerID string `json:"peer_id,omitempty"`
@@ -147,9 +149,9 @@ type recordTold struct {
 	// ChainID and Version are those of the entry of OP Stack nodes, if it can be read.
 	ChainID *uint64 `json:"chain_id"`
 	Version *uint64 `json:"version"`
-	// Taken is what op-node's own filter says for the chain.
+	// Taken is the result of op-node's own filter for the chain.
 	Taken bool `json:"taken"`
-	// Written is the record as geth writes it.
+	// Written is the record as geth encodes it.
 	Written string `json:"written"`
 }
 
@@ -188,7 +190,7 @@ func readENR(_ context.Context, params struct {
 	}
 	var entry p2p.OpStackENRData
 	if err := node.Load(&entry); err == nil {
-		// op-node keeps both to itself.
+		// op-node exports neither of the two.
 		value := reflect.ValueOf(entry)
 		chain, version := value.FieldByName("chainID").Uint(), value.FieldByName("version").Uint()
 		told.ChainID, told.Version = &chain, &version

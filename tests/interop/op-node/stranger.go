@@ -19,14 +19,15 @@ import (
 	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
 )
 
-// stranger is a bare go-libp2p host that says what no honest node would: its gossip goes out unchecked.
+// stranger is a bare go-libp2p host that sends messages that no honest node would: its gossip goes
+// out unchecked.
 type stranger struct {
 	host   host.Host
 	gossip *pubsub.PubSub
 	topics map[string]*pubsub.Topic
 }
 
-// stranger starts one that speaks only the security and the multiplexers named, in that order.
+// stranger starts a host that only speaks the given security and multiplexers, in that order.
 func (w *world) stranger(_ context.Context, params struct {
 	Rollup   *rollup.Config `json:"rollup"`
 	Security []string       `json:"security"`
@@ -122,7 +123,7 @@ func (w *world) strangerConnect(ctx context.Context, params toAddress) (any, err
 	return nil, stranger.host.Connect(ctx, *info)
 }
 
-// strangerSend publishes bytes as they are, once somebody is known to listen.
+// strangerSend publishes raw bytes, once a subscriber is known.
 func (w *world) strangerSend(ctx context.Context, params struct {
 	Node  int      `json:"node"`
 	Topic string   `json:"topic"`
@@ -138,7 +139,8 @@ func (w *world) strangerSend(ctx context.Context, params struct {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
-	// Whoever is in the topic will do: the library's own readiness asks for the mesh, which may be full.
+	// Any peer on the topic is enough: the library's own readiness check requires the mesh, which may
+	// be full.
 	for len(topic.ListPeers()) == 0 {
 		select {
 		case <-ctx.Done():
@@ -149,23 +151,23 @@ func (w *world) strangerSend(ctx context.Context, params struct {
 	return nil, topic.Publish(ctx, params.Data)
 }
 
-// answered is what became of one request.
+// answered is the result of one request.
 type answered struct {
 	Bytes hexBytes `json:"bytes"`
-	// Refused is why there was no stream, or how it broke.
+	// Refused is the reason why there was no stream, or how it broke.
 	Refused string `json:"refused,omitempty"`
-	// Nanoseconds are from the first request's start to the end of this answer.
+	// Nanoseconds is the time from the first request's start to the end of this answer.
 	Nanoseconds int64 `json:"nanoseconds"`
 }
 
-// strangerAsk opens so many streams of a protocol at once, says the same on each, and tells the answers in the order in
-// which they came.
+// strangerAsk opens this many streams of a protocol at once, sends the same on each, and returns
+// the answers in the order of arrival.
 func (w *world) strangerAsk(ctx context.Context, params struct {
 	Node     int         `json:"node"`
 	Peer     peer.ID     `json:"peer"`
 	Protocol protocol.ID `json:"protocol"`
 	Data     hexBytes    `json:"data"`
-	// Open leaves our side of the stream open: the peer can't know that nothing more comes.
+	// Open leaves our side of the stream open: the peer can't know that no more data follows.
 	Open  bool `json:"open"`
 	Times int  `json:"times"`
 }) (any, error) {

@@ -18,7 +18,7 @@ import (
 	"github.com/multiformats/go-multiaddr"
 )
 
-// world is all that runs in this process, by the numbers that it was given.
+// world is everything that runs in this process, by number.
 type world struct {
 	ctx       context.Context
 	emit      func(any)
@@ -59,7 +59,7 @@ func (w *world) node(number int) (*node, error) {
 	return nil, fmt.Errorf("no node %d runs", number)
 }
 
-// methods are what can be asked of the world.
+// methods are the calls of the world.
 func (w *world) methods() map[string]method {
 	return map[string]method{
 		"start":      as(w.start),
@@ -131,7 +131,8 @@ func (w *world) stop(_ context.Context, params ofNode) (any, error) {
 	return nil, nil
 }
 
-// connect dials an address that ends with the peer's id, and waits until both have identified each other.
+// connect dials an address that ends with the peer's id, and waits until both have identified each
+// other.
 func (w *world) connect(ctx context.Context, params toAddress) (any, error) {
 	node, err := w.node(params.Node)
 	if err != nil {
@@ -162,7 +163,7 @@ func (w *world) disconnect(_ context.Context, params ofPeer) (any, error) {
 	return nil, node.Host().Network().ClosePeer(params.Peer)
 }
 
-// connected tells whether there is a connection with the peer.
+// connected returns whether there is a connection with the peer.
 func (w *world) connected(_ context.Context, params ofPeer) (any, error) {
 	node, err := w.node(params.Node)
 	if err != nil {
@@ -171,7 +172,8 @@ func (w *world) connected(_ context.Context, params ofPeer) (any, error) {
 	return node.Host().Network().Connectedness(params.Peer) == network.Connected, nil
 }
 
-// encoded is a block as SSZ: of the payload alone up to version 1, with the parent beacon block root before it from 2.
+// encoded is a block as SSZ: only the payload up to version 1, with the parent beacon block root
+// before it from 2.
 type encoded struct {
 	Version int      `json:"version"`
 	SSZ     hexBytes `json:"ssz"`
@@ -228,7 +230,8 @@ func (w *world) hold(_ context.Context, params struct {
 	return len(params.Blocks), nil
 }
 
-// holds tells the hashes of the blocks that the node has in a range, first and last included, by number.
+// holds returns the hashes of the blocks that the node has in a range, first and last included, by
+// number.
 func (w *world) holds(_ context.Context, params struct {
 	Node  int    `json:"node"`
 	First uint64 `json:"first"`
@@ -249,7 +252,7 @@ func (w *world) holds(_ context.Context, params struct {
 	return held, nil
 }
 
-// request asks for what lies between two blocks, neither of them included.
+// request requests the blocks between two blocks, both excluded.
 func (w *world) request(ctx context.Context, params struct {
 	Node  int            `json:"node"`
 	Start eth.L2BlockRef `json:"start"`
@@ -259,10 +262,10 @@ func (w *world) request(ctx context.Context, params struct {
 	if err != nil {
 		return nil, err
 	}
-	return nil, node.RequestL2Range(ctx, params.Start, params.End)
+	return nil, requestRange(ctx, node, params.Start, params.End)
 }
 
-// heard tells what the node's gossip has seen: see ears.
+// heard returns the records of the node's gossip: see ears.
 func (w *world) heard(_ context.Context, params ofNode) (any, error) {
 	node, err := w.node(params.Node)
 	if err != nil {
@@ -271,7 +274,7 @@ func (w *world) heard(_ context.Context, params ofNode) (any, error) {
 	return node.ears.heard(), nil
 }
 
-// scores tells what the node remembers of a peer, and the score that follows.
+// scores returns the node's records of a peer, and the resulting score.
 func (w *world) scores(_ context.Context, params ofPeer) (any, error) {
 	node, err := w.node(params.Node)
 	if err != nil {
@@ -289,7 +292,7 @@ func (w *world) scores(_ context.Context, params ofPeer) (any, error) {
 	return map[string]any{"total": total, "scores": scores}, err
 }
 
-// identified tells what the peer said of itself.
+// identified returns the identify data that the peer sent.
 func (w *world) identified(_ context.Context, params ofPeer) (any, error) {
 	node, err := w.node(params.Node)
 	if err != nil {
@@ -307,7 +310,7 @@ func (w *world) identified(_ context.Context, params ofPeer) (any, error) {
 	}, nil
 }
 
-// ping sends one ping and tells the nanoseconds until it was back.
+// ping sends one ping and returns its round trip in nanoseconds.
 func (w *world) ping(ctx context.Context, params ofPeer) (any, error) {
 	node, err := w.node(params.Node)
 	if err != nil {
@@ -331,7 +334,8 @@ func (w *world) ban(_ context.Context, params struct {
 	return nil, node.BanPeer(params.Peer, time.Now().Add(time.Duration(params.Seconds)*time.Second))
 }
 
-// quiet holds back the node's events of blocks, and tells how many blocks it has taken.
+// quiet suppresses the node's events of blocks, and returns the number of blocks that it has
+// accepted.
 func (w *world) quiet(_ context.Context, params struct {
 	Node  int  `json:"node"`
 	Quiet bool `json:"quiet"`

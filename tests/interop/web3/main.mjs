@@ -1,14 +1,15 @@
 // Plain web3 clients, viem and ethers, that read a node's RPC.
 //
-// They are told what to do on standard input, a JSON object a line: {"id":7,"method":"block","params":{...}}. Each call
-// is answered on standard output by {"id":7,"result":...} or {"id":7,"error":"..."}; heads that are watched come between
-// the answers: {"event":"head",...}. The program ends when standard input does.
+// Commands arrive on standard input, one JSON object per line:
+// {"id":7,"method":"block","params":{...}}. The answer to each call goes to standard output:
+// {"id":7,"result":...} or {"id":7,"error":"..."}. Watched heads come between the answers:
+// {"event":"head",...}. The program ends when standard input does.
 import { createInterface } from 'node:readline'
 import * as ethers from 'ethers'
 import * as viem from 'viem'
 import { chainConfig } from 'viem/op-stack'
 
-// What a header's hash is made of, in order. Those of later forks are left out of the blocks of earlier ones.
+// Fields of a header's hash, in order. Those of later forks are omitted for blocks of earlier ones.
 const HEADER = [
   'parentHash', 'sha3Uncles', 'miner', 'stateRoot', 'transactionsRoot', 'receiptsRoot', 'logsBloom', 'difficulty', 'number',
   'gasLimit', 'gasUsed', 'timestamp', 'extraData', 'mixHash', 'nonce', 'baseFeePerGas', 'withdrawalsRoot', 'blobGasUsed',
@@ -17,7 +18,7 @@ const HEADER = [
 const NUMBERS = new Set([
   'difficulty', 'number', 'gasLimit', 'gasUsed', 'timestamp', 'baseFeePerGas', 'blobGasUsed', 'excessBlobGas'
 ])
-// How often those that poll do, milliseconds.
+// Interval of the polling clients, in milliseconds.
 const INTERVAL = 50
 
 function tell (value) {
@@ -25,7 +26,7 @@ function tell (value) {
   process.stdout.write(JSON.stringify(value, plain) + '\n')
 }
 
-/** A header's fields as RLP takes them: numbers as bytes, of which zero has none. */
+/** Returns a header's fields as RLP takes them: numbers as bytes, of which zero has none. */
 function fields (raw) {
   return HEADER.filter((name) => raw[name] !== undefined).map((name) => {
     if (!NUMBERS.has(name)) return raw[name]
@@ -34,7 +35,7 @@ function fields (raw) {
   })
 }
 
-/** viem over HTTP or WebSocket, as it is for any chain, or told that this is one of the OP Stack. */
+/** viem over HTTP or WebSocket, either generic or configured for an OP Stack chain. */
 class Viem {
   constructor (transport, options) {
     this.client = viem.createPublicClient({ transport, pollingInterval: INTERVAL, cacheTime: 0, ...options })
@@ -66,7 +67,7 @@ class Viem {
     return { number: Number(number), hash, parentHash, timestamp: Number(timestamp), transactions }
   }
 
-  /** The hashes of the transactions of a block that is asked for in full. */
+  /** Returns the hashes of the transactions of a block that is requested in full. */
   async inFull (block) {
     const { transactions } = await this.client.getBlock({ ...this.#which(block), includeTransactions: true })
     return transactions.map(({ hash }) => hash)
@@ -85,7 +86,7 @@ class Viem {
     const { hash, from, blockNumber, transactionIndex, typeHex, sourceHash, mint } = transaction
     const shown = { hash, from, number: Number(blockNumber), index: transactionIndex, type: Number(typeHex), sourceHash, mint }
     if (typeHex === '0x7e') return shown
-    // Everything that was signed is there, and the signature.
+    // All signed fields are present, and the signature.
     const serialized = viem.serializeTransaction({ ...transaction, data: transaction.input }, transaction)
     shown.hashOf = viem.keccak256(serialized)
     shown.signer = (await viem.recoverTransactionAddress({ serializedTransaction: serialized })).toLowerCase()
@@ -100,7 +101,7 @@ class Viem {
     })
   }
 
-  /** What the node itself tells, with nothing between. */
+  /** Subscribes directly at the node, without the client's own processing. */
   async subscribe (told) {
     const onData = ({ result }) => told({ number: Number(result.number), hash: result.hash, hashOf: this.hashOf(result) })
     const onError = (error) => told({ error: error.message })
@@ -189,7 +190,7 @@ function client ({ client, url }) {
 
 const clients = new Map()
 
-/** The client of this name at this address; one for all calls. */
+/** Returns the client of this name at this address; one for all calls. */
 function of (params) {
   const key = `${params.client} ${params.url}`
   if (!clients.has(key)) clients.set(key, client(params))
@@ -200,7 +201,7 @@ const methods = {
   chainId: (params) => of(params).chainId(),
   blockNumber: (params) => of(params).blockNumber(),
   block: (params) => of(params).block(params.block),
-  /** So many reads of blocks at once; how many were answered with the block. */
+  /** Reads this many blocks at once; returns how many answers had the block. */
   async many ({ count, blocks, ...params }) {
     const wanted = Array.from({ length: count }, (_, at) => blocks[at % blocks.length])
     const found = await Promise.all(wanted.map((block) => of(params).block(block)))
@@ -211,18 +212,21 @@ const methods = {
   transactions: (params) => of(params).transactions(params.block),
   transaction: (params) => of(params).transaction(params.hash),
 
-  /** A block's hash as it is answered, and as this client's library computes it from the other fields. */
+  /**
+   * Returns a block's hash from the answer, and as this client's library computes it from the other
+   * fields.
+   */
   async hashes (params) {
     const raw = await of(params).raw(params.number)
     return { hash: raw.hash, computed: of(params).hashOf(raw) }
   },
 
-  /** Tells of heads from now on, as the client has them. */
+  /** Reports heads from now on, as the client sees them. */
   async watch (params) {
     of(params).watch((head) => tell({ event: 'head', watch: params.name, ...head }))
   },
 
-  /** The same of a subscription of its own. */
+  /** Does the same with a subscription of its own. */
   async subscribe (params) {
     await of(params).subscribe((head) => tell({ event: 'head', watch: params.name, ...head }))
   }

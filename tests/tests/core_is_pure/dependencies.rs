@@ -1,10 +1,11 @@
-//! Which crates may not be linked into the core.
+//! Crates that must not be linked into the core.
 
 use std::path::Path;
 use std::process::Command;
 
-/// Crates that own a runtime, a clock, a socket, a file, a thread, an entropy source, a logger or the page's
-/// JavaScript. A trailing `*` stands for any ending. `rand_core` is not here: its traits have no source of their own.
+/// Crates that own a runtime, a clock, a socket, a file, a thread, an entropy source, a logger or
+/// the page's JavaScript. A trailing `*` stands for any ending. `rand_core` is not listed: its
+/// traits have no source of their own.
 const FORBIDDEN: &[&str] = &[
     "async-*",
     "chrono",
@@ -51,7 +52,7 @@ const FORBIDDEN: &[&str] = &[
     "web-time",
 ];
 
-/// Whether a crate of this name (with `-` or `_`) may not be part of the core.
+/// Returns `true` if a crate of this name (with `-` or `_`) may not be part of the core.
 pub(crate) fn is_forbidden(name: &str) -> bool {
     let name = name.replace('_', "-");
     FORBIDDEN.iter().any(|rule| {
@@ -63,7 +64,8 @@ pub(crate) fn is_forbidden(name: &str) -> bool {
     })
 }
 
-/// The crates that are linked with `package`, one `name vX.Y.Z` to a line. Macros that run in the compiler are not.
+/// Returns the crates linked with `package`, one `name vX.Y.Z` per line. Macros that run in the
+/// compiler are left out.
 pub(crate) fn tree_of(package: &str, features: &[&str]) -> Result<String, String> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
@@ -87,7 +89,7 @@ pub(crate) fn tree_of(package: &str, features: &[&str]) -> Result<String, String
     String::from_utf8(output.stdout).map_err(|error| format!("cargo tree printed no text: {error}"))
 }
 
-/// The forbidden crates in a tree, each once, with its version.
+/// Returns the forbidden crates in a tree, each once, with its version.
 pub(crate) fn offending(tree: &str) -> Vec<String> {
     let mut found: Vec<String> = tree
         .lines()
@@ -106,16 +108,23 @@ pub(crate) fn offending(tree: &str) -> Vec<String> {
 fn every_forbidden_crate_is_seen_in_a_tree() {
     for rule in FORBIDDEN {
         let name = rule.replace('*', "-x");
-        let tree = format!("opp2p-core v0.1.0 (/core)\nsha2 v0.11.1\n{name} v1.2.3\n{name} v1.2.3 (*)\n");
+        let tree =
+            format!("opp2p-core v0.1.0 (/core)\nsha2 v0.11.1\n{name} v1.2.3\n{name} v1.2.3 (*)\n");
         assert_eq!(offending(&tree), [format!("{name} v1.2.3")], "{rule}");
     }
 }
 
 #[test]
 fn a_starred_rule_covers_the_family_and_a_plain_one_only_itself() {
-    for name in
-        ["tokio", "tokio-util", "futures", "futures-timer", "futures_core", "libp2p-gossipsub", "rand"]
-    {
+    for name in [
+        "tokio",
+        "tokio-util",
+        "futures",
+        "futures-timer",
+        "futures_core",
+        "libp2p-gossipsub",
+        "rand",
+    ] {
         assert!(is_forbidden(name), "{name}");
     }
     for name in ["rand_core", "logos", "timer-free", "serde", "k256", "instantiate"] {
@@ -124,7 +133,7 @@ fn a_starred_rule_covers_the_family_and_a_plain_one_only_itself() {
 }
 
 #[test]
-fn the_native_node_is_found_out_by_the_same_check() {
+fn the_same_check_flags_the_native_node() {
     let tree = tree_of("opp2p", &["--target", "all"]).expect("cargo tree works");
     let found = offending(&tree);
     for name in ["tokio v", "libp2p v", "getrandom v", "tracing v"] {

@@ -1,20 +1,23 @@
-//! A hundred nodes, twenty of which misbehave: who is banned, how soon, and who never.
+//! A hundred nodes, twenty of which misbehave: checks who is banned, how soon, and who is never
+//! banned.
 //!
-//! Honest nodes are whole cores, connected at random, that relay what they accept. Villains send what they should not
-//! to every honest node that they got hold of, and knock again after they were turned out. In every run: each honest
-//! neighbour of a villain that gossips rubbish bans it within a minute of its first message and keeps it out; no
-//! honest node is ever disconnected; every honest node has every block.
+//! Honest nodes are whole cores, connected at random, that relay accepted messages. Villains send
+//! bad messages to every honest node that they are connected to, and reconnect after a disconnect.
+//! In every run, each honest neighbour of a villain that gossips rubbish bans it within a minute of
+//! its first message and keeps it out; no honest node is ever disconnected; every honest node has
+//! every block.
 
-use super::chain;
+use super::chain::{self, Pace};
 use super::rng::Rng;
+use super::villain::{KINDS, Villain};
 use alloy_primitives::B256;
 use opp2p_core::chain::BlockId;
 use opp2p_core::gossip::{
-    BLOCK_DOMAIN, MessageId, SIGNATURE_SIZE, Unpacked, block_topic, payload_hash, signing_hash,
+    BLOCK_DOMAIN, MessageId, Unpacked, block_topic, payload_hash, signing_hash,
 };
-use opp2p_core::node::{Event, Input, JobResult, Node, NodeConfig, Output, StoreChange, SyncConfig};
+use opp2p_core::node::{Event, Input, JobResult, Node, NodeConfig, Output, StoreId, SyncConfig};
 use opp2p_core::payload::{Block, PayloadVersion};
-use opp2p_core::peers::{ConnectionId, Door, Farewell, Knock, PeerEvent, PeerId, PeerNews};
+use opp2p_core::peers::{ConnectionId, DisconnectReason, Door, Knock, PeerEvent, PeerId, PeerNews};
 use opp2p_core::sequencer::LocalSigner;
 use opp2p_core::sync::{RequestFailure, RequestId, ServeId, answer};
 use opp2p_core::time::{Instant, Now};
@@ -27,49 +30,12 @@ const MS: u64 = 1_000_000;
 const SECOND: u64 = 1000 * MS;
 const HONEST: usize = 80;
 const VILLAINS: usize = 20;
-/// Blocks that there are before the run begins.
+/// Number of blocks that exist before the run begins.
 const BEFORE: u64 = 100;
-/// Blocks that are made while it goes on, one each two seconds.
+/// Number of blocks made during the run, one every two seconds.
 const BLOCKS: u64 = 35;
-/// How long an honest node may put up with a villain.
+/// Maximum time from a villain's first message to its ban by an honest node, in nanoseconds.
 const WITHIN: u64 = 60 * SECOND;
-
-/// What a villain does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Villain {
-    /// Blocks that another key signed.
-    Forger,
-    /// Real blocks, long after their time.
-    Stale,
-    /// Bytes.
-    Garbage,
-    /// Real blocks on the topic of another version.
-    WrongTopic,
-    /// Real blocks with a field changed, so that neither signature nor hash fits.
-    Tamperer,
-    /// Answers requests with bytes.
-    Useless,
-    /// Never says anything.
-    Silent,
-}
-
-const KINDS: [Villain; 7] = [
-    Villain::Forger,
-    Villain::Stale,
-    Villain::Garbage,
-    Villain::WrongTopic,
-    Villain::Tamperer,
-    Villain::Useless,
-    Villain::Silent,
-];
-
-impl Villain {
-    /// Whether what it does can be told from what an honest peer may do. Bad answers cost at most 9 points by the
-    /// reference's caps, and silence is what a quiet peer does too: neither is ever a reason for a ban.
-    const fn is_bannable(self) -> bool {
-        !matches!(self, Self::Useless | Self::Silent)
-    }
-}
 
 struct Message {
     topic: PayloadVersion,
@@ -85,7 +51,8 @@ enum Happening {
     Wake { to: usize },
     Attack(usize),
     Knock { villain: usize, at: usize },
-    Held { to: usize, id: BlockId },
+    Leave { villain: usize, at: usize },
+    Stored { to: usize, id: StoreId },
     Load { to: usize, ids: Vec<BlockId> },
     Request { to: usize, from: usize, id: RequestId, number: u64 },
     Response { to: usize, id: RequestId, result: Result<Vec<u8>, RequestFailure> },
@@ -97,7 +64,7 @@ struct Honest {
     wake: Option<u64>,
     seen: BTreeSet<MessageId>,
     judged: BTreeMap<MessageId, Rc<Message>>,
-    /// Neighbours, and our name for the connection.
+    /// Neighbours, and our id for the connection.
     neighbours: BTreeMap<usize, ConnectionId>,
     serving: BTreeMap<ServeId, (usize, RequestId)>,
     banned: BTreeMap<usize, u64>,
@@ -111,9 +78,9 @@ pub(crate) struct Crowd {
     next: u64,
     nodes: Vec<Honest>,
     villains: Vec<Villain>,
-    /// When each villain attacks first.
+    /// Time of each villain's first attack.
     begins: Vec<u64>,
-    /// Whom each villain was ever connected to.
+    /// Honest nodes that each villain was ever connected to.
     victims: Vec<BTreeSet<usize>>,
     blocks: Vec<Block>,
     messages: Vec<Rc<Message>>,
@@ -142,18 +109,14 @@ fn message(topic: PayloadVersion, contents: Unpacked) -> Rc<Message> {
 }
 
 fn signed_by(key: &LocalSigner, body: &[u8]) -> Unpacked {
-    let hash = signing_hash(BLOCK_DOMAIN, chain::CHAIN_ID.into(), payload_hash(body));
-    let mut contents = Vec::with_capacity(SIGNATURE_SIZE + body.len());
-    contents.extend_from_slice(&key.sign(&hash));
-    contents.extend_from_slice(body);
-    Unpacked::from_contents(&contents)
+    Unpacked::from_contents(&key.sign_body(chain::CHAIN_ID, body))
 }
 
 impl Crowd {
     pub(crate) fn new(seed: u64) -> Self {
         let mut crowd = Self {
             rng: Rng::new(seed ^ 0x63_726f_7764),
-            now: BEFORE * chain::BLOCK_TIME * SECOND,
+            now: BEFORE * Pace::Slow.interval() * MS,
             queue: BTreeMap::new(),
             next: 0,
             nodes: Vec::new(),
@@ -171,9 +134,12 @@ impl Crowd {
         }
         let tip = BlockId::of(crowd.blocks.last().expect("some"));
         for at in 0..HONEST {
-            let mut sync = SyncConfig::default();
-            sync.fill.client.seed = seed ^ at as u64;
-            let config = NodeConfig { head: Some(tip), sync: Some(sync), ..NodeConfig::new(chain::config()) };
+            let config = NodeConfig {
+                seed: seed ^ at as u64,
+                head: Some(tip),
+                sync: Some(SyncConfig::default()),
+                ..NodeConfig::new(Pace::Slow.config())
+            };
             crowd.nodes.push(Honest {
                 node: Node::new(crowd.clock(), config).expect("sound"),
                 wake: None,
@@ -186,8 +152,9 @@ impl Crowd {
             });
         }
         for at in 0..HONEST {
-            // The first is the sequencer's; a few are late and have blocks to fetch.
-            let late = if at > 0 && crowd.rng.chance(10) { crowd.rng.range(5, 25) * SECOND } else { 0 };
+            // The first is the sequencer's; a few join late and have blocks to fetch.
+            let late =
+                if at > 0 && crowd.rng.chance(10) { crowd.rng.range(5, 25) * SECOND } else { 0 };
             crowd.at(crowd.now + late, Happening::Join(at));
         }
         for villain in 0..VILLAINS {
@@ -200,14 +167,14 @@ impl Crowd {
                 crowd.at(crowd.now, Happening::Knock { villain, at });
             }
         }
-        crowd.at(crowd.now + chain::BLOCK_TIME * SECOND, Happening::Tick);
+        crowd.at(crowd.now + Pace::Slow.interval() * MS, Happening::Tick);
         crowd
     }
 
-    /// The whole run, with all that holds of it.
+    /// Executes the whole run, and checks its properties.
     pub(crate) fn run(&mut self) {
         // The last blocks have time to arrive.
-        let end = self.now + (BLOCKS + 15) * chain::BLOCK_TIME * SECOND;
+        let end = self.now + (BLOCKS + 15) * Pace::Slow.interval() * MS;
         while let Some(((at, _), happening)) = self.queue.pop_first() {
             if at > end {
                 break;
@@ -223,7 +190,10 @@ impl Crowd {
                 "node {at} lacks blocks: {:?}",
                 honest.node.view().gap()
             );
-            assert!(honest.banned.keys().all(|whom| *whom >= HONEST), "node {at} banned an honest one");
+            assert!(
+                honest.banned.keys().all(|whom| *whom >= HONEST),
+                "node {at} banned an honest one"
+            );
             assert!(honest.remembered > 0, "node {at} remembers nobody");
         }
         for (villain, kind) in self.villains.iter().enumerate() {
@@ -233,7 +203,11 @@ impl Crowd {
                     Some(when) => {
                         assert!(kind.is_bannable(), "{kind:?} was banned for nothing that it did");
                         let after = when.saturating_sub(self.begins[villain]);
-                        assert!(after <= WITHIN, "{kind:?} stayed at {victim} for {} s", after / SECOND);
+                        assert!(
+                            after <= WITHIN,
+                            "{kind:?} stayed at {victim} for {} s",
+                            after / SECOND
+                        );
                         self.slowest = self.slowest.max(after);
                         assert!(
                             !honest.neighbours.contains_key(&(HONEST + villain)),
@@ -261,9 +235,9 @@ impl Crowd {
     }
 
     fn make_block(&mut self) {
-        let parent = self.blocks.last().map_or(chain::config().genesis.hash, Block::hash);
-        let block = chain::block(self.blocks.len() as u64 + 1, parent, 0, 0);
-        self.messages.push(message(PayloadVersion::V4, chain::message(&block)));
+        let parent = self.blocks.last().map_or(chain::GENESIS_HASH, Block::hash);
+        let block = chain::block(Pace::Slow, self.blocks.len() as u64 + 1, parent, 0, 0);
+        self.messages.push(message(PayloadVersion::V4, chain::message(&chain::signer(), &block)));
         self.blocks.push(block);
     }
 
@@ -274,7 +248,7 @@ impl Crowd {
                 let message = Rc::clone(self.messages.last().expect("just made"));
                 self.deliver(0, 0, &message);
                 if (self.blocks.len() as u64) < BEFORE + BLOCKS {
-                    self.at(self.now + chain::BLOCK_TIME * SECOND, Happening::Tick);
+                    self.at(self.now + Pace::Slow.interval() * MS, Happening::Tick);
                 }
             }
             Happening::Join(at) => {
@@ -301,9 +275,13 @@ impl Crowd {
             }
             Happening::Attack(villain) => self.attack(villain),
             Happening::Knock { villain, at } => self.knock(villain, at),
-            Happening::Held { to, id } => self.tell(to, Input::Held { id, is_held: true }),
+            Happening::Leave { villain, at } => self.part(at, HONEST + villain),
+            Happening::Stored { to, id } => {
+                self.tell(to, Input::Stored { id, is_stored: true });
+            }
             Happening::Load { to, ids } => {
-                let blocks = ids.iter().map(|id| self.blocks.get(id.number as usize - 1).cloned()).collect();
+                let blocks =
+                    ids.iter().map(|id| self.blocks.get(id.number as usize - 1).cloned()).collect();
                 self.tell(to, Input::Loaded(blocks));
             }
             Happening::Request { to, from, id, number } => self.request(to, from, id, number),
@@ -314,22 +292,28 @@ impl Crowd {
         }
     }
 
-    /// Two honest nodes meet, unless they have already.
+    /// Connects two honest nodes, unless they are connected already.
     fn connect(&mut self, from: usize, to: usize) {
         if from == to || self.nodes[from].neighbours.contains_key(&to) {
             return;
         }
-        assert!(self.may_pass(to, from, true) && self.may_pass(from, to, false), "honest nodes are let in");
+        assert!(
+            self.may_pass(to, from, true) && self.may_pass(from, to, false),
+            "honest nodes are let in"
+        );
     }
 
-    /// `at` lets a connection with `with` stand, or not.
+    /// Returns whether `at` admits a connection with `with`.
     fn may_pass(&mut self, at: usize, with: usize, is_inbound: bool) -> bool {
         self.connections += 1;
         let (id, now) = (ConnectionId(self.connections), self.clock());
         let node = &mut self.nodes[at].node;
         let (door, remote) = (Door::Tcp, Some(ip(with)));
-        let first =
-            if is_inbound { Knock::Accept { id, door, ip: remote } } else { Knock::DialPeer(peer(with)) };
+        let first = if is_inbound {
+            Knock::Accept { id, door, ip: remote }
+        } else {
+            Knock::DialPeer(peer(with))
+        };
         let second = Knock::Secured { id, door, peer: peer(with), ip: remote, is_inbound };
         if node.knock(now, &first).is_err() {
             return false;
@@ -374,6 +358,9 @@ impl Crowd {
             let Some(message) = self.rubbish(self.villains[villain]) else { break };
             let when = self.soon();
             self.at(when, Happening::Deliver { to, from: who, message });
+            if self.villains[villain] == Villain::Runner {
+                self.at(when, Happening::Leave { villain, at: to });
+            }
         }
         let again = self.now + self.rng.range(500, 2000) * MS;
         self.at(again, Happening::Attack(villain));
@@ -384,9 +371,9 @@ impl Crowd {
         let salt = self.rng.next();
         let parent = B256::from(alloy_primitives::U256::from(salt));
         match kind {
-            Villain::Forger => {
+            Villain::Forger | Villain::Runner => {
                 let key = LocalSigner::from_bytes(&[9; 32]).expect("a key");
-                let block = chain::block(newest.number() + 1, parent, salt, 0);
+                let block = chain::block(Pace::Slow, newest.number() + 1, parent, salt, 0);
                 Some(message(PayloadVersion::V4, signed_by(&key, block.body())))
             }
             Villain::Stale => {
@@ -399,16 +386,18 @@ impl Crowd {
                 Some(message(PayloadVersion::V4, Unpacked::from_contents(&bytes)))
             }
             Villain::WrongTopic => {
-                let topic = self.rng.pick(&[PayloadVersion::V1, PayloadVersion::V2, PayloadVersion::V3]);
-                Some(message(topic, chain::message(&newest)))
+                let topic =
+                    self.rng.pick(&[PayloadVersion::V1, PayloadVersion::V2, PayloadVersion::V3]);
+                Some(message(topic, chain::message(&chain::signer(), &newest)))
             }
             Villain::Tamperer => {
                 let mut body = newest.body().to_vec();
                 let at = self.rng.range(0, body.len() as u64) as usize;
                 body[at] ^= 1 + (salt % 255) as u8;
-                // The signature is that of the real one.
+                // The signature is that of the real block.
                 let mut contents = Vec::new();
-                let hash = signing_hash(BLOCK_DOMAIN, chain::CHAIN_ID.into(), payload_hash(newest.body()));
+                let hash =
+                    signing_hash(BLOCK_DOMAIN, chain::CHAIN_ID.into(), payload_hash(newest.body()));
                 contents.extend_from_slice(&chain::signer().sign(&hash));
                 contents.extend_from_slice(&body);
                 Some(message(PayloadVersion::V4, Unpacked::from_contents(&contents)))
@@ -473,8 +462,11 @@ impl Crowd {
                 Output::Verdict(verdict) => {
                     let message = self.nodes[at].judged.remove(&verdict.id).expect("it was judged");
                     if verdict.result.is_ok() {
-                        let others: Vec<usize> = self.nodes[at].neighbours.keys().copied().collect();
-                        for to in others.into_iter().filter(|to| *to < HONEST && *to != index(&verdict.from))
+                        let others: Vec<usize> =
+                            self.nodes[at].neighbours.keys().copied().collect();
+                        for to in others
+                            .into_iter()
+                            .filter(|to| *to < HONEST && *to != index(&verdict.from))
                         {
                             let when = self.soon();
                             let message = Rc::clone(&message);
@@ -482,9 +474,9 @@ impl Crowd {
                         }
                     }
                 }
-                Output::Store(StoreChange::Hold(block)) => {
+                Output::Store { id, .. } => {
                     let when = self.soon();
-                    self.at(when, Happening::Held { to: at, id: BlockId::of(&block) });
+                    self.at(when, Happening::Stored { to: at, id });
                 }
                 Output::Load(ids) => {
                     let when = self.soon();
@@ -496,7 +488,8 @@ impl Crowd {
                 }
                 Output::Serve { id, number, held } => {
                     let head = self.nodes[at].node.view().head().map_or(0, |head| head.number);
-                    let stored = || self.blocks.get(number as usize - 1).filter(|_| number <= head).cloned();
+                    let stored =
+                        || self.blocks.get(number as usize - 1).filter(|_| number <= head).cloned();
                     let bytes = answer(&Ok::<_, ()>(held.or_else(stored))).1;
                     self.respond(at, id, bytes);
                 }
@@ -505,17 +498,20 @@ impl Crowd {
                 Output::Remember(changes) => self.nodes[at].remembered += changes.len(),
                 Output::Event(Event::Peers(event)) => self.peer_event(at, event),
                 Output::TakeScores | Output::ReadSigner => {}
-                Output::Event(_)
-                | Output::Store(_)
-                | Output::ApplicationScore(..)
-                | Output::LiveTopics(_) => {}
-                Output::Dial(_) | Output::Send { .. } | Output::Sign(_) => {
+                Output::Event(_) | Output::ApplicationScore(..) | Output::LiveTopics(_) => {}
+                Output::Dial { .. }
+                | Output::Send { .. }
+                | Output::Sign(_)
+                | Output::Close(_)
+                | Output::RequestRpc { .. } => {
                     panic!("nobody asked for {output:?}")
                 }
             }
         }
-        let wakeup =
-            self.nodes[at].node.next_wakeup().map(|at| at.since(Instant::default()).as_nanos() as u64);
+        let wakeup = self.nodes[at]
+            .node
+            .next_wakeup()
+            .map(|at| at.since(Instant::default()).as_nanos() as u64);
         if let Some(wake) = wakeup
             && self.nodes[at].wake.is_none_or(|before| wake < before)
         {
@@ -532,13 +528,20 @@ impl Crowd {
                 self.nodes[at].banned.insert(whom, self.now);
                 self.mix(at as u64, whom as u64);
             }
-            PeerEvent::Dropped { why, .. } => assert_eq!(why, Farewell::Banned, "{at}: {event:?}"),
+            PeerEvent::Dropped { why, .. } => {
+                assert_eq!(why, DisconnectReason::Banned, "{at}: {event:?}");
+            }
             PeerEvent::Lacking(_) | PeerEvent::OtherChain { .. } => {}
         }
     }
 
     fn disconnect(&mut self, at: usize, whom: usize) {
         assert!(whom >= HONEST, "{at} turns out the honest {whom}");
+        self.part(at, whom);
+    }
+
+    /// Ends the connection of a villain, which comes back after a second.
+    fn part(&mut self, at: usize, whom: usize) {
         let Some(id) = self.nodes[at].neighbours.remove(&whom) else { return };
         let now = self.clock();
         self.nodes[at].node.knock(now, &Knock::Ended(id)).expect("it just ends");

@@ -1,43 +1,47 @@
-//! Peers that are of no use, each in its own way.
+//! Useless peers of all kinds.
 
-use super::chain;
+use super::chain::{self, Pace};
 use super::rng::Rng;
 use alloy_primitives::B256;
 use opp2p_core::payload::Block;
-use opp2p_core::sync::{RequestFailure, ResultCode, encode_response};
+use opp2p_core::sync::{MAX_RESPONSE_SIZE, RequestFailure, ResultCode, encode_response};
 use std::time::Duration;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Liar {
-    /// A block of its own making, sound in itself.
+    /// A block of its own making, valid in itself.
     WrongBlock,
-    /// The real contents under another parent, sound in itself.
+    /// The real contents under another parent, valid in itself.
     WrongLink,
     /// The real block of another number.
     WrongNumber,
-    /// The real block with a byte changed.
+    /// The real block with a changed byte.
     FalseHash,
-    /// Bytes.
+    /// Random bytes.
     Garbage,
     /// Half of the real answer, and a stray code.
     Truncated,
-    /// More bytes than anybody reads.
+    /// More bytes than any node reads.
     Endless,
-    /// Nothing.
+    /// No answer.
     Silent,
-    /// Always: it does not have it.
+    /// Always: block not found.
     NotFound,
     /// Always an error.
     Error,
-    /// Lets everybody wait.
+    /// Makes every requester wait.
     ZeroRate,
     /// Does not speak the protocol.
     Mute,
+    /// An answer that is too long, if the limit is not the largest one, and then no answer.
+    LongThenSilent,
+    /// Serves nothing, and keeps as many requests of its own waiting at each node as it may.
+    Greedy,
     /// One of the others each time, or the truth.
     Moody,
 }
 
-pub(crate) const LIARS: [Liar; 13] = [
+pub(crate) const LIARS: [Liar; 15] = [
     Liar::WrongBlock,
     Liar::WrongLink,
     Liar::WrongNumber,
@@ -50,26 +54,44 @@ pub(crate) const LIARS: [Liar; 13] = [
     Liar::Error,
     Liar::ZeroRate,
     Liar::Mute,
+    Liar::LongThenSilent,
+    Liar::Greedy,
     Liar::Moody,
 ];
 
-/// What a peer answers, and after how long.
+/// A request, as a liar sees it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asked {
+    pub(crate) pace: Pace,
+    pub(crate) number: u64,
+    /// Maximum size of the answer, in bytes.
+    pub(crate) limit: u64,
+}
+
+/// Answer of a peer, and its delay.
 pub(crate) type Answer = (Duration, Result<Vec<u8>, RequestFailure>);
 
 impl Liar {
-    /// Its answer to a request for `number`, given the real chain.
-    pub(crate) fn answer(self, rng: &mut Rng, number: u64, real: impl Fn(u64) -> Option<Block>) -> Answer {
+    /// Returns its answer to a request, given the real chain.
+    pub(crate) fn answer(
+        self,
+        rng: &mut Rng,
+        asked: Asked,
+        real: impl Fn(u64) -> Option<Block>,
+    ) -> Answer {
         const SOON: Duration = Duration::from_millis(1);
+        let Asked { pace, number, limit } = asked;
         let not_found = || vec![ResultCode::NotFound.byte()];
         let truth = |number| real(number).map_or_else(not_found, |block| encode_response(&block));
         match self {
             Self::WrongBlock => {
                 let parent = B256::from(alloy_primitives::U256::from(rng.next()));
-                (SOON, Ok(encode_response(&chain::block(number, parent, rng.next(), 100))))
+                (SOON, Ok(encode_response(&chain::block(pace, number, parent, rng.next(), 100))))
             }
             Self::WrongLink => {
-                let parent = real(number.saturating_sub(2)).map_or(B256::ZERO, |block| block.hash());
-                (SOON, Ok(encode_response(&chain::block(number, parent, 0, 100))))
+                let parent =
+                    real(number.saturating_sub(2)).map_or(B256::ZERO, |block| block.hash());
+                (SOON, Ok(encode_response(&chain::block(pace, number, parent, 0, 100))))
             }
             Self::WrongNumber => (SOON, Ok(truth(number.saturating_sub(1)))),
             Self::FalseHash => {
@@ -92,10 +114,16 @@ impl Liar {
             Self::Silent => (Duration::from_secs(10), Err(RequestFailure::Timeout)),
             Self::NotFound => (SOON, Ok(not_found())),
             Self::Error => (SOON, Ok(vec![rng.pick(&[2, 3, 4, 255])])),
-            Self::ZeroRate => (Duration::from_millis(9_900), Ok(vec![ResultCode::UnknownError.byte()])),
-            Self::Mute => (SOON, Err(RequestFailure::Unsupported)),
+            Self::ZeroRate => {
+                (Duration::from_millis(9_900), Ok(vec![ResultCode::UnknownError.byte()]))
+            }
+            Self::Mute | Self::Greedy => (SOON, Err(RequestFailure::Unsupported)),
+            Self::LongThenSilent if limit < MAX_RESPONSE_SIZE as u64 => {
+                (SOON, Err(RequestFailure::TooLong))
+            }
+            Self::LongThenSilent => (Duration::from_secs(10), Err(RequestFailure::Timeout)),
             Self::Moody => match rng.range(0, LIARS.len() as u64 * 2) as usize {
-                at if at < LIARS.len() - 1 => LIARS[at].answer(rng, number, real),
+                at if at < LIARS.len() - 1 => LIARS[at].answer(rng, asked, real),
                 _ => (SOON, Ok(truth(number))),
             },
         }

@@ -1,22 +1,36 @@
-//! The simulator: many whole cores in virtual time, on a seeded network that delays, loses, doubles, partitions,
-//! crashes and lies.
+//! The simulator: many whole cores in virtual time, on a seeded network that delays, loses,
+//! duplicates, partitions, crashes and lies.
 //!
-//! `cargo simulate` runs the scenarios and some thousands of seeds; `cargo simulate --seed 17` runs one seed again,
-//! bit for bit; `cargo simulate --seeds 100000 --from 5000` runs any number; words run the scenarios whose names
-//! contain one of them. `cargo simulate --crowds 1000` runs so many networks of a hundred nodes, see `crowd`. In every run, of every node: no block is handed on that the sequencer did not sign or build
-//! on, none twice, none out of order; no honest peer is blamed for what it did not do; bounds hold; and in the end
-//! all agree with the sequencer.
+//! `cargo simulate` runs the scenarios and some thousands of seeds. `cargo simulate --seed 17`
+//! repeats one seed, bit for bit. `cargo simulate --seeds 100000 --from 5000` runs any number of
+//! seeds. Words select the scenarios whose names contain one of them; `seeds` and `crowds` are such
+//! names too. Every other seed is a chain that makes a block every 200 ms, so five blocks share
+//! a timestamp; with `--denim` all are. `cargo simulate --crowds 1000` runs this many networks of a
+//! hundred nodes, see `crowd`.
+//!
+//! In every run, for every node: no block is delivered that the sequencer did not sign or build on,
+//! none twice, none out of order; no honest peer is penalised for something that it did not do, or
+//! banned; every command is answered once; bounds hold; without faults no node has a trouble to
+//! report; and in the end all nodes agree with the sequencer.
 
 mod chain;
 mod crowd;
+mod engine;
+mod found;
 mod liar;
 mod memory;
 mod plan;
+mod rewinds;
 mod rng;
 mod scenarios;
 mod store;
+mod strangers;
+mod trouble_list;
+mod troubles;
+mod villain;
 mod world;
 
+use chain::Pace;
 use plan::Plan;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
@@ -25,9 +39,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 use world::World;
 
-/// Seeds of a run without arguments.
-const SEEDS: u64 = 2_500;
-/// Crowds of a run without arguments.
+/// Number of seeds of a run without arguments.
+const SEEDS: u64 = 1_000;
+/// Number of crowds of a run without arguments.
 const CROWDS: u64 = 40;
 
 #[derive(Debug, Default)]
@@ -37,7 +51,20 @@ struct Args {
     crowds: Option<u64>,
     from: u64,
     words: Vec<String>,
+    /// Whether a word selects only the scenario of that name.
+    exact: bool,
     list: bool,
+    denim: bool,
+}
+
+impl Args {
+    fn selects(&self, name: &str) -> bool {
+        let is_meant = |word: &String| match self.exact {
+            true => name == word,
+            false => name.contains(word.as_str()),
+        };
+        self.words.is_empty() || self.words.iter().any(is_meant)
+    }
 }
 
 fn args() -> Result<Args, String> {
@@ -54,9 +81,13 @@ fn args() -> Result<Args, String> {
             "--crowds" => args.crowds = Some(number()?),
             "--from" => args.from = number()?,
             "--list" => args.list = true,
-            // What `cargo test` gives to every test program.
+            "--denim" => args.denim = true,
+            "--exact" => args.exact = true,
+            // Arguments that `cargo test` passes to every test program.
             "--nocapture" | "--quiet" | "--test-threads=1" | "--include-ignored" => {}
-            word if word.starts_with('-') => return Err(format!("{word} is no option of the simulator")),
+            word if word.starts_with('-') => {
+                return Err(format!("{word} is not an option of the simulator"));
+            }
             word => args.words.push(word.to_owned()),
         }
     }
@@ -68,7 +99,8 @@ fn main() -> ExitCode {
         Ok(args) => args,
         Err(error) => {
             eprintln!(
-                "{error}; use --seed N, --seeds N, --crowds N, --from N, --list, or words of scenarios"
+                "{error}; use --seed N, --seeds N, --crowds N, --from N, --denim, --list, or words \
+                 of scenarios, with --exact their names"
             );
             return ExitCode::FAILURE;
         }
@@ -80,54 +112,96 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     if let Some(seed) = args.seed {
-        println!("{:#?}", Plan::random(seed));
-        let digest = run(seed);
+        println!("{:#?}", Plan::random(seed, pace(seed, args.denim)));
+        let digest = run(seed, pace(seed, args.denim));
         println!("seed {seed} holds, digest {digest:016x}");
         return ExitCode::SUCCESS;
     }
-    let is_all = args.seeds.is_none() && args.crowds.is_none();
-    let scenarios_pass = !is_all || run_scenarios(&args.words);
-    let (seeds, crowds) = match is_all && args.words.is_empty() {
-        true => (SEEDS, CROWDS),
-        false => (args.seeds.unwrap_or(0), args.crowds.unwrap_or(0)),
-    };
-    let seeds_pass = seeds == 0 || run_seeds("seed", args.from, seeds, run);
-    let crowds_pass = crowds == 0 || run_seeds("crowd", args.from, crowds, run_crowd);
-    if crowds > 0 {
-        println!(
-            "the slowest ban came {} ms after a villain's beginning",
-            SLOWEST.load(Ordering::Relaxed) / 1_000_000
-        );
-    }
-    if scenarios_pass && seeds_pass && crowds_pass { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-}
-
-fn run_scenarios(words: &[String]) -> bool {
-    let mut pass = true;
-    for (name, scenario) in scenarios::ALL {
-        if !words.is_empty() && !words.iter().any(|word| name.contains(word.as_str())) {
-            continue;
+    let passes = match args.seeds.is_none() && args.crowds.is_none() {
+        true => run_tests(&args),
+        false => {
+            let seeds = args.seeds.is_none_or(|count| run_all_seeds(&args, count));
+            args.crowds.is_none_or(|count| run_crowds(&args, count)) && seeds
         }
-        let start = Instant::now();
-        let result = catch_unwind(scenario);
-        let verdict = if result.is_ok() { "ok" } else { "FAILED" };
-        println!("scenario {name} ... {verdict} ({} ms)", start.elapsed().as_millis());
-        pass &= result.is_ok();
-    }
-    pass
+    };
+    if passes { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// One seed, to its digest.
-fn run(seed: u64) -> u64 {
-    let mut world = World::new(Plan::random(seed));
+/// Name of the test that runs [`SEEDS`] seeds.
+const ALL_SEEDS: &str = "seeds";
+/// Name of the test that runs [`CROWDS`] crowds.
+const ALL_CROWDS: &str = "crowds";
+
+/// Runs the selected scenarios, seeds and crowds as tests. The output has the form of the standard
+/// test harness.
+fn run_tests(args: &Args) -> bool {
+    let scenarios: Vec<_> = scenarios::ALL.iter().filter(|(name, _)| args.selects(name)).collect();
+    let (seeds, crowds) = (args.selects(ALL_SEEDS), args.selects(ALL_CROWDS));
+    println!("running {} tests", scenarios.len() + usize::from(seeds) + usize::from(crowds));
+    let (mut passed, mut failed) = (0, 0);
+    let mut tell = |name: &str, passes: bool| {
+        println!("test {name} ... {}", if passes { "ok" } else { "FAILED" });
+        *if passes { &mut passed } else { &mut failed } += 1;
+    };
+    for (name, scenario) in scenarios {
+        let start = Instant::now();
+        let passes = catch_unwind(scenario).is_ok();
+        println!("{name} took {} ms", start.elapsed().as_millis());
+        tell(name, passes);
+    }
+    if seeds {
+        tell(ALL_SEEDS, run_all_seeds(args, SEEDS));
+    }
+    if crowds {
+        tell(ALL_CROWDS, run_crowds(args, CROWDS));
+    }
+    let verdict = if failed == 0 { "ok" } else { "FAILED" };
+    println!("\ntest result: {verdict}. {passed} passed; {failed} failed");
+    failed == 0
+}
+
+fn run_all_seeds(args: &Args, count: u64) -> bool {
+    match args.denim {
+        true => run_seeds("Denim seed", args.from, count, |seed| run(seed, pace(seed, true))),
+        false => run_seeds("seed", args.from, count, |seed| run(seed, pace(seed, false))),
+    }
+}
+
+fn run_crowds(args: &Args, count: u64) -> bool {
+    let passes = run_seeds("crowd", args.from, count, run_crowd);
+    println!(
+        "the slowest ban came {} ms after a villain's beginning",
+        SLOWEST.load(Ordering::Relaxed) / 1_000_000
+    );
+    passes
+}
+
+/// Returns the block interval of a seed's chain.
+fn pace(seed: u64, is_denim: bool) -> Pace {
+    if is_denim || seed % 2 == 1 { Pace::Denim } else { Pace::Slow }
+}
+
+/// Runs a seed and returns the digest of its run.
+type Run = fn(u64) -> u64;
+
+/// Runs one seed, and returns its digest.
+fn run(seed: u64, pace: Pace) -> u64 {
+    let plan = Plan::random(seed, pace);
+    let is_quiet = plan.is_quiet();
+    let mut world = World::new(plan);
+    if is_quiet {
+        trouble_list::assert_no_trouble(&mut world);
+    }
     world.run();
+    world.settle_charges();
     world.digest
 }
 
-/// The longest that any honest node put up with a villain in any crowd, nanoseconds.
+/// The longest time from a villain's first message to its ban by an honest node in any crowd, in
+/// nanoseconds.
 static SLOWEST: AtomicU64 = AtomicU64::new(0);
 
-/// One crowd, to its digest.
+/// Runs one crowd, and returns its digest.
 fn run_crowd(seed: u64) -> u64 {
     let mut crowd = crowd::Crowd::new(seed);
     crowd.run();
@@ -135,7 +209,7 @@ fn run_crowd(seed: u64) -> u64 {
     crowd.digest
 }
 
-fn run_seeds(what: &str, from: u64, count: u64, run: fn(u64) -> u64) -> bool {
+fn run_seeds(what: &str, from: u64, count: u64, run: Run) -> bool {
     let start = Instant::now();
     let (next, failed) = (AtomicU64::new(from), Mutex::new(Vec::new()));
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
@@ -147,15 +221,16 @@ fn run_seeds(what: &str, from: u64, count: u64, run: fn(u64) -> u64) -> bool {
                     if seed >= from + count {
                         break;
                     }
-                    // Now and then twice: the same seed is the same run.
+                    // Every 50th seed runs twice: the same seed must be the same run.
                     let runs = if seed % 50 == 0 { 2 } else { 1 };
-                    let digests: Vec<_> =
-                        (0..runs).map(|_| catch_unwind(AssertUnwindSafe(|| run(seed))).ok()).collect();
+                    let digests: Vec<_> = (0..runs)
+                        .map(|_| catch_unwind(AssertUnwindSafe(|| run(seed))).ok())
+                        .collect();
                     if digests.iter().any(|digest| digest.is_none() || *digest != digests[0]) {
-                        let again = if what == "crowd" {
-                            format!("--crowds 1 --from {seed}")
-                        } else {
-                            format!("--seed {seed}")
+                        let again = match what {
+                            "crowd" => format!("--crowds 1 --from {seed}"),
+                            "Denim seed" => format!("--denim --seed {seed}"),
+                            _ => format!("--seed {seed}"),
                         };
                         eprintln!("{what} {seed} fails; run it again by: cargo simulate {again}");
                         failed.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(seed);

@@ -1,4 +1,4 @@
-//! How much memory is in use, for runs that measure it.
+//! Counts the memory in use, for runs that measure it.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,8 +11,12 @@ static MOST: AtomicUsize = AtomicUsize::new(0);
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-#[allow(unsafe_code, reason = "an allocator is unsafe by its nature; this one hands all on to the system's")]
-// SAFETY: every call goes unchanged to the system's allocator, which keeps the contract; counting touches no memory.
+#[allow(
+    unsafe_code,
+    reason = "an allocator is unsafe by its nature; this one hands all on to the system's"
+)]
+// SAFETY: every call goes unchanged to the system's allocator, which upholds the contract; counting
+// touches no memory.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let used = USED.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
@@ -28,14 +32,19 @@ unsafe impl GlobalAlloc for Counting {
     }
 }
 
-/// Bytes in use now. From here on the most is counted anew.
+/// Returns the bytes in use now, and restarts the maximum.
 pub(crate) fn start() -> usize {
     let used = USED.load(Ordering::Relaxed);
     MOST.store(used, Ordering::Relaxed);
     used
 }
 
-/// The most bytes that were in use since [`start`].
+/// Returns the maximum of the bytes in use since [`start`].
 pub(crate) fn most() -> usize {
     MOST.load(Ordering::Relaxed)
+}
+
+/// Returns the bytes in use now.
+pub(crate) fn used() -> usize {
+    USED.load(Ordering::Relaxed)
 }

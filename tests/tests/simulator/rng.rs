@@ -1,4 +1,4 @@
-//! Randomness from a seed: the same on every machine, for ever (SplitMix64).
+//! Random numbers from a seed: the same on every machine, permanently (SplitMix64).
 
 #[derive(Clone, Debug)]
 pub(crate) struct Rng(u64);
@@ -16,17 +16,17 @@ impl Rng {
         z ^ (z >> 31)
     }
 
-    /// A number from `low` up to and without `high`.
+    /// Returns a number from `low` up to and excluding `high`.
     pub(crate) fn range(&mut self, low: u64, high: u64) -> u64 {
         low + self.next() % (high - low).max(1)
     }
 
-    /// True `percent` times out of a hundred.
+    /// Returns `true` with a probability of `percent` per cent.
     pub(crate) fn chance(&mut self, percent: u64) -> bool {
         self.next() % 100 < percent
     }
 
-    /// A random one of them.
+    /// Returns a random element.
     pub(crate) fn pick<T: Copy>(&mut self, from: &[T]) -> T {
         from[self.next() as usize % from.len()]
     }

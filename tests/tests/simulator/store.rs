@@ -1,4 +1,4 @@
-//! A node's disk: what was written in time outlives a crash, what was not is gone.
+//! A node's disk: completed writes survive a crash, others are lost.
 
 use alloy_primitives::B256;
 use opp2p_core::chain::BlockId;
@@ -7,11 +7,11 @@ use opp2p_core::payload::Block;
 use opp2p_core::sync::PendingBlock;
 use std::collections::BTreeMap;
 
-/// How a block's contents are kept.
+/// Form in which a block's contents are kept.
 #[derive(Clone, Debug)]
 pub(crate) enum Kept {
     Block(Block),
-    /// Not at all: whoever reads it makes it again. For runs that measure memory.
+    /// Not at all: reading makes the block again. For runs that measure memory.
     Name,
 }
 
@@ -20,8 +20,10 @@ pub(crate) struct Disk {
     blocks: BTreeMap<B256, (BlockId, Kept)>,
     canonical: BTreeMap<u64, B256>,
     pending: BTreeMap<BlockId, PendingBlock>,
-    /// Keeps names only.
+    /// Keeps ids only.
     forgets: bool,
+    /// Whether it lost a block by itself.
+    pub(crate) is_damaged: bool,
 }
 
 impl Disk {
@@ -42,10 +44,12 @@ impl Disk {
             StoreChange::Rewind(to) => {
                 self.canonical.split_off(&(to.number + 1));
             }
+            StoreChange::Detach => self.canonical.clear(),
             StoreChange::Hold(block) => {
                 self.put(block);
                 let id = BlockId::of(block);
-                let pending = PendingBlock { id, parent: block.parent_hash(), size: block.body().len() };
+                let pending =
+                    PendingBlock { id, parent: block.parent_hash(), size: block.body().len() };
                 self.pending.insert(id, pending);
             }
             StoreChange::Release(ids) => {
@@ -59,7 +63,7 @@ impl Disk {
         }
     }
 
-    /// A canonical block of which only the name is kept.
+    /// Stores only the id of a canonical block.
     pub(crate) fn put_name(&mut self, id: BlockId) {
         self.blocks.insert(id.hash, (id, Kept::Name));
         self.promote(id);
@@ -68,9 +72,10 @@ impl Disk {
     /// Loses a block.
     pub(crate) fn lose(&mut self, number: u64) {
         self.canonical.remove(&number);
+        self.is_damaged = true;
     }
 
-    /// The canonical block that was lost, back again.
+    /// Restores a lost canonical block.
     pub(crate) fn find(&mut self, id: BlockId) {
         self.canonical.insert(id.number, id.hash);
     }
@@ -90,8 +95,27 @@ impl Disk {
         self.canonical.last_key_value().map(|(number, hash)| BlockId::new(*number, *hash))
     }
 
+    /// Returns the newest canonical blocks, newest first, down to the first one that is missing.
     pub(crate) fn recent(&self) -> Vec<Block> {
-        self.canonical.values().rev().take(64).filter_map(|hash| self.get(hash)).collect()
+        self.unbroken().take(64).map_while(|id| self.get(&id.hash)).collect()
+    }
+
+    /// Returns the canonical positions below the recent blocks, newest first.
+    pub(crate) fn remembered(&self) -> Vec<BlockId> {
+        self.unbroken().skip(self.recent().len()).collect()
+    }
+
+    /// Returns the canonical positions from the head down to the first one that is missing.
+    fn unbroken(&self) -> impl Iterator<Item = BlockId> {
+        let newest = self.canonical.last_key_value().map_or(0, |(number, _)| *number);
+        let numbers = (0..=newest).rev().zip(self.canonical.iter().rev());
+        let unbroken = numbers.take_while(|(expected, (number, _))| expected == *number);
+        unbroken.map(|(_, (number, hash))| BlockId::new(*number, *hash))
+    }
+
+    /// Returns the whole canonical chain, lowest first.
+    pub(crate) fn chain(&self) -> Vec<BlockId> {
+        self.canonical.iter().map(|(number, hash)| BlockId::new(*number, *hash)).collect()
     }
 
     pub(crate) fn pending(&self) -> Vec<PendingBlock> {

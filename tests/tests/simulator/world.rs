@@ -1,52 +1,113 @@
-//! A network in virtual time: nodes, liars, what travels between them, and what holds of every run.
+//! A network in virtual time: nodes, liars, messages between them, and the properties checked in
+//! every run.
+
+mod checks;
+mod members;
+mod observers;
+mod read;
+mod traffic;
 
 use super::chain;
 use super::liar::Liar;
-use super::plan::{Fault, Plan};
+use super::plan::Plan;
 use super::rng::Rng;
 use super::store::Disk;
-use alloy_primitives::B256;
-use opp2p_core::chain::{BlockId, ChainEvent};
-use opp2p_core::gossip::{Unpacked, block_topic};
-use opp2p_core::node::{Event, Input, JobResult, Node, NodeConfig, Output, StoreChange, SyncConfig};
+use alloy_primitives::{Address, B256};
+use opp2p_core::chain::BlockId;
+use opp2p_core::gossip::{Signature, Unpacked, block_topic};
+use opp2p_core::node::{Input, JobResult, Node, StoreChange, StoreId};
 use opp2p_core::payload::{Block, PayloadVersion};
-use opp2p_core::peers::{Conduct, PeerId};
-use opp2p_core::sync::{RangeId, RequestFailure, RequestId, ServeId, SyncEvent, answer};
-use opp2p_core::time::{Instant, Now};
+use opp2p_core::peers::{Conduct, ConnectionId, PeerId};
+use opp2p_core::sequencer::{Publication, PublishId};
+use opp2p_core::sync::client::CHARGE_HELD;
+use opp2p_core::sync::{RangeId, RequestFailure, RequestId, STREAM_DEADLINE, ServeId};
+use opp2p_core::time::Instant;
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Duration;
 
 const MS: u64 = 1_000_000;
-/// What the protocol gives a whole answer.
-const DEADLINE: u64 = 10_000 * MS;
+/// The protocol's time limit for a whole answer, in nanoseconds.
+const DEADLINE: u64 = STREAM_DEADLINE.as_nanos() as u64;
+/// Number of requests that a greedy peer keeps waiting at each node.
+const GREEDY_REQUESTS: u64 = 16;
 
-/// A node, and what the simulator knows of it.
+/// A node, and the simulator's records of it.
 pub(crate) struct Member {
-    node: Option<Node>,
+    pub(crate) node: Option<Node>,
     pub(crate) disk: Disk,
-    /// Counts its lives: what was meant for an earlier one is lost.
+    /// Number of starts: inputs for an earlier life are lost.
     life: u64,
     wake: Option<u64>,
     heard: BTreeSet<B256>,
-    /// The chain as it was handed on, lowest first.
+    /// The chain as it was delivered, lowest first.
     pub(crate) told: Vec<BlockId>,
+    /// The numbers that were reported as left out.
+    pub(crate) left_out: Vec<u64>,
     skipped: bool,
+    /// The reorgs that it reported in this life: the ancestor, and the number of abandoned blocks.
+    pub(crate) reorgs: Vec<(BlockId, usize)>,
     writes_until: u64,
     full_until: u64,
+    /// Number of changes that its disk refused.
+    pub(crate) refused: u64,
     connected: BTreeSet<usize>,
+    /// Connections between observers and gateways, by peer.
+    pub(crate) lines: BTreeMap<usize, ConnectionId>,
     serving: BTreeMap<ServeId, (usize, u64, RequestId)>,
-    /// Requests that it waits for: when they were sent.
-    asking: BTreeMap<RequestId, u64>,
+    /// Requests that it waits for, with the maximum bytes of each answer, and the peer.
+    asking: BTreeMap<RequestId, (u64, Option<usize>)>,
     pub(crate) conduct: BTreeMap<(usize, Conduct), u64>,
+    /// Seconds by which its wall clock is ahead.
+    clock: i64,
+    /// Commands that are not answered yet.
+    commands: BTreeSet<RangeId>,
+    /// Open requests of greedy peers.
+    greedy: BTreeMap<ServeId, usize>,
+    /// Peers that it banned, of those that are not honest.
+    pub(crate) banned: BTreeSet<usize>,
     pub(crate) asked: u64,
+    /// Number of requests to endpoints.
+    pub(crate) posted: u64,
+}
+
+impl Member {
+    /// Creates a node that has not started, with its clock ahead by some seconds.
+    fn new(disk: Disk, clock: i64) -> Self {
+        Self {
+            node: None,
+            disk,
+            life: 0,
+            wake: None,
+            heard: BTreeSet::new(),
+            told: Vec::new(),
+            left_out: Vec::new(),
+            skipped: false,
+            reorgs: Vec::new(),
+            writes_until: 0,
+            full_until: 0,
+            refused: 0,
+            connected: BTreeSet::new(),
+            lines: BTreeMap::new(),
+            serving: BTreeMap::new(),
+            asking: BTreeMap::new(),
+            conduct: BTreeMap::new(),
+            clock,
+            commands: BTreeSet::new(),
+            greedy: BTreeMap::new(),
+            banned: BTreeSet::new(),
+            asked: 0,
+            posted: 0,
+        }
+    }
 }
 
 enum Happening {
     Tick,
     Gossip { to: usize, from: usize, block: Rc<Signed> },
     Job { to: usize, life: u64, result: Box<JobResult> },
-    Written { to: usize, life: u64, change: Box<StoreChange>, done: bool },
+    Written { to: usize, life: u64, id: StoreId, change: Box<StoreChange>, done: bool },
     Read { to: usize, life: u64, ids: Vec<BlockId> },
     Request { to: usize, from: usize, life: u64, id: RequestId, number: u64 },
     Response { to: usize, life: u64, id: RequestId, result: Result<Vec<u8>, RequestFailure> },
@@ -55,40 +116,78 @@ enum Happening {
     Fault(usize),
     Restart { node: usize, keeps_disk: bool },
     Heal { nodes: Vec<usize> },
+    SignerRead { to: usize, life: u64, signer: Address, as_of: u64 },
+    Signed { life: u64, id: PublishId, signature: Signature },
+    Back { liar: usize },
+    Greed { liar: usize },
+    Dial { from: usize, life: u64, to: usize },
+    Ping { from: usize, life: u64 },
 }
 
-/// A block and its message.
+/// A block and its message, which is made when it is needed first.
 pub(crate) struct Signed {
     block: Block,
-    message: Unpacked,
+    is_by_next_signer: bool,
+    message: OnceCell<Unpacked>,
+}
+
+impl Signed {
+    fn message(&self) -> &Unpacked {
+        self.message.get_or_init(|| {
+            let key = if self.is_by_next_signer { chain::next_signer() } else { chain::signer() };
+            chain::message(&key, &self.block)
+        })
+    }
+
+    /// Returns the block's timestamp, in Unix seconds.
+    pub(crate) fn timestamp(&self) -> u64 {
+        self.block.timestamp()
+    }
 }
 
 /// The network.
 pub(crate) struct World {
     pub(crate) plan: Plan,
     rng: Rng,
-    /// Nanoseconds.
+    /// In nanoseconds.
     pub(crate) now: u64,
     queue: BTreeMap<(u64, u64), Happening>,
     next: u64,
     pub(crate) members: Vec<Member>,
     /// All blocks of all branches that the sequencer ever followed.
     made: BTreeMap<B256, Block>,
-    /// The branch that it follows now; block 1 comes first.
+    /// The branch that it follows now, from block 1 on.
     pub(crate) branch: Vec<Rc<Signed>>,
     ticks: u64,
+    /// Number of blocks that the sequencer makes at once while it is behind its schedule, if it was
+    /// rewound.
+    burst: Option<u64>,
     is_calm: bool,
     cut: BTreeSet<usize>,
     next_serve: u64,
-    /// Over everything that every node said: two runs of one seed agree in it.
+    next_connection: u64,
+    next_command: u64,
+    /// Liars that are away from all nodes.
+    away: BTreeSet<usize>,
+    /// Number of open requests of each greedy peer at each node.
+    greedy: BTreeMap<(usize, usize), u64>,
+    /// Time since when the sequencer signs with another key.
+    rotated: Option<u64>,
+    /// Blocks that it signed with that key.
+    by_next_signer: BTreeSet<B256>,
+    /// Number of requests for the signature of each block.
+    pub(crate) signings: BTreeMap<PublishId, u64>,
+    /// Number of blocks that were published.
+    pub(crate) published: u64,
+    /// Digest of every node's outputs: equal for two runs of one seed.
     pub(crate) digest: u64,
     pub(crate) most_memory: usize,
     pub(crate) landed: usize,
     pub(crate) range_results: Vec<Result<(), opp2p_core::sync::RangeError>>,
-    /// The hashes of the blocks below the branch, for runs whose blocks nobody keeps: they are made again when they
-    /// are read.
+    /// The hashes of the blocks below the branch, for runs in which no block is kept: they are made
+    /// again when they are read.
     history: Vec<B256>,
-    /// What every node has already when the run begins.
+    /// Number of blocks that every node has when the run begins.
     base: usize,
 }
 
@@ -102,12 +201,17 @@ fn index(peer: &PeerId) -> usize {
     usize::from(peer.as_bytes()[38])
 }
 
+/// Returns the seconds by which a node's clock is ahead at its first start.
+fn clock_of(plan: &Plan, node: usize) -> i64 {
+    plan.clocks.iter().find(|(of, _)| *of == node).map_or(0, |(_, seconds)| *seconds)
+}
+
 impl World {
     pub(crate) fn new(plan: Plan) -> Self {
         Self::build(plan, None)
     }
 
-    /// A network whose chain has `count` blocks already, which only `holders` have.
+    /// Creates a network whose chain already has `count` blocks, which only `holders` have.
     pub(crate) fn with_history(plan: Plan, count: u64, holders: &[usize]) -> Self {
         Self::build(plan, Some((count, holders)))
     }
@@ -122,9 +226,18 @@ impl World {
             made: BTreeMap::new(),
             branch: Vec::new(),
             ticks: 0,
+            burst: None,
             is_calm: false,
             cut: BTreeSet::new(),
             next_serve: 0,
+            next_connection: 0,
+            next_command: 0,
+            away: BTreeSet::new(),
+            greedy: BTreeMap::new(),
+            rotated: None,
+            by_next_signer: BTreeSet::new(),
+            signings: BTreeMap::new(),
+            published: 0,
             digest: 0xcbf2_9ce4_8422_2325,
             most_memory: 0,
             landed: 0,
@@ -134,27 +247,12 @@ impl World {
             plan,
         };
         if let Some((count, _)) = history {
-            world.now = count * chain::BLOCK_TIME * 1000 * MS;
+            world.now = count * world.plan.pace.interval() * MS;
             world.extend_chain(count);
         }
         for index in 0..world.plan.honest {
             let disk = Disk::new(world.plan.disks_forget);
-            world.members.push(Member {
-                node: None,
-                disk,
-                life: 0,
-                wake: None,
-                heard: BTreeSet::new(),
-                told: Vec::new(),
-                skipped: false,
-                writes_until: 0,
-                full_until: 0,
-                connected: BTreeSet::new(),
-                serving: BTreeMap::new(),
-                asking: BTreeMap::new(),
-                conduct: BTreeMap::new(),
-                asked: 0,
-            });
+            world.members.push(Member::new(disk, clock_of(&world.plan, index)));
             let had = history.filter(|(_, holders)| holders.contains(&index));
             if let Some((count, _)) = had {
                 world.give_blocks(index, count as usize);
@@ -166,89 +264,66 @@ impl World {
         for (at, (when, _)) in world.plan.faults.clone().into_iter().enumerate() {
             world.at(world.now + when * MS, Happening::Fault(at));
         }
-        world.at(world.now + chain::BLOCK_TIME * 1000 * MS, Happening::Tick);
+        for (at, liar) in world.plan.liars.clone().into_iter().enumerate() {
+            if liar == Liar::Greedy {
+                let liar = world.plan.honest + at;
+                world.at(world.now, Happening::Greed { liar });
+            }
+        }
+        world.at(world.now + world.plan.pace.interval() * MS, Happening::Tick);
         world
     }
 
-    /// Everything up to the plan's last block, and then until all nodes agree with the sequencer. Answers how long
-    /// the second part took.
+    /// Runs up to the plan's last block, and then until all nodes agree with the sequencer. Returns
+    /// the duration of the second part.
     pub(crate) fn run(&mut self) -> Duration {
         while self.ticks < self.plan.blocks {
             self.step();
         }
-        self.catch_up()
+        let took = self.catch_up();
+        self.settle_disks();
+        took
     }
 
-    /// No more faults; waits for all nodes.
+    /// Ends all faults, and waits for all nodes, and until all commands are answered.
     pub(crate) fn catch_up(&mut self) -> Duration {
         self.is_calm = true;
         self.queue.retain(|_, happening| !matches!(happening, Happening::Fault(_)));
+        for member in &mut self.members {
+            member.clock = 0;
+        }
         let start = self.now;
         let end = self.now + self.plan.patience * MS;
-        while !self.all_agree() {
+        while !self.all_agree() || self.members.iter().any(|member| !member.commands.is_empty()) {
             assert!(self.now < end, "not caught up: {}", self.state());
             self.step();
         }
         Duration::from_nanos(self.now - start)
     }
 
-    /// One thing happens. A network is never idle: the sequencer goes on.
+    /// Goes on until every charge against a peer counts or has been dropped.
+    pub(crate) fn settle_charges(&mut self) {
+        let end = self.now + 2 * CHARGE_HELD.as_nanos() as u64;
+        while (0..self.members.len()).any(|node| self.status(node).charges > 0) {
+            assert!(self.now < end, "a charge is held for ever: {}", self.state());
+            self.step();
+        }
+    }
+
+    /// Processes one event. A network is never idle: the sequencer goes on.
     pub(crate) fn step(&mut self) {
         let ((at, _), happening) = self.queue.pop_first().expect("the sequencer goes on");
         self.now = at;
         self.happen(happening);
     }
 
-    pub(crate) fn clock(&self) -> Now {
-        let now = Duration::from_nanos(self.now);
-        Now::new(now, Duration::from_secs(chain::GENESIS_TIME) + now)
-    }
-
-    pub(crate) fn tip(&self) -> Option<BlockId> {
-        self.branch.last().map(|signed| BlockId::of(&signed.block))
-    }
-
-    /// How far a node's chain was handed on.
-    pub(crate) fn told(&self, node: usize) -> u64 {
-        self.members[node].told.last().map_or(0, |told| told.number)
-    }
-
-    /// Blocks in a node's pending area.
-    pub(crate) fn pending(&self, node: usize) -> usize {
-        let status = self.members[node].node.as_ref().and_then(Node::sync_status);
-        status.map_or(0, |status| status.pending)
-    }
-
-    /// Takes a block off a node's disk and out of its mind.
+    /// Removes a block from a node's disk and memory.
     pub(crate) fn lose(&mut self, node: usize, number: u64) -> BlockId {
         self.stop(node);
         let hash = self.members[node].disk.canonical(number).expect("it has it");
         self.members[node].disk.lose(number);
         self.start(node);
         BlockId::new(number, hash)
-    }
-
-    pub(crate) fn agrees(&self, node: usize) -> bool {
-        let head = self.members[node].node.as_ref().and_then(|node| node.view().head());
-        let tip = self.tip();
-        // A block that is on its way is no lag.
-        let before = self.branch.len().checked_sub(2).map(|at| BlockId::of(&self.branch[at].block));
-        self.members[node].node.is_some()
-            && (head == tip || (self.ticks > self.plan.blocks + 2 && head == before))
-    }
-
-    fn all_agree(&self) -> bool {
-        self.ticks > self.plan.blocks + 2 && (0..self.plan.honest).all(|node| self.agrees(node))
-    }
-
-    fn state(&self) -> String {
-        let each = self.members.iter().enumerate().map(|(index, member)| {
-            let node = member.node.as_ref();
-            let head = node.and_then(|node| node.view().head()).map(|head| head.number);
-            let gap = node.and_then(|node| node.view().gap());
-            format!("{index}: head {head:?}, {:?}, {gap:?}\n", node.and_then(Node::sync_status))
-        });
-        format!("tip {:?} at {} ms\n{}", self.tip(), self.now / MS, each.collect::<String>())
     }
 
     fn at(&mut self, when: u64, happening: Happening) {
@@ -261,7 +336,7 @@ impl World {
         self.rng.range(low * MS, high * MS + 1)
     }
 
-    /// Whether something between these two is lost.
+    /// Returns whether a message between these two is lost.
     fn is_lost(&mut self, from: usize, to: usize) -> bool {
         self.is_cut(from, to) || (!self.is_calm && self.rng.chance(self.plan.lost))
     }
@@ -270,30 +345,43 @@ impl World {
         self.cut.contains(&from) != self.cut.contains(&to)
     }
 
-    // ---- what happens ----
+    // ---- events ----
 
     fn happen(&mut self, happening: Happening) {
         match happening {
             Happening::Tick => self.tick(),
             Happening::Gossip { to, from, block } => {
-                if self.members[to].node.is_none() || !self.members[to].heard.insert(block.block.hash()) {
+                if self.members[to].node.is_none()
+                    || !self.members[to].heard.insert(block.block.hash())
+                {
                     return;
                 }
                 let version = PayloadVersion::V4;
-                let id = block.message.message_id(&block_topic(chain::CHAIN_ID, version));
-                let message = block.message.clone();
+                let message = block.message().clone();
+                let id = message.message_id(&block_topic(chain::CHAIN_ID, version));
                 self.tell(to, Input::Gossip { from: peer(from), topic: version, id, message });
             }
-            Happening::Job { to, life, result } => self.tell_life(to, life, Input::JobDone(*result)),
-            Happening::Written { to, life, change, done } => self.written(to, life, &change, done),
+            Happening::Job { to, life, result } => {
+                self.tell_life(to, life, Input::JobDone(*result));
+            }
+            Happening::Written { to, life, id, change, done } => {
+                self.written(to, life, id, &change, done);
+            }
             Happening::Read { to, life, ids } => {
                 let blocks = ids.iter().map(|id| self.read(to, id)).collect();
                 self.tell_life(to, life, Input::Loaded(blocks));
             }
-            Happening::Request { to, from, life, id, number } => self.request(to, from, life, id, number),
+            Happening::Request { to, from, life, id, number } => {
+                self.request(to, from, life, id, number);
+            }
             Happening::Response { to, life, id, result } => {
-                if self.members[to].life == life && self.members[to].asking.remove(&id).is_some() {
+                if self.members[to].life == life
+                    && let Some((_, from)) = self.members[to].asking.remove(&id)
+                {
                     self.tell(to, Input::Response { id, result: result.map(Into::into) });
+                    if self.plan.liars_leave && from.is_some_and(|from| from >= self.plan.honest) {
+                        self.leave(from.unwrap_or_default());
+                    }
                 }
             }
             Happening::Responded { to, life, id } => {
@@ -303,7 +391,8 @@ impl World {
                 }
             }
             Happening::Wake { to, life } => {
-                if self.members[to].life == life && self.members[to].wake.is_some_and(|wake| wake <= self.now)
+                if self.members[to].life == life
+                    && self.members[to].wake.is_some_and(|wake| wake <= self.now)
                 {
                     self.members[to].wake = None;
                     self.tell(to, Input::Wake);
@@ -322,139 +411,96 @@ impl World {
                 }
                 self.connect_all();
             }
+            Happening::SignerRead { to, life, signer, as_of } => {
+                self.tell_life(to, life, Input::SignerRead { signer: Some(signer), as_of });
+            }
+            Happening::Signed { life, id, signature } => {
+                self.tell_life(0, life, Input::Signed { id, result: Ok(signature) });
+            }
+            Happening::Back { liar } => {
+                self.away.remove(&liar);
+                self.connect_all();
+            }
+            Happening::Greed { liar } => self.send_greedy_requests(liar),
+            Happening::Dial { from, life, to } => self.dial(from, life, to),
+            Happening::Ping { from, life } => self.ping(from, life),
         }
     }
 
     fn tick(&mut self) {
         self.ticks += 1;
-        self.extend_chain(1);
-        let block = Rc::clone(self.branch.last().expect("just made"));
-        // The sequencer's own node has it at once, from nobody.
-        self.at(self.now, Happening::Gossip { to: 0, from: 255, block });
-        self.at(self.now + chain::BLOCK_TIME * 1000 * MS, Happening::Tick);
+        for _ in 0..self.blocks_now() {
+            self.extend_chain(1);
+            let block = Rc::clone(self.branch.last().expect("just made"));
+            // The sequencer's own node has it at once. A block that is too old for gossip is
+            // inserted by the operator's tools.
+            if block.timestamp() + 60 < self.clock(0).unix_seconds() {
+                self.tell(0, Input::Insert(block.block.clone()));
+            } else if self.plan.signing.is_some() {
+                let envelope = Box::new(block.block.to_envelope());
+                let (id, publication) =
+                    (PublishId(block.block.number()), Publication::Envelope(envelope));
+                self.tell(0, Input::Publish { id, publication });
+            } else {
+                self.at(self.now, Happening::Gossip { to: 0, from: 255, block });
+            }
+        }
+        self.check_peers();
+        self.at(self.now + self.plan.pace.interval() * MS, Happening::Tick);
     }
 
-    /// Makes blocks without telling anybody.
+    /// Makes the sequencer fail over: it drops its newest blocks, and then makes up to `burst`
+    /// blocks each block time until it has caught up with its schedule.
+    pub(crate) fn rewind(&mut self, depth: usize, burst: u64) {
+        let kept = self.branch.len() - depth;
+        self.branch.truncate(kept);
+        self.burst = Some(burst);
+    }
+
+    fn blocks_now(&self) -> u64 {
+        let Some(burst) = self.burst else { return 1 };
+        let due = self.now / (self.plan.pace.interval() * MS);
+        let tip = self.tip().map_or(0, |tip| tip.number);
+        due.saturating_sub(tip).min(burst)
+    }
+
+    /// Returns whether the sequencer keeps to its schedule.
+    pub(crate) fn is_on_schedule(&self) -> bool {
+        self.blocks_now() <= 1
+    }
+
+    /// Makes blocks without publishing them.
     pub(crate) fn extend_chain(&mut self, count: u64) {
         for _ in 0..count {
             let below = self.tip().map(|tip| tip.hash).or(self.history.last().copied());
-            let parent = below.unwrap_or(chain::config().genesis.hash);
+            let parent = below.unwrap_or(chain::GENESIS_HASH);
             let number = (self.base + self.branch.len()) as u64 + 1;
             if self.plan.disks_forget && self.ticks == 0 {
-                self.history.push(chain::block(number, parent, 0, self.plan.block_bytes).hash());
+                self.history.push(
+                    chain::block(self.plan.pace, number, parent, 0, self.plan.block_bytes).hash(),
+                );
                 self.base = self.history.len();
                 continue;
             }
-            let block = chain::block(number, parent, self.branch_salt(), self.plan.block_bytes);
+            let (pace, bytes) = (self.plan.pace, self.plan.block_bytes);
+            let block = chain::block(pace, number, parent, self.branch_salt(), bytes);
             self.made.insert(block.hash(), block.clone());
-            let message = chain::message(&block);
-            self.branch.push(Rc::new(Signed { block, message }));
+            if self.rotated.is_some() {
+                self.by_next_signer.insert(block.hash());
+            }
+            self.branch.push(Rc::new(self.sign(block)));
         }
     }
 
-    /// A branch's blocks differ from another's of the same numbers.
+    /// Signs a block with the key that the sequencer had when it made the block.
+    fn sign(&self, block: Block) -> Signed {
+        let is_by_next_signer = self.by_next_signer.contains(&block.hash());
+        Signed { block, is_by_next_signer, message: OnceCell::new() }
+    }
+
+    /// Returns a salt that makes a branch's blocks differ from another's of the same numbers.
     fn branch_salt(&self) -> u64 {
         self.made.len() as u64
-    }
-
-    /// Puts a node's disk at a state that it could have come to by itself.
-    pub(crate) fn give_blocks(&mut self, node: usize, up_to: usize) {
-        for (at, hash) in self.history.iter().take(up_to).enumerate() {
-            self.members[node].disk.put_name(BlockId::new(at as u64 + 1, *hash));
-        }
-        for signed in self.branch.iter().take(up_to) {
-            self.members[node].disk.apply(&StoreChange::Extend(signed.block.clone()));
-        }
-    }
-
-    fn fault(&mut self, fault: Fault) {
-        match fault {
-            Fault::Crash { node, milliseconds, keeps_disk } => {
-                if self.members[node].node.is_none() {
-                    return;
-                }
-                self.stop(node);
-                self.at(self.now + milliseconds * MS, Happening::Restart { node, keeps_disk });
-            }
-            Fault::Partition { nodes, milliseconds } => {
-                self.cut.extend(&nodes);
-                self.connect_all();
-                self.at(self.now + milliseconds * MS, Happening::Heal { nodes });
-            }
-            Fault::Reorg { depth } => {
-                let kept = self.branch.len().saturating_sub(depth);
-                self.branch.truncate(kept);
-            }
-            Fault::FullDisk { node, milliseconds } => {
-                self.members[node].full_until = self.now + milliseconds * MS;
-            }
-        }
-    }
-
-    pub(crate) fn stop(&mut self, node: usize) {
-        let member = &mut self.members[node];
-        member.node = None;
-        member.life += 1;
-        member.wake = None;
-        member.heard.clear();
-        member.serving.clear();
-        member.asking.clear();
-        self.connect_all();
-    }
-
-    pub(crate) fn start(&mut self, node: usize) {
-        if self.members[node].node.is_some() {
-            return;
-        }
-        let member = &mut self.members[node];
-        member.life += 1;
-        member.writes_until = self.now;
-        member.skipped = false;
-        let head = member.disk.head();
-        member.told = match head {
-            Some(head) => (1..=head.number)
-                .filter_map(|number| member.disk.canonical(number).map(|hash| BlockId::new(number, hash)))
-                .collect(),
-            None => Vec::new(),
-        };
-        let mut fill = self.plan.fill;
-        fill.client.seed ^= node as u64;
-        let config = NodeConfig {
-            head,
-            from_genesis: true,
-            recent: member.disk.recent(),
-            pending: member.disk.pending(),
-            view: self.plan.view,
-            sync: Some(SyncConfig { fill, serve: self.plan.server }),
-            ..NodeConfig::new(chain::config())
-        };
-        let started = Node::new(self.clock(), config).expect("a good configuration");
-        self.members[node].node = Some(started);
-        self.drain(node);
-        self.connect_all();
-    }
-
-    /// Makes every node know whom it is connected to.
-    fn connect_all(&mut self) {
-        let all = self.plan.honest + self.plan.liars.len();
-        for node in 0..self.members.len() {
-            if self.members[node].node.is_none() {
-                self.members[node].connected.clear();
-                continue;
-            }
-            for other in (0..all).filter(|other| *other != node) {
-                let is_up = self.members.get(other).is_none_or(|member| member.node.is_some());
-                let clock = self.clock();
-                let holds = |of: &Node| of.peers().gate().holds(clock, &peer(other), &[]);
-                let is_refused = self.members[node].node.as_ref().is_some_and(holds);
-                let wanted = is_up && !is_refused && !self.is_cut(node, other);
-                if wanted && self.members[node].connected.insert(other) {
-                    self.tell(node, Input::Connected(peer(other)));
-                } else if !wanted && self.members[node].connected.remove(&other) {
-                    self.tell(node, Input::Disconnected(peer(other)));
-                }
-            }
-        }
     }
 
     // ---- nodes ----
@@ -466,14 +512,10 @@ impl World {
     }
 
     pub(crate) fn tell(&mut self, to: usize, input: Input) {
-        let now = self.clock();
+        let now = self.clock(to);
         let Some(node) = self.members[to].node.as_mut() else { return };
         node.handle(now, input);
         self.drain(to);
-    }
-
-    pub(crate) fn fetch_range(&mut self, node: usize, to: BlockId) {
-        self.tell(node, Input::FetchRange { id: RangeId(1), to });
     }
 
     fn drain(&mut self, at: usize) {
@@ -484,11 +526,15 @@ impl World {
         let status = node.sync_status().expect("it fetches");
         assert!(status.in_flight <= self.plan.fill.client.in_flight);
         assert!(status.slots <= self.plan.fill.client.window);
-        assert!(status.pending <= self.plan.fill.pending_blocks.saturating_add(self.plan.fill.client.window));
+        assert!(
+            status.pending
+                <= self.plan.fill.pending_blocks.saturating_add(self.plan.fill.client.window)
+        );
         self.most_memory = self.most_memory.max(status.memory);
         if let Some(due) = node.next_wakeup() {
-            let due =
-                u64::try_from(due.since(Instant::default()).as_nanos()).unwrap_or(u64::MAX).max(self.now);
+            let due = u64::try_from(due.since(Instant::default()).as_nanos())
+                .unwrap_or(u64::MAX)
+                .max(self.now);
             if self.members[at].wake.is_none_or(|wake| due < wake) {
                 self.members[at].wake = Some(due);
                 let life = self.members[at].life;
@@ -501,233 +547,5 @@ impl World {
         for byte in format!("{at} {} {text:?}", self.now).bytes() {
             self.digest = (self.digest ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
         }
-    }
-
-    fn perform(&mut self, at: usize, output: Output) {
-        let life = self.members[at].life;
-        match output {
-            Output::Job(job) => {
-                let took = self.rng.range(0, self.plan.job * MS);
-                let result = Box::new(job.run());
-                self.at(self.now + took, Happening::Job { to: at, life, result });
-            }
-            Output::Verdict(verdict) => {
-                self.note(at, verdict.result);
-                if let Ok(id) = verdict.result {
-                    self.relay(at, index(&verdict.from), id);
-                }
-            }
-            Output::Store(change) => self.store(at, change),
-            Output::Load(ids) => {
-                let when = self.members[at].writes_until + self.rng.range(0, self.plan.write * MS);
-                self.at(when, Happening::Read { to: at, life, ids });
-            }
-            Output::Request { id, to, number, limit } => self.send_request(at, id, index(&to), number, limit),
-            Output::Serve { id, number, held } => {
-                let canonical = self.members[at].disk.canonical(number);
-                let found = held.or_else(|| self.read(at, &BlockId::new(number, canonical?)));
-                let (_, response) = answer::<()>(&Ok(found));
-                self.respond(at, id, response);
-            }
-            Output::Refuse { id, code } => self.respond(at, id, vec![code.byte()]),
-            Output::Event(event) => self.event(at, event),
-            Output::Disconnect(whom) => {
-                let who = index(&whom);
-                assert!(who >= self.plan.honest, "node {at} turns out the honest node {who}");
-                self.members[at].connected.remove(&who);
-                self.tell(at, Input::Disconnected(whom));
-            }
-            Output::ApplicationScore(..)
-            | Output::LiveTopics(_)
-            | Output::TakeScores
-            | Output::ReadSigner
-            | Output::Remember(_) => {}
-            Output::Dial(_) | Output::Send { .. } | Output::Sign(_) => panic!("nobody asked for {output:?}"),
-        }
-    }
-
-    /// A block from a node's disk.
-    fn read(&self, node: usize, id: &BlockId) -> Option<Block> {
-        let disk = &self.members[node].disk;
-        let is_forgotten = self.plan.disks_forget && disk.has(&id.hash);
-        disk.get(&id.hash).or_else(|| if is_forgotten { self.remake(id.number) } else { None })
-    }
-
-    /// A block of the history, made again.
-    fn remake(&self, number: u64) -> Option<Block> {
-        let at = usize::try_from(number).ok()?.checked_sub(1)?;
-        if at >= self.history.len() {
-            let signed = self.branch.get(at - self.base)?;
-            return Some(signed.block.clone());
-        }
-        let parent = at.checked_sub(1).map_or(chain::config().genesis.hash, |below| self.history[below]);
-        Some(chain::block(number, parent, 0, self.plan.block_bytes))
-    }
-
-    fn relay(&mut self, at: usize, from: usize, id: BlockId) {
-        let block = self.made[&id.hash].clone();
-        let place = (id.number as usize - 1).checked_sub(self.base);
-        let signed = place.and_then(|at| self.branch.get(at)).filter(|signed| signed.block.hash() == id.hash);
-        let message = signed.map_or_else(|| chain::message(&block), |signed| signed.message.clone());
-        let signed = Rc::new(Signed { block, message });
-        for to in (0..self.plan.honest).filter(|to| *to != at && *to != from) {
-            let copies = 1 + u64::from(!self.is_calm && self.rng.chance(self.plan.doubled));
-            for _ in 0..copies {
-                if !self.is_lost(at, to) {
-                    let when = self.now + self.latency();
-                    self.at(when, Happening::Gossip { to, from: at, block: Rc::clone(&signed) });
-                }
-            }
-        }
-    }
-
-    fn store(&mut self, at: usize, change: StoreChange) {
-        let took = self.rng.range(0, self.plan.write * MS);
-        let member = &mut self.members[at];
-        member.writes_until = member.writes_until.max(self.now) + took;
-        let is_pending = matches!(change, StoreChange::Hold(_));
-        let done = !(is_pending && self.now < member.full_until);
-        let (when, life) = (member.writes_until, member.life);
-        self.at(when, Happening::Written { to: at, life, change: Box::new(change), done });
-    }
-
-    fn written(&mut self, to: usize, life: u64, change: &StoreChange, done: bool) {
-        if self.members[to].life != life {
-            return;
-        }
-        if done {
-            self.members[to].disk.apply(change);
-        }
-        if let StoreChange::Hold(block) = change {
-            self.tell(to, Input::Held { id: BlockId::of(block), is_held: done });
-        }
-    }
-
-    fn send_request(&mut self, at: usize, id: RequestId, to: usize, number: u64, limit: usize) {
-        self.note(at, (id, to, number, limit));
-        let life = self.members[at].life;
-        self.members[at].asking.insert(id, limit as u64);
-        self.members[at].asked += 1;
-        self.at(
-            self.now + DEADLINE,
-            Happening::Response { to: at, life, id, result: Err(RequestFailure::Timeout) },
-        );
-        if self.is_lost(at, to) {
-            return;
-        }
-        let when = self.now + self.latency();
-        self.at(when, Happening::Request { to, from: at, life, id, number });
-    }
-
-    fn request(&mut self, to: usize, from: usize, life: u64, id: RequestId, number: u64) {
-        if let Some(liar) = to.checked_sub(self.plan.honest).and_then(|at| self.plan.liars.get(at)).copied() {
-            return self.lie(liar, to, from, life, id, number);
-        }
-        if self.members[to].node.is_none() {
-            let result = Err(RequestFailure::Closed);
-            let when = self.now + self.latency();
-            return self.at(when, Happening::Response { to: from, life, id, result });
-        }
-        let serve = ServeId(self.next_serve);
-        self.next_serve += 1;
-        self.members[to].serving.insert(serve, (from, life, id));
-        // Whoever asked closes the stream when it has waited long enough.
-        let (when, server_life) = (self.now + DEADLINE, self.members[to].life);
-        self.at(when, Happening::Responded { to, life: server_life, id: serve });
-        self.tell(to, Input::Requested { from: peer(from), id: serve, number });
-    }
-
-    fn lie(&mut self, liar: Liar, to: usize, from: usize, life: u64, id: RequestId, number: u64) {
-        let branch: Vec<Block> = self.branch.iter().map(|signed| signed.block.clone()).collect();
-        let base = self.base;
-        let real = |number: u64| branch.get(usize::try_from(number).ok()?.checked_sub(1 + base)?).cloned();
-        let (after, result) = liar.answer(&mut self.rng, number, real);
-        self.send_response(to, from, life, id, result, after);
-    }
-
-    fn respond(&mut self, at: usize, id: ServeId, response: Vec<u8>) {
-        let life = self.members[at].life;
-        let Some((from, from_life, request)) = self.members[at].serving.get(&id).copied() else { return };
-        self.note(at, (id, response.len()));
-        self.send_response(at, from, from_life, request, Ok(response), Duration::ZERO);
-        self.at(self.now + MS, Happening::Responded { to: at, life, id });
-    }
-
-    fn send_response(
-        &mut self,
-        at: usize,
-        to: usize,
-        life: u64,
-        id: RequestId,
-        result: Result<Vec<u8>, RequestFailure>,
-        after: Duration,
-    ) {
-        if self.is_lost(at, to) || self.members[to].life != life {
-            return;
-        }
-        let limit = self.members[to].asking.get(&id).copied().unwrap_or(0);
-        let result = result.and_then(|bytes| {
-            if bytes.len() as u64 > limit { Err(RequestFailure::TooLong) } else { Ok(bytes) }
-        });
-        let when = self.now + self.latency() + after.as_nanos() as u64;
-        self.at(when, Happening::Response { to, life, id, result });
-    }
-
-    // ---- what holds ----
-
-    fn event(&mut self, at: usize, event: Event) {
-        match event {
-            Event::Chain(ChainEvent::Extended(block)) => {
-                self.note(at, (block.number(), block.hash()));
-                self.extended(at, &block);
-            }
-            Event::Chain(ChainEvent::Reorg { ancestor, abandoned, .. }) => {
-                self.note(at, ancestor);
-                let member = &mut self.members[at];
-                let kept = member.told.len() - abandoned.len();
-                assert_eq!(member.told.split_off(kept), abandoned, "node {at}");
-            }
-            Event::Chain(ChainEvent::Skipped { from, to, reason }) => {
-                self.note(at, (from, to, reason));
-                assert!(
-                    self.plan.may_skip,
-                    "node {at} left out what lies between {from} and {to}: {reason:?}"
-                );
-                let member = &mut self.members[at];
-                member.told.retain(|told| told.number < to.number);
-                member.skipped = true;
-            }
-            Event::Sync(SyncEvent::Conduct { peer, conduct }) => {
-                let who = index(&peer);
-                self.note(at, (who, conduct));
-                *self.members[at].conduct.entry((who, conduct)).or_default() += 1;
-                let is_fair = match conduct {
-                    Conduct::ValidResponse => true,
-                    Conduct::RejectedPayload => who >= self.plan.honest || self.plan.has_reorgs(),
-                    Conduct::ErrorResponse => who >= self.plan.honest || !self.plan.is_clean(),
-                };
-                assert!(is_fair, "node {at} blames the honest node {who}: {conduct:?}");
-            }
-            Event::Sync(SyncEvent::Landing { blocks, .. }) => self.landed += blocks,
-            Event::Sync(SyncEvent::Range { result, .. }) => self.range_results.push(result),
-            _ => {}
-        }
-    }
-
-    fn extended(&mut self, at: usize, block: &Block) {
-        let id = BlockId::of(block);
-        if let Some(hash) = self.history.get(id.number as usize - 1) {
-            assert_eq!(*hash, id.hash, "node {at} hands on a false block");
-        } else {
-            let real =
-                self.made.get(&id.hash).unwrap_or_else(|| panic!("node {at} hands on a false block {id}"));
-            assert_eq!(real.body(), block.body(), "node {at} hands on other contents for {id}");
-        }
-        let member = &mut self.members[at];
-        if !std::mem::take(&mut member.skipped) {
-            let parent = member.told.last().map_or(chain::config().genesis.hash, |told| told.hash);
-            assert_eq!(block.parent_hash(), parent, "node {at} hands on {id} out of order");
-        }
-        member.told.push(id);
     }
 }

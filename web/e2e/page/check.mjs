@@ -1,16 +1,19 @@
-// The observer page in a headless Chromium, served by the real node, over a chain that is made up (`mock.js`).
+// The observer page in a headless Chromium, served by the real node, over a made-up chain
+// (`mock.js`).
 //
-//   node web/e2e/page/check.mjs --opp2p target/debug/opp2p --modules DIR/node_modules [--browser FILE] [--screens DIR]
+//   node web/e2e/page/check.mjs --opp2p target/debug/opp2p --modules DIR/node_modules [--browser FILE] [--screens DIR] [--only PART]
 //
-// DIR has `playwright-core` and `uplot`. With --screens it also takes pictures. Prints a line for each check; the exit
-// code is 0 if all hold.
+// DIR has `playwright-core` and `axe-core`. With --screens it also takes screenshots. Prints a line
+// for each check; the exit code is 0 if all pass. `states.mjs` has the checks of every state.
 
 import { spawn } from "node:child_process";
-import { cp, mkdir, mkdtemp, rm } from "node:fs/promises";
+import { cp, mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
+import { assemble as bundle } from "../../build/page.js";
+import { states } from "./states.mjs";
 
 const here = dirname(fileURLToPath(import.meta.url));
 const { values: given } = parseArgs({
@@ -19,29 +22,30 @@ const { values: given } = parseArgs({
     modules: { type: "string", default: "node_modules" },
     browser: { type: "string", default: "/usr/bin/chromium" },
     screens: { type: "string" },
+    only: { type: "string" },
   },
 });
 const PEER = "/dns4/gateway.example/tcp/443/wss/p2p/16Uiu2HAmQ7dGcE3vUe1nTq5JpVx3sRjK9aYb2LwHhZf8oCk4tGm1";
 const DESKTOP = { width: 1280, height: 800 };
 const PHONE = { width: 375, height: 812 };
-/** Longest wait for anything, in milliseconds. */
-const PATIENCE = 20_000;
+/** Maximum wait for anything, in milliseconds. */
+const PATIENCE = 90_000;
 
-/** The page as it will be served, with the made-up chain in the package's place. */
-async function assemble(modules) {
+/** WebAssembly without anything in it. */
+const EMPTY = Uint8Array.of(0, 0x61, 0x73, 0x6d, 1, 0, 0, 0);
+
+/** Assembles the page as it is served, with the made-up chain in place of the package. */
+async function assemble() {
   const folder = await mkdtemp(join(tmpdir(), "opp2p-page-"));
-  const page = join(folder, "page");
-  await cp(join(here, "../../page"), page, { recursive: true });
-  await mkdir(join(page, "vendor"), { recursive: true });
-  await mkdir(join(page, "opp2p"), { recursive: true });
-  for (const file of ["uPlot.esm.js", "uPlot.min.css"]) {
-    await cp(join(modules, "uplot/dist", file), join(page, "vendor", file));
-  }
-  await cp(join(here, "mock.js"), join(page, "opp2p/index.js"));
+  const packed = join(folder, "package");
+  await mkdir(join(packed, "wasm"), { recursive: true });
+  await writeFile(join(packed, "wasm/opp2p_web_bg.wasm"), EMPTY);
+  await cp(join(here, "mock.js"), join(packed, "index.js"));
+  await bundle(packed, join(folder, "page"));
   return folder;
 }
 
-/** A node that serves the page; resolves with it and its URL. */
+/** Starts a node that serves the page. Resolves with the node and its URL. */
 function serve(binary, folder) {
   const network = ["--network", "op-mainnet", "--p2p.listen.ip", "127.0.0.1", "--p2p.listen.tcp", "0"];
   const alone = ["--p2p.no-discovery", "--rpc.port", "0"];
@@ -69,7 +73,10 @@ function check(what, holds, seen = "") {
   if (!holds) failures.push(what);
 }
 
-/** Opens the page in a context of its own; everything that it says and asks for is written down. */
+/**
+ * Opens the page in a context of its own; an empty one if `query` is `null`. Its messages and
+ * requests are recorded.
+ */
 async function open(browser, url, query, options = {}) {
   const context = await browser.newContext({ viewport: DESKTOP, ...options });
   const page = await context.newPage();
@@ -88,7 +95,7 @@ async function open(browser, url, query, options = {}) {
       console.error(`forbidden: ${event.violatedDirective} ${event.blockedURI}`);
     });
   });
-  await page.goto(`${url}?${new URLSearchParams(query)}`);
+  if (query !== null) await page.goto(`${url}?${new URLSearchParams(query)}`);
   return { context, page, noise };
 }
 
@@ -96,7 +103,7 @@ const JOINED = { network: "op-mainnet", peers: PEER };
 const firstBlock = (page) => page.waitForFunction(() => window.opp2p?.timings.firstBlock > 0);
 const text = (page, selector) => page.locator(selector).first().innerText();
 
-/** Texts whose contrast with what is behind them is below 4.5 (3 if large). */
+/** Returns the texts whose contrast with their background is below 4.5 (3 if large). */
 function lowContrast() {
   const parse = (colour) => {
     const [r, g, b, a = 1] = colour.match(/[\d.]+/g).map(Number);
@@ -232,21 +239,132 @@ async function asks(browser, url) {
   await page.waitForFunction(() => document.getElementById("start-error").innerText.includes("did you mean"));
   check("a refusal is said in words", (await text(page, "#start-error")).startsWith("Unknown network `nowhere`; did you mean"));
   check("and what was written is still there", (await page.locator("#start-peers").inputValue()) === PEER);
+  check("the field suggests the networks", (await page.locator("#networks option[value='op-mainnet']").count()) === 1);
+  await page.locator("#start-network").fill("ethereum");
+  await go();
+  await page.waitForFunction(() => document.getElementById("start-error").innerText.includes("ethereum"));
+  check("a refusal does not list all networks", !(await text(page, "#start-error")).includes("zora"), await text(page, "#start-error"));
   await page.locator("#start-network").fill("op-mainnet");
   await page.locator("#start-peers").fill("gateway.example");
   await go();
-  await page.waitForFunction(() => document.getElementById("start-error").innerText.includes("no multiaddr"));
+  await page.waitForFunction(() => document.getElementById("start-error").innerText.includes("not a multiaddr"));
   await page.locator("#start-peers").fill(`${PEER}\n${PEER}`);
   await page.locator("#start-peers").press("Tab");
   await page.keyboard.press("Enter");
   await firstBlock(page);
   check("then it observes", await page.locator("#live").isVisible());
+  check("the address is a link to it", page.url().includes("?peers=/dns4/gateway.example/"), page.url());
   const first = await page.evaluateHandle(() => window.opp2p.observer);
   await page.locator("#change").click();
   check("another network can be chosen", (await page.locator("#start-network").inputValue()) === "op-mainnet");
+  await page.locator("#start-signer").fill(`0x${"ab".repeat(20)}`);
   await go();
   await page.waitForFunction((first) => window.opp2p.observer && window.opp2p.observer !== first, first);
   check("which stops the first", await first.evaluate((observer) => observer.stopped));
+  check("the focus is where the form was opened", (await page.evaluate(() => document.activeElement.id)) === "change");
+  check("a signer that was typed in is shown as such", (await text(page, "#warning")).startsWith(`Signer typed in here: 0x${"ab".repeat(20)}`));
+  await page.reload();
+  await firstBlock(page);
+  check("after a reload too", (await text(page, "#warning")).startsWith("Signer typed in here"));
+  await page.goBack();
+  await page.waitForFunction(() => !location.search.includes("signer") && window.opp2p.observer?.network.signer.startsWith("0xaaaa"));
+  check("the way back leads to the network before", await page.locator("#warning").isHidden());
+  check("and nothing was said", noise.length === 0, noise);
+  await context.close();
+}
+
+/** A running observer outlives a failed change, and the form is left by the keyboard. */
+async function joins(browser, url) {
+  const { context, page, noise } = await open(browser, url, { ...JOINED, past: "5", rate: "4", quiet: "", fail: "" });
+  await firstBlock(page);
+  const focused = () => page.evaluate(() => document.activeElement.id);
+  await page.locator("#change").focus();
+  await page.keyboard.press("Enter");
+  check("the form opens at its first field", (await focused()) === "start-network", await focused());
+  await page.keyboard.press("Escape");
+  check("Escape closes it, and the focus returns", (await page.locator("#start").isHidden()) && (await focused()) === "change", await focused());
+  await page.keyboard.press("Enter");
+  await page.locator("#start-signer").fill("0x12");
+  await page.keyboard.press("Enter");
+  check("a signer that is not an address is refused", (await text(page, "#start-error")).includes("40 hexadecimal digits"));
+  await page.locator("#start-signer").fill("");
+  await page.keyboard.press("Enter");
+  await page.waitForFunction(() => document.getElementById("start-error").innerText.includes("does not start"));
+  const before = await text(page, "#head-number");
+  await page.waitForFunction((old) => document.getElementById("head-number").innerText !== old, before);
+  check("what runs goes on after a failed start", await page.evaluate(() => !window.opp2p.observer.stopped));
+  await page.locator("#start-cancel").click();
+  check("Cancel goes back to it", (await page.locator("#live").isVisible()) && (await page.locator("#start").isHidden()));
+  await context.grantPermissions(["clipboard-read", "clipboard-write"]);
+  await page.locator("#share").click();
+  await page.waitForFunction(() => document.getElementById("share").dataset.done === "true");
+  const copied = await page.evaluate(() => navigator.clipboard.readText());
+  check("the link can be copied", copied === `${url}?peers=${PEER}`, copied);
+  check("and nothing was said", noise.length === 0, noise);
+  await context.close();
+}
+
+/** Returns where the parts of the page are, from its top. */
+function places() {
+  return [...document.querySelectorAll("header, main > *, .card, h2, footer")]
+    .filter((part) => part.checkVisibility() && !part.closest("#troubles"))
+    .map((part) => {
+      const { left, top, width } = part.getBoundingClientRect();
+      return `${part.id || part.className || part.textContent} ${left} ${top + scrollY} ${width}`;
+    });
+}
+
+async function troubles(browser, url, screens) {
+  for (const [name, viewport] of [["desktop", DESKTOP], ["phone", PHONE]]) {
+    for (const colorScheme of ["light", "dark"]) {
+      const query = { ...JOINED, rate: "0.01", past: "150", quiet: "", troubles: "3" };
+      const { context, page, noise } = await open(browser, url, query, { viewport, colorScheme, deviceScaleFactor: 2, reducedMotion: "reduce" });
+      await firstBlock(page);
+      await page.waitForSelector("#latency-value:not(:empty)");
+      await page.waitForFunction(() => document.querySelectorAll("#troubles li").length === 3);
+      const words = await text(page, "#troubles");
+      check(`${name}, ${colorScheme}: troubles have their time and their remedy`,
+        /3 troubles/.test(words) && /since \d\d:\d\d:\d\d/.test(words) && words.includes("Give more gateways;"), words);
+      check(`${name}, ${colorScheme}: they can be read`, (await page.evaluate(lowContrast)).length === 0, await page.evaluate(lowContrast));
+      const width = await page.evaluate(() => document.documentElement.scrollWidth);
+      check(`${name}, ${colorScheme}: and stay within the window`, width <= viewport.width, width);
+      const box = await page.locator("#troubles").boundingBox();
+      check(`${name}, ${colorScheme}: with most of it left`, box.x >= 0 && box.x + box.width <= viewport.width && box.height < viewport.height / 2, box);
+      if (screens) await page.screenshot({ path: join(screens, `${name}-${colorScheme}-troubles.png`) });
+      const before = await page.evaluate(places);
+      await page.evaluate(() => window.opp2p.observer.endTroubles());
+      await page.waitForSelector("#troubles", { state: "hidden" });
+      const after = await page.evaluate(places);
+      check(`${name}, ${colorScheme}: when they end, nothing else has moved`, before.join("\n") === after.join("\n"),
+        before.filter((place, at) => place !== after[at]));
+      await page.waitForFunction(() => document.getElementById("events").innerText.includes("Trouble is over"));
+      check(`${name}, ${colorScheme}: and nothing was said`, noise.length === 0, noise);
+      await context.close();
+    }
+  }
+  const { context, page } = await open(browser, url, { ...JOINED, troubles: "1" });
+  await page.waitForSelector("#troubles li");
+  await page.locator("#troubles summary").click();
+  check("troubles can be folded", !(await page.locator("#troubles li").isVisible()) && (await page.locator("#troubles summary").isVisible()));
+  await context.close();
+}
+
+/** The signer changes while the page is open: the page reads `config.json` again. */
+async function rotates(browser, url) {
+  const { context, page, noise } = await open(browser, url, {});
+  await page.waitForSelector("#start:not([hidden])");
+  const signer = "0x00000000000000000000000000000000000000cc";
+  let asked = 0;
+  await page.route("**/config.json", async (route) => {
+    asked += 1;
+    const told = await (await route.fetch()).json();
+    await route.fulfill({ json: { ...told, network: "op-mainnet", signer: asked > 1 ? signer : null } });
+  });
+  await page.goto(`${url}?${new URLSearchParams({ peers: PEER, rotates: "" })}`);
+  await firstBlock(page);
+  await page.waitForFunction((signer) => document.getElementById("events").innerText.includes(signer), signer);
+  check("the signer is read from config.json again", asked === 2, asked);
+  check("which ends the trouble", await page.locator("#troubles").isHidden());
   check("and nothing was said", noise.length === 0, noise);
   await context.close();
 }
@@ -292,7 +410,7 @@ async function looks(browser, url, screens) {
 
 const modules = resolve(given.modules);
 const { chromium } = (await import(pathToFileURL(join(modules, "playwright-core/index.js")).href)).default;
-const folder = await assemble(modules);
+const folder = await assemble();
 if (given.screens) await mkdir(given.screens, { recursive: true });
 let node = null;
 let browser = null;
@@ -300,15 +418,19 @@ try {
   const served = await serve(resolve(given.opp2p), folder);
   node = served.node;
   browser = await chromium.launch({ executablePath: given.browser, args: ["--no-sandbox"] });
-  for (const part of [shows, holdsStill, keyboard, asks]) await part(browser, served.url);
-  await looks(browser, served.url, given.screens);
+  const axe = join(modules, "axe-core/axe.min.js");
+  const every = (browser, url, screens) => states({ browser, url, open, check, axe, screens });
+  const parts = { shows, holdsStill, keyboard, asks, rotates, joins, states: every, troubles, looks };
+  for (const [name, part] of Object.entries(parts)) {
+    if (given.only === undefined || given.only === name) await part(browser, served.url, given.screens);
+  }
 } catch (error) {
   check("it runs to its end", false, String(error.stack).split("\n").filter((line) => !line.includes("[err]")).slice(0, 8));
 } finally {
   await browser?.close();
   node?.removeAllListeners("exit");
   if (node !== null && node.exitCode === null) {
-    // It still writes into the folder until it has ended.
+    // The node writes into the folder until it has ended.
     const ended = new Promise((resolve) => node.on("exit", resolve));
     node.kill();
     await ended;

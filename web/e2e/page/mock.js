@@ -1,7 +1,15 @@
-// A chain that is made up, behind the package's own interface: for looking at the page without a node, never shipped.
+// A made-up chain behind the package's own interface: for viewing the page without a node, never
+// shipped.
 //
-// `?rate=5` is blocks a second (default: one in two), `?past=150` so many come at once. What happens when is fixed by the
-// number of the block: gaps, reorgs, equivocations, refused messages, peers that come, go and are banned.
+// `?rate=5` sets the blocks per second (default: one in two seconds), `?past=150` the number of
+// blocks that arrive at once. The block number determines all events: gaps, reorgs, equivocations,
+// refused messages, peers that connect, leave and are banned. `?troubles=3` begins that many
+// troubles, which last until `endTroubles()` of the observer; `?rotates` begins one that lasts until
+// the page has read the signer.
+//
+// `?behind=600` begins with a gap of that many blocks, of which `fetch(n)` of the observer fetches
+// some; `?silent` sends no block after the first ones; `?refuse=wrong-network` or `full` lets no
+// gateway in; `?unreachable` never reaches one; `?fail` fails all starts but the first.
 
 const IDS = ["16Uiu2HAmQ7dGcE3vUe1nTq5JpVx3sRjK9aYb2LwHhZf8oCk4tGm1", "16Uiu2HAkzR2bWdX9yNfPq7mVtL4sCgJ6hEa3uTo8iKr5wYx1vBn2",
   "16Uiu2HAm8fTjLp4cRzQv2nXk7sWbYd5gMe1hUo9aVi3tKq6xGyC3", "16Uiu2HAmD5wVnB8xKtGs1pZq3jRfLy7cTe4mHa2oUi9vXk6bWgE4"];
@@ -9,7 +17,24 @@ const query = new URLSearchParams(location.search);
 const RATE = Number(query.get("rate") ?? 0.5);
 const PAST = Number(query.get("past") ?? 0);
 const QUIET = query.has("quiet");
+const TROUBLES = Number(query.get("troubles") ?? 0);
 const FIRST = 142_370_000;
+const BEHIND = Number(query.get("behind") ?? 0);
+/** The signer of the only built-in network here. */
+export const BUILT_IN = "0xaaaa45d9549eda09e70937013520214382ffc4a2";
+const KINDS = [
+  ["signer_wrong", "31 blocks are signed by 0xaf6e19be0f9ce7f8afd49a1824851023a8249e8a, and not by 0x715b7219d986641df9efd9c7ef01218d528e19ec",
+    "give the chain's current signer as `signer`, unless these gateways lie"],
+  ["no_blocks", "No block has arrived for 40 s", "give more gateways; if they have no blocks either, the sequencer has stopped"],
+  ["rpc", "The JSON-RPC endpoint rpc.a-rather-long-subdomain-of-a-provider.example:8545 (no answer within 10 s) gives no answer",
+    "check the URLs in `rpc`, and that they allow this page (CORS); they are tried again"],
+];
+
+/** What each refusal says: of the peers, and as an error. */
+const REFUSALS = {
+  "wrong-network": ["it is on chain 8453, not on chain 10", `${IDS[0]} is on chain 8453, not on chain 10`],
+  full: ["the gateway is full", `the gateway ${IDS[0]} is full; it is dialled again, less and less often`],
+};
 
 export class ObserverError extends Error {
   constructor(code, message) {
@@ -34,11 +59,16 @@ function hex(bytes) {
 export class Observer extends EventTarget {
   constructor(options) {
     super();
-    this.network = { name: "OP Mainnet", chainId: 10, blockTime: 2, signer: hex(20) };
+    const isBuiltIn = !isConfiguration(options.network);
+    const { l2_chain_id: chainId = 901 } = isBuiltIn ? { l2_chain_id: 10 } : parsed(options.network);
+    const name = isBuiltIn ? "OP Mainnet" : `chain ${chainId}`;
+    this.network = { name, chainId, blockTime: 2, signer: options.signer ?? (isBuiltIn ? BUILT_IN : null) };
     this.peerId = IDS[3];
     this.head = null;
     this.highest = null;
     this.stopped = false;
+    this.troubles = [];
+    this.readSigner = options.readSigner;
     this.counters = { blocks: 0, accepted: 0, rejected: {}, ignored: {}, fetched: 0, bytesIn: 0, bytesOut: 4200, memory: 9_437_184 };
     this.peers = IDS.slice(0, 3).map((id, index) => ({
       id,
@@ -52,10 +82,10 @@ export class Observer extends EventTarget {
       rejected: 0,
       bannedUntil: null,
       reason: null,
-      retryIn: null,
       index,
     }));
     this.timers = [];
+    this.linked = null;
     this.parent = hex(32);
     this.number = FIRST;
     setTimeout(() => this.begin(), 150);
@@ -73,20 +103,72 @@ export class Observer extends EventTarget {
 
   begin() {
     if (this.stopped) return;
+    if (query.has("unreachable")) return;
+    if (query.has("refuse")) return this.refuseAll(query.get("refuse"));
     for (const peer of this.peers) {
       const away = peer.index === 2;
       Object.assign(peer, away
-        ? { state: "waiting", reason: "the connection was refused", retryIn: 12 }
+        ? { state: "waiting", reason: "the connection was refused" }
         : { state: "connected", agent: peer.index ? "opp2p/0.1.0" : "opp2p/0.1.0", roundTrip: 23 + peer.index * 18.4, inMesh: true });
       this.tell("peer", { ...peer, what: away ? "unreachable" : "connected" });
     }
+    for (let index = 0; index < TROUBLES; index += 1) this.trouble(KINDS[index]);
+    if (query.has("rotates")) this.rotate();
     const now = Date.now();
+    if (BEHIND > 0) return this.beginBehind();
     for (let index = 0; index < PAST; index += 1) this.next(now - (PAST - index) * 2000);
+    if (query.has("silent")) return this.next(now - 32_000);
     this.timers.push(setInterval(() => this.next(Date.now()), 1000 / RATE));
   }
 
+  refuseAll(code) {
+    const [reason, message] = REFUSALS[code];
+    for (const peer of this.peers) Object.assign(peer, { state: "waiting", reason, reasonCode: code, retryIn: 3.4 });
+    this.tell("error", new ObserverError(code, message));
+  }
+
+  /** Only the newest block is here, and the page wants all from the first one on. */
+  beginBehind() {
+    this.found(FIRST + BEHIND);
+    this.counters.accepted += 1;
+    this.open = { id: 1, after: { number: FIRST, hash: hex(32) }, before: this.highest, missing: BEHIND, reason: null };
+    this.tell("gap", { ...this.open, state: "opened" });
+  }
+
+  fetch(blocks) {
+    this.counters.fetched += blocks;
+    this.found(this.highest.number + 1);
+  }
+
+  /** The newest block is verified, and not linked to those before it. */
+  found(number) {
+    const timestamp = Math.floor(Date.now() / 1000);
+    this.highest = { number, hash: hex(32) };
+    this.head = { ...this.highest, timestamp, timestampMs: timestamp * 1000, receivedAt: Date.now() };
+    this.tell("head", this.head);
+  }
+
+  trouble([kind, text, remedy]) {
+    const since = Math.floor(Date.now() / 1000);
+    const trouble = { kind, text, remedy, since: since - 74 * this.troubles.length, last: since };
+    this.troubles = [...this.troubles, trouble];
+    this.tell("trouble", trouble);
+  }
+
+  endTroubles() {
+    const [...ended] = this.troubles;
+    this.troubles = [];
+    for (const trouble of ended) this.tell("trouble-ended", trouble);
+  }
+
+  async rotate() {
+    this.trouble(KINDS[0]);
+    this.tell("signer", { signer: (await this.readSigner()) ?? hex(20), previous: this.network.signer });
+    this.endTroubles();
+  }
+
   next(now) {
-    // While a gap is being filled, what comes above it waits.
+    // While a gap is being filled, blocks above it wait.
     if (this.stopped || this.filling) return;
     this.number += 1;
     const turn = this.number - FIRST;
@@ -106,8 +188,8 @@ export class Observer extends EventTarget {
     this.counters.accepted += 1;
     this.counters.bytesIn += block.size * 1.1 + 300 | 0;
     this.counters.bytesOut += 380;
-    this.head = { number: block.number, hash: block.hash, timestamp: block.timestamp, receivedAt: block.receivedAt };
-    this.highest = { number: block.number, hash: block.hash };
+    this.head = { number: block.number, hash: block.hash, timestamp: block.timestamp, timestampMs: block.timestampMs, receivedAt: block.receivedAt };
+    this.highest = this.linked = { number: block.number, hash: block.hash };
     this.tell("block", block);
     this.tell("head", this.head);
   }
@@ -126,6 +208,7 @@ export class Observer extends EventTarget {
       hash: hex(32),
       parentHash: this.parent,
       timestamp,
+      timestampMs: timestamp * 1000,
       version: 4,
       feeRecipient: "0x4200000000000000000000000000000000000011",
       stateRoot: hex(32),
@@ -215,14 +298,32 @@ export class Observer extends EventTarget {
   }
 }
 
-/** Fails as the package does for some words. */
+let starts = 0;
+
+/** Fails for some inputs, as the package does. */
 export async function observe(options) {
   await new Promise((resolve) => setTimeout(resolve, 20));
+  starts += 1;
+  if (query.has("fail") && starts > 1) throw new ObserverError("worker", "the worker does not start");
   if (options.network === "nowhere") {
     throw new ObserverError("network", "unknown network `nowhere`; did you mean op-mainnet? If not, give its rollup.json");
   }
+  if (options.network === "ethereum") {
+    throw new ObserverError("network", "unknown network `ethereum`; give its rollup.json, or one of the built-in: op-mainnet, base-mainnet, zora-mainnet");
+  }
+  if (isConfiguration(options.network) && !options.signer && !options.readSigner) {
+    throw new ObserverError("signer", "the signer of chain 10 is not known: give `signer`");
+  }
   if (!options.peers.every((peer) => peer.startsWith("/"))) {
-    throw new ObserverError("address", `${options.peers[0]} is no multiaddr: write it as /dns4/HOST/tcp/PORT/wss/p2p/PEER-ID`);
+    throw new ObserverError("address", `${options.peers[0]} is not a multiaddr: write it as /dns4/HOST/tcp/PORT/wss/p2p/PEER-ID`);
   }
   return new Observer(options);
+}
+
+function isConfiguration(network) {
+  return typeof network === "object" || String(network).startsWith("{");
+}
+
+function parsed(network) {
+  return typeof network === "object" ? network : JSON.parse(network);
 }

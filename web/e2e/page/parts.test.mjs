@@ -10,6 +10,7 @@ const block = (number, more = {}) => ({
   number,
   hash: hash(number),
   timestamp: 1_700_000_000 + 2 * number,
+  timestampMs: 1000 * (1_700_000_000 + 2 * number) + 200,
   receivedAt: (1_700_000_000 + 2 * number) * 1e3 + 250,
   origin: "gossip",
   signature: "0x00",
@@ -48,20 +49,35 @@ test("nothing grows with the page's age", () => {
   assert.deepEqual([[...model.blocks[0].sizes], [...model.blocks[0].types]], [[2, 1], [0x7e, 0x02]]);
 });
 
+test("trouble and its end are lines of the log", () => {
+  const model = new Model();
+  const trouble = { kind: "no_peers", text: "No gateway is connected", remedy: "check it", since: 5, last: 5 };
+  model.troubleBegan(trouble);
+  model.troubleEnded(trouble);
+  model.signer({ signer: "0xcc", previous: null });
+  const lines = model.events.map(({ kind, title, text }) => [kind, title, text]);
+  assert.deepEqual(lines, [
+    ["signer", "New signer", "blocks of 0xcc are accepted from now on"],
+    ["trouble-ended", "Trouble is over", "No gateway is connected"],
+    ["trouble", "Trouble", "No gateway is connected"],
+  ]);
+});
+
 test("a fetched block has no latency", () => {
   const model = new Model();
   model.block(block(1));
   model.block(block(2, { origin: "request", signature: null }));
-  assert.deepEqual(model.samples.latency, [250, null]);
+  // Measured from the block's own time, to the millisecond.
+  assert.deepEqual(model.samples.latency, [50, null]);
   assert.deepEqual(model.samples.x, [0, 1]);
 });
 
-test("a reorg marks what was left", () => {
+test("a reorg marks abandoned blocks", () => {
   const model = new Model();
   for (const number of [1, 2, 3]) model.block(block(number));
   model.reorg({ ancestor: { number: 1, hash: hash(1) }, abandoned: [{ number: 2, hash: hash(2) }, { number: 3, hash: hash(3) }], adopted: [] });
   assert.deepEqual(model.blocks.map((block) => block.replaced), [true, true, false]);
-  assert.equal(model.events[0].text, "2 blocks above 1 replaced by 0 blocks");
+  assert.equal(model.events[0].text, "2 blocks above 1 taken back");
 });
 
 test("a gap opens, shrinks and ends, in words only if it was not filled", () => {
@@ -85,7 +101,7 @@ test("equal events in a row are counted", () => {
   assert.equal(model.eventCount, 4);
 });
 
-test("percentiles are of the nearest rank, without what is missing", () => {
+test("percentiles use the nearest rank and ignore missing values", () => {
   assert.equal(percentile([null, 3, 1, 2, null], 0.5), 2);
   assert.equal(percentile([5], 0.99), 5);
   assert.equal(percentile([null], 0.5), null);

@@ -1,4 +1,5 @@
-// The verified head of a chain. Start it with a gateway: `?peers=/dns4/…/tcp/443/wss/p2p/16Uiu2…&network=op-mainnet`.
+// Shows the verified head of a chain. Start it with a gateway:
+// `?peers=/dns4/…/tcp/443/wss/p2p/16Uiu2…&network=op-mainnet`.
 
 import { observe, ObserverError } from "opp2p";
 

@@ -1,9 +1,9 @@
-// The list of blocks: one row each, the newest on top, of which one at a time is in the tab order.
+// The list of blocks: one row each, the newest on top. One row at a time is in the tab order.
 
 import { bytes, byId, count, duration, element, gas, setText, shortHash } from "../format.js";
 import { BLOCKS } from "../model.js";
 
-/** Rows that a page key moves by. */
+/** Number of rows that a page key moves by. */
 const PAGE = 10;
 
 export class BlocksView {
@@ -29,13 +29,13 @@ export class BlocksView {
     byId("blocks-empty").hidden = false;
   }
 
-  /** Adds what is new in the model, and marks what was replaced. */
+  /** Adds the model's new blocks, and marks replaced ones. */
   render(model) {
     if (model.fresh.length > 0) {
       const rows = document.createDocumentFragment();
       for (const block of model.fresh) rows.prepend(this.row(block));
       model.fresh.length = 0;
-      // Nobody's place in the list moves: who has scrolled down stays at the blocks that are in sight.
+      // Keep the scroll position: a user who has scrolled down still sees the same blocks.
       const { scrollTop, scrollHeight } = this.scroll;
       this.body.prepend(rows);
       while (this.body.rows.length > BLOCKS) this.drop(this.body.lastElementChild);
@@ -63,7 +63,7 @@ export class BlocksView {
     const open = element("button", "open", count(block.number));
     open.type = "button";
     open.tabIndex = -1;
-    open.setAttribute("aria-label", `Block ${block.number}, details`);
+    open.setAttribute("aria-label", `Block ${count(block.number)}, details`);
     const number = element("th", "c-number", open);
     number.scope = "row";
     const signed = block.signature !== null;
@@ -128,14 +128,14 @@ export class BlocksView {
   }
 }
 
-/** A tick, with what it stands for in words. */
+/** A tick, with its meaning in words. */
 function check(kind, words) {
   const made = element("span", `check ${kind}`, element("span", "hidden", `${words} `));
   made.title = words;
   return made;
 }
 
-/** Says how many of the rows there are. */
+/** Shows the keyboard hint while there are rows. */
 export function blocksHint(number) {
   setText(byId("blocks-hint"), number > 0 ? "arrow keys move, Enter shows all of a block" : "");
 }

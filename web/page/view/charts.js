@@ -1,10 +1,11 @@
-// Arrival latency and block size of the newest blocks, drawn by uPlot, each with the same in words.
+// Arrival latency and size of the newest blocks, drawn by uPlot, each also as text.
 
+import "./language.js";
 import uPlot from "../vendor/uPlot.esm.js";
 import { bytes, byId, count, counted, duration, setText } from "../format.js";
 import { percentile } from "../model.js";
 
-/** Pixels; the style sheet has the same. */
+/** In pixels; the style sheet has the same value. */
 const HEIGHT = 136;
 
 export class ChartsView {
@@ -16,7 +17,7 @@ export class ChartsView {
         stroke: () => colour("--line"),
         width: 2,
         fill: () => colour("--line-fill"),
-        // Blocks that were fetched have no latency; the line goes on over them.
+        // Fetched blocks have no latency; the line continues over them.
         spanGaps: true,
         points: { show: false },
       },
@@ -35,7 +36,7 @@ export class ChartsView {
       values: (_, splits) => splits.map((value) => tick(value, bytes)),
       say: (value) => bytes(value),
     });
-    // Colours are read anew at each drawing.
+    // Colours are read again at each drawing.
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.repaint());
   }
 
@@ -58,8 +59,7 @@ export class ChartsView {
             grid: { show: false },
             ticks: { show: false },
             size: 24,
-            // Three places, far enough from the edges for their numbers.
-            splits: (_, __, low, high) => [0.12, 0.5, 0.88].map((share) => Math.round(low + share * (high - low))),
+            splits: (plot, _, low, high) => positions(plot.bbox.width / devicePixelRatio, low, high),
             values: (_, splits) => splits.map((at) => this.numberAt(at)),
           },
           { ...axis, grid, ticks: { show: false }, size: 58, space: 34, values },
@@ -87,7 +87,7 @@ export class ChartsView {
     return plot;
   }
 
-  /** The number of the block at a place of the x axis. */
+  /** Returns the number of the block at a position of the x axis. */
   numberAt(at) {
     const first = this.samples?.x[0];
     const number = first === undefined ? undefined : this.samples.number[at - first];
@@ -111,7 +111,7 @@ export class ChartsView {
     setText(byId("size-text"), most === null ? "No block yet." : `The payload. Largest of the last ${counted(x.length, "block")}: ${bytes(most)}.`);
   }
 
-  /** What a readout says while nobody points at a block. */
+  /** Sets the text of a readout while the pointer is on no block. */
   say(name, text) {
     const readout = byId(`${name}-value`);
     readout.dataset.text = text;
@@ -128,12 +128,21 @@ function colour(name) {
   return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 }
 
-/** A little more than the values need. */
+/** Width of a block number at an axis with the space around it, in pixels. */
+const NUMBER_WIDTH = 92;
+
+/** Returns up to three positions of an axis, each in the middle of an equal part of it. */
+function positions(width, low, high) {
+  const parts = Math.min(3, Math.max(1, Math.floor(width / NUMBER_WIDTH)));
+  return Array.from({ length: parts }, (_, part) => Math.round(low + ((part + 0.5) / parts) * (high - low)));
+}
+
+/** Returns a range slightly larger than the values need. */
 function range(low, high) {
   return [low, low + Math.max(high - low, 1) * 1.1];
 }
 
-/** A value at an axis: round, so without the digits that say nothing. */
+/** Formats a value at an axis: round, so without trailing zeros. */
 function tick(value, format) {
   return value === 0 ? "0" : format(value).replace(/\.0+(?=\s)/, "").replace(/(\.\d*?)0+(?=\s)/, "$1");
 }

@@ -2,24 +2,33 @@
 
 import { byId, element, setText } from "../format.js";
 
-/** Milliseconds for which a button says that it has copied. */
+/** Milliseconds for which a button shows that it has copied. */
 const SAID = 1500;
 
-/** Makes a button copy what `value` answers. */
+/**
+ * Makes a button copy the result of `value`. The button, or the part of it marked `data-said`, says
+ * for a moment that it has copied.
+ */
 export function copies(button, value, what) {
   let timer = 0;
+  const says = button.querySelector("[data-said]") ?? button;
+  const name = says.textContent;
   button.addEventListener("click", async () => {
     const text = value();
     if (!text) return;
     const done = await copy(text);
-    setText(button, done ? "Copied" : "Not allowed");
+    setText(says, done ? "Copied" : "Not allowed");
     setText(byId("said"), done ? `Copied ${what}` : `This browser does not let the page copy ${what}`);
+    button.dataset.done = String(done);
     clearTimeout(timer);
-    timer = setTimeout(() => setText(button, "Copy"), SAID);
+    timer = setTimeout(() => {
+      setText(says, name);
+      delete button.dataset.done;
+    }, SAID);
   });
 }
 
-/** A value that can be copied: its text and a button. */
+/** Makes a value that can be copied: its text and a button. */
 export function copyable(text, what) {
   const button = element("button", "copy", "Copy");
   button.type = "button";
@@ -37,7 +46,7 @@ async function copy(text) {
   }
 }
 
-/** Pages that came over http have no clipboard, but may still copy what is selected. */
+/** Copies through the selection: pages loaded over http have no clipboard. */
 function oldCopy(text) {
   const area = element("textarea", "hidden");
   area.value = text;

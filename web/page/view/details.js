@@ -1,11 +1,12 @@
-// All of one block, in a dialog over the page.
+// All fields of one block, in a dialog over the page.
 
 import { byId, bytes, clock, count, counted, duration, element, gas, setText, utc } from "../format.js";
+import { source } from "../signer.js";
 import { copyable } from "./copy.js";
 
-/** Transactions that are listed one by one. */
+/** Maximum number of transactions listed one by one. */
 const LISTED = 200;
-/** Types by their first byte (EIP-2718). */
+/** Transaction types by their first byte (EIP-2718). */
 const TYPES = new Map([
   [0x01, "access list"],
   [0x02, "EIP-1559"],
@@ -28,7 +29,7 @@ export class DetailsView {
     });
   }
 
-  /** Shows a block; `back` gives the focus back. */
+  /** Shows a block; `back` returns the focus. */
   open(block, back) {
     this.back = back;
     setText(byId("details-title"), `Block ${count(block.number)}`);
@@ -40,10 +41,14 @@ export class DetailsView {
 
 function verdict(block) {
   const signed = block.signature !== null;
+  const { signer } = block;
+  const isKnown = ["network", "page", "read"].includes(signer?.by);
+  const whose = isKnown ? "The sequencer’s signature is right" : "The signature is right, but by an unconfirmed key";
+  const key = element("span", "key", element("code", "hash", signer?.address ?? "unknown"), ` ${signer ? source(signer) : ""}`);
   const list = element(
     "ul",
     "verdict",
-    element("li", "yes", signed ? "The sequencer’s signature is right" : "A signed descendant proves it"),
+    element("li", isKnown ? "yes" : "bad", signed ? whose : "A signed descendant proves it", key),
     element("li", "yes", "Its hash is that of its fields"),
     element("li", "yes", "Its transactions root is that of its transactions"),
     element("li", "yes", "It links to the block before it"),
@@ -62,7 +67,8 @@ function fields(block) {
   };
   hash("Hash", block.hash);
   hash("Parent", block.parentHash);
-  add("Time", `${utc(block.timestamp)} (${block.timestamp})`);
+  const millis = block.timestampMs % 1000;
+  add("Time", `${utc(block.timestamp)} (${block.timestamp}${millis ? ` s and ${millis} ms` : ""})`);
   add("Arrived", `${clock(block.receivedAt)}${block.latency === null ? "" : `, ${duration(block.latency)} after its time`}`);
   if (block.validation !== null) add("Validated in", duration(block.validation));
   add("Came by", block.origin === "gossip" ? "gossip" : "request, to fill a gap");
@@ -78,6 +84,7 @@ function fields(block) {
   hash("Fee recipient", block.feeRecipient);
   hash("Extra data", block.extraData);
   if (block.signature !== null) hash("Signature", block.signature);
+  if (block.signer?.address) hash("Signer", block.signer.address);
   return list;
 }
 

@@ -1,4 +1,4 @@
-// Gaps that are being filled, what was out of the ordinary, and the counters.
+// Gaps that are being filled, the log of unusual events, and the counters.
 
 import { byId, bytes, clock, count, counted, element, setText, shortPeer } from "../format.js";
 
@@ -8,13 +8,17 @@ export class GapsView {
     this.items = new Map();
   }
 
-  render(gaps) {
+  /** `fetched` is the number of blocks fetched since the start. */
+  render(model, fetched) {
+    const { gaps } = model;
     for (const [id, item] of this.items) {
       if (!gaps.has(id)) {
         item.root.remove();
         this.items.delete(id);
       }
     }
+    // With one gap the fetched blocks are all of it, and the count goes on between its reports.
+    const progress = gaps.size === 1 ? model.progress(fetched) : null;
     for (const gap of gaps.values()) {
       let item = this.items.get(gap.id);
       if (!item) {
@@ -27,9 +31,10 @@ export class GapsView {
       const from = gap.after ? count(gap.after.number + 1) : "";
       const to = gap.before ? count(gap.before.number - 1) : "";
       const range = from && to ? (from === to ? `: ${from}` : `: ${from} to ${to}`) : "";
-      setText(item.text, `${counted(gap.missing, "block")} missing${range}`);
+      const missing = progress?.missing ?? gap.missing;
+      setText(item.text, `${counted(missing, "block")} missing${range}`);
       item.bar.max = Math.max(gap.most, 1);
-      item.bar.value = gap.most - gap.missing;
+      item.bar.value = gap.most - missing;
     }
     byId("gaps-none").hidden = gaps.size > 0;
   }
@@ -46,7 +51,7 @@ export class EventsView {
     const state = `${eventCount} ${events[0]?.at}`;
     if (state === this.newest) return;
     this.newest = state;
-    // At most a hundred lines, and only when something happened.
+    // At most a hundred lines, and only after an event.
     const items = new Map([...this.list.children].map((item) => [item.dataset.id, item]));
     const lines = events.map((event) => {
       const item = items.get(String(event.id)) ?? line(event);
@@ -72,26 +77,6 @@ function line(event) {
 }
 
 export class CountersView {
-  constructor() {
-    this.values = new Map();
-    const list = byId("counters");
-    list.replaceChildren();
-    for (const [key, name] of [
-      ["blocks", "blocks"],
-      ["accepted", "accepted"],
-      ["rejected", "rejected"],
-      ["ignored", "ignored"],
-      ["fetched", "fetched"],
-      ["bytesIn", "received"],
-      ["bytesOut", "sent"],
-      ["memory", "memory"],
-    ]) {
-      const value = element("dd", "");
-      this.values.set(key, value);
-      list.append(element("div", "", element("dt", "", name), value));
-    }
-  }
-
   render(counters) {
     const total = (byRule) => Object.values(byRule).reduce((sum, number) => sum + number, 0);
     const rules = (byRule) =>
@@ -99,7 +84,7 @@ export class CountersView {
         .map(([rule, number]) => `${rule}: ${number}`)
         .join("\n");
     const set = (key, text, title = "") => {
-      const value = this.values.get(key);
+      const value = byId(`count-${key}`);
       setText(value, text);
       if (value.title !== title) value.title = title;
     };

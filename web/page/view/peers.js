@@ -1,4 +1,4 @@
-// The peers as they are: one item each, kept from one drawing to the next.
+// The peers: one item each, kept from one rendering to the next.
 
 import { byId, clock, count, counted, duration, element, setText, shortPeer } from "../format.js";
 
@@ -16,25 +16,38 @@ export class PeersView {
     setText(byId("peers-count"), "");
   }
 
+  /** Shows the peers, connected ones first. */
   render(peers) {
     const gone = new Set(this.items.keys());
-    for (const peer of peers) {
+    for (const [place, peer] of inOrder(peers).entries()) {
       gone.delete(peer.id);
       let item = this.items.get(peer.id);
       if (!item) {
         item = makeItem(peer);
         this.items.set(peer.id, item);
-        this.list.append(item.root);
       }
+      // Only a moved item is inserted: the others keep a selection and the place of a reader.
+      if (this.list.children[place] !== item.root) this.list.insertBefore(item.root, this.list.children[place] ?? null);
       update(item, peer);
     }
     for (const id of gone) {
       this.items.get(id).root.remove();
       this.items.delete(id);
     }
+    // What is below the list comes after it: nothing is pushed down.
+    delete byId("side").dataset.waits;
     const connected = peers.filter((peer) => peer.state === "connected").length;
     setText(byId("peers-count"), `${connected} of ${peers.length} connected`);
   }
+}
+
+/** Places of the states in the list. */
+const PLACES = { connected: 1, dialling: 2, waiting: 3, banned: 4 };
+
+/** Returns the peers by their state, those in the mesh first; the rest of the order is kept. */
+export function inOrder(peers) {
+  const place = (peer) => (peer.inMesh ? 0 : PLACES[peer.state] ?? 3);
+  return [...peers].sort((one, other) => place(one) - place(other));
 }
 
 function makeItem(peer) {
@@ -79,7 +92,7 @@ function note(peer) {
     return `Banned${until}${reason}`;
   }
   if (peer.state === "waiting") {
-    const seconds = typeof peer.retryIn === "number" ? ` in ${counted(Math.ceil(peer.retryIn), "second")}` : "";
+    const seconds = typeof peer.retryIn === "number" ? ` in ${counted(Math.max(Math.ceil(peer.retryIn), 1), "second")}` : "";
     return `Tries again${seconds}${reason}`;
   }
   return "";

@@ -1,14 +1,15 @@
-//! Generated from `data/chains.json` and `data/network_aliases.json` by the test `networks`: do not edit.
+//! Generated from `data/chains.json` and `data/network_aliases.json` by the test `networks`: do not
+//! edit.
 
 use alloy_primitives::{address, b256};
 
-use super::{ForkSchedule, Genesis, Network};
+use super::{Fork, ForkSchedule, Genesis, Network};
 
 /// OP Mainnet: chain 10 on Ethereum.
 pub static OP_MAINNET: Network = Network {
     name: "OP Mainnet",
     slug: "op-mainnet",
-    aliases: &["optimism", "optimism-mainnet"],
+    aliases: &["optimism", "optimism-mainnet", "mainnet"],
     chain_id: 10,
     l1_chain_id: 1,
     genesis: Genesis {
@@ -17,7 +18,10 @@ pub static OP_MAINNET: Network = Network {
         time: 1686068903,
     },
     block_time: 2,
-    forks: ForkSchedule::in_order(&[1704992401, 1708560000, 1710374401, 1720627201, 1726070401, 1736445601, 1746806401, 1764691201]),
+    forks: ForkSchedule::in_order(&[
+        1704992401, 1708560000, 1710374401, 1720627201, 1726070401, 1736445601, 1746806401,
+        1764691201, 1783526401,
+    ]),
     system_config: Some(address!("229047fed2591dbec1ef1118d64f7af3db9eb290")),
     unsafe_block_signer: Some(address!("aaaa45d9549eda09e70937013520214382ffc4a2")),
 };
@@ -35,7 +39,7 @@ pub static UNICHAIN_MAINNET: Network = Network {
         time: 1730748359,
     },
     block_time: 1,
-    forks: ForkSchedule::in_order(&[0, 0, 0, 0, 0, 1736445601, 1746806401, 1764691201]),
+    forks: ForkSchedule::in_order(&[0, 0, 0, 0, 0, 1736445601, 1746806401, 1764691201, 1783526401]),
     system_config: Some(address!("c407398d063f942febbcc6f80a156b47f3f1bda6")),
     unsafe_block_signer: Some(address!("833c6f278474a78658af91ae8edc926fe33a230e")),
 };
@@ -71,7 +75,10 @@ pub static ETHERNITY_MAINNET: Network = Network {
         time: 1723547735,
     },
     block_time: 2,
-    forks: ForkSchedule::in_order(&[1704992401, 1708560000, 1710374401, 1720627201, 1726070401, 1736445601, 1746806401, 1764691201]),
+    forks: ForkSchedule::in_order(&[
+        1704992401, 1708560000, 1710374401, 1720627201, 1726070401, 1736445601, 1746806401,
+        1764691201, 1783526401,
+    ]),
     system_config: Some(address!("20c3035c92bdb4c461242571eeac59eed03df931")),
     unsafe_block_signer: None,
 };
@@ -107,7 +114,9 @@ pub static FRAXTAL_MAINNET: Network = Network {
         time: 1706810711,
     },
     block_time: 2,
-    forks: ForkSchedule::in_order(&[0, 1717002001, 1717009201, 1733947201, 1738958401]),
+    forks: ForkSchedule::in_order(&[
+        0, 1717002001, 1717009201, 1733947201, 1738958401, 1744052401, 1755716401,
+    ]),
     system_config: Some(address!("34a9f273cbd847d49c3de015fc26c3e66825f8b2")),
     unsafe_block_signer: None,
 };
@@ -143,7 +152,9 @@ pub static BOBA_MAINNET: Network = Network {
         time: 1713302879,
     },
     block_time: 2,
-    forks: ForkSchedule::in_order(&[1713302879, 1713302879, 1713302880, 1725951600, 1729753200, 1738785600]),
+    forks: ForkSchedule::in_order(&[
+        1713302879, 1713302879, 1713302880, 1725951600, 1729753200, 1738785600,
+    ]),
     system_config: Some(address!("158fd5715f16ac1f2dc959a299b383aaaf9b59eb")),
     unsafe_block_signer: None,
 };
@@ -161,7 +172,9 @@ pub static ORDERLY_MAINNET: Network = Network {
         time: 1696608227,
     },
     block_time: 2,
-    forks: ForkSchedule::in_order(&[1704992401, 1708560000, 1710374401, 1720627201, 1726070401, 1736445601, 1746806401]),
+    forks: ForkSchedule::in_order(&[
+        1704992401, 1708560000, 1710374401, 1720627201, 1726070401, 1736445601, 1746806401,
+    ]),
     system_config: Some(address!("886b187c3d293b1449a3a0f23ca9e2269e0f2664")),
     unsafe_block_signer: None,
 };
@@ -179,7 +192,7 @@ pub static SHAPE_MAINNET: Network = Network {
         time: 1721744471,
     },
     block_time: 2,
-    forks: ForkSchedule::in_order(&[0, 0, 0, 0, 1727370000]),
+    forks: ForkSchedule::in_order(&[0, 0, 0, 0, 1727370000, 1739880000, 1774530000, 1778157001]),
     system_config: Some(address!("ff11e41d5c4f522e423ff6c064ff8d55af8f7355")),
     unsafe_block_signer: None,
 };
@@ -197,7 +210,10 @@ pub static WORLD_CHAIN_MAINNET: Network = Network {
         time: 1719335639,
     },
     block_time: 2,
-    forks: ForkSchedule::in_order(&[0, 0, 0, 1721826000, 1727780400, 1738238400]),
+    forks: ForkSchedule::in_order(&[
+        0, 0, 0, 1721826000, 1727780400, 1738238400, 1764072000,
+        1777593600, 1789992000,
+    ]),
     system_config: Some(address!("6ab0777fd0e609ce58f939a7f70fe41f5aa6300a")),
     unsafe_block_signer: Some(address!("2270d6ec8e760daa317dd978cfb98c8f144b1f3a")),
 };
@@ -215,7 +231,10 @@ pub static BINARY_MAINNET: Network = Network {
         time: 1719397463,
     },
     block_time: 2,
-    forks: ForkSchedule::in_order(&[0, 0, 0, 1725536344, 1726070401, 1736445601, 1746806401, 1764691201]),
+    forks: ForkSchedule::in_order(&[
+        0, 0, 0, 1725536344, 1726070401, 1736445601, 1746806401,
+        1764691201, 1783526401,
+    ]),
     system_config: Some(address!("7ac7e5989eac278b7bbfef560871a2026bad472c")),
     unsafe_block_signer: None,
 };
@@ -251,7 +270,9 @@ pub static LYRA_CHAIN_MAINNET: Network = Network {
         time: 1700021615,
     },
     block_time: 2,
-    forks: ForkSchedule::in_order(&[1704992401, 1708560000, 1710374401, 1720627201, 1726070401, 1736445601, 1746806401]),
+    forks: ForkSchedule::in_order(&[
+        1704992401, 1708560000, 1710374401, 1720627201, 1726070401, 1736445601, 1746806401,
+    ]),
     system_config: Some(address!("0e4c4cdd01cecb01070e9fdfe7600871e4ae996e")),
     unsafe_block_signer: None,
 };
@@ -269,7 +290,10 @@ pub static LISK_MAINNET: Network = Network {
         time: 1714728791,
     },
     block_time: 2,
-    forks: ForkSchedule::in_order(&[1704992401, 1708560000, 1710374401, 1720627201, 1726070401, 1736445601, 1746806401, 1764691201]),
+    forks: ForkSchedule::in_order(&[
+        1704992401, 1708560000, 1710374401, 1720627201, 1726070401, 1736445601, 1746806401,
+        1764691201, 1783526401,
+    ]),
     system_config: Some(address!("05f23282ffdca8286e4738c1af79079f3d843750")),
     unsafe_block_signer: None,
 };
@@ -287,7 +311,10 @@ pub static METAL_L2_MAINNET: Network = Network {
         time: 1711563515,
     },
     block_time: 2,
-    forks: ForkSchedule::in_order(&[0, 0, 0, 1720627201, 1726070401, 1736445601, 1746806401, 1764691201]),
+    forks: ForkSchedule::in_order(&[
+        0, 0, 0, 1720627201, 1726070401, 1736445601, 1746806401,
+        1764691201, 1783526401,
+    ]),
     system_config: Some(address!("7bd909970b0eedcf078de6aeff23ce571663b8aa")),
     unsafe_block_signer: None,
 };
@@ -305,14 +332,15 @@ pub static SONEIUM_MAINNET: Network = Network {
         time: 1733134751,
     },
     block_time: 2,
-    forks: ForkSchedule::in_order(&[0, 0, 0, 0, 0, 1738573200, 1746806401, 1764691201]),
+    forks: ForkSchedule::in_order(&[0, 0, 0, 0, 0, 1738573200, 1746806401, 1764691201, 1783526401]),
     system_config: Some(address!("7a8ed66b319911a0f3e7288bddab30d9c0c875c3")),
     unsafe_block_signer: None,
 };
 
 /// Swellchain: chain 1923 on Ethereum.
 ///
-/// The data does not say when Holocene and Isthmus came; they are taken to have come with the next fork.
+/// The data does not say when Holocene and Isthmus came; they are taken to have come with the next
+/// fork.
 pub static SWELLCHAIN_MAINNET: Network = Network {
     name: "Swellchain",
     slug: "swellchain-mainnet",
@@ -415,7 +443,7 @@ pub static CYBER_MAINNET: Network = Network {
         time: 1713428567,
     },
     block_time: 2,
-    forks: ForkSchedule::in_order(&[0, 0, 0]),
+    forks: ForkSchedule::in_order(&[0, 0, 0, 1767754800, 1767841200, 1767927600]),
     system_config: Some(address!("5d1f4bbaf6d484fa9d5d9705f92de6063bff6055")),
     unsafe_block_signer: None,
 };
@@ -469,7 +497,14 @@ pub static BASE_MAINNET: Network = Network {
         time: 1686789347,
     },
     block_time: 2,
-    forks: ForkSchedule::in_order(&[1704992401, 1708560000, 1710374401, 1720627201, 1726070401, 1736445601, 1746806401, 1764691201]),
+    forks: ForkSchedule::in_order(&[
+        1704992401, 1708560000, 1710374401, 1720627201, 1726070401, 1736445601, 1746806401,
+        1764691201,
+    ])
+        .with(Fork::Azul, Some(1779991200))
+        .with(Fork::Beryl, Some(1782410400))
+        .with(Fork::Cobalt, Some(1790791200))
+        .with(Fork::Denim, Some(1793901600)),
     system_config: Some(address!("73a79fab69143498ed3712e519a88a918e1f4072")),
     unsafe_block_signer: Some(address!("af6e19be0f9ce7f8afd49a1824851023a8249e8a")),
 };
@@ -487,7 +522,7 @@ pub static FUNKI_MAINNET: Network = Network {
         time: 1721211095,
     },
     block_time: 2,
-    forks: ForkSchedule::in_order(&[0, 0, 0, 0]),
+    forks: ForkSchedule::in_order(&[0, 0, 0, 0, 1767582000, 1767668400]),
     system_config: Some(address!("d39a6cccfa23cb741bb530497e42ec337f1215a8")),
     unsafe_block_signer: None,
 };
@@ -505,7 +540,10 @@ pub static MODE_MAINNET: Network = Network {
         time: 1700167583,
     },
     block_time: 2,
-    forks: ForkSchedule::in_order(&[1704992401, 1708560000, 1710374401, 1720627201, 1726070401, 1736445601, 1746806401, 1764691201]),
+    forks: ForkSchedule::in_order(&[
+        1704992401, 1708560000, 1710374401, 1720627201, 1726070401, 1736445601, 1746806401,
+        1764691201, 1783526401,
+    ]),
     system_config: Some(address!("5e6432f18bc5d497b1ab2288a025fbf9d69e2221")),
     unsafe_block_signer: None,
 };
@@ -523,7 +561,7 @@ pub static CELO_MAINNET: Network = Network {
         time: 1742957258,
     },
     block_time: 1,
-    forks: ForkSchedule::in_order(&[0, 0, 0, 0, 0]),
+    forks: ForkSchedule::in_order(&[0, 0, 0, 0, 0, 1752073200, 1752073200, 1774958788]),
     system_config: Some(address!("89e31965d844a309231b1f17759ccaf1b7c09861")),
     unsafe_block_signer: None,
 };
@@ -541,7 +579,7 @@ pub static INK_MAINNET: Network = Network {
         time: 1733498411,
     },
     block_time: 1,
-    forks: ForkSchedule::in_order(&[0, 0, 0, 0, 0, 1742396400, 1746806401, 1764691201]),
+    forks: ForkSchedule::in_order(&[0, 0, 0, 0, 0, 1742396400, 1746806401, 1764691201, 1783526401]),
     system_config: Some(address!("62c0a111929fa32cec2f76adba54c16afb6e8364")),
     unsafe_block_signer: None,
 };
@@ -559,7 +597,10 @@ pub static BOB_MAINNET: Network = Network {
         time: 1712861987,
     },
     block_time: 2,
-    forks: ForkSchedule::in_order(&[0, 0, 0, 1720627201, 1726070401, 1736445601, 1746806401]),
+    forks: ForkSchedule::in_order(&[
+        0, 0, 0, 1720627201, 1726070401, 1736445601, 1746806401,
+        1773325801, 1790179201,
+    ]),
     system_config: Some(address!("acb886b75d76d1c8d9248cfddfa09b70c71c5393")),
     unsafe_block_signer: None,
 };
@@ -580,6 +621,24 @@ pub static AUTOMATA_MAINNET: Network = Network {
     forks: ForkSchedule::in_order(&[0, 0, 0, 0]),
     system_config: Some(address!("72934d7aedc1a2d889ca89aaf064cd9455e64d00")),
     unsafe_block_signer: None,
+};
+
+/// Silent Data Mainnet: chain 380929 on Ethereum.
+pub static SILENT_DATA_MAINNET: Network = Network {
+    name: "Silent Data Mainnet",
+    slug: "silent-data-mainnet",
+    aliases: &["silent-data-mainnet-mainnet"],
+    chain_id: 380929,
+    l1_chain_id: 1,
+    genesis: Genesis {
+        number: 0,
+        hash: b256!("c46d5d70c0b72228124c217822261df39071bd2059f710bda0ef17551b2a05c3"),
+        time: 1753442723,
+    },
+    block_time: 2,
+    forks: ForkSchedule::in_order(&[0, 0, 0, 0, 0, 0]),
+    system_config: Some(address!("5c3efe3ca554816e9960c02ae3b4eb3a9a8d2e16")),
+    unsafe_block_signer: Some(address!("018badc3c0026689d9f77f6a9cf6d31d954208bf")),
 };
 
 /// Xterio Chain (ETH): chain 2702128 on Ethereum.
@@ -613,7 +672,10 @@ pub static ZORA_MAINNET: Network = Network {
         time: 1686693839,
     },
     block_time: 2,
-    forks: ForkSchedule::in_order(&[1704992401, 1708560000, 1710374401, 1720627201, 1726070401, 1736445601, 1746806401, 1764691201]),
+    forks: ForkSchedule::in_order(&[
+        1704992401, 1708560000, 1710374401, 1720627201, 1726070401, 1736445601, 1746806401,
+        1764691201, 1783526401,
+    ]),
     system_config: Some(address!("a3cab0126d5f504b071b81a3e8a2bbbf17930d86")),
     unsafe_block_signer: Some(address!("3dc8dfd0709c835cad15a6a27e089ff4cf4c9228")),
 };
@@ -631,7 +693,10 @@ pub static ETHERNITY_SEPOLIA: Network = Network {
         time: 1717499232,
     },
     block_time: 2,
-    forks: ForkSchedule::in_order(&[1699981200, 1703203200, 1708534800, 1716998400, 1723478400, 1732633200, 1744905600, 1763568001]),
+    forks: ForkSchedule::in_order(&[
+        1699981200, 1703203200, 1708534800, 1716998400, 1723478400, 1732633200, 1744905600,
+        1763568001,
+    ]),
     system_config: Some(address!("7c957fec1f6b3d1024442e989cb08b8f2285686c")),
     unsafe_block_signer: None,
 };
@@ -685,7 +750,10 @@ pub static MODE_SEPOLIA: Network = Network {
         time: 1687867932,
     },
     block_time: 2,
-    forks: ForkSchedule::in_order(&[1703203200, 1703203200, 1708534800, 1716998400, 1723478400, 1732633200, 1744905600, 1763568001]),
+    forks: ForkSchedule::in_order(&[
+        1703203200, 1703203200, 1708534800, 1716998400, 1723478400, 1732633200, 1744905600,
+        1763568001, 1781712001,
+    ]),
     system_config: Some(address!("15cd4f6e0ce3b4832b33cb9c6f6fe6fc246754c2")),
     unsafe_block_signer: None,
 };
@@ -703,7 +771,7 @@ pub static UNICHAIN_SEPOLIA: Network = Network {
         time: 1726852428,
     },
     block_time: 1,
-    forks: ForkSchedule::in_order(&[0, 0, 0, 0, 0, 1734559200, 1744905600, 1763568001]),
+    forks: ForkSchedule::in_order(&[0, 0, 0, 0, 0, 1734559200, 1744905600, 1763568001, 1781712001]),
     system_config: Some(address!("aee94b9ab7752d3f7704bde212c0c6a0b701571d")),
     unsafe_block_signer: None,
 };
@@ -721,7 +789,10 @@ pub static METAL_L2_SEPOLIA: Network = Network {
         time: 1708129620,
     },
     block_time: 2,
-    forks: ForkSchedule::in_order(&[1708129622, 1708385400, 1708534800, 1716998400, 1723478400, 1732633200, 1744905600, 1763568001]),
+    forks: ForkSchedule::in_order(&[
+        1708129622, 1708385400, 1708534800, 1716998400, 1723478400, 1732633200, 1744905600,
+        1763568001, 1781712001,
+    ]),
     system_config: Some(address!("5d63a8dc2737ce771aa4a6510d063b6ba2c4f6f2")),
     unsafe_block_signer: None,
 };
@@ -739,7 +810,10 @@ pub static SONEIUM_MINATO_SEPOLIA: Network = Network {
         time: 1723194336,
     },
     block_time: 2,
-    forks: ForkSchedule::in_order(&[0, 0, 0, 1730106000, 1730106000, 1734685200, 1744905600, 1763568001]),
+    forks: ForkSchedule::in_order(&[
+        0, 0, 0, 1730106000, 1730106000, 1734685200, 1744905600,
+        1763568001, 1781712001,
+    ]),
     system_config: Some(address!("4ca9608fef202216bc21d543798ec854539baad3")),
     unsafe_block_signer: None,
 };
@@ -757,7 +831,10 @@ pub static LISK_SEPOLIA: Network = Network {
         time: 1705312992,
     },
     block_time: 2,
-    forks: ForkSchedule::in_order(&[1705312994, 1705312994, 1708534800, 1716998400, 1723478400, 1732633200, 1744905600, 1763568001]),
+    forks: ForkSchedule::in_order(&[
+        1705312994, 1705312994, 1708534800, 1716998400, 1723478400, 1732633200, 1744905600,
+        1763568001, 1781712001,
+    ]),
     system_config: Some(address!("f54791059df4a12ba461b881b4080ae81a1d0ac0")),
     unsafe_block_signer: None,
 };
@@ -775,7 +852,10 @@ pub static WORLD_CHAIN_SEPOLIA: Network = Network {
         time: 1720547424,
     },
     block_time: 2,
-    forks: ForkSchedule::in_order(&[0, 0, 0, 1721739600, 1726570800, 1737633600]),
+    forks: ForkSchedule::in_order(&[
+        0, 0, 0, 1721739600, 1726570800, 1737633600, 1761825600,
+        1777161600, 1788868800,
+    ]),
     system_config: Some(address!("166f9406e79a656f12f05247fb8f5dfa6155bcbf")),
     unsafe_block_signer: None,
 };
@@ -811,7 +891,7 @@ pub static RACE_SEPOLIA: Network = Network {
         time: 1719646560,
     },
     block_time: 2,
-    forks: ForkSchedule::in_order(&[0, 0, 0]),
+    forks: ForkSchedule::in_order(&[0, 0, 0, 1749686400, 1749686400, 1749772800]),
     system_config: Some(address!("07e7a3f25aa73da15bc19b71fef8f5511342a409")),
     unsafe_block_signer: None,
 };
@@ -829,7 +909,10 @@ pub static SHAPE_SEPOLIA: Network = Network {
         time: 1718936160,
     },
     block_time: 2,
-    forks: ForkSchedule::in_order(&[0, 0, 0, 1721732400, 1727197200]),
+    forks: ForkSchedule::in_order(&[
+        0, 0, 0, 1721732400, 1727197200, 1739880000, 1763650800,
+        1777552200,
+    ]),
     system_config: Some(address!("a1ac91ed91ebe40e00d61e233c8026318b4da5fb")),
     unsafe_block_signer: None,
 };
@@ -865,7 +948,9 @@ pub static BOBA_SEPOLIA: Network = Network {
         time: 1705600788,
     },
     block_time: 2,
-    forks: ForkSchedule::in_order(&[1705600788, 1709078400, 1709078400, 1722297600, 1726470000, 1736150400]),
+    forks: ForkSchedule::in_order(&[
+        1705600788, 1709078400, 1709078400, 1722297600, 1726470000, 1736150400,
+    ]),
     system_config: Some(address!("fdc9bce032cef55a71b4fde9b9a2198ad1551965")),
     unsafe_block_signer: None,
 };
@@ -901,9 +986,34 @@ pub static BASE_SEPOLIA: Network = Network {
         time: 1695768288,
     },
     block_time: 2,
-    forks: ForkSchedule::in_order(&[1699981200, 1703203200, 1708534800, 1716998400, 1723478400, 1732633200, 1744905600, 1763568001]),
+    forks: ForkSchedule::in_order(&[
+        1699981200, 1703203200, 1708534800, 1716998400, 1723478400, 1732633200, 1744905600,
+        1763568001,
+    ])
+        .with(Fork::Azul, Some(1776708000))
+        .with(Fork::Beryl, Some(1781805600))
+        .with(Fork::Cobalt, Some(1790186400))
+        .with(Fork::Denim, Some(1792605600)),
     system_config: Some(address!("f272670eb55e895584501d564afeb048bed26194")),
     unsafe_block_signer: Some(address!("b830b99c95ea32300039624cb567d324d4b1d83c")),
+};
+
+/// GIWA Sepolia: chain 91342 on Sepolia.
+pub static GIWA_SEPOLIA: Network = Network {
+    name: "GIWA Sepolia",
+    slug: "giwa-sepolia",
+    aliases: &[],
+    chain_id: 91342,
+    l1_chain_id: 11155111,
+    genesis: Genesis {
+        number: 0,
+        hash: b256!("ca1b5fee64a196abfca007b3a4d4e3ec2b37be83a452d452bf4e45937004cab2"),
+        time: 1753345116,
+    },
+    block_time: 1,
+    forks: ForkSchedule::in_order(&[0, 0, 0, 0, 0, 0, 1753349700, 1767070800, 1783317600]),
+    system_config: Some(address!("8352825ba56c32d816dd906ad4a392b5bc9ec984")),
+    unsafe_block_signer: None,
 };
 
 /// Camp Network Testnet V2: chain 325000 on Sepolia.
@@ -937,7 +1047,10 @@ pub static INK_SEPOLIA: Network = Network {
         time: 1729003296,
     },
     block_time: 1,
-    forks: ForkSchedule::in_order(&[1699981200, 1703203200, 1708534800, 1716998400, 1723478400, 1732633200, 1744905600, 1763568001]),
+    forks: ForkSchedule::in_order(&[
+        1699981200, 1703203200, 1708534800, 1716998400, 1723478400, 1732633200, 1744905600,
+        1763568001, 1781712001,
+    ]),
     system_config: Some(address!("05c993e60179f28bf649a2bb5b00b5f4283bd525")),
     unsafe_block_signer: None,
 };
@@ -978,11 +1091,29 @@ pub static OZEAN_POSEIDON_SEPOLIA: Network = Network {
     unsafe_block_signer: None,
 };
 
+/// Celo Sepolia Testnet: chain 11142220 on Sepolia.
+pub static CELO_SEPOLIA: Network = Network {
+    name: "Celo Sepolia Testnet",
+    slug: "celo-sepolia",
+    aliases: &["celo-sep-sepolia"],
+    chain_id: 11142220,
+    l1_chain_id: 11155111,
+    genesis: Genesis {
+        number: 0,
+        hash: b256!("1b65cd292881564a4ba788e0822ef07f6dd558c76466ee9d1f07b57065b392f4"),
+        time: 1753283988,
+    },
+    block_time: 1,
+    forks: ForkSchedule::in_order(&[0, 0, 0, 0, 0, 0, 0, 1773749037]),
+    system_config: Some(address!("760a5f022c9940f4a074e0030be682f560d29818")),
+    unsafe_block_signer: None,
+};
+
 /// OP Sepolia Testnet: chain 11155420 on Sepolia.
 pub static OP_SEPOLIA: Network = Network {
     name: "OP Sepolia Testnet",
     slug: "op-sepolia",
-    aliases: &["optimism-sepolia"],
+    aliases: &["optimism-sepolia", "sepolia"],
     chain_id: 11155420,
     l1_chain_id: 11155111,
     genesis: Genesis {
@@ -991,7 +1122,10 @@ pub static OP_SEPOLIA: Network = Network {
         time: 1691802540,
     },
     block_time: 2,
-    forks: ForkSchedule::in_order(&[1699981200, 1703203200, 1708534800, 1716998400, 1723478400, 1732633200, 1744905600, 1763568001]),
+    forks: ForkSchedule::in_order(&[
+        1699981200, 1703203200, 1708534800, 1716998400, 1723478400, 1732633200, 1744905600,
+        1763568001, 1781712001,
+    ]),
     system_config: Some(address!("034edd2a225f7f429a63e0f1d2084b9e0a93b538")),
     unsafe_block_signer: Some(address!("57cacbb0d30b01eb2462e5dc940c161aff3230d3")),
 };
@@ -1027,7 +1161,10 @@ pub static ZORA_SEPOLIA: Network = Network {
         time: 1698080004,
     },
     block_time: 2,
-    forks: ForkSchedule::in_order(&[1699981200, 1703203200, 1708534800, 1716998400, 1723478400, 1732633200, 1744905600, 1763568001]),
+    forks: ForkSchedule::in_order(&[
+        1699981200, 1703203200, 1708534800, 1716998400, 1723478400, 1732633200, 1744905600,
+        1763568001, 1781712001,
+    ]),
     system_config: Some(address!("b54c7bfc223058773cf9b739cc5bd4095184fb08")),
     unsafe_block_signer: None,
 };
@@ -1045,7 +1182,10 @@ pub static OP_LABS_DEVNET_0_SEPOLIA_DEV_0: Network = Network {
         time: 1706484048,
     },
     block_time: 2,
-    forks: ForkSchedule::in_order(&[0, 0, 1706634000, 1715961600, 1723046400, 1731682800, 1744300800, 1762185600]),
+    forks: ForkSchedule::in_order(&[
+        0, 0, 1706634000, 1715961600, 1723046400, 1731682800, 1744300800,
+        1762185600,
+    ]),
     system_config: Some(address!("a6b72407e2dc9ebf84b839b69a24c88929cf20f7")),
     unsafe_block_signer: None,
 };
@@ -1063,13 +1203,35 @@ pub static BASE_DEVNET_0_SEPOLIA_DEV_0: Network = Network {
         time: 1695433056,
     },
     block_time: 2,
-    forks: ForkSchedule::in_order(&[1698436800, 1706555000, 1706634000, 1715961600, 1723046400, 1731682800, 1744300800, 1762185600]),
+    forks: ForkSchedule::in_order(&[
+        1698436800, 1706555000, 1706634000, 1715961600, 1723046400, 1731682800, 1744300800,
+        1762185600,
+    ])
+        .with(Fork::Azul, Some(1774890000)),
     system_config: Some(address!("7f67dc4959cb3e532b10a99f41bdd906c46fdfde")),
     unsafe_block_signer: None,
 };
 
+/// sepolia-devnet-2: chain 420130015 on Sepolia.
+pub static DEVNET_2_SEPOLIA_DEVNET_2: Network = Network {
+    name: "sepolia-devnet-2",
+    slug: "devnet-2-sepolia-devnet-2",
+    aliases: &["sepolia-devnet-2-sepolia-devnet-2"],
+    chain_id: 420130015,
+    l1_chain_id: 11155111,
+    genesis: Genesis {
+        number: 0,
+        hash: b256!("782e7ef559d86bd85ca14b3b51bcd64b2a5abba5bf3017d83d34e666d8dc0a57"),
+        time: 1783536096,
+    },
+    block_time: 2,
+    forks: ForkSchedule::in_order(&[0, 0, 0, 0, 0, 0, 0, 0, 0]),
+    system_config: Some(address!("5f91ea5eea70e505b457a442dc7a8e5d9641b937")),
+    unsafe_block_signer: None,
+};
+
 /// Every network. Only the lookups may name it: whoever does carries all of them.
-pub(super) static ALL: [&Network; 59] = [
+pub(super) static ALL: [&Network; 63] = [
     &OP_MAINNET,
     &UNICHAIN_MAINNET,
     &HASHKEY_CHAIN_MAINNET,
@@ -1102,6 +1264,7 @@ pub(super) static ALL: [&Network; 59] = [
     &INK_MAINNET,
     &BOB_MAINNET,
     &AUTOMATA_MAINNET,
+    &SILENT_DATA_MAINNET,
     &XTERIO_CHAIN_ETH_MAINNET,
     &ZORA_MAINNET,
     &ETHERNITY_SEPOLIA,
@@ -1120,13 +1283,16 @@ pub(super) static ALL: [&Network; 59] = [
     &BOBA_SEPOLIA,
     &CREATOR_CHAIN_SEPOLIA,
     &BASE_SEPOLIA,
+    &GIWA_SEPOLIA,
     &CAMP_NETWORK_V2_SEPOLIA,
     &INK_SEPOLIA,
     &FUNKI_SEPOLIA,
     &OZEAN_POSEIDON_SEPOLIA,
+    &CELO_SEPOLIA,
     &OP_SEPOLIA,
     &CYBER_SEPOLIA,
     &ZORA_SEPOLIA,
     &OP_LABS_DEVNET_0_SEPOLIA_DEV_0,
     &BASE_DEVNET_0_SEPOLIA_DEV_0,
+    &DEVNET_2_SEPOLIA_DEVNET_2,
 ];

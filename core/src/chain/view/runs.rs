@@ -1,7 +1,8 @@
-//! The runs of pending blocks: for each missing block, the blocks that wait for it.
+//! Runs of pending blocks: for each missing block, the blocks that wait for it.
 //!
-//! A run is *open* if it reaches above the head: then something is missing that the head needs. Otherwise it is
-//! *moot*: a competitor that does not link, kept in case it grows.
+//! A run is *open* if it reaches above the head, or if the view wants to move to its branch. The
+//! head then needs the missing blocks. Otherwise it is *moot*: a competitor that does not link,
+//! kept in case it grows.
 //!
 //! # Bounds
 //!
@@ -15,7 +16,8 @@ use super::types::{BlockId, GapId};
 use crate::sorted::{SortedMap, SortedSet};
 use crate::time::Instant;
 
-/// A block as the end of a branch. The greater one is the higher one, of equals the one that arrived first.
+/// The end of a branch. Tips are ordered by height; at equal heights, the tip that arrived first is
+/// the greater.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Tip {
     pub(super) number: u64,
@@ -33,15 +35,15 @@ impl Tip {
     }
 }
 
-/// The blocks that wait for one missing block: its children that are held, and their descendants.
+/// The blocks that wait for one missing block: its held children and their descendants.
 #[derive(Debug)]
 pub(super) struct Run {
     pub(super) wanted: BlockId,
     pub(super) members: SortedSet<(u64, B256)>,
     pub(super) best: Tip,
-    /// When the gap opened, or last came closer to its end. `None`: moot.
+    /// Time at which the gap opened or last made progress, or `None` if the run is moot.
     pub(super) since: Option<Instant>,
-    /// What the last announcement said is missing.
+    /// The missing block in the last announcement.
     pub(super) announced: Option<BlockId>,
 }
 
@@ -51,7 +53,7 @@ impl Run {
         self.best = self.best.max(tip);
     }
 
-    /// The children of the missing block.
+    /// Returns the children of the missing block.
     pub(super) fn lowest(&self) -> Vec<BlockId> {
         let lowest = self.members.first().map(|(number, _)| *number);
         let members = self.members.iter().take_while(|(number, _)| Some(*number) == lowest);
@@ -59,18 +61,19 @@ impl Run {
     }
 }
 
-/// What a merge changed.
+/// The changes that a merge made.
 #[derive(Debug)]
 pub(super) struct Merged {
     pub(super) survivor: GapId,
     pub(super) gone: GapId,
-    /// Whether the gap that is gone was announced.
+    /// Whether the removed gap was announced.
     pub(super) announced: bool,
-    /// The blocks that belong to the survivor now.
+    /// The blocks that now belong to the surviving run.
     pub(super) relabelled: Vec<B256>,
 }
 
-/// Lowest first; of runs that wait at one height the highest reaching first.
+/// Sort key, lowest first. Among runs that wait at the same height, the one that reaches highest
+/// comes first.
 type Depth = (u64, Reverse<Tip>, GapId);
 
 #[derive(Debug, Default)]
@@ -82,7 +85,6 @@ pub(super) struct Runs {
     moot: SortedSet<Depth>,
     open: SortedSet<Depth>,
     open_by_tip: SortedSet<(Tip, GapId)>,
-    open_by_since: SortedSet<(Instant, GapId)>,
 }
 
 impl Runs {
@@ -90,7 +92,7 @@ impl Runs {
         self.runs.get(&id)
     }
 
-    /// A new run of one block.
+    /// Starts a run with one block.
     pub(super) fn start(&mut self, wanted: BlockId, tip: Tip) -> GapId {
         let id = self.next_id();
         let members = SortedSet::from_iter([(tip.number, tip.hash)]);
@@ -98,7 +100,7 @@ impl Runs {
         id
     }
 
-    /// Gives a run a name that no gap had before.
+    /// Assigns a new id, which no gap had before, to the run and returns it.
     pub(super) fn rename(&mut self, id: GapId) -> Option<GapId> {
         let run = self.take(id)?;
         let new = self.next_id();
@@ -112,23 +114,27 @@ impl Runs {
         id
     }
 
-    /// The run that waits for this block.
+    /// Returns the run that waits for this block.
     pub(super) fn wanting(&self, id: BlockId) -> Option<GapId> {
         self.by_wanted.get(&(id.hash, id.number)).copied()
     }
 
-    /// The runs that wait for this hash at another height.
+    /// Returns the runs that wait for this hash at another height.
     pub(super) fn wanting_at_another_number(&self, id: BlockId) -> Vec<GapId> {
         let all = self.by_wanted.range((id.hash, 0)..=(id.hash, u64::MAX));
         all.filter(|((_, number), _)| *number != id.number).map(|(_, run)| *run).collect()
     }
 
-    /// The runs that wait for blocks not above this height.
+    /// Returns the runs that wait for blocks at or below this height.
     pub(super) fn wanting_not_above(&self, number: u64) -> Vec<GapId> {
-        self.by_depth.iter().take_while(|(wanted, ..)| *wanted <= number).map(|(.., id)| *id).collect()
+        self.by_depth
+            .iter()
+            .take_while(|(wanted, ..)| *wanted <= number)
+            .map(|(.., id)| *id)
+            .collect()
     }
 
-    /// Changes a run and keeps the indices right.
+    /// Changes a run and keeps the indices consistent.
     pub(super) fn edit(&mut self, id: GapId, change: impl FnOnce(&mut Run)) {
         if let Some(mut run) = self.take(id) {
             change(&mut run);
@@ -136,7 +142,8 @@ impl Runs {
         }
     }
 
-    /// Makes one run of `lower`, which waits for a missing block, and `upper`, which waits for a block of `lower`.
+    /// Merges `lower`, which waits for a missing block, with `upper`, which waits for a block of
+    /// `lower`.
     pub(super) fn merge(&mut self, lower: GapId, upper: GapId) -> Option<Merged> {
         if lower == upper || !self.runs.contains_key(&lower) {
             return None;
@@ -144,8 +151,9 @@ impl Runs {
         let above = self.take(upper)?;
         let below = self.take(lower)?;
         let (wanted, since, best) = (below.wanted, below.since, below.best.max(above.best));
-        // The shorter one is relabelled: no block more often than the logarithm of all. Of equals the upper one
-        // keeps its name, as the lower one may be a single block that came just now.
+        // The shorter run is relabelled, so each block is relabelled at most log n times. If both
+        // have the same length, the upper one keeps its id, because the lower one may be a single
+        // new block.
         let (survivor, mut kept, gone, short) = if below.members.len() > above.members.len() {
             (lower, below, upper, above)
         } else {
@@ -167,16 +175,15 @@ impl Runs {
             None => {
                 self.moot.remove(&depth);
             }
-            Some(since) => {
+            Some(_) => {
                 self.open.remove(&depth);
                 self.open_by_tip.remove(&(run.best, id));
-                self.open_by_since.remove(&(since, id));
             }
         }
         Some(run)
     }
 
-    /// The open runs, lowest first.
+    /// Returns the open runs, lowest first.
     pub(super) fn open(&self) -> impl Iterator<Item = (GapId, &Run)> {
         self.open.iter().filter_map(|(.., id)| self.get(*id).map(|run| (*id, run)))
     }
@@ -189,19 +196,20 @@ impl Runs {
         self.moot.first().map(|(.., id)| *id)
     }
 
-    /// An open run that does not reach above this height.
+    /// Returns the runs that are not open and reach above this height.
+    pub(super) fn moot_above(&self, number: u64) -> Vec<GapId> {
+        let above = self.moot.iter().filter(|(_, Reverse(best), _)| best.number > number);
+        above.map(|(.., id)| *id).collect()
+    }
+
+    /// Returns an open run that does not reach above this height.
     pub(super) fn open_not_above(&self, number: u64) -> Option<GapId> {
         self.open_by_tip.first().filter(|(tip, _)| tip.number <= number).map(|(_, id)| *id)
     }
 
-    /// The highest block of all open runs.
+    /// Returns the highest block of all open runs.
     pub(super) fn highest_open(&self) -> Option<BlockId> {
         self.open_by_tip.last().map(|(tip, _)| tip.id())
-    }
-
-    /// When the open run that has waited longest began to.
-    pub(super) fn oldest_since(&self) -> Option<Instant> {
-        self.open_by_since.first().map(|(since, _)| *since)
     }
 
     fn put(&mut self, id: GapId, run: Run) {
@@ -212,32 +220,30 @@ impl Runs {
             None => {
                 self.moot.insert(depth);
             }
-            Some(since) => {
+            Some(_) => {
                 self.open.insert(depth);
                 self.open_by_tip.insert((run.best, id));
-                self.open_by_since.insert((since, id));
             }
         }
         self.runs.insert(id, run);
     }
 
-    /// Whether the indices say what the runs say; gives the runs.
+    /// Checks that the indices match the runs, and returns the runs.
     #[cfg(test)]
     pub(super) fn assert_consistent(&self) -> impl Iterator<Item = (GapId, &Run)> {
         let open = self.runs.values().filter(|run| run.since.is_some()).count();
         assert_eq!(self.by_wanted.len(), self.runs.len());
         assert_eq!(self.by_depth.len(), self.runs.len());
         assert_eq!(self.moot.len(), self.runs.len() - open);
-        assert_eq!([self.open.len(), self.open_by_tip.len(), self.open_by_since.len()], [open; 3]);
+        assert_eq!([self.open.len(), self.open_by_tip.len()], [open; 2]);
         for (id, run) in self.runs.iter() {
             assert_eq!(self.wanting(run.wanted), Some(*id));
             assert!(self.by_depth.contains(&depth(*id, run)));
             match run.since {
                 None => assert!(self.moot.contains(&depth(*id, run))),
-                Some(since) => {
+                Some(_) => {
                     assert!(self.open.contains(&depth(*id, run)));
                     assert!(self.open_by_tip.contains(&(run.best, *id)));
-                    assert!(self.open_by_since.contains(&(since, *id)));
                 }
             }
         }

@@ -1,15 +1,17 @@
-//! What follows every change: ending gaps that are over, leaving what can never link, keeping the bounds.
+//! Cleanup after every change: closes gaps that have ended, leaves branches that can never link,
+//! and enforces the bounds.
 
 use super::runs::Tip;
 use super::store::Place;
 use super::{ChainBlock, ChainEvent, ChainView, GapEnd, GapId, OnFull, SkipReason};
 
 impl<B: ChainBlock> ChainView<B> {
-    /// Brings everything back in order after a change: ends gaps that the head has passed, leaves what can never
-    /// link, drops what is over the bounds, announces gaps.
+    /// Restores the invariants after a change: closes gaps that the head has passed, leaves
+    /// branches that can never link, drops blocks beyond the bounds, and announces gaps.
     pub(super) fn settle(&mut self) {
         loop {
             self.close_outrun();
+            self.open_above_bar();
             if self.leave_unreachable() {
                 continue;
             }
@@ -27,8 +29,8 @@ impl<B: ChainBlock> ChainView<B> {
     }
 
     fn close_outrun(&mut self) {
-        let Some(head) = self.head() else { return };
-        while let Some(id) = self.runs.open_not_above(head.number) {
+        let bar = self.bar();
+        while let Some(id) = self.runs.open_not_above(bar) {
             let announced = self.runs.get(id).is_some_and(|run| run.announced.is_some());
             self.runs.edit(id, |run| {
                 run.since = None;
@@ -41,7 +43,17 @@ impl<B: ChainBlock> ChainView<B> {
         }
     }
 
-    /// A gap that was told to be closed must not open again by its name.
+    /// Opens the runs that reach above the bar after it was lowered, but did not before.
+    fn open_above_bar(&mut self) {
+        let now = self.now;
+        for id in self.runs.moot_above(self.bar()) {
+            self.runs.edit(id, |run| run.since = Some(now));
+            self.touched.insert(id);
+        }
+    }
+
+    /// Renames a run with a gap that was reported as closed: it must not open again under the same
+    /// id.
     fn rename_run(&mut self, id: GapId) {
         let Some(new) = self.runs.rename(id) else { return };
         let hashes: Vec<_> = self
@@ -55,8 +67,10 @@ impl<B: ChainBlock> ChainView<B> {
         }
     }
 
-    /// Runs whose missing parent is not above the floor can never link: what they would link to is forgotten.
-    /// They are dropped, unless one reaches above the head: then the sequencer has left the chain that we hold.
+    /// Handles runs with a missing parent that is not above the floor. They can never link, because
+    /// the position to which they would link is forgotten. They are dropped, unless one is open:
+    /// then the sequencer has left the chain that the view holds, and the view continues with the
+    /// highest open one. Returns `true` in that case.
     fn leave_unreachable(&mut self) -> bool {
         let Some(floor) = self.canonical.floor() else { return false };
         let mut best: Option<(Tip, GapId)> = None;
@@ -67,7 +81,7 @@ impl<B: ChainBlock> ChainView<B> {
             }
         }
         let Some((_, id)) = best else { return false };
-        self.skip(id, SkipReason::Unreachable);
+        self.skip(self.now, id, SkipReason::Unreachable);
         true
     }
 
@@ -77,12 +91,14 @@ impl<B: ChainBlock> ChainView<B> {
     }
 
     fn is_over(&self) -> bool {
-        self.store.len() > self.config.max_blocks || self.store.bytes() > self.config.max_bytes as u128
+        self.store.len() > self.config.max_blocks
+            || self.store.bytes() > self.config.max_bytes as u128
     }
 
-    /// Drops the next thing in the order of the module's documentation; `false` if there is nothing.
+    /// Drops the next item in the order of the module's documentation. Returns `false` if nothing
+    /// is left to drop.
     fn shed(&mut self) -> bool {
-        let window_is_large = self.canonical.len() > self.config.keep_depth
+        let window_is_large = self.canonical.held() > self.config.keep_depth
             || self.store.canonical_bytes() > (self.config.max_bytes / 2) as u128;
         if window_is_large && self.raise_floor() {
             return true;
@@ -97,7 +113,7 @@ impl<B: ChainBlock> ChainView<B> {
         }
         match (self.runs.lowest_open(), self.config.on_full) {
             (Some(id), OnFull::Reanchor) => {
-                self.skip(id, SkipReason::Full);
+                self.skip(self.now, id, SkipReason::Full);
                 true
             }
             (Some(id), OnFull::DropLowest) => {
@@ -114,18 +130,27 @@ impl<B: ChainBlock> ChainView<B> {
         }
     }
 
-    /// Forgets the lowest canonical block, and the competitors that linked below it.
+    /// Drops the lowest canonical block but keeps its position. Also drops the competitors that are
+    /// not higher; those above the floor stay while a branch may take over, because they can belong
+    /// to it.
     fn raise_floor(&mut self) -> bool {
-        let Some(floor) = self.canonical.pop_front() else { return false };
-        self.store.remove(&floor.hash);
-        while let Some(lowest) = self.store.lowest_branch().filter(|id| id.number <= floor.number) {
-            self.store.remove_subtree(&lowest.hash);
+        let Some(lowest) = self.canonical.release_lowest() else { return false };
+        self.store.remove(&lowest.hash);
+        self.canonical.forget_beyond(self.config.max_remembered);
+        let floor = match self.rivals.any() {
+            true => self.canonical.floor(),
+            false => Some(lowest),
+        };
+        let floor = floor.map_or(0, |floor| floor.number);
+        while let Some(branch) = self.store.lowest_branch().filter(|id| id.number <= floor) {
+            self.store.remove_subtree(&branch.hash);
         }
         true
     }
 
-    /// Drops the lowest block of a run. If several have that height, first all but the one below the run's tip
-    /// go, with what builds on them, so that the run stays one.
+    /// Drops the lowest block of a run. If several blocks have that height, it first drops all but
+    /// the ancestor of the run's tip, with the blocks that build on them, so that the run stays
+    /// connected.
     fn drop_lowest(&mut self, id: GapId) {
         let Some(run) = self.runs.get(id) else { return };
         let (best, roots) = (run.best.hash, run.lowest());

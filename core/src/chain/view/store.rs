@@ -1,25 +1,26 @@
-//! The blocks that are held, of any standing, and the ways to find them.
+//! The held blocks of all kinds, and the indices to find them.
 //!
 //! # Bounds
 //!
-//! None of its own: the view counts blocks and bytes here and keeps them within its configuration.
+//! The store has no bounds. The view counts blocks and bytes here and keeps them within its
+//! configuration.
 
 use alloy_primitives::B256;
 
 use super::types::{BlockId, ChainBlock, GapId};
 use crate::sorted::{SortedMap, SortedSet};
 
-/// The standing of a block.
+/// The relation of a held block to the canonical chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
     Canonical,
-    /// Links to a canonical position, and is not canonical.
+    /// It links to a canonical position, but is not canonical.
     Branch,
-    /// Its ancestors are missing; it belongs to this run.
+    /// Its ancestors are missing, and it belongs to this run.
     Pending(GapId),
 }
 
-/// A block, and what is asked of it often.
+/// A held block, and its frequently used properties.
 #[derive(Debug)]
 pub(super) struct Held<B> {
     pub(super) block: B,
@@ -28,11 +29,11 @@ pub(super) struct Held<B> {
     pub(super) place: Place,
     size: u128,
     arrived: u64,
-    /// Whether it was fetched, not signed.
+    /// Whether the block was fetched rather than signed.
     is_linked: bool,
 }
 
-/// Whether it was fetched, number, hash.
+/// Sort key: whether the block was fetched, its number, its hash.
 type Branch = (bool, u64, B256);
 
 impl<B> Held<B> {
@@ -44,12 +45,12 @@ impl<B> Held<B> {
 #[derive(Debug)]
 pub(super) struct Store<B> {
     held: SortedMap<B256, Held<B>>,
-    /// Parent hash, hash.
+    /// Pairs of parent hash and hash.
     children: SortedSet<(B256, B256)>,
-    /// Number, arrival, hash.
+    /// Tuples of number, arrival and hash.
     heights: SortedSet<(u64, u64, B256)>,
     branches: SortedSet<Branch>,
-    // Sums of any sizes at all: 2^64 blocks of 2^64 bytes fit.
+    // 128 bits can hold any sum: 2^64 blocks of 2^64 bytes fit.
     bytes: u128,
     canonical_bytes: u128,
 }
@@ -68,11 +69,11 @@ impl<B> Default for Store<B> {
 }
 
 impl<B: ChainBlock> Store<B> {
-    /// Adds a block that is not held.
+    /// Adds a block that is not held yet.
     pub(super) fn add(&mut self, block: B, arrived: u64, place: Place, is_linked: bool) {
         let BlockId { number, hash } = BlockId::of(&block);
         let (parent, size) = (block.parent_hash(), block.size() as u128);
-        // What block 0 names as its parent is no block, even if there is one with that hash.
+        // Block 0 has no parent, even if a block with its parent hash exists.
         if number > 0 {
             self.children.insert((parent, hash));
         }
@@ -93,7 +94,7 @@ impl<B> Store<B> {
         self.bytes
     }
 
-    /// The blocks that wait for an ancestor, and the sum of their sizes.
+    /// Returns the number and total size of the blocks that wait for an ancestor.
     pub(super) fn pending(&self) -> (usize, u128) {
         let pending = self.held.values().filter(|held| matches!(held.place, Place::Pending(_)));
         pending.fold((0, 0), |(blocks, bytes), held| (blocks + 1, bytes + held.size))
@@ -128,13 +129,21 @@ impl<B> Store<B> {
         }
     }
 
-    /// The block and all held ones that build on it.
+    /// Returns the held blocks that build on this block.
+    pub(super) fn children(&self, parent: BlockId) -> impl Iterator<Item = BlockId> + '_ {
+        let (lowest, highest) = (B256::ZERO, B256::repeat_byte(0xff));
+        let named = self.children.range((parent.hash, lowest)..=(parent.hash, highest));
+        let named = named.filter_map(|(_, child)| self.id(child));
+        // A block of another height can name this hash as its parent. It is not a child.
+        named.filter(move |child| child.number.checked_sub(1) == Some(parent.number))
+    }
+
+    /// Returns the block and all held blocks that build on it.
     pub(super) fn subtree(&self, root: &B256) -> Vec<BlockId> {
         let mut found: Vec<BlockId> = self.id(root).into_iter().collect();
         let mut next = 0;
         while let Some(id) = found.get(next).copied() {
-            let children = self.children.range((id.hash, B256::ZERO)..=(id.hash, B256::repeat_byte(0xff)));
-            found.extend(children.filter_map(|(_, child)| self.id(child)));
+            found.extend(self.children(id));
             next += 1;
         }
         found
@@ -146,35 +155,44 @@ impl<B> Store<B> {
         }
     }
 
-    /// Of the blocks of this height the one that arrived first.
+    /// Returns the block that arrived first at this height.
     pub(super) fn first_at(&self, number: u64) -> Option<BlockId> {
         let (_, _, hash) =
             self.heights.range((number, 0, B256::ZERO)..).next().filter(|at| at.0 == number)?;
         Some(BlockId::new(number, *hash))
     }
 
-    /// The highest block below this height; of several of one height the one that arrived first.
+    /// Returns the highest block below this height. If there are several, returns the one that
+    /// arrived first.
     pub(super) fn highest_below(&self, number: u64) -> Option<BlockId> {
         let (height, _, _) = self.heights.range(..(number, 0, B256::ZERO)).next_back()?;
         self.first_at(*height)
     }
 
-    /// The lowest block that links and is not canonical.
+    /// Returns the lowest block that links but is not canonical.
     pub(super) fn lowest_branch(&self) -> Option<BlockId> {
         let linked = self.lowest_linked_branch();
         self.lowest_signed_branch().into_iter().chain(linked).min()
     }
 
-    /// The lowest of those that the sequencer signed.
+    /// Returns the lowest block that links, is not canonical and was signed by the sequencer.
     pub(super) fn lowest_signed_branch(&self) -> Option<BlockId> {
         let (is_linked, number, hash) = self.branches.first()?;
         (!is_linked).then_some(BlockId::new(*number, *hash))
     }
 
-    /// The lowest of those that were fetched.
+    /// Returns the lowest block that links, is not canonical and was fetched.
     pub(super) fn lowest_linked_branch(&self) -> Option<BlockId> {
         let (_, number, hash) = self.branches.range((true, 0, B256::ZERO)..).next()?;
         Some(BlockId::new(*number, *hash))
+    }
+
+    /// Returns `true` if a block that links but is not canonical has this number or a higher one.
+    pub(super) fn has_branch_from(&self, number: u64) -> bool {
+        let lowest = |is_linked| (is_linked, number, B256::ZERO);
+        let signed =
+            self.branches.range(lowest(false)..lowest(true)).find(|(fetched, ..)| !fetched);
+        signed.is_some() || self.branches.range(lowest(true)..).next().is_some()
     }
 
     fn enter(&mut self, place: Place, size: u128, branch: Branch) {
@@ -202,15 +220,17 @@ impl<B> Store<B> {
         self.held.iter()
     }
 
-    /// Whether the indices and sums say what the blocks say.
+    /// Checks that the indices and sums match the blocks.
     #[cfg(test)]
     pub(super) fn assert_consistent(&self) {
         let of = |place| self.held.iter().filter(move |(_, held)| held.place == place);
-        let sum =
-            |held: &mut dyn Iterator<Item = (&B256, &Held<B>)>| held.map(|(_, held)| held.size).sum::<u128>();
+        let sum = |held: &mut dyn Iterator<Item = (&B256, &Held<B>)>| {
+            held.map(|(_, held)| held.size).sum::<u128>()
+        };
         let children = self.held.iter().filter(|(_, held)| held.number > 0);
         let children: SortedSet<_> = children.map(|(hash, held)| (held.parent, *hash)).collect();
-        let heights: SortedSet<_> = self.held.iter().map(|(hash, b)| (b.number, b.arrived, *hash)).collect();
+        let heights: SortedSet<_> =
+            self.held.iter().map(|(hash, b)| (b.number, b.arrived, *hash)).collect();
         let branches: SortedSet<_> =
             of(Place::Branch).map(|(hash, held)| (held.is_linked, held.number, *hash)).collect();
         assert_eq!(self.children, children);

@@ -1,5 +1,5 @@
-//! Tests of the view: [`rules`] and [`limits`] say each rule by name, [`model`] compares with a naive model, and
-//! [`follower`] checks every event in all of them.
+//! Tests of the view. [`rules`], [`rewinds`] and [`limits`] test each rule by name, [`model`]
+//! compares the view with a naive model, and [`follower`] checks every event in all of them.
 
 use std::time::Duration;
 
@@ -9,13 +9,14 @@ use follower::{Block, Follower, at, block, id, on};
 mod follower;
 mod limits;
 mod model;
+mod rewinds;
 mod rules;
 
-/// The branch that most tests take for canonical, and one that competes with it.
+/// The canonical branch in most tests, and a branch that competes with it.
 const A: u8 = 0xa;
 const B: u8 = 0xb;
 
-/// A view and a follower that checks every event of it.
+/// A view, and a follower that checks all of its events.
 struct Pair {
     view: ChainView<Block>,
     follower: Follower,
@@ -27,7 +28,7 @@ impl Pair {
         Self { view: ChainView::new(config), follower: Follower::default(), now: 0 }
     }
 
-    /// Anchored at block 1 of `A`, with a head at `head`.
+    /// Returns a pair with the view anchored at block 1 of `A` and its head at height `head`.
     fn with_head(config: ChainViewConfig, head: u64) -> Self {
         let mut pair = Self::new(config);
         (1..=head).for_each(|number| pair.quietly(block(A, number)));
@@ -86,10 +87,11 @@ fn patient(seconds: u64) -> ChainViewConfig {
 }
 
 fn small(max_blocks: usize, keep_depth: usize, on_full: OnFull) -> ChainViewConfig {
-    ChainViewConfig { max_blocks, keep_depth, on_full, ..plain() }
+    ChainViewConfig { max_blocks, keep_depth, on_full, max_remembered: 0, ..plain() }
 }
 
 fn closed(events: &[ChainEvent<Block>]) -> Vec<GapEnd> {
-    let end = |event: &_| if let ChainEvent::GapClosed { end, .. } = event { Some(*end) } else { None };
+    let end =
+        |event: &_| if let ChainEvent::GapClosed { end, .. } = event { Some(*end) } else { None };
     events.iter().filter_map(end).collect()
 }

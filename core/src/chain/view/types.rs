@@ -1,10 +1,13 @@
-//! The vocabulary of the chain view: what goes in, what comes out.
+//! The types of the chain view: its input, results and events.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 
 use alloy_primitives::B256;
 
-/// A block, named by its position and its hash.
+use crate::time::Instant;
+
+/// The number and hash of a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BlockId {
     /// The block's number.
@@ -14,12 +17,19 @@ pub struct BlockId {
 }
 
 impl BlockId {
-    /// The block `hash` at height `number`.
+    /// Returns the id of the block with this number and hash.
     pub const fn new(number: u64, hash: B256) -> Self {
         Self { number, hash }
     }
 
-    /// The name of `block`.
+    /// Returns the numbers between this position and the higher position `to`, which are skipped if
+    /// the chain continues there, or `None` if the two are adjacent or out of order.
+    pub fn between(&self, to: &Self) -> Option<RangeInclusive<u64>> {
+        let between = self.number.checked_add(1)?..=to.number.checked_sub(1)?;
+        (!between.is_empty()).then_some(between)
+    }
+
+    /// Returns the id of `block`.
     pub fn of<B: ChainBlock>(block: &B) -> Self {
         Self::new(block.number(), block.hash())
     }
@@ -31,197 +41,291 @@ impl fmt::Display for BlockId {
     }
 }
 
-/// What the view needs to know of a block.
+/// The properties of a block that the view uses.
 ///
-/// The answers must not change while the view holds the block. A block is cloned once when it is handed on, so it
-/// should be a shared pointer.
+/// The results must not change while the view holds the block. A block is cloned once when it is
+/// delivered, so it should be a shared pointer.
 pub trait ChainBlock: Clone {
-    /// The block's number.
+    /// Returns the block's number.
     fn number(&self) -> u64;
-    /// The hash of the block's header, recomputed by whoever validated the block.
+    /// Returns the hash of the block's header, as recomputed by validation.
     fn hash(&self) -> B256;
-    /// The hash of the block one number below.
+    /// Returns the hash of the parent block, which is one number below.
     fn parent_hash(&self) -> B256;
-    /// How many bytes the block holds in memory.
+    /// Returns the number of bytes that the block takes in memory.
     fn size(&self) -> usize;
 }
 
-/// Why a block counts as the sequencer's.
+/// The reason why a block counts as the sequencer's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Origin {
-    /// The sequencer signed it.
+    /// The block is signed by the sequencer.
     Signed,
-    /// It was reached from a signed block by following parent hashes downwards, as sync does. The caller has
-    /// checked every link; the view checks the last one again if it holds the child.
+    /// The block was reached from a signed block by following parent hashes downwards, as in sync.
+    /// The caller has checked every link. The view checks the last link again if it holds the
+    /// child.
     Linked,
 }
 
-/// What [`ChainView::insert`](super::ChainView::insert) made of a block.
+/// The outcome of [`ChainView::insert`](super::ChainView::insert).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Inserted {
-    /// The first block: the chain starts here.
+    /// The block is the first one: the chain starts here.
     Anchored,
-    /// It linked to the head. The head is now this block, or the highest one that waited for it.
+    /// The block linked to the head. The head is now this block, or the highest one that waited for
+    /// it.
     Extended,
-    /// It made another branch that links longer than the canonical one: the view moved there.
+    /// The block showed that the sequencer moved to another branch, and the view moved there.
     Reorganised,
-    /// It was handed on because the view gave up on the blocks between (see [`SkipReason`]).
+    /// The block was delivered because the view skipped the blocks in between (see [`SkipReason`]).
     Reanchored,
-    /// It links to the canonical chain, at or below the head's height: held, not handed on.
+    /// The block links to the canonical chain, but the view has no reason yet to move to its
+    /// branch. Held, but not delivered.
     Competitor,
-    /// Its ancestors are missing: held until they come.
+    /// Ancestors of the block are missing. Held until they arrive.
     Pending,
-    /// It is held already, or is the floor. Nothing changed.
+    /// The block is already held, is a remembered canonical position, or belongs to a branch that
+    /// the view has left. Nothing changed.
     Known,
-    /// It lies below the blocks that are held. Not held.
+    /// The block is not above the floor. Not held.
     TooOld,
-    /// Its number is further above the head than
+    /// The block's number exceeds the head's by more than
     /// [`max_ahead`](super::ChainViewConfig::max_ahead). Not held.
     TooFar,
-    /// Its parent is known and its number is not one above the parent's. Not held.
+    /// The block's parent is known, but its number is not one above the parent's. Not held.
     Mislinked,
-    /// It is not signed, and no held block shows that it is the sequencer's. Not held.
+    /// The block is not signed, and no held block shows that it is the sequencer's. Not held.
     Unlinked,
-    /// It is not held: there was no room, or it can never link because what it hangs on lies below the blocks
-    /// that are held.
+    /// There was no room for the block, or it can never link because its missing ancestor is not
+    /// above the floor. Not held.
     Dropped,
 }
 
-/// The opaque name of a gap. No two gaps of one view ever have the same.
+/// An opaque gap id, unique within one view.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct GapId(pub(super) u64);
 
 impl GapId {
-    /// A number that no other gap of the view has.
+    /// Returns a number that is unique among the gaps of the view.
     pub const fn number(self) -> u64 {
         self.0
     }
 }
 
-/// Blocks that are missing below a block that the sequencer signed and above one that is held.
+/// Missing blocks between a block that the sequencer signed and a held block below it.
 ///
-/// It is filled from above: whoever has the block `wanted` can prove it, because its hash is known. Its parent hash
-/// then proves the next one, and so on down to a block that is held. That is usually `after`, but need not be: if
-/// the sequencer changed its mind, the branch links further down, and the gap changes until it is found.
+/// A gap is filled from above. The block `wanted` can be verified because its hash is known. Its
+/// parent hash then verifies the next block, and so on down to a held block. That is usually
+/// `after`, but not always: if the sequencer moved to another branch, the branch links further
+/// down, and the gap changes until that position is found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Gap {
-    /// Which gap this is. Two gaps that turn out to be one go on under the name of either.
+    /// Id of the gap. If two gaps turn out to be one, that gap keeps one of the two ids.
     pub id: GapId,
-    /// The nearest block held below `before`: the canonical one if the head is not lower, else the tip of pending
-    /// blocks that lie between, else the head.
+    /// The nearest held block below `before`: the canonical block if the head is not lower,
+    /// otherwise the tip of pending blocks in between, otherwise the head.
     pub after: BlockId,
-    /// The lowest block of those that wait.
+    /// The lowest waiting block.
     pub before: BlockId,
     /// The missing parent of `before`: the next block to fetch.
     pub wanted: BlockId,
-    /// The highest block of those that wait. Of several gaps, the one whose blocks reach highest decides where the
-    /// chain goes.
+    /// The highest waiting block. If there are several gaps, the chain continues with the one that
+    /// reaches highest.
     pub highest: BlockId,
-    /// How many numbers lie between `after` and `before`. Zero if the block held directly below `before` is not its
-    /// parent: see [`is_fork`](Self::is_fork).
+    /// Number of heights between `after` and `before`. Zero if the block held directly below
+    /// `before` is not its parent: see [`is_fork`](Self::is_fork).
     pub missing: u64,
 }
 
 impl Gap {
-    /// Whether a different block is held at the height of the missing one: no number is missing, but the ancestors
-    /// of a competing branch are, `wanted` and an unknown number of blocks below it.
+    /// Returns `true` if a different block is held at the height of the missing one. In this case
+    /// no height is missing, but the ancestors of a competing branch are: `wanted` and an unknown
+    /// number of blocks below it.
     pub const fn is_fork(&self) -> bool {
         self.missing == 0
     }
 }
 
-/// What the view knows of a position: see [`ChainView::standing`](super::ChainView::standing).
+/// State of a position in the view: see [`ChainView::standing`](super::ChainView::standing).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Standing {
-    /// It links to the canonical chain, or is of it.
+    /// The block is canonical or links to the canonical chain.
     Linked,
-    /// It is held and waits for this block.
+    /// The block is held and waits for this block.
     Waits(BlockId),
-    /// It is not held.
+    /// The block is not held.
     Unknown,
-    /// It can't be on any chain that the view can follow: it is not above the floor and is not the floor, or is
-    /// held with another number.
+    /// The block can't be on any chain that the view can follow: it is not above the floor and is
+    /// not a remembered position, or its hash is held with another number.
     Unreachable,
 }
 
-/// Why there is no gap any more.
+/// The blocks that the sequencer signed outside the shown branch since that branch last grew: see
+/// [`ChainView::off_branch`](super::ChainView::off_branch).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OffBranch {
+    /// The highest of these blocks.
+    pub highest: BlockId,
+    /// Time at which the first of them arrived.
+    pub since: Instant,
+    /// Number of these blocks.
+    pub blocks: u32,
+    /// Whether both branches grow at the same time.
+    pub contended: bool,
+}
+
+/// The reason why a gap ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum GapEnd {
-    /// The missing blocks came; what waited for them links now.
+    /// The missing blocks arrived, and the waiting blocks now link.
     Filled,
-    /// It and another gap are one: it ended in blocks that are pending themselves.
+    /// The gap merged with another one: its missing block turned out to be pending itself.
     Merged,
-    /// The canonical chain reached the height of the blocks that wait, so there is no need for them. They stay held
-    /// while there is room, and a new gap opens if they grow above the head.
+    /// The canonical chain reached the height of the waiting blocks, so they are not needed. They
+    /// stay held while there is room, and a new gap opens if they grow above the head.
     Outrun,
-    /// The view left the missing positions out: a [`ChainEvent::Skipped`] follows.
+    /// The view skipped the missing positions: a [`ChainEvent::Skipped`] follows.
     Skipped,
-    /// The blocks that waited were dropped for lack of room.
+    /// The waiting blocks were dropped for lack of room.
     Dropped,
-    /// The missing block came and has a number that makes the blocks that waited for it invalid.
+    /// The missing block arrived, with a number that makes the waiting blocks invalid.
     Mislinked,
 }
 
-/// Why positions were left out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum SkipReason {
-    /// The gap made no progress, nor did the head, for
-    /// [`gap_patience`](super::ChainViewConfig::gap_patience).
-    Patience,
-    /// The blocks that wait took all the room, and the configuration says
-    /// [`OnFull::Reanchor`](super::OnFull::Reanchor).
-    Full,
-    /// The sequencer signed a longer branch that leaves the canonical chain below the blocks that are held, so
-    /// that the common ancestor can't be found.
-    Unreachable,
+impl GapEnd {
+    /// All names, in the order of [`Self::index`].
+    pub const NAMES: [&str; 6] = ["filled", "merged", "outrun", "skipped", "dropped", "mislinked"];
+
+    /// Returns the position in [`Self::NAMES`].
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+
+    /// Returns a short name for metrics and JSON: lower case, words joined by `_`.
+    pub const fn name(self) -> &'static str {
+        Self::NAMES[self.index()]
+    }
 }
 
-/// What happened to the chain.
+impl fmt::Display for GapEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Filled => "filled",
+            Self::Merged => "merged with another gap",
+            Self::Outrun => "the chain went on without the blocks above it",
+            Self::Skipped => "left out",
+            Self::Dropped => "the blocks above it were dropped for lack of room",
+            Self::Mislinked => "the blocks above it were invalid",
+        })
+    }
+}
+
+/// The reason why positions were skipped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SkipReason {
+    /// The gap made no progress for [`gap_patience`](super::ChainViewConfig::gap_patience), or for
+    /// less while no source was known that could fill it.
+    Patience,
+    /// The waiting blocks took all the room, and the configuration says
+    /// [`OnFull::Reanchor`](super::OnFull::Reanchor).
+    Full,
+    /// The sequencer moved to a branch that leaves the canonical chain below the remembered
+    /// positions, so the common ancestor can't be found.
+    Unreachable,
+    /// The gap that holds the head misses more blocks than
+    /// [`max_gap`](super::ChainViewConfig::max_gap).
+    TooLong,
+}
+
+impl SkipReason {
+    /// All names, in the order of [`Self::index`].
+    pub const NAMES: [&str; 4] = ["patience", "full", "unreachable", "too_long"];
+
+    /// Returns the position in [`Self::NAMES`].
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+
+    /// Returns a short name for metrics and JSON: lower case, words joined by `_`.
+    pub const fn name(self) -> &'static str {
+        Self::NAMES[self.index()]
+    }
+}
+
+impl fmt::Display for SkipReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Patience => "no peer had the blocks in time",
+            Self::Full => "there was no room for more blocks above it",
+            Self::Unreachable => "the sequencer's new branch begins below what is held",
+            Self::TooLong => "more blocks are missing than the maximum",
+        })
+    }
+}
+
+/// A change of the chain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ChainEvent<B> {
-    /// The next canonical block. Its parent is the block handed on before it, or after a `Reorg` the common
-    /// ancestor; only the first one of all and the first one after a `Skipped` have no such parent.
+    /// The next canonical block. Its parent is the block delivered before it, or the common
+    /// ancestor after a `Reorg`. Only the very first block and the first block after a `Skipped`
+    /// have no such parent.
     Extended(B),
-    /// The sequencer signed a longer branch: the blocks above `ancestor` are no longer canonical, and the blocks of
-    /// `adopted` follow as `Extended`. Both lists ascend.
+    /// The sequencer moved to another branch: the blocks above `ancestor` are no longer canonical,
+    /// and the blocks of `adopted` follow as `Extended`. The new branch can be higher or lower than
+    /// the old one. Both lists are ascending, and both can be long.
     Reorg {
-        /// The highest block that both branches have. If even the first block is abandoned, it is the parent of
-        /// that, which was never handed on.
+        /// The highest block that both branches share. If even the first block is abandoned, it is
+        /// that block's parent, which was never delivered.
         ancestor: BlockId,
-        /// The blocks handed on before that are not canonical any more, lowest first.
+        /// The delivered blocks that are no longer canonical, lowest first.
         abandoned: Vec<BlockId>,
-        /// The blocks that take their place, lowest first.
+        /// The blocks that replace them, as far as known, lowest first. If they have to be read
+        /// from the store, they follow over several calls.
         adopted: Vec<BlockId>,
     },
-    /// The sequencer signed two blocks of one height, or blocks whose ancestors are two of one height. Once for
-    /// each block that is not the first.
+    /// The sequencer signed two blocks of one height, or blocks with two different ancestors of one
+    /// height. Reported once for each block except the first.
     Equivocation {
         /// The height.
         number: u64,
-        /// The block that has the height: the canonical one, or of those that do not link the first.
+        /// The first block of this height: the canonical block if there is one, otherwise the held
+        /// block that arrived first.
         first: BlockId,
-        /// The other one.
+        /// The other block.
         second: BlockId,
     },
     /// Blocks are missing.
     GapOpened(Gap),
-    /// The missing parent is another one: some blocks came, or some that waited were dropped.
+    /// The missing parent changed, because some blocks arrived or some waiting blocks were dropped.
     GapChanged(Gap),
-    /// Blocks are no longer missing there.
+    /// The gap ended.
     GapClosed {
-        /// The name it was opened with.
+        /// Id of the gap.
         id: GapId,
-        /// What became of it.
+        /// The reason for the end.
         end: GapEnd,
     },
-    /// The chain goes on at `to`, whose link to `from` is not known. The numbers between the two are never handed
-    /// on. If `to` is not above `from`, the blocks handed on from that height up are no longer canonical.
+    /// The chain continues at `to`, which has no known link to `from`. The heights in between are
+    /// never delivered. If `to` is not above `from`, the blocks delivered from that height up are
+    /// no longer canonical.
     Skipped {
-        /// The head until now.
+        /// The previous head.
         from: BlockId,
-        /// The next block that is handed on.
+        /// The next block that is delivered.
         to: BlockId,
-        /// Why.
+        /// The reason for the skip.
         reason: SkipReason,
+        /// Whether the chain continues with a branch that is known not to build on the blocks
+        /// delivered before, and has no known common ancestor with them. If so, none of those
+        /// blocks is canonical any longer.
+        detached: bool,
+    },
+    /// The sequencer's key signs two branches at the same time, as if two sequencers were running.
+    /// The view stays on the branch that it shows.
+    Contended {
+        /// The head of the shown branch.
+        shown: BlockId,
+        /// The highest block of the other branch.
+        other: BlockId,
     },
 }

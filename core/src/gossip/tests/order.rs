@@ -1,11 +1,12 @@
-//! The order of the checks: a message that breaks several is told the first.
+//! Order of the checks: a message that breaks several is refused by the first.
 
 use super::*;
 use crate::payload::Withdrawal;
 use proptest::prelude::*;
 
-/// What can be wrong with one message at the same time, in the order of the checks. Two of a kind
-/// exclude each other: a length can't be too long and too short, nor a block too old and too new.
+/// Reasons that can apply to one message at the same time, in the order of the checks. Pairs
+/// exclude each other: a length can't be both too long and too short, nor a block both too old and
+/// too new.
 const BREAKABLE: [Reason; 14] = [
     Reason::SnappyHeader,
     Reason::AnnouncedTooLong,
@@ -16,14 +17,15 @@ const BREAKABLE: [Reason; 14] = [
     Reason::TooOld,
     Reason::TooNew,
     Reason::WithdrawalsNotEmpty,
-    Reason::BlobGasUsed,
     Reason::ExcessBlobGas,
     Reason::Signature,
     Reason::WrongSigner,
     Reason::BlockHash,
+    Reason::ForkBlobGas,
 ];
 
-/// A message of `version` that breaks all of `broken` and nothing else, with the rules it is judged by.
+/// Returns a message of `version` that breaks exactly the checks in `broken`, and the rules for
+/// validating it.
 fn broken_message(version: PayloadVersion, broken: &[Reason]) -> (Rules, Vec<u8>) {
     let has = |reason| broken.contains(&reason);
     let mut envelope = changed(version, |payload| {
@@ -35,7 +37,7 @@ fn broken_message(version: PayloadVersion, broken: &[Reason]) -> (Rules, Vec<u8>
         if has(Reason::WithdrawalsNotEmpty) {
             payload.withdrawals = Some(vec![Withdrawal::default()]);
         }
-        if has(Reason::BlobGasUsed) {
+        if has(Reason::ForkBlobGas) {
             payload.blob_gas_used = Some(1);
         }
         if has(Reason::ExcessBlobGas) {
@@ -71,17 +73,17 @@ fn broken_message(version: PayloadVersion, broken: &[Reason]) -> (Rules, Vec<u8>
     (rules_of(version, current, None), data)
 }
 
-/// Whether `version` can break the check at all.
+/// Returns `true` if a message of `version` can fail the check.
 fn applies(version: PayloadVersion, reason: Reason) -> bool {
     match reason {
         Reason::WithdrawalsNotEmpty => version.has_withdrawals(),
-        Reason::BlobGasUsed | Reason::ExcessBlobGas => version.has_beacon_root(),
+        Reason::ForkBlobGas | Reason::ExcessBlobGas => version.has_beacon_root(),
         _ => true,
     }
 }
 
 #[test]
-fn each_check_alone_is_told_by_its_own_reason() {
+fn each_failed_check_gives_its_own_reason() {
     for version in PayloadVersion::ALL {
         for reason in BREAKABLE.into_iter().filter(|reason| applies(version, *reason)) {
             let (rules, data) = broken_message(version, &[reason]);
@@ -91,7 +93,7 @@ fn each_check_alone_is_told_by_its_own_reason() {
 }
 
 #[test]
-fn of_two_broken_checks_the_first_is_told() {
+fn the_first_of_two_failed_checks_is_reported() {
     assert!(BREAKABLE.is_sorted());
     for version in PayloadVersion::ALL {
         for (index, first) in BREAKABLE.into_iter().enumerate() {
@@ -107,7 +109,7 @@ fn of_two_broken_checks_the_first_is_told() {
 }
 
 #[test]
-fn the_list_of_seen_blocks_is_asked_last_and_for_the_count_first() {
+fn seen_blocks_are_checked_last_and_the_count_first() {
     let mut seen = SeenBlocks::default();
     let mut judge_all = |contents: &[u8]| {
         let verified = validate(&rules(V4), V4, Unpacked::from_contents(contents), NOW)?;
@@ -126,16 +128,20 @@ fn the_list_of_seen_blocks_is_asked_last_and_for_the_count_first() {
         }
     }
     assert_eq!(judge_all(&block(0, 0)), Err(Reason::TooManyBlocks), "a repeat in a full height");
-    assert_eq!(judge_all(&block(6, 1)), Err(Reason::ExcessBlobGas), "a full height and a bad field");
+    assert_eq!(
+        judge_all(&block(6, 1)),
+        Err(Reason::ExcessBlobGas),
+        "a full height and a bad field"
+    );
 }
 
 proptest! {
     #[test]
-    fn of_any_broken_checks_the_first_is_told(
+    fn the_first_of_any_failed_checks_is_reported(
         version in prop::sample::select(&PayloadVersion::ALL),
-        broken in prop::sample::subsequence(&BREAKABLE, 0..=BREAKABLE.len()),
+        mut broken in prop::sample::subsequence(&BREAKABLE, 0..=BREAKABLE.len()),
     ) {
-        let broken: Vec<Reason> = broken.into_iter().filter(|reason| applies(version, *reason)).collect();
+        broken.retain(|reason| applies(version, *reason));
         let (rules, data) = broken_message(version, &broken);
         prop_assert_eq!(judge_data(&rules, version, &data, NOW), broken.first().copied());
     }

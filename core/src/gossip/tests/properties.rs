@@ -1,10 +1,11 @@
-//! What holds for any bytes: no panic, and nothing is accepted that the sequencer did not sign.
+//! Properties for arbitrary bytes: validation never panics, and accepts only what the sequencer
+//! signed.
 
 use super::*;
 use proptest::prelude::*;
 use proptest::sample::Index;
 
-/// Something done to bytes on their way.
+/// A change made to bytes in transit.
 #[derive(Clone, Debug)]
 enum Change {
     Byte(Index, u8),
@@ -53,7 +54,7 @@ fn any_version() -> impl Strategy<Value = PayloadVersion> {
     prop::sample::select(&PayloadVersion::ALL)
 }
 
-/// Whatever is accepted is, behind the signature, the very bytes that were signed.
+/// Checks that an accepted message has exactly the signed bytes after its signature.
 fn assert_nothing_forged(version: PayloadVersion, data: &[u8], original: &[u8]) {
     let verdict = judge_data(&rules(version), version, data, NOW);
     if verdict.is_none() {
@@ -86,7 +87,7 @@ proptest! {
     }
 
     #[test]
-    fn changed_bodies_that_the_sequencer_signed_are_accepted_only_if_nothing_changed(
+    fn signed_bodies_are_accepted_only_if_unchanged(
         version in any_version(), changes in prop::collection::vec(any_change(), 1..3),
     ) {
         let original = body(&block(version));
@@ -109,7 +110,8 @@ proptest! {
 
     #[test]
     fn messages_changed_and_compressed_again_are_not_accepted(
-        version in any_version(), topic in any_version(), changes in prop::collection::vec(any_change(), 0..4),
+        version in any_version(), topic in any_version(),
+        changes in prop::collection::vec(any_change(), 0..4),
     ) {
         let original = signed(&block(version));
         let mut contents = original.clone();
@@ -121,8 +123,9 @@ proptest! {
     }
 
     #[test]
-    fn a_buffer_of_any_mark_and_contents_never_panics(
-        version in any_version(), marked in prop::collection::vec(any::<u8>(), 0..200), mark in 0_u8..7,
+    fn a_buffer_with_any_mark_and_contents_never_panics(
+        version in any_version(), mark in 0_u8..7,
+        marked in prop::collection::vec(any::<u8>(), 0..200),
     ) {
         let marked = [vec![mark], marked].concat();
         let known = (1..=5).contains(&mark);
@@ -135,7 +138,7 @@ proptest! {
     }
 
     #[test]
-    fn every_block_of_the_sequencer_is_accepted_whatever_its_contents(
+    fn every_block_of_the_sequencer_is_accepted_with_any_contents(
         version in any_version(),
         transactions in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..200), 0..20),
         number in 0_u64..1 << 63, age in -5_i64..=60,

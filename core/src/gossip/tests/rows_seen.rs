@@ -1,9 +1,9 @@
-//! The checks 22 to 24, which need memory.
+//! Checks 22 to 24, which need memory.
 
 use super::*;
 use crate::chain::BlockId;
 
-/// A validator with its memory, as the node has it: the job, then the list.
+/// A validator with its memory, as in the node: first the job, then the list.
 struct Validator {
     rules: Rules,
     seen: SeenBlocks,
@@ -15,13 +15,14 @@ impl Validator {
     }
 
     fn judge(&mut self, version: PayloadVersion, contents: &[u8]) -> Result<BlockId, Reason> {
-        let verified = validate(&self.rules, version, Unpacked::new(&snappy::compress(contents)), NOW)?;
+        let verified =
+            validate(&self.rules, version, Unpacked::new(&snappy::compress(contents)), NOW)?;
         let id = BlockId::of(&verified.block);
         self.seen.admit(version, id.number, id.hash).map(|()| id)
     }
 }
 
-/// The `nth` different block of one height.
+/// Returns the `nth` different block of one height.
 fn competitor(version: PayloadVersion, nth: u64) -> Vec<u8> {
     signed(&changed(version, |payload| payload.gas_used = nth))
 }
@@ -58,7 +59,7 @@ fn row_23_a_repeat_is_ignored() {
         let contents = signed(&block(version));
         assert!(validator.judge(version, &contents).is_ok());
         assert_eq!(validator.judge(version, &contents), Err(Reason::AlreadySeen));
-        // Other bytes, another message id, the same block.
+        // It has other bytes and another message id, but is the same block.
         assert_eq!(validator.judge(version, &high_s_twin(&contents)), Err(Reason::AlreadySeen));
     }
     assert_eq!(Reason::AlreadySeen.acceptance(), Acceptance::Ignore);
@@ -69,11 +70,14 @@ fn row_24_an_accepted_block_is_stored_and_handed_on() {
     for version in PayloadVersion::ALL {
         let envelope = block(version);
         let contents = signed(&envelope);
-        let verified =
-            validate(&rules(version), version, Unpacked::from_contents(&contents), NOW).expect("valid");
+        let verified = validate(&rules(version), version, Unpacked::from_contents(&contents), NOW)
+            .expect("valid");
         assert_eq!(verified.signer, sequencer().address());
         assert_eq!(verified.block.to_envelope(), envelope);
-        assert_eq!(verified.block.signature().map(|signature| &signature[..]), Some(&contents[..65]));
+        assert_eq!(
+            verified.block.signature().map(|signature| &signature[..]),
+            Some(&contents[..65])
+        );
         assert_eq!(verified.block.body()[..], contents[65..]);
     }
 }
@@ -89,7 +93,7 @@ fn row_24_only_accepted_blocks_are_stored() {
 }
 
 #[test]
-fn topics_have_lists_of_their_own() {
+fn topics_have_separate_lists() {
     let mut validator = Validator::new(V2);
     for version in PayloadVersion::ALL {
         for nth in 0..6 {

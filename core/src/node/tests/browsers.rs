@@ -1,18 +1,19 @@
-//! Browsers: peers that came in at their own door and can't be dialled.
+//! Browsers: peers that connect through a separate listener and can't be dialled.
 
 use super::*;
 use crate::peers::{
-    ConnectionId, Denied, Door, Knock, LimitsConfig, PeerInfo, PeerNews, PeersConfig, TideConfig,
+    ConnectionId, ConnectionManagerConfig, Denied, Door, Knock, LimitsConfig, PeerInfo, PeerNews,
+    PeersConfig,
 };
 use core::net::IpAddr;
 
-/// All from one address.
+/// The address that all peers share.
 fn office() -> Option<IpAddr> {
     Some("10.0.0.9".parse().expect("an address"))
 }
 
-/// A connection comes in; its number is that of the peer, a hundred more at the browsers' door.
-fn knock(conversation: &mut Conversation, door: Door, who: u8) -> Result<(), Denied> {
+/// Opens an inbound connection. Its number is the peer's, plus 100 at the browsers' door.
+fn knock(conversation: &mut Conversation, door: Door, who: u8) -> Result<Option<Mesh>, Denied> {
     let (now, ip, peer) = (conversation.now, office(), peer(who));
     let id = number(door, who);
     conversation.node.knock(now, &Knock::Accept { id, door, ip })?;
@@ -34,19 +35,24 @@ fn end(conversation: &mut Conversation, door: Door, who: u8) {
 }
 
 fn small_tide() -> Conversation {
-    let tide = TideConfig { low: 2, high: 3, ..TideConfig::default() };
-    let peers = PeersConfig { tide, ..PeersConfig::default() };
+    let connections =
+        ConnectionManagerConfig { low: 2, high: 3, ..ConnectionManagerConfig::default() };
+    let peers = PeersConfig { connections, ..PeersConfig::default() };
     Conversation::with(NodeConfig { peers, ..config(V4) })
 }
 
 #[test]
-fn the_tide_neither_counts_browsers_nor_turns_them_out() {
+fn the_connection_manager_neither_counts_nor_trims_browsers() {
     let mut conversation = small_tide();
     for who in 1..=60 {
         arrive(&mut conversation, Door::Browser, who);
     }
     conversation.tell(Input::Wake);
-    assert_eq!(conversation.node.peers().missing(), 2, "they are none of those that are looked for");
+    assert_eq!(
+        conversation.node.peers().missing(),
+        2,
+        "they do not count as peers that are sought"
+    );
     for who in 201..=203 {
         arrive(&mut conversation, Door::Tcp, who);
     }
@@ -57,16 +63,44 @@ fn the_tide_neither_counts_browsers_nor_turns_them_out() {
 }
 
 #[test]
-fn a_browser_with_a_second_connection_by_tcp_is_a_node_for_as_long_as_that_stands() {
+fn the_first_connection_decides_on_the_mesh_until_the_last_one_ends() {
+    for [first, second] in [[Door::Browser, Door::Tcp], [Door::Tcp, Door::Browser]] {
+        let mut conversation = Conversation::on(V4);
+        let mesh = if first == Door::Browser { Mesh::Browsers } else { Mesh::Nodes };
+        let is_browser = |conversation: &Conversation| {
+            let peers = conversation.node.peers();
+            assert_eq!(peers.nodes(), usize::from(peers.is_browser(&peer(1)) == Some(false)));
+            peers.is_browser(&peer(1))
+        };
+        let expected = Some(first == Door::Browser);
+        assert_eq!(knock(&mut conversation, first, 1), Ok(Some(mesh)));
+        conversation.tell(Input::Connected(peer(1)));
+        assert_eq!(is_browser(&conversation), expected);
+        assert_eq!(knock(&mut conversation, second, 1), Ok(Some(mesh)));
+        end(&mut conversation, first, 1);
+        assert_eq!(is_browser(&conversation), expected);
+        assert_eq!(knock(&mut conversation, first, 1), Ok(Some(mesh)));
+        for door in [first, second] {
+            end(&mut conversation, door, 1);
+        }
+        conversation.tell(Input::Disconnected(peer(1)));
+        assert_eq!(conversation.node.peers().mesh_of(&peer(1)), None);
+        let other = if first == Door::Browser { Mesh::Nodes } else { Mesh::Browsers };
+        assert_eq!(knock(&mut conversation, second, 1), Ok(Some(other)));
+    }
+}
+
+#[test]
+fn the_tide_counts_a_browser_for_as_long_as_it_takes_a_place_of_the_nodes() {
     let mut conversation = small_tide();
     arrive(&mut conversation, Door::Browser, 1);
     conversation.tell(Input::Peer(peer(1), PeerNews::Mesh(V4, true)));
     assert_eq!(conversation.node.peers().is_browser(&peer(1)), Some(true));
     knock(&mut conversation, Door::Tcp, 1).expect("there is room");
     conversation.tell(Input::Wake);
-    assert_eq!(conversation.node.peers().is_browser(&peer(1)), Some(false));
+    assert_eq!(conversation.node.peers().is_browser(&peer(1)), Some(true));
     assert_eq!(conversation.node.peers().missing(), 1);
-    // It is worth what it was worth: one in the mesh outlasts three that are not.
+    // Its value has not changed: one peer in the mesh outlasts three that are not.
     for who in 2..=4 {
         arrive(&mut conversation, Door::Tcp, who);
     }
@@ -86,16 +120,19 @@ fn a_browser_with_a_second_connection_by_tcp_is_a_node_for_as_long_as_that_stand
 }
 
 #[test]
-fn an_office_of_browsers_is_not_punished_for_its_address_nor_punishes_a_node_there() {
+fn many_browsers_behind_one_address_lose_no_score_nor_does_a_node_there() {
     let limits = LimitsConfig::default();
-    let peers =
-        PeersConfig { limits: LimitsConfig { tcp: limits.browser, ..limits }, ..PeersConfig::default() };
+    let peers = PeersConfig {
+        limits: LimitsConfig { tcp: limits.browser, ..limits },
+        ..PeersConfig::default()
+    };
     let mut conversation = Conversation::with(NodeConfig { peers, ..config(V4) });
     for who in 1..=40 {
         arrive(&mut conversation, Door::Browser, who);
     }
-    let score =
-        |conversation: &Conversation, who| conversation.node.peers().score(conversation.now, &peer(who));
+    let score = |conversation: &Conversation, who| {
+        conversation.node.peers().score(conversation.now, &peer(who))
+    };
     arrive(&mut conversation, Door::Tcp, 51);
     assert_eq!((score(&conversation, 1), score(&conversation, 51)), (0.0, 0.0));
     // Eleven nodes at one address are one too many, and so is a browser that becomes the twelfth.
@@ -109,7 +146,7 @@ fn an_office_of_browsers_is_not_punished_for_its_address_nor_punishes_a_node_the
 }
 
 #[test]
-fn browsers_are_known_while_they_are_there_and_not_remembered_nor_dialled() {
+fn browsers_are_known_while_connected_but_neither_remembered_nor_dialled() {
     let mut conversation = Conversation::on(V4);
     arrive(&mut conversation, Door::Browser, 1);
     let info = PeerInfo {
@@ -134,15 +171,18 @@ fn browsers_are_known_while_they_are_there_and_not_remembered_nor_dialled() {
 }
 
 #[test]
-fn a_bad_browser_is_banned_and_what_it_did_is_remembered() {
+fn a_bad_browser_is_banned_and_its_conduct_is_remembered() {
     let mut conversation = Conversation::on(V4);
     for who in [1, 2] {
         arrive(&mut conversation, Door::Browser, who);
     }
     let message = conversation.hear(V4, &[7; 80]);
     let until = conversation.now.unix_seconds() + 3600;
-    let expected =
-        [Said::Refused(message, Reason::Payload), Said::Banned(peer(1), until), Said::Disconnect(peer(1))];
+    let expected = [
+        Said::Refused(message, Reason::Payload),
+        Said::Banned(peer(1), until),
+        Said::Disconnect(peer(1)),
+    ];
     assert_eq!(conversation.said(), expected);
     end(&mut conversation, Door::Browser, 1);
     conversation.tell(Input::Disconnected(peer(1)));
@@ -150,7 +190,7 @@ fn a_bad_browser_is_banned_and_what_it_did_is_remembered() {
         assert_eq!(knock(&mut conversation, door, 1), Err(Denied::PeerBanned { until }));
     }
     assert!(conversation.node.peers().score(conversation.now, &peer(1)) < -100.0);
-    // Others from there are not, and come and go.
+    // Other peers at that address are not banned, and may connect and leave.
     arrive(&mut conversation, Door::Browser, 3);
     assert_eq!(conversation.node.peers().score(conversation.now, &peer(2)), 0.0);
 }

@@ -1,4 +1,4 @@
-//! The wall clock jumps by an hour, either way.
+//! The wall clock jumps by an hour in either direction, or is wrong from the start.
 
 use super::*;
 
@@ -9,7 +9,7 @@ fn jump(conversation: &mut Conversation, forth: bool) {
     conversation.now.unix = if forth { unix + HOUR } else { unix - HOUR };
 }
 
-/// The verdict on the `nth` block of the chain, as old as `unix` says.
+/// Returns the verdict on the `nth` block of the chain, with the timestamp `unix`.
 fn verdict(conversation: &mut Conversation, nth: u64, unix: u64) -> Result<(), Reason> {
     let envelope = changed(V4, |payload| {
         payload.timestamp = unix;
@@ -26,10 +26,10 @@ fn verdict(conversation: &mut Conversation, nth: u64, unix: u64) -> Result<(), R
 }
 
 #[test]
-fn honest_peers_are_not_blamed_for_a_clock_that_jumped_and_all_is_well_when_it_is_back() {
+fn peers_are_not_blamed_for_a_clock_jump_and_judging_resumes_after_it() {
     for forth in [true, false] {
         let mut conversation = Conversation::on(V4);
-        // What everybody else's clock says.
+        // The clock of all other nodes.
         let now = conversation.now.unix_seconds();
         assert_eq!(verdict(&mut conversation, 0, now), Ok(()));
         jump(&mut conversation, forth);
@@ -38,14 +38,15 @@ fn honest_peers_are_not_blamed_for_a_clock_that_jumped_and_all_is_well_when_it_i
             assert_eq!(found, Err(Reason::ClockInDoubt), "jump forth: {forth}");
         }
         jump(&mut conversation, !forth);
-        // An hour has not passed: what is too old is a fault again, and what is of now is taken.
+        // No hour has passed: a block that is too old is a fault again, and a current one is
+        // accepted.
         assert_eq!(verdict(&mut conversation, 30, now), Ok(()));
         assert_eq!(verdict(&mut conversation, 31, now - 120), Err(Reason::TooOld));
     }
 }
 
 #[test]
-fn a_block_by_the_new_time_ends_the_doubt() {
+fn a_block_that_matches_the_new_time_ends_the_doubt() {
     for forth in [true, false] {
         let mut conversation = Conversation::on(V4);
         jump(&mut conversation, forth);
@@ -56,15 +57,17 @@ fn a_block_by_the_new_time_ends_the_doubt() {
 }
 
 #[test]
-fn an_adjusted_clock_is_no_jump() {
+fn a_small_clock_adjustment_is_not_a_jump() {
     let mut conversation = Conversation::on(V4);
+    let now = conversation.now.unix_seconds();
+    assert_eq!(verdict(&mut conversation, 0, now), Ok(()));
     conversation.now.unix += Duration::from_millis(1_900);
     let now = conversation.now.unix_seconds();
-    assert_eq!(verdict(&mut conversation, 0, now - 120), Err(Reason::TooOld));
+    assert_eq!(verdict(&mut conversation, 1, now - 120), Err(Reason::TooOld));
 }
 
 #[test]
-fn a_jump_while_a_block_is_judged_neither_blames_nor_ends_the_doubt() {
+fn a_jump_during_validation_neither_blames_nor_ends_the_doubt() {
     let mut conversation = Conversation::on(V4);
     let now = conversation.now.unix_seconds();
     conversation.hold_jobs = true;
@@ -80,4 +83,41 @@ fn a_jump_while_a_block_is_judged_neither_blames_nor_ends_the_doubt() {
     assert!(said.contains(&Said::Refused(2, Reason::ClockInDoubt)), "{said:?}");
     conversation.hold_jobs = false;
     assert_eq!(verdict(&mut conversation, 40, now), Err(Reason::ClockInDoubt));
+}
+
+#[test]
+fn a_clock_that_is_wrong_at_the_start_bans_no_honest_peer() {
+    for behind in [true, false] {
+        let mut conversation = Conversation::on(V4);
+        conversation.tell(Input::Connected(peer(1)));
+        // The clock of all other nodes: ours is two minutes behind or ahead.
+        let mut right = conversation.now.unix_seconds();
+        right = if behind { right + 120 } else { right - 120 };
+        for nth in 0..5 {
+            let found = verdict(&mut conversation, nth, right);
+            assert_eq!(found, Err(Reason::ClockInDoubt), "behind: {behind}");
+        }
+        // The clock is set.
+        conversation.now.unix = Duration::from_secs(right + 1);
+        conversation.tell(Input::Wake);
+        assert_eq!(conversation.node.peers().gate().peer_bans().count(), 0);
+        assert_eq!(verdict(&mut conversation, 9, right + 1), Ok(()));
+        assert_eq!(verdict(&mut conversation, 10, right - 120), Err(Reason::TooOld));
+    }
+}
+
+#[test]
+fn a_block_that_is_barely_timely_does_not_confirm_a_clock_that_may_be_wrong() {
+    // Eight seconds behind: a block that arrives six seconds late looks timely. 58 seconds ahead:
+    // so does a block that arrives at once.
+    for (late, prompt) in [(2, 8), (-58, -62)] {
+        let mut conversation = Conversation::on(V4);
+        let now = conversation.now.unix_seconds();
+        let stamp = |offset: i64| now.saturating_add_signed(offset);
+        assert_eq!(verdict(&mut conversation, 0, stamp(late)), Ok(()));
+        assert_eq!(verdict(&mut conversation, 1, stamp(prompt)), Err(Reason::ClockInDoubt));
+        assert_eq!(verdict(&mut conversation, 2, stamp(0)), Ok(()));
+        let found = verdict(&mut conversation, 3, stamp(prompt));
+        assert!(matches!(found, Err(Reason::TooNew | Reason::TooOld)), "{found:?}");
+    }
 }

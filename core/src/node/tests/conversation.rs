@@ -1,18 +1,19 @@
-//! A driver in virtual time that a test talks to: it does what the node says, wakes it exactly when
-//! it asks to be woken, and writes down what it hears.
+//! A driver in virtual time for tests: it carries out the node's outputs, wakes the node exactly
+//! when the node asks for it, and records the outputs.
 
 use super::*;
 use crate::chain::{GapEnd, SkipReason};
 use crate::peers::PeerEvent;
 use crate::sequencer::LocalSigner;
+use crate::trouble::TroubleChange;
 use std::collections::{BTreeMap, VecDeque};
 
-/// What a node said, without the parts that no test asks for.
+/// An output of a node, without the parts that no test checks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Said {
     /// The message was accepted as this block.
     Accepted(u64, BlockId),
-    /// The check decided against the message.
+    /// The message failed this check.
     Refused(u64, Reason),
     /// Store this block as the head.
     Store(BlockId),
@@ -25,26 +26,33 @@ pub(super) enum Said {
         adopted: Vec<BlockId>,
     },
     Equivocation(BlockId, BlockId),
-    /// A gap, and the block that is wanted.
+    /// A gap, and the block that is needed.
     GapOpened(BlockId),
     GapChanged(BlockId),
     GapClosed(GapEnd),
     Skipped(BlockId, BlockId, SkipReason),
+    Contended(BlockId, BlockId),
     Signer(Option<Address>, Option<Address>),
     /// The signer is asked for this publication's signature.
     Sign(u64),
-    /// The publication goes out on this topic.
+    /// The publication is sent on this topic.
     Send(u64, PayloadVersion),
     Published(u64, Result<B256, PublishError>),
     Dial(PeerId),
     Disconnect(PeerId),
+    /// This connection is to be closed.
+    Close(u64),
     /// A peer is banned until this second.
     Banned(PeerId, u64),
-    /// A peer speaks for this other chain.
+    /// A peer serves this other chain.
     OtherChain(PeerId, u64),
+    ScheduleInDoubt(ScheduleDoubt),
+    ScheduleDoubtEnded(ScheduleDoubt),
+    /// An unknown fork's name and time, and whether it is active.
+    UnknownFork(String, u64, bool),
 }
 
-/// What becomes of a request to sign.
+/// Outcome of a request to sign.
 #[derive(Debug)]
 pub(super) enum Signing {
     With(LocalSigner),
@@ -52,7 +60,7 @@ pub(super) enum Signing {
     Silent,
 }
 
-/// What becomes of a message of the node's own.
+/// Outcome of sending a message of the node's own.
 #[derive(Clone, Debug)]
 pub(super) enum Network {
     Answers(SendOutcome),
@@ -69,19 +77,23 @@ pub(super) struct Conversation {
     /// Whether jobs are left in `jobs` for the test to run.
     pub(super) hold_jobs: bool,
     pub(super) jobs: VecDeque<Job>,
-    /// Contents of what was sent, by publication.
+    /// Contents of the sent messages, by publication.
     pub(super) sent: Vec<(u64, Vec<u8>)>,
-    /// What the store remembers of peers.
+    /// The store's peer memory.
     pub(super) memory: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// The live topics.
+    pub(super) live: [bool; PayloadVersion::ALL.len()],
     said: Vec<Said>,
+    /// Changes of the trouble list since the test last took them.
+    pub(super) changes: Vec<TroubleChange>,
     messages: u64,
-    /// Who sent each of them.
+    /// The sender of each message.
     senders: Vec<u8>,
     publications: u64,
 }
 
 impl Conversation {
-    /// Begins at [`NOW`] of the wall clock, and at another reading of the monotonic one.
+    /// Starts at [`NOW`] of the wall clock, and at another reading of the monotonic one.
     pub(super) fn with(config: NodeConfig) -> Self {
         let now = Now::new(Duration::from_secs(5000), Duration::from_secs(NOW));
         let mut conversation = Self {
@@ -93,7 +105,9 @@ impl Conversation {
             jobs: VecDeque::new(),
             sent: Vec::new(),
             memory: BTreeMap::new(),
+            live: Default::default(),
             said: Vec::new(),
+            changes: Vec::new(),
             messages: 0,
             senders: Vec::new(),
             publications: 0,
@@ -106,12 +120,12 @@ impl Conversation {
         Self::with(config(version))
     }
 
-    /// Tells the node something, and does everything that it says about it.
+    /// Passes an input to the node, and carries out all outputs.
     pub(super) fn tell(&mut self, input: Input) {
         self.carry_on(VecDeque::from([input]));
     }
 
-    /// A message of these contents comes in; answers its number.
+    /// Delivers a message with these contents; returns its number.
     pub(super) fn hear(&mut self, topic: PayloadVersion, contents: &[u8]) -> u64 {
         self.hear_unpacked(topic, Unpacked::from_contents(contents))
     }
@@ -120,8 +134,13 @@ impl Conversation {
         self.hear_from(1, topic, message)
     }
 
-    /// A message comes from this peer.
-    pub(super) fn hear_from(&mut self, number: u8, topic: PayloadVersion, message: Unpacked) -> u64 {
+    /// Delivers a message from this peer.
+    pub(super) fn hear_from(
+        &mut self,
+        number: u8,
+        topic: PayloadVersion,
+        message: Unpacked,
+    ) -> u64 {
         self.messages += 1;
         self.senders.push(number);
         let mut id = [0; 20];
@@ -130,12 +149,12 @@ impl Conversation {
         self.messages
     }
 
-    /// A block of the sequencer comes in, on the topic of its version.
+    /// Delivers a block of the sequencer on the topic of its version.
     pub(super) fn hear_block(&mut self, envelope: &Envelope) -> u64 {
         self.hear(envelope.payload.version().expect("a version"), &signed(envelope))
     }
 
-    /// Asks the node to publish a block; answers the publication's number.
+    /// Asks the node to publish a block; returns the publication's number.
     pub(super) fn publish(&mut self, envelope: &Envelope) -> u64 {
         self.submit(Publication::Envelope(Box::new(envelope.clone())))
     }
@@ -146,7 +165,7 @@ impl Conversation {
         self.publications
     }
 
-    /// Runs the job that was held longest and gives its result back.
+    /// Runs the job that was held longest and returns its result to the node.
     pub(super) fn run_job(&mut self) {
         let job = self.jobs.pop_front().expect("a job is held");
         self.tell(Input::JobDone(job.run()));
@@ -158,7 +177,7 @@ impl Conversation {
         }
     }
 
-    /// Lets time pass. The node is woken when it asked for it, and at no other time.
+    /// Lets time pass. The node is woken exactly when it asked for it.
     pub(super) fn pass(&mut self, by: Duration) {
         let end = self.now.monotonic + by;
         while let Some(due) = self.node.next_wakeup().filter(|due| *due <= end) {
@@ -170,7 +189,7 @@ impl Conversation {
         self.move_to(end);
     }
 
-    /// What the node said since the last time this was asked.
+    /// Returns the node's outputs since the last call.
     pub(super) fn said(&mut self) -> Vec<Said> {
         std::mem::take(&mut self.said)
     }
@@ -199,7 +218,10 @@ impl Conversation {
             Output::Job(job) => return Some(Input::JobDone(job.run())),
             Output::Sign(SignRequest { id, domain, chain_id, payload_hash, signing_hash }) => {
                 assert_eq!((domain, chain_id), (BLOCK_DOMAIN, CHAIN_ID));
-                assert_eq!(signing_hash, crate::gossip::signing_hash(domain, chain_id.into(), payload_hash));
+                assert_eq!(
+                    signing_hash,
+                    crate::gossip::signing_hash(domain, chain_id.into(), payload_hash)
+                );
                 self.said.push(Said::Sign(id.0));
                 let result = match &self.signing {
                     Signing::With(signer) => Ok(signer.sign(&signing_hash)),
@@ -224,9 +246,18 @@ impl Conversation {
                     Err(reason) => Said::Refused(message, reason),
                 }
             }
-            Output::Dial(peer) => Said::Dial(peer),
+            Output::Dial { peer, .. } => Said::Dial(peer),
             Output::Disconnect(peer) => Said::Disconnect(peer),
-            Output::Event(Event::Peers(PeerEvent::Banned { peer, until, .. })) => Said::Banned(peer, until),
+            Output::Close(connection) => Said::Close(connection.0),
+            // Most tests connect no peer, and none of those checks a ban.
+            Output::Event(Event::Peers(PeerEvent::Banned { peer, .. }))
+                if self.node.peers().is_inbound(&peer).is_none() =>
+            {
+                return None;
+            }
+            Output::Event(Event::Peers(PeerEvent::Banned { peer, until, .. })) => {
+                Said::Banned(peer, until)
+            }
             Output::Event(Event::Peers(PeerEvent::OtherChain { peer, chain_id })) => {
                 Said::OtherChain(peer, chain_id)
             }
@@ -239,16 +270,29 @@ impl Conversation {
                 }
                 return None;
             }
-            // What only gossip asks for, and what is of no matter here.
-            Output::TakeScores
-            | Output::ReadSigner
-            | Output::ApplicationScore(..)
-            | Output::LiveTopics(_) => return None,
-            Output::Event(Event::Peers(_) | Event::Commanded { .. }) => return None,
-            Output::Store(StoreChange::Extend(block)) => Said::Store(BlockId::of(&block)),
-            Output::Store(StoreChange::Rewind(to)) => Said::Rewind(to),
+            // Outputs that concern only gossip, or do not matter here.
+            Output::LiveTopics(live) => {
+                self.live = live;
+                return None;
+            }
+            Output::TakeScores | Output::ReadSigner | Output::ApplicationScore(..) => return None,
+            Output::Event(Event::Peers(_) | Event::Commanded { .. } | Event::Configured { .. }) => {
+                return None;
+            }
+            Output::Event(Event::TroubleBegan(entry)) => {
+                self.changes.push(TroubleChange::Began(entry));
+                return None;
+            }
+            Output::Event(Event::TroubleEnded(entry)) => {
+                self.changes.push(TroubleChange::Ended(entry));
+                return None;
+            }
+            Output::Store { change: StoreChange::Extend(block), .. } => {
+                Said::Store(BlockId::of(&block))
+            }
+            Output::Store { change: StoreChange::Rewind(to), .. } => Said::Rewind(to),
             Output::Event(event) => said_of(event),
-            other => panic!("a node that fetches nothing says {other:?}"),
+            other => panic!("unexpected output of a node that does not fetch: {other:?}"),
         };
         self.said.push(said);
         None
@@ -260,15 +304,26 @@ fn said_of(event: Event) -> Said {
         Event::Chain(event) => said_of_chain(event),
         Event::Published { id, result } => Said::Published(id.0, result),
         Event::SignerChanged { current, previous } => Said::Signer(current, previous),
-        Event::Peers(_) | Event::Commanded { .. } => panic!("told apart before"),
-        Event::Sync(event) => panic!("a node that fetches nothing tells {event:?}"),
+        Event::ScheduleInDoubt(doubt) => Said::ScheduleInDoubt(doubt),
+        Event::ScheduleDoubtEnded(doubt) => Said::ScheduleDoubtEnded(doubt),
+        Event::UnknownFork(UnknownFork { name, time, is_active }) => {
+            Said::UnknownFork(name, time, is_active)
+        }
+        Event::Peers(_)
+        | Event::Commanded { .. }
+        | Event::Configured { .. }
+        | Event::TroubleBegan(_)
+        | Event::TroubleEnded(_) => panic!("handled by the caller"),
+        Event::Sync(event) => panic!("unexpected event of a node that does not fetch: {event:?}"),
     }
 }
 
 fn said_of_chain(event: ChainEvent<Block>) -> Said {
     match event {
         ChainEvent::Extended(block) => Said::Block(BlockId::of(&block)),
-        ChainEvent::Reorg { ancestor, abandoned, adopted } => Said::Reorg { ancestor, abandoned, adopted },
+        ChainEvent::Reorg { ancestor, abandoned, adopted } => {
+            Said::Reorg { ancestor, abandoned, adopted }
+        }
         ChainEvent::Equivocation { number, first, second } => {
             assert_eq!((first.number, second.number), (number, number));
             Said::Equivocation(first, second)
@@ -276,6 +331,7 @@ fn said_of_chain(event: ChainEvent<Block>) -> Said {
         ChainEvent::GapOpened(gap) => Said::GapOpened(gap.wanted),
         ChainEvent::GapChanged(gap) => Said::GapChanged(gap.wanted),
         ChainEvent::GapClosed { end, .. } => Said::GapClosed(end),
-        ChainEvent::Skipped { from, to, reason } => Said::Skipped(from, to, reason),
+        ChainEvent::Contended { shown, other } => Said::Contended(shown, other),
+        ChainEvent::Skipped { from, to, reason, .. } => Said::Skipped(from, to, reason),
     }
 }

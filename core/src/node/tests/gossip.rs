@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn a_good_message_is_judged_then_stored_then_told() {
+fn a_good_message_is_judged_then_stored_then_delivered() {
     for version in PayloadVersion::ALL {
         let mut conversation = Conversation::on(version);
         conversation.hold_jobs = true;
@@ -13,7 +13,11 @@ fn a_good_message_is_judged_then_stored_then_told() {
         assert_eq!(conversation.jobs.len(), 1);
         conversation.run_job();
         let (block, first) = (id(&block), Said::Accepted(message, id(&block)));
-        assert_eq!(conversation.said(), [first, Said::Store(block), Said::Block(block)], "{version}");
+        assert_eq!(
+            conversation.said(),
+            [first, Said::Store(block), Said::Block(block)],
+            "{version}"
+        );
         assert_eq!(conversation.node.view().head(), Some(block));
     }
 }
@@ -30,16 +34,49 @@ fn a_verdict_names_the_peer_the_topic_and_the_message() {
     node.handle(Now::default(), Input::JobDone(job.run()));
     let Some(Output::Verdict(verdict)) = node.poll() else { panic!("no verdict") };
     let result = Err(Reason::SnappyHeader);
-    assert_eq!(verdict, Verdict { from: peer(9), topic: V2, id: [7; 20], result });
-    assert!(node.poll().is_none());
+    assert_eq!(verdict, Verdict { from: peer(9), topic: V2, id: [7; 20], result, signer: None });
+    // The rest is about the sender's ban.
+    let mut rest = std::iter::from_fn(|| node.poll());
+    assert!(
+        rest.all(|output| {
+            matches!(output, Output::Event(Event::Peers(_)) | Output::Remember(_))
+        })
+    );
 }
 
 #[test]
-fn a_bad_message_is_judged_and_nothing_else_happens() {
+fn a_verdict_names_the_key_that_signed() {
+    let now = Now::new(Duration::ZERO, Duration::from_secs(NOW));
+    let signed_by_other = signed_by(&key(8), &body(&block(V4)));
+    for (contents, signer) in [
+        (signed(&block(V4)), Some(sequencer().address())),
+        (signed_by_other, Some(key(8).address())),
+        (vec![0; MIN_MESSAGE_SIZE], None),
+    ] {
+        let mut node = Node::new(now, config(V4)).expect("a good configuration");
+        let message = Unpacked::from_contents(&contents);
+        node.handle(now, Input::Gossip { from: peer(9), topic: V4, id: [7; 20], message });
+        let mut outputs = std::iter::from_fn(|| node.poll());
+        let job = outputs.find_map(|output| match output {
+            Output::Job(job) => Some(job),
+            _ => None,
+        });
+        node.handle(now, Input::JobDone(job.expect("a job").run()));
+        let mut outputs = std::iter::from_fn(|| node.poll());
+        let verdict = outputs.find_map(|output| match output {
+            Output::Verdict(verdict) => Some(verdict),
+            _ => None,
+        });
+        assert_eq!(verdict.expect("a verdict").signer, signer);
+    }
+}
+
+#[test]
+fn a_bad_message_is_judged_and_changes_nothing_else() {
     let mut conversation = Conversation::on(V4);
     let foreign = signed_by(&key(8), &body(&block(V4)));
     let message = conversation.hear(V4, &foreign);
-    assert_eq!(conversation.said(), [Said::Refused(message, Reason::WrongSigner)]);
+    assert_eq!(conversation.said(), [Said::Refused(message, Reason::SignerInDoubt)]);
     let message = conversation.hear_unpacked(V4, Unpacked::new(&[0xff; 7]));
     assert_eq!(conversation.said(), [Said::Refused(message, Reason::SnappyHeader)]);
     let message = conversation.hear(V3, &signed(&block(V4)));
@@ -63,8 +100,8 @@ fn a_repeat_is_ignored() {
 }
 
 #[test]
-fn a_repeat_on_another_topic_is_another_message_but_no_other_block() {
-    // v3's layout on v3's topic only: the topic's version decides how bytes are read.
+fn a_repeat_on_another_topic_is_decoded_by_that_topics_version() {
+    // v3's layout on v3's topic only: the topic's version determines how bytes are decoded.
     let mut conversation = Conversation::on(V3);
     let block = block(V3);
     conversation.hear_block(&block);
@@ -74,8 +111,12 @@ fn a_repeat_on_another_topic_is_another_message_but_no_other_block() {
 }
 
 #[test]
-fn the_clock_of_the_moment_when_the_job_begins_decides() {
+fn the_clock_at_the_start_of_the_job_decides() {
     let mut conversation = Conversation::on(V4);
+    // A timely block shows that the clock is right.
+    let timely = changed(V4, |payload| payload.block_number += 1);
+    conversation.hear_block(&timely);
+    conversation.said();
     conversation.hold_jobs = true;
     let message = conversation.hear_block(&block_at(V4, NOW - 60));
     conversation.pass(10 * SECOND);
@@ -89,31 +130,36 @@ fn the_clock_of_the_moment_when_the_job_begins_decides() {
 #[test]
 fn the_threshold_of_the_configuration_is_applied() {
     let threshold = Duration::from_millis(10_900);
-    let mut conversation = Conversation::with(NodeConfig { timestamp_threshold: threshold, ..config(V4) });
+    let mut conversation =
+        Conversation::with(NodeConfig { timestamp_threshold: threshold, ..config(V4) });
     let good = block_at(V4, NOW - 10);
     assert_eq!(conversation.hear_block(&good), 1);
     assert_eq!(conversation.said()[0], Said::Accepted(1, id(&good)));
     conversation.hear_block(&block_at(V4, NOW - 11));
-    assert_eq!(conversation.said(), [Said::Refused(2, Reason::TooOld)]);
+    // Other nodes relay it, so the sender is not at fault.
+    assert_eq!(conversation.said(), [Said::Refused(2, Reason::TooOldHere)]);
+    conversation.hear_block(&block_at(V4, NOW - 61));
+    assert!(conversation.said().contains(&Said::Refused(3, Reason::TooOld)));
 }
 
 #[test]
-fn a_wrong_configuration_makes_no_node() {
+fn an_invalid_configuration_is_refused() {
     let mut config = config(V4);
     config.chain.chain_id = 0;
     assert!(Node::new(Now::default(), config).is_err());
 }
 
 #[test]
-fn six_blocks_of_one_height_are_accepted_however_many_are_judged_at_once() {
+fn six_blocks_of_one_height_are_accepted_even_if_judged_concurrently() {
     let mut conversation = Conversation::on(V4);
     conversation.hold_jobs = true;
-    let blocks: Vec<_> = (0..7).map(|salt| changed(V4, |payload| payload.gas_used = salt)).collect();
+    let blocks: Vec<_> =
+        (0..7).map(|salt| changed(V4, |payload| payload.gas_used = salt)).collect();
     for block in &blocks {
         conversation.hear_block(block);
     }
     assert_eq!(conversation.jobs.len(), VALIDATION_CONCURRENCY);
-    // Four results are there before any is given back: none knows of the others.
+    // Four jobs end before any result is returned: none sees the others' results.
     let mut verdicts = Vec::new();
     while !conversation.jobs.is_empty() {
         let results: Vec<JobResult> = conversation.jobs.drain(..).map(Job::run).collect();
@@ -135,7 +181,7 @@ fn six_blocks_of_one_height_are_accepted_however_many_are_judged_at_once() {
 }
 
 #[test]
-fn one_block_judged_four_times_at_once_is_accepted_once() {
+fn one_block_judged_four_times_concurrently_is_accepted_once() {
     let mut conversation = Conversation::on(V4);
     conversation.hold_jobs = true;
     for _ in 0..4 {
@@ -151,12 +197,15 @@ fn one_block_judged_four_times_at_once_is_accepted_once() {
 }
 
 #[test]
-fn a_block_of_our_own_is_one_of_the_six() {
+fn an_own_block_is_one_of_the_six() {
     let mut conversation = Conversation::on(V4);
     conversation.publish(&changed(V4, |payload| payload.gas_used = 100));
     let refused = |conversation: &mut Conversation, salt| {
         conversation.hear_block(&changed(V4, |payload| payload.gas_used = salt));
-        conversation.said().iter().any(|said| matches!(said, Said::Refused(_, Reason::TooManyBlocks)))
+        conversation
+            .said()
+            .iter()
+            .any(|said| matches!(said, Said::Refused(_, Reason::TooManyBlocks)))
     };
     conversation.said();
     for salt in 0..5 {

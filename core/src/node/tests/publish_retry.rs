@@ -1,6 +1,10 @@
-//! Publications that meet obstacles: retries, patience, expiry, and the bound of the queue.
+//! Publications that fail at first: retries, timeouts, expiry, and the bound of the queue.
 
 use super::*;
+use crate::sequencer::QUEUE_LENGTH;
+
+/// Maximum number of publications in the queue.
+const MOST: u64 = QUEUE_LENGTH as u64;
 
 fn published(said: &[Said]) -> Vec<(u64, Result<B256, PublishError>)> {
     said.iter()
@@ -16,7 +20,7 @@ fn sends(said: &[Said]) -> usize {
 }
 
 #[test]
-fn without_peers_a_block_is_sent_again_every_second() {
+fn without_peers_a_block_is_resent_every_second() {
     let mut conversation = Conversation::on(V4);
     conversation.network = Network::Answers(SendOutcome::NoPeers);
     let publication = conversation.publish(&block(V4));
@@ -36,7 +40,7 @@ fn without_peers_a_block_is_sent_again_every_second() {
 }
 
 #[test]
-fn a_block_that_nobody_takes_expires_when_it_is_60_seconds_old() {
+fn a_block_that_no_peer_takes_expires_at_60_seconds_of_age() {
     let mut conversation = Conversation::on(V4);
     conversation.network = Network::Answers(SendOutcome::NoPeers);
     let publication = conversation.publish(&block(V4));
@@ -46,13 +50,15 @@ fn a_block_that_nobody_takes_expires_when_it_is_60_seconds_old() {
     conversation.pass(Duration::from_millis(1));
     let expired = PublishError::Expired(Obstacle::NoPeers);
     assert_eq!(conversation.said(), [Said::Published(publication, Err(expired))]);
-    assert_eq!(conversation.node.next_wakeup(), None);
+    conversation.pass(3600 * SECOND);
+    assert_eq!(conversation.said(), []);
 }
 
 #[test]
-fn the_window_is_the_thresholds() {
+fn the_retry_window_equals_the_timestamp_threshold() {
     let threshold = 10 * SECOND;
-    let mut conversation = Conversation::with(NodeConfig { timestamp_threshold: threshold, ..config(V4) });
+    let mut conversation =
+        Conversation::with(NodeConfig { timestamp_threshold: threshold, ..config(V4) });
     conversation.network = Network::Answers(SendOutcome::Failed("full".to_owned()));
     let publication = conversation.publish(&block_at(V4, NOW - 5));
     conversation.pass(5 * SECOND);
@@ -62,7 +68,7 @@ fn the_window_is_the_thresholds() {
 }
 
 #[test]
-fn a_signer_that_fails_is_asked_again_every_second() {
+fn a_failing_signer_is_retried_every_second() {
     let mut conversation = Conversation::on(V4);
     conversation.signing = Signing::Fails("locked");
     let publication = conversation.publish(&block(V4));
@@ -75,20 +81,21 @@ fn a_signer_that_fails_is_asked_again_every_second() {
 }
 
 #[test]
-fn a_signer_that_only_fails_is_named_when_the_block_expires() {
+fn an_expired_block_names_the_signers_failure() {
     let mut conversation = Conversation::on(V4);
     conversation.signing = Signing::Fails("the vault is sealed");
     let publication = conversation.publish(&block(V4));
     conversation.pass(120 * SECOND);
     let said = conversation.said();
     let expired = PublishError::Expired(Obstacle::Signer("the vault is sealed".to_owned()));
-    let text = "the block grew too old before it could be sent: the signer failed: the vault is sealed";
+    let text =
+        "the block grew too old before it could be sent: the signer failed: the vault is sealed";
     assert_eq!(expired.to_string(), text);
     assert_eq!(published(&said), [(publication, Err(expired))]);
 }
 
 #[test]
-fn a_silent_signer_or_network_is_given_5_seconds() {
+fn a_silent_signer_or_network_times_out_after_5_seconds() {
     let mut conversation = Conversation::on(V4);
     conversation.signing = Signing::Silent;
     conversation.network = Network::Silent;
@@ -109,13 +116,13 @@ fn a_silent_signer_or_network_is_given_5_seconds() {
 }
 
 #[test]
-fn an_answer_that_comes_too_late_changes_nothing() {
+fn a_late_answer_changes_nothing() {
     let mut conversation = Conversation::on(V4);
     conversation.network = Network::Silent;
     let publication = PublishId(conversation.publish(&block(V4)));
     conversation.pass(5 * SECOND);
     conversation.said();
-    // The attempt was given up a moment ago; the next one is a second away.
+    // The attempt was abandoned a moment ago; the next one is a second away.
     conversation.tell(Input::Sent { id: publication, outcome: SendOutcome::NoPeers });
     conversation.tell(Input::Signed { id: publication, result: Ok([0; 65]) });
     conversation.tell(Input::Sent { id: PublishId(99), outcome: SendOutcome::Sent });
@@ -126,7 +133,7 @@ fn an_answer_that_comes_too_late_changes_nothing() {
 }
 
 #[test]
-fn blocks_leave_in_the_order_in_which_they_came() {
+fn blocks_are_sent_in_publication_order() {
     let mut conversation = Conversation::on(V4);
     conversation.network = Network::Answers(SendOutcome::NoPeers);
     for block in chain(V4, 5) {
@@ -159,33 +166,33 @@ fn a_refused_block_does_not_hold_up_the_next() {
 }
 
 #[test]
-fn the_33rd_publication_pushes_out_the_first() {
+fn a_publication_beyond_the_queue_displaces_the_first() {
     let mut conversation = Conversation::on(V4);
     conversation.network = Network::Answers(SendOutcome::NoPeers);
-    let blocks = chain(V4, 34);
-    for block in &blocks[..32] {
+    let blocks = chain(V4, QUEUE_LENGTH + 2);
+    for block in &blocks[..QUEUE_LENGTH] {
         conversation.publish(block);
     }
     assert_eq!(published(&conversation.said()), []);
-    conversation.publish(&blocks[32]);
+    conversation.publish(&blocks[QUEUE_LENGTH]);
     let displaced = |obstacle| Err(PublishError::Displaced(obstacle));
     assert_eq!(published(&conversation.said()), [(1, displaced(Obstacle::NoPeers))]);
-    conversation.publish(&blocks[33]);
+    conversation.publish(&blocks[QUEUE_LENGTH + 1]);
     let said = conversation.said();
     assert_eq!(published(&said), [(2, displaced(Obstacle::NoPeers))], "{said:?}");
-    // The one that was pushed out was judged good, and stays a block of the chain.
+    // The displaced block passed validation, and stays in the chain.
     assert!(conversation.node.view().get(&blocks[0].payload.block_hash).is_some());
     conversation.network = Network::Answers(SendOutcome::Sent);
     conversation.pass(SECOND);
     let done: Vec<u64> = published(&conversation.said()).into_iter().map(|(n, _)| n).collect();
-    assert_eq!(done, (3..=34).collect::<Vec<_>>());
+    assert_eq!(done, (3..=MOST + 2).collect::<Vec<_>>());
 }
 
 #[test]
 fn a_displaced_block_can_be_published_again() {
     let mut conversation = Conversation::on(V4);
     conversation.network = Network::Answers(SendOutcome::NoPeers);
-    let blocks = chain(V4, 33);
+    let blocks = chain(V4, QUEUE_LENGTH + 1);
     blocks.iter().for_each(|block| {
         conversation.publish(block);
     });
@@ -198,15 +205,18 @@ fn a_displaced_block_can_be_published_again() {
 }
 
 #[test]
-fn a_full_queue_keeps_the_publication_whose_job_runs() {
+fn a_full_queue_keeps_the_publication_with_a_running_job() {
     let mut conversation = Conversation::on(V4);
     conversation.hold_jobs = true;
-    let blocks = chain(V4, 33);
+    let blocks = chain(V4, QUEUE_LENGTH + 1);
     blocks.iter().for_each(|block| {
         conversation.publish(block);
     });
     assert_eq!(conversation.jobs.len(), 1, "the first is being sealed");
-    assert_eq!(published(&conversation.said()), [(2, Err(PublishError::Displaced(Obstacle::Waiting)))]);
+    assert_eq!(
+        published(&conversation.said()),
+        [(2, Err(PublishError::Displaced(Obstacle::Waiting)))]
+    );
     conversation.run_job();
     assert_eq!(conversation.said(), [Said::Sign(1)]);
 }

@@ -1,4 +1,4 @@
-//! Whose signature counts, while that changes.
+//! Accepted signers during a change.
 
 use super::*;
 
@@ -12,7 +12,7 @@ fn new() -> Address {
     key(8).address()
 }
 
-/// The `nth` block, as old as the conversation's clock says, signed by whoever.
+/// Returns the `nth` block with the conversation's present time, signed by any signer.
 fn of(conversation: &Conversation, signer: u8, nth: u64) -> Vec<u8> {
     let envelope = changed(V4, |payload| {
         payload.timestamp = conversation.now.unix_seconds();
@@ -35,7 +35,7 @@ fn verdict(conversation: &mut Conversation, contents: &[u8]) -> Result<(), Reaso
 }
 
 #[test]
-fn a_change_of_signer_is_told_once() {
+fn a_signer_change_is_reported_once() {
     let mut conversation = Conversation::on(V4);
     conversation.tell(Input::SetSigner(Some(old())));
     assert_eq!(conversation.said(), [], "it is the one in force");
@@ -46,11 +46,11 @@ fn a_change_of_signer_is_told_once() {
     conversation.tell(Input::SetSigner(None));
     assert!(matches!(conversation.said()[..], [Said::Signer(None, _)]));
     conversation.tell(Input::SetSigner(Some(Address::ZERO)));
-    assert_eq!(conversation.said(), [], "the zero address is nobody, and so it was before");
+    assert_eq!(conversation.said(), [], "the zero address means unknown, which it was before");
 }
 
 #[test]
-fn a_replaced_signer_counts_for_3_hours() {
+fn a_replaced_signer_stays_valid_for_3_hours() {
     let mut conversation = Conversation::on(V4);
     conversation.tell(Input::SetSigner(Some(new())));
     let contents = of(&conversation, 7, 0);
@@ -60,7 +60,7 @@ fn a_replaced_signer_counts_for_3_hours() {
     assert_eq!(verdict(&mut conversation, &contents), Ok(()));
     conversation.pass(SECOND);
     let contents = of(&conversation, 7, 2);
-    assert_eq!(verdict(&mut conversation, &contents), Err(Reason::WrongSigner));
+    assert_eq!(verdict(&mut conversation, &contents), Err(Reason::SignerInDoubt));
     assert_eq!(conversation.node.signers(), Signers { current: Some(new()), previous: None });
 }
 
@@ -69,13 +69,26 @@ fn the_first_block_of_the_new_signer_ends_the_grace() {
     let mut conversation = Conversation::on(V4);
     conversation.tell(Input::SetSigner(Some(new())));
     conversation.said();
-    for (signer, nth, expected) in [(7, 0, Ok(())), (8, 1, Ok(())), (7, 2, Err(Reason::WrongSigner))] {
+    for (signer, nth, expected) in
+        [(7, 0, Ok(())), (8, 1, Ok(())), (7, 2, Err(Reason::SignerInDoubt))]
+    {
         let contents = of(&conversation, signer, nth);
         assert_eq!(verdict(&mut conversation, &contents), expected, "block {nth} of key {signer}");
     }
+    // A message may overtake others, so the peer that sends an old block is a suspect only when
+    // such a block would be too old anyway. The next block of the new signer proves it.
+    conversation.pass(crate::gossip::SWITCH_PERIOD);
+    conversation.tell(Input::Connected(peer(2)));
+    let contents = of(&conversation, 7, 3);
+    conversation.hear_from(2, V4, Unpacked::from_contents(&contents));
+    assert_eq!(conversation.node.peers().gate().peer_bans().count(), 0);
+    conversation.pass(2 * SECOND);
+    let contents = of(&conversation, 8, 4);
+    assert_eq!(verdict(&mut conversation, &contents), Ok(()));
+    assert_eq!(conversation.node.peers().gate().peer_bans().count(), 1);
 }
 
-/// A node whose signer can be read anew.
+/// Returns a node that can read its signer again.
 fn reading() -> Conversation {
     let mut config = config(V4);
     config.reads_signer = true;
@@ -83,7 +96,7 @@ fn reading() -> Conversation {
 }
 
 #[test]
-fn nobody_is_blamed_for_a_new_signer_before_it_is_read() {
+fn no_peer_is_blamed_for_a_new_signer_before_it_is_read() {
     let mut conversation = reading();
     for nth in 0..3 {
         let contents = of(&conversation, 8, nth);
@@ -96,21 +109,133 @@ fn nobody_is_blamed_for_a_new_signer_before_it_is_read() {
 }
 
 #[test]
-fn who_brought_blocks_of_a_stranger_is_blamed_when_the_signer_is_the_old_one() {
+fn the_sender_of_foreign_blocks_is_blamed_once_the_old_signer_is_confirmed() {
     let mut conversation = reading();
     conversation.tell(Input::Connected(peer(1)));
     let contents = of(&conversation, 8, 0);
     assert_eq!(verdict(&mut conversation, &contents), Err(Reason::SignerInDoubt));
     assert_eq!(conversation.node.peers().gate().peer_bans().count(), 0);
-    conversation.tell(Input::SetSigner(Some(old())));
-    assert!(conversation.node.peers().gate().ban_of(&peer(1)).is_some());
-    // It was read just now.
+    // Read at an L1 block that is hardly younger than the first block of the unknown signer.
+    let first = conversation.now.unix_seconds();
+    let early = Input::SignerRead { signer: Some(old()), as_of: first + 35 };
+    conversation.tell(early);
+    assert_eq!(conversation.node.peers().gate().peer_bans().count(), 0);
     let contents = of(&conversation, 8, 1);
-    assert_eq!(verdict(&mut conversation, &contents), Err(Reason::WrongSigner));
+    assert_eq!(verdict(&mut conversation, &contents), Err(Reason::SignerInDoubt));
+    conversation.tell(Input::SignerRead { signer: Some(old()), as_of: first + 36 });
+    assert!(conversation.node.peers().gate().ban_of(&peer(1)).is_some());
+}
+
+/// Lets twelve honest peers bring blocks of a new signer, two seconds apart, while L1 is read as of
+/// `behind` seconds ago after each block.
+fn rotation_that_l1_shows_late(behind: u64) -> Conversation {
+    let mut conversation = reading();
+    for (who, envelope) in (1_u8..).zip(chain(V4, 12)) {
+        conversation.tell(Input::Connected(peer(who)));
+        let contents = signed_by(&key(8), &body(&envelope));
+        conversation.hear_from(who, V4, Unpacked::from_contents(&contents));
+        let as_of = conversation.now.unix_seconds() - behind;
+        conversation.tell(Input::SignerRead { signer: Some(old()), as_of });
+        conversation.pass(2 * SECOND);
+    }
+    conversation
 }
 
 #[test]
-fn the_end_of_the_grace_is_told_at_once() {
+fn a_rotation_that_l1_shows_late_bans_no_honest_peer() {
+    for behind in [0, 12, 120] {
+        let mut conversation = rotation_that_l1_shows_late(behind);
+        conversation.pass(Duration::from_secs(behind));
+        let as_of = conversation.now.unix_seconds() - behind;
+        conversation.tell(Input::SignerRead { signer: Some(new()), as_of });
+        assert_eq!(conversation.node.peers().gate().peer_bans().count(), 0, "{behind} s behind");
+    }
+}
+
+#[test]
+fn a_rotation_without_signer_reads_bans_no_honest_peer() {
+    let mut conversation = Conversation::on(V4);
+    for nth in 0..3 {
+        let contents = of(&conversation, 7, nth);
+        assert_eq!(verdict(&mut conversation, &contents), Ok(()));
+        conversation.pass(2 * SECOND);
+    }
+    // The new sequencer begins one block lower, and the old one's last block is late.
+    let last = conversation.now.unix_seconds() - 2;
+    for (who, nth) in (1_u8..).zip(2..28) {
+        conversation.tell(Input::Connected(peer(who)));
+        let contents = of(&conversation, 8, nth);
+        conversation.hear_from(who, V4, Unpacked::from_contents(&contents));
+        conversation.pass(2 * SECOND);
+    }
+    let late = changed(V4, |payload| {
+        payload.timestamp = last;
+        payload.block_number += 2;
+    });
+    conversation.hear_from(99, V4, Unpacked::from_contents(&signed(&late)));
+    assert_eq!(conversation.node.peers().gate().peer_bans().count(), 0);
+}
+
+#[test]
+fn the_sender_of_a_forged_block_is_blamed_at_the_next_good_one() {
+    let mut conversation = Conversation::on(V4);
+    let contents = of(&conversation, 7, 0);
+    assert_eq!(verdict(&mut conversation, &contents), Ok(()));
+    conversation.tell(Input::Connected(peer(2)));
+    let forged = of(&conversation, 8, 1);
+    conversation.hear_from(2, V4, Unpacked::from_contents(&forged));
+    let gate =
+        |conversation: &Conversation| conversation.node.peers().gate().ban_of(&peer(2)).is_some();
+    assert!(!gate(&conversation));
+    conversation.pass(2 * SECOND);
+    let contents = of(&conversation, 7, 1);
+    assert_eq!(verdict(&mut conversation, &contents), Ok(()));
+    assert!(gate(&conversation));
+    assert_eq!(conversation.node.peers().gate().peer_bans().count(), 1);
+}
+
+#[test]
+fn a_flood_of_forged_blocks_is_blamed_without_a_good_one() {
+    let mut conversation = Conversation::on(V4);
+    conversation.tell(Input::Connected(peer(2)));
+    for nth in 0..64 {
+        let forged = of(&conversation, 8, nth);
+        conversation.hear_from(2, V4, Unpacked::from_contents(&forged));
+        assert!(conversation.node.peers().gate().ban_of(&peer(2)).is_none());
+    }
+    let forged = of(&conversation, 8, 1000);
+    conversation.hear_from(2, V4, Unpacked::from_contents(&forged));
+    assert!(conversation.node.peers().gate().ban_of(&peer(2)).is_some());
+}
+
+#[test]
+fn the_signer_is_read_until_the_suspects_are_judged() {
+    let mut conversation = reading();
+    let contents = of(&conversation, 8, 0);
+    let message = Unpacked::from_contents(&contents);
+    let id = message.message_id(&crate::gossip::block_topic(CHAIN_ID, V4));
+    let gossip = Input::Gossip { from: peer(1), topic: V4, id, message };
+    let mut reads = Vec::new();
+    let mut inputs = std::collections::VecDeque::from([gossip]);
+    let mut now = conversation.now;
+    let start = now.monotonic;
+    for _ in 0..5 {
+        let input = inputs.pop_front().unwrap_or(Input::Wake);
+        conversation.node.handle(now, input);
+        while let Some(output) = conversation.node.poll() {
+            match output {
+                Output::Job(job) => conversation.node.handle(now, Input::JobDone(job.run())),
+                Output::ReadSigner => reads.push(now.monotonic.since(start).as_secs()),
+                _ => {}
+            }
+        }
+        now = Now { monotonic: now.monotonic + 30 * SECOND, unix: now.unix + 30 * SECOND };
+    }
+    assert_eq!(reads, [0, 60, 120]);
+}
+
+#[test]
+fn the_end_of_the_grace_period_is_reported_at_once() {
     let only_new = Signers { current: Some(new()), previous: None };
     let mut conversation = Conversation::on(V4);
     conversation.tell(Input::SetSigner(Some(new())));
@@ -130,6 +255,9 @@ fn the_end_of_the_grace_is_told_at_once() {
 fn a_bad_block_of_the_new_signer_does_not_end_the_grace() {
     let mut conversation = Conversation::on(V4);
     conversation.tell(Input::SetSigner(Some(new())));
+    // It confirms the clock.
+    let contents = of(&conversation, 7, 1);
+    assert_eq!(verdict(&mut conversation, &contents), Ok(()));
     let stale = signed_by(&key(8), &body(&block_at(V4, NOW - 100)));
     assert_eq!(verdict(&mut conversation, &stale), Err(Reason::TooOld));
     let contents = of(&conversation, 7, 0);
@@ -137,7 +265,7 @@ fn a_bad_block_of_the_new_signer_does_not_end_the_grace() {
 }
 
 #[test]
-fn a_job_under_way_is_judged_by_the_signer_of_its_start() {
+fn a_running_job_is_judged_by_the_signers_at_its_start() {
     let mut conversation = Conversation::on(V4);
     conversation.hold_jobs = true;
     let (by_old, by_new) = (of(&conversation, 7, 0), of(&conversation, 8, 1));
@@ -148,11 +276,12 @@ fn a_job_under_way_is_judged_by_the_signer_of_its_start() {
     conversation.run_all_jobs();
     let said = conversation.said();
     assert!(matches!(said[0], Said::Accepted(1, _)), "{said:?}");
-    assert_eq!(said.last(), Some(&Said::Refused(2, Reason::WrongSigner)));
+    // The sender is not at fault.
+    assert_eq!(said.last(), Some(&Said::Refused(2, Reason::SignerInDoubt)));
 }
 
 #[test]
-fn one_that_waits_is_judged_by_the_signer_of_its_turn() {
+fn a_waiting_message_is_judged_by_the_signers_at_its_turn() {
     let mut conversation = Conversation::on(V4);
     conversation.hold_jobs = true;
     for _ in 0..4 {
@@ -178,22 +307,43 @@ fn without_a_signer_every_message_is_ignored() {
 }
 
 #[test]
-fn the_signer_of_the_operator_is_put_before_the_chains() {
+fn the_operators_signer_takes_precedence_over_the_chains() {
     let mut conversation = Conversation::with(NodeConfig { signer: Some(new()), ..config(V4) });
     assert_eq!(conversation.node.signers(), Signers { current: Some(new()), previous: None });
     let contents = of(&conversation, 7, 0);
-    assert_eq!(verdict(&mut conversation, &contents), Err(Reason::WrongSigner));
+    assert_eq!(verdict(&mut conversation, &contents), Err(Reason::SignerInDoubt));
     let contents = of(&conversation, 8, 0);
     assert_eq!(verdict(&mut conversation, &contents), Ok(()));
 }
 
 #[test]
-fn two_changes_within_the_grace_leave_the_last_predecessor() {
+fn two_changes_within_the_grace_keep_only_the_last_predecessor() {
     let mut conversation = Conversation::on(V4);
     conversation.tell(Input::SetSigner(Some(new())));
     conversation.tell(Input::SetSigner(Some(key(9).address())));
     let newest = Some(key(9).address());
     assert_eq!(conversation.node.signers(), Signers { current: newest, previous: Some(new()) });
+    conversation.pass(crate::gossip::SWITCH_PERIOD);
     let contents = of(&conversation, 7, 0);
-    assert_eq!(verdict(&mut conversation, &contents), Err(Reason::WrongSigner));
+    assert_eq!(verdict(&mut conversation, &contents), Err(Reason::SignerInDoubt));
+}
+
+#[test]
+fn a_block_judged_before_a_signer_change_is_not_blamed_on_its_sender() {
+    let mut conversation = reading();
+    conversation.tell(Input::Connected(peer(1)));
+    conversation.hold_jobs = true;
+    let contents = of(&conversation, 8, 0);
+    let message = conversation.hear(V4, &contents);
+    let as_of = conversation.now.unix_seconds();
+    conversation.tell(Input::SignerRead { signer: Some(new()), as_of });
+    conversation.run_all_jobs();
+    let said = conversation.said();
+    assert!(said.contains(&Said::Refused(message, Reason::SignerInDoubt)), "{said:?}");
+    // Later reads do not blame it.
+    conversation.pass(100 * SECOND);
+    let as_of = conversation.now.unix_seconds();
+    conversation.tell(Input::SignerRead { signer: Some(new()), as_of });
+    assert_eq!(conversation.node.peers().gate().peer_bans().count(), 0);
+    assert!(conversation.node.peers().score(conversation.now, &peer(1)) >= 0.0);
 }

@@ -1,27 +1,29 @@
-//! A world of random happenings around a node, for the properties: messages, jobs that end in any
-//! order or panic, signers and networks that answer, fail, answer twice or never, clocks that jump.
+//! A world of random events around a node, for the property tests: messages, jobs that end in any
+//! order or panic, signers and networks that answer, fail, answer twice or never, and clocks that
+//! jump.
 
 use super::*;
 use crate::gossip::Signature;
 use crate::sequencer::SendOutcome;
+use crate::trouble::{Report, TroubleEntry, TroubleKind};
 use proptest::prelude::*;
 use proptest::sample::Index;
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
-/// One thing that happens. Places in lists are chosen from what is there when it happens.
+/// One event. Indices into lists are resolved when the event happens.
 #[derive(Clone, Debug)]
 pub(super) enum Happening {
-    /// A message of the pool comes in, on this topic or its own.
+    /// A message of the pool arrives, on this topic or its own.
     Message(Index, Option<PayloadVersion>),
-    /// So many bad messages of so many bytes come in on one topic.
+    /// This many bad messages of this many bytes arrive on one topic.
     Flood(PayloadVersion, u16, usize),
     JobDone(Index),
     JobPanicked(Index),
-    /// A result that was given back before comes again.
+    /// An earlier result arrives again.
     JobAgain(Index),
     Publish(Index),
-    /// Every block of the pool is to be published, more than the queue holds.
+    /// Every block of the pool is published, more than the queue holds.
     PublishAll,
     PublishSigned(Index),
     Signed(Index, SignOutcome),
@@ -32,6 +34,7 @@ pub(super) enum Happening {
     DialFailed(u8),
     Pass(u32),
     ClockJumps(i8),
+    Report(Report),
     Wake,
 }
 
@@ -60,8 +63,10 @@ pub(super) fn any_happening() -> impl Strategy<Value = Happening> {
     ];
     let size = prop_oneof![4 => Just(66_usize), 1 => Just(2_usize << 20)];
     prop_oneof![
-        16 => (index(), prop::option::weighted(0.1, version())).prop_map(|(at, on)| Happening::Message(at, on)),
-        1 => (version(), 1_u16..300, size).prop_map(|(on, count, size)| Happening::Flood(on, count, size)),
+        16 => (index(), prop::option::weighted(0.1, version()))
+            .prop_map(|(at, on)| Happening::Message(at, on)),
+        1 => (version(), 1_u16..300, size)
+            .prop_map(|(on, count, size)| Happening::Flood(on, count, size)),
         16 => index().prop_map(Happening::JobDone),
         1 => index().prop_map(Happening::JobPanicked),
         1 => index().prop_map(Happening::JobAgain),
@@ -76,7 +81,21 @@ pub(super) fn any_happening() -> impl Strategy<Value = Happening> {
         2 => (0_u8..3).prop_map(Happening::DialFailed),
         4 => (0_u32..20_000).prop_map(Happening::Pass),
         1 => any::<i8>().prop_map(Happening::ClockJumps),
+        1 => prop::sample::select(reports()).prop_map(Happening::Report),
         1 => Just(Happening::Wake),
+    ]
+}
+
+fn reports() -> Vec<Report> {
+    let text = || Some("full".to_owned());
+    vec![
+        Report::Store(text()),
+        Report::Store(None),
+        Report::L1(text()),
+        Report::L1(None),
+        Report::Mesh([1; 4]),
+        Report::Mesh([0; 4]),
+        Report::Panics(1),
     ]
 }
 
@@ -84,7 +103,7 @@ pub(super) fn any_happenings() -> impl Strategy<Value = Vec<Happening>> {
     prop::collection::vec(any_happening(), 0..120)
 }
 
-/// Blocks that a sequencer of a v4 chain makes: a chain with branches, and some that are wrong.
+/// Blocks of a v4 chain's sequencer: a chain with branches, and some invalid blocks.
 static POOL: LazyLock<Vec<(Envelope, Vec<u8>)>> = LazyLock::new(|| {
     let mut envelopes = chain(V4, 8);
     for at in [1, 3, 5] {
@@ -94,7 +113,7 @@ static POOL: LazyLock<Vec<(Envelope, Vec<u8>)>> = LazyLock::new(|| {
             branch = child(&branch, salt);
         }
     }
-    // More of one height than are accepted.
+    // More blocks of one height than are accepted.
     let crowd: Vec<Envelope> = (10..18).map(|salt| child(&envelopes[0], salt)).collect();
     envelopes.extend(crowd);
     envelopes.extend([block_at(V4, NOW + 30), block_at(V4, NOW - 50), block(V3), block(V1)]);
@@ -105,17 +124,18 @@ static POOL: LazyLock<Vec<(Envelope, Vec<u8>)>> = LazyLock::new(|| {
             (envelope, contents)
         })
         .collect();
-    let by_others = [signed_by(&key(8), &body(&chain(V4, 2)[1])), signed_by(&key(9), &body(&block(V4)))];
+    let by_others =
+        [signed_by(&key(8), &body(&chain(V4, 2)[1])), signed_by(&key(9), &body(&block(V4)))];
     pool.extend(by_others.into_iter().map(|contents| (block(V4), contents)));
     pool
 });
 
-/// Everything around one node, and what is asked of it at every moment.
+/// Everything around one node, and the invariants that are checked after every event.
 #[derive(Debug)]
 pub(super) struct World {
     node: Node,
     now: Now,
-    /// Wakes the node this much more often than it asks for; never more often if `None`.
+    /// Interval at which the node is woken in addition to its own requests, or `None` for no more.
     eager: Option<Duration>,
     jobs: Vec<Job>,
     given_back: Vec<JobResult>,
@@ -125,19 +145,22 @@ pub(super) struct World {
     publications: u64,
     unjudged: BTreeSet<u64>,
     unpublished: BTreeSet<u64>,
-    /// The chain as a store and as a listener know it, lowest first.
+    /// The chain as known to a store and to a listener, lowest first.
     stored: Vec<BlockId>,
     told: Vec<BlockId>,
-    /// The next block does not link to the one before.
+    /// Whether the next block does not link to the one before.
     skipped: bool,
-    /// Everything that the node said, and when.
+    /// The troubles that began and did not end.
+    troubles: BTreeSet<TroubleKind>,
+    /// All outputs of the node, with their times.
     pub(super) log: Vec<String>,
 }
 
 impl World {
     pub(super) fn new(eager: Option<Duration>) -> Self {
         let now = Now::new(Duration::from_secs(5000), Duration::from_secs(NOW));
-        let config = NodeConfig { static_peers: vec![peer(0), peer(1)], ..config(V4) };
+        let config =
+            NodeConfig { static_peers: [0, 1].map(|byte| peer(byte).into()).into(), ..config(V4) };
         let mut world = Self {
             node: Node::new(now, config).expect("a good configuration"),
             now,
@@ -153,6 +176,7 @@ impl World {
             stored: Vec::new(),
             told: Vec::new(),
             skipped: false,
+            troubles: BTreeSet::new(),
             log: Vec::new(),
         };
         world.drain();
@@ -233,14 +257,20 @@ impl World {
             Happening::ClockJumps(seconds) => {
                 let unix = self.now.unix.as_secs().saturating_add_signed(i64::from(*seconds));
                 self.now.unix = Duration::from_secs(unix);
+                // Nothing is due because of a jump, but the next call notices it.
+                self.tell(Input::Wake);
             }
+            Happening::Report(report) => self.tell(Input::Report(report.clone())),
             Happening::Wake => self.tell(Input::Wake),
         }
     }
 
-    /// Ends all jobs, and lets time run out for whatever waits for an answer that never comes.
+    /// Ends all jobs, and lets time run out for everything that waits for an answer that never
+    /// comes.
     pub(super) fn run_out(&mut self) {
         self.now.unix = self.now.unix.max(Duration::from_secs(NOW));
+        // This may be a jump too.
+        self.tell(Input::Wake);
         for _ in 0..100 {
             if self.jobs.is_empty() && self.unpublished.is_empty() {
                 break;
@@ -252,8 +282,9 @@ impl World {
         }
         assert_eq!(self.unjudged, BTreeSet::new(), "messages without a verdict");
         assert_eq!(self.unpublished, BTreeSet::new(), "publications without an end");
-        assert_eq!((self.node.waiting(), self.node.waiting_bytes, self.node.jobs.len()), (0, 0, 0));
-        assert!(self.node.lanes.iter().all(|lane| lane.running == 0));
+        let Node { validator, jobs, .. } = &self.node;
+        let left = (validator.waiting(), validator.waiting_bytes(), validator.running());
+        assert_eq!((left, jobs.len()), ((0, 0, 0), 0));
     }
 
     fn message(&mut self, topic: PayloadVersion, message: Unpacked) {
@@ -280,7 +311,9 @@ impl World {
         loop {
             let asked = self.node.next_wakeup();
             let early = self.eager.map(|every| self.now.monotonic + every);
-            let Some(due) = asked.into_iter().chain(early).min().filter(|due| *due <= end) else { break };
+            let Some(due) = asked.into_iter().chain(early).min().filter(|due| *due <= end) else {
+                break;
+            };
             self.move_to(due);
             self.tell(Input::Wake);
             let next = self.node.next_wakeup();
@@ -305,6 +338,13 @@ impl World {
             let said = match &output {
                 // Its bytes are those of an input, and may be many.
                 Output::Job(job) => format!("{:?}", job.id()),
+                // Details such as the length of a silence are as of the last update.
+                Output::Event(Event::TroubleBegan(TroubleEntry { trouble, since, last })) => {
+                    format!("began {} {since} {last}", trouble.kind())
+                }
+                Output::Event(Event::TroubleEnded(TroubleEntry { trouble, since, last })) => {
+                    format!("ended {} {since} {last}", trouble.kind())
+                }
                 other => format!("{other:?}"),
             };
             self.log.push(format!("{:?}: {said}", self.now.monotonic));
@@ -314,23 +354,21 @@ impl World {
                 Output::Send { id, .. } => self.to_send.push(id),
                 Output::Verdict(verdict) => {
                     let message = u64::from_be_bytes(*verdict.id.first_chunk().expect("20 bytes"));
-                    assert!(self.unjudged.remove(&message), "a second verdict over message {message}");
+                    assert!(
+                        self.unjudged.remove(&message),
+                        "a second verdict on message {message}"
+                    );
                 }
                 Output::Event(Event::Published { id, .. }) => {
-                    assert!(self.unpublished.remove(&id.0), "a second end of publication {}", id.0);
+                    assert!(
+                        self.unpublished.remove(&id.0),
+                        "publication {} ends a second time",
+                        id.0
+                    );
                 }
-                Output::Store(StoreChange::Extend(block)) => {
-                    if !std::mem::take(&mut self.skipped) {
-                        let parent = self.stored.last();
-                        assert!(parent.is_none_or(|parent| parent.hash == block.parent_hash()));
-                    }
-                    self.stored.retain(|stored| stored.number < block.number());
-                    self.stored.push(BlockId::of(&block));
-                }
-                Output::Store(StoreChange::Rewind(to)) => {
-                    // By number: below the first block of all there is a parent that was never stored.
-                    self.stored.retain(|block| block.number <= to.number);
-                    assert!(self.stored.last().is_none_or(|head| *head == to));
+                Output::Store { id, change } => {
+                    self.store(change);
+                    self.node.handle(self.now, Input::Stored { id, is_stored: true });
                 }
                 Output::Event(Event::Chain(ChainEvent::Extended(block))) => {
                     self.told.push(BlockId::of(&block));
@@ -338,42 +376,64 @@ impl World {
                 Output::Event(Event::Chain(ChainEvent::Reorg { ancestor, abandoned, adopted })) => {
                     let kept = self.told.len() - abandoned.len();
                     assert_eq!(self.told.split_off(kept), abandoned);
-                    assert!(self.told.last().is_none_or(|head| *head == ancestor));
-                    assert!(adopted.len() > abandoned.len());
+                    let lowest = self.told.last();
+                    assert!(self.skipped || lowest.is_none_or(|head| *head == ancestor));
+                    assert!(!adopted.is_empty());
                 }
                 Output::Event(Event::Chain(ChainEvent::Skipped { from, to, .. })) => {
-                    assert_eq!(self.told.last(), Some(&from));
+                    assert!(self.told.is_empty() || self.told.last() == Some(&from));
                     self.told.retain(|told| told.number < to.number);
                     self.skipped = true;
                 }
-                Output::Dial(_) | Output::Event(_) | Output::Remember(_) | Output::LiveTopics(_) => {}
+                Output::Event(Event::TroubleBegan(entry)) => {
+                    assert!(self.troubles.insert(entry.trouble.kind()), "it has begun before");
+                }
+                Output::Event(Event::TroubleEnded(entry)) => {
+                    assert!(self.troubles.remove(&entry.trouble.kind()), "it never began");
+                }
+                Output::Dial { .. }
+                | Output::Event(_)
+                | Output::Remember(_)
+                | Output::LiveTopics(_) => {}
                 Output::Disconnect(_)
                 | Output::ApplicationScore(..)
                 | Output::TakeScores
                 | Output::ReadSigner => {}
-                other => panic!("a node that fetches nothing says {other:?}"),
+                other => panic!("unexpected output of a node that does not fetch: {other:?}"),
             }
         }
     }
 
-    /// What holds after everything that happens.
+    fn store(&mut self, change: StoreChange) {
+        match change {
+            StoreChange::Extend(block) => {
+                if !std::mem::take(&mut self.skipped) {
+                    let parent = self.stored.last();
+                    assert!(parent.is_none_or(|parent| parent.hash == block.parent_hash()));
+                }
+                self.stored.retain(|stored| stored.number < block.number());
+                self.stored.push(BlockId::of(&block));
+            }
+            StoreChange::Rewind(to) => {
+                // By number: the parent of the very first block was never stored.
+                self.stored.retain(|block| block.number <= to.number);
+                assert!(self.skipped || self.stored.last().is_none_or(|head| *head == to));
+            }
+            StoreChange::Detach => {
+                self.stored.clear();
+                self.told.clear();
+            }
+            other => panic!("a node that fetches nothing stores {other:?}"),
+        }
+    }
+
+    /// Checks the invariants that hold after every event.
     fn check(&self) {
         let node = &self.node;
-        assert!(node.waiting() <= VALIDATION_QUEUE);
-        assert!(node.waiting_bytes <= WAITING_BYTES);
-        let waiting = || node.lanes.iter().flat_map(|lane| &lane.waiting);
-        assert_eq!(waiting().map(|waiting| waiting.message.size()).sum::<usize>(), node.waiting_bytes);
-        for (lane, version) in node.lanes.iter().zip(PayloadVersion::ALL) {
-            let running = node
-                .jobs
-                .values()
-                .filter(|running| matches!(running, Running::Gossip { topic, .. } if *topic == version));
-            assert_eq!(running.count(), lane.running);
-            assert!(lane.running <= VALIDATION_CONCURRENCY);
-            assert!(lane.waiting.is_empty() || lane.running == VALIDATION_CONCURRENCY, "a slot lies idle");
-        }
-        assert_eq!(node.jobs.len(), self.jobs.len());
+        node.validator.check();
+        assert_eq!(node.validator.running() + node.jobs.len(), self.jobs.len());
         assert_eq!(self.stored, self.told);
         assert_eq!(self.stored.last().copied(), node.view().head());
+        assert!(node.trouble_kinds().eq(self.troubles.iter().copied()));
     }
 }

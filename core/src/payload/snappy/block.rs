@@ -1,20 +1,21 @@
-//! The block format: one length, one run of literals and copies.
+//! The block format: a length, followed by literals and copies.
 
-/// The best that the format can do is a three-byte element that copies 64 bytes.
+/// Upper bound of the format's compression ratio: an element of three bytes copies at most 64
+/// bytes.
 const BEST_RATIO: usize = 22;
 
-/// Why a snappy block can't be decompressed.
+/// Error of decompressing a snappy block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BlockError {
-    /// No length, or one beyond 32 bits.
+    /// The length is missing or exceeds 32 bits.
     #[error("the snappy length header is invalid")]
     Header,
-    /// The announced length is over the limit.
+    /// The announced length exceeds the limit.
     #[error("announces {announced} bytes, at most {limit} are allowed")]
     TooLong {
-        /// What the header says.
+        /// The length in the header, in bytes.
         announced: usize,
-        /// What the caller allows.
+        /// The caller's limit, in bytes.
         limit: usize,
     },
     /// The body does not decompress to the announced length.
@@ -22,12 +23,12 @@ pub enum BlockError {
     Body,
 }
 
-/// Length that the header announces, without believing it.
+/// Returns the length in bytes that the header announces. The length is not verified.
 ///
 /// # Errors
-/// [`BlockError::Header`]; empty input has no header.
+/// [`BlockError::Header`], also for empty input.
 pub fn announced_length(compressed: &[u8]) -> Result<usize, BlockError> {
-    // The library takes no bytes for "nothing follows"; the reference's parser for an error.
+    // The library reads empty input as a length of zero; the reference's parser reports an error.
     if compressed.is_empty() {
         return Err(BlockError::Header);
     }
@@ -36,11 +37,11 @@ pub fn announced_length(compressed: &[u8]) -> Result<usize, BlockError> {
 
 /// Decompresses `compressed` into a buffer of `prefix` zero bytes followed by the contents.
 ///
-/// The prefix lets the caller put a mark in front without moving the contents.
+/// With the prefix, the caller can put a tag in front without moving the contents.
 ///
 /// # Errors
-/// Any of [`BlockError`]. At most `limit + prefix` bytes are allocated, and no more than
-/// 22 times the input.
+/// Any [`BlockError`]. At most `limit + prefix` bytes are allocated, and no more than about 22
+/// times the input plus `prefix`.
 pub fn decompress(compressed: &[u8], limit: usize, prefix: usize) -> Result<Vec<u8>, BlockError> {
     let announced = announced_length(compressed)?;
     if announced > limit {
@@ -50,16 +51,20 @@ pub fn decompress(compressed: &[u8], limit: usize, prefix: usize) -> Result<Vec<
         return Err(BlockError::Body);
     }
     let mut out = vec![0; prefix + announced];
-    snap::raw::Decoder::new().decompress(compressed, &mut out[prefix..]).map_err(|_| BlockError::Body)?;
+    snap::raw::Decoder::new()
+        .decompress(compressed, &mut out[prefix..])
+        .map_err(|_| BlockError::Body)?;
     Ok(out)
 }
 
-/// Compresses `bytes`.
+/// Compresses `bytes` into the block format.
 ///
 /// # Panics
-/// Never for inputs below 2^32 / 7 bytes; messages are bounded far below.
+/// Never for inputs below 2^32 / 7 bytes; messages are far smaller.
 pub fn compress(bytes: &[u8]) -> Vec<u8> {
-    snap::raw::Encoder::new().compress_vec(bytes).expect("messages are far below the format's 4 GiB")
+    snap::raw::Encoder::new()
+        .compress_vec(bytes)
+        .expect("messages are far below the format's 4 GiB")
 }
 
 #[cfg(test)]
@@ -70,31 +75,41 @@ mod tests {
     const LIMIT: usize = 10 << 20;
 
     #[test]
-    fn no_bytes_are_an_invalid_header_and_a_zero_is_an_empty_block() {
+    fn empty_input_is_an_invalid_header_and_a_zero_is_an_empty_block() {
         assert_eq!(decompress(&[], LIMIT, 0), Err(BlockError::Header));
         assert_eq!(decompress(&[0], LIMIT, 1), Ok(vec![0]));
     }
 
     #[test]
-    fn an_announced_length_over_the_limit_is_refused_before_anything_is_allocated() {
-        // 4 GiB - 1 in seven bytes.
+    fn an_announced_length_over_the_limit_is_refused_before_allocation() {
+        // 4 GiB - 1, in seven bytes.
         let bomb = [0xff, 0xff, 0xff, 0xff, 0x0f, 0x00, 0x00];
         let announced = u32::MAX as usize;
-        assert_eq!(decompress(&bomb, LIMIT, 0), Err(BlockError::TooLong { announced, limit: LIMIT }));
+        assert_eq!(
+            decompress(&bomb, LIMIT, 0),
+            Err(BlockError::TooLong { announced, limit: LIMIT })
+        );
         assert_eq!(announced_length(&[0xff; 5]), Err(BlockError::Header));
     }
 
     #[test]
-    fn a_length_that_the_body_can_not_reach_is_refused() {
-        // Announces 10 MiB, brings two bytes.
-        assert_eq!(decompress(&[0x80, 0x80, 0x80, 0x05, 0x00, 0x00], LIMIT, 0), Err(BlockError::Body));
+    fn a_length_that_the_body_cannot_reach_is_refused() {
+        // Announces 10 MiB, but the body has two bytes.
+        assert_eq!(
+            decompress(&[0x80, 0x80, 0x80, 0x05, 0x00, 0x00], LIMIT, 0),
+            Err(BlockError::Body)
+        );
     }
 
     #[test]
-    fn the_best_compression_there_is_passes_the_ratio() {
+    fn the_best_possible_compression_passes_the_ratio() {
         for length in [0, 1, 63, 64, 65, 1000, 65_535, 65_536, 65_537, 1 << 20, LIMIT] {
             let zeros = vec![0; length];
-            assert_eq!(decompress(&compress(&zeros), LIMIT, 0).as_deref(), Ok(&zeros[..]), "{length}");
+            assert_eq!(
+                decompress(&compress(&zeros), LIMIT, 0).as_deref(),
+                Ok(&zeros[..]),
+                "{length}"
+            );
         }
     }
 

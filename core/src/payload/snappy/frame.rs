@@ -1,8 +1,8 @@
 //! The framing format: a stream of chunks, each with its own checksum.
 //!
-//! [`FrameDecoder`] takes bytes in pieces as they arrive. It holds at most one unfinished chunk
-//! (65,536 bytes of contents, which is at most 76,494 compressed) and the contents so far, which
-//! the limit bounds.
+//! [`FrameDecoder`] accepts bytes in pieces, as they arrive. It holds at most one unfinished chunk
+//! (65,536 bytes of contents; its body with the checksum is at most 76,494 bytes) and the contents
+//! so far, which the limit bounds.
 
 use snap::raw::{Decoder, Encoder, max_compress_len};
 
@@ -11,33 +11,34 @@ const COMPRESSED: u8 = 0x00;
 const UNCOMPRESSED: u8 = 0x01;
 const HEADER_SIZE: usize = 4;
 const CHECKSUM_SIZE: usize = 4;
-/// Most contents of one chunk.
+/// Maximum size in bytes of the contents of one chunk.
 const CHUNK_CONTENTS: usize = 1 << 16;
-/// Longest chunk body with contents: a checksum and the worst that compression can do.
+/// Maximum length in bytes of a chunk body with contents: a checksum, and the contents at the worst
+/// compression ratio.
 const LONGEST_CHUNK: usize = CHECKSUM_SIZE + 32 + CHUNK_CONTENTS + CHUNK_CONTENTS / 6;
 
-/// Why a framed stream can't be decompressed.
+/// Error of decompressing a framed stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FrameError {
     /// The stream does not begin with the stream identifier.
     #[error("the stream identifier is missing")]
     MissingIdentifier,
-    /// A stream identifier chunk has other contents than it must.
+    /// A stream identifier chunk has the wrong contents.
     #[error("the stream identifier is invalid")]
     InvalidIdentifier,
-    /// A chunk of a reserved type that may not be skipped.
+    /// A chunk has a reserved type that must not be skipped.
     #[error("chunk type {0:#04x} is reserved and can't be skipped")]
     ReservedChunk(u8),
-    /// A chunk with contents is shorter than its checksum or longer than any.
+    /// A chunk with contents is shorter than a checksum or longer than the maximum.
     #[error("a chunk of {0} bytes is too short or too long")]
     ChunkLength(usize),
-    /// A chunk's contents are more than 65,536 bytes.
+    /// A chunk's contents exceed 65,536 bytes.
     #[error("a chunk holds {0} bytes, at most 65536 are allowed")]
     ChunkContents(usize),
     /// A compressed chunk does not decompress.
     #[error("a compressed chunk is invalid")]
     Chunk,
-    /// A chunk's contents do not have the checksum that stands in front of them.
+    /// A chunk's contents do not match the checksum in front of them.
     #[error("a chunk's checksum does not match")]
     Checksum,
     /// The contents are longer than the limit.
@@ -50,29 +51,36 @@ pub enum FrameError {
 
 /// Decompresses a framed stream that arrives in pieces.
 ///
-/// After an error the decoder is of no more use; pushing more answers the same error.
+/// After an error the decoder is unusable: further pushes return the same error.
 #[derive(Debug)]
 pub struct FrameDecoder {
     limit: usize,
     contents: Vec<u8>,
-    /// The chunk that is being collected, header included.
+    /// The chunk being collected, including its header.
     pending: Vec<u8>,
-    /// Bytes of a skippable chunk that are still to be passed over.
+    /// Remaining bytes of a chunk that is being skipped.
     to_skip: usize,
     identified: bool,
     failed: Option<FrameError>,
 }
 
 impl FrameDecoder {
-    /// A decoder whose contents may not exceed `limit` bytes.
+    /// Creates a decoder that accepts at most `limit` bytes of contents.
     pub const fn new(limit: usize) -> Self {
-        Self { limit, contents: Vec::new(), pending: Vec::new(), to_skip: 0, identified: false, failed: None }
+        Self {
+            limit,
+            contents: Vec::new(),
+            pending: Vec::new(),
+            to_skip: 0,
+            identified: false,
+            failed: None,
+        }
     }
 
-    /// Takes the next piece of the stream, of any size.
+    /// Accepts the next piece of the stream, of any size.
     ///
     /// # Errors
-    /// The first thing that is wrong with the stream.
+    /// The first error in the stream.
     pub fn push(&mut self, piece: &[u8]) -> Result<(), FrameError> {
         if let Some(error) = self.failed {
             return Err(error);
@@ -80,7 +88,7 @@ impl FrameDecoder {
         self.take(piece).inspect_err(|error| self.failed = Some(*error))
     }
 
-    /// Ends the stream and answers its contents.
+    /// Ends the stream and returns its contents.
     ///
     /// # Errors
     /// An earlier error, or a stream that ends within a chunk or before its identifier.
@@ -93,7 +101,7 @@ impl FrameDecoder {
         }
     }
 
-    /// Contents so far.
+    /// Returns the contents decoded so far.
     pub fn contents(&self) -> &[u8] {
         &self.contents
     }
@@ -107,7 +115,9 @@ impl FrameDecoder {
                 continue;
             }
             piece = self.collect(piece, HEADER_SIZE);
-            let Some(&[kind, low, middle, high]) = self.pending.first_chunk::<HEADER_SIZE>() else { break };
+            let Some(&[kind, low, middle, high]) = self.pending.first_chunk::<HEADER_SIZE>() else {
+                break;
+            };
             let length = u32::from_le_bytes([low, middle, high, 0]) as usize;
             self.check_header(kind, length)?;
             if matches!(kind, 0x80..=0xfe) {
@@ -125,20 +135,22 @@ impl FrameDecoder {
         Ok(())
     }
 
-    /// Moves bytes from the piece until `wanted` are pending; answers the rest of the piece.
+    /// Moves bytes from the piece until `wanted` bytes are pending. Returns the rest of the piece.
     fn collect<'a>(&mut self, piece: &'a [u8], wanted: usize) -> &'a [u8] {
         let missing = wanted.saturating_sub(self.pending.len()).min(piece.len());
         self.pending.extend_from_slice(&piece[..missing]);
         &piece[missing..]
     }
 
-    /// Refuses a chunk by its header, before any of it is collected.
+    /// Checks a chunk's header before collecting its body.
     fn check_header(&self, kind: u8, length: usize) -> Result<(), FrameError> {
         if !self.identified && kind != STREAM_IDENTIFIER[0] {
             return Err(FrameError::MissingIdentifier);
         }
         match kind {
-            COMPRESSED | UNCOMPRESSED if (CHECKSUM_SIZE..=LONGEST_CHUNK).contains(&length) => Ok(()),
+            COMPRESSED | UNCOMPRESSED if (CHECKSUM_SIZE..=LONGEST_CHUNK).contains(&length) => {
+                Ok(())
+            }
             COMPRESSED | UNCOMPRESSED => Err(FrameError::ChunkLength(length)),
             0x80..=0xfe => Ok(()),
             0xff if length + HEADER_SIZE == STREAM_IDENTIFIER.len() => Ok(()),
@@ -147,7 +159,7 @@ impl FrameDecoder {
         }
     }
 
-    /// Handles one whole chunk.
+    /// Handles one complete chunk.
     fn chunk(&mut self, kind: u8) -> Result<(), FrameError> {
         if kind == STREAM_IDENTIFIER[0] {
             if self.pending != STREAM_IDENTIFIER {
@@ -184,15 +196,18 @@ impl FrameDecoder {
     }
 }
 
-/// Appends `contents` as a framed stream to `out`. No contents make a stream of the identifier alone.
+/// Appends `contents` as a framed stream to `out`. For empty contents, the stream consists only of
+/// the identifier.
 pub fn encode(contents: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(&STREAM_IDENTIFIER);
     let mut encoder = Encoder::new();
     let mut compressed = vec![0; max_compress_len(contents.len().min(CHUNK_CONTENTS))];
     for chunk in contents.chunks(CHUNK_CONTENTS) {
-        // A chunk that does not shrink by an eighth is not worth the reader's time.
-        let smaller = encoder.compress(chunk, &mut compressed).ok().filter(|n| *n < chunk.len() * 7 / 8);
-        let (kind, data) = smaller.map_or((UNCOMPRESSED, chunk), |n| (COMPRESSED, &compressed[..n]));
+        // If a chunk does not shrink by an eighth, decompressing it is not worth the reader's time.
+        let smaller =
+            encoder.compress(chunk, &mut compressed).ok().filter(|n| *n < chunk.len() * 7 / 8);
+        let (kind, data) =
+            smaller.map_or((UNCOMPRESSED, chunk), |n| (COMPRESSED, &compressed[..n]));
         let length = (CHECKSUM_SIZE + data.len()) as u32;
         out.push(kind);
         out.extend_from_slice(&length.to_le_bytes()[..3]);
@@ -201,8 +216,8 @@ pub fn encode(contents: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// CRC-32C, rotated and offset so that a checksum over data with checksums is not degenerate
-/// (framing format, section 3).
+/// Returns the CRC-32C, rotated and offset so that a checksum over data that contains checksums is
+/// not degenerate (framing format, section 3).
 fn masked_checksum(contents: &[u8]) -> u32 {
     crc32c::crc32c(contents).rotate_right(15).wrapping_add(0xa282_ead8)
 }
@@ -228,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_without_identifier_or_with_another_is_refused() {
+    fn a_stream_with_a_missing_or_wrong_identifier_is_refused() {
         assert_eq!(decode(&[], LIMIT), Err(FrameError::MissingIdentifier));
         assert_eq!(decode(&[0, 5, 0, 0, 1, 2, 3, 4, 0], LIMIT), Err(FrameError::MissingIdentifier));
         let mut other = STREAM_IDENTIFIER;
@@ -292,12 +307,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_library_reads_ours_and_we_read_the_librarys(
+        fn we_and_the_library_read_each_others_streams(
             contents in prop_oneof![
                 prop::collection::vec(any::<u8>(), 0..2000),
                 (0_usize..200_000, any::<u8>()).prop_map(|(length, byte)| vec![byte; length]),
                 (0_usize..200_000, any::<u32>()).prop_map(|(length, seed)| {
-                    (0..length as u32).map(|at| (at ^ seed).wrapping_mul(0x9e37_79b9).to_be_bytes()[0]).collect()
+                    let byte = |at| u32::wrapping_mul(at ^ seed, 0x9e37_79b9).to_be_bytes()[0];
+                    (0..length as u32).map(byte).collect()
                 }),
             ],
             cut in 1_usize..100_000,
@@ -315,14 +331,17 @@ mod tests {
             }
             match decoder.finish() {
                 Ok(back) => prop_assert_eq!(back, contents),
-                // The library writes nothing at all for no contents.
-                Err(error) => prop_assert!(contents.is_empty() && error == FrameError::MissingIdentifier),
+                // The library writes nothing for empty contents.
+                Err(error) => prop_assert!(
+                    contents.is_empty() && error == FrameError::MissingIdentifier
+                ),
             }
         }
 
         #[test]
         fn arbitrary_bytes_never_panic_or_exceed_the_limit(
-            bytes in prop::collection::vec(any::<u8>(), 0..300), limit in 0_usize..300, cut in 1_usize..50,
+            bytes in prop::collection::vec(any::<u8>(), 0..300), limit in 0_usize..300,
+            cut in 1_usize..50,
         ) {
             let mut stream = STREAM_IDENTIFIER.to_vec();
             stream.extend(bytes);

@@ -1,8 +1,8 @@
-//! Snappy, as the protocol uses it: the *block* format in gossip, the *framing* format in responses.
+//! Snappy: the *block* format in gossip and the *framing* format in responses.
 //!
-//! Both are decompressed within a limit that the caller sets. What a message announces is never
-//! believed: nothing is allocated beyond the limit, nor beyond what the compressed bytes could
-//! possibly decompress to.
+//! Both are decompressed within a limit that the caller sets. Announced lengths are not trusted:
+//! allocations exceed neither the limit nor the maximum size to which the compressed bytes can
+//! decompress.
 
 mod block;
 mod frame;

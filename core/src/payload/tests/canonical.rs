@@ -1,11 +1,12 @@
-//! The view and the canonical types, two decoders that share no code, held against each other both
-//! ways; and the byte types of ours against the library's generic ones.
+//! Comparison of two decoders that share no code, the view and the canonical types, in both
+//! directions. Also compares the custom byte types with the library's generic ones.
 
 use super::*;
 use PayloadVersion::{V1, V2, V3, V4};
 use ssz_rs::prelude::*;
 
-/// Both decoders accept with equal values, or both refuse. Answers whether they accept.
+/// Checks that both decoders accept with equal values or that both reject. Returns `true` if they
+/// accept.
 fn agree(version: PayloadVersion, bytes: &[u8]) -> bool {
     let view = PayloadView::parse(version, bytes).map(|view| view.to_payload());
     let canonical = ssz::decode(version, bytes);
@@ -17,7 +18,10 @@ fn agree(version: PayloadVersion, bytes: &[u8]) -> bool {
         }
         (Err(_), Err(_)) => false,
         (view, canonical) => {
-            panic!("{version}: the view says {view:?}, the canonical types {canonical:?}, of {bytes:02x?}")
+            panic!(
+                "{version}: the view says {view:?}, the canonical types {canonical:?}, of \
+                 {bytes:02x?}"
+            )
         }
     }
 }
@@ -34,14 +38,19 @@ fn both_decoders_agree_on_every_value_of_every_offset() {
         places.extend((0..4).map(|index| transactions_at + 4 * index));
         let (mut accepted, mut refused) = (0, 0);
         for place in places {
-            for value in (0..valid.len() as u32 + 50).chain([1 << 16, 1 << 31, u32::MAX - 3, u32::MAX]) {
+            for value in
+                (0..valid.len() as u32 + 50).chain([1 << 16, 1 << 31, u32::MAX - 3, u32::MAX])
+            {
                 let mut bytes = valid.clone();
                 put_u32(&mut bytes, place, value);
                 let count = if agree(version, &bytes) { &mut accepted } else { &mut refused };
                 *count += 1;
             }
         }
-        assert!(accepted > 50 && refused > 3000, "{version}: {accepted} accepted, {refused} refused");
+        assert!(
+            accepted > 50 && refused > 3000,
+            "{version}: {accepted} accepted, {refused} refused"
+        );
     }
 }
 
@@ -60,18 +69,18 @@ fn both_decoders_agree_on_every_length() {
     }
 }
 
-/// Something done to the bytes of a valid encoding.
+/// A modification of the bytes of a valid encoding.
 #[derive(Clone, Debug)]
 enum Change {
-    /// An offset that the decoder looks at (the three fixed ones first) moves by a little.
+    /// Changes an offset that the decoder reads (the three fixed ones first) by a small amount.
     Shift(usize, i32),
-    /// An offset becomes this.
+    /// Sets an offset.
     Set(usize, u32),
-    /// One byte anywhere becomes another.
+    /// Replaces one byte anywhere.
     Byte(prop::sample::Index, u8),
-    /// Bytes are cut off.
+    /// Truncates the bytes.
     Cut(prop::sample::Index),
-    /// Bytes are added.
+    /// Appends bytes.
     Append(Vec<u8>),
 }
 
@@ -82,10 +91,11 @@ impl Change {
                 0 => 436,
                 1 => 504,
                 2 => 508,
-                // An offset in the table of transactions, wherever that is by now.
+                // An offset in the table of transactions, at its current position.
                 _ => {
-                    let at =
-                        bytes.get(504..508).map_or(0, |at| u32::from_le_bytes(at.try_into().expect("4")));
+                    let at = bytes
+                        .get(504..508)
+                        .map_or(0, |at| u32::from_le_bytes(at.try_into().expect("4")));
                     at as usize + 4 * (which - 3)
                 }
             };
@@ -108,7 +118,7 @@ impl Change {
                 bytes[at] = *value;
             }
             Self::Byte(..) => {}
-            // Rarely into the fixed part: that is refused at once.
+            // Cut into the fixed part only rarely, because that is rejected at once.
             Self::Cut(at) => {
                 let variable = bytes.len().saturating_sub(version.fixed_size());
                 bytes.truncate(bytes.len() - at.index(variable + 2).min(bytes.len()));
@@ -122,13 +132,14 @@ fn any_change() -> impl Strategy<Value = Change> {
     prop_oneof![
         4 => (0_usize..9, -50_i32..50).prop_map(|(which, by)| Change::Shift(which, by)),
         1 => (0_usize..9, any::<u32>()).prop_map(|(which, value)| Change::Set(which, value)),
-        2 => (any::<prop::sample::Index>(), any::<u8>()).prop_map(|(at, value)| Change::Byte(at, value)),
+        2 => (any::<prop::sample::Index>(), any::<u8>())
+            .prop_map(|(at, value)| Change::Byte(at, value)),
         1 => any::<prop::sample::Index>().prop_map(Change::Cut),
         1 => prop::collection::vec(any::<u8>(), 1..100).prop_map(Change::Append),
     ]
 }
 
-/// Variable parts of any shape, whose place in the encoding is told rightly.
+/// Generates variable parts of any shape, with correct offsets to them.
 fn any_parts() -> impl Strategy<Value = Parts> {
     let extra_data = prop::collection::vec(any::<u8>(), 0..36);
     let offsets = prop::collection::vec(0_u32..30, 0..6);
@@ -141,7 +152,8 @@ fn any_parts() -> impl Strategy<Value = Parts> {
     (any_version(), extra_data, offsets, relative, filler, withdrawals).prop_map(
         |(version, extra_data, mut offsets, relative, filler, withdrawals)| {
             if relative {
-                // Read as lengths: a table that is right, but for what lies behind its end.
+                // Interpret the offsets as lengths: a valid table except for the bytes past its
+                // end.
                 let mut end = 4 * offsets.len() as u32;
                 for offset in &mut offsets {
                     end += std::mem::replace(offset, end);
@@ -187,12 +199,14 @@ proptest! {
     }
 
     #[test]
-    fn both_decoders_agree_on_another_versions_bytes((_, payload) in any_payload(), version in any_version()) {
+    fn both_decoders_agree_on_another_versions_bytes(
+        (_, payload) in any_payload(), version in any_version()
+    ) {
         agree(version, &encoded(&payload));
     }
 }
 
-/// The containers once more, of nothing but the library's own types.
+/// Copies of the containers, made only of the library's own types.
 macro_rules! twins {
     ($($twin:ident of $ours:ident { $($field:ident: $type:ty),* $(,)? } $test:ident)*) => {$(
         #[derive(Default, Debug, PartialEq, Eq, SimpleSerialize)]
@@ -211,7 +225,8 @@ macro_rules! twins {
             base_fee_per_gas: ssz_rs::U256,
             block_hash: Vector<u8, 32>,
             transactions: List<List<u8, { 1 << 30 }>, { 1 << 20 }>,
-            // With a visibility, because the derive takes the first token's place for its own names.
+            // The visibility is needed: the derive macro takes the span for its own names from a
+            // field's first token.
             $(pub(super) $field: $type,)*
         }
 
@@ -227,13 +242,15 @@ macro_rules! twins {
                 let mut again = Vec::new();
                 twin.serialize(&mut again).expect("serializes");
                 prop_assert_eq!(again, bytes);
-                prop_assert_eq!(ours.hash_tree_root().expect("a root"), twin.hash_tree_root().expect("a root"));
+                prop_assert_eq!(
+                    ours.hash_tree_root().expect("a root"), twin.hash_tree_root().expect("a root")
+                );
             }
         }
     )*};
 }
 
-/// Which version a container is for.
+/// The version of a container.
 trait Versioned {
     const VERSION: PayloadVersion;
 }
@@ -248,7 +265,12 @@ macro_rules! versions {
     )*};
 }
 
-versions! { ExecutionPayloadV1 V1 ExecutionPayloadV2 V2 ExecutionPayloadV3 V3 ExecutionPayloadV4 V4 }
+versions! {
+    ExecutionPayloadV1 V1
+    ExecutionPayloadV2 V2
+    ExecutionPayloadV3 V3
+    ExecutionPayloadV4 V4
+}
 
 #[derive(Default, Debug, Clone, PartialEq, Eq, SimpleSerialize)]
 struct TwinWithdrawal {
@@ -277,11 +299,14 @@ twins! {
 }
 
 #[test]
-fn byte_types_have_the_roots_of_the_librarys_generic_ones() {
+fn byte_types_have_the_same_roots_as_the_librarys_generic_types() {
     fn fixed<const N: usize>(bytes: [u8; N]) {
         let mut generic = Vector::<u8, N>::try_from(bytes.to_vec()).expect("N bytes");
         let mut ours = ssz::FixedBytes(bytes);
-        assert_eq!(ours.hash_tree_root().expect("a root"), generic.hash_tree_root().expect("a root"));
+        assert_eq!(
+            ours.hash_tree_root().expect("a root"),
+            generic.hash_tree_root().expect("a root")
+        );
         let mut serialized = (Vec::new(), Vec::new());
         ours.serialize(&mut serialized.0).expect("serializes");
         generic.serialize(&mut serialized.1).expect("serializes");
@@ -289,7 +314,8 @@ fn byte_types_have_the_roots_of_the_librarys_generic_ones() {
         assert_eq!(ssz::FixedBytes::deserialize(&bytes).expect("N bytes"), ours);
         assert!(ssz::FixedBytes::<N>::deserialize(&bytes[1..]).is_err());
         assert!(ssz::FixedBytes::<N>::deserialize(&[&bytes[..], &[0]].concat()).is_err());
-        // The library has no such bound of its own for a single chunk: up to 32 bytes are their root.
+        // The library has no limit for a single chunk: the root of up to 32 bytes is the bytes
+        // themselves.
         if N <= 32 {
             assert_eq!(ours.hash_tree_root().expect("a root").as_ref()[..N], bytes);
         }
@@ -302,7 +328,10 @@ fn byte_types_have_the_roots_of_the_librarys_generic_ones() {
         let bytes = vec![0x5a; length];
         let mut generic = List::<u8, 32>::try_from(bytes.clone()).expect("at most 32");
         let mut ours = ssz::ExtraData(bytes.into());
-        assert_eq!(ours.hash_tree_root().expect("a root"), generic.hash_tree_root().expect("a root"));
+        assert_eq!(
+            ours.hash_tree_root().expect("a root"),
+            generic.hash_tree_root().expect("a root")
+        );
     }
     assert!(ssz::ExtraData(vec![0; 33].into()).hash_tree_root().is_err());
 
@@ -312,6 +341,9 @@ fn byte_types_have_the_roots_of_the_librarys_generic_ones() {
             items.iter().map(|item| item.to_vec().try_into().expect("short")).collect();
         let mut generic = List::<_, { 1 << 20 }>::try_from(generic).expect("few");
         let mut ours = ssz::Transactions(items);
-        assert_eq!(ours.hash_tree_root().expect("a root"), generic.hash_tree_root().expect("a root"));
+        assert_eq!(
+            ours.hash_tree_root().expect("a root"),
+            generic.hash_tree_root().expect("a root")
+        );
     }
 }

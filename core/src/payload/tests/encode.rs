@@ -1,4 +1,4 @@
-//! What can't be encoded, and the version that fields ask for.
+//! Tests of payloads that can't be encoded, and of the version that the present fields require.
 
 use super::*;
 use PayloadVersion::{V1, V2, V3, V4};
@@ -11,8 +11,8 @@ fn the_present_fields_decide_the_version() {
 }
 
 #[test]
-fn presence_alone_makes_a_v4_payload_even_with_the_empty_tries_root() {
-    // The reference would encode this as v3, which its own v4 topic rejects.
+fn a_present_withdrawals_root_makes_v4_even_if_it_is_the_empty_tries() {
+    // The reference would encode this as v3, and its own v4 topic rejects that.
     let mut payload = sample(V4);
     payload.withdrawals_root = Some(trie::EMPTY_ROOT);
     assert_eq!(payload.version(), Ok(V4));
@@ -20,7 +20,7 @@ fn presence_alone_makes_a_v4_payload_even_with_the_empty_tries_root() {
 }
 
 #[test]
-fn fields_that_no_version_has_together_are_missing_data() {
+fn field_combinations_of_no_version_are_missing_data() {
     let lacking = |version, change: fn(&mut ExecutionPayload)| {
         let mut payload = sample(version);
         change(&mut payload);
@@ -31,19 +31,31 @@ fn fields_that_no_version_has_together_are_missing_data() {
         error
     };
     for version in [V3, V4] {
-        assert_eq!(lacking(version, |p| p.withdrawals = None), EncodeError::MissingData("withdrawals"));
-        assert_eq!(lacking(version, |p| p.blob_gas_used = None), EncodeError::MissingData("blobGasUsed"));
-        assert_eq!(lacking(version, |p| p.excess_blob_gas = None), EncodeError::MissingData("excessBlobGas"));
+        assert_eq!(
+            lacking(version, |p| p.withdrawals = None),
+            EncodeError::MissingData("withdrawals")
+        );
+        assert_eq!(
+            lacking(version, |p| p.blob_gas_used = None),
+            EncodeError::MissingData("blobGasUsed")
+        );
+        assert_eq!(
+            lacking(version, |p| p.excess_blob_gas = None),
+            EncodeError::MissingData("excessBlobGas")
+        );
     }
     for version in [V1, V2] {
         let with_root: fn(&mut ExecutionPayload) = |p| p.withdrawals_root = Some(B256::ZERO);
         assert_eq!(lacking(version, with_root), EncodeError::MissingData("blobGasUsed"));
     }
-    assert_eq!(lacking(V1, |p| p.excess_blob_gas = Some(0)), EncodeError::MissingData("blobGasUsed"));
+    assert_eq!(
+        lacking(V1, |p| p.excess_blob_gas = Some(0)),
+        EncodeError::MissingData("blobGasUsed")
+    );
 }
 
 #[test]
-fn a_root_that_the_version_does_not_take_is_superfluous() {
+fn a_beacon_root_before_v3_is_superfluous() {
     for version in [V1, V2] {
         let parent_beacon_block_root = Some(B256::ZERO);
         let envelope = Envelope { parent_beacon_block_root, payload: sample(version) };
@@ -55,7 +67,7 @@ fn a_root_that_the_version_does_not_take_is_superfluous() {
 }
 
 #[test]
-fn a_failed_envelope_leaves_no_root_behind() {
+fn a_failed_envelope_encoding_leaves_the_output_unchanged() {
     let mut payload = sample(V3);
     payload.withdrawals = Some(vec![withdrawal(1); 17]);
     let envelope = Envelope { parent_beacon_block_root: root_of(V3), payload };
@@ -65,10 +77,13 @@ fn a_failed_envelope_leaves_no_root_behind() {
 }
 
 #[test]
-fn more_transactions_than_decode_are_not_encoded() {
+fn more_transactions_than_a_decoder_accepts_are_not_encoded() {
     let mut payload = sample(V1);
     payload.transactions = vec![Bytes::new(); 1 << 20];
-    assert_eq!(PayloadView::parse(V1, &encoded(&payload)).expect("decodes").transaction_count(), 1 << 20);
+    assert_eq!(
+        PayloadView::parse(V1, &encoded(&payload)).expect("decodes").transaction_count(),
+        1 << 20
+    );
     payload.transactions.push(Bytes::new());
     let mut out = Vec::new();
     assert_eq!(payload.encode(&mut out), Err(EncodeError::TooManyTransactions((1 << 20) + 1)));
@@ -76,7 +91,7 @@ fn more_transactions_than_decode_are_not_encoded() {
 }
 
 #[test]
-fn what_does_not_fit_behind_32_bit_offsets_is_too_large() {
+fn a_payload_beyond_32_bit_offsets_is_too_large() {
     let limit = u32::MAX as usize;
     let size = |transactions: &[usize]| encoded_size(V4, 32, transactions.iter().copied(), 16);
     let rest = 560 + 32 + 16 * 44 + 4;
@@ -86,11 +101,11 @@ fn what_does_not_fit_behind_32_bit_offsets_is_too_large() {
 }
 
 #[test]
-fn extra_data_that_no_decoder_takes_can_not_be_sealed() {
+fn extra_data_that_no_decoder_accepts_cannot_be_sealed() {
     let mut payload = sample(V2);
     payload.extra_data = Bytes::from_static(&[1; 33]);
     assert_eq!(payload.seal(None), Err(EncodeError::ExtraDataTooLarge(33)));
-    // It encodes all the same, as the reference's does.
+    // It can still be encoded, as in the reference.
     assert_eq!(
         ExecutionPayload::decode(V2, &encoded(&payload)),
         Err(DecodeError::ExtraDataTooLong(33)),
@@ -105,7 +120,8 @@ fn a_version_is_found_by_the_fork_at_the_timestamp() {
         .with(Fork::Canyon, Some(100))
         .with(Fork::Ecotone, Some(200))
         .with(Fork::Isthmus, Some(300));
-    let expected = [(0, V1), (99, V1), (100, V2), (199, V2), (200, V3), (299, V3), (300, V4), (u64::MAX, V4)];
+    let expected =
+        [(0, V1), (99, V1), (100, V2), (199, V2), (200, V3), (299, V3), (300, V4), (u64::MAX, V4)];
     for (timestamp, version) in expected {
         assert_eq!(PayloadVersion::at(&forks, timestamp), version, "at {timestamp}");
     }
@@ -133,7 +149,7 @@ proptest! {
     }
 
     #[test]
-    fn an_envelope_survives_its_encoding((version, payload) in any_payload(), root in any_hash()) {
+    fn every_envelope_round_trips((version, payload) in any_payload(), root in any_hash()) {
         let parent_beacon_block_root = version.has_beacon_root().then_some(root);
         let envelope = Envelope { parent_beacon_block_root, payload };
         let mut bytes = vec![7];

@@ -1,11 +1,11 @@
-//! Block hashes, held against headers that are written down field by field with an RLP encoder of
-//! a few lines and the library's trie.
+//! Tests of block hashes against headers that are written field by field, with a minimal RLP
+//! encoder and the library's trie.
 
 use super::*;
 use PayloadVersion::{V1, V2, V3, V4};
 use alloy_primitives::{hex, keccak256};
 
-/// RLP of a string.
+/// Returns the RLP of a string.
 fn string(bytes: &[u8]) -> Vec<u8> {
     match bytes {
         [single] if *single < 0x80 => vec![*single],
@@ -13,14 +13,14 @@ fn string(bytes: &[u8]) -> Vec<u8> {
     }
 }
 
-/// RLP of a number: a string without leading zeros.
+/// Returns the RLP of a number: a string without leading zeros.
 fn number(value: impl TryInto<U256, Error: std::fmt::Debug>) -> Vec<u8> {
     let bytes: [u8; 32] = value.try_into().expect("fits").to_be_bytes();
     let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
     string(&bytes[zeros..])
 }
 
-/// RLP of a list of encoded items.
+/// Returns the RLP of a list of encoded items.
 fn list(items: &[Vec<u8>]) -> Vec<u8> {
     headed(0xc0, &items.concat())
 }
@@ -43,20 +43,30 @@ fn trie_root(items: &[Vec<u8>]) -> B256 {
     alloy_trie::root::ordered_trie_root_with_encoder(items, |item, out| out.extend_from_slice(item))
 }
 
-/// The header's hash, with the fields in the order of the execution layer's specification.
-fn hash_by_hand(version: PayloadVersion, payload: &ExecutionPayload, beacon_root: Option<B256>) -> B256 {
-    let transactions: Vec<Vec<u8>> = payload.transactions.iter().map(|item| item.to_vec()).collect();
+/// Returns the header's hash, with the fields in the order of the execution layer's specification.
+fn hash_by_hand(
+    version: PayloadVersion,
+    payload: &ExecutionPayload,
+    beacon_root: Option<B256>,
+) -> B256 {
+    let transactions: Vec<Vec<u8>> =
+        payload.transactions.iter().map(|item| item.to_vec()).collect();
     let withdrawals: Vec<Vec<u8>> = payload
         .withdrawals
         .iter()
         .flatten()
         .map(|w| {
-            list(&[number(w.index), number(w.validator_index), string(&w.address[..]), number(w.amount)])
+            list(&[
+                number(w.index),
+                number(w.validator_index),
+                string(&w.address[..]),
+                number(w.amount),
+            ])
         })
         .collect();
     let mut fields = vec![
         string(&payload.parent_hash[..]),
-        // Hash of the RLP of no uncles.
+        // Hash of the RLP of an empty list of uncles.
         string(&keccak256([0xc0])[..]),
         string(&payload.fee_recipient[..]),
         string(&payload.state_root[..]),
@@ -84,8 +94,10 @@ fn hash_by_hand(version: PayloadVersion, payload: &ExecutionPayload, beacon_root
         fields.push(string(&beacon_root.expect("v3 has it")[..]));
     }
     if version == V4 {
-        // Requests hash: sha256 of nothing.
-        fields.push(string(&hex!("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855")));
+        // Requests hash: sha256 of the empty string.
+        fields.push(string(&hex!(
+            "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+        )));
     }
     keccak256(list(&fields))
 }
@@ -95,7 +107,7 @@ fn hash_of(version: PayloadVersion, payload: &ExecutionPayload, beacon_root: Opt
     block_hash(&PayloadView::parse(version, &bytes).expect("decodes"), beacon_root)
 }
 
-/// A payload as a live chain has it: no withdrawals, zero blob gas.
+/// Returns a payload like those of live chains: no withdrawals, zero blob gas.
 fn plain(version: PayloadVersion) -> ExecutionPayload {
     let mut payload = sample(version);
     payload.block_number = 26_207_960;
@@ -110,14 +122,18 @@ fn each_version_has_the_header_of_its_fork() {
     for version in PayloadVersion::ALL {
         for payload in [plain(version), sample(version)] {
             let root = root_of(version);
-            assert_eq!(hash_of(version, &payload, root), hash_by_hand(version, &payload, root), "{version}");
+            assert_eq!(
+                hash_of(version, &payload, root),
+                hash_by_hand(version, &payload, root),
+                "{version}"
+            );
         }
     }
 }
 
 #[test]
 fn a_canyon_header_has_the_root_of_no_withdrawals() {
-    // What the header of v2 has more than that of v1 is one known field.
+    // The header of v2 has one more field than that of v1, with a known value.
     let [v1, v2] = [V1, V2].map(|version| hash_of(version, &plain(version), None));
     assert_ne!(v1, v2);
     assert_eq!(withdrawals_root(std::iter::empty()), trie::EMPTY_ROOT);
@@ -125,7 +141,7 @@ fn a_canyon_header_has_the_root_of_no_withdrawals() {
 }
 
 #[test]
-fn an_isthmus_header_takes_the_payloads_withdrawals_root_not_the_lists() {
+fn an_isthmus_header_has_the_payloads_withdrawals_root_not_the_lists() {
     let root = root_of(V4);
     let payload = plain(V4);
     let mut with_list = payload.clone();
@@ -134,7 +150,7 @@ fn an_isthmus_header_takes_the_payloads_withdrawals_root_not_the_lists() {
     let mut with_root = payload.clone();
     with_root.withdrawals_root = Some(trie::EMPTY_ROOT);
     assert_ne!(hash_of(V4, &payload, root), hash_of(V4, &with_root, root));
-    // Before Isthmus the list counts.
+    // Before Isthmus the list determines the root.
     for version in [V2, V3] {
         let mut with_list = plain(version);
         with_list.withdrawals = Some(vec![withdrawal(1)]);
@@ -148,7 +164,7 @@ fn an_isthmus_header_ends_in_the_requests_hash() {
     assert_eq!(EMPTY_REQUESTS_HASH.0, <[u8; 32]>::from(<sha2::Sha256 as sha2::Digest>::digest([])));
     let mut isthmus = plain(V4);
     isthmus.withdrawals_root = Some(trie::EMPTY_ROOT);
-    // With the same withdrawals root the headers of v3 and v4 differ in nothing but the requests hash.
+    // With the same withdrawals root, the headers of v3 and v4 differ only in the requests hash.
     assert_ne!(hash_of(V3, &plain(V3), root_of(V3)), hash_of(V4, &isthmus, root_of(V4)));
 }
 
@@ -166,7 +182,7 @@ fn a_jovian_header_has_the_footprint_in_blob_gas_used() {
 }
 
 #[test]
-fn the_claimed_hash_is_not_part_of_the_hash_and_all_else_is() {
+fn the_hash_covers_every_field_except_the_claimed_hash() {
     let changes: [fn(&mut ExecutionPayload); 17] = [
         |p| p.parent_hash.0[0] ^= 1,
         |p| p.fee_recipient.0[0] ^= 1,
@@ -200,10 +216,13 @@ fn the_claimed_hash_is_not_part_of_the_hash_and_all_else_is() {
 }
 
 #[test]
-fn before_ecotone_a_beacon_root_has_no_place_in_the_header() {
+fn a_beacon_root_before_ecotone_is_not_in_the_header() {
     for version in [V1, V2] {
         let payload = plain(version);
-        assert_eq!(hash_of(version, &payload, Some(B256::repeat_byte(9))), hash_of(version, &payload, None));
+        assert_eq!(
+            hash_of(version, &payload, Some(B256::repeat_byte(9))),
+            hash_of(version, &payload, None)
+        );
     }
 }
 
@@ -221,18 +240,21 @@ fn sealing_sets_the_hash_of_the_contents() {
 
 proptest! {
     #[test]
-    fn any_block_has_the_hash_of_the_header_by_hand((version, payload) in any_payload(), root in any_hash()) {
+    fn every_block_hash_matches_the_hand_built_header(
+        (version, payload) in any_payload(), root in any_hash()
+    ) {
         let root = version.has_beacon_root().then_some(root);
         prop_assert_eq!(hash_of(version, &payload, root), hash_by_hand(version, &payload, root));
     }
 
     #[test]
-    fn any_withdrawals_have_the_root_of_the_library(list in payload_of(V2)) {
+    fn withdrawals_roots_match_the_library(list in payload_of(V2)) {
         let withdrawals = list.withdrawals.expect("v2 has them");
         let encoded: Vec<Vec<u8>> = withdrawals
             .iter()
             .map(|w| self::list(&[
-                number(w.index), number(w.validator_index), string(&w.address[..]), number(w.amount),
+                number(w.index), number(w.validator_index), string(&w.address[..]),
+                number(w.amount),
             ]))
             .collect();
         prop_assert_eq!(withdrawals_root(withdrawals.into_iter()), trie_root(&encoded));

@@ -1,11 +1,11 @@
-//! The reference's own tests of this encoding (`op-service/eth/ssz_test.go`), by their names.
+//! The reference's own tests of this encoding (`op-service/eth/ssz_test.go`), under their names.
 
 use super::*;
 use PayloadVersion::{V1, V2, V3, V4};
 
 #[test]
 fn execution_payload_unmarshal_malicious_data_is_an_error() {
-    // 512 bytes of v2, well formed but for the offset of the withdrawals.
+    // 512 bytes of v2, well-formed except for the offset of the withdrawals.
     let mut bytes = Parts::empty(V2).bytes();
     assert_eq!(bytes.len(), 512);
     for found in [513, 0x0f0e_0d0c, 0x7fff_ffff, 0xffff_fffe, u32::MAX] {
@@ -20,7 +20,8 @@ fn execution_payload_unmarshal_malicious_data_is_an_error() {
     }
 }
 
-/// A v1 body of 540 bytes: the fixed part and 32 bytes of extra data, with these two offsets.
+/// Returns a v1 body of 540 bytes with these two offsets: the fixed part and 32 bytes of extra
+/// data.
 fn obp01_body(extra_data: u32, transactions: u32) -> Vec<u8> {
     let mut bytes = Parts { extra_data: vec![0; 32], ..Parts::empty(V1) }.bytes();
     assert_eq!(bytes.len(), 540);
@@ -31,8 +32,8 @@ fn obp01_body(extra_data: u32, transactions: u32) -> Vec<u8> {
 
 #[test]
 fn fuzz_obp01_only_the_genuine_pair_of_offsets_decodes() {
-    // With offsets 508 to 536 of the transactions a tail of zeros passed as "no transactions" in the
-    // old reference: the quirk of the first offset.
+    // For transaction offsets from 508 to 536, the old reference accepted a tail of zeros as "no
+    // transactions", because of its handling of a zero first offset.
     for transactions in 0..=600 {
         let decoded = ExecutionPayload::decode(V1, &obp01_body(508, transactions));
         assert_eq!(decoded.is_ok(), transactions == 540, "offset of transactions {transactions}");
@@ -53,12 +54,16 @@ fn opb01_transactions_offset_zero_is_a_bad_transaction_offset() {
 
 #[test]
 fn opb04_extra_data_one_byte_over_32_bits_is_too_large() {
-    // By the sizes alone: the bytes would take 4 GiB.
+    // Checked only with sizes, because the bytes would take 4 GiB.
     let size = |version, extra_data| encoded_size(version, extra_data, std::iter::empty(), 0);
     for version in PayloadVersion::ALL {
         let most = u32::MAX as usize - version.fixed_size();
         assert_eq!(size(version, most), Ok(u32::MAX as usize), "{version}");
-        assert_eq!(size(version, most + 1), Err(EncodeError::ExtraDataTooLarge(most + 1)), "{version}");
+        assert_eq!(
+            size(version, most + 1),
+            Err(EncodeError::ExtraDataTooLarge(most + 1)),
+            "{version}"
+        );
         assert_eq!(size(version, usize::MAX), Err(EncodeError::ExtraDataTooLarge(usize::MAX)));
     }
 }
@@ -88,7 +93,8 @@ fn marshal_unmarshal_withdrawals() {
 #[test]
 fn marshal_unmarshal_execution_payload_envelopes() {
     for version in [V3, V4] {
-        let envelope = Envelope { parent_beacon_block_root: root_of(version), payload: sample(version) };
+        let envelope =
+            Envelope { parent_beacon_block_root: root_of(version), payload: sample(version) };
         let mut bytes = Vec::new();
         assert_eq!(envelope.encode(&mut bytes), Ok(version));
         assert_eq!(bytes[..32], root_of(version).expect("v3 has one")[..]);
@@ -100,8 +106,10 @@ fn marshal_unmarshal_execution_payload_envelopes() {
         assert_eq!(error, EncodeError::MissingData("parentBeaconBlockRoot"));
         assert!(error.to_string().contains("execution payload envelope is missing data"));
     }
-    // "Missing payload" of the reference is a nil pointer; the nearest here is one without fields.
-    let hollow = Envelope { parent_beacon_block_root: root_of(V3), payload: ExecutionPayload::default() };
+    // "Missing payload" in the reference is a nil pointer; a payload without fields is the closest
+    // case here.
+    let hollow =
+        Envelope { parent_beacon_block_root: root_of(V3), payload: ExecutionPayload::default() };
     let error = EncodeError::Superfluous { field: "parentBeaconBlockRoot", version: V1 };
     assert_eq!(hollow.encode(&mut Vec::new()), Err(error));
 }
@@ -146,7 +154,8 @@ proptest! {
     #[test]
     fn fuzz_obp01(extra_data in any::<u32>(), transactions in any::<u32>()) {
         let genuine = (extra_data, transactions) == (508, 540);
-        for (extra_data, transactions) in [(extra_data, transactions), (508, transactions), (extra_data, 540)] {
+        let offsets = [(extra_data, transactions), (508, transactions), (extra_data, 540)];
+        for (extra_data, transactions) in offsets {
             let decoded = ExecutionPayload::decode(V1, &obp01_body(extra_data, transactions));
             prop_assert_eq!(decoded.is_ok(), genuine || (extra_data, transactions) == (508, 540));
         }

@@ -1,5 +1,5 @@
-//! The decoder's rules: each with an encoding that breaks it alone, its own error, and the values
-//! at its edge that are still allowed.
+//! Tests of the decoder's rules: each rule with an encoding that breaks only this rule, its own
+//! error, and the boundary values that are still allowed.
 
 use super::*;
 use PayloadVersion::{V1, V2, V3, V4};
@@ -27,12 +27,14 @@ fn rule_1_fewer_bytes_than_the_fixed_part_are_too_short() {
 }
 
 #[test]
-fn rule_2_extra_data_begins_exactly_behind_the_fixed_part() {
+fn rule_2_extra_data_begins_right_after_the_fixed_part() {
     for version in PayloadVersion::ALL {
         let valid = encoded(&sample(version));
         let expected = version.fixed_size();
         let right = expected as u32;
-        for found in [0, 1, right - 4, right - 1, right + 1, right + 4, valid.len() as u32, u32::MAX] {
+        for found in
+            [0, 1, right - 4, right - 1, right + 1, right + 4, valid.len() as u32, u32::MAX]
+        {
             let mut bytes = valid.clone();
             put_u32(&mut bytes, 436, found);
             let error = DecodeError::BadExtraDataOffset { found, expected, version };
@@ -51,7 +53,11 @@ fn rule_2_refuses_every_other_versions_body() {
                 expected: version.fixed_size(),
                 version,
             };
-            assert_eq!(ExecutionPayload::decode(version, &bytes), Err(error), "{body} as {version}");
+            assert_eq!(
+                ExecutionPayload::decode(version, &bytes),
+                Err(error),
+                "{body} as {version}"
+            );
         }
     }
 }
@@ -84,7 +90,7 @@ fn rule_4_withdrawals_do_not_begin_before_the_transactions() {
 }
 
 #[test]
-fn rule_4_withdrawals_do_not_begin_behind_the_end() {
+fn rule_4_withdrawals_do_not_begin_past_the_end() {
     for version in WITH_WITHDRAWALS {
         let valid = Parts { transactions: section(&[4], 9), ..Parts::empty(version) }.bytes();
         let scope = valid.len();
@@ -94,15 +100,18 @@ fn rule_4_withdrawals_do_not_begin_behind_the_end() {
             let error = DecodeError::WithdrawalsOutOfScope { found, scope };
             assert_eq!(ExecutionPayload::decode(version, &bytes), Err(error));
         }
-        // At the end itself the list is present and empty.
-        assert_eq!(PayloadView::parse(version, &valid).expect("decodes").withdrawal_count(), Some(0));
+        // Exactly at the end, the list is present and empty.
+        assert_eq!(
+            PayloadView::parse(version, &valid).expect("decodes").withdrawal_count(),
+            Some(0)
+        );
     }
 }
 
 #[test]
-fn rule_4_v1_takes_the_end_for_the_withdrawals_offset() {
+fn rule_4_v1_uses_the_end_as_the_withdrawals_offset() {
     let mut bytes = encoded(&sample(V1));
-    // Where the later versions have the offset, v1 has its extra data.
+    // V1 has its extra data where later versions have the offset.
     put_u32(&mut bytes, 508, u32::MAX);
     let payload = ExecutionPayload::decode(V1, &bytes).expect("decodes");
     assert_eq!(payload.withdrawals, None);
@@ -116,7 +125,10 @@ fn rule_5_extra_data_has_at_most_32_bytes() {
         for length in [0, 1, 31, 32] {
             let parts = Parts { extra_data: vec![7; length], ..Parts::empty(version) };
             let bytes = parts.bytes();
-            assert_eq!(PayloadView::parse(version, &bytes).expect("decodes").extra_data(), vec![7; length]);
+            assert_eq!(
+                PayloadView::parse(version, &bytes).expect("decodes").extra_data(),
+                vec![7; length]
+            );
         }
         for length in [33, 34, 1000] {
             let parts = Parts { extra_data: vec![7; length], ..Parts::empty(version) };
@@ -126,7 +138,7 @@ fn rule_5_extra_data_has_at_most_32_bytes() {
 }
 
 #[test]
-fn rule_5_transactions_do_not_begin_behind_the_end() {
+fn rule_5_transactions_do_not_begin_past_the_end() {
     let valid = Parts { extra_data: vec![7; 20], ..Parts::empty(V1) }.bytes();
     let scope = valid.len();
     for found in [scope as u32 + 1, scope as u32 + 12, u32::MAX] {
@@ -135,7 +147,7 @@ fn rule_5_transactions_do_not_begin_behind_the_end() {
         let error = DecodeError::TransactionsOutOfScope { found, scope };
         assert_eq!(ExecutionPayload::decode(V1, &bytes), Err(error));
     }
-    // From v2 on the withdrawals offset is checked first and lies between the two.
+    // From v2 on, the withdrawals offset lies between the two and is checked first.
     for version in WITH_WITHDRAWALS {
         let mut bytes = Parts { extra_data: vec![7; 20], ..Parts::empty(version) }.bytes();
         let scope = bytes.len();
@@ -150,13 +162,13 @@ fn rule_5_transactions_do_not_begin_behind_the_end() {
 }
 
 #[test]
-fn rule_6_no_bytes_are_no_transactions() {
+fn rule_6_an_empty_list_has_no_transactions() {
     for version in PayloadVersion::ALL {
         assert_eq!(Parts::empty(version).check(), Ok(0));
     }
 }
 
-/// Checks a transaction section in each version, with and without withdrawals behind it.
+/// Checks a transaction section in each version, with and without withdrawals after it.
 fn transactions(section: &[u8]) -> Result<usize, DecodeError> {
     let mut results = PayloadVersion::ALL
         .into_iter()
@@ -171,10 +183,16 @@ fn transactions(section: &[u8]) -> Result<usize, DecodeError> {
 }
 
 #[test]
-fn rule_6_a_list_of_1_to_3_bytes_can_not_hold_an_offset() {
+fn rule_6_a_list_of_1_to_3_bytes_cannot_hold_an_offset() {
     for length in 1..=3 {
-        assert_eq!(transactions(&vec![0; length]), Err(DecodeError::TransactionListTooShort(length)));
-        assert_eq!(transactions(&vec![4; length]), Err(DecodeError::TransactionListTooShort(length)));
+        assert_eq!(
+            transactions(&vec![0; length]),
+            Err(DecodeError::TransactionListTooShort(length))
+        );
+        assert_eq!(
+            transactions(&vec![4; length]),
+            Err(DecodeError::TransactionListTooShort(length))
+        );
     }
 }
 
@@ -184,7 +202,7 @@ fn rule_6_a_first_offset_of_zero_is_refused() {
         let list = section(&[0], filler);
         assert_eq!(transactions(&list), Err(DecodeError::FirstTransactionOffsetZero(list.len())));
     }
-    // The old reference took zeros for "no transactions" and ignored them.
+    // The old reference read zeros as "no transactions" and ignored them.
     assert_eq!(transactions(&[0; 32]), Err(DecodeError::FirstTransactionOffsetZero(32)));
 }
 
@@ -203,7 +221,7 @@ fn rule_6_the_first_offset_lies_within_the_list() {
         let behind = DecodeError::FirstTransactionOffsetOutOfScope { found: first, length };
         assert_eq!(transactions(&list), Err(behind));
     }
-    // At the end itself: one transaction without bytes.
+    // Exactly at the end: one empty transaction.
     assert_eq!(transactions(&section(&[4], 0)), Ok(1));
 }
 
@@ -211,8 +229,11 @@ fn rule_6_the_first_offset_lies_within_the_list() {
 fn rule_6_at_most_2_to_the_20_transactions() {
     let empty = |count: u32| section(&vec![4 * count; count as usize], 0);
     assert_eq!(transactions(&empty(1 << 20)), Ok(1 << 20));
-    assert_eq!(transactions(&empty((1 << 20) + 1)), Err(DecodeError::TooManyTransactions((1 << 20) + 1)));
-    // The count is bounded by the offsets that are there, whatever the first one promises.
+    assert_eq!(
+        transactions(&empty((1 << 20) + 1)),
+        Err(DecodeError::TooManyTransactions((1 << 20) + 1))
+    );
+    // The number of present offsets bounds the count, regardless of the first offset.
     let length = 4;
     let promised = DecodeError::FirstTransactionOffsetOutOfScope { found: 4 << 20, length };
     assert_eq!(transactions(&section(&[4 << 20], 0)), Err(promised));
@@ -232,10 +253,12 @@ fn rule_6_no_offset_is_less_than_the_one_before() {
 }
 
 #[test]
-fn rule_6_no_offset_lies_behind_the_list() {
-    for (offsets, filler, index, found, length) in
-        [(&[8, 19][..], 10, 1, 19, 18), (&[8, u32::MAX], 10, 1, u32::MAX, 18), (&[12, 13, 23], 10, 2, 23, 22)]
-    {
+fn rule_6_no_offset_lies_past_the_list() {
+    for (offsets, filler, index, found, length) in [
+        (&[8, 19][..], 10, 1, 19, 18),
+        (&[8, u32::MAX], 10, 1, u32::MAX, 18),
+        (&[12, 13, 23], 10, 2, 23, 22),
+    ] {
         let behind = DecodeError::TransactionOffsetOutOfScope { index, found, length };
         assert_eq!(transactions(&section(offsets, filler)), Err(behind));
     }
@@ -278,8 +301,9 @@ fn rule_7_at_most_16_withdrawals() {
 }
 
 #[test]
-fn rule_7_v1_takes_what_lies_behind_the_transactions_for_their_bytes() {
-    let parts = Parts { transactions: section(&[4], 3), withdrawals: vec![1; 44], ..Parts::empty(V1) };
+fn rule_7_v1_counts_trailing_bytes_to_the_last_transaction() {
+    let parts =
+        Parts { transactions: section(&[4], 3), withdrawals: vec![1; 44], ..Parts::empty(V1) };
     let bytes = parts.bytes();
     let view = PayloadView::parse(V1, &bytes).expect("decodes");
     assert_eq!(view.transaction(0).map(<[u8]>::len), Some(3 + 44));
@@ -287,13 +311,13 @@ fn rule_7_v1_takes_what_lies_behind_the_transactions_for_their_bytes() {
 }
 
 #[test]
-fn rule_8_no_byte_is_left_over() {
+fn rule_8_no_trailing_byte_is_ignored() {
     for version in PayloadVersion::ALL {
         let payload = sample(version);
         let mut bytes = encoded(&payload);
         bytes.push(0xff);
         match ExecutionPayload::decode(version, &bytes) {
-            // It belongs to the last transaction.
+            // The extra byte belongs to the last transaction.
             Ok(longer) => {
                 assert_eq!(version, V1);
                 assert_eq!(longer.transactions.last().expect("four")[..], [0x7f, 0xff]);
@@ -305,7 +329,7 @@ fn rule_8_no_byte_is_left_over() {
 
 #[test]
 fn rules_are_judged_in_order() {
-    // Each encoding breaks the rule that it is judged by and the next one.
+    // Each encoding breaks the rule under test and the next one.
     let version = V3;
     let wrong_everywhere = Parts {
         version,
@@ -324,9 +348,15 @@ fn rules_are_judged_in_order() {
     let expected = DecodeError::BadExtraDataOffset { found: 527, expected: 528, version };
     assert_eq!(decode(&bytes), Err(expected));
     put_u32(&mut bytes, 436, 528);
-    assert_eq!(decode(&bytes), Err(DecodeError::BadTransactionOffset { found: 500, extra_data: 528 }));
+    assert_eq!(
+        decode(&bytes),
+        Err(DecodeError::BadTransactionOffset { found: 500, extra_data: 528 })
+    );
     put_u32(&mut bytes, 504, 561);
-    assert_eq!(decode(&bytes), Err(DecodeError::BadWithdrawalsOffset { found: 499, transactions: 561 }));
+    assert_eq!(
+        decode(&bytes),
+        Err(DecodeError::BadWithdrawalsOffset { found: 499, transactions: 561 })
+    );
     let found = scope as u32 + 1;
     put_u32(&mut bytes, 508, found);
     assert_eq!(decode(&bytes), Err(DecodeError::WithdrawalsOutOfScope { found, scope }));

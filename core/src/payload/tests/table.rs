@@ -1,9 +1,9 @@
-//! The layout, held against an encoder that is written down from the reference's table of offsets
-//! (`op-service/eth/ssz.go`) and shares nothing with the one under test.
+//! Tests of the layout against an encoder that follows the reference's table of offsets
+//! (`op-service/eth/ssz.go`) and shares no code with the encoder under test.
 
 use super::*;
 
-/// Every field at its offset, in numbers; the variable parts behind.
+/// Encodes each field at its numeric offset, followed by the variable parts.
 pub(super) fn by_hand(version: PayloadVersion, payload: &ExecutionPayload) -> Vec<u8> {
     let fixed: usize = match version {
         PayloadVersion::V1 => 508,
@@ -62,7 +62,7 @@ pub(super) fn by_hand(version: PayloadVersion, payload: &ExecutionPayload) -> Ve
 }
 
 #[test]
-fn every_field_lies_where_the_table_says() {
+fn every_field_is_where_the_table_says() {
     for version in PayloadVersion::ALL {
         let payload = sample(version);
         let bytes = by_hand(version, &payload);
@@ -86,7 +86,7 @@ fn the_fixed_part_alone_is_an_empty_block() {
 }
 
 #[test]
-fn what_a_version_lacks_is_absent_and_what_it_has_is_present() {
+fn a_version_has_exactly_its_own_fields() {
     // withdrawals, blob gas used, excess blob gas, withdrawals root
     let expected = [
         [false, false, false, false],
@@ -138,7 +138,9 @@ fn the_view_reads_each_field_in_place() {
             assert_eq!(view.transaction(index), Some(&transaction[..]));
         }
         assert_eq!(view.transaction(4), None);
-        assert!(view.transactions().eq(payload.transactions.iter().map(|transaction| &transaction[..])));
+        assert!(
+            view.transactions().eq(payload.transactions.iter().map(|transaction| &transaction[..]))
+        );
         assert_eq!(view.layout().view(&bytes), view);
     }
 }
@@ -152,9 +154,10 @@ fn a_layout_refuses_bytes_of_another_length() {
 }
 
 #[test]
-fn a_block_remembers_what_it_was_decoded_from() {
+fn a_block_keeps_the_bytes_it_was_decoded_from() {
     for version in PayloadVersion::ALL {
-        let envelope = Envelope { parent_beacon_block_root: root_of(version), payload: sample(version) };
+        let envelope =
+            Envelope { parent_beacon_block_root: root_of(version), payload: sample(version) };
         let mut body = Vec::new();
         envelope.encode(&mut body).expect("encodes");
         let body = Bytes::from(body);
@@ -175,7 +178,7 @@ fn a_block_remembers_what_it_was_decoded_from() {
 
 proptest! {
     #[test]
-    fn any_payload_is_encoded_as_by_hand((version, payload) in any_payload()) {
+    fn every_payload_matches_the_hand_written_encoding((version, payload) in any_payload()) {
         prop_assert_eq!(encoded(&payload), by_hand(version, &payload));
     }
 }

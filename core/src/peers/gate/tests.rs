@@ -1,12 +1,12 @@
-//! The gate's scenarios, the reference's among them (`op-node/p2p/gating/expiry_test.go`).
+//! Scenarios for the gate, including those of the reference (`op-node/p2p/gating/expiry_test.go`).
 
 use super::*;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-const GOOD: Standing = Standing { score: 0.0, is_exempt: false };
-/// The bans of these tests: over, and still running.
+const GOOD: PeerStanding = PeerStanding { score: 0.0, is_exempt: false };
+/// Ends of the bans in these tests: one in the past, one in the future.
 const OVER: u64 = 999;
 const RUNS: u64 = 1001;
 
@@ -26,7 +26,7 @@ fn changes(gate: &mut Gate) -> Vec<GateChange> {
     std::iter::from_fn(|| gate.poll_change()).collect()
 }
 
-/// A gate with these bans, of which nothing is reported.
+/// Returns a gate with these bans, which it does not report as changes.
 fn gate(peer_ban: Option<u64>, ip_ban: Option<u64>) -> Gate {
     let mut gate = Gate::default();
     let peer_ban = peer_ban.map(|until| (BanEntry::Peer(peer(1)), until));
@@ -52,7 +52,7 @@ fn a_peer_is_dialled_unless_it_is_blocked_or_banned() {
     let mut unknown = gate(None, None);
     assert_eq!(unknown.dial_peer(now(), &peer(1), GOOD), Ok(()));
 
-    // The ban is not even looked at.
+    // The ban is not even checked.
     let mut inner = gate(Some(OVER), None);
     inner.block_peer(peer(1)).expect("room");
     assert_eq!(inner.dial_peer(now(), &peer(1), GOOD), Err(Denied::PeerBlocked));
@@ -60,7 +60,47 @@ fn a_peer_is_dialled_unless_it_is_blocked_or_banned() {
 }
 
 #[test]
-fn a_ban_ends_at_its_second() {
+fn configured_entries_are_blocked_until_they_are_removed() {
+    let mut gate = Gate::default();
+    gate.block_ip(ip("9.9.9.9")).expect("room");
+    assert_eq!(changes(&mut gate).len(), 1);
+    let net = |text: &str| BlockEntry::Subnet(text.parse().expect(text));
+    let peer_1 = BlockEntry::Peer(peer(1));
+    let entries = [peer_1, BlockEntry::Ip(ip("::ffff:1.2.3.4")), net("10.0.0.0/8")];
+    assert_eq!(gate.configure(entries), Ok((3, 0)));
+    // They are read at each start, so they are not stored.
+    assert_eq!(changes(&mut gate), []);
+    assert_eq!(gate.dial_peer(now(), &peer(1), GOOD), Err(Denied::PeerBlocked));
+    let blocked = Denied::AddressBlocked(ip("1.2.3.4"));
+    assert_eq!(gate.accept(now(), Some(ip("1.2.3.4"))), Err(blocked));
+    let around = Denied::SubnetBlocked("10.0.0.0/8".parse().expect("a network"));
+    assert_eq!(gate.accept(now(), Some(ip("10.1.1.1"))), Err(around));
+    assert!(gate.holds(now(), &peer(1), &[]) && gate.is_configured(&peer_1));
+    assert_eq!(gate.blocked_ips().collect::<Vec<_>>(), [ip("9.9.9.9"), ip("1.2.3.4")]);
+
+    // The entry blocked by a command remains.
+    assert_eq!(gate.configure([net("10.1.0.0/16"), BlockEntry::Ip(ip("9.9.9.9"))]), Ok((2, 3)));
+    assert_eq!(gate.accept(now(), Some(ip("10.2.1.1"))), Ok(()));
+    assert_eq!(gate.configure([]), Ok((0, 2)));
+    assert_eq!(gate.blocked_ips().collect::<Vec<_>>(), [ip("9.9.9.9")]);
+    assert_eq!(gate.accept(now(), Some(ip("10.1.1.1"))), Ok(()));
+}
+
+#[test]
+fn a_command_lifts_a_configured_block_and_too_many_entries_change_nothing() {
+    let mut gate = Gate::new(GateConfig { blocks_per_list: 2, ..GateConfig::default() });
+    assert_eq!(gate.configure([BlockEntry::Peer(peer(1))]), Ok((1, 0)));
+    let three = [2, 3, 4].map(|number| BlockEntry::Peer(peer(number)));
+    assert_eq!(gate.configure(three), Err(ListFull(2)));
+    assert_eq!(gate.blocked_peers().collect::<Vec<_>>(), [peer(1)]);
+    assert!(gate.unblock_peer(&peer(1)) && !gate.unblock_peer(&peer(1)));
+    assert_eq!((changes(&mut gate), gate.blocked_peers().count()), (vec![], 0));
+    gate.configure_first(three);
+    assert_eq!(gate.blocked_peers().collect::<Vec<_>>(), [peer(2), peer(3)]);
+}
+
+#[test]
+fn a_ban_ends_at_its_expiry_second() {
     assert_eq!(gate(Some(1000), None).dial_peer(now(), &peer(1), GOOD), Ok(()));
     assert_eq!(gate(None, Some(1000)).accept(now(), Some(ip("1.2.3.4"))), Ok(()));
 }
@@ -74,7 +114,7 @@ fn an_address_is_dialled_unless_it_or_its_peer_is_blocked_or_banned() {
         (None, Some(RUNS), ip_banned, vec![]),
         (None, None, Ok(()), vec![]),
         (Some(OVER), Some(RUNS), ip_banned, vec![PEER_UNBANNED()]),
-        // The ban of the IP is not looked at.
+        // The ban of the IP address is not checked.
         (Some(RUNS), Some(OVER), peer_banned, vec![]),
         (Some(OVER), Some(OVER), Ok(()), vec![PEER_UNBANNED(), IP_UNBANNED()]),
     ] {
@@ -108,7 +148,10 @@ fn a_connection_is_accepted_unless_its_address_is_blocked_or_banned() {
     for text in ["1.2.3.4", "::ffff:1.2.3.4"] {
         let from = Some(ip(text));
         let mut expired = gate(None, Some(OVER));
-        assert_eq!((expired.accept(now(), from), changes(&mut expired)), (Ok(()), vec![IP_UNBANNED()]));
+        assert_eq!(
+            (expired.accept(now(), from), changes(&mut expired)),
+            (Ok(()), vec![IP_UNBANNED()])
+        );
         let denied = Err(Denied::AddressBanned { ip: ip("1.2.3.4"), until: RUNS });
         assert_eq!(gate(None, Some(RUNS)).accept(now(), from), denied);
         assert_eq!(gate(None, None).accept(now(), from), Ok(()));
@@ -138,14 +181,17 @@ fn a_secured_connection_is_checked_in_both_directions() {
 }
 
 #[test]
-fn a_low_score_is_refused_but_not_that_of_an_exempt_peer() {
+fn a_low_score_is_refused_unless_the_peer_is_exempt() {
     let mut gate = Gate::new(GateConfig { min_score: Some(-10.0), ..GateConfig::default() });
-    let bad = Standing { score: -10.5, is_exempt: false };
+    let bad = PeerStanding { score: -10.5, is_exempt: false };
     let denied = Err(Denied::LowScore { score: -10.5, min: -10.0 });
     assert_eq!(gate.dial_peer(now(), &peer(1), bad), denied);
     assert_eq!(gate.secured(now(), &peer(1), None, true, bad), denied);
-    assert_eq!(gate.dial_peer(now(), &peer(1), Standing { score: -10.0, is_exempt: false }), Ok(()));
-    let exempt = Standing { is_exempt: true, ..bad };
+    assert_eq!(
+        gate.dial_peer(now(), &peer(1), PeerStanding { score: -10.0, is_exempt: false }),
+        Ok(())
+    );
+    let exempt = PeerStanding { is_exempt: true, ..bad };
     assert_eq!(gate.secured(now(), &peer(1), None, true, exempt), Ok(()));
     gate.ban_peer(peer(1), RUNS);
     assert_eq!(gate.dial_peer(now(), &peer(1), exempt), Err(Denied::PeerBanned { until: RUNS }));
@@ -154,7 +200,7 @@ fn a_low_score_is_refused_but_not_that_of_an_exempt_peer() {
 }
 
 #[test]
-fn the_lists_are_asked_before_the_bans_and_these_before_the_score() {
+fn block_lists_are_checked_before_bans_and_bans_before_the_score() {
     let mut gate = Gate::new(GateConfig { min_score: Some(0.0), ..GateConfig::default() });
     let subnet = "1.2.3.0/24".parse().expect("subnet");
     gate.block_peer(peer(1)).expect("room");
@@ -162,7 +208,7 @@ fn the_lists_are_asked_before_the_bans_and_these_before_the_score() {
     gate.block_subnet(subnet).expect("room");
     gate.block_subnet("1.0.0.0/8".parse().expect("subnet")).expect("room");
     let mut check = |undo: fn(&mut Gate)| {
-        let bad = Standing { score: -1.0, is_exempt: false };
+        let bad = PeerStanding { score: -1.0, is_exempt: false };
         let decision = gate.secured(now(), &peer(1), Some(ip("1.2.3.4")), true, bad);
         undo(&mut gate);
         decision
@@ -184,7 +230,7 @@ fn the_lists_are_asked_before_the_bans_and_these_before_the_score() {
 }
 
 #[test]
-fn what_was_reported_holds_again_after_a_restart() {
+fn reported_changes_apply_again_after_a_restart() {
     let mut gate = Gate::default();
     let subnet = "2001:db8::/32".parse().expect("subnet");
     gate.block_peer(peer(1)).expect("room");
@@ -234,7 +280,7 @@ fn what_was_reported_holds_again_after_a_restart() {
 }
 
 #[test]
-fn only_set_shortens_a_ban() {
+fn only_set_ban_shortens_a_ban() {
     let mut gate = Gate::default();
     assert!(gate.ban_peer(peer(1), 2000) && gate.ban_ip(ip("::1"), 2000));
     assert!(gate.ban_peer(peer(1), 1500) && gate.ban_ip(ip("::1"), 1500));
@@ -242,8 +288,11 @@ fn only_set_shortens_a_ban() {
     assert_eq!(changes(&mut gate).len(), 2);
     assert!(gate.set_peer_ban(peer(1), 1500) && gate.set_ip_ban(ip("::1"), 1500));
     assert_eq!((gate.ban_of(&peer(1)), gate.ban_of_ip(ip("::1"))), (Some(1500), Some(1500)));
-    assert_eq!(changes(&mut gate)[0], GateChange::Ban { who: BanEntry::Peer(peer(1)), until: 1500 });
-    // No ban is too long: the reference forgets it after seven days.
+    assert_eq!(
+        changes(&mut gate)[0],
+        GateChange::Ban { who: BanEntry::Peer(peer(1)), until: 1500 }
+    );
+    // A ban may be arbitrarily long, whereas the reference forgets it after seven days.
     gate.ban_peer(peer(1), u64::MAX);
     let late = Now::new(Duration::ZERO, Duration::from_secs(1 << 40));
     assert!(gate.dial_peer(late, &peer(1), GOOD).is_err());
@@ -256,14 +305,17 @@ fn unblocking_a_peer_also_ends_its_ban() {
     gate.block_peer(peer(1)).expect("room");
     changes(&mut gate);
     assert!(gate.unblock_peer(&peer(1)));
-    assert_eq!(changes(&mut gate), [GateChange::Unblock(BlockEntry::Peer(peer(1))), PEER_UNBANNED()]);
+    assert_eq!(
+        changes(&mut gate),
+        [GateChange::Unblock(BlockEntry::Peer(peer(1))), PEER_UNBANNED()]
+    );
     assert_eq!(gate.dial_peer(now(), &peer(1), GOOD), Ok(()));
     assert!(!gate.unblock_peer(&peer(1)));
     assert_eq!((changes(&mut gate), gate.counts().peer_unbans), (vec![], 1));
 }
 
 #[test]
-fn full_lists_refuse_and_full_tables_drop_what_ends_first() {
+fn full_lists_refuse_and_full_tables_drop_the_ban_that_ends_first() {
     let config = GateConfig { blocks_per_list: 2, bans_per_table: 2, min_score: None };
     let mut gate = Gate::new(config);
     assert_eq!([1, 2, 2].map(|number| gate.block_peer(peer(number))), [Ok(()); 3]);
@@ -306,7 +358,7 @@ fn decisions_are_counted_by_direction() {
 
 proptest! {
     #[test]
-    fn what_it_reports_is_what_it_holds(
+    fn its_reports_match_its_entries(
         steps in prop::collection::vec((0_u8..12, 0_u32..6, 0_u64..60), 0..200),
     ) {
         let config = GateConfig { min_score: None, blocks_per_list: 3, bans_per_table: 3 };
@@ -345,15 +397,22 @@ proptest! {
                 match change {
                     GateChange::Block(entry) => prop_assert!(blocks.insert(entry)),
                     GateChange::Unblock(entry) => prop_assert!(blocks.remove(&entry)),
-                    GateChange::Ban { who, until } => prop_assert_ne!(bans.insert(who, until), Some(until)),
+                    GateChange::Ban { who, until } => prop_assert_ne!(
+                        bans.insert(who, until), Some(until)
+                    ),
                     GateChange::Unban(who) => prop_assert!(bans.remove(&who).is_some()),
                 }
             }
             let peers = gate.blocked_peers().map(BlockEntry::Peer);
             let ips = gate.blocked_ips().map(BlockEntry::Ip);
             let subnets = gate.blocked_subnets().map(BlockEntry::Subnet);
-            prop_assert!(gate.peers.len() <= 3 && gate.ips.len() <= 3 && gate.subnets.len() <= 3);
-            prop_assert_eq!(peers.chain(ips).chain(subnets).collect::<BTreeSet<_>>(), blocks.clone());
+            let lists = &gate.commanded;
+            prop_assert!(
+                lists.peers.len() <= 3 && lists.ips.len() <= 3 && lists.subnets.len() <= 3
+            );
+            prop_assert_eq!(
+                peers.chain(ips).chain(subnets).collect::<BTreeSet<_>>(), blocks.clone()
+            );
             let peers = gate.peer_bans().map(|(peer, until)| (BanEntry::Peer(peer), until));
             let ips = gate.ip_bans().map(|(ip, until)| (BanEntry::Ip(ip), until));
             prop_assert!(gate.peer_bans().count() <= 3 && gate.ip_bans().count() <= 3);
@@ -363,10 +422,10 @@ proptest! {
 }
 
 #[test]
-fn a_ban_of_this_run_lasts_as_long_as_it_was_set_for_whatever_the_wall_clock_does() {
+fn a_ban_of_this_run_keeps_its_duration_when_the_wall_clock_jumps() {
     let at = |unix: u64| Now::new(Duration::ZERO, Duration::from_secs(unix));
     for jump in [3600_i64, -3600] {
-        // That of an earlier run stays where it was put.
+        // A ban from an earlier run keeps its end.
         let mut gate = gate(Some(RUNS), None);
         let base = 100_000_u64;
         assert!(gate.ban_peer(peer(2), base + 60));

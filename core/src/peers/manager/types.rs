@@ -1,48 +1,60 @@
-//! What goes into a [`PeerManager`](super::PeerManager) and what comes out.
+//! Input and output types of the [`PeerManager`](super::PeerManager).
 
+use crate::discovery::Restriction;
 use crate::payload::PayloadVersion;
 use crate::peers::{
-    Backoff, BanPolicy, BlockEntry, ConnectionId, Door, LimitsConfig, MemoryChange, PeerId, PeerInfo,
-    PeerMetadata, Scoring, Thresholds, TideConfig,
+    Backoff, BanPolicy, BlockEntry, ConnectionId, ConnectionManagerConfig, Door, LimitsConfig,
+    MemoryChange, PeerId, PeerInfo, PeerMetadata, Scoring, Thresholds,
 };
 use core::net::IpAddr;
+use std::fmt;
 use std::time::Duration;
 
-/// How peers are kept in check.
+/// Settings of a [`PeerManager`](super::PeerManager).
 #[derive(Clone, Debug, PartialEq)]
 pub struct PeersConfig {
-    /// How peers are scored (`--p2p.scoring`).
+    /// Scoring level (`--p2p.scoring`).
     pub scoring: Scoring,
-    /// Who is banned by score (`--p2p.ban.*`).
+    /// Rule that turns bad scores into bans (`--p2p.ban.*`).
     pub bans: BanPolicy,
-    /// Least score with which a peer may connect; `None`: any.
+    /// Minimum score with which a peer may connect; `None` for no minimum.
     pub min_score: Option<f64>,
-    /// How many peers are kept (`--p2p.peers.*`).
-    pub tide: TideConfig,
-    /// How many connections there may be.
+    /// Low and high marks of the number of peers (`--p2p.peers.*`).
+    pub connections: ConnectionManagerConfig,
+    /// Limits on the number of connections.
     pub limits: LimitsConfig,
-    /// Peers that are remembered.
+    /// Maximum number of remembered peers.
     pub remembered: usize,
-    /// Whether static peers are exempt, as the operator vouches for them. Where they are addresses that a user
-    /// pasted, they are not: who lies is banned like anybody.
+    /// Networks in which remembered peers are dialled (`--p2p.netrestrict`). Does not apply to
+    /// static peers, nor to addresses that an operator's command dials.
+    pub restriction: Restriction,
+    /// Whether remembered peers are dialled while peers are missing. Set this to `false` if the
+    /// operator wants no connections other than static peers and peers that dial this node
+    /// (`--p2p.no-discovery`).
+    pub dials_remembered: bool,
+    /// Whether static peers are exempt, because the operator vouches for them. Set this to `false`
+    /// if they are addresses that a user pasted: a lying static peer is then banned like any other.
     pub trusts_static: bool,
-    /// When static peers are dialled again.
+    /// Waits between two dials of a static peer.
     pub redial: Backoff,
-    /// How long a peer may say nothing at all before it is disconnected; `None`: for ever. It needs a driver that
-    /// pings several times within.
+    /// Time without any message after which a peer is disconnected; `None` for no limit. The driver
+    /// must ping several times within that time.
     pub silence: Option<Duration>,
 }
 
 impl Default for PeersConfig {
-    /// The reference's defaults. Who would be graylisted at once, below −40, may not connect.
+    /// Returns the reference's defaults, except that a peer with a score below −40 may not connect,
+    /// since it would be graylisted at once.
     fn default() -> Self {
         Self {
             scoring: Scoring::Light,
             bans: BanPolicy::default(),
             min_score: Some(Thresholds::REFERENCE.graylist),
-            tide: TideConfig::default(),
+            connections: ConnectionManagerConfig::default(),
             limits: LimitsConfig::default(),
             remembered: 4096,
+            restriction: Restriction::default(),
+            dials_remembered: true,
             trusts_static: true,
             redial: Backoff::default(),
             silence: None,
@@ -50,145 +62,194 @@ impl Default for PeersConfig {
     }
 }
 
-/// Names an operator's wish; handed out by the driver.
+/// Id of an operator's command, assigned by the driver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CommandId(pub u64);
 
-/// Something that is known of a peer now.
+/// News about a peer.
 #[derive(Clone, Debug, PartialEq)]
 pub enum PeerNews {
-    /// It said who it is.
+    /// The peer identified itself.
     Identified(PeerInfo),
-    /// Discovery found it: what its record says, and its multiaddrs.
+    /// Discovery found the peer: the metadata from its record, and its multiaddrs.
     Discovered(PeerMetadata, Vec<String>),
-    /// It answered a ping after so long.
+    /// The peer answered a ping after this round-trip time.
     Pinged(Duration),
-    /// It joined the topic of this version, or left it.
+    /// Bytes came from the peer, whatever they are part of. On a slow line, a large block holds up
+    /// everything else, so with [`PeersConfig::silence`] a driver reports them twice a second.
+    ///
+    /// [`PeersConfig::silence`]: super::PeersConfig::silence
+    Received,
+    /// The peer joined (`true`) or left the topic of this version.
     Subscribed(PayloadVersion, bool),
-    /// It entered our mesh of the topic of this version, or left it.
+    /// The peer entered (`true`) or left our mesh of the topic of this version.
     Mesh(PayloadVersion, bool),
 }
 
 impl PeerNews {
-    /// Whether the peer itself said something just now.
-    pub(crate) const fn is_from_the_peer(&self) -> bool {
-        matches!(self, Self::Identified(_) | Self::Pinged(_) | Self::Subscribed(..))
+    /// Returns `true` if the peer itself just sent something.
+    pub(crate) const fn is_sent_by_peer(&self) -> bool {
+        matches!(
+            self,
+            Self::Identified(_) | Self::Pinged(_) | Self::Received | Self::Subscribed(..)
+        )
     }
 }
 
-/// What a driver asks before it spends any work on a connection, and what it counts.
+/// A driver's question before it spends work on a connection, or its notice that a connection
+/// ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Knock {
     /// A peer is to be dialled.
     DialPeer(PeerId),
-    /// An address is to be dialled, resolved.
+    /// A resolved address is to be dialled.
     DialAddress(IpAddr),
-    /// An inbound connection came, before any handshake. If it may go on, [`Knock::Secured`] or
-    /// [`Knock::Ended`] must follow.
+    /// An inbound connection arrived, before any handshake. If it may proceed, [`Knock::Secured`]
+    /// or [`Knock::Ended`] must follow.
     Accept {
-        /// The driver's name for it.
+        /// The driver's id of the connection.
         id: ConnectionId,
-        /// Where it came in.
+        /// Door at which the connection came in.
         door: Door,
-        /// From where, if the transport has addresses.
+        /// Remote address, if the transport has one.
         ip: Option<IpAddr>,
     },
-    /// The handshake of a connection is done. If it may go on, [`Knock::Ended`] must follow in the end.
+    /// The handshake of an accepted connection is about to begin, and its peer can be told a reason
+    /// for a refusal. The handshake is the expensive part, so a door that must refuse every peer
+    /// refuses here.
+    Begin(Door),
+    /// The handshake of a connection is complete. If it may proceed, [`Knock::Ended`] must follow
+    /// eventually.
     Secured {
-        /// The driver's name for it.
+        /// The driver's id of the connection.
         id: ConnectionId,
-        /// Where it came in, or that it was dialled by TCP.
+        /// Door at which the connection came in, or [`Door::Tcp`] if this node dialled.
         door: Door,
-        /// Who it is.
+        /// The authenticated remote peer.
         peer: PeerId,
-        /// Where the peer is.
+        /// Remote address, if the transport has one.
         ip: Option<IpAddr>,
-        /// Whether the peer dialled.
+        /// Whether the peer dialled us.
         is_inbound: bool,
     },
-    /// A connection that was let in failed or was closed.
+    /// An admitted connection failed or was closed.
     Ended(ConnectionId),
 }
 
-/// What an operator may want of a peer, an address or a subnet.
+/// An operator's command about a peer, an address or a subnet.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum PeerCommand {
-    /// Refuse it from now on, and close what stands.
+    /// Refuse the entry from now on, and close its connections.
     Block(BlockEntry),
-    /// Don't refuse it any more. For a peer, its ban is lifted too.
+    /// Stop refusing the entry. For a peer, this also lifts its ban.
     Unblock(BlockEntry),
-    /// Ban a peer for so long, and close what stands.
+    /// Ban a peer for this duration, and close its connections.
     BanPeer(PeerId, Duration),
-    /// Lift the ban of a peer. If the operator blocked it, it stays blocked.
+    /// Lift a peer's ban. A peer that the operator blocked stays blocked.
     UnbanPeer(PeerId),
-    /// Ban an address for so long, and close what stands.
+    /// Ban an address for this duration, and close its connections.
     BanIp(IpAddr, Duration),
-    /// Lift the ban of an address.
+    /// Lift an address's ban.
     UnbanIp(IpAddr),
-    /// Whether the peer is never dropped nor banned by score.
+    /// Set whether a peer is exempt from being dropped and from bans by score.
     Protect(PeerId, bool),
-    /// Close all connections to it, forget its addresses, and lift what keeps it from connecting.
+    /// Close all connections to a peer, forget its addresses, and lift its block and ban.
     Disconnect(PeerId),
 }
 
-/// Why a peer is to be disconnected.
+/// Reason to disconnect a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Farewell {
-    /// It was banned.
+pub enum DisconnectReason {
+    /// The peer was banned.
     Banned,
-    /// The operator blocked it.
+    /// The operator blocked the peer or one of its addresses.
     Blocked,
-    /// There are too many, and it is worth least.
+    /// There are too many peers, and this one is the least valuable.
     Surplus,
-    /// The operator asked for it.
+    /// The operator requested it.
     Asked,
-    /// It said nothing for too long.
+    /// The peer sent nothing for too long.
     Silent,
 }
 
-/// Something about peers that is worth telling.
+impl DisconnectReason {
+    /// All names, in the order of [`Self::index`].
+    pub const NAMES: [&str; 5] = ["banned", "blocked", "surplus", "asked", "silent"];
+
+    /// Returns the position in [`Self::NAMES`].
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+
+    /// Returns a short name for metrics and JSON: lower case, words joined by `_`.
+    pub const fn name(self) -> &'static str {
+        Self::NAMES[self.index()]
+    }
+}
+
+impl fmt::Display for DisconnectReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Banned => "banned",
+            Self::Blocked => "blocked",
+            Self::Surplus => "too many peers",
+            Self::Asked => "on request",
+            Self::Silent => "silent for too long",
+        })
+    }
+}
+
+/// An event about peers, for subscribers.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum PeerEvent {
     /// A peer was banned.
     Banned {
-        /// Who.
+        /// The banned peer.
         peer: PeerId,
-        /// Its score; `None` if the operator did it.
+        /// Its score; `None` if the operator banned it.
         score: Option<f64>,
-        /// Until when, unix seconds.
+        /// End of the ban, in Unix seconds.
         until: u64,
     },
-    /// A peer is to be disconnected.
+    /// A peer is about to be disconnected.
     Dropped {
-        /// Who.
+        /// The peer to disconnect.
         peer: PeerId,
-        /// Why.
-        why: Farewell,
+        /// Reason for the disconnect.
+        why: DisconnectReason,
     },
-    /// A peer speaks for other chains and not for this one.
+    /// A peer supports other chains but not this one.
     OtherChain {
-        /// Who.
+        /// The peer.
         peer: PeerId,
-        /// A chain that it serves.
+        /// One of the chains that it serves.
         chain_id: u64,
     },
-    /// There are fewer peers than the low mark from now on, or there are enough.
+    /// The number of peers fell below the low mark (`true`), or reached it again (`false`).
     Lacking(bool),
 }
 
-/// Something that the manager wants done.
+/// An action that the manager requests from its driver.
 #[derive(Clone, Debug, PartialEq)]
 pub enum PeerStep {
-    /// Connect to it; [`PeerManager::addresses`](super::PeerManager::addresses) or the driver knows where.
-    Dial(PeerId),
-    /// Close all connections to it.
+    /// Connect to a peer.
+    Dial {
+        /// Id of the peer.
+        peer: PeerId,
+        /// Its [`PeerManager::dial_addresses`](super::PeerManager::dial_addresses).
+        addresses: Vec<String>,
+    },
+    /// Close all connections to this peer.
     Disconnect(PeerId),
-    /// Tell gossip its application score.
+    /// Close this connection: its peer, a browser, has a newer one.
+    Close(ConnectionId),
+    /// Pass this application score of the peer to gossip.
     ApplicationScore(PeerId, f64),
-    /// Tell the manager gossip's scores of all connected peers.
+    /// Pass gossip's scores of all connected peers to
+    /// [`PeerManager::gossip_scores`](super::PeerManager::gossip_scores).
     Snapshot,
-    /// Have this kept.
+    /// Store these changes.
     Remember(Vec<MemoryChange>),
-    /// Tell whoever is interested.
+    /// Publish this event.
     Event(PeerEvent),
 }

@@ -1,4 +1,5 @@
-//! The application score: how a peer serves blocks by number (`op-node/p2p/app_scores.go`, `store/iface.go`).
+//! The application score, which measures how a peer serves blocks by number
+//! (`op-node/p2p/app_scores.go`, `store/iface.go`).
 
 use super::{ApplicationParams, CounterParams, Decays, MAX_SCORED_PEERS, Scoring, decayed};
 use crate::peers::{Conduct, PeerId};
@@ -6,38 +7,44 @@ use crate::sorted::SortedMap;
 use crate::time::Instant;
 use serde::{Deserialize, Serialize};
 
-/// What a peer did as a server of blocks, each kind capped and decaying (`reqResp` in the score book).
+/// Counters of a peer's conduct as a server of blocks, each capped and decaying (`reqResp` in the
+/// score book).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Counters {
-    /// Blocks that were proved to be the chain's, at most 10.
+    /// Number of blocks that were proved to belong to the chain, at most 10.
     pub valid_responses: f64,
-    /// Requests that failed, at most 9.
+    /// Number of failed requests, at most 9.
     pub error_responses: f64,
-    /// Blocks that are not the chain's, at most 20.
+    /// Number of blocks that do not belong to the chain, at most 20.
     pub rejected_payloads: f64,
 }
 
 impl Counters {
-    fn each(&mut self, params: &ApplicationParams, mut change: impl FnMut(&mut f64, &CounterParams)) {
+    fn each(
+        &mut self,
+        params: &ApplicationParams,
+        mut change: impl FnMut(&mut f64, &CounterParams),
+    ) {
         change(&mut self.valid_responses, &params.valid_responses);
         change(&mut self.error_responses, &params.error_responses);
         change(&mut self.rejected_payloads, &params.rejected_payloads);
     }
 }
 
-/// The application score of each peer. It stays when the peer leaves, and decays only while it is connected.
+/// The application score of each peer. It is kept when the peer leaves, and decays only while the
+/// peer is connected.
 ///
-/// The lasting records are the caller's: it saves [`Self::counters`], brings them back with [`Self::restore`], and
-/// calls [`Self::forget`] when a record is too old.
+/// The caller keeps the persistent records: it saves [`Self::counters`], passes them to
+/// [`Self::restore`], and calls [`Self::forget`] when a record has expired.
 ///
 /// # Bounds
 ///
-/// [`MAX_SCORED_PEERS`] peers; those that left longest ago are forgotten first. Who left with all counters at 0 is not
-/// remembered at all.
+/// [`MAX_SCORED_PEERS`] peers; those that left longest ago are forgotten first. A peer that leaves
+/// with all counters at 0 is forgotten at once.
 #[derive(Clone, Debug)]
 pub struct ApplicationScores {
-    /// Nothing at [`Scoring::None`].
+    /// `None` at [`Scoring::None`].
     params: Option<ApplicationParams>,
     peers: SortedMap<PeerId, Peer>,
     connected: usize,
@@ -49,12 +56,12 @@ pub struct ApplicationScores {
 #[derive(Clone, Copy, Debug, Default)]
 struct Peer {
     counters: Counters,
-    /// The number of its departure, or nothing while it is connected.
+    /// Sequence number of the peer's departure, or `None` while it is connected.
     left: Option<u64>,
 }
 
 impl ApplicationScores {
-    /// Nobody has done anything yet.
+    /// Creates scores without any peers.
     pub fn new(scoring: Scoring, block_time_seconds: u64) -> Self {
         Self {
             params: scoring.application_params(block_time_seconds),
@@ -66,7 +73,7 @@ impl ApplicationScores {
         }
     }
 
-    /// A connection to `peer` stands: from here on its counters decay.
+    /// Records that `peer` is connected. From now on its counters decay.
     pub fn connected(&mut self, now: Instant, peer: PeerId) {
         self.tick(now);
         let Some(params) = self.params else { return };
@@ -78,10 +85,12 @@ impl ApplicationScores {
         }
     }
 
-    /// The last connection to `peer` is gone: its counters stay as they are.
+    /// Records that the last connection to `peer` was closed. Its counters no longer decay.
     pub fn disconnected(&mut self, now: Instant, peer: &PeerId) {
         self.tick(now);
-        let Some(known) = self.peers.get_mut(peer).filter(|known| known.left.is_none()) else { return };
+        let Some(known) = self.peers.get_mut(peer).filter(|known| known.left.is_none()) else {
+            return;
+        };
         known.left = Some(self.departures);
         self.departures += 1;
         if known.counters == Counters::default() {
@@ -93,19 +102,26 @@ impl ApplicationScores {
         }
     }
 
-    /// `peer` did this. It counts also for one that is not connected, as answers are judged late.
+    /// Records one conduct of `peer`. Also counts if the peer is no longer connected, because
+    /// answers are judged late.
     pub fn record(&mut self, peer: &PeerId, conduct: Conduct) {
         let Some(params) = self.params else { return };
         let Some(known) = self.entry(*peer) else { return };
         let (counter, cap) = match conduct {
-            Conduct::ValidResponse => (&mut known.counters.valid_responses, params.valid_responses.cap),
-            Conduct::ErrorResponse => (&mut known.counters.error_responses, params.error_responses.cap),
-            Conduct::RejectedPayload => (&mut known.counters.rejected_payloads, params.rejected_payloads.cap),
+            Conduct::ValidResponse => {
+                (&mut known.counters.valid_responses, params.valid_responses.cap)
+            }
+            Conduct::ErrorResponse => {
+                (&mut known.counters.error_responses, params.error_responses.cap)
+            }
+            Conduct::RejectedPayload => {
+                (&mut known.counters.rejected_payloads, params.rejected_payloads.cap)
+            }
         };
         *counter = (*counter + 1.0).min(cap);
     }
 
-    /// Decays the counters of the connected peers if a slot is over, once for each slot.
+    /// Decays the counters of the connected peers, once per elapsed slot.
     pub fn tick(&mut self, now: Instant) {
         let Some(params) = self.params else { return };
         let times = self.decays.take(now, params.decay_interval);
@@ -119,12 +135,13 @@ impl ApplicationScores {
         }
     }
 
-    /// When [`Self::tick`] has something to do next.
+    /// Returns the time at which [`Self::tick`] next has something to do.
     pub const fn next_wakeup(&self) -> Option<Instant> {
         self.decays.next
     }
 
-    /// The score of `peer`, from -409 to +5; 0 for one that is not known, and at [`Scoring::None`] for all.
+    /// Returns the score of `peer`, from -409 to +5. The score is 0 for an unknown peer, and for
+    /// all peers at [`Scoring::None`].
     pub fn score(&self, peer: &PeerId) -> f64 {
         let (Some(params), Some(known)) = (self.params, self.peers.get(peer)) else { return 0.0 };
         let Counters { valid_responses, error_responses, rejected_payloads } = known.counters;
@@ -133,25 +150,28 @@ impl ApplicationScores {
             + rejected_payloads * params.rejected_payloads.weight
     }
 
-    /// What `peer` did; all zero for one that is not known.
+    /// Returns the counters of `peer`, all of which are zero if it is unknown.
     pub fn counters(&self, peer: &PeerId) -> Counters {
         self.peers.get(peer).map(|known| known.counters).unwrap_or_default()
     }
 
-    /// Sets what `peer` did, from the caller's record. Numbers that no record of ours has are made to fit.
+    /// Sets the counters of `peer` from the caller's record. Values out of range are clamped, and
+    /// NaN becomes 0.
     pub fn restore(&mut self, peer: PeerId, counters: Counters) {
         let Some(params) = self.params else { return };
         let mut fitting = counters;
-        // Not `clamp`, which keeps what is not a number.
+        // `clamp` would keep NaN.
         fitting.each(&params, |counter, of| *counter = counter.max(0.0).min(of.cap));
-        if fitting == Counters::default() && self.peers.get(&peer).is_none_or(|known| known.left.is_some()) {
+        if fitting == Counters::default()
+            && self.peers.get(&peer).is_none_or(|known| known.left.is_some())
+        {
             self.peers.remove(&peer);
         } else if let Some(known) = self.entry(peer) {
             known.counters = fitting;
         }
     }
 
-    /// Forgets what `peer` did.
+    /// Resets the counters of `peer`, and forgets it if it is not connected.
     pub fn forget(&mut self, peer: &PeerId) {
         match self.peers.get_mut(peer) {
             Some(known) if known.left.is_none() => known.counters = Counters::default(),
@@ -159,10 +179,12 @@ impl ApplicationScores {
         }
     }
 
-    /// The entry of `peer`, a new one as of somebody who just left, or nothing if there is no room.
+    /// Returns the entry of `peer`. If there is none, creates it as if the peer had just left, or
+    /// returns `None` if there is no room.
     fn entry(&mut self, peer: PeerId) -> Option<&mut Peer> {
         if !self.peers.contains_key(&peer) && self.peers.len() >= self.limit {
-            let gone = self.peers.iter().filter_map(|(peer, known)| known.left.map(|left| (left, *peer)));
+            let gone =
+                self.peers.iter().filter_map(|(peer, known)| known.left.map(|left| (left, *peer)));
             let (_, oldest) = gone.min()?;
             self.peers.remove(&oldest);
         }
@@ -205,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn each_kind_counts_up_to_its_cap() {
+    fn each_counter_stops_at_its_cap() {
         for (conduct, cap, expected) in [
             (ValidResponse, 10, counters(10.0, 0.0, 0.0)),
             (ErrorResponse, 9, counters(0.0, 9.0, 0.0)),
@@ -224,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cap_need_not_be_whole() {
+    fn a_cap_may_be_a_fraction() {
         let mut scores = with_one_peer();
         scores.params.as_mut().expect("light").error_responses.cap = 2.1;
         let seen = [(); 3].map(|()| {
@@ -256,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_not_known_scores_0() {
+    fn an_unknown_peer_scores_zero() {
         let scores = with_one_peer();
         assert_eq!((scores.score(&peer(2)), scores.counters(&peer(2))), (0.0, Counters::default()));
     }
@@ -270,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn one_rejected_payload_ends_gossip_and_three_graylist() {
+    fn one_rejected_payload_stops_gossip_and_three_graylist() {
         let mut scores = with_one_peer();
         let seen = [(); 3].map(|()| {
             scores.record(&peer(1), RejectedPayload);
@@ -294,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn at_one_rejected_payload_a_slot_the_seventh_is_a_ban() {
+    fn one_rejected_payload_per_slot_leads_to_a_ban_at_the_seventh() {
         let mut scores = with_one_peer();
         let banned_after = (1..).find(|count| {
             scores.record(&peer(1), RejectedPayload);
@@ -306,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn connected_peers_decay_each_slot_and_the_others_do_not() {
+    fn only_connected_peers_decay_each_slot() {
         let mut scores = with_one_peer();
         scores.connected(at(0), peer(2));
         for who in 1..=3 {
@@ -318,14 +340,17 @@ mod tests {
         scores.tick(at(2000));
         scores.tick(at(2001));
         for who in 1..=2 {
-            assert_eq!(scores.counters(&peer(who)), counters(10.0 * DECAY, 9.0 * DECAY, 20.0 * DECAY));
+            assert_eq!(
+                scores.counters(&peer(who)),
+                counters(10.0 * DECAY, 9.0 * DECAY, 20.0 * DECAY)
+            );
         }
         assert_eq!(scores.counters(&peer(3)), counters(10.0, 9.0, 20.0));
         assert_eq!(scores.next_wakeup(), Some(at(4000)));
     }
 
     #[test]
-    fn counters_decay_each_by_its_own_factor() {
+    fn each_counter_decays_by_its_own_factor() {
         let mut scores = with_one_peer();
         scores.restore(peer(1), counters(10.0, 10.0, 10.0));
         let params = scores.params.as_mut().expect("light");
@@ -352,7 +377,7 @@ mod tests {
     }
 
     #[test]
-    fn a_score_survives_that_its_peer_leaves_and_returns() {
+    fn a_score_survives_a_disconnect_and_reconnect() {
         let mut scores = with_one_peer();
         scores.record(&peer(1), RejectedPayload);
         scores.disconnected(at(1000), &peer(1));
@@ -369,7 +394,7 @@ mod tests {
     }
 
     #[test]
-    fn a_late_driver_does_not_decay_who_came_late() {
+    fn a_late_tick_does_not_decay_peers_that_came_late() {
         let mut scores = with_one_peer();
         scores.record(&peer(1), RejectedPayload);
         scores.record(&peer(2), RejectedPayload);
@@ -380,7 +405,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_forgotten_counts_no_more() {
+    fn a_forgotten_score_no_longer_counts() {
         let mut scores = with_one_peer();
         for who in 1..=3 {
             scores.record(&peer(who), RejectedPayload);
@@ -389,12 +414,16 @@ mod tests {
         scores.forget(&peer(2));
         scores.restore(peer(3), Counters::default());
         assert_eq!([1, 2, 3].map(|who| scores.score(&peer(who))), [0.0; 3]);
-        assert_eq!(scores.peers.keys().copied().collect::<Vec<_>>(), [peer(1)], "which is connected");
+        assert_eq!(
+            scores.peers.keys().copied().collect::<Vec<_>>(),
+            [peer(1)],
+            "which is connected"
+        );
         assert!(scores.next_wakeup().is_some());
     }
 
     #[test]
-    fn without_scoring_nothing_counts() {
+    fn without_scoring_all_scores_are_0() {
         let mut scores = ApplicationScores::new(Scoring::None, 2);
         scores.connected(at(0), peer(1));
         scores.record(&peer(1), RejectedPayload);
@@ -406,7 +435,7 @@ mod tests {
     }
 
     #[test]
-    fn who_left_longest_ago_is_forgotten_first() {
+    fn the_peer_that_left_longest_ago_is_forgotten_first() {
         let mut scores = with_one_peer();
         scores.limit = 3;
         for (millis, who) in [(1, 3), (2, 2)] {
@@ -425,8 +454,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_stays_within_its_bounds(
-            calls in prop::collection::vec((0_u64..5000, 0_u8..6, 0_u8..12, any::<[f64; 3]>()), 1..200),
+        fn scores_stay_within_their_bounds(
+            calls in prop::collection::vec(
+                (0_u64..5000, 0_u8..6, 0_u8..12, any::<[f64; 3]>()), 1..200,
+            ),
         ) {
             let mut scores = ApplicationScores::new(Scoring::Light, 2);
             scores.limit = 6;
@@ -439,7 +470,10 @@ mod tests {
                     2 => scores.restore(peer(who), counters(valid, error, rejected)),
                     3 => scores.forget(&peer(who)),
                     4 => scores.tick(at(now)),
-                    _ => scores.record(&peer(who), [ValidResponse, ErrorResponse, RejectedPayload][who as usize % 3]),
+                    _ => {
+                        let kinds = [ValidResponse, ErrorResponse, RejectedPayload];
+                        scores.record(&peer(who), kinds[who as usize % 3]);
+                    }
                 }
                 prop_assert!(scores.peers.len() <= 6);
                 let connected = scores.peers.values().filter(|known| known.left.is_none()).count();

@@ -1,9 +1,10 @@
-//! The gossip score: what a peer's total is made of (`go-libp2p-pubsub/score.go`).
+//! The gossip score of peers, and its terms (`go-libp2p-pubsub/score.go`).
 //!
-//! What we count ourselves are time in the mesh, first deliveries, rejected messages, and peers at one address. A
-//! gossip library sees more (breaches of protocol, and the peers that send a rejected message once more), but tells
-//! only its total. What that total lacks against ours is kept as the *unseen penalty*, which decays until the library
-//! tells again. Without a library, as in the simulator, there is none.
+//! Our own counters are time in the mesh, first deliveries, rejected messages, and peers at one
+//! address. A gossip library sees more (protocol breaches, and further peers that send an already
+//! rejected message), but reveals only its total. The amount by which its total is below ours is
+//! kept as the *unseen penalty*, which decays until the library reports again. Without a library,
+//! as in the simulator, there is no unseen penalty.
 
 use super::{Decays, MAX_SCORED_PEERS, ScoreParams, decayed};
 use crate::payload::PayloadVersion;
@@ -17,63 +18,67 @@ use std::time::Duration;
 #[cfg(test)]
 mod tests;
 
-/// Addresses that a peer is counted at.
+/// Maximum number of addresses at which one peer is counted.
 pub const MAX_IPS_PER_PEER: usize = 4;
 
 /// Number of block topics.
 const TOPICS: usize = PayloadVersion::ALL.len();
 
-/// Up to here the unseen penalty may be no breach of protocol at all. The library decays its counters at other moments
-/// than we do, which makes 0.7 points on a topic, and judges a delivery a little later, which makes 0.8. Breaches cost
-/// 16 points as soon as they cost anything.
+/// Unseen penalty, in points, that timing alone may cause, without any protocol breach. The library
+/// decays its counters at other moments than we do, which accounts for 0.7 points per topic, and
+/// judges a delivery slightly later, which accounts for 0.8. Breaches cost 16 points as soon as
+/// they cost anything.
 const CLOCK_SKEW: f64 = -2.0;
 
-/// A peer's gossip score and what it is made of (`gossip` in the score book).
+/// A peer's gossip score and its components (`gossip` in the score book).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct GossipSnapshot {
-    /// The score, in which all else is contained.
+    /// The total score, which includes all components.
     pub total: f64,
-    /// The block topics, live or not.
+    /// Counters of the block topics, live or not.
     pub blocks: BlocksSnapshot,
-    /// P6, before its weight: the square of the peers at its address that are too many.
+    /// P6, before its weight is applied: the squared number of surplus peers, summed over the
+    /// peer's addresses.
     #[serde(rename = "IPColocationFactor")]
     pub ip_colocation_factor: f64,
-    /// P7, before its threshold and weight: breaches of protocol, decayed. Derived from what the library's total lacks
-    /// against ours, so 0 as long as the breaches cost nothing.
+    /// P7, before its threshold and weight are applied: protocol breaches, decayed. Derived from
+    /// the amount by which the library's total is below ours, so 0 as long as the breaches cost
+    /// nothing.
     #[serde(rename = "behavioralPenalty")]
     pub behavioural_penalty: f64,
 }
 
-/// The counters of all block topics together (`blocks` in the score book).
+/// Counters of all block topics together (`blocks` in the score book).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct BlocksSnapshot {
-    /// Seconds in the mesh, of the topic with most of them.
+    /// Time in the mesh, in seconds, for the topic with the longest time.
     pub time_in_mesh: f64,
-    /// Valid messages that it delivered first, decayed.
+    /// Number of valid messages that the peer delivered first, decayed.
     pub first_message_deliveries: f64,
-    /// Always 0 in ours: we don't see the duplicates of a message, and they have no weight.
+    /// Always 0: we don't see the duplicates of a message, and they have no weight.
     pub mesh_message_deliveries: f64,
-    /// Rejected messages that it delivered, decayed.
+    /// Number of rejected messages that the peer delivered, decayed.
     pub invalid_message_deliveries: f64,
 }
 
 /// The gossip score of each peer.
 ///
-/// Counters decay only while a peer is connected. One that leaves with a positive score is forgotten; otherwise its
-/// counters are frozen for the retention time, so that nobody becomes clean by leaving.
+/// Counters decay only while a peer is connected. A peer that leaves with a positive score is
+/// forgotten; otherwise its counters are frozen for the retention time, so that a peer can't shed a
+/// bad score by leaving.
 ///
 /// # Bounds
 ///
-/// [`MAX_SCORED_PEERS`] peers with [`MAX_IPS_PER_PEER`] addresses each; those that left longest ago are forgotten
-/// first.
+/// [`MAX_SCORED_PEERS`] peers with [`MAX_IPS_PER_PEER`] addresses each; those that left longest ago
+/// are forgotten first.
 #[derive(Clone, Debug)]
 pub struct GossipScores {
     params: ScoreParams,
     live: [bool; TOPICS],
     peers: SortedMap<PeerId, Peer>,
-    /// How many peers are at each address, the frozen ones among them.
+    /// Number of peers at each address, including peers with frozen counters.
     at_ip: SortedMap<IpAddr, usize>,
     connected: usize,
     decays: Decays,
@@ -82,11 +87,11 @@ pub struct GossipScores {
 
 #[derive(Clone, Debug, Default)]
 struct Peer {
-    /// When it left, or nothing while it is connected.
+    /// Time when the peer left, or `None` while it is connected.
     left: Option<Instant>,
     topics: [Topic; TOPICS],
     ips: Vec<IpAddr>,
-    /// What the library's total lacked against ours; never positive.
+    /// The unseen penalty: the library's total minus ours if that is negative, otherwise 0.
     unseen: f64,
 }
 
@@ -104,7 +109,7 @@ impl Topic {
 }
 
 impl GossipScores {
-    /// Nobody is known yet, and no topic is live.
+    /// Creates scores without any peers or live topics.
     pub const fn new(params: ScoreParams) -> Self {
         Self {
             params,
@@ -117,29 +122,31 @@ impl GossipScores {
         }
     }
 
-    /// Its numbers.
+    /// Returns the scoring parameters.
     pub const fn params(&self) -> &ScoreParams {
         &self.params
     }
 
-    /// From here on these topics carry blocks, by [`PayloadVersion::index`].
+    /// Sets which topics carry blocks from now on, indexed by [`PayloadVersion::index`].
     pub const fn set_live(&mut self, live: [bool; TOPICS]) {
         self.live = live;
     }
 
-    /// A connection to `peer` stands, from this address if it has one. A peer with several connections is counted at
-    /// each of its addresses; loopback is not counted, nor is a relay's.
+    /// Records a connection to `peer`, from the address `ip` if known. A peer with several
+    /// connections is counted at each of its addresses; addresses that are loopback or belong to
+    /// relays are not counted.
     pub fn connected(&mut self, now: Instant, peer: PeerId, ip: Option<IpAddr>) {
         self.tick(now);
         self.drop_expired(now);
         if !self.peers.contains_key(&peer) && !self.make_room() {
             return;
         }
-        let known = self.peers.get_or_insert_with(peer, || Peer { left: Some(now), ..Peer::default() });
+        let known =
+            self.peers.get_or_insert_with(peer, || Peer { left: Some(now), ..Peer::default() });
         if known.left.take().is_some() {
             self.connected += 1;
             self.decays.start(now, self.params.decay_interval);
-            // It is where it is now, and no longer where it was.
+            // The peer's earlier addresses no longer apply.
             let before = std::mem::take(&mut known.ips);
             remove_ips(&mut self.at_ip, before);
         }
@@ -153,7 +160,8 @@ impl GossipScores {
         }
     }
 
-    /// The last connection to `peer`, whose application score is `application`, is gone.
+    /// Records that the last connection to `peer` was closed; `application` is the peer's
+    /// application score.
     pub fn disconnected(&mut self, now: Instant, peer: &PeerId, application: f64) {
         self.tick(now);
         if self.peers.get(peer).is_none_or(|known| known.left.is_some()) {
@@ -175,7 +183,7 @@ impl GossipScores {
         }
     }
 
-    /// `peer` entered our mesh of this topic (`in_mesh`), or left it.
+    /// Records that `peer` entered (`in_mesh`) or left our mesh of this topic.
     pub fn mesh(&mut self, now: Instant, peer: &PeerId, topic: PayloadVersion, in_mesh: bool) {
         if let Some(known) = self.peers.get_mut(peer).filter(|known| known.left.is_none()) {
             let since = &mut known.topics[topic.index()].in_mesh_since;
@@ -183,7 +191,7 @@ impl GossipScores {
         }
     }
 
-    /// `peer` was the first to deliver a valid message.
+    /// Records that `peer` was the first to deliver a valid message.
     pub fn delivered(&mut self, peer: &PeerId, topic: PayloadVersion) {
         let cap = self.params.topic(self.live[topic.index()]).first_message_deliveries_cap;
         if let Some(known) = self.peers.get_mut(peer).filter(|known| known.left.is_none()) {
@@ -192,18 +200,23 @@ impl GossipScores {
         }
     }
 
-    /// `peer` delivered a message that was rejected. It counts also if the peer left meanwhile and is remembered.
-    pub fn rejected(&mut self, peer: &PeerId, topic: PayloadVersion) {
-        if let Some(known) = self.peers.get_mut(peer) {
-            known.topics[topic.index()].invalid_deliveries += 1.0;
+    /// Records that `peer` delivered a message that was rejected. Also counts if the peer has left
+    /// in the meantime: a peer that was forgotten is remembered again, as if it had just left.
+    pub fn rejected(&mut self, now: Instant, peer: &PeerId, topic: PayloadVersion) {
+        if !self.peers.contains_key(peer) && !self.make_room() {
+            return;
         }
+        let known =
+            self.peers.get_or_insert_with(*peer, || Peer { left: Some(now), ..Peer::default() });
+        known.topics[topic.index()].invalid_deliveries += 1.0;
     }
 
-    /// The gossip library's own total for `peer`, which was told that the application score is `application`.
+    /// Takes the gossip library's own total for `peer`; `application` is the application score that
+    /// was reported to the library.
     pub fn set_library_total(&mut self, now: Instant, peer: &PeerId, application: f64, total: f64) {
         let Some(known) = self.peers.get(peer).filter(|known| known.left.is_none()) else { return };
         let unseen = (total - self.seen(now, known, application)).min(0.0);
-        // Not a number, or not one that can be added to others.
+        // NaN or infinity would spoil every sum.
         if !unseen.is_finite() {
             return;
         }
@@ -212,8 +225,8 @@ impl GossipScores {
         }
     }
 
-    /// Decays the counters of the connected peers if an interval is over, once for each, and forgets who left too long
-    /// ago.
+    /// Decays the counters of the connected peers, once per elapsed interval, and forgets peers
+    /// that left too long ago.
     pub fn tick(&mut self, now: Instant) {
         let times = self.decays.take(now, self.params.decay_interval);
         if times == 0 {
@@ -223,23 +236,31 @@ impl GossipScores {
         for peer in self.peers.values_mut().filter(|peer| peer.left.is_none()) {
             for (topic, live) in peer.topics.iter_mut().zip(live) {
                 let of = params.topic(*live);
-                topic.first_deliveries =
-                    decayed(topic.first_deliveries, of.first_message_deliveries_decay, times, floor);
-                topic.invalid_deliveries =
-                    decayed(topic.invalid_deliveries, of.invalid_message_deliveries_decay, times, floor);
+                topic.first_deliveries = decayed(
+                    topic.first_deliveries,
+                    of.first_message_deliveries_decay,
+                    times,
+                    floor,
+                );
+                topic.invalid_deliveries = decayed(
+                    topic.invalid_deliveries,
+                    of.invalid_message_deliveries_decay,
+                    times,
+                    floor,
+                );
             }
             peer.unseen = -decayed(-peer.unseen, params.behaviour_penalty_decay, times, floor);
         }
         self.drop_expired(now);
     }
 
-    /// When [`Self::tick`] has something to do next.
+    /// Returns the time at which [`Self::tick`] next has something to do.
     pub const fn next_wakeup(&self) -> Option<Instant> {
         self.decays.next
     }
 
-    /// The score of `peer`, whose application score is `application`. Of one that is not known, the latter is all
-    /// there is.
+    /// Returns the score of `peer`, whose application score is `application`. The total of an
+    /// unknown peer consists of the application score alone.
     pub fn snapshot(&self, now: Instant, peer: &PeerId, application: f64) -> GossipSnapshot {
         let Some(known) = self.peers.get(peer).filter(|known| !self.is_expired(now, known)) else {
             let total = application * self.params.application_weight;
@@ -259,15 +280,18 @@ impl GossipScores {
         }
     }
 
-    /// The formula, over what we count ourselves.
+    /// Applies the formula to our own counters.
     fn seen(&self, now: Instant, peer: &Peer, application: f64) -> f64 {
         let mut topics = 0.0;
         for (topic, live) in peer.topics.iter().zip(&self.live) {
             let of = self.params.topic(*live);
-            let quanta = topic.time_in_mesh(now).as_nanos() / of.time_in_mesh_quantum.as_nanos().max(1);
+            let quanta =
+                topic.time_in_mesh(now).as_nanos() / of.time_in_mesh_quantum.as_nanos().max(1);
             let score = (quanta as f64).min(of.time_in_mesh_cap) * of.time_in_mesh_weight
                 + topic.first_deliveries * of.first_message_deliveries_weight
-                + topic.invalid_deliveries * topic.invalid_deliveries * of.invalid_message_deliveries_weight;
+                + topic.invalid_deliveries
+                    * topic.invalid_deliveries
+                    * of.invalid_message_deliveries_weight;
             topics += score * of.topic_weight;
         }
         if self.params.topic_score_cap > 0.0 {
@@ -288,7 +312,7 @@ impl GossipScores {
         factor
     }
 
-    /// The counter that makes the unseen penalty.
+    /// Returns the P7 counter that would cause the unseen penalty.
     fn behavioural_penalty(&self, peer: &Peer) -> f64 {
         let (weight, threshold) =
             (self.params.behaviour_penalty_weight, self.params.behaviour_penalty_threshold);
@@ -312,12 +336,14 @@ impl GossipScores {
         expired.iter().for_each(|peer| self.remove(peer));
     }
 
-    /// Whether there is room for one more, if need be because somebody who left is forgotten.
+    /// Makes room for one more peer, if necessary by forgetting the one that left longest ago.
+    /// Returns `false` if that is impossible.
     fn make_room(&mut self) -> bool {
         if self.peers.len() < self.limit {
             return true;
         }
-        let gone = self.peers.iter().filter_map(|(peer, known)| known.left.map(|left| (left, *peer)));
+        let gone =
+            self.peers.iter().filter_map(|(peer, known)| known.left.map(|left| (left, *peer)));
         let oldest = gone.min();
         if let Some((_, oldest)) = oldest {
             self.remove(&oldest);
@@ -332,7 +358,7 @@ impl GossipScores {
     }
 }
 
-/// A peer is no longer at `ips`.
+/// Removes one peer from the counts at `ips`.
 fn remove_ips(at_ip: &mut SortedMap<IpAddr, usize>, ips: Vec<IpAddr>) {
     for ip in ips {
         if let Some(peers) = at_ip.get_mut(&ip) {

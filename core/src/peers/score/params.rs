@@ -1,22 +1,25 @@
-//! The numbers of scoring (`op-node/p2p/peer_params.go`, `app_params.go`). The module above says which are ours.
+//! Scoring parameters (`op-node/p2p/peer_params.go`, `app_params.go`). The parent module documents
+//! the differences from the reference.
 
+use crate::gossip::Mesh;
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-/// Slot of a chain that states no block time, in seconds.
+/// Slot length in seconds for a chain that states no block time.
 const DEFAULT_BLOCK_TIME: u64 = 2;
-/// Slots in an epoch.
+/// Number of slots in an epoch.
 const SLOTS_PER_EPOCH: u32 = 6;
-/// What is left of a counter when its decay time is over, and the value below which it is 0.
+/// Fraction of a counter that is left after its decay time; also the value below which a counter
+/// becomes 0.
 const DECAY_TO_ZERO: f64 = 0.01;
 
-/// How peers are scored (`--p2p.scoring`).
+/// Scoring level (`--p2p.scoring`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Scoring {
-    /// Not at all: everybody scores 0.
+    /// No scoring: all peers score 0.
     None,
-    /// With the numbers of [`ScoreParams::light`] and [`ApplicationParams::light`].
+    /// Scoring with the parameters of [`ScoreParams::light`] and [`ApplicationParams::light`].
     #[default]
     Light,
 }
@@ -25,7 +28,7 @@ impl Scoring {
     /// All levels.
     pub const ALL: [Self; 2] = [Self::None, Self::Light];
 
-    /// Its name in flags.
+    /// Returns the level's name as used in flags.
     pub const fn name(self) -> &'static str {
         match self {
             Self::None => "none",
@@ -33,7 +36,7 @@ impl Scoring {
         }
     }
 
-    /// The numbers of gossip at this level, if it has any.
+    /// Returns the parameters of gossip at this level, or `None` without scoring.
     pub fn params(self, block_time_seconds: u64) -> Option<ScoreParams> {
         match self {
             Self::None => None,
@@ -41,7 +44,7 @@ impl Scoring {
         }
     }
 
-    /// The numbers of the application score at this level, if it has any.
+    /// Returns the parameters of the application score at this level, or `None` without scoring.
     pub fn application_params(self, block_time_seconds: u64) -> Option<ApplicationParams> {
         match self {
             Self::None => None,
@@ -56,7 +59,7 @@ impl fmt::Display for Scoring {
     }
 }
 
-/// The text is not the name of a [`Scoring`].
+/// Error for a text that is not the name of a [`Scoring`] level.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("unknown p2p scoring level: {0}")]
 pub struct UnknownScoring(pub String);
@@ -70,25 +73,30 @@ impl FromStr for Scoring {
     }
 }
 
-/// Totals at which gossip treats a peer differently. "Below" is strict.
+/// Total scores that determine how gossip treats a peer. "Below" is strict.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Thresholds {
-    /// Below it, no message ids are offered to a peer nor taken from it.
+    /// Below this, no message ids are offered to a peer or accepted from it.
     pub gossip: f64,
-    /// Below it, our own messages are not sent to a peer outside the mesh.
+    /// Below this, our own messages are not sent to a peer outside the mesh.
     pub publish: f64,
-    /// Below it, all that a peer says is ignored, but for its subscriptions.
+    /// Below this, everything that a peer sends is ignored, except its subscriptions.
     pub graylist: f64,
-    /// From it on, the peers that a pruning peer recommends are taken.
+    /// From this on, peers that a pruning peer recommends are accepted.
     pub accept_px: f64,
-    /// Median of the mesh below which better peers are grafted.
+    /// Median score of the mesh below which peers with better scores are grafted.
     pub opportunistic_graft: f64,
 }
 
 impl Thresholds {
-    /// The reference's, at every level (`NewPeerScoreThresholds`).
-    pub const REFERENCE: Self =
-        Self { gossip: -10.0, publish: -40.0, graylist: -40.0, accept_px: 20.0, opportunistic_graft: 0.05 };
+    /// Thresholds of the reference, which are the same at every level (`NewPeerScoreThresholds`).
+    pub const REFERENCE: Self = Self {
+        gossip: -10.0,
+        publish: -40.0,
+        graylist: -40.0,
+        accept_px: 20.0,
+        opportunistic_graft: 0.05,
+    };
 }
 
 impl Default for Thresholds {
@@ -97,73 +105,76 @@ impl Default for Thresholds {
     }
 }
 
-/// The factor that leaves a hundredth of a counter after `slots` decays (`ScoreDecay`). With 0 slots nothing is left.
+/// Returns the factor that leaves a hundredth of a counter after `slots` decays (`ScoreDecay`), or
+/// 0 if `slots` is 0.
 pub fn decay(slots: u32) -> f64 {
     DECAY_TO_ZERO.powf(1.0 / f64::from(slots))
 }
 
-/// The decay over so many epochs.
+/// Returns the decay factor for a decay time of `epochs`.
 fn decay_epochs(epochs: u32) -> f64 {
     decay(epochs * SLOTS_PER_EPOCH)
 }
 
-/// A slot's seconds. Longer ones than 136 years are cut, so that nothing overflows.
+/// Returns the length of a slot in seconds. It is limited to 136 years, so that nothing overflows.
 fn slot_seconds(block_time_seconds: u64) -> u32 {
     let seconds = if block_time_seconds == 0 { DEFAULT_BLOCK_TIME } else { block_time_seconds };
     u32::try_from(seconds).unwrap_or(u32::MAX)
 }
 
-/// `epochs` as time.
+/// Returns the duration of `epochs`.
 fn epochs(block_time_seconds: u64, epochs: u32) -> Duration {
-    Duration::from_secs(slot_seconds(block_time_seconds).into()).saturating_mul(epochs * SLOTS_PER_EPOCH)
+    Duration::from_secs(slot_seconds(block_time_seconds).into())
+        .saturating_mul(epochs * SLOTS_PER_EPOCH)
 }
 
-/// The numbers of one block topic. P1 to P4 are gossipsub's names for the parts of the formula.
+/// Parameters of one block topic. P1 to P4 are gossipsub's names for the terms of the formula.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct TopicParams {
-    /// Weight of the topic's sum in the total.
+    /// Weight of the topic's score in the total.
     pub topic_weight: f64,
-    /// P1: points for each quantum in the mesh. 0 if dormant.
+    /// P1: points per quantum in the mesh. 0 if dormant.
     pub time_in_mesh_weight: f64,
-    /// P1: a slot.
+    /// P1: length of a quantum, which is one slot.
     pub time_in_mesh_quantum: Duration,
-    /// P1: quanta that count, an hour of them.
+    /// P1: maximum number of quanta that count, which is an hour's worth.
     pub time_in_mesh_cap: f64,
-    /// P2: points for each first delivery of a valid message. 0 if dormant.
+    /// P2: points per first delivery of a valid message. 0 if dormant.
     pub first_message_deliveries_weight: f64,
-    /// P2: factor per decay, 20 epochs.
+    /// P2: factor per decay, for a decay time of 20 epochs.
     pub first_message_deliveries_decay: f64,
-    /// P2: most first deliveries that count.
+    /// P2: maximum number of first deliveries that count.
     pub first_message_deliveries_cap: f64,
-    /// P3: points for the square of the deliveries missing in the mesh. Always 0.
+    /// P3: points for the square of the number of deliveries missing in the mesh. Always 0.
     pub mesh_message_deliveries_weight: f64,
-    /// P3: factor per decay, 5 epochs.
+    /// P3: factor per decay, for a decay time of 5 epochs.
     pub mesh_message_deliveries_decay: f64,
-    /// P3: most deliveries that count.
+    /// P3: maximum number of deliveries that count.
     pub mesh_message_deliveries_cap: f64,
-    /// P3: deliveries that are enough.
+    /// P3: number of deliveries that is sufficient.
     pub mesh_message_deliveries_threshold: f64,
-    /// P3: how long after the first delivery a duplicate counts.
+    /// P3: time after the first delivery during which a duplicate counts.
     pub mesh_message_deliveries_window: Duration,
     /// P3: time in the mesh before it applies.
     pub mesh_message_deliveries_activation: Duration,
-    /// P3b: points for what was missing when the peer left the mesh. Always 0.
+    /// P3b: points for the deficit of deliveries when the peer left the mesh. Always 0.
     pub mesh_failure_penalty_weight: f64,
-    /// P3b: factor per decay, 5 epochs.
+    /// P3b: factor per decay, for a decay time of 5 epochs.
     pub mesh_failure_penalty_decay: f64,
-    /// P4: points for the square of the rejected messages.
+    /// P4: points for the square of the number of rejected messages.
     pub invalid_message_deliveries_weight: f64,
-    /// P4: factor per decay, 50 epochs.
+    /// P4: factor per decay, for a decay time of 50 epochs.
     pub invalid_message_deliveries_decay: f64,
 }
 
 impl TopicParams {
-    /// A topic that carries the chain's blocks, or will soon. Block times of 0 count as 2 seconds.
+    /// Returns the parameters of a topic that carries the chain's blocks now or soon. The block
+    /// time is in seconds; 0 counts as 2.
     pub fn live(block_time_seconds: u64) -> Self {
         let slot = slot_seconds(block_time_seconds);
-        // Where not even one slot fits into an hour, the reference divides by zero.
+        // If an hour is shorter than one slot, the reference divides by zero.
         let cap = f64::from((3600 / slot).max(1));
-        // 30, and a tenth of it; with the reference's whole numbers.
+        // 30, and a tenth of it, in the reference's integer arithmetic.
         let deliveries = SLOTS_PER_EPOCH * 5;
         Self {
             topic_weight: 0.8,
@@ -186,7 +197,7 @@ impl TopicParams {
         }
     }
 
-    /// A topic without blocks: only rejected messages count.
+    /// Returns the parameters of a topic without blocks, where only rejected messages count.
     pub fn dormant(block_time_seconds: u64) -> Self {
         Self {
             time_in_mesh_weight: 0.0,
@@ -196,37 +207,39 @@ impl TopicParams {
     }
 }
 
-/// The numbers of the gossip total.
+/// Parameters of the gossip total.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ScoreParams {
-    /// Numbers of a topic that carries blocks.
+    /// Parameters of a topic that carries blocks.
     pub live: TopicParams,
-    /// Numbers of the others.
+    /// Parameters of the other topics.
     pub dormant: TopicParams,
-    /// Most that all topics together bring.
+    /// Maximum contribution of all topics together, in points.
     pub topic_score_cap: f64,
     /// P5: weight of the application score.
     pub application_weight: f64,
-    /// P6: points for the square of the peers at one address beyond the threshold.
+    /// P6: points for the square of the number of peers at one address beyond the threshold.
     pub ip_colocation_weight: f64,
-    /// P6: peers at one address that cost nothing.
+    /// P6: number of peers at one address that incurs no penalty.
     pub ip_colocation_threshold: f64,
-    /// P7: points for the square of the breaches of protocol beyond the threshold.
+    /// P7: points for the square of the number of protocol breaches beyond the threshold.
     pub behaviour_penalty_weight: f64,
-    /// P7: breaches that cost nothing.
+    /// P7: number of breaches that incurs no penalty.
     pub behaviour_penalty_threshold: f64,
-    /// P7: factor per decay, 10 epochs.
+    /// P7: factor per decay, for a decay time of 10 epochs.
     pub behaviour_penalty_decay: f64,
-    /// Time between two decays: a slot.
+    /// Interval between two decays: a slot.
     pub decay_interval: Duration,
-    /// Counters below this are 0.
+    /// Value below which a counter becomes 0.
     pub decay_to_zero: f64,
-    /// How long the score of a peer that left is remembered if it is not positive: 100 epochs.
+    /// Time for which the score of a peer that left is remembered, unless it is positive: 100
+    /// epochs.
     pub retain_score: Duration,
 }
 
 impl ScoreParams {
-    /// The level `light` for a chain with such a block time. 0 counts as 2 seconds.
+    /// Returns the parameters of level `light` for a chain with this block time in seconds; 0
+    /// counts as 2.
     pub fn light(block_time_seconds: u64) -> Self {
         Self {
             live: TopicParams::live(block_time_seconds),
@@ -244,42 +257,53 @@ impl ScoreParams {
         }
     }
 
-    /// The numbers of a topic.
+    /// Returns the parameters of a mesh. Browsers are not penalised for sharing an address: a
+    /// household, an office and a reverse proxy have one for all.
+    pub const fn for_mesh(mut self, mesh: Mesh) -> Self {
+        if matches!(mesh, Mesh::Browsers) {
+            self.ip_colocation_weight = 0.0;
+        }
+        self
+    }
+
+    /// Returns the parameters of a live or a dormant topic.
     pub const fn topic(&self, live: bool) -> &TopicParams {
         if live { &self.live } else { &self.dormant }
     }
 }
 
-/// The numbers of one counter of the application score.
+/// Parameters of one counter of the application score.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct CounterParams {
-    /// Most that it counts.
+    /// Maximum value of the counter.
     pub cap: f64,
-    /// Points for each.
+    /// Points per unit of the counter.
     pub weight: f64,
     /// Factor per decay.
     pub decay: f64,
 }
 
-/// The numbers of the application score.
+/// Parameters of the application score.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ApplicationParams {
-    /// [`Conduct::ValidResponse`](crate::peers::Conduct::ValidResponse).
+    /// Counter of [`Conduct::ValidResponse`](crate::peers::Conduct::ValidResponse).
     pub valid_responses: CounterParams,
-    /// [`Conduct::ErrorResponse`](crate::peers::Conduct::ErrorResponse).
+    /// Counter of [`Conduct::ErrorResponse`](crate::peers::Conduct::ErrorResponse).
     pub error_responses: CounterParams,
-    /// [`Conduct::RejectedPayload`](crate::peers::Conduct::RejectedPayload).
+    /// Counter of [`Conduct::RejectedPayload`](crate::peers::Conduct::RejectedPayload).
     pub rejected_payloads: CounterParams,
-    /// Time between two decays: a slot.
+    /// Interval between two decays: a slot.
     pub decay_interval: Duration,
-    /// Counters below this are 0.
+    /// Value below which a counter becomes 0.
     pub decay_to_zero: f64,
 }
 
 impl ApplicationParams {
-    /// The level `light` for a chain with such a block time. 0 counts as 2 seconds.
+    /// Returns the parameters of level `light` for a chain with this block time in seconds; 0
+    /// counts as 2.
     ///
-    /// Errors alone cost at most 9 points, which is above [`Thresholds::gossip`]: a peer may be slow.
+    /// Errors alone cost at most 9 points, which keeps the score above [`Thresholds::gossip`],
+    /// because a peer may be slow.
     pub fn light(block_time_seconds: u64) -> Self {
         let decay = decay_epochs(10);
         Self {
@@ -301,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn levels_have_the_flags_names() {
+    fn levels_are_named_as_in_the_flag() {
         assert_eq!(Scoring::ALL.map(|level| level.to_string()), ["none", "light"]);
         assert_eq!(Scoring::ALL.map(|level| level.name().parse()), Scoring::ALL.map(Ok));
         for wrong in ["", "Light", "full"] {
@@ -314,8 +338,9 @@ mod tests {
     }
 
     #[test]
-    fn thresholds_are_the_references() {
-        let Thresholds { gossip, publish, graylist, accept_px, opportunistic_graft } = Thresholds::default();
+    fn thresholds_match_the_reference() {
+        let Thresholds { gossip, publish, graylist, accept_px, opportunistic_graft } =
+            Thresholds::default();
         assert_eq!(
             [gossip, publish, graylist, accept_px, opportunistic_graft],
             [-10.0, -40.0, -40.0, 20.0, 0.05]
@@ -323,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn decays_are_the_references_to_the_digit() {
+    fn decays_match_the_reference_exactly() {
         assert_eq!(decay(20 * 6), 0.9623506263980885);
         assert_eq!(decay(50 * 6), 0.9847666521101581);
         assert_eq!(decay(10 * 6), 0.9261187281287935);
@@ -332,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn a_live_topic_has_the_references_numbers_but_for_p3() {
+    fn live_topic_params_match_the_reference_except_p3() {
         let expected = TopicParams {
             topic_weight: 0.8,
             time_in_mesh_weight: 10.0 / 1800.0,
@@ -361,13 +386,16 @@ mod tests {
             ..expected
         };
         assert_eq!(TopicParams::live(1), faster);
-        let dormant =
-            TopicParams { time_in_mesh_weight: 0.0, first_message_deliveries_weight: 0.0, ..expected };
+        let dormant = TopicParams {
+            time_in_mesh_weight: 0.0,
+            first_message_deliveries_weight: 0.0,
+            ..expected
+        };
         assert_eq!(TopicParams::dormant(2), dormant);
     }
 
     #[test]
-    fn the_total_has_the_references_numbers() {
+    fn peer_score_params_match_the_reference() {
         for block_time in [1, 2, 12] {
             let expected = ScoreParams {
                 live: TopicParams::live(block_time),
@@ -390,7 +418,7 @@ mod tests {
     }
 
     #[test]
-    fn the_application_score_has_the_references_numbers() {
+    fn application_params_match_the_reference() {
         let params = ApplicationParams::light(1);
         let counters = [params.valid_responses, params.error_responses, params.rejected_payloads];
         assert_eq!(counters.map(|counter| counter.cap), [10.0, 9.0, 20.0]);
@@ -400,7 +428,7 @@ mod tests {
     }
 
     #[test]
-    fn any_block_time_will_do() {
+    fn any_block_time_is_accepted() {
         assert_eq!(ScoreParams::light(0), ScoreParams::light(2));
         assert_eq!(ApplicationParams::light(0), ApplicationParams::light(2));
         let slow = ScoreParams::light(u64::MAX);

@@ -1,18 +1,21 @@
-//! The client alone, with peers that follow a script.
+//! Tests of the client alone, with scripted peers.
+
+mod hostile;
 
 use super::*;
-use crate::chain::{ChainBlock, Fork};
+use crate::chain::{ChainBlock, ChainConfig, Fork};
 use crate::payload::{Envelope, ExecutionPayload, PayloadVersion};
-use crate::sync::encode_response;
+use crate::sync::{Rate, ResultCode, encode_response};
 use alloy_primitives::{Address, B256};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 
-/// The fixture of the reference's tests: chain 1234, genesis at 9000, a block each two seconds, Ecotone at half of
-/// the blocks.
+/// The fixture of the reference's tests: chain 1234, genesis at 9000, a block every two seconds,
+/// Ecotone at half of the blocks.
 fn config(blocks: u64) -> ChainConfig {
     let genesis = B256::repeat_byte(1);
-    let mut chain = ChainConfig::development(1234, genesis, 9000, 2, Fork::Canyon, Address::repeat_byte(2));
+    let mut chain =
+        ChainConfig::development(1234, genesis, 9000, 2, Fork::Canyon, Address::repeat_byte(2));
     let ecotone = 9000 + blocks / 2 * 2;
     for fork in [Fork::Delta, Fork::Ecotone] {
         chain.forks = chain.forks.with(fork, Some(ecotone));
@@ -20,7 +23,7 @@ fn config(blocks: u64) -> ChainConfig {
     chain
 }
 
-/// Blocks 0 to `last` that link, v2 below Ecotone and v3 from there.
+/// Linked blocks 0 to `last`, v2 below Ecotone and v3 from there.
 fn blocks(chain: &ChainConfig, last: u64, salt: u8, bytes: usize) -> Vec<Block> {
     let mut made: Vec<Block> = Vec::new();
     for number in 0..=last {
@@ -54,25 +57,25 @@ fn at(millis: u64) -> Instant {
     Instant::from_start(Duration::from_millis(millis))
 }
 
-/// What is under way, and what came of it.
+/// A client, its pending requests, and its results.
 struct World {
     client: RangeClient,
-    chain: ChainConfig,
     now: u64,
     asked: Vec<(RequestId, u8, u64, usize)>,
+    posted: Vec<(RequestId, usize, u64, String, usize)>,
     proved: Vec<Block>,
     conduct: Vec<(u8, Conduct)>,
     answered: Vec<(u8, u64, Result<u64, AnswerError>)>,
 }
 
 impl World {
-    fn new(chain: ChainConfig, peers: impl IntoIterator<Item = u8>) -> Self {
+    fn new(peers: impl IntoIterator<Item = u8>) -> Self {
         let mut client = RangeClient::new(ClientConfig::default());
         for byte in peers {
             client.connected(peer(byte), false);
         }
-        let (asked, proved, conduct, answered) = Default::default();
-        Self { client, chain, now: 0, asked, proved, conduct, answered }
+        let (asked, posted, proved, conduct, answered) = Default::default();
+        Self { client, now: 0, asked, posted, proved, conduct, answered }
     }
 
     fn aim(&mut self, wanted: &Block, lowest: u64) {
@@ -81,6 +84,7 @@ impl World {
     }
 
     fn drain(&mut self) {
+        self.client.settle_charges(at(self.now), |_| false);
         while let Some(step) = self.client.poll(at(self.now)) {
             match step {
                 ClientStep::Ask { id, peer, number, limit } => {
@@ -89,16 +93,22 @@ impl World {
                 ClientStep::Check(id, work) => {
                     self.client.checked(at(self.now), id, work.run(), |_| false);
                 }
+                ClientStep::AskEndpoint { id, endpoint, number, body, limit } => {
+                    self.posted.push((id, endpoint, number, body, limit));
+                }
                 ClientStep::Proved(block, _) => self.proved.push(block),
-                ClientStep::Conduct(peer, conduct) => self.conduct.push((peer.as_bytes()[0], conduct)),
-                ClientStep::Answered(Answered { peer, number, result, .. }) => {
-                    self.answered.push((peer.as_bytes()[0], number, result.map(|id| id.number)));
+                ClientStep::Conduct(peer, conduct) => {
+                    self.conduct.push((peer.as_bytes()[0], conduct));
+                }
+                ClientStep::Answered(Answered { source, number, result, .. }) => {
+                    let who = source.peer().map_or(0, |peer| peer.as_bytes()[0]);
+                    self.answered.push((who, number, result.map(|id| id.number)));
                 }
             }
         }
     }
 
-    /// Answers the oldest request as `answer` says, ten milliseconds after it was sent.
+    /// Answers the oldest request with `answer`, ten milliseconds after it was sent.
     fn answer(&mut self, answer: impl Fn(u8, u64) -> Result<Vec<u8>, RequestFailure>) -> bool {
         if self.asked.is_empty() {
             return false;
@@ -108,12 +118,12 @@ impl World {
         let result = answer(peer, number).and_then(|bytes| {
             if bytes.len() > limit { Err(RequestFailure::TooLong) } else { Ok(bytes.into()) }
         });
-        self.client.received(at(self.now), id, result, &self.chain);
+        self.client.received(at(self.now), id, result);
         self.drain();
         true
     }
 
-    /// Goes on until nothing is under way, for at most `millis`.
+    /// Runs until no request is pending, for at most `millis`.
     fn run(&mut self, millis: u64, answer: impl Fn(u8, u64) -> Result<Vec<u8>, RequestFailure>) {
         let end = self.now + millis;
         while self.now < end {
@@ -136,10 +146,10 @@ fn not_found() -> Result<Vec<u8>, RequestFailure> {
 
 /// TestSinglePeerSync: the range between 10 and 20.
 #[test]
-fn one_peer_gives_a_range_in_descending_order_with_roots_from_ecotone_on() {
+fn one_peer_serves_a_range_in_descending_order_with_roots_from_ecotone() {
     let chain = config(25);
     let made = blocks(&chain, 25, 0, 10);
-    let mut world = World::new(chain, [1]);
+    let mut world = World::new([1]);
     world.aim(&made[19], 11);
     world.run(60_000, |_, number| Ok(encode_response(&made[number as usize])));
     assert_eq!(world.proved_numbers(), (11..20).rev().collect::<Vec<_>>());
@@ -151,12 +161,12 @@ fn one_peer_gives_a_range_in_descending_order_with_roots_from_ecotone_on() {
     assert_eq!(world.conduct, vec![(1, Conduct::ValidResponse); 9]);
 }
 
-/// TestMultiPeerSync: two servers with limits, then a block that none of them has for a while.
+/// TestMultiPeerSync: two servers with limits, then a block that neither of them has for a while.
 #[test]
-fn a_block_that_nobody_has_is_asked_for_again_and_nothing_else_is_lost() {
+fn a_block_that_no_server_has_is_requested_again_and_nothing_else_is_lost() {
     let chain = config(100);
     let made = blocks(&chain, 100, 0, 10);
-    let mut world = World::new(chain, [1, 2]);
+    let mut world = World::new([1, 2]);
     world.aim(&made[89], 11);
     world.run(120_000, |_, number| Ok(encode_response(&made[number as usize])));
     assert_eq!(world.proved_numbers(), (11..90).rev().collect::<Vec<_>>());
@@ -168,20 +178,27 @@ fn a_block_that_nobody_has_is_asked_for_again_and_nothing_else_is_lost() {
     };
     world.run(20_000, lacking);
     assert_eq!(world.proved_numbers(), [29, 28, 27, 26]);
-    assert_eq!(world.client.range().map(|range| range.wanted.number), Some(25), "the range is not cancelled");
-    assert!(world.conduct.iter().all(|(_, conduct)| *conduct == Conduct::ValidResponse), "nobody is blamed");
+    assert_eq!(
+        world.client.range().map(|range| range.wanted.number),
+        Some(25),
+        "the range is not cancelled"
+    );
+    assert!(
+        world.conduct.iter().all(|(_, conduct)| *conduct == Conduct::ValidResponse),
+        "nobody is blamed"
+    );
     let before = world.answered.len();
     world.run(60_000, |_, number| Ok(encode_response(&made[number as usize])));
     assert_eq!(world.proved_numbers(), (21..30).rev().collect::<Vec<_>>());
-    // What was below it had come already.
+    // The blocks below it had come already.
     assert_eq!(world.answered[before..].iter().filter(|(_, _, result)| result.is_ok()).count(), 1);
 }
 
-/// TestNetworkNotifyAddPeerAndRemovePeer, and that a second connection is no second server.
+/// TestNetworkNotifyAddPeerAndRemovePeer; also checks that a second connection is not a second
+/// server.
 #[test]
-fn peers_come_and_go_and_are_remembered() {
-    let chain = config(10);
-    let mut world = World::new(chain, [1, 2]);
+fn connected_peers_are_counted_as_servers_once() {
+    let mut world = World::new([1, 2]);
     world.client.connected(peer(1), false);
     assert_eq!(world.client.servers(), 2);
     world.client.disconnected(&peer(1));
@@ -192,10 +209,10 @@ fn peers_come_and_go_and_are_remembered() {
 }
 
 #[test]
-fn with_only_static_peers_others_are_not_asked() {
+fn with_only_static_peers_no_others_are_asked() {
     let chain = config(10);
     let made = blocks(&chain, 10, 0, 10);
-    let mut world = World::new(chain, []);
+    let mut world = World::new([]);
     world.client = RangeClient::new(ClientConfig { only_static: true, ..ClientConfig::default() });
     world.client.connected(peer(1), false);
     world.aim(&made[9], 5);
@@ -205,14 +222,15 @@ fn with_only_static_peers_others_are_not_asked() {
     assert!(!world.asked.is_empty() && world.asked.iter().all(|(_, peer, ..)| *peer == 2));
 }
 
-/// The reference fetches from a peer before it knows of any work (3.6), and evicts honest blocks (3.8).
+/// The reference fetches from a peer before it knows of any work (3.6), and evicts honest blocks
+/// (3.8).
 #[test]
-fn a_window_of_answers_without_the_one_above_them_blames_nobody() {
+fn a_window_of_answers_without_the_one_above_them_blames_no_server() {
     let chain = config(400);
     let made = blocks(&chain, 400, 0, 10);
-    let mut world = World::new(chain, 1..=8);
+    let mut world = World::new(1..=8);
     world.aim(&made[399], 1);
-    // The newest one is never answered; everything below waits for it.
+    // The newest block is never served; everything below waits for it.
     let lacking = |_, number| {
         if number == 399 { not_found() } else { Ok(encode_response(&made[number as usize])) }
     };
@@ -224,28 +242,33 @@ fn a_window_of_answers_without_the_one_above_them_blames_nobody() {
 }
 
 #[test]
-fn a_block_of_another_branch_is_a_fault_only_once_the_right_one_is_there() {
+fn a_block_of_another_branch_is_blamed_only_once_the_right_one_arrives() {
     let chain = config(30);
     let (made, forked) = (blocks(&chain, 30, 0, 10), blocks(&chain, 30, 7, 10));
-    let mut world = World::new(chain, [1]);
+    let mut world = World::new([1]);
     world.aim(&made[20], 20);
     world.run(3_000, |_, number| Ok(encode_response(&forked[number as usize])));
     assert!(world.conduct.is_empty(), "an honest server of another branch would say the same");
     world.client.connected(peer(2), false);
     world.drain();
-    world.run(60_000, |peer, number| {
-        Ok(encode_response(if peer == 2 { &made[number as usize] } else { &forked[number as usize] }))
+    world.run(300_000, |peer, number| {
+        Ok(encode_response(if peer == 2 {
+            &made[number as usize]
+        } else {
+            &forked[number as usize]
+        }))
     });
     assert_eq!(world.proved_numbers(), [20]);
-    assert_eq!(world.conduct, [(1, Conduct::RejectedPayload), (2, Conduct::ValidResponse)]);
+    assert_eq!(world.conduct, [(2, Conduct::ValidResponse), (1, Conduct::RejectedPayload)]);
 }
 
 #[test]
-fn a_large_block_is_fetched_with_a_larger_limit_and_nobody_is_blamed() {
+fn a_large_block_is_fetched_with_a_larger_limit_and_no_server_is_blamed() {
     let chain = config(4);
     let mut made = blocks(&chain, 4, 0, 10);
-    // Noise, so that it is as large on the stream.
-    let noise: Vec<u8> = (0..2_u32 << 20).map(|at| at.wrapping_mul(0x9e37_79b9).to_be_bytes()[1]).collect();
+    // Noise, so that it does not shrink on the stream.
+    let noise: Vec<u8> =
+        (0..2_u32 << 20).map(|at| at.wrapping_mul(0x9e37_79b9).to_be_bytes()[1]).collect();
     let below = made[1].hash();
     let mut envelope = made[2].to_envelope();
     envelope.payload.parent_hash = below;
@@ -254,19 +277,21 @@ fn a_large_block_is_fetched_with_a_larger_limit_and_nobody_is_blamed() {
     let mut body = Vec::new();
     let version = envelope.encode(&mut body).expect("complete");
     made[2] = Block::decode(version, None, body.into()).expect("ours");
-    let mut world = World::new(chain, [1]);
+    let mut world = World::new([1]);
     world.aim(&made[2], 1);
     world.run(60_000, |_, number| Ok(encode_response(&made[number as usize])));
     assert_eq!(world.proved_numbers(), [2, 1]);
     assert_eq!(world.conduct, vec![(1, Conduct::ValidResponse); 2]);
-    assert!(world.answered.iter().any(|(_, _, result)| result == &Err(RequestFailure::TooLong.into())));
+    assert!(
+        world.answered.iter().any(|(_, _, result)| result == &Err(RequestFailure::TooLong.into()))
+    );
 }
 
 #[test]
-fn a_late_request_is_doubled_by_one_to_another_peer() {
+fn a_late_request_is_repeated_to_one_other_peer() {
     let chain = config(4);
     let made = blocks(&chain, 4, 0, 10);
-    let mut world = World::new(chain, [1, 2, 3]);
+    let mut world = World::new([1, 2, 3]);
     world.aim(&made[3], 3);
     assert_eq!(world.asked.len(), 1);
     world.now = 999;
@@ -312,7 +337,7 @@ proptest! {
     ) {
         let chain = config(60);
         let (made, forked) = (blocks(&chain, 60, 0, 500), blocks(&chain, 60, 9, 500));
-        let mut world = World::new(chain, []);
+        let mut world = World::new([]);
         let config = ClientConfig { in_flight, window, servers, ..ClientConfig::default() };
         world.client = RangeClient::new(config);
         for event in events {
@@ -330,7 +355,7 @@ proptest! {
                         _ => Err(RequestFailure::TooLong),
                     };
                     prop_assert!(limit <= MAX_RESPONSE_SIZE);
-                    world.client.received(at(world.now), id, result.map(Into::into), &world.chain);
+                    world.client.received(at(world.now), id, result.map(Into::into));
                 }
                 Event::Answer(..) => {}
                 Event::Wait(millis) => world.now += millis,
@@ -340,7 +365,7 @@ proptest! {
                 }
                 Event::Connect(byte) => world.client.connected(peer(byte), false),
                 Event::Disconnect(byte) => world.client.disconnected(&peer(byte)),
-                Event::Hurry => world.client.hurry(at(world.now)),
+                Event::Hurry => world.client.expedite(at(world.now)),
             }
             world.drain();
             prop_assert!(world.client.in_flight() <= in_flight);
@@ -356,10 +381,119 @@ proptest! {
                 prop_assert!(world.asked.iter().filter(|(_, _, of, _)| *of == number).count() <= 2);
             }
         }
-        // Every block that was proved is the chain's, whoever sent it.
+        // Every proved block is the chain's, whichever peer sent it.
         for block in &world.proved {
             prop_assert_eq!(block.hash(), made[block.number() as usize].hash());
             prop_assert!(block.size() > 0);
         }
     }
+}
+
+/// Blocks of another branch, which starts above `ancestor`.
+fn branch(made: &[Block], ancestor: usize) -> Vec<Block> {
+    let mut branch = made[..=ancestor].to_vec();
+    for block in &made[ancestor + 1..] {
+        let mut envelope = block.to_envelope();
+        envelope.payload.parent_hash = branch[branch.len() - 1].hash();
+        envelope.payload.gas_used = 7;
+        envelope.payload.seal(envelope.parent_beacon_block_root).expect("complete");
+        let mut body = Vec::new();
+        let version = envelope.encode(&mut body).expect("complete");
+        branch.push(Block::decode(version, None, body.into()).expect("ours"));
+    }
+    branch
+}
+
+#[test]
+fn a_reorg_while_filling_is_not_blamed_on_honest_servers() {
+    let made = blocks(&config(300), 300, 0, 100);
+    let other = branch(&made, 200);
+    // Time of the sequencer's reorg, and latency of the slow server.
+    for (reorg, slow) in [(300, 900), (700, 900), (700, 2_000), (1_500, 700)] {
+        let mut world = World::new(1..=3);
+        for byte in 1..=3 {
+            world.client.heard(at(0), &peer(byte), 300);
+        }
+        world.aim(&made[295], 1);
+        let mut due: Vec<(u64, RequestId, Vec<u8>)> = Vec::new();
+        while world.now < 20_000 {
+            for (id, peer, number, _) in std::mem::take(&mut world.asked) {
+                // The answer is the canonical block at the time of the request. The third server is
+                // far away.
+                let chain = if world.now >= reorg { &other } else { &made };
+                let latency = [20, 40, slow][usize::from(peer) - 1];
+                due.push((world.now + latency, id, encode_response(&chain[number as usize])));
+            }
+            let now = world.now;
+            let (ready, rest): (Vec<_>, Vec<_>) = due.into_iter().partition(|(at, ..)| *at <= now);
+            due = rest;
+            for (_, id, bytes) in ready {
+                world.client.received(at(now), id, Ok(bytes.into()));
+                world.drain();
+            }
+            if now == reorg {
+                world.aim(&other[300], 1);
+            }
+            world.now += 10;
+            world.drain();
+        }
+        let blamed = world.conduct.iter().filter(|(_, c)| *c != Conduct::ValidResponse).count();
+        assert_eq!(blamed, 0, "reorg at {reorg} ms, {slow} ms");
+        assert_eq!(world.proved_numbers().last(), Some(&1));
+    }
+}
+
+#[test]
+fn a_server_is_blamed_once_for_many_blocks() {
+    let made = blocks(&config(300), 300, 0, 100);
+    let forked = blocks(&config(300), 300, 9, 100);
+    let mut world = World::new(1..=4);
+    world.aim(&made[299], 1);
+    world.run(600_000, |peer, number| {
+        let chain = if peer == 1 { &forked } else { &made };
+        Ok(encode_response(&chain[number as usize]))
+    });
+    assert_eq!(world.proved.len(), 299);
+    let blamed: Vec<_> =
+        world.conduct.iter().filter(|(_, c)| *c != Conduct::ValidResponse).collect();
+    assert_eq!(blamed, [&(1, Conduct::RejectedPayload)]);
+}
+
+#[test]
+fn after_a_too_long_answer_other_peers_are_asked_first() {
+    let made = blocks(&config(60), 60, 0, 100);
+    let mut world = World::new(1..=3);
+    world.aim(&made[60], 60);
+    let (id, first, ..) = world.asked.remove(0);
+    world.client.received(at(10), id, Err(RequestFailure::TooLong));
+    world.drain();
+    assert!(world.asked.iter().all(|(_, peer, ..)| *peer != first), "{:?}", world.asked);
+    assert!(!world.asked.is_empty());
+}
+
+#[test]
+fn an_endpoint_is_asked_at_its_configured_rate() {
+    let made = blocks(&config(400), 400, 0, 10);
+    let endpoint_rate = Rate::per_second(5, 10);
+    let mut world = World::new([]);
+    world.client =
+        RangeClient::new(ClientConfig { endpoints: 1, endpoint_rate, ..ClientConfig::default() });
+    world.aim(&made[399], 1);
+    let mut posted = 0;
+    while world.now < 20_000 {
+        for (id, _, number, body, _) in std::mem::take(&mut world.posted) {
+            posted += 1;
+            let is_frontier = body.contains(&made[number as usize].hash().to_string());
+            assert!(is_frontier || body.contains(&format!("{number:#x}")), "{body}");
+            let raw = crate::payload::rebuild::to_rlp(&made[number as usize]);
+            let raw = alloy_primitives::hex::encode(raw);
+            let answer = format!(r#"{{"jsonrpc":"2.0","id":0,"result":"0x{raw}"}}"#);
+            world.client.received(at(world.now), id, Ok(answer.into_bytes().into()));
+        }
+        world.now += 10;
+        world.drain();
+    }
+    assert!((100..=106).contains(&posted), "{posted} requests");
+    assert!(world.proved.len() >= 90, "{} blocks", world.proved.len());
+    assert!(world.conduct.is_empty());
 }

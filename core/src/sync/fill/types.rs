@@ -1,4 +1,4 @@
-//! The vocabulary of the gap filler: how it is configured, what it wants done, what it tells.
+//! Configuration, steps, events and status of the gap filler.
 
 use std::time::Duration;
 
@@ -8,153 +8,189 @@ use crate::peers::{Conduct, PeerId};
 use crate::sync::check::CheckWork;
 use crate::sync::client::{Answered, ClientConfig, RequestId};
 
-/// What a [`GapFiller`](super::GapFiller) is configured by.
+/// Settings of a [`GapFiller`](super::GapFiller).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FillConfig {
-    /// Bounds of the client.
+    /// Settings of the client.
     pub client: ClientConfig,
-    /// Most blocks in the pending area.
+    /// Maximum number of blocks in the pending area.
     pub pending_blocks: usize,
-    /// Most bytes of blocks in the pending area.
+    /// Maximum size of the blocks in the pending area, in bytes.
     pub pending_bytes: u64,
-    /// A gap whose lower end, by its timestamp, is older than this is not asked for (`op-node/node/node.go`).
-    /// `None`: any gap is.
+    /// Maximum age of a gap's lower end, by its timestamp (`op-node/node/node.go`); older gaps are
+    /// not fetched. `None` for no maximum.
     pub max_age: Option<Duration>,
-    /// How long a gap may stay without a new block of it before the view's own patience decides. `None`: for ever.
-    pub patience: Option<Duration>,
 }
 
 impl Default for FillConfig {
-    /// 200,000 blocks or 16 GiB pending, 12 hours, 10 minutes.
+    /// 200,000 blocks or 16 GiB pending, and 12 hours.
     fn default() -> Self {
         Self {
             client: ClientConfig::default(),
             pending_blocks: 200_000,
             pending_bytes: 16 << 30,
             max_age: Some(Duration::from_secs(12 * 60 * 60)),
-            patience: Some(Duration::from_secs(10 * 60)),
         }
     }
 }
 
-/// The caller's name for a commanded range.
+/// The caller's id of a commanded range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RangeId(pub u64);
 
-/// Why a range is not fetched.
+/// Reason why a range is not fetched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RangeError {
-    /// Nothing says which blocks are the chain's.
+    /// There is no hash that determines the blocks of the range.
     #[error("the range ends nowhere: give the hash of its highest block, which proves the others")]
     NoEnd,
-    /// There is no block to link to.
+    /// There is no block to which the range could link.
     #[error("there is no chain yet that the range could link to; wait for the first block")]
     NoStart,
-    /// The chain is there already.
+    /// The blocks are not missing.
     #[error("nothing is missing: block {0} is not above the head")]
     NothingMissing(u64),
-    /// It would take too long, and whoever serves may not have it any more.
-    #[error("the range begins at block {number}, which is {age} s old, and at most {limit} s are fetched")]
+    /// Fetching would take too long, and servers may not have the blocks any more.
+    #[error(
+        "the range begins at block {number}, which is {age} s old, and at most {limit} s are \
+         fetched"
+    )]
     TooOld {
-        /// The head.
+        /// Number of the head.
         number: u64,
-        /// How old it is, seconds.
+        /// Age of the head, in seconds.
         age: u64,
-        /// How old it may be, seconds.
+        /// Maximum age, in seconds.
         limit: u64,
     },
-    /// Another commanded range is under way.
+    /// The block can't exist yet.
+    #[error("block {number} can't exist yet: the highest one now is about {highest}")]
+    NotYet {
+        /// Requested number.
+        number: u64,
+        /// Highest number that is possible now.
+        highest: u64,
+    },
+    /// Another commanded range is being fetched.
     #[error("another range is being fetched; wait for its end")]
     Busy,
-    /// No peer had the next block for too long.
-    #[error("no peer has block {0}")]
+    /// No source had the next block for too long.
+    #[error("no peer or endpoint has block {0}")]
     NotFound(u64),
-    /// The chain that the block belongs to does not meet ours.
+    /// The chain of the requested block does not meet ours.
     #[error("the range does not link to the chain")]
     Unlinked,
-    /// Blocks are not fetched by number at all.
+    /// Fetching by number is disabled.
     #[error("fetching blocks by number is switched off")]
     Off,
 }
 
-/// Something worth telling.
+/// Event of the gap filler, for subscribers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SyncEvent {
-    /// A gap is not asked for.
+    /// A gap is not fetched.
     Refused {
-        /// Which gap.
+        /// The refused gap.
         gap: GapId,
-        /// Why.
+        /// Reason of the refusal.
         error: RangeError,
     },
-    /// The way down met the chain, or ended: these blocks are handed on now.
+    /// A block of a gap was found.
+    Found {
+        /// The gap that is being fetched.
+        gap: GapId,
+        /// The lowest block found so far.
+        lowest: BlockId,
+        /// Number of heights between the head and this block.
+        missing: u64,
+    },
+    /// The path down met the chain, or ended: these blocks are passed on now.
     Landing {
-        /// The position below the lowest.
+        /// Position below the lowest block.
         after: BlockId,
-        /// The highest.
+        /// The highest block.
         highest: BlockId,
-        /// How many.
+        /// Number of blocks.
         blocks: usize,
     },
     /// A commanded range ended.
     Range {
-        /// Which one.
+        /// Id of the range.
         id: RangeId,
-        /// Whether it is there now.
+        /// Whether the range is complete, or why not.
         result: Result<(), RangeError>,
     },
-    /// A peer's conduct as a server.
+    /// Conduct of a peer as a server.
     Conduct {
-        /// Who.
+        /// The peer in question.
         peer: PeerId,
-        /// What it did.
+        /// Its conduct.
         conduct: Conduct,
     },
     /// A request of ours ended.
     Answered(Answered),
 }
 
-/// Something that the filler wants done.
+/// Action that the filler requests from its driver.
 #[derive(Clone, Debug)]
 pub enum FillStep {
-    /// Send a request.
+    /// Send a request to a peer.
     Ask {
-        /// Its name.
+        /// Id of the request.
         id: RequestId,
-        /// Whom.
+        /// Peer to ask.
         peer: PeerId,
-        /// For what.
+        /// Number to ask for.
         number: u64,
-        /// Bytes that it may bring.
+        /// Maximum size of the answer, in bytes.
         limit: usize,
     },
-    /// Run this check.
+    /// Post a JSON-RPC request to an endpoint.
+    AskEndpoint {
+        /// Id of the request.
+        id: RequestId,
+        /// Position of the endpoint in the driver's list.
+        endpoint: usize,
+        /// Number to ask for.
+        number: u64,
+        /// Body of the request.
+        body: String,
+        /// Maximum size of the answer, in bytes.
+        limit: usize,
+    },
+    /// Run this check, and pass its result to [`GapFiller::checked`](super::GapFiller::checked).
     Check(RequestId, CheckWork),
-    /// Put this into the pending area, and say when it is there.
+    /// Put this block into the pending area, and report the result to
+    /// [`GapFiller::held`](super::GapFiller::held).
     Hold(Block),
-    /// Take these out of it.
+    /// Remove these blocks from the pending area.
     Release(Vec<BlockId>),
-    /// Load these from it.
+    /// Load these blocks from the pending area, and pass them to
+    /// [`GapFiller::loaded`](super::GapFiller::loaded).
     Load(Vec<BlockId>),
-    /// Tell whoever is interested.
+    /// Publish this event.
     Event(SyncEvent),
 }
 
-/// How the fetching stands.
+/// State of fetching.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SyncStatus {
-    /// The next block to prove; `None` if nothing is fetched.
+    /// Next block to prove; `None` if nothing is being fetched.
     pub wanted: Option<BlockId>,
-    /// Blocks in the pending area.
+    /// Number of blocks in the pending area.
     pub pending: usize,
-    /// Requests under way.
+    /// Number of requests in flight or being checked.
     pub in_flight: usize,
-    /// Connected peers that may be asked.
+    /// Number of connected peers that may be asked.
     pub servers: usize,
-    /// Blocks that are still to land.
+    /// Number of JSON-RPC endpoints that the operator named.
+    pub endpoints: usize,
+    /// Number of blocks that are still to land.
     pub landing: usize,
-    /// Numbers that are fetched at once.
+    /// Number of heights that are being fetched at once.
     pub slots: usize,
-    /// Bytes of blocks in memory and of room that is set aside for answers.
+    /// Number of peers with a charge that does not count yet.
+    pub charges: usize,
+    /// Size of blocks in memory and of room reserved for answers, in bytes.
     pub memory: usize,
 }

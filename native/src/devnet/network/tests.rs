@@ -1,16 +1,16 @@
-//! Real nodes on loopback.
+//! Tests with real nodes on loopback.
 
 use super::*;
-use crate::host::HostEventKind;
 use opp2p_core::chain::ChainEvent;
 use opp2p_core::node::Event;
+use opp2p_node::host::HostEventKind;
 use tokio::time::timeout;
 
 const LAST: Member = Member::Follower(1);
 
 type Events = mpsc::Receiver<(Member, NetworkEvent)>;
 
-/// The next event of the last follower that `pick` takes.
+/// Returns the next event of the last follower that `pick` accepts.
 async fn next<T>(events: &mut Events, pick: impl Fn(NetworkEvent) -> Option<T>) -> T {
     let found = async {
         loop {
@@ -24,21 +24,23 @@ async fn next<T>(events: &mut Events, pick: impl Fn(NetworkEvent) -> Option<T>) 
 }
 
 fn extended(event: NetworkEvent) -> Option<u64> {
-    let NetworkEvent::Host(HostEvent { kind: HostEventKind::Core(Event::Chain(chain)), .. }) = event else {
+    let NetworkEvent::Host(HostEvent { kind: HostEventKind::Core(Event::Chain(chain)), .. }) =
+        event
+    else {
         return None;
     };
     if let ChainEvent::Extended(block) = chain { Some(block.number()) } else { None }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_killed_follower_starts_again_as_the_node_that_it_was() {
+async fn a_killed_follower_restarts_as_the_same_node() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let config = NetworkConfig {
         followers: 2,
         block_time: Duration::from_secs(1),
         fork: Fork::Jovian,
         directory: directory.path().to_path_buf(),
-        browsers: false,
+        browsers: None,
     };
     let (mut network, mut events) = Network::start(&config).await.expect("starts");
     network.meshed().await.expect("meshes");
@@ -63,7 +65,11 @@ async fn a_killed_follower_starts_again_as_the_node_that_it_was() {
         NetworkEvent::Killed { stored, .. } => Some(stored),
         _ => None,
     });
-    assert_eq!(stored.await.map(|stored| stored.number), Some(3), "what was queued for the disk is there");
+    assert_eq!(
+        stored.await.map(|stored| stored.number),
+        Some(3),
+        "what was queued for the disk is there"
+    );
 
     for _ in 0..2 {
         network.restart_last_follower().await.expect("starts again");
@@ -81,14 +87,14 @@ async fn a_killed_follower_starts_again_as_the_node_that_it_was() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_follower_without_its_port_waits_until_that_is_free() {
+async fn a_follower_waits_until_its_port_is_free() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let config = NetworkConfig {
         followers: 1,
         block_time: Duration::from_secs(1),
         fork: Fork::Jovian,
         directory: directory.path().to_path_buf(),
-        browsers: false,
+        browsers: None,
     };
     let (network, _events) = Network::start(&config).await.expect("starts");
     network.kill_last_follower().await.expect("its store can be read");
@@ -102,14 +108,14 @@ async fn a_follower_without_its_port_waits_until_that_is_free() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_door_for_browsers_is_where_it_was_after_a_restart() {
+async fn the_browser_address_survives_a_restart() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let config = NetworkConfig {
         followers: 1,
         block_time: Duration::from_secs(1),
         fork: Fork::Jovian,
         directory: directory.path().to_path_buf(),
-        browsers: true,
+        browsers: Some(0),
     };
     let (mut network, _events) = Network::start(&config).await.expect("it starts");
     let doors = network.browser_addresses().to_vec();

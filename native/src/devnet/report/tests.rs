@@ -1,4 +1,4 @@
-//! The books, fed by hand.
+//! Tests of the record, with events made by hand.
 
 use super::*;
 use crate::devnet::BlockMaker;
@@ -11,7 +11,7 @@ use opp2p_core::sequencer::{PublishError, PublishId};
 use opp2p_core::time::Instant;
 use serde_json::{Value, json};
 
-/// Two followers.
+/// Returns a record with two followers.
 pub(in crate::devnet) fn report() -> Report {
     let node = |index: u16| NodeInfo {
         peer_id: format!("16Uiu2HAmJs8DPmkCTVkvCDnCZsF3HPUBTJ7Cx5vXpN2JQ2nZ{index:04}"),
@@ -41,13 +41,13 @@ fn other(number: u64) -> BlockId {
     BlockId::new(number, B256::repeat_byte(0xee))
 }
 
-/// Published at `number` seconds.
+/// Publishes a block at `number` seconds.
 pub(in crate::devnet) fn publish(report: &mut Report, number: u64) {
     report.published(block(number), 20, 30_000, ms(1000 * number));
     report.delivered(Member::Sequencer, block(number));
 }
 
-/// Accepted `latency` milliseconds after [`publish`], and handed on.
+/// Accepts a block `latency` milliseconds after [`publish`], and delivers it.
 pub(in crate::devnet) fn receive(report: &mut Report, member: Member, number: u64, latency: u64) {
     report.verdict(member, Ok(block(number)), ms(1000 * number + latency));
     report.delivered(member, block(number));
@@ -70,7 +70,7 @@ pub(in crate::devnet) fn lines(report: &mut Report, now: Duration) -> Vec<String
 }
 
 #[test]
-fn a_run_in_which_everybody_gets_everything_is_ok_and_its_json_has_the_promised_shape() {
+fn a_complete_run_is_ok_and_its_json_has_the_documented_shape() {
     let mut report = report();
     for number in 1..=4 {
         publish(&mut report, number);
@@ -79,7 +79,11 @@ fn a_run_in_which_everybody_gets_everything_is_ok_and_its_json_has_the_promised_
     report.verdict(BOTH[1], Err(Reason::AlreadySeen), ms(5000));
     report.peers(BOTH[0], 3);
     let text = serde_json::to_string(&report.summary(ms(6_250))).unwrap();
-    let first = r#"{"ok":true,"blocks":4,"followers":[{"peer_id":"16Uiu2HAmJs8DPmkCTVkvCDnCZsF3HPUBTJ7Cx5vXpN2JQ2nZ0001","head":4,"received":4,"in_order":true,"latency_ms":{"p50":20.0,"p99":40.0,"max":40.0}"#;
+    let first = concat!(
+        r#"{"ok":true,"blocks":4,"followers":["#,
+        r#"{"peer_id":"16Uiu2HAmJs8DPmkCTVkvCDnCZsF3HPUBTJ7Cx5vXpN2JQ2nZ0001","#,
+        r#""head":4,"received":4,"in_order":true,"latency_ms":{"p50":20.0,"p99":40.0,"max":40.0}"#
+    );
     assert_eq!(&text[..first.len()], first);
     let json: Value = serde_json::from_str(&text).unwrap();
     assert_eq!(json["followers"].as_array().map(Vec::len), Some(2));
@@ -90,13 +94,19 @@ fn a_run_in_which_everybody_gets_everything_is_ok_and_its_json_has_the_promised_
     );
     assert_eq!(json["sequencer"]["head"], 4);
     assert_eq!(
-        [&json["chain_id"], &json["fork"], &json["block_time"], &json["duration_s"], &json["bytes"]],
+        [
+            &json["chain_id"],
+            &json["fork"],
+            &json["block_time"],
+            &json["duration_s"],
+            &json["bytes"]
+        ],
         [&json!(901), &json!("jovian"), &json!(0.5), &json!(6.25), &json!(120_000)]
     );
 }
 
 #[test]
-fn a_follower_without_anything_has_null_for_head_and_latency_and_fails_the_run() {
+fn a_follower_without_blocks_has_null_head_and_latency_and_fails_the_run() {
     let mut report = report();
     publish(&mut report, 1);
     receive(&mut report, BOTH[0], 1, 5);
@@ -108,7 +118,7 @@ fn a_follower_without_anything_has_null_for_head_and_latency_and_fails_the_run()
 }
 
 #[test]
-fn a_missing_a_repeated_a_swapped_and_a_wrong_block_are_each_out_of_order() {
+fn missing_repeated_swapped_and_wrong_blocks_are_out_of_order() {
     let run = |numbers: &[BlockId]| {
         let mut report = report();
         (1..=3).for_each(|number| publish(&mut report, number));
@@ -140,7 +150,7 @@ fn accepting_every_block_is_not_enough_to_be_in_order() {
 }
 
 #[test]
-fn a_follower_may_be_heard_of_before_the_publisher() {
+fn a_follower_may_report_a_block_before_its_publisher() {
     let mut report = report();
     receive(&mut report, BOTH[0], 1, 7);
     report.verdict(BOTH[1], Ok(other(1)), ms(1003));
@@ -154,7 +164,7 @@ fn a_follower_may_be_heard_of_before_the_publisher() {
 }
 
 #[test]
-fn a_block_counts_once_for_a_follower_whatever_is_told_twice() {
+fn duplicate_reports_count_a_block_once_per_follower() {
     let mut report = report();
     publish(&mut report, 1);
     report.verdict(BOTH[0], Ok(block(1)), ms(1004));
@@ -167,7 +177,7 @@ fn a_block_counts_once_for_a_follower_whatever_is_told_twice() {
 }
 
 #[test]
-fn an_unknown_follower_and_a_clock_that_went_back_do_no_harm() {
+fn an_unknown_follower_and_a_clock_set_back_do_no_harm() {
     let mut report = report();
     publish(&mut report, 1);
     for number in [0, 1, u64::MAX] {
@@ -180,7 +190,7 @@ fn an_unknown_follower_and_a_clock_that_went_back_do_no_harm() {
 }
 
 #[test]
-fn books_of_days_stay_small_and_right() {
+fn reports_of_long_runs_stay_small_and_correct() {
     let mut report = report();
     let blocks = 3 * BLOCKS as u64;
     for number in 1..=blocks {
@@ -202,8 +212,11 @@ fn books_of_days_stay_small_and_right() {
     assert_eq!((report.blocks.len(), report.notes.len()), (BLOCKS, NOTES));
     assert_eq!(in_order(&report), [true, false]);
     assert_eq!(report.followers[0].received, blocks);
-    assert_eq!(report.followers[0].latencies.figures().map(|figures| figures.max), Some(ms(blocks)));
-    // What is forgotten can't be checked any more.
+    assert_eq!(
+        report.followers[0].latencies.figures().map(|figures| figures.max),
+        Some(ms(blocks))
+    );
+    // A forgotten block can't be checked any more.
     report.delivered(BOTH[1], block(1));
     assert_eq!(states(&report)[1], State::Disordered);
     report.published(block(1), 1, 1, ms(0));
@@ -211,7 +224,7 @@ fn books_of_days_stay_small_and_right() {
 }
 
 #[test]
-fn a_blocks_line_waits_for_its_followers_but_not_for_ever() {
+fn a_block_line_waits_for_its_followers_for_a_bounded_time() {
     let mut report = report();
     publish(&mut report, 1);
     publish(&mut report, 2);
@@ -236,7 +249,7 @@ fn a_blocks_line_waits_for_its_followers_but_not_for_ever() {
 }
 
 #[test]
-fn what_goes_wrong_is_noted_once_and_the_everyday_is_not() {
+fn problems_are_noted_once_and_routine_verdicts_are_not() {
     let mut report = report();
     report.verdict(BOTH[0], Err(Reason::AlreadySeen), ms(1));
     report.verdict(BOTH[0], Err(Reason::WrongSigner), ms(2));
@@ -255,10 +268,16 @@ fn what_goes_wrong_is_noted_once_and_the_everyday_is_not() {
     );
 }
 
-/// The events of a view that gets blocks 1 and 4, and 3 and 2 afterwards.
+/// Returns the events of a view that gets blocks 1 and 4, then 3 and 2.
 fn gap_events() -> Vec<Event> {
-    let chain =
-        ChainConfig::development(901, B256::ZERO, 1_750_000_000, 2, Fork::Jovian, Address::repeat_byte(2));
+    let chain = ChainConfig::development(
+        901,
+        B256::ZERO,
+        1_750_000_000,
+        2,
+        Fork::Jovian,
+        Address::repeat_byte(2),
+    );
     let mut maker = BlockMaker::new(&chain, 1);
     let blocks: Vec<Block> = (0..4)
         .map(|_| {
@@ -273,7 +292,8 @@ fn gap_events() -> Vec<Event> {
         let _ = view.insert(Instant::default(), blocks[index].clone(), Origin::Signed);
         while let Some(event) = view.poll_event() {
             use ChainEvent::{Extended, GapChanged, GapClosed, GapOpened};
-            let expected = matches!(event, Extended(_) | GapOpened(_) | GapChanged(_) | GapClosed { .. });
+            let expected =
+                matches!(event, Extended(_) | GapOpened(_) | GapChanged(_) | GapClosed { .. });
             assert!(expected, "{event:?}");
             events.push(Event::Chain(event));
         }
@@ -282,7 +302,7 @@ fn gap_events() -> Vec<Event> {
 }
 
 #[test]
-fn a_gap_shows_until_it_is_filled_and_blocks_are_told_by_the_same_events() {
+fn a_gap_is_shown_until_filled_and_its_blocks_are_reported() {
     let (mut report, events) = (report(), gap_events());
     for event in &events {
         if let Event::Chain(ChainEvent::Extended(block)) = event {
@@ -305,7 +325,7 @@ fn a_gap_shows_until_it_is_filled_and_blocks_are_told_by_the_same_events() {
 }
 
 #[test]
-fn reorg_equivocation_skip_and_failure_are_counted_and_noted() {
+fn reorgs_equivocations_skips_and_failures_are_counted_and_noted() {
     let mut report = report();
     (1..=3).for_each(|number| publish(&mut report, number));
     (1..=3).for_each(|number| receive(&mut report, BOTH[0], number, 1));
@@ -321,28 +341,39 @@ fn reorg_equivocation_skip_and_failure_are_counted_and_noted() {
         &Event::Chain(ChainEvent::Equivocation { number: 3, first: block(3), second: other(3) }),
         ms(2),
     );
-    let skipped =
-        Event::Chain(ChainEvent::Skipped { from: block(3), to: other(9), reason: SkipReason::Patience });
+    let skipped = Event::Chain(ChainEvent::Skipped {
+        from: block(3),
+        to: other(9),
+        reason: SkipReason::Patience,
+        detached: false,
+    });
     report.event(BOTH[0], &skipped, ms(3));
     let failed = Event::Published { id: PublishId(1), result: Err(PublishError::NoSigner) };
     report.event(Member::Sequencer, &failed, ms(4));
-    report.event(Member::Sequencer, &Event::Published { id: PublishId(2), result: Ok(B256::ZERO) }, ms(5));
+    report.event(
+        Member::Sequencer,
+        &Event::Published { id: PublishId(2), result: Ok(B256::ZERO) },
+        ms(5),
+    );
     report.delivered(BOTH[0], other(3));
     let summary = report.summary(ms(6));
-    assert_eq!((summary.reorgs, summary.equivocations, summary.followers[0].in_order), (1, 1, false));
+    assert_eq!(
+        (summary.reorgs, summary.equivocations, summary.followers[0].in_order),
+        (1, 1, false)
+    );
     assert_eq!(
         lines(&mut report, ms(6)),
         [
             "follower 1: reorg: 1 block above 2 replaced by 2",
             "follower 1: equivocation: block 3 is 0x03030303 and 0xeeeeeeee",
-            "follower 1: skipped what lies between block 3 and block 9",
+            "follower 1: left out: blocks 4 to 8",
             "sequencer: not published: node has no p2p signer, the block cannot be published",
         ]
     );
 }
 
 #[test]
-fn the_table_has_a_row_for_each_node_and_says_who_failed() {
+fn the_table_has_a_row_per_node_and_names_the_failed_ones() {
     let mut report = report();
     for number in 1..=3 {
         publish(&mut report, number);
@@ -367,11 +398,16 @@ fn the_table_has_a_row_for_each_node_and_says_who_failed() {
     for number in 1..=3 {
         receive(&mut report, BOTH[1], number, 5);
     }
-    assert!(report.summary(ms(1500)).to_string().ends_with("ok: every follower holds every block, in order"));
+    assert!(
+        report
+            .summary(ms(1500))
+            .to_string()
+            .ends_with("ok: every follower holds every block, in order")
+    );
 }
 
 #[test]
-fn where_the_page_is_comes_first_and_once_and_stands_in_the_summary() {
+fn the_page_address_is_printed_first_once_and_is_in_the_summary() {
     let url = "http://127.0.0.1:8080/".to_owned();
     let mut report = report();
     report.setup.web = Some(url.clone());

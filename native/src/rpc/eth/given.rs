@@ -1,41 +1,42 @@
-//! What a read method is given: hashes, numbers, and words for blocks.
+//! Arguments of read methods: hashes, numbers and block tags.
 
+use crate::rpc::error::CallError;
 use crate::rpc::params::{Arguments, wrong};
 use alloy_primitives::B256;
 use alloy_primitives::hex::FromHex;
-use jsonrpsee::types::ErrorObjectOwned;
 use opp2p_core::chain::BlockTag;
 use serde_json::Value;
 
-/// A block as it is asked for by its place in the chain.
+/// A position in the chain, as a caller names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
-    /// By its number.
+pub(in crate::rpc) enum Place {
+    /// A block number.
     Number(u64),
-    /// By a word.
+    /// A block tag.
     Tag(BlockTag),
 }
 
-/// Characters of a hash as text.
+/// Length of a hash as text, in characters.
 const HASH_TEXT: usize = 66;
 
-/// 32 bytes as text.
-pub(super) fn hash(given: &Arguments, place: usize) -> Result<B256, ErrorObjectOwned> {
-    let text = given.at(place)?.as_str().filter(|text| text.len() == HASH_TEXT && text.starts_with("0x"));
+/// Parses a hash of 32 bytes.
+pub(in crate::rpc) fn hash(given: &Arguments, place: usize) -> Result<B256, CallError> {
+    let text =
+        given.at(place)?.as_str().filter(|text| text.len() == HASH_TEXT && text.starts_with("0x"));
     text.and_then(|text| B256::from_hex(text).ok())
         .ok_or_else(|| wrong(place, "a hash is expected, which is 0x and 64 hexadecimal digits"))
 }
 
-/// A number as the execution API writes it: hexadecimal, and no digit more than it needs.
-pub(super) fn quantity(given: &Arguments, place: usize) -> Result<u64, ErrorObjectOwned> {
+/// Parses a number in the execution API's format: hexadecimal without leading zeros.
+pub(in crate::rpc) fn quantity(given: &Arguments, place: usize) -> Result<u64, CallError> {
     let text = given.at(place)?.as_str();
     text.and_then(number).ok_or_else(|| {
-        wrong(place, "a number is expected, which is 0x and hexadecimal digits of which the first is no zero")
+        wrong(place, "a number is expected: 0x and hexadecimal digits without leading zeros")
     })
 }
 
-/// A block's number or a word for it.
-pub(super) fn place(given: &Arguments, place: usize) -> Result<Place, ErrorObjectOwned> {
+/// Parses a block number or tag.
+pub(in crate::rpc) fn place(given: &Arguments, place: usize) -> Result<Place, CallError> {
     let found = match given.at(place)? {
         Value::String(text) => {
             number(text).map(Place::Number).or_else(|| BlockTag::from_name(text).map(Place::Tag))
@@ -45,14 +46,15 @@ pub(super) fn place(given: &Arguments, place: usize) -> Result<Place, ErrorObjec
     found.ok_or_else(|| {
         wrong(
             place,
-            "a block's number is expected, such as 0x1b4, or one of latest, pending, safe, finalized and earliest",
+            "a block's number is expected, such as 0x1b4, or one of latest, pending, safe, \
+             finalized and earliest",
         )
     })
 }
 
 fn number(text: &str) -> Option<u64> {
     let digits = text.strip_prefix("0x")?;
-    // The parser would take a sign.
+    // `from_str_radix` would accept a sign.
     let is_written_so = digits == "0" || !digits.starts_with(['0', '+', '-']);
     is_written_so.then(|| u64::from_str_radix(digits, 16).ok()).flatten()
 }
@@ -67,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_have_one_form() {
+    fn numbers_are_accepted_in_one_form_only() {
         for (text, expected) in [
             ("0x0", Some(0)),
             ("0x1b4", Some(436)),
@@ -90,12 +92,15 @@ mod tests {
     }
 
     #[test]
-    fn a_block_is_named_by_number_or_word() {
+    fn a_block_is_given_by_number_or_tag() {
         assert_eq!(place(&of(&json!("0x7")), 0), Ok(Place::Number(7)));
         assert_eq!(place(&of(&json!("latest")), 0), Ok(Place::Tag(BlockTag::Latest)));
         for wrong in [json!("newest"), json!(7), json!(null), json!({}), json!("7"), json!("")] {
             let error = place(&of(&wrong), 0).unwrap_err();
-            assert!(error.code() == -32602 && error.message().contains("latest"), "{wrong}: {error:?}");
+            assert!(
+                error.code() == -32602 && error.message().contains("latest"),
+                "{wrong}: {error:?}"
+            );
         }
         assert!(place(&of(&json!("latest")), 1).unwrap_err().message().contains("missing value"));
     }

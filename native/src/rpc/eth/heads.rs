@@ -1,51 +1,52 @@
-//! `eth_subscribe("newHeads")`: the header of each canonical block, once, in order; after a reorg those of the adopted
-//! blocks, as they become canonical.
+//! `eth_subscribe("newHeads")`: the header of each canonical block, once and in order. After a
+//! reorg, the headers of the adopted blocks follow as those become canonical.
 //!
-//! A header is written once, whoever listens, and only while somebody does: its transactions root takes milliseconds for
-//! a large block.
+//! A header is serialized once for all subscribers, and only while there are any: its transactions
+//! root takes milliseconds for a large block.
 //!
 //! # Bounds
-//! The last [`KEPT`] headers wait for a slow subscriber, 2 kB each. Who falls further behind, or reads nothing for
-//! [`SEND_TIME`](crate::rpc::subscribe::SEND_TIME), is told so and has to subscribe again.
+//! The last [`KEPT`] headers wait for a slow subscriber, 2 kB each. A subscriber that falls further
+//! behind, or reads nothing for [`SEND_TIME`](crate::rpc::sink::SEND_TIME), gets an error and
+//! has to subscribe again.
 
-use super::shapes::{Header, bounded};
-use crate::host::{HostEvent, HostEventKind};
+use super::shapes;
+use crate::rpc::error::CallError;
 use crate::rpc::params::{Arguments, wrong};
-use crate::rpc::subscribe::SEND_TIME;
-use jsonrpsee::server::{PendingSubscriptionSink, SubscriptionCloseResponse};
-use jsonrpsee::types::ErrorObjectOwned;
+use crate::rpc::sink::{Sink, Started};
 use opp2p_core::chain::ChainEvent;
 use opp2p_core::node::Event;
 use opp2p_core::payload::Block;
+use opp2p_node::host::{HostEvent, HostEventKind};
 use serde_json::value::RawValue;
 use std::sync::Arc;
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 
-/// Headers that wait for a slow subscriber.
+/// Maximum number of headers that wait for a slow subscriber.
 const KEPT: usize = 1024;
 
-/// What subscribers are told.
+/// Messages to the subscriptions.
 #[derive(Clone, Debug)]
 pub(in crate::rpc) enum News {
-    /// A block became canonical; its header.
+    /// Header of a block that became canonical.
     Head(Arc<RawValue>),
-    /// So many events went by unseen.
+    /// Number of events that were missed.
     Missed(u64),
 }
 
-/// Where subscribers listen. It does not keep the teller's end open, so that they learn of its end.
+/// Receivers' side of the channel. It does not keep the sender alive, so that receivers learn of
+/// its end.
 #[derive(Clone, Debug)]
 pub(in crate::rpc) struct Heads(broadcast::WeakSender<News>);
 
-/// The end that tells, and the one that hears.
+/// Creates the sender and the receivers' side.
 pub(in crate::rpc) fn channel() -> (broadcast::Sender<News>, Heads) {
     let (sender, _) = broadcast::channel(KEPT);
     let heads = Heads(sender.downgrade());
     (sender, heads)
 }
 
-/// Tells of heads until the node ends.
+/// Sends heads to the subscriptions until the node ends.
 pub(in crate::rpc) async fn tell(
     subscribers: broadcast::Sender<News>,
     mut events: broadcast::Receiver<HostEvent>,
@@ -53,28 +54,29 @@ pub(in crate::rpc) async fn tell(
     loop {
         let news = match events.recv().await {
             Ok(HostEvent {
-                kind: HostEventKind::Core(Event::Chain(ChainEvent::Extended(block))), ..
+                kind: HostEventKind::Core(Event::Chain(ChainEvent::Extended(block))),
+                ..
             }) if subscribers.receiver_count() > 0 => header(block).await.map(News::Head),
             Ok(_) => None,
             Err(RecvError::Lagged(missed)) => Some(News::Missed(missed)),
             Err(RecvError::Closed) => return,
         };
         if let Some(news) = news {
-            // That nobody listens is no failure.
+            // Having no subscriber is not a failure.
             let _ = subscribers.send(news);
         }
     }
 }
 
 async fn header(block: Block) -> Option<Arc<RawValue>> {
-    let written = tokio::task::spawn_blocking(move || bounded(&Header(&block))).await;
+    let written = tokio::task::spawn_blocking(move || shapes::header(&block)).await;
     written.ok()?.ok().map(Arc::from)
 }
 
-fn check(params: Option<&str>) -> Result<(), ErrorObjectOwned> {
-    match Arguments::read(params, 1)?.word(0)? {
+fn check(given: &Arguments) -> Result<(), CallError> {
+    match given.word(0)? {
         "newHeads" => Ok(()),
-        _ => Err(wrong(0, "subscribe to newHeads; there is nothing else here that could be told")),
+        _ => Err(wrong(0, "subscribe to newHeads, the only kind that gossip alone can serve")),
     }
 }
 
@@ -84,38 +86,24 @@ impl Heads {
         self.0.upgrade().map_or_else(ended, |sender| sender.subscribe())
     }
 
-    /// Serves one subscription to its end.
-    pub(in crate::rpc) async fn serve(
-        self,
-        params: Option<&str>,
-        pending: PendingSubscriptionSink,
-    ) -> SubscriptionCloseResponse {
-        if let Err(error) = check(params) {
-            pending.reject(error).await;
-            return SubscriptionCloseResponse::None;
-        }
-        // Before the answer, so that nothing that comes after it is missed.
-        let mut news = self.listen();
-        let Ok(sink) = pending.accept().await else { return SubscriptionCloseResponse::None };
-        loop {
-            let next = tokio::select! {
-                next = news.recv() => next,
-                () = sink.closed() => return SubscriptionCloseResponse::None,
-            };
-            let head = match next {
-                Ok(News::Head(head)) => head,
-                Ok(News::Missed(missed)) | Err(RecvError::Lagged(missed)) => {
-                    let text = format!("{missed} events were missed: subscribe again");
-                    return SubscriptionCloseResponse::NotifErr(text.into());
-                }
-                Err(RecvError::Closed) => {
-                    return SubscriptionCloseResponse::NotifErr("the node has stopped".into());
-                }
-            };
-            let head: &RawValue = &head;
-            if sink.send_timeout(head.to_owned(), SEND_TIME).await.is_err() {
-                return SubscriptionCloseResponse::None;
+    /// Starts a subscription.
+    pub(in crate::rpc) fn start(&self, given: &Arguments) -> Result<Started, CallError> {
+        check(given)?;
+        let news = self.listen();
+        Ok(Started::new(|sink| serve(news, sink)))
+    }
+}
+
+/// Serves one subscription to its end.
+async fn serve(mut news: broadcast::Receiver<News>, sink: Sink) {
+    loop {
+        match news.recv().await {
+            Ok(News::Head(head)) if sink.send(&head).await => {}
+            Ok(News::Head(_)) => return,
+            Ok(News::Missed(missed)) | Err(RecvError::Lagged(missed)) => {
+                return sink.end(&format!("{missed} events were missed: subscribe again")).await;
             }
+            Err(RecvError::Closed) => return sink.end("the node has stopped").await,
         }
     }
 }
@@ -125,7 +113,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn there_is_one_kind() {
+    fn only_new_heads_can_be_subscribed_to() {
+        let check = |params| check(&Arguments::read(params, 2)?);
         assert_eq!(check(Some(r#"["newHeads"]"#)), Ok(()));
         for wrong in [
             None,
@@ -140,10 +129,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_misses_something_is_told() {
+    async fn a_slow_listener_learns_how_many_events_it_missed() {
         let (events, heard) = broadcast::channel(2);
         for _ in 0..5 {
-            let event = HostEvent { at: std::time::Instant::now(), kind: HostEventKind::StoreRecovered };
+            let event =
+                HostEvent { at: std::time::Instant::now(), kind: HostEventKind::StoreRecovered };
             events.send(event).unwrap();
         }
         drop(events);
@@ -155,7 +145,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_listens_hears_of_the_end() {
+    async fn listeners_learn_of_the_end() {
         let (sender, heads) = channel();
         let mut early = heads.listen();
         drop(sender);

@@ -1,5 +1,5 @@
-//! Fuzzes the target that `OPP2P_FUZZ_TARGET` names, by LLVM's libFuzzer, whose flags it takes. `list` prints
-//! all names, and the longest inputs that are worth trying.
+//! Fuzzes the target that `OPP2P_FUZZ_TARGET` names with LLVM's libFuzzer, and accepts libFuzzer's
+//! flags. `list` prints the names of all targets, and the maximum useful length of their inputs.
 #![no_main]
 
 use std::sync::OnceLock;
@@ -13,7 +13,9 @@ libfuzzer_sys::fuzz_target!(
         let name = std::env::var("OPP2P_FUZZ_TARGET").unwrap_or_default();
         let Some(target) = opp2p_fuzz::find(&name) else {
             if name == "list" {
-                opp2p_fuzz::TARGETS.iter().for_each(|target| println!("{} {}", target.name, target.max_len));
+                for target in opp2p_fuzz::TARGETS {
+                    println!("{} {}", target.name, target.max_len);
+                }
                 std::process::exit(0);
             }
             let names: Vec<&str> = opp2p_fuzz::TARGETS.iter().map(|target| target.name).collect();

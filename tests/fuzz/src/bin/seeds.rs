@@ -1,7 +1,9 @@
-//! Writes the seeds that are made from the fixtures, and picks small inputs out of a corpus that the fuzzer found.
+//! Writes the seeds that are made from the fixtures, and picks small inputs from a corpus that the
+//! fuzzer found.
 //!
-//! `opp2p-fuzz-seeds FOLDER` writes into `FOLDER/TARGET/made-…`. `opp2p-fuzz-seeds FOLDER CORPUS BYTES` also puts a few inputs
-//! of `CORPUS/TARGET` there, as `found-…`, spread over their sizes, as many as fit into so many bytes a target.
+//! `opp2p-fuzz-seeds FOLDER` writes into `FOLDER/TARGET/made-…`. `opp2p-fuzz-seeds FOLDER CORPUS
+//! BYTES` also copies a few inputs of `CORPUS/TARGET` there, as `found-…`, spread over their sizes,
+//! at most this many bytes per target.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -9,7 +11,7 @@ use std::{env, fs, io};
 
 use opp2p_fuzz::TARGETS;
 
-/// Most inputs of a corpus that are picked for one target.
+/// Maximum number of inputs that are picked from a corpus for one target.
 const PICKS: usize = 24;
 
 fn main() -> ExitCode {
@@ -61,7 +63,8 @@ fn pick(folder: &Path, corpus: &Path, room: usize) -> io::Result<()> {
         inputs.sort_by(|one, other| (one.len(), one).cmp(&(other.len(), other)));
         let mut rest = room;
         let mut number = 0_usize;
-        // Evenly over the sizes: small ones say where to begin, long ones go deep.
+        // Evenly spread over the sizes: small inputs are good starting points, and long ones reach
+        // deep states.
         for at in spread(inputs.len()) {
             if number < PICKS && inputs[at].len() <= rest {
                 rest -= inputs[at].len();
@@ -73,7 +76,8 @@ fn pick(folder: &Path, corpus: &Path, room: usize) -> io::Result<()> {
     Ok(())
 }
 
-/// Every index below `length` once: the ends, the middle, the middles of the halves, and so on.
+/// Returns every index below `length` once: the ends, the middle, the middles of the halves, and so
+/// on.
 fn spread(length: usize) -> Vec<usize> {
     let mut order = Vec::new();
     let mut taken = vec![false; length];
@@ -90,7 +94,7 @@ fn spread(length: usize) -> Vec<usize> {
     order
 }
 
-/// The folder, made if need be, without the files whose names begin so.
+/// Returns the folder, created if needed, without the files whose names begin with `start`.
 fn emptied(folder: &Path, start: &str) -> io::Result<PathBuf> {
     fs::create_dir_all(folder)?;
     for entry in fs::read_dir(folder)? {

@@ -15,31 +15,34 @@ use ssz::Decode;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use tokio::sync::watch;
 
-/// A block as SSZ: of the payload alone up to version 1, with the parent beacon block root before it from 2.
+/// A block in SSZ: only the payload up to version 1; from version 2 on, the parent beacon block
+/// root before it.
 #[derive(Deserialize)]
 pub(crate) struct Encoded {
     version: u8,
     ssz: String,
 }
 
-/// Bytes in hexadecimal digits.
+/// Decodes hexadecimal digits.
 pub(crate) fn bytes(digits: &str) -> Result<Vec<u8>, String> {
     hex::decode(digits).map_err(|error| format!("this is not hexadecimal: {error}"))
 }
 
-/// The rollup.json that op-node reads, as kona's. Kona demands fields that have nothing to do with this; op-node
-/// and we take what is not there as zero.
+/// Returns kona's form of the rollup.json that op-node reads. Kona requires fields that don't
+/// matter here; op-node and our nodes read missing ones as zero.
 pub(crate) fn rollup(given: &Value) -> Result<RollupConfig, String> {
-    let mut all = serde_json::to_value(RollupConfig::default()).map_err(|error| error.to_string())?;
-    lay_over(&mut all, given);
-    serde_json::from_value(all).map_err(|error| format!("kona can't read the rollup configuration: {error}"))
+    let mut all =
+        serde_json::to_value(RollupConfig::default()).map_err(|error| error.to_string())?;
+    merge_json(&mut all, given);
+    serde_json::from_value(all)
+        .map_err(|error| format!("kona can't read the rollup configuration: {error}"))
 }
 
-fn lay_over(under: &mut Value, over: &Value) {
+fn merge_json(under: &mut Value, over: &Value) {
     match (under, over) {
         (Value::Object(under), Value::Object(over)) => {
             for (name, value) in over {
-                lay_over(under.entry(name).or_insert(Value::Null), value);
+                merge_json(under.entry(name).or_insert(Value::Null), value);
             }
         }
         (under, over) => under.clone_from(over),
@@ -47,28 +50,38 @@ fn lay_over(under: &mut Value, over: &Value) {
 }
 
 impl Encoded {
-    /// The block as kona's decoders read it.
+    /// Decodes the block with kona's decoders.
     pub(crate) fn decoded(&self) -> Result<OpExecutionPayloadEnvelope, String> {
         let ssz = bytes(&self.ssz)?;
         let broken = |error: ssz::DecodeError| format!("kona can't read the block: {error:?}");
         let (root, payload) = match (self.version, ssz.split_at_checked(32)) {
             (0 | 1, _) => (None, &ssz[..]),
-            (_, Some((root, payload))) => (Some(root.try_into().map_err(|_| "not a root")?), payload),
+            (_, Some((root, payload))) => {
+                (Some(root.try_into().map_err(|_| "not a root")?), payload)
+            }
             (_, None) => return Err("the block is too short".into()),
         };
         let execution_payload = match self.version {
-            0 => OpExecutionPayload::V1(ExecutionPayloadV1::from_ssz_bytes(payload).map_err(broken)?),
-            1 => OpExecutionPayload::V2(ExecutionPayloadV2::from_ssz_bytes(payload).map_err(broken)?),
-            2 => OpExecutionPayload::V3(ExecutionPayloadV3::from_ssz_bytes(payload).map_err(broken)?),
-            3 => OpExecutionPayload::V4(OpExecutionPayloadV4::from_ssz_bytes(payload).map_err(broken)?),
+            0 => {
+                OpExecutionPayload::V1(ExecutionPayloadV1::from_ssz_bytes(payload).map_err(broken)?)
+            }
+            1 => {
+                OpExecutionPayload::V2(ExecutionPayloadV2::from_ssz_bytes(payload).map_err(broken)?)
+            }
+            2 => {
+                OpExecutionPayload::V3(ExecutionPayloadV3::from_ssz_bytes(payload).map_err(broken)?)
+            }
+            3 => OpExecutionPayload::V4(
+                OpExecutionPayloadV4::from_ssz_bytes(payload).map_err(broken)?,
+            ),
             version => return Err(format!("there is no version {version} of blocks")),
         };
         Ok(OpExecutionPayloadEnvelope { parent_beacon_block_root: root, execution_payload })
     }
 }
 
-/// The block, signed as kona's local signer does it. That is in another crate of kona, with all that it needs to talk
-/// to L1; what is signed comes from here.
+/// Returns the block, signed as kona's local signer would do it. That signer is in another crate of
+/// kona, which has all dependencies for L1; the data to sign is made here.
 pub(crate) fn signed(
     block: OpExecutionPayloadEnvelope,
     key: &SigningKey,
@@ -76,7 +89,8 @@ pub(crate) fn signed(
 ) -> Result<OpNetworkPayloadEnvelope, String> {
     let payload_hash = block.payload_hash();
     let message = payload_hash.signature_message(chain_id);
-    let signature = key.sign_prehash_recoverable(message.as_slice()).map_err(|error| error.to_string())?;
+    let signature =
+        key.sign_prehash_recoverable(message.as_slice()).map_err(|error| error.to_string())?;
     Ok(OpNetworkPayloadEnvelope {
         payload: block.execution_payload,
         signature: Signature::from(signature),
@@ -85,7 +99,7 @@ pub(crate) fn signed(
     })
 }
 
-/// A topic's messages, and whose blocks count.
+/// Messages of a topic, and the signer whose blocks are valid.
 #[derive(Deserialize)]
 pub(crate) struct Judge {
     rollup: Value,
@@ -94,11 +108,13 @@ pub(crate) struct Judge {
     messages: Vec<String>,
 }
 
-/// Shows messages to kona's handler, one after another, and tells its verdicts, each with what its validator says.
+/// Passes messages to kona's handler, one after another. Returns its verdicts, each with the reason
+/// given by its validator.
 pub(crate) fn judge(params: &Judge) -> Result<Value, String> {
     let (_signer, known) = watch::channel(params.signer);
     let rollup = rollup(&params.rollup)?;
-    let topic = IdentTopic::new(format!("/optimism/{}/{}/blocks", rollup.l2_chain_id.id(), params.version));
+    let topic =
+        IdentTopic::new(format!("/optimism/{}/{}/blocks", rollup.l2_chain_id.id(), params.version));
     let mut handler = BlockHandler::new(rollup, known);
     let mut told = Vec::new();
     for message in &params.messages {
@@ -116,7 +132,7 @@ pub(crate) fn judge(params: &Judge) -> Result<Value, String> {
     Ok(told.into())
 }
 
-/// What the validator has against a message; nothing if it accepts it.
+/// Returns the validator's objection to a message; empty if it accepts it.
 fn why(mut handler: BlockHandler, version: u8, data: &[u8]) -> String {
     let decoded = match version {
         0 => OpNetworkPayloadEnvelope::decode_v1(data),

@@ -1,8 +1,10 @@
 //! Nodes of kona: its own p2p crate, driven as kona's node drives it.
 //!
-//! It is told what to do on standard input, a JSON object a line: `{"id":7,"method":"connect","params":{...}}`. Each
-//! call is answered on standard output by `{"id":7,"result":...}` or `{"id":7,"error":"..."}`; between the answers there
-//! are events: `{"event":"block",...}`. It ends when standard input does. What the nodes log goes to standard error.
+//! Commands arrive on standard input, one JSON object per line:
+//! `{"id":7,"method":"connect","params":{...}}`. The answer to each call goes to standard output:
+//! `{"id":7,"result":...}` or `{"id":7,"error":"..."}`. Between the answers there are events:
+//! `{"event":"block",...}`. The program ends when standard input does. The nodes log to standard
+//! error.
 
 mod blocks;
 mod node;
@@ -25,13 +27,13 @@ struct Call {
     params: Value,
 }
 
-/// The node that a call is for.
+/// The node of a call.
 #[derive(Deserialize)]
 struct Of {
     node: u64,
 }
 
-/// The nodes that run, by the numbers that they were given.
+/// The running nodes, by number.
 #[derive(Default)]
 struct World {
     nodes: Mutex<(u64, HashMap<u64, Node>)>,
@@ -56,7 +58,7 @@ async fn main() {
             }
         };
         let world = world.clone();
-        // Calls may take long, and others are to be answered meanwhile.
+        // Calls may take long, and others must be answered meanwhile.
         tokio::spawn(async move {
             write(&match world.act(&call.method, call.params).await {
                 Ok(result) => json!({ "id": call.id, "result": result }),
@@ -69,7 +71,7 @@ async fn main() {
 /// Writes one line to standard output.
 fn write(value: &Value) {
     let mut out = std::io::stdout().lock();
-    // Nobody is there to be told if this fails, and then the input ends as well.
+    // A failure can't be reported to anyone; standard input ends then, too.
     let _ = writeln!(out, "{value}");
     let _ = out.flush();
 }
@@ -86,7 +88,8 @@ impl World {
             "judge" => blocks::judge(&read(params)?),
             _ => {
                 let Of { node } = read(params.clone())?;
-                let node = self.nodes.lock().unwrap_or_else(PoisonError::into_inner).1.get(&node).cloned();
+                let node =
+                    self.nodes.lock().unwrap_or_else(PoisonError::into_inner).1.get(&node).cloned();
                 let node = node.ok_or("no such node runs")?;
                 match method {
                     "connect" => node.connect(read(params)?).await,

@@ -1,4 +1,4 @@
-//! One node: kona's gossip and discovery, and the loop that kona's node runs around them.
+//! One node: kona's gossip and discovery, with the same loop around them as in kona's node.
 
 use crate::blocks::{Encoded, bytes, rollup, signed};
 use crate::write;
@@ -7,7 +7,8 @@ use discv5::enr::CombinedKey;
 use discv5::{ConfigBuilder, Enr, ListenConfig};
 use k256::ecdsa::SigningKey;
 use kona_p2p::{
-    ConnectionGater, Discv5Builder, Discv5Handler, Event, GossipDriver, GossipDriverBuilder, LocalNode,
+    ConnectionGater, Discv5Builder, Discv5Handler, Event, GossipDriver, GossipDriverBuilder,
+    LocalNode,
 };
 use kona_peers::PeerScoreLevel;
 use libp2p::identity::{Keypair, secp256k1};
@@ -21,35 +22,35 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 use tokio::sync::{mpsc, oneshot, watch};
 
-/// How long a connection may take.
+/// Maximum time to establish a connection.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// What a node is started with.
+/// Settings of a node.
 #[derive(Deserialize)]
 pub(crate) struct Start {
     /// The chain's rollup.json.
     rollup: Value,
-    /// Whose blocks are taken.
+    /// Signer whose blocks are accepted.
     signer: Address,
-    /// Signs what the node publishes, if it does: 32 bytes in hexadecimal digits.
+    /// Key that signs the node's blocks, if it publishes: 32 bytes in hexadecimal digits.
     key: Option<String>,
-    /// Whether peers are scored, as kona does unless it is told otherwise.
+    /// Whether peers are scored, as in kona's default.
     scores: bool,
-    /// Whether they are also scored by the topics of blocks, which kona does only if it is asked to.
+    /// Whether peers are also scored by block topic, which is off in kona's default.
     #[serde(default)]
     topic_scores: bool,
-    /// The most peers in a mesh, in place of kona's own sizes.
+    /// Maximum number of peers in a mesh, in place of kona's default.
     mesh: Option<usize>,
-    /// How it looks for peers, if it does.
+    /// Discovery settings; `None` for no discovery.
     discovery: Option<Discovery>,
 }
 
-/// How a node looks for peers.
+/// Discovery settings of a node.
 #[derive(Deserialize)]
 struct Discovery {
-    /// The records of those that are asked first.
+    /// Records of the bootnodes.
     bootnodes: Vec<String>,
-    /// The folder in which it remembers whom it found.
+    /// Folder of the table of known nodes.
     store: PathBuf,
 }
 
@@ -67,7 +68,7 @@ pub(crate) struct OfPeer {
 
 impl OfPeer {
     fn id(&self) -> Result<PeerId, String> {
-        self.peer.parse().map_err(|error| format!("this is no peer: {error}"))
+        self.peer.parse().map_err(|error| format!("this is not a peer: {error}"))
     }
 }
 
@@ -80,7 +81,7 @@ pub(crate) struct Publish {
 type Gossip = GossipDriver<ConnectionGater>;
 type Task = Box<dyn FnOnce(&mut Gossip) + Send>;
 
-/// A running node. It ends when the last of these is dropped.
+/// A running node. It ends when the last clone is dropped.
 #[derive(Clone)]
 pub(crate) struct Node {
     tasks: mpsc::UnboundedSender<Task>,
@@ -89,20 +90,28 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    /// Starts a node on loopback, and says what is to be told of it.
+    /// Starts a node on loopback. Returns the node and its description.
     pub(crate) async fn start(number: u64, start: Start) -> Result<(Self, Value), String> {
         let rollup = rollup(&start.rollup)?;
         let chain_id = rollup.l2_chain_id.id();
         let key = start.key.as_deref().map(bytes).transpose()?;
-        let key =
-            key.map(|key| SigningKey::from_slice(&key)).transpose().map_err(|error| error.to_string())?;
+        let key = key
+            .map(|key| SigningKey::from_slice(&key))
+            .transpose()
+            .map_err(|error| error.to_string())?;
 
         let identity = secp256k1::Keypair::generate();
         let secret = identity.secret().to_bytes();
-        let listen: Multiaddr = [Protocol::Ip4(Ipv4Addr::LOCALHOST), Protocol::Tcp(0)].into_iter().collect();
+        let listen: Multiaddr =
+            [Protocol::Ip4(Ipv4Addr::LOCALHOST), Protocol::Tcp(0)].into_iter().collect();
         let mut config = kona_p2p::default_config_builder();
         if let Some(size) = start.mesh {
-            config.mesh_n(size).mesh_n_low(size).mesh_n_high(size).mesh_outbound_min(0).retain_scores(size);
+            config
+                .mesh_n(size)
+                .mesh_n_low(size)
+                .mesh_n_high(size)
+                .mesh_outbound_min(0)
+                .retain_scores(size);
         }
         let scoring = if start.scores { PeerScoreLevel::Light } else { PeerScoreLevel::Off };
         let (mut gossip, signer) =
@@ -114,28 +123,33 @@ impl Node {
                 .map_err(|error| error.to_string())?;
         gossip.start().await.map_err(|error| format!("it can't listen: {error}"))?;
         let id = *gossip.local_peer_id();
-        let addresses: Vec<Multiaddr> =
-            gossip.swarm.listeners().map(|address| address.clone().with(Protocol::P2p(id))).collect();
+        let addresses: Vec<Multiaddr> = gossip
+            .swarm
+            .listeners()
+            .map(|address| address.clone().with(Protocol::P2p(id)))
+            .collect();
 
         let (discovery, records) = match start.discovery {
             Some(discovery) => {
                 let (handler, records) = discover(chain_id, &secret, &addresses, discovery)?;
                 (Some(handler), records)
             }
-            // A channel on which nothing will ever come.
+            // A channel on which no message is sent.
             None => (None, mpsc::channel(1).1),
         };
         let enr = match &discovery {
             Some(discovery) => discovery.local_enr().await.ok().map(|enr| enr.to_base64()),
             None => None,
         };
-        let told = json!({ "node": number, "peer_id": id.to_string(), "addresses": addresses, "enr": enr });
+        let told = json!({
+            "node": number, "peer_id": id.to_string(), "addresses": addresses, "enr": enr,
+        });
         let (tasks, todo) = mpsc::unbounded_channel();
         tokio::spawn(run(number, gossip, todo, records, signer));
         Ok((Self { tasks, key, discovery }, told))
     }
 
-    /// Does something in the node's own loop.
+    /// Runs a closure in the node's own loop.
     async fn with<R: Send + 'static>(
         &self,
         act: impl FnOnce(&mut Gossip) -> R + Send + 'static,
@@ -148,9 +162,10 @@ impl Node {
         done.await.map_err(|_| "the node has ended".into())
     }
 
-    /// Dials as kona's RPC does, and waits until the connection stands.
+    /// Dials as kona's RPC does, and waits until the connection is established.
     pub(crate) async fn connect(&self, to: ToAddress) -> Result<Value, String> {
-        let peer = ConnectionGater::peer_id_from_addr(&to.address).ok_or("the address names no peer")?;
+        let peer =
+            ConnectionGater::peer_id_from_addr(&to.address).ok_or("the address names no peer")?;
         self.with(move |gossip| gossip.dial_multiaddr(to.address)).await?;
         let stands = async {
             while !self.with(move |gossip| gossip.swarm.is_connected(&peer)).await? {
@@ -158,16 +173,18 @@ impl Node {
             }
             Ok(Value::Bool(true))
         };
-        tokio::time::timeout(PATIENCE, stands).await.unwrap_or_else(|_| Err("it does not connect".into()))
+        tokio::time::timeout(PATIENCE, stands)
+            .await
+            .unwrap_or_else(|_| Err("it does not connect".into()))
     }
 
-    /// Ends the connections with a peer.
+    /// Closes the connections with a peer.
     pub(crate) async fn disconnect(&self, of: OfPeer) -> Result<Value, String> {
         let peer = of.id()?;
         Ok(self.with(move |gossip| gossip.swarm.disconnect_peer_id(peer).is_ok()).await?.into())
     }
 
-    /// Whether there is a connection with the peer.
+    /// Returns whether there is a connection with the peer.
     pub(crate) async fn connected(&self, of: OfPeer) -> Result<Value, String> {
         let peer = of.id()?;
         Ok(self.with(move |gossip| gossip.swarm.is_connected(&peer)).await?.into())
@@ -177,7 +194,8 @@ impl Node {
     pub(crate) async fn publish(&self, params: Publish) -> Result<Value, String> {
         let key = self.key.clone().ok_or("the node has no key to sign with")?;
         let block = params.block.decoded()?;
-        let (timestamp, hash) = (block.execution_payload.timestamp(), block.execution_payload.block_hash());
+        let (timestamp, hash) =
+            (block.execution_payload.timestamp(), block.execution_payload.block_hash());
         let published = self.with(move |gossip| {
             let chain_id = gossip.handler.rollup_config.l2_chain_id.id();
             let envelope = signed(block, &key, chain_id)?;
@@ -191,7 +209,7 @@ impl Node {
         Ok(json!({ "hash": hash, "topic": topic, "id": id }))
     }
 
-    /// What it knows of who is connected, by peer.
+    /// Returns the node's knowledge about connected peers, by peer.
     pub(crate) async fn peers(&self) -> Result<Value, String> {
         let (mut peers, pings) = self.with(|gossip| (peers(gossip), gossip.ping.clone())).await?;
         for (peer, time) in pings.lock().await.iter() {
@@ -202,12 +220,13 @@ impl Node {
         Ok(peers.into())
     }
 
-    /// Who is in which topic's mesh.
+    /// Returns the peers in each topic's mesh.
     pub(crate) async fn meshed(&self) -> Result<Value, String> {
         let meshed = |gossip: &mut Gossip| {
             let gossipsub = &gossip.swarm.behaviour().gossipsub;
             let of = |topic: &gossipsub::TopicHash| {
-                let peers: Vec<String> = gossipsub.mesh_peers(topic).map(ToString::to_string).collect();
+                let peers: Vec<String> =
+                    gossipsub.mesh_peers(topic).map(ToString::to_string).collect();
                 (topic.to_string(), json!(peers))
             };
             gossipsub.topics().map(of).collect::<Map<String, Value>>()
@@ -215,7 +234,7 @@ impl Node {
         Ok(self.with(meshed).await?.into())
     }
 
-    /// The records in its table of nodes.
+    /// Returns the records in the node's discovery table.
     pub(crate) async fn table(&self) -> Result<Value, String> {
         let discovery = self.discovery.as_ref().ok_or("the node has no discovery")?;
         let records = discovery.table_enrs().await.map_err(|_| "discovery has ended")?;
@@ -223,7 +242,7 @@ impl Node {
     }
 }
 
-/// Starts discovery on a free port, and hands back how it is asked and where it tells what it finds.
+/// Starts discovery on a free port. Returns its handle, and the channel of nodes that it finds.
 fn discover(
     chain_id: u64,
     secret: &[u8],
@@ -234,17 +253,20 @@ fn discover(
         Protocol::Tcp(port) => Some(port),
         _ => None,
     });
-    // Kona puts the port that it is told into the record, so that it can't be left to the system.
+    // Kona puts the configured port into the record, so the system can't choose the port.
     let udp = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|socket| socket.local_addr());
     let udp = udp.map_err(|error| error.to_string())?.port();
-    let CombinedKey::Secp256k1(key) =
-        CombinedKey::secp256k1_from_bytes(&mut secret.to_vec()).map_err(|error| error.to_string())?
+    let CombinedKey::Secp256k1(key) = CombinedKey::secp256k1_from_bytes(&mut secret.to_vec())
+        .map_err(|error| error.to_string())?
     else {
-        return Err("this is no key of discovery's".into());
+        return Err("this is not a key of discovery's".into());
     };
-    let bootnodes = bootnodes.iter().map(|record| record.parse()).collect::<Result<Vec<Enr>, _>>()?;
-    let local = LocalNode::new(key, Ipv4Addr::LOCALHOST.into(), tcp.ok_or("it does not listen")?, udp);
-    let config = ConfigBuilder::new(ListenConfig::Ipv4 { ip: Ipv4Addr::LOCALHOST, port: udp }).build();
+    let bootnodes =
+        bootnodes.iter().map(|record| record.parse()).collect::<Result<Vec<Enr>, _>>()?;
+    let local =
+        LocalNode::new(key, Ipv4Addr::LOCALHOST.into(), tcp.ok_or("it does not listen")?, udp);
+    let config =
+        ConfigBuilder::new(ListenConfig::Ipv4 { ip: Ipv4Addr::LOCALHOST, port: udp }).build();
     let driver = Discv5Builder::new(local, chain_id, config)
         .with_bootnodes(bootnodes)
         .with_bootstore(store)
@@ -254,13 +276,13 @@ fn discover(
     Ok(driver.start())
 }
 
-/// The loop of kona's node, as far as it is about peers.
+/// Loop of kona's node, as far as it concerns peers.
 async fn run(
     number: u64,
     mut gossip: Gossip,
     mut tasks: mpsc::UnboundedReceiver<Task>,
     mut records: mpsc::Receiver<Enr>,
-    // Gone, it would tell the handler that nobody names signers any more.
+    // Kept because the handler would otherwise see a closed channel of signers.
     _signer: watch::Sender<Address>,
 ) {
     loop {
@@ -278,7 +300,7 @@ async fn run(
     }
 }
 
-/// Lets kona handle what happened, and tells what it made of messages.
+/// Lets kona handle an event, and reports its results for messages.
 fn handle(number: u64, gossip: &mut Gossip, event: SwarmEvent<Event>) {
     let from = match &event {
         SwarmEvent::Behaviour(Event::Gossipsub(event)) => match &**event {
@@ -307,16 +329,20 @@ fn nanoseconds() -> u64 {
     u64::try_from(since.as_nanos()).unwrap_or_default()
 }
 
-/// Who is connected: what they said of themselves, the topics that they want, and what they are thought of.
+/// Returns the connected peers: their identify data, the topics that they subscribe to, and their
+/// scores.
 fn peers(gossip: &Gossip) -> Map<String, Value> {
     let behaviour = gossip.swarm.behaviour();
     let of = |peer: &PeerId| {
         let info = gossip.peerstore.get(peer);
-        let topics = behaviour.gossipsub.all_peers().find(|(id, _)| *id == peer).map(|(_, topics)| topics);
+        let topics =
+            behaviour.gossipsub.all_peers().find(|(id, _)| *id == peer).map(|(_, topics)| topics);
         let topics: Vec<String> = topics.into_iter().flatten().map(ToString::to_string).collect();
+        let protocols: Option<Vec<String>> =
+            info.map(|info| info.protocols.iter().map(ToString::to_string).collect());
         let told = json!({
             "agent": info.map(|info| &info.agent_version),
-            "protocols": info.map(|info| info.protocols.iter().map(ToString::to_string).collect::<Vec<_>>()),
+            "protocols": protocols,
             "addresses": info.map(|info| &info.listen_addrs),
             "topics": topics,
             "score": behaviour.gossipsub.peer_score(peer),

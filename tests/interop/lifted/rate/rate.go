@@ -1,5 +1,5 @@
-// Package rate stands in for the library of the same name where op-node's limits are to be lifted for a measurement:
-// op-node keeps them in constants. Nothing ever waits.
+// Package rate replaces the library of the same name, to lift op-node's limits for a measurement:
+// op-node has them as constants. No call ever waits.
 package rate
 
 import (
@@ -8,13 +8,13 @@ import (
 	"time"
 )
 
-// Limit is a rate that nobody keeps to.
+// Limit is a rate that is not enforced.
 type Limit float64
 
-// Inf is no limit, as all others are.
+// Inf is no limit, like all others here.
 const Inf = Limit(math.MaxFloat64)
 
-// Every is the rate of one event in this time.
+// Every returns the rate of one event in this time.
 func Every(interval time.Duration) Limit {
 	if interval <= 0 {
 		return Inf
@@ -28,44 +28,44 @@ type Limiter struct {
 	burst int
 }
 
-// NewLimiter makes one that remembers what it was to keep to.
+// NewLimiter makes a limiter that remembers its nominal limits.
 func NewLimiter(limit Limit, burst int) *Limiter { return &Limiter{limit, burst} }
 
-// Limit is what it was to keep to.
+// Limit returns the nominal rate.
 func (l *Limiter) Limit() Limit { return l.limit }
 
-// Burst is what it was to let through at once.
+// Burst returns the nominal burst.
 func (l *Limiter) Burst() int { return l.burst }
 
-// Tokens is always a full bucket.
+// Tokens always returns a full bucket.
 func (l *Limiter) Tokens() float64 { return float64(l.burst) }
 
-// Allow is always true.
+// Allow always returns true.
 func (l *Limiter) Allow() bool { return true }
 
-// AllowN is always true.
+// AllowN always returns true.
 func (l *Limiter) AllowN(time.Time, int) bool { return true }
 
-// Wait doesn't.
+// Wait returns at once.
 func (l *Limiter) Wait(ctx context.Context) error { return ctx.Err() }
 
-// WaitN doesn't.
+// WaitN returns at once.
 func (l *Limiter) WaitN(ctx context.Context, _ int) error { return ctx.Err() }
 
-// Reserve is granted at once.
+// Reserve returns a permit that is granted at once.
 func (l *Limiter) Reserve() *Reservation { return &Reservation{} }
 
-// ReserveN is granted at once.
+// ReserveN returns a permit that is granted at once.
 func (l *Limiter) ReserveN(time.Time, int) *Reservation { return &Reservation{} }
 
 // Reservation is a permit.
 type Reservation struct{}
 
-// OK is always true.
+// OK always returns true.
 func (r *Reservation) OK() bool { return true }
 
-// Delay is always none.
+// Delay always returns zero.
 func (r *Reservation) Delay() time.Duration { return 0 }
 
-// Cancel gives nothing back.
+// Cancel does nothing.
 func (r *Reservation) Cancel() {}

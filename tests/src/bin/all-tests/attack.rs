@@ -2,12 +2,12 @@
 
 use crate::shell::Shell;
 
-/// Each attack in its short form.
+/// Runs each attack in its short form.
 pub(crate) fn run(shell: &Shell) -> Result<String, String> {
-    shell.cargo(&["test", "--locked", "--package", "opp2p-tests", "--test", "attack"])
+    shell.cargo(&["test", "--locked", "--workspace", "--test", "attack"])
 }
 
-/// Each attack in its longer form, in release code, and what it costs.
+/// Runs each attack in its longer form, with a release build, and measures its cost.
 pub(crate) fn report(shell: &Shell) -> Result<String, String> {
     let release = ["test", "--locked", "--release", "--package", "opp2p-tests", "--test", "attack"];
     shell.cargo(&[&release[..], &["--", "--report"]].concat())

@@ -1,4 +1,4 @@
-//! The devnet, run by the alias that the README names, and what it must print.
+//! Runs the devnet by the alias that the README names, and checks its output.
 
 use std::time::Duration;
 
@@ -12,22 +12,33 @@ const BLOCKS: u64 = 30;
 /// Thirty blocks take 15 s; the rest is for start, connecting and a busy machine.
 const LIMIT: Duration = Duration::from_secs(180);
 
-/// Runs `cargo devnet` and judges the object that it prints.
+/// Runs `cargo devnet` and checks the object that it prints.
 pub(crate) fn run(shell: &Shell) -> Result<String, String> {
     let (followers, blocks) = (FOLLOWERS.to_string(), BLOCKS.to_string());
     let mut command = shell.cargo_command();
-    command.args(["devnet", "--followers", &followers, "--blocks", &blocks, "--block-time", "0.5", "--json"]);
+    command.args([
+        "devnet",
+        "--followers",
+        &followers,
+        "--blocks",
+        &blocks,
+        "--block-time",
+        "0.5",
+        "--json",
+    ]);
     let (success, output) = shell::run_for_output(&mut command, LIMIT)?;
     print!("{output}");
     let verdict = judge(&output);
     match (success, verdict) {
         (true, verdict) => verdict,
-        (false, Ok(_)) => Err("the devnet printed a good summary, but its exit code says failure".to_owned()),
+        (false, Ok(_)) => {
+            Err("the devnet printed a good summary, but its exit code says failure".to_owned())
+        }
         (false, Err(reason)) => Err(format!("the devnet failed: {reason}")),
     }
 }
 
-/// What is wrong with the summary, or its latencies in a few words.
+/// Returns the latencies of a good summary in a few words, or what is wrong with it.
 fn judge(output: &str) -> Result<String, String> {
     let summary: Value = serde_json::from_str(output)
         .map_err(|error| format!("its standard output is not one JSON object: {error}"))?;
@@ -38,9 +49,13 @@ fn judge(output: &str) -> Result<String, String> {
     if blocks != Some(BLOCKS) {
         return Err(format!("it was to make {BLOCKS} blocks, its summary says {blocks:?}"));
     }
-    let followers = summary.get("followers").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let followers =
+        summary.get("followers").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     if followers.len() != FOLLOWERS {
-        return Err(format!("it was to run {FOLLOWERS} followers, its summary has {}", followers.len()));
+        return Err(format!(
+            "it was to run {FOLLOWERS} followers, its summary has {}",
+            followers.len()
+        ));
     }
     let mut worst: f64 = 0.0;
     for (at, follower) in followers.iter().enumerate() {
@@ -70,7 +85,7 @@ mod tests {
         json!({"ok": true, "blocks": 30, "followers": vec![follower; 5]})
     }
 
-    /// The verdict on the good summary with one value replaced.
+    /// Returns the verdict on the good summary with one value replaced.
     fn with(pointer: &str, value: Value) -> Result<String, String> {
         let mut summary = good();
         *summary.pointer_mut(pointer).expect("the value is there") = value;
@@ -80,7 +95,9 @@ mod tests {
     #[test]
     fn a_good_summary_passes_with_the_slowest_p99() {
         assert!(judge(&format!("{}\n", good())).expect("it is good").ends_with("4.2 ms"));
-        assert!(with("/followers/3/latency_ms/p99", json!(9)).expect("it is good").ends_with("9.0 ms"));
+        assert!(
+            with("/followers/3/latency_ms/p99", json!(9)).expect("it is good").ends_with("9.0 ms")
+        );
     }
 
     #[test]

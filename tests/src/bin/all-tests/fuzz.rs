@@ -1,8 +1,9 @@
-//! Fuzzing: the targets of `tests/fuzz` under LLVM's libFuzzer, with coverage, on stable Rust.
+//! Fuzzing: the targets of `tests/fuzz` with LLVM's libFuzzer, with coverage, on stable Rust.
 //!
-//! rustc passes LLVM's instrumentation on as it is, so neither nightly nor cargo-fuzz is needed. Naming the machine's own
-//! target keeps the flags from build scripts and macros. The corpus stays in `target/fuzz/corpus` and grows from run to
-//! run; what is found goes to `target/fuzz/findings`.
+//! rustc passes the flags for LLVM's instrumentation through, so neither nightly nor cargo-fuzz is
+//! needed. Naming the machine's own target keeps the flags from build scripts and macros. The
+//! corpus stays in `target/fuzz/corpus` and grows from run to run. Findings go to
+//! `target/fuzz/findings`.
 
 use std::collections::VecDeque;
 use std::fs;
@@ -16,15 +17,15 @@ use opp2p_tests::report::{Row, Section};
 use crate::setup;
 use crate::shell::{self, Shell};
 
-/// Seconds for each target in a run of all tests: so many that the step takes less than twelve minutes on two cores,
+/// Seconds for each target in a run of all tests: the step takes about four minutes on two cores,
 /// of which the first build takes one.
-const SECONDS: u64 = 60;
+const SECONDS: u64 = 12;
 /// Seconds for each target where there are hours.
 const HOUR: u64 = 60 * 60;
-/// Targets at a time.
+/// Number of targets fuzzed in parallel.
 const AT_ONCE: usize = 2;
 
-/// Edges are counted, and comparisons are shown to the fuzzer, which then knows what to try.
+/// Counts edges, and reports comparisons to the fuzzer, which derives new inputs from them.
 const INSTRUMENTED: &[&str] = &[
     "-Cpasses=sancov-module",
     "-Cllvm-args=-sanitizer-coverage-level=4",
@@ -34,7 +35,7 @@ const INSTRUMENTED: &[&str] = &[
     "--cfg=fuzzing",
 ];
 
-/// What came of one target.
+/// Statistics of one target.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Numbers {
     runs: u64,
@@ -50,18 +51,18 @@ struct Fuzzed {
     finding: Option<String>,
 }
 
-/// Every target of the core for a little while. The native node's would take four times as long to build; its seeds are
-/// replayed in every test run.
+/// Fuzzes every target of the core for a short time. The native node's would take four times as
+/// long to build; its seeds are replayed in every test run.
 pub(crate) fn short(shell: &Shell) -> Result<String, String> {
     fuzz(shell, SECONDS, &["--no-default-features"], "cargo all-tests -- fuzz")
 }
 
-/// Every target for an hour, the native node's too.
+/// Fuzzes every target for an hour, including the native node's.
 pub(crate) fn hours(shell: &Shell) -> Result<String, String> {
     fuzz(shell, HOUR, &[], "cargo all-tests -- fuzz-hours")
 }
 
-/// A compiler for C++, in which libFuzzer is written.
+/// Installs a C++ compiler if none is present: libFuzzer is written in C++.
 fn cpp_compiler(shell: &Shell) -> Result<(), String> {
     if std::env::var_os("CXX").is_some() || ["g++", "clang++"].into_iter().any(shell::has) {
         return Ok(());
@@ -124,22 +125,25 @@ fn fuzz(shell: &Shell, seconds: u64, features: &[&str], command: &str) -> Result
 }
 
 fn build(shell: &Shell, folder: &Path, features: &[&str]) -> Result<PathBuf, String> {
-    let version = shell::output(shell.command("rustc").arg("-vV")).ok_or("`rustc -vV` does not answer")?;
+    let version =
+        shell::output(shell.command("rustc").arg("-vV")).ok_or("`rustc -vV` does not answer")?;
     let host = version
         .lines()
         .find_map(|line| line.strip_prefix("host: "))
         .ok_or("`rustc -vV` does not say which machine it is for")?;
     let mut cargo = shell.cargo_command();
-    cargo.args(["build", "--locked", "--profile", "fuzz", "--target", host, "--target-dir"]).arg(folder);
+    cargo
+        .args(["build", "--locked", "--profile", "fuzz", "--target", host, "--target-dir"])
+        .arg(folder);
     cargo.args(["--package", "opp2p-fuzz", "--features", "libfuzzer", "--bin", "opp2p-fuzz"]);
     cargo.args(features);
-    // Flags with spaces would need it, and it counts before RUSTFLAGS.
+    // This variable also takes flags with spaces, and overrides RUSTFLAGS.
     cargo.env("CARGO_ENCODED_RUSTFLAGS", INSTRUMENTED.join("\u{1f}"));
     shell::run(&mut cargo)?;
     Ok(folder.join(host).join("fuzz").join(format!("opp2p-fuzz{}", std::env::consts::EXE_SUFFIX)))
 }
 
-/// Fuzzes one target. An error is a fuzzer that does not run.
+/// Fuzzes one target. Fails if the fuzzer does not run.
 fn one(
     shell: &Shell,
     program: &Path,
@@ -163,12 +167,17 @@ fn one(
     command
         .arg(format!("-max_total_time={seconds}"))
         .arg(format!("-artifact_prefix={}/{target}-", findings.display()));
-    // Long inputs from the start: a course of events that ends at once shows little.
+    // Allow long inputs from the start: a sequence of events that ends at once covers little.
     command.arg(format!("-max_len={max_len}")).arg("-len_control=0");
-    // The longest take some milliseconds, even where four share a core.
-    command.args(["-timeout=25", "-rss_limit_mb=3072", "-print_final_stats=1", "-use_value_profile=1"]);
+    // The longest inputs take some milliseconds, even with four on a core.
+    command.args([
+        "-timeout=25",
+        "-rss_limit_mb=3072",
+        "-print_final_stats=1",
+        "-use_value_profile=1",
+    ]);
     command.arg(&corpus);
-    // The first folder takes what is found; the others are only read.
+    // The first folder takes new inputs; the others are only read.
     let read_only = ["seeds", "findings"].map(|kind| committed.join(kind).join(target));
     command.args(read_only.iter().filter(|folder| folder.is_dir()));
     let started = Instant::now();
@@ -191,7 +200,7 @@ fn one(
     Ok(Fuzzed { target: target.to_owned(), took, numbers, finding })
 }
 
-/// What a log says last.
+/// Returns the last statistics in a log.
 fn numbers(log: &str) -> Numbers {
     let mut numbers = Numbers::default();
     for line in log.lines() {
@@ -203,8 +212,11 @@ fn numbers(log: &str) -> Numbers {
                 .ok()
         };
         if line.starts_with('#') {
-            let runs =
-                line.trim_start_matches('#').split_whitespace().next().and_then(|word| word.parse().ok());
+            let runs = line
+                .trim_start_matches('#')
+                .split_whitespace()
+                .next()
+                .and_then(|word| word.parse().ok());
             numbers.runs = runs.unwrap_or(numbers.runs);
             numbers.edges = word("cov: ").unwrap_or(numbers.edges);
             numbers.corpus = word("corp: ").unwrap_or(numbers.corpus);
@@ -214,16 +226,19 @@ fn numbers(log: &str) -> Numbers {
     numbers
 }
 
-/// What was found, where it is, and how to see it again.
+/// Describes a finding: what it is, where it is, and how to reproduce it.
 fn finding(target: &str, log: &str, log_file: &Path, program: &Path) -> String {
     let panic = log.lines().skip_while(|line| !line.contains("panicked at")).nth(1);
     let error = log.lines().find(|line| line.contains("ERROR: libFuzzer"));
     let what = panic.or(error).unwrap_or("it ended without a reason").trim();
-    let file =
-        log.lines().find_map(|line| line.split_once("Test unit written to ")).map(|(_, file)| file.trim());
+    let file = log
+        .lines()
+        .find_map(|line| line.split_once("Test unit written to "))
+        .map(|(_, file)| file.trim());
     match file {
         Some(file) => format!(
-            "{target}: {what}; see it again by `OPP2P_FUZZ_TARGET={target} {} {file}`, the log is {}",
+            "{target}: {what}; see it again by `OPP2P_FUZZ_TARGET={target} {} {file}`, the log is \
+             {}",
             program.display(),
             log_file.display()
         ),
@@ -240,16 +255,18 @@ fn section(fuzzed: &[Fuzzed], seconds: u64, built: Duration, command: &str) -> S
         let Numbers { runs, edges, corpus } = numbers;
         let a_second = u128::from(*runs) * 1000 / took.as_millis().max(1);
         let measured = format!("{a_second} inputs/s, {edges} edges, {corpus} kept");
-        let row = Row::new(format!("`{target}`"), measured).held_to("nothing found", finding.is_none());
+        let row =
+            Row::new(format!("`{target}`"), measured).held_to("nothing found", finding.is_none());
         rows.push(row.noted(finding.clone().unwrap_or_default()));
     }
     Section {
         name: "50-fuzz".to_owned(),
         title: "Fuzzing".to_owned(),
         command: command.to_owned(),
-        about: "Every decoder of bytes from outside and every state machine, by libFuzzer with coverage, overflow checks and \
-                debug assertions. What each target holds to be true is in `tests/fuzz/src/lib.rs`; what was found so far, and \
-                what became of it, in `tests/fuzz/README.md`."
+        about: "Every decoder of bytes from outside and every state machine, by libFuzzer with \
+                coverage, overflow checks and debug assertions. What each target holds to be true \
+                is in `tests/fuzz/src/lib.rs`; what was found so far, and what became of it, in \
+                `tests/fuzz/README.md`."
             .to_owned(),
         rows,
     }
@@ -260,26 +277,34 @@ mod tests {
     use super::*;
 
     const LOG: &str = "INFO: Seed: 1\n#2\tINITED cov: 10 ft: 11 corp: 1/1b exec/s: 0 rss: 31Mb\n\
-                       #4096\tpulse  cov: 331 ft: 400 corp: 17/2Kb lim: 11 exec/s: 2048 rss: 33Mb\n";
+                       #4096\tpulse  cov: 331 ft: 400 corp: 17/2Kb lim: 11 exec/s: 2048 rss: 33Mb\n\
+                       ";
 
     #[test]
-    fn the_last_numbers_of_a_log_count() {
+    fn the_last_numbers_in_a_log_are_used() {
         assert_eq!(numbers(LOG), Numbers { runs: 4096, edges: 331, corpus: 17 });
-        let ended = format!("{LOG}stat::number_of_executed_units: 5000\nstat::average_exec_per_sec:     9\n");
+        let ended = format!(
+            "{LOG}stat::number_of_executed_units: 5000\nstat::average_exec_per_sec:     9\n"
+        );
         assert_eq!(numbers(&ended).runs, 5000);
         assert_eq!(numbers(""), Numbers::default());
     }
 
     #[test]
-    fn a_finding_says_what_where_and_how() {
+    fn a_finding_shows_the_error_the_place_and_the_command() {
         let log = format!(
             "{LOG}thread '<unnamed>' (7) panicked at core/src/x.rs:1:2:\nno such thing\n\
-             ==7== ERROR: libFuzzer: deadly signal\nartifact_prefix='f/'; Test unit written to f/node-crash-1\n"
+             ==7== ERROR: libFuzzer: deadly signal\nartifact_prefix='f/'; Test unit written to \
+             f/node-crash-1\n\
+             "
         );
         let text = finding("node", &log, Path::new("node.log"), Path::new("opp2p-fuzz"));
         assert!(text.starts_with("node: no such thing; "), "{text}");
         assert!(text.contains("`OPP2P_FUZZ_TARGET=node opp2p-fuzz f/node-crash-1`"), "{text}");
         let slow = "==7== ERROR: libFuzzer: timeout after 25 seconds";
-        assert!(finding("l1", slow, Path::new("l"), Path::new("p")).contains("timeout after 25 seconds"));
+        assert!(
+            finding("l1", slow, Path::new("l"), Path::new("p"))
+                .contains("timeout after 25 seconds")
+        );
     }
 }

@@ -1,113 +1,230 @@
-//! Foreign peers for our nodes to meet: programs around other people's code, in the folders of `tests/interop`.
+//! Foreign peers for our nodes: programs around code of other projects, in the folders of
+//! `tests/interop`.
 //!
-//! They need what a machine may lack: a Go that is new enough, and the registries that have the code. Without them the
-//! steps are left out and say so.
+//! They need things that a machine may lack: a recent Go, and the registries that have the code.
+//! Without them the steps are left out and report that.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use serde_json::Value;
+
+use crate::plan::left_out;
 use crate::shell::{self, Shell};
 use crate::{setup, web};
 
-/// The oldest Go that builds op-node's package and op-geth, as their `go.mod` say.
+/// The oldest Go that builds op-node's package and op-geth, according to their `go.mod`.
 const OLDEST_GO: (u32, u32) = (1, 24);
 
-/// Where the tests find the folder of the built programs.
+/// The oldest Go that builds the programs with the current go-libp2p.
+const OLDEST_GO_OF_NEWEST: (u32, u32) = (1, 26);
+
+/// The folder of the newest op-node that builds, and the name of its program.
+const NEWEST: &str = "op-node-newest";
+
+/// The module of op-node.
+const OPTIMISM: &str = "github.com/ethereum-optimism/optimism";
+
+/// Maximum time for downloading a module.
+const DOWNLOAD: Duration = Duration::from_secs(600);
+
+/// Variable that gives the tests the folder of the built programs.
 const PROGRAMS: &str = "OPP2P_INTEROP";
 
-/// The folder of the built programs.
+/// Returns the folder of the built programs.
 fn programs(shell: &Shell) -> PathBuf {
     shell.target().join("interop")
 }
 
-/// A program is not built, for this reason. One of an earlier run would be taken for this one's.
-fn left_out(program: &Path, why: &str) -> Result<String, String> {
+/// Reports that a program is not built, and why. Removes an earlier build, which would be taken for
+/// this run's.
+fn not_built(program: &Path, why: &str) -> Result<String, String> {
     if program.exists() {
         fs::remove_file(program)
             .map_err(|error| format!("{} cannot be removed: {error}", program.display()))?;
     }
-    Ok(format!("left out: {why}"))
+    Ok(left_out(why))
 }
 
-/// The program of op-node's own p2p package.
+/// Returns the path of the program with this name.
+fn program(shell: &Shell, name: &str) -> PathBuf {
+    programs(shell).join(format!("{name}{}", std::env::consts::EXE_SUFFIX))
+}
+
+/// Returns the path of the program around op-node's own p2p package.
 fn op_node_program(shell: &Shell) -> PathBuf {
-    programs(shell).join(format!("op-node{}", std::env::consts::EXE_SUFFIX))
+    program(shell, "op-node")
 }
 
-/// The program of op-geth.
+/// Returns the path of op-geth.
 fn op_geth_program(shell: &Shell) -> PathBuf {
-    programs(shell).join(format!("op-geth{}", std::env::consts::EXE_SUFFIX))
+    program(shell, "op-geth")
 }
 
 /// Builds op-node's own p2p package.
 pub(crate) fn op_node(shell: &Shell) -> Result<String, String> {
-    go_program(shell, "op-node", &op_node_program(shell), ".")
+    go_program(shell, "op-node", OLDEST_GO, ".")
 }
 
-/// Builds op-geth, by way of its Go module.
+/// Builds op-geth from its Go module.
 pub(crate) fn op_geth(shell: &Shell) -> Result<String, String> {
-    go_program(shell, "op-geth", &op_geth_program(shell), "github.com/ethereum/go-ethereum/cmd/geth")
+    go_program(shell, "op-geth", OLDEST_GO, "github.com/ethereum/go-ethereum/cmd/geth")
 }
 
-/// Builds the package in one of the folders beside the tests, and what it is made of.
-fn go_program(shell: &Shell, folder: &str, program: &Path, package: &str) -> Result<String, String> {
-    let left_out = |why: String| left_out(program, &why);
-    let go = |arguments: &[&str]| go(shell, folder, arguments);
-    let (major, minor) = OLDEST_GO;
+/// Builds bare go-libp2p hosts.
+pub(crate) fn pubsub(shell: &Shell) -> Result<String, String> {
+    go_program(shell, "pubsub", OLDEST_GO_OF_NEWEST, ".")
+}
+
+/// Returns the version of the installed Go, or why it can't build the folder.
+fn usable_go(shell: &Shell, folder: &str, oldest: (u32, u32)) -> Result<String, String> {
+    let (major, minor) = oldest;
     if !shell::has("go") {
-        return left_out(format!("there is no `go` on the path; {major}.{minor} or newer builds {folder}"));
+        return Err(format!(
+            "there is no `go` on the path; {major}.{minor} or newer builds {folder}"
+        ));
     }
     let version = shell::output(shell.command("go").args(["env", "GOVERSION"])).unwrap_or_default();
-    if go_version(&version).is_none_or(|found| found < OLDEST_GO) {
-        return left_out(format!("Go here is `{version}`; {major}.{minor} or newer builds {folder}"));
+    if go_version(&version).is_none_or(|found| found < oldest) {
+        return Err(format!("Go here is `{version}`; {major}.{minor} or newer builds {folder}"));
     }
-    println!("{folder} and what it is made of: hundreds of megabytes and minutes, the first time");
-    let started = Instant::now();
-    if let Err(reason) = shell::run(&mut go(&["mod", "download"])) {
-        return left_out(format!("its modules can't be had: {reason}"));
-    }
-    let downloaded = started.elapsed().as_secs();
-    shell::run(go(&["build", "-o"]).arg(program).arg(package))?;
-    let size = fs::metadata(program).map_err(|error| format!("{}: {error}", program.display()))?.len();
-    let built = started.elapsed().as_secs() - downloaded;
-    Ok(format!("{version}, downloaded in {downloaded} s, built in {built} s, {} MB", size / 1_000_000))
+    Ok(version)
 }
 
-/// Go, to be run in a program's folder.
+/// Downloads the modules of a folder beside the tests and builds its package.
+fn go_program(
+    shell: &Shell,
+    folder: &str,
+    oldest: (u32, u32),
+    package: &str,
+) -> Result<String, String> {
+    let program = program(shell, folder);
+    let version = match usable_go(shell, folder, oldest) {
+        Ok(version) => version,
+        Err(why) => return not_built(&program, &why),
+    };
+    println!("{folder} and what it is made of: hundreds of megabytes and minutes, the first time");
+    let started = Instant::now();
+    if let Err(reason) = shell::run(&mut go(shell, folder, &["mod", "download"])) {
+        return not_built(&program, &format!("its modules can't be had: {reason}"));
+    }
+    let downloaded = started.elapsed();
+    shell::run(go(shell, folder, &["build", "-o"]).arg(&program).arg(package))?;
+    built(&program, &version, started, downloaded)
+}
+
+/// Reports on a program that was built.
+fn built(
+    program: &Path,
+    version: &str,
+    started: Instant,
+    downloaded: Duration,
+) -> Result<String, String> {
+    let size =
+        fs::metadata(program).map_err(|error| format!("{}: {error}", program.display()))?.len();
+    let (took, downloaded) = (started.elapsed().as_secs(), downloaded.as_secs());
+    let built = took - downloaded;
+    Ok(format!(
+        "{version}, downloaded in {downloaded} s, built in {built} s, {} MB",
+        size / 1_000_000
+    ))
+}
+
+/// Builds the package of the folder `op-node` with a newer release. The published module of that
+/// release can't be a dependency: it lacks a file that it embeds. A copy of the module with the
+/// file replaces it.
+pub(crate) fn op_node_newest(shell: &Shell) -> Result<String, String> {
+    let program = program(shell, NEWEST);
+    let version = match usable_go(shell, NEWEST, OLDEST_GO_OF_NEWEST) {
+        Ok(version) => version,
+        Err(why) => return not_built(&program, &why),
+    };
+    let started = Instant::now();
+    let source = shell.root().join("tests/interop").join(NEWEST);
+    let modules = read(&source.join("go.mod"))?;
+    let release = required(&modules, OPTIMISM)
+        .ok_or_else(|| format!("{NEWEST}/go.mod does not require {OPTIMISM}"))?;
+    let mut download = go(shell, NEWEST, &["mod", "download", "-json"]);
+    download.arg(format!("{OPTIMISM}@{release}"));
+    let (is_there, told) = shell::run_for_output(&mut download, DOWNLOAD)?;
+    let told: Value = serde_json::from_str(&told).unwrap_or_default();
+    let Some(module) = told["Dir"].as_str().filter(|_| is_there) else {
+        let why = told["Error"].as_str().unwrap_or("see above");
+        return not_built(&program, &format!("its module can't be had: {why}"));
+    };
+    let copy = programs(shell).join("optimism");
+    let mut prepare = go(shell, NEWEST, &["run", "prepare.go", module]);
+    // The preparation uses no modules, and those of the folder are incomplete before it.
+    shell::run(prepare.arg(&copy).env("GO111MODULE", "off"))?;
+
+    let modfile = programs(shell).join("op-node-newest.mod");
+    let replaced = format!("{modules}\nreplace {OPTIMISM} => {}\n", copy.display());
+    write(&modfile, &replaced)?;
+    write(&modfile.with_extension("sum"), &read(&source.join("go.sum"))?)?;
+    let mut flag = std::ffi::OsString::from("-modfile=");
+    flag.push(&modfile);
+    let with = |arguments: &[&str]| {
+        let mut command = go(shell, "op-node", arguments);
+        command.arg(&flag).args(["-tags", "newest"]);
+        command
+    };
+    // Lists nothing, but downloads the modules needed for the list: fewer than all modules.
+    if let Err(reason) = shell::run(with(&["list", "-deps", "-f", "{{if false}}{{end}}"]).arg("."))
+    {
+        return not_built(&program, &format!("its modules can't be had: {reason}"));
+    }
+    let downloaded = started.elapsed();
+    shell::run(with(&["build"]).arg("-o").arg(&program).arg("."))?;
+    built(&program, &version, started, downloaded).map(|note| format!("{release}: {note}"))
+}
+
+/// Returns the version of a module that a `go.mod` requires.
+fn required<'a>(modules: &'a str, module: &str) -> Option<&'a str> {
+    modules.lines().find_map(|line| {
+        let mut words = line.trim_start().trim_start_matches("require ").split_whitespace();
+        (words.next() == Some(module)).then(|| words.next()).flatten()
+    })
+}
+
+fn read(path: &Path) -> Result<String, String> {
+    fs::read_to_string(path).map_err(|error| format!("{} cannot be read: {error}", path.display()))
+}
+
+fn write(path: &Path, text: &str) -> Result<(), String> {
+    fs::write(path, text).map_err(|error| format!("{} cannot be written: {error}", path.display()))
+}
+
+/// Returns a Go command for a program's folder.
 fn go(shell: &Shell, folder: &str, arguments: &[&str]) -> Command {
     let mut command = shell.command("go");
     command.current_dir(shell.root().join("tests/interop").join(folder)).args(arguments);
-    // Neither another release of Go nor somebody's workspace around this one.
+    // Use neither another release of Go nor a workspace around this one.
     command.env("GOTOOLCHAIN", "local").env("GOWORK", "off");
     command
 }
 
-/// Builds op-node's package once more, with a library that lifts the limits which it keeps in constants.
+/// Builds op-node's package a second time, with a library that lifts the limits that op-node has as
+/// constants.
 fn lifted(shell: &Shell) -> Result<(), String> {
     let source = shell.root().join("tests/interop");
     let modules = programs(shell).join("lifted.mod");
-    let read = |path: PathBuf| {
-        fs::read_to_string(&path).map_err(|error| format!("{} cannot be read: {error}", path.display()))
-    };
-    let write = |path: PathBuf, text: String| {
-        fs::write(&path, text).map_err(|error| format!("{} cannot be written: {error}", path.display()))
-    };
     let replaced = format!(
         "{}\nreplace golang.org/x/time => {}\n",
-        read(source.join("op-node/go.mod"))?,
+        read(&source.join("op-node/go.mod"))?,
         source.join("lifted").display()
     );
-    write(modules.clone(), replaced)?;
-    write(modules.with_extension("sum"), read(source.join("op-node/go.sum"))?)?;
-    let program = programs(shell).join(format!("op-node-lifted{}", std::env::consts::EXE_SUFFIX));
+    write(&modules, &replaced)?;
+    write(&modules.with_extension("sum"), &read(&source.join("op-node/go.sum"))?)?;
+    let program = program(shell, "op-node-lifted");
     let mut modfile = std::ffi::OsString::from("-modfile=");
     modfile.push(&modules);
     shell::run(go(shell, "op-node", &["build"]).arg(modfile).arg("-o").arg(program).arg("."))
 }
 
-/// Builds kona's p2p crate: a workspace of its own, whose hundreds of crates are none of ours.
+/// Builds kona's p2p crate: a workspace of its own, so that its hundreds of crates stay out of
+/// ours.
 pub(crate) fn kona(shell: &Shell) -> Result<String, String> {
     let name = format!("kona{}", std::env::consts::EXE_SUFFIX);
     let (program, target) = (programs(shell).join(&name), programs(shell).join("kona-target"));
@@ -118,7 +235,7 @@ pub(crate) fn kona(shell: &Shell) -> Result<String, String> {
     };
     println!("kona's p2p crate and what it is made of: six hundred crates, the first time");
     if let Err(reason) = shell::run(&mut cargo("fetch")) {
-        return left_out(&program, &format!("its crates can't be had: {reason}"));
+        return not_built(&program, &format!("its crates can't be had: {reason}"));
     }
     let started = Instant::now();
     shell::run(cargo("build").arg("--target-dir").arg(&target))?;
@@ -138,7 +255,7 @@ pub(crate) fn web3(shell: &Shell) -> Result<String, String> {
     of_npm(shell, "web3", &["main.mjs"])
 }
 
-/// Installs what the program in this folder uses, beside a copy of it.
+/// Installs the dependencies of the program in this folder, beside a copy of it.
 fn of_npm(shell: &Shell, name: &str, sources: &[&str]) -> Result<String, String> {
     let folder = programs(shell).join(name);
     let failed = |error: std::io::Error| format!("{}: {error}", folder.display());
@@ -146,7 +263,7 @@ fn of_npm(shell: &Shell, name: &str, sources: &[&str]) -> Result<String, String>
         if folder.exists() {
             fs::remove_dir_all(&folder).map_err(failed)?;
         }
-        return Ok(format!("left out: {reason}"));
+        return Ok(left_out(reason));
     }
     fs::create_dir_all(&folder).map_err(failed)?;
     for file in ["package.json", "package-lock.json"].iter().chain(sources) {
@@ -156,13 +273,15 @@ fn of_npm(shell: &Shell, name: &str, sources: &[&str]) -> Result<String, String>
     web::npm_ci(&folder)
 }
 
-/// Runs the tests beside those of the foreign programs that are built.
+/// Runs the tests with those foreign programs that are built.
 pub(crate) fn run(shell: &Shell) -> Result<String, String> {
-    let cargo = ["test", "--locked", "--package", "opp2p-tests", "--test", "interop"];
-    // Who only reads our RPC needs no peer of the reference's.
-    if !op_node_program(shell).exists() && programs(shell).join("web3/node_modules/.stamp").exists() {
-        run_tests(shell, &cargo, &["web3::"])?;
-        return Ok("with viem and ethers alone: op-node's package is not built, as that step says".to_owned());
+    let cargo = ["test", "--locked", "--workspace", "--test", "interop"];
+    // Programs that only read our RPC need no reference peer.
+    if !op_node_program(shell).exists() && programs(shell).join("web3/node_modules/.stamp").exists()
+    {
+        let note = run_tests(shell, &cargo, &["web3::"])?;
+        let why = "with viem and ethers alone: op-node's package is not built, as that step says";
+        return Ok([why, &note].join("\n").trim_end().to_owned());
     }
     tests(shell, &cargo, &[])
 }
@@ -170,49 +289,60 @@ pub(crate) fn run(shell: &Shell) -> Result<String, String> {
 /// Runs the tests with execution clients.
 pub(crate) fn execution(shell: &Shell) -> Result<String, String> {
     if !op_geth_program(shell).exists() {
-        return Ok("left out: op-geth is not built, as that step says".to_owned());
+        return Ok(left_out("op-geth is not built, as that step says"));
     }
     let mut command = shell.cargo_command();
-    command.args(["test", "--locked", "--package", "opp2p-tests", "--test", "execution"]);
-    shell::run(command.env(PROGRAMS, programs(shell))).map(|()| String::new())
+    command.args(["test", "--locked", "--workspace", "--test", "execution"]);
+    shell::run_tests(command.env(PROGRAMS, programs(shell)))
 }
 
-/// Measures ours and the reference side by side, and prints the report.
+/// Measures our node and the reference side by side, and prints the report.
 pub(crate) fn report(shell: &Shell) -> Result<String, String> {
     if op_node_program(shell).exists() {
         lifted(shell)?;
     }
-    let release = ["test", "--locked", "--release", "--package", "opp2p-tests", "--test", "interop"];
+    let release =
+        ["test", "--locked", "--release", "--package", "opp2p-tests", "--test", "interop"];
     tests(shell, &release, &["--report"])
 }
 
-/// A mixed network for half an hour, nodes of which end and start again.
+/// Runs a mixed network for half an hour, in which nodes end and start again.
 pub(crate) fn soak(shell: &Shell) -> Result<String, String> {
-    tests(shell, &["test", "--locked", "--package", "opp2p-tests", "--test", "interop"], &["--soak"])
+    tests(shell, &["test", "--locked", "--workspace", "--test", "interop"], &["--soak"])
 }
 
 fn tests(shell: &Shell, cargo: &[&str], arguments: &[&str]) -> Result<String, String> {
     if !op_node_program(shell).exists() {
-        return Ok("left out: op-node's package is not built, as that step says".to_owned());
+        return Ok(left_out("op-node's package is not built, as that step says"));
     }
-    run_tests(shell, cargo, arguments).map(|()| String::new())
+    run_tests(shell, cargo, arguments)
 }
 
-fn run_tests(shell: &Shell, cargo: &[&str], arguments: &[&str]) -> Result<(), String> {
+fn run_tests(shell: &Shell, cargo: &[&str], arguments: &[&str]) -> Result<String, String> {
     let mut command = shell.cargo_command();
     command.args(cargo).arg("--").args(arguments).env(PROGRAMS, programs(shell));
-    shell::run(&mut command)
+    shell::run_tests(&mut command)
 }
 
-/// Major and minor of `go1.26.8`.
+/// Returns major and minor version of `go1.26.8`.
 fn go_version(text: &str) -> Option<(u32, u32)> {
-    let mut numbers = text.trim().strip_prefix("go")?.split(['.', 'r', 'b', '-', ' ']).map(str::parse);
+    let mut numbers =
+        text.trim().strip_prefix("go")?.split(['.', 'r', 'b', '-', ' ']).map(str::parse);
     Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_required_module_version_is_read_in_both_forms() {
+        let modules =
+            "module x\n\nrequire a.b/c v1.2.3\nrequire (\n\ta.b/d v4.5.6 // indirect\n)\n";
+        assert_eq!(required(modules, "a.b/c"), Some("v1.2.3"));
+        assert_eq!(required(modules, "a.b/d"), Some("v4.5.6"));
+        assert_eq!(required(modules, "a.b"), None);
+    }
 
     #[test]
     fn versions_of_go_compare_as_numbers() {

@@ -1,18 +1,24 @@
-//! `cargo all-tests`: sets a fresh machine up and passes every test of the workspace.
+//! `cargo all-tests`: sets up a fresh machine and runs every test of the workspace.
 //!
-//! Each step says what it does, then does it, its output in plain sight; a step that fails stops only those that need
-//! it. The last line counts. `cargo all-tests -- --list` names the steps, `cargo all-tests -- wasm deny` runs those
-//! of these names, or whose names contain them, with what they need.
+//! Each step announces itself, then runs with its output shown. A failed step stops only the steps
+//! that need it. Tests and steps that a busy machine can fail by accident have a second attempt,
+//! and the summary names those that needed it. The last line counts. `cargo all-tests -- --list`
+//! lists the steps. `cargo all-tests -- wasm deny` runs the steps with these names, or whose names
+//! contain them, and the steps that they need.
 //!
-//! `cargo devnet` is this program too: it makes the page that the devnet's node serves, and becomes the devnet.
+//! `cargo devnet` is this program too: it builds the node, replaces itself by the devnet, and
+//! builds the page meanwhile.
 //!
-//! This binary is built before anything is set up, so it depends on next to nothing.
+//! This binary is built before anything is set up, so it has almost no dependencies.
 
+mod ahead;
 mod attack;
 mod counts;
 mod crash;
 mod deny;
 mod devnet;
+mod failures;
+mod features;
 mod fuzz;
 mod interop;
 mod measure;
@@ -28,327 +34,341 @@ mod web;
 
 use std::process::ExitCode;
 
-use plan::{Outcome, Step};
+use ahead::Ahead;
+use plan::Step;
 use shell::Shell;
 
 /// Every step, in order.
 const STEPS: &[Step] = &[
-    Step { name: "c-compiler", what: "set-up: a C compiler and Perl", needs: &[], run: setup::c_compiler },
-    Step { name: "wasm-target", what: "set-up: Rust's wasm32 target", needs: &[], run: setup::wasm_target },
-    Step { name: "node", what: "set-up: Node.js and npm", needs: &[], run: setup::node },
-    Step {
-        name: "npm",
-        what: "set-up: npm packages that build and test the page",
-        needs: &["node"],
-        run: web::npm,
-    },
-    Step { name: "chromium", what: "set-up: Chromium and chromedriver", needs: &[], run: setup::chromium },
-    Step { name: "wasm-tools", what: "set-up: wasm-bindgen and wasm-pack", needs: &[], run: tools::wasm },
-    Step {
-        name: "test",
-        what: "every unit, documentation and integration test of the workspace",
-        needs: &["c-compiler"],
-        run: |shell| shell.cargo(&["test", "--locked", "--workspace", "--no-fail-fast"]),
-    },
-    Step {
-        name: "prometheus",
-        what: "set-up: Prometheus, where Debian's package can be had",
-        needs: &[],
-        run: setup::prometheus,
-    },
-    Step {
-        name: "metrics",
-        what: "the metrics and the dashboard in a real Prometheus",
-        needs: &["c-compiler", "prometheus"],
-        run: setup::metrics,
-    },
-    Step {
-        name: "nats",
-        what: "set-up: a NATS server, where Debian's package can be had",
-        needs: &[],
-        run: setup::nats,
-    },
-    Step {
-        name: "feed",
-        what: "the feed in a real NATS server: both sides are killed, and nothing is lost or doubled",
-        needs: &["c-compiler", "nats"],
-        run: setup::feed,
-    },
-    Step {
-        name: "core-alone",
-        what: "the core's tests as the browser builds it: pure Rust, no C",
-        needs: &[],
-        run: |shell| {
+    Step::new("c-compiler", "set-up: a C compiler and Perl", &[], setup::c_compiler),
+    Step::new("wasm-target", "set-up: Rust's wasm32 target", &[], setup::wasm_target).twice(),
+    Step::new("node", "set-up: Node.js and npm", &[], setup::node),
+    Step::new("npm", "set-up: npm packages that build and test the page", &["node"], web::npm)
+        .twice(),
+    Step::new(
+        "chromium",
+        "set-up: Chromium and chromedriver; Firefox and WebKitGTK where they are available",
+        &[],
+        setup::browsers,
+    )
+    .twice(),
+    Step::new(
+        "prometheus",
+        "set-up: Prometheus, where Debian's package can be had",
+        &[],
+        setup::prometheus,
+    )
+    .twice(),
+    Step::new("nats", "set-up: a NATS server, where Debian's package can be had", &[], setup::nats)
+        .twice(),
+    Step::new("valgrind", "set-up: Valgrind, where it can be had", &[], counts::valgrind).twice(),
+    Step::new(
+        "test",
+        "every unit, documentation and integration test of the workspace",
+        &["c-compiler"],
+        |shell| shell.cargo(&["test", "--locked", "--workspace", "--no-fail-fast"]),
+    ),
+    Step::new(
+        "metrics",
+        "the metrics, the dashboard and the alerts in a real Prometheus",
+        &["c-compiler", "prometheus"],
+        setup::metrics,
+    ),
+    Step::new(
+        "feed",
+        "the feed in a real NATS server: both sides are killed, nothing is lost or doubled",
+        &["c-compiler", "nats"],
+        setup::feed,
+    ),
+    Step::new(
+        "proxies",
+        "nginx and Caddy with the shipped configurations, in front of a gateway",
+        &["c-compiler"],
+        setup::proxies,
+    ),
+    Step::new(
+        "core-alone",
+        "the core's tests as the browser builds it: pure Rust, no C",
+        &[],
+        |shell| {
             let package = ["--package", "opp2p-core", "--features", "fixtures"];
             shell.cargo(&[&["test", "--locked", "--no-fail-fast"], &package[..]].concat())
         },
-    },
-    Step {
-        name: "wasm-core",
-        what: "the core builds for the browser",
-        needs: &["wasm-target"],
-        run: |shell| wasm(shell, &["--package", "opp2p-core"]),
-    },
-    Step {
-        name: "wasm-wiring",
-        what: "the libp2p wiring that both shells share builds for the browser",
-        needs: &["wasm-target"],
-        run: |shell| wasm(shell, &["--package", "opp2p", "--no-default-features"]),
-    },
-    Step {
-        name: "wasm-web",
-        what: "the browser shell builds for the browser",
-        needs: &["wasm-target"],
-        run: |shell| wasm(shell, &["--package", "opp2p-web"]),
-    },
-    Step {
-        name: "wasm-test-node",
-        what: "the browser's tests in Rust, in Node.js",
-        needs: &["wasm-target", "wasm-tools", "npm"],
-        run: web::test_node,
-    },
-    Step {
-        name: "wasm-test-browser",
-        what: "the browser's tests in Rust, in headless Chromium",
-        needs: &["wasm-target", "wasm-tools", "npm", "chromium"],
-        run: web::test_browser,
-    },
-    Step {
-        name: "web-package",
-        what: "the npm package",
-        needs: &["wasm-target", "wasm-tools", "npm"],
-        run: web::package,
-    },
-    Step {
-        name: "web-example",
-        what: "the example project: types, bundle, and a look at it in headless Chromium",
-        needs: &["web-package", "chromium"],
-        run: web::example,
-    },
-    Step {
-        name: "web-e2e",
-        what: "the package in headless Chromium against native nodes, some of which lie",
-        needs: &["web-package", "chromium", "c-compiler"],
-        run: web::observer,
-    },
-    Step { name: "web-page", what: "the page, and its size", needs: &["web-package"], run: web::page },
-    Step {
-        name: "web-measure",
-        what: "what a visitor waits for: time to the first block, and from publication to the page",
-        needs: &["web-package", "chromium", "c-compiler"],
-        run: web::measure,
-    },
-    Step {
-        name: "web-bench",
-        what: "what a validation costs in the browser (runs only if it is named)",
-        needs: &["wasm-target", "wasm-tools", "npm", "chromium"],
-        run: web::bench,
-    },
-    Step {
-        name: "release",
-        what: "the release build of the node, the page inside",
-        needs: &["c-compiler", "web-page"],
-        run: |shell| shell.cargo(&["build", "--locked", "--release", "--package", "opp2p", "--bin", "opp2p"]),
-    },
-    Step {
-        name: "web-looks",
-        what: "the page in headless Chromium: over a made-up chain, and on a devnet",
-        needs: &["release", "npm", "chromium"],
-        run: web::looks,
-    },
-    Step {
-        name: "devnet",
-        what: "the devnet as a user runs it: five followers, thirty blocks",
-        needs: &["release"],
-        run: devnet::run,
-    },
-    Step {
-        name: "op-node",
-        what: "set-up: op-node's own p2p package, where Go is here",
-        needs: &["c-compiler"],
-        run: interop::op_node,
-    },
-    Step {
-        name: "kona",
-        what: "set-up: kona's p2p crate, where the registry can be had",
-        needs: &["c-compiler"],
-        run: interop::kona,
-    },
-    Step {
-        name: "js-libp2p",
-        what: "set-up: js-libp2p, where Node.js is here",
-        needs: &[],
-        run: interop::js_libp2p,
-    },
-    Step {
-        name: "web3",
-        what: "set-up: viem and ethers, where Node.js is here",
-        needs: &[],
-        run: interop::web3,
-    },
-    Step {
-        name: "interop",
-        what: "our nodes beside op-node's and other foreign ones",
-        needs: &["c-compiler", "op-node", "kona", "js-libp2p", "web3"],
-        run: interop::run,
-    },
-    Step { name: "op-geth", what: "set-up: op-geth, where Go is", needs: &[], run: interop::op_geth },
-    Step {
-        name: "execution",
-        what: "our nodes with real execution clients",
-        needs: &["c-compiler", "op-geth"],
-        run: interop::execution,
-    },
-    Step {
-        name: "side-by-side",
-        what: "what ours and the reference cost (runs only if it is named)",
-        needs: &["c-compiler", "op-node"],
-        run: interop::report,
-    },
-    Step {
-        name: "soak",
-        what: "half an hour of a mixed network with restarts (runs only if it is named)",
-        needs: &["c-compiler", "op-node"],
-        run: interop::soak,
-    },
-    Step {
-        name: "valgrind",
-        what: "set-up: Valgrind, where it can be had",
-        needs: &[],
-        run: counts::valgrind,
-    },
-    Step {
-        name: "counts",
-        what: "instructions of the hot paths, beside those of core/benches/counts.json",
-        needs: &["c-compiler", "valgrind"],
-        run: counts::run,
-    },
-    Step {
-        name: "counts-accept",
-        what: "writes core/benches/counts.json anew (runs only if it is named)",
-        needs: &["c-compiler", "valgrind"],
-        run: counts::accept,
-    },
-    Step {
-        name: "validation",
-        what: "what a message costs, from its arrival to its verdict (runs only if it is named)",
-        needs: &["c-compiler"],
-        run: report::validation,
-    },
-    Step {
-        name: "report",
-        what: "measures everything and writes tests/REPORT.md (runs only if it is named)",
-        needs: &["c-compiler"],
-        run: report::run,
-    },
-    Step {
-        name: "report-write",
-        what: "writes tests/REPORT.md from what was measured last (runs only if it is named)",
-        needs: &[],
-        run: report::write,
-    },
-    Step {
-        name: "path",
-        what: "how long a block is on its way (runs only if it is named)",
-        needs: &["c-compiler"],
-        run: measure::path,
-    },
-    Step {
-        name: "cost",
-        what: "processor time and memory of a node (runs only if it is named)",
-        needs: &["c-compiler"],
-        run: measure::cost,
-    },
-    Step {
-        name: "crash",
-        what: "nodes that are killed, and whose disk, clock or file descriptors fail (`test` does it too)",
-        needs: &["c-compiler"],
-        run: crash::run,
-    },
-    Step {
-        name: "crash-rounds",
-        what: "two hundred rounds of kill -9 (runs only if it is named)",
-        needs: &["c-compiler"],
-        run: crash::rounds,
-    },
-    Step {
-        name: "store-writes",
-        what: "how many bytes are written for a byte of blocks (runs only if it is named)",
-        needs: &["c-compiler"],
-        run: crash::writes,
-    },
-    Step {
-        name: "soak-ours",
-        what: "half an hour of peers and callers that come and go (runs only if it is named)",
-        needs: &["c-compiler"],
-        run: crash::soak,
-    },
-    Step {
-        name: "attack",
-        what: "attacks with real sockets on a node, and that honest blocks go on (part of `test`; alone if it is named)",
-        needs: &["c-compiler"],
-        run: attack::run,
-    },
-    Step {
-        name: "attack-report",
-        what: "what the attacks cost, in release code (runs only if it is named)",
-        needs: &["c-compiler"],
-        run: attack::report,
-    },
-    Step {
-        name: "fuzz",
-        what: "every decoder and state machine under a fuzzer, for some seconds each",
-        needs: &["c-compiler"],
-        run: fuzz::short,
-    },
-    Step {
-        name: "fuzz-hours",
-        what: "the same for an hour each (runs only if it is named)",
-        needs: &["c-compiler"],
-        run: fuzz::hours,
-    },
-    Step {
-        name: "deny",
-        what: "licences, bans and sources of all dependencies (advisories need a database from the network: not here)",
-        needs: &[],
-        run: deny::run,
-    },
+    ),
+    Step::new(
+        "features",
+        "the program compiles without each of its optional parts, and links nothing for them",
+        &["c-compiler"],
+        features::run,
+    ),
+    Step::new("wasm-core", "the core compiles for the browser", &["wasm-target"], |shell| {
+        wasm(shell, &["--package", "opp2p-core"])
+    }),
+    Step::new(
+        "wasm-wiring",
+        "the libp2p wiring that both shells share compiles for the browser",
+        &["wasm-target"],
+        |shell| wasm(shell, &["--package", "opp2p-wire"]),
+    ),
+    Step::new(
+        "wasm-web",
+        "the browser shell compiles for the browser",
+        &["wasm-target"],
+        |shell| wasm(shell, &["--package", "opp2p-web"]),
+    ),
+    Step::new("wasm-tools", "set-up: wasm-bindgen and wasm-pack", &[], tools::wasm).twice(),
+    Step::new(
+        "wasm-test-node",
+        "the browser's tests in Rust, in Node.js",
+        &["wasm-target", "wasm-tools", "npm"],
+        web::test_node,
+    ),
+    Step::new(
+        "wasm-test-browser",
+        "the browser's tests in Rust, in headless Chromium",
+        &["wasm-target", "wasm-tools", "npm", "chromium"],
+        web::test_browser,
+    )
+    .twice(),
+    Step::new(
+        "web-package",
+        "the npm package",
+        &["wasm-target", "wasm-tools", "npm"],
+        web::package,
+    ),
+    Step::new(
+        "web-example",
+        "the example project: types, bundle, and a look at it in headless Chromium",
+        &["web-package", "chromium"],
+        web::example,
+    )
+    .twice(),
+    Step::new("web-page", "the page, and its size", &["web-package"], web::page),
+    Step::new(
+        "web-e2e",
+        "package and page in headless browsers against native nodes, some of which lie",
+        &["web-page", "chromium", "c-compiler"],
+        web::observer,
+    )
+    .twice(),
+    Step::new(
+        "web-projects",
+        "the packed package in fresh projects: Vite, esbuild, service workers, Node.js …",
+        &["web-package", "chromium", "c-compiler"],
+        web::projects,
+    ),
+    Step::new(
+        "web-bundlers",
+        "the same with every other bundler and runtime",
+        &["web-package", "chromium", "c-compiler"],
+        web::bundlers,
+    )
+    .only_if_named(),
+    Step::new(
+        "web-bench",
+        "the cost of a validation in the browser",
+        &["wasm-target", "wasm-tools", "npm", "chromium"],
+        web::bench,
+    )
+    .only_if_named(),
+    Step::new(
+        "release",
+        "the release build of the node, the page inside",
+        &["c-compiler", "web-page"],
+        |shell| {
+            shell.cargo(&["build", "--locked", "--release", "--package", "opp2p", "--bin", "opp2p"])
+        },
+    ),
+    Step::new(
+        "web-measure",
+        "a visitor's waiting times: to the first block, and from publication to the page",
+        &["web-package", "release", "chromium", "c-compiler"],
+        web::measure,
+    )
+    .only_if_named(),
+    Step::new(
+        "web-looks",
+        "the page in headless Chromium: over a made-up chain, and on a devnet",
+        &["release", "npm", "chromium"],
+        web::looks,
+    )
+    .twice(),
+    Step::new(
+        "devnet",
+        "the devnet as a user runs it: five followers, thirty blocks",
+        &["c-compiler", "web-page"],
+        devnet::run,
+    )
+    .twice(),
+    Step::new(
+        "op-node",
+        "set-up: op-node's own p2p package, where Go is here",
+        &["c-compiler"],
+        interop::op_node,
+    )
+    .twice(),
+    Step::new(
+        "op-node-newest",
+        "set-up: the same of a newer release, where Go 1.26 is here",
+        &["c-compiler"],
+        interop::op_node_newest,
+    )
+    .twice(),
+    Step::new(
+        "pubsub",
+        "set-up: bare go-libp2p hosts, where Go 1.26 is here",
+        &[],
+        interop::pubsub,
+    )
+    .twice(),
+    Step::new(
+        "kona",
+        "set-up: kona's p2p crate, where the registry can be had",
+        &["c-compiler"],
+        interop::kona,
+    )
+    .twice(),
+    Step::new("js-libp2p", "set-up: js-libp2p, where Node.js is here", &[], interop::js_libp2p)
+        .twice(),
+    Step::new("web3", "set-up: viem and ethers, where Node.js is here", &[], interop::web3).twice(),
+    Step::new(
+        "interop",
+        "our nodes beside op-node's and other foreign ones",
+        &["c-compiler", "op-node", "op-node-newest", "pubsub", "kona", "js-libp2p", "web3"],
+        interop::run,
+    ),
+    Step::new("op-geth", "set-up: op-geth, where Go is", &[], interop::op_geth).twice(),
+    Step::new(
+        "execution",
+        "our nodes with real execution clients",
+        &["c-compiler", "op-geth"],
+        interop::execution,
+    ),
+    Step::new(
+        "side-by-side",
+        "the cost of our node beside the reference",
+        &["c-compiler", "op-node"],
+        interop::report,
+    )
+    .only_if_named(),
+    Step::new(
+        "soak",
+        "half an hour of a mixed network with restarts",
+        &["c-compiler", "op-node"],
+        interop::soak,
+    )
+    .only_if_named(),
+    Step::new(
+        "counts",
+        "instruction counts of the hot paths, compared with core/benches/counts.json",
+        &["c-compiler", "valgrind"],
+        counts::run,
+    ),
+    Step::new(
+        "counts-accept",
+        "writes the present counts to core/benches/counts.json",
+        &["c-compiler", "valgrind"],
+        counts::accept,
+    )
+    .only_if_named(),
+    Step::new(
+        "validation",
+        "the cost of a message, from its arrival to its verdict",
+        &["c-compiler"],
+        report::validation,
+    )
+    .only_if_named(),
+    Step::new(
+        "report",
+        "measures everything and writes tests/REPORT.md",
+        &["c-compiler"],
+        report::run,
+    )
+    .only_if_named(),
+    Step::new(
+        "report-write",
+        "writes tests/REPORT.md from the latest measurements",
+        &[],
+        report::write,
+    )
+    .only_if_named(),
+    Step::new("path", "the latency of a block", &["c-compiler"], measure::path).only_if_named(),
+    Step::new(
+        "denim",
+        "ten nodes at five blocks a second, for ten minutes",
+        &["c-compiler"],
+        measure::denim,
+    )
+    .only_if_named(),
+    Step::new("cost", "processor time and memory of a node", &["c-compiler"], measure::cost)
+        .only_if_named(),
+    Step::new(
+        "crash",
+        "killed nodes, and nodes whose disk, clock or descriptors fail (part of `test`)",
+        &["c-compiler"],
+        crash::run,
+    )
+    .only_if_named(),
+    Step::new("crash-rounds", "two hundred rounds of kill -9", &["c-compiler"], crash::rounds)
+        .only_if_named(),
+    Step::new(
+        "store-writes",
+        "bytes written to the disk per byte of blocks",
+        &["c-compiler"],
+        crash::writes,
+    )
+    .only_if_named(),
+    Step::new(
+        "soak-ours",
+        "half an hour in which peers and callers come and go",
+        &["c-compiler"],
+        crash::soak,
+    )
+    .only_if_named(),
+    Step::new(
+        "attack",
+        "attacks over real sockets, during which honest blocks go on (part of `test`)",
+        &["c-compiler"],
+        attack::run,
+    )
+    .only_if_named(),
+    Step::new(
+        "attack-report",
+        "the cost of the attacks, in release code",
+        &["c-compiler"],
+        attack::report,
+    )
+    .only_if_named(),
+    Step::new(
+        "fuzz",
+        "every decoder and state machine under a fuzzer, for some seconds each",
+        &["c-compiler"],
+        fuzz::short,
+    ),
+    Step::new("fuzz-hours", "the same for an hour each", &["c-compiler"], fuzz::hours)
+        .only_if_named(),
+    Step::new(
+        "deny",
+        "licences, bans and sources of all dependencies, without advisories",
+        &[],
+        deny::run,
+    ),
 ];
 
-/// Steps that measure, or take very long, and run only if a word names them.
-const MEASUREMENTS: &[&str] = &[
-    "web-bench",
-    "web-measure",
-    "side-by-side",
-    "soak",
-    "counts-accept",
-    "validation",
-    "report",
-    "report-write",
-    "path",
-    "cost",
-    "crash",
-    "crash-rounds",
-    "store-writes",
-    "soak-ours",
-    "attack",
-    "attack-report",
-    "fuzz-hours",
-];
-
-/// Builds one package's library for the browser.
+/// Checks that one package's library compiles for the browser. The npm package is built in full by
+/// a later step.
 fn wasm(shell: &Shell, package: &[&str]) -> Result<String, String> {
-    let build = ["build", "--locked", "--lib", "--target", setup::WASM];
+    let build = ["check", "--locked", "--lib", "--target", setup::WASM];
     shell.cargo(&[&build[..], package].concat())
 }
 
-/// With this first, all that follows is the devnet's.
+/// If this is the first argument, all others go to the devnet.
 const DEVNET: &str = "--devnet";
 
 const USAGE: &str = "cargo all-tests [-- [--list | WORD...]]
 
-Sets this machine up and passes every test. With words, runs the steps of those names, or whose names contain them, and
-what those need. --list names the steps.";
+Sets this machine up and passes every test. With words, runs the steps whose names are or contain
+one of them, and the steps that those need. --list names the steps.";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -356,6 +376,9 @@ fn main() -> ExitCode {
         && first == DEVNET
     {
         return up::run(&Shell::new(), flags);
+    }
+    if arguments.first().is_some_and(|first| first == up::FOLLOWING_PAGE) {
+        return up::follow(&Shell::new());
     }
     let words: Vec<String> = arguments.into_iter().filter(|word| word != "--").collect();
     if words.iter().any(|word| word == "--help" || word == "-h") {
@@ -370,19 +393,26 @@ fn main() -> ExitCode {
         eprintln!("all-tests knows no option {option}.\n\n{USAGE}");
         return ExitCode::from(2);
     }
-    let mut selected = match plan::select(STEPS, &words) {
+    let selected = match plan::select(STEPS, &words) {
         Ok(selected) => selected,
         Err(word) => {
             eprintln!("No step's name contains `{word}`. The steps are:\n{}", plan::list(STEPS));
             return ExitCode::from(2);
         }
     };
-    // A part of a name is not enough to name these: `fuzz` is a step, and `fuzz-hours` takes hours.
-    selected.retain(|step| !MEASUREMENTS.contains(&step.name) || words.iter().any(|word| word == step.name));
     let shell = Shell::new();
-    let results = plan::run(&selected, |step| (step.run)(&shell));
+    let mut ahead = Ahead::new();
+    let results = plan::run(&selected, |step| {
+        if words.is_empty() && step.name == ahead::DURING {
+            ahead.start(&shell);
+        }
+        if ahead::STEPS.contains(&step.name) {
+            ahead.wait(&shell);
+        }
+        (step.run)(&shell)
+    });
     print!("{}", plan::summary(&results));
-    if results.iter().all(|result| matches!(result.outcome, Outcome::Passed(_))) {
+    if results.iter().all(|result| result.outcome.is_good()) {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
@@ -394,12 +424,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_differ_and_what_a_step_needs_comes_before_it() {
+    fn steps_that_build_ahead_are_steps() {
+        for name in ahead::STEPS {
+            assert!(STEPS.iter().any(|step| step.name == *name), "{name} is not a step");
+        }
+    }
+
+    #[test]
+    fn step_names_are_unique_and_dependencies_come_first() {
         for (at, step) in STEPS.iter().enumerate() {
             let before: Vec<_> = STEPS.iter().take(at).map(|step| step.name).collect();
             assert!(!before.contains(&step.name), "two steps are called {}", step.name);
             for need in step.needs {
-                assert!(before.contains(need), "{} needs {need}, which does not come before it", step.name);
+                assert!(
+                    before.contains(need),
+                    "{} needs {need}, which does not come before it",
+                    step.name
+                );
             }
         }
     }

@@ -1,4 +1,4 @@
-//! `tests/REPORT.md`: every figure, the command that makes it again, and the bound that it is held to.
+//! `tests/REPORT.md`: every figure, the command that reproduces it, and its bound.
 
 use std::fs;
 use std::path::PathBuf;
@@ -7,15 +7,16 @@ use opp2p_tests::report::{FOLDER, Section};
 
 use crate::shell::{self, Shell};
 
-/// Where the report lies.
+/// Path of the report.
 const FILE: &str = "tests/REPORT.md";
 
-/// The steps that measure, in the order in which they run: each in a process of its own, so that one that fails costs only its
-/// own figures.
+/// The measuring steps, in order of execution: each in a process of its own, so that a failed one
+/// costs only its own figures.
 const SOURCES: &[&str] = &[
     "validation",
     "counts",
     "path",
+    "denim",
     "cost",
     "crash-rounds",
     "store-writes",
@@ -30,7 +31,8 @@ fn folder(shell: &Shell) -> PathBuf {
 
 /// Measures everything and writes the report.
 pub(crate) fn run(shell: &Shell) -> Result<String, String> {
-    let program = std::env::current_exe().map_err(|error| format!("this program is not found: {error}"))?;
+    let program =
+        std::env::current_exe().map_err(|error| format!("this program is not found: {error}"))?;
     let mut failed = Vec::new();
     for source in SOURCES {
         let mut step = shell.command(&program);
@@ -46,19 +48,21 @@ pub(crate) fn run(shell: &Shell) -> Result<String, String> {
     }
 }
 
-/// Writes the report from what was measured last.
+/// Writes the report from the latest measurements.
 pub(crate) fn write(shell: &Shell) -> Result<String, String> {
     let folder = folder(shell);
     if let Ok(section) = super::validation::section(&shell.target().join("criterion")) {
         section.keep(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     }
-    let sections = Section::kept(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    let sections =
+        Section::kept(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     let text = format!(
         "{}\n{}",
         head(shell),
         sections.iter().map(Section::to_markdown).collect::<Vec<_>>().join("\n")
     );
-    fs::write(shell.root().join(FILE), text).map_err(|error| format!("{FILE} cannot be written: {error}"))?;
+    fs::write(shell.root().join(FILE), text)
+        .map_err(|error| format!("{FILE} cannot be written: {error}"))?;
     let rows: Vec<_> = sections.iter().flat_map(|section| &section.rows).collect();
     let missed = rows.iter().filter(|row| row.bound.as_ref().is_some_and(|(_, met)| !met)).count();
     Ok(format!(
@@ -68,11 +72,11 @@ pub(crate) fn write(shell: &Shell) -> Result<String, String> {
     ))
 }
 
-/// What the report opens with: what it is, and on which machine.
+/// Returns the head of the report: its purpose, and the machine.
 fn head(shell: &Shell) -> String {
     let rustc = shell::output(shell.command("rustc").arg("--version")).unwrap_or_default();
-    let commit =
-        shell::output(shell.command("git").args(["rev-parse", "--short", "HEAD"])).unwrap_or_default();
+    let commit = shell::output(shell.command("git").args(["rev-parse", "--short", "HEAD"]))
+        .unwrap_or_default();
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
     let field = |text: &str, name: &str| {
         let line = text.lines().find(|line| line.starts_with(name)).unwrap_or_default().to_owned();
@@ -83,9 +87,11 @@ fn head(shell: &Shell) -> String {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     format!(
         "# What a node costs and withstands\n\n\
-         Written by `cargo all-tests -- report`, which runs everything below; `cargo all-tests -- report-write` puts together what was \
-         measured last. Machines differ: compare figures of one run, above all ratios.\n\n\
-         {cores} cores of {processor}, {memory}, {}, {rustc}, commit {commit}.\n",
+         Written by `cargo all-tests -- report`, which runs everything below; `cargo all-tests -- \
+         report-write` puts together what was measured last. Machines differ: compare figures of \
+         one run, above all ratios.\n\n\
+         {cores} cores of {processor}, {memory}, {}, {rustc}, commit {commit}.\n\
+         ",
         std::env::consts::OS,
     )
 }

@@ -1,101 +1,131 @@
-//! What a fresh machine may lack: looked for, named, and installed where that is possible.
+//! Dependencies that a fresh machine may lack: detected, named, and installed where possible.
 
 use std::path::Path;
 
+use crate::plan::left_out;
 use crate::shell::{self, Shell};
 
-/// The browser, as Rust calls it.
+/// Rust's name for the browser target.
 pub(crate) const WASM: &str = "wasm32-unknown-unknown";
 
-/// Programs, and the Debian packages that bring them.
+/// Programs, and the Debian packages that provide them.
 type Programs = &'static [(&'static str, &'static [&'static str])];
 
-/// libsecp256k1 is compiled from C; the assembly of Keccak is written out by Perl.
+/// libsecp256k1 is compiled from C; Perl generates the assembly of Keccak.
 const C_COMPILER: Programs = &[("cc", &["gcc", "libc6-dev"]), ("perl", &["perl"])];
 
 /// The page's tools are written in JavaScript.
 const NODE: Programs = &[("node", &["nodejs"]), ("npm", &["npm"])];
 
-/// The oldest Node.js that all of them run on.
+/// The oldest Node.js that runs all of them.
 const OLDEST_NODE: (u32, u32) = (20, 19);
 
-/// The browser, and what drives it in Rust's own tests.
+/// The browser, and the driver that Rust's own tests use.
 const CHROMIUM: Programs = &[("chromium", &["chromium"]), ("chromedriver", &["chromium-driver"])];
 
-/// What the node's metrics are shown to.
+/// The other browsers of the end-to-end tests, by the names that these use. WebKitGTK needs a
+/// display, for which GTK's broadway server suffices.
+const OTHER_BROWSERS: &[(&str, Programs)] = &[
+    ("firefox", &[("firefox-esr", &["firefox-esr"])]),
+    ("webkit", &[("WebKitWebDriver", &["webkit2gtk-driver"]), ("broadwayd", &["libgtk-3-bin"])]),
+];
+
+/// Scrapes the node's metrics.
 const PROMETHEUS: Programs = &[("prometheus", &["prometheus"]), ("promtool", &["prometheus"])];
 
-/// What the feed is published to.
+/// Receives the feed.
 const NATS: Programs = &[("nats-server", &["nats-server"])];
 
 /// The fuzzer is written in C++.
 const CPP_COMPILER: Programs = &[("c++", &["g++"])];
 
-/// A C++ compiler.
+/// Installs a C++ compiler.
 pub(crate) fn cpp_compiler(shell: &Shell) -> Result<String, String> {
     programs(shell, CPP_COMPILER)
 }
 
-/// What counts instructions.
+/// Counts instructions.
 const VALGRIND: Programs = &[("valgrind", &["valgrind", "libc6-dbg"])];
 
-/// Valgrind.
+/// Installs Valgrind.
 pub(crate) fn valgrind(shell: &Shell) -> Result<String, String> {
     programs(shell, VALGRIND)
 }
 
-/// Prometheus, where it can be had: without it the steps that need it are left out and say so.
+/// Installs Prometheus, where it is available. Without it the steps that need it are left out and
+/// report that.
 pub(crate) fn prometheus(shell: &Shell) -> Result<String, String> {
-    Ok(programs(shell, PROMETHEUS).unwrap_or_else(|reason| format!("left out: {reason}")))
+    Ok(programs(shell, PROMETHEUS).unwrap_or_else(left_out))
 }
 
-/// The metrics and the dashboard in a real Prometheus.
+/// Tests the metrics, the dashboard and the alerts in a real Prometheus.
 pub(crate) fn metrics(shell: &Shell) -> Result<String, String> {
     if let Some((name, _)) = missing(PROMETHEUS, shell::has).first() {
-        return Ok(format!("left out: there is no `{name}` here, which Debian's package `prometheus` has"));
+        return Ok(left_out(format_args!(
+            "there is no `{name}` here, which Debian's package `prometheus` has"
+        )));
     }
-    let test = ["test", "--locked", "--package", "opp2p", "--test", "metrics_suite", "prometheus"];
+    let test = ["test", "--locked", "--workspace", "--test", "metrics_suite", "prometheus"];
     shell.cargo(&test)
 }
 
-/// A NATS server, where it can be had: without it the test that needs it is left out and says so.
+/// Installs a NATS server, where it is available. Without it the test that needs it is left out and
+/// reports that.
 pub(crate) fn nats(shell: &Shell) -> Result<String, String> {
     if has_nats() {
         return Ok("here already".to_owned());
     }
     let installed = programs(shell, NATS);
-    Ok(if has_nats() {
-        "installed".to_owned()
-    } else {
-        installed.unwrap_or_else(|reason| format!("left out: {reason}"))
-    })
+    Ok(if has_nats() { "installed".to_owned() } else { installed.unwrap_or_else(left_out) })
 }
 
-/// Debian has it among the administrator's programs, where the test looks too.
+/// Returns whether a NATS server is present. Debian installs it among the administrator's programs,
+/// where the test looks too.
 fn has_nats() -> bool {
     shell::has("nats-server") || Path::new("/usr/sbin/nats-server").is_file()
 }
 
-/// The feed in a real NATS server that is killed, and so is the node.
+/// Tests the feed with a real NATS server; both the server and the node are killed.
 pub(crate) fn feed(shell: &Shell) -> Result<String, String> {
     if !has_nats() {
-        return Ok(
-            "left out: there is no `nats-server` here, which Debian's package of that name has".to_owned()
-        );
+        return Ok(left_out(
+            "there is no `nats-server` here, which Debian's package of that name has",
+        ));
     }
-    shell.cargo(&["test", "--locked", "--package", "opp2p-tests", "--test", "crash", "feed::"])
+    shell.cargo(&["test", "--locked", "--workspace", "--test", "crash", "feed::"])
 }
 
-/// A C compiler and Perl.
+/// Reverse proxies in front of a gateway.
+const PROXIES: Programs = &[("nginx", &["nginx-light"]), ("caddy", &["caddy"])];
+
+/// Installs nginx and Caddy, where they are available, and runs both in front of a gateway.
+pub(crate) fn proxies(shell: &Shell) -> Result<String, String> {
+    let has = |name: &str| shell::has(name) || Path::new("/usr/sbin").join(name).is_file();
+    for (name, packages) in missing(PROXIES, has) {
+        println!("{name} missing: installing {}", packages.join(", "));
+        // Debian starts it as a service, which this machine's owner did not ask for.
+        if install(shell, packages).is_ok() && shell::has("systemctl") {
+            let _ = shell.command("systemctl").args(["disable", "--quiet", "--now", name]).status();
+        }
+    }
+    let lacking = missing(PROXIES, has);
+    shell.cargo(&["test", "--locked", "--workspace", "--test", "cli_suite", "proxies::"])?;
+    Ok(lacking.first().map_or_else(
+        || "nginx and Caddy".to_owned(),
+        |(name, _)| left_out(format_args!("there is no `{name}` here, which Debian has")),
+    ))
+}
+
+/// Installs a C compiler and Perl.
 pub(crate) fn c_compiler(shell: &Shell) -> Result<String, String> {
     programs(shell, C_COMPILER)
 }
 
-/// Node.js that is new enough, and npm.
+/// Installs Node.js and npm, and checks that Node.js is new enough.
 pub(crate) fn node(shell: &Shell) -> Result<String, String> {
     let note = programs(shell, NODE)?;
     let version = shell::output(shell.command("node").arg("--version"))
-        .ok_or("`node --version` does not answer: install Node.js anew")?;
+        .ok_or("`node --version` does not answer: install Node.js again")?;
     let (major, minor) = OLDEST_NODE;
     if node_version(&version).is_none_or(|found| found < OLDEST_NODE) {
         return Err(format!("Node.js here is {version}: install {major}.{minor} or newer"));
@@ -103,15 +133,40 @@ pub(crate) fn node(shell: &Shell) -> Result<String, String> {
     Ok(format!("Node.js {version}, {note}"))
 }
 
-/// Major and minor of what `node --version` prints.
+/// Returns major and minor version in the output of `node --version`.
 fn node_version(text: &str) -> Option<(u32, u32)> {
     let mut numbers = text.trim().strip_prefix('v')?.split('.').map(str::parse);
     Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
 }
 
-/// Chromium and chromedriver, from one source so that their versions match.
-pub(crate) fn chromium(shell: &Shell) -> Result<String, String> {
-    programs(shell, CHROMIUM)
+/// Installs Chromium and chromedriver, from one source so that their versions match. Installs the
+/// other browsers too, where they are available: without them the end-to-end tests leave them out
+/// and report that.
+pub(crate) fn browsers(shell: &Shell) -> Result<String, String> {
+    let mut note = format!("Chromium: {}", programs(shell, CHROMIUM)?);
+    for (name, browser) in OTHER_BROWSERS {
+        let done = programs(shell, browser).unwrap_or_else(|reason| format!("left out: {reason}"));
+        note += &format!("; {name}: {done}");
+    }
+    Ok(note)
+}
+
+/// Returns the names of the browsers that are here, and the reasons why the others are left out.
+pub(crate) fn found_browsers() -> (Vec<&'static str>, Vec<String>) {
+    browsers_by(shell::has)
+}
+
+fn browsers_by(has: impl Fn(&str) -> bool) -> (Vec<&'static str>, Vec<String>) {
+    let (mut found, mut lacking) = (vec!["chromium"], Vec::new());
+    for (name, browser) in OTHER_BROWSERS {
+        match missing(browser, &has).first() {
+            None => found.push(name),
+            Some((program, _)) => {
+                lacking.push(format!("{name} is left out: there is no `{program}` here"));
+            }
+        }
+    }
+    (found, lacking)
 }
 
 /// Installs those of the programs that are missing.
@@ -120,18 +175,21 @@ fn programs(shell: &Shell, programs: Programs) -> Result<String, String> {
     if missing.is_empty() {
         return Ok("here already".to_owned());
     }
-    let packages: Vec<&str> = missing.iter().flat_map(|(_, packages)| packages.iter().copied()).collect();
+    let packages: Vec<&str> =
+        missing.iter().flat_map(|(_, packages)| packages.iter().copied()).collect();
     let names: Vec<&str> = missing.iter().map(|(name, _)| *name).collect();
     let packages = deduplicated(&packages);
     println!("{} missing: installing {}", names.join(" and "), packages.join(", "));
     install(shell, &packages)?;
     if let Some((name, _)) = self::missing(programs, shell::has).first() {
-        return Err(format!("the packages were installed, and still there is no `{name}` on the path"));
+        return Err(format!(
+            "the packages were installed, and still there is no `{name}` on the path"
+        ));
     }
     Ok(format!("installed {}", packages.join(", ")))
 }
 
-/// Each once, in the order of their first places.
+/// Returns each package once, in order of first occurrence.
 fn deduplicated<'a>(packages: &[&'a str]) -> Vec<&'a str> {
     let mut once: Vec<&str> = Vec::new();
     for package in packages {
@@ -142,13 +200,17 @@ fn deduplicated<'a>(packages: &[&'a str]) -> Vec<&'a str> {
     once
 }
 
-fn missing(programs: Programs, has: impl Fn(&str) -> bool) -> Vec<(&'static str, &'static [&'static str])> {
+fn missing(
+    programs: Programs,
+    has: impl Fn(&str) -> bool,
+) -> Vec<(&'static str, &'static [&'static str])> {
     programs.iter().filter(|(program, _)| !has(program)).copied().collect()
 }
 
-/// Installs Debian packages, as root or by a sudo that asks for nothing.
+/// Installs Debian packages, as root or with a sudo that needs no password.
 fn install(shell: &Shell, packages: &[&str]) -> Result<(), String> {
-    let by_hand = format!("install {} (names as in Debian) and run this again", packages.join(", "));
+    let by_hand =
+        format!("install {} (names as in Debian) and run this again", packages.join(", "));
     if !shell::has("apt-get") {
         return Err(format!("there is no apt-get here: {by_hand}"));
     }
@@ -157,7 +219,9 @@ fn install(shell: &Shell, packages: &[&str]) -> Result<(), String> {
     if !root && !sudo {
         return Err(format!("only root may install packages: {by_hand}"));
     }
-    for arguments in [&["update"][..], &[&["install", "-y", "--no-install-recommends"], packages].concat()] {
+    for arguments in
+        [&["update"][..], &[&["install", "-y", "--no-install-recommends"], packages].concat()]
+    {
         let mut command = shell.command(if sudo { "sudo" } else { "apt-get" });
         if sudo {
             command.args(["-n", "apt-get"]);
@@ -167,14 +231,16 @@ fn install(shell: &Shell, packages: &[&str]) -> Result<(), String> {
     Ok(())
 }
 
-/// The standard library for the browser.
+/// Installs the standard library for the browser.
 pub(crate) fn wasm_target(shell: &Shell) -> Result<String, String> {
     if has_wasm_target(shell) {
         return Ok("here already".to_owned());
     }
     println!("{WASM} is missing: rustup adds it");
     if !shell::has("rustup") {
-        return Err(format!("there is no rustup here: install Rust's {WASM} target by what installed Rust"));
+        return Err(format!(
+            "there is no rustup here: install Rust's {WASM} target by what installed Rust"
+        ));
     }
     shell::run(shell.command("rustup").args(["target", "add", WASM]))?;
     if has_wasm_target(shell) {
@@ -184,10 +250,11 @@ pub(crate) fn wasm_target(shell: &Shell) -> Result<String, String> {
     }
 }
 
-/// Asks the compiler itself, which knows with and without rustup.
+/// Asks the compiler itself, which works with and without rustup.
 fn has_wasm_target(shell: &Shell) -> bool {
     let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
-    let folder = shell::output(shell.command(rustc).args(["--print", "target-libdir", "--target", WASM]));
+    let folder =
+        shell::output(shell.command(rustc).args(["--print", "target-libdir", "--target", WASM]));
     folder.is_some_and(|folder| Path::new(&folder).is_dir())
 }
 
@@ -196,11 +263,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_is_missing_is_installed() {
+    fn only_missing_packages_are_installed() {
         assert!(missing(C_COMPILER, |_| true).is_empty());
         assert_eq!(missing(C_COMPILER, |program| program == "cc"), [("perl", &["perl"][..])]);
         assert_eq!(deduplicated(&["a", "b", "a"]), ["a", "b"]);
         assert_eq!(missing(CHROMIUM, |_| false).len(), CHROMIUM.len());
+    }
+
+    #[test]
+    fn a_browser_that_is_not_here_is_left_out_and_named() {
+        assert_eq!(browsers_by(|_| true), (vec!["chromium", "firefox", "webkit"], vec![]));
+        let (found, lacking) = browsers_by(|program| program != "broadwayd");
+        assert_eq!(found, ["chromium", "firefox"]);
+        assert!(matches!(&lacking[..], [reason] if reason.contains("`broadwayd`")), "{lacking:?}");
     }
 
     #[test]
@@ -209,6 +284,9 @@ mod tests {
         assert!(node_version("v9.11.2").is_some_and(|found| found < OLDEST_NODE));
         assert!(node_version("v20.9.0").is_some_and(|found| found < OLDEST_NODE));
         assert!(node_version("v24.0.0").is_some_and(|found| found >= OLDEST_NODE));
-        assert_eq!([node_version("20.1.0"), node_version("v20"), node_version("")], [None, None, None]);
+        assert_eq!(
+            [node_version("20.1.0"), node_version("v20"), node_version("")],
+            [None, None, None]
+        );
     }
 }

@@ -1,12 +1,13 @@
-//! Whether what a step makes is still made of the same things: a digest of their names and contents, kept beside the
-//! product. Times of files say nothing after a fresh checkout; reading a few megabytes takes some tens of milliseconds.
+//! Detects whether the inputs of a product have changed: a digest of their names and contents is
+//! kept beside the product. File times are meaningless after a fresh checkout; reading a few
+//! megabytes takes some tens of milliseconds.
 
 use std::fs;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-/// A product's stamp: where it is kept, and what it has to say.
+/// A product's stamp: its file, and the digest of the current inputs.
 #[derive(Debug)]
 pub(crate) struct Stamp {
     file: PathBuf,
@@ -14,24 +15,27 @@ pub(crate) struct Stamp {
 }
 
 impl Stamp {
-    /// Of files and folders (whole, hidden files, `node_modules` and `dist` left out; what does not exist is a content
-    /// too) and of a text. An error is one that cannot be read.
+    /// Makes a stamp of files and folders, and of a text. Folders count whole, without hidden
+    /// files, `node_modules` and `dist`. A missing file counts as a content of its own. Fails if a
+    /// file can't be read.
     pub(crate) fn of(file: PathBuf, paths: &[PathBuf], text: &str) -> Result<Self, String> {
-        // Not the same in every release of Rust: then the product is made once more, which does no harm.
+        // It differs between releases of Rust: then the product is made once more, which does no
+        // harm.
         let mut hasher = DefaultHasher::new();
         text.hash(&mut hasher);
         for path in paths {
-            add(path, &mut hasher).map_err(|error| format!("{} cannot be read: {error}", path.display()))?;
+            add(path, &mut hasher)
+                .map_err(|error| format!("{} cannot be read: {error}", path.display()))?;
         }
         Ok(Self { file, digest: format!("{:016x}\n", hasher.finish()) })
     }
 
-    /// Whether the product was made of the same.
+    /// Returns whether the product was made from the same inputs.
     pub(crate) fn holds(&self) -> bool {
         fs::read_to_string(&self.file).is_ok_and(|digest| digest == self.digest)
     }
 
-    /// The product is being made: until [`Self::set`], it is not what any stamp says.
+    /// Marks the product as unfinished: until [`Self::set`], no stamp holds.
     pub(crate) fn clear(&self) -> Result<(), String> {
         match fs::remove_file(&self.file) {
             Err(error) if error.kind() != ErrorKind::NotFound => {
@@ -41,14 +45,14 @@ impl Stamp {
         }
     }
 
-    /// The product is made.
+    /// Marks the product as made.
     pub(crate) fn set(&self) -> Result<(), String> {
         fs::write(&self.file, &self.digest)
             .map_err(|error| format!("{} cannot be written: {error}", self.file.display()))
     }
 }
 
-/// A file's contents, or those of a folder in the order of their names.
+/// Adds a file's contents, or those of a folder in the order of their names.
 fn add(path: &Path, hasher: &mut DefaultHasher) -> std::io::Result<()> {
     path.file_name().hash(hasher);
     if path.is_dir() {
@@ -61,7 +65,7 @@ fn add(path: &Path, hasher: &mut DefaultHasher) -> std::io::Result<()> {
                 add(&entry, hasher)?;
             }
         }
-        // Ends the folder, so that what is in it and what follows it are told apart.
+        // Ends the folder, so that its contents and what follows it are distinct.
         0_u8.hash(hasher);
     } else if path.exists() {
         fs::read(path)?.hash(hasher);
@@ -78,7 +82,8 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let source = folder.path().join("source");
         let stamp = |text| {
-            Stamp::of(folder.path().join("stamp"), std::slice::from_ref(&source), text).expect("readable")
+            Stamp::of(folder.path().join("stamp"), std::slice::from_ref(&source), text)
+                .expect("readable")
         };
         fs::create_dir_all(source.join("inner")).expect("made");
         fs::write(source.join("inner/one"), "1").expect("written");

@@ -1,4 +1,4 @@
-//! What the benchmark of validation found, beside the goals.
+//! Results of the validation benchmark, beside the goals.
 
 use serde_json::Value;
 use std::fs;
@@ -6,14 +6,18 @@ use std::path::Path;
 
 use opp2p_tests::report::{Row, Section};
 
-/// A block's size as the benchmark calls it, and the goals for the whole of it: on one thread and on two.
-const SIZES: [(&str, f64, Option<f64>); 3] =
-    [("10 txs 2.6 kB", 55.0, None), ("200 txs 61 kB", 250.0, None), ("2000 txs 1 MB", 3500.0, Some(2300.0))];
+/// A block's size by the benchmark's name, and the goals for the whole validation: on one thread
+/// and on two.
+const SIZES: [(&str, f64, Option<f64>); 3] = [
+    ("10 txs 2.6 kB", 55.0, None),
+    ("200 txs 61 kB", 250.0, None),
+    ("2000 txs 1 MB", 3500.0, Some(2300.0)),
+];
 
-/// The newest version's payloads.
+/// The newest payload version.
 const VERSION: &str = "v4";
 
-/// What is told beside the whole: the benchmark's part, and how it is called in the report.
+/// Results reported beside the whole: the benchmark's part, and its name in the report.
 const PARTS: [(&str, &str); 8] = [
     ("forged", "signed by a stranger"),
     ("garbage", "no block behind the signature"),
@@ -32,7 +36,8 @@ const PROFILE: [&str; 4] = ["payload hash", "transactions root", "message id", "
 pub(crate) fn section(folder: &Path) -> Result<Section, String> {
     let median = |size: &str, part: &str| {
         let path = folder.join(size).join(part).join(VERSION).join("new/estimates.json");
-        let text = fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+        let text =
+            fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
         let value: Value =
             serde_json::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))?;
         let nanoseconds = value["median"]["point_estimate"].as_f64();
@@ -51,7 +56,8 @@ pub(crate) fn section(folder: &Path) -> Result<Section, String> {
         rows.push(held(&format!("{size}: the whole, on one thread"), whole, goal, &profile));
         let on_two = median(size, "two threads")?;
         if let Some(goal) = goal_on_two {
-            let reason = "decompression and message id come before, on the task that drives the sockets";
+            let reason =
+                "decompression and message id come before, on the task that drives the sockets";
             rows.push(held(&format!("{size}: the whole, on two threads"), on_two, goal, reason));
         }
         for (part, words) in PARTS {
@@ -62,19 +68,20 @@ pub(crate) fn section(folder: &Path) -> Result<Section, String> {
         name: "00-validation".to_owned(),
         title: "Validation".to_owned(),
         command: "cargo all-tests -- validation".to_owned(),
-        about: "From the arrival of a gossip message to its verdict: decompression, message id, every check. Payloads of version 4."
+        about: "From the arrival of a gossip message to its verdict: decompression, message id, \
+                every check. Payloads of version 4."
             .to_owned(),
         rows,
     })
 }
 
-/// A figure with its goal, and why it is missed if it is.
+/// Returns a figure with its goal, and the reason if it misses the goal.
 fn held(what: &str, found: f64, goal: f64, reason: &str) -> Row {
     let row = Row::new(what, microseconds(found)).held_to(microseconds(goal), found <= goal);
     if found <= goal { row } else { row.noted(reason) }
 }
 
-/// Three digits.
+/// Formats with three significant digits.
 fn microseconds(value: f64) -> String {
     match value {
         ..10.0 => format!("{value:.2} µs"),

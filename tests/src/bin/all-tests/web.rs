@@ -1,7 +1,8 @@
-//! The browser's package, its page, its example and its tests in Rust.
+//! The browser's package, its page, its example and its Rust tests.
 //!
-//! `web/dist/package` is the npm package, `web/dist/page` the page with the package in it, both made here: cargo and
-//! wasm-pack make the module, the scripts in `web/build` put the rest around it. Stamps keep what is unchanged.
+//! `web/dist/package` is the npm package, `web/dist/page` the page with the package in it. Both are
+//! made here: cargo and wasm-pack build the module, and the scripts in `web/build` assemble the
+//! rest around it. Stamps avoid rebuilding unchanged parts.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,34 +13,42 @@ use crate::shell::{self, Shell};
 use crate::stamp::Stamp;
 use crate::{setup, tools};
 
-/// Nothing here takes longer unless it hangs; the slowest compiles the tests from nothing.
+/// No step here takes longer unless it hangs; the slowest compiles the tests from scratch.
 const LIMIT: Duration = Duration::from_secs(20 * 60);
 
-/// Debian's 108 makes a broken module of a good one, and says nothing.
+/// Debian's version 108 silently breaks the module.
 const OLDEST_WASM_OPT: u32 = 130;
 
-/// Where the parts are, seen from the root of the workspace.
+/// Paths of the parts, relative to the root of the workspace.
 const PACKAGE: &str = "web/dist/package";
-const PAGE: &str = "web/dist/page";
+pub(crate) const PAGE: &str = "web/dist/page";
 const EXAMPLE: &str = "web/example";
+/// Bundlers for the projects that the packed package is tested in.
+const PROJECT_TOOLS: &str = "web/e2e/projects/tools";
+/// The table that the page's form suggests networks from.
+const NETWORKS: &str = "core/src/chain/networks/table.rs";
 
-/// What `npm ci` installs of `web/package-lock.json`.
+/// Installs `web/package-lock.json` with `npm ci`.
 pub(crate) fn npm(shell: &Shell) -> Result<String, String> {
     let note = npm_ci(&shell.root().join("web"))?;
-    let version = shell::output(node(shell)?.arg("web/node_modules/binaryen/bin/wasm-opt").arg("--version"))
-        .ok_or("wasm-opt of npm's binaryen does not answer: remove web/node_modules and run this again")?;
+    let version = shell::output(
+        node(shell)?.arg("web/node_modules/binaryen/bin/wasm-opt").arg("--version"),
+    )
+    .ok_or(
+        "wasm-opt of npm's binaryen does not answer: remove web/node_modules and run this again",
+    )?;
     if wasm_opt_version(&version).is_none_or(|found| found < OLDEST_WASM_OPT) {
         return Err(format!("`{version}` is too old: {OLDEST_WASM_OPT} or newer is needed"));
     }
     Ok(note)
 }
 
-/// The number in `wasm-opt version 132 (version_132)`.
+/// Returns the number in `wasm-opt version 132 (version_132)`.
 fn wasm_opt_version(text: &str) -> Option<u32> {
     text.split_whitespace().nth(2)?.parse().ok()
 }
 
-/// Installs what a folder's lock file says, unless it is there.
+/// Installs a folder's lock file, unless it is installed already.
 pub(crate) fn npm_ci(folder: &Path) -> Result<String, String> {
     let modules = folder.join("node_modules");
     let inputs = [folder.join("package.json"), folder.join("package-lock.json")];
@@ -52,7 +61,7 @@ pub(crate) fn npm_ci(folder: &Path) -> Result<String, String> {
     Ok("installed".to_owned())
 }
 
-/// No package's script is run: none is needed.
+/// No package's scripts are run: none is needed.
 fn npm_ci_always(folder: &Path) -> Result<(), String> {
     let npm = shell::find("npm").ok_or("there is no npm on the path")?;
     shell::run(Command::new(npm).current_dir(folder).args([
@@ -63,7 +72,7 @@ fn npm_ci_always(folder: &Path) -> Result<(), String> {
     ]))
 }
 
-/// Node.js, to be run in the root with the right tools first on its path.
+/// Returns a Node.js command for the root, with the right tools first on its path.
 fn node(shell: &Shell) -> Result<Command, String> {
     tool(shell, "node")
 }
@@ -75,6 +84,12 @@ fn tool(shell: &Shell, program: &str) -> Result<Command, String> {
     if let Some(chromium) = shell::find("chromium") {
         command.env("CHROMIUM", chromium);
     }
+    command.env("OPP2P_BROWSERS", setup::found_browsers().0.join(" "));
+    for (variable, program) in [("FIREFOX", "firefox-esr"), ("WEBKIT", "WebKitWebDriver")] {
+        if let Some(found) = shell::find(program) {
+            command.env(variable, found);
+        }
+    }
     Ok(command)
 }
 
@@ -85,10 +100,13 @@ fn paths(shell: &Shell, paths: &[&str]) -> Vec<PathBuf> {
 /// Builds the npm package.
 pub(crate) fn package(shell: &Shell) -> Result<String, String> {
     let module = module(shell, "web", &[])?;
-    let inputs =
-        [&[module.clone()][..], &paths(shell, &["web/js", "web/build", "LICENSE-MIT", "LICENSE-APACHE"])]
-            .concat();
-    let stamp = Stamp::of(shell.root().join("web/dist/package.stamp"), &inputs, env!("CARGO_PKG_VERSION"))?;
+    let inputs = [
+        &[module.clone()][..],
+        &paths(shell, &["web/js", "web/build", "LICENSE-MIT", "LICENSE-APACHE"]),
+    ]
+    .concat();
+    let stamp =
+        Stamp::of(shell.root().join("web/dist/package.stamp"), &inputs, env!("CARGO_PKG_VERSION"))?;
     if stamp.holds() {
         return Ok(format!("unchanged, in {PACKAGE}"));
     }
@@ -100,7 +118,7 @@ pub(crate) fn package(shell: &Shell) -> Result<String, String> {
     Ok(format!("in {PACKAGE}"))
 }
 
-/// Builds the module by cargo and, if cargo made another one, by wasm-pack. Returns the folder that it is in.
+/// Builds the module with cargo and, if the result changed, with wasm-pack. Returns its folder.
 fn module(shell: &Shell, name: &str, features: &[&str]) -> Result<PathBuf, String> {
     let target = shell.target();
     let folder = target.join("web-module").join(name);
@@ -111,8 +129,11 @@ fn module(shell: &Shell, name: &str, features: &[&str]) -> Result<PathBuf, Strin
     shell::run(&mut cargo)?;
     let raw = target.join(setup::WASM).join("web/opp2p_web.wasm");
     let inputs = [&[raw][..], &paths(shell, &["web/Cargo.toml", "web/package-lock.json"])].concat();
-    let stamp =
-        Stamp::of(target.join(format!("web-module/{name}.stamp")), &inputs, &tools::wasm_versions(shell)?)?;
+    let stamp = Stamp::of(
+        target.join(format!("web-module/{name}.stamp")),
+        &inputs,
+        &tools::wasm_versions(shell)?,
+    )?;
     if !stamp.holds() {
         if folder.exists() {
             fs::remove_dir_all(&folder)
@@ -142,45 +163,55 @@ fn module(shell: &Shell, name: &str, features: &[&str]) -> Result<PathBuf, Strin
     Ok(folder)
 }
 
-/// How cargo takes flags for the compiler that may have spaces in them.
+/// Cargo's variable for compiler flags that may contain spaces.
 const FLAGS: &str = "CARGO_ENCODED_RUSTFLAGS";
 
-/// Flags that keep this machine's folders out of the module: every panic names its file, for every visitor to download.
+/// Returns flags that keep this machine's folders out of the module: every panic names its file,
+/// for every visitor to download.
 fn without_paths(shell: &Shell) -> Result<String, String> {
     let home = std::env::var_os("CARGO_HOME")
         .map(PathBuf::from)
         .or_else(|| Some(std::env::home_dir()?.join(".cargo")));
     let sources = home.ok_or("this user has no home folder: set CARGO_HOME")?.join("registry/src");
-    // Nothing is there before the first crate was fetched, and then there is nothing to be built either.
-    let registries = fs::read_dir(&sources).into_iter().flatten().flatten().map(|entry| entry.path());
+    // The folder is missing before the first crate is fetched, and then there is nothing to build
+    // either.
+    let registries =
+        fs::read_dir(&sources).into_iter().flatten().flatten().map(|entry| entry.path());
     let mut folders: Vec<PathBuf> = registries.chain([shell.root().to_path_buf()]).collect();
     folders.sort();
     let flags = folders.iter().map(|folder| format!("--remap-path-prefix={}/=", folder.display()));
     Ok(flags.collect::<Vec<_>>().join("\u{1f}"))
 }
 
-/// Builds the page around the package, and prints what a visitor downloads. The script fails above its limit.
+/// Builds the page around the package, and prints the size of a visitor's download. The script
+/// fails above its limit.
 pub(crate) fn page(shell: &Shell) -> Result<String, String> {
-    let inputs = paths(shell, &["web/dist/package.stamp", "web/page", "web/build", "web/package-lock.json"]);
+    let inputs = paths(
+        shell,
+        &["web/dist/package.stamp", "web/page", "web/build", "web/package-lock.json", NETWORKS],
+    );
     let stamp = Stamp::of(shell.root().join("web/dist/page.stamp"), &inputs, "")?;
     if !stamp.holds() {
         stamp.clear()?;
         shell::run(node(shell)?.args(["web/build/page.js", PACKAGE, PAGE]))?;
         stamp.set()?;
     }
-    let sizes = shell::output(node(shell)?.args(["web/build/sizes.js", PAGE]))
-        .ok_or_else(|| format!("the sizes of {PAGE} cannot be read: remove it and run this again"))?;
+    let sizes =
+        shell::output(node(shell)?.args(["web/build/sizes.js", PAGE])).ok_or_else(|| {
+            format!("the sizes of {PAGE} cannot be read: remove it and run this again")
+        })?;
     println!("{sizes}");
     sources(shell)?.set()?;
     Ok(sizes.lines().next_back().unwrap_or_default().trim().to_owned())
 }
 
-/// Whether the page is made of what is here now. Needs no tool, and is wrong only in holding too much for a change.
+/// Returns whether the page is up to date. Needs no tool, and errs only by taking too much for a
+/// change.
 pub(crate) fn page_is_fresh(shell: &Shell) -> Result<bool, String> {
     Ok(shell.root().join("web/dist/page.stamp").exists() && sources(shell)?.holds())
 }
 
-/// Of everything that the page is made of.
+/// Returns the stamp of all inputs of the page.
 fn sources(shell: &Shell) -> Result<Stamp, String> {
     let inputs = [
         "Cargo.toml",
@@ -188,8 +219,7 @@ fn sources(shell: &Shell) -> Result<Stamp, String> {
         "core/Cargo.toml",
         "core/data",
         "core/src",
-        "native/Cargo.toml",
-        "native/src",
+        "native/wire",
         "web/Cargo.toml",
         "web/build",
         "web/js",
@@ -204,7 +234,7 @@ fn sources(shell: &Shell) -> Result<Stamp, String> {
     )
 }
 
-/// Where a file of Rust tests can run.
+/// Environment in which a file of Rust tests can run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
     /// In Node.js.
@@ -213,10 +243,15 @@ pub(crate) enum Place {
     Browser,
 }
 
-/// Whether a test file runs here. Without `wasm_bindgen_test_configure!` it runs in both places.
+/// Returns whether a test file runs here. Without `wasm_bindgen_test_configure!` it runs in both
+/// places.
 fn runs_in(source: &str, place: Place) -> bool {
-    let only_browser =
-        ["run_in_browser", "run_in_dedicated_worker", "run_in_shared_worker", "run_in_service_worker"];
+    let only_browser = [
+        "run_in_browser",
+        "run_in_dedicated_worker",
+        "run_in_shared_worker",
+        "run_in_service_worker",
+    ];
     match place {
         Place::Node => !only_browser.iter().any(|mode| source.contains(mode)),
         Place::Browser => !source.contains("run_in_node"),
@@ -232,7 +267,11 @@ pub(crate) fn test_node(shell: &Shell) -> Result<String, String> {
 pub(crate) fn test_browser(shell: &Shell) -> Result<String, String> {
     let driver = shell::find("chromedriver").ok_or("there is no chromedriver on the path")?;
     let driver = driver.to_string_lossy().into_owned();
-    test(shell, Place::Browser, &["--headless".into(), "--chrome".into(), "--chromedriver".into(), driver])
+    test(
+        shell,
+        Place::Browser,
+        &["--headless".into(), "--chrome".into(), "--chromedriver".into(), driver],
+    )
 }
 
 fn test(shell: &Shell, place: Place, how: &[String]) -> Result<String, String> {
@@ -252,8 +291,15 @@ fn test(shell: &Shell, place: Place, how: &[String]) -> Result<String, String> {
             continue;
         }
         let mut command = tool(shell, "wasm-pack")?;
-        command.arg("test").args(how).args(["--mode", "no-install", "web", "--locked", "--test", &name]);
-        // Without it, a file that is not for browsers alone is passed over.
+        command.arg("test").args(how).args([
+            "--mode",
+            "no-install",
+            "web",
+            "--locked",
+            "--test",
+            &name,
+        ]);
+        // Without it, a file that also runs elsewhere is skipped.
         if place == Place::Browser && !source.contains("wasm_bindgen_test_configure!") {
             command.env("WASM_BINDGEN_USE_BROWSER", "1");
         }
@@ -272,8 +318,8 @@ fn test(shell: &Shell, place: Place, how: &[String]) -> Result<String, String> {
     Ok(format!("passed: {}", notes.join(", ")))
 }
 
-/// How many tests passed. A file that is skipped, has no test or a failed or ignored one is an error: the runner
-/// itself calls some of these a success.
+/// Returns the number of passed tests. A file that is skipped, has no test or has a failed or
+/// ignored one is an error: the runner itself counts some of these as success.
 fn passed(output: &str) -> Result<u32, String> {
     let results: Vec<&str> =
         output.lines().filter_map(|line| line.trim().strip_prefix("test result: ")).collect();
@@ -291,7 +337,11 @@ fn passed(output: &str) -> Result<u32, String> {
             _ => {}
         }
     }
-    if verdict != "ok" || passed == 0 { Err(format!("no test passed: {result}")) } else { Ok(passed) }
+    if verdict != "ok" || passed == 0 {
+        Err(format!("no test passed: {result}"))
+    } else {
+        Ok(passed)
+    }
 }
 
 /// Measures validation in Node.js, in Chromium, by hand in JavaScript and natively, all in one run.
@@ -310,9 +360,9 @@ pub(crate) fn bench(shell: &Shell) -> Result<String, String> {
     Ok(String::new())
 }
 
-/// Builds the example as its reader would, and opens it in Chromium.
+/// Builds the example as a reader would, and opens it in Chromium.
 pub(crate) fn example(shell: &Shell) -> Result<String, String> {
-    // Always: the package that it installs is new with every build.
+    // Always: the package that it installs is new after every build.
     npm_ci_always(&shell.root().join(EXAMPLE))?;
     for script in [&["typescript/bin/tsc", "--noEmit"][..], &["vite/bin/vite.js", "build"]] {
         let (program, arguments) = script.split_first().ok_or("no program")?;
@@ -327,16 +377,50 @@ pub(crate) fn example(shell: &Shell) -> Result<String, String> {
     Ok("type-checked, bundled, and opened in Chromium".to_owned())
 }
 
-/// The package in Chromium against native nodes: gateways that are killed, cut off, or lie.
+/// Tests the package in Chromium against native nodes: gateways that are killed, cut off, or lie.
+/// Then tests what every browser is tested with, in all browsers that are here.
 pub(crate) fn observer(shell: &Shell) -> Result<String, String> {
-    shell.cargo(&["build", "--locked", "--package", "opp2p-tests", "--example", "lab"])?;
+    lab(shell)?;
     let passed = node_tests(shell, "web/e2e/observer.test.mjs")?;
+    let each = node_tests(shell, "web/e2e/browsers.test.mjs")?;
+    let (found, lacking) = setup::found_browsers();
+    let mut notes =
+        vec![format!("{} passed; {each} of them in {}", passed + each, found.join(", "))];
+    notes.extend(lacking);
+    Ok(notes.join("; "))
+}
+
+/// Tests the package's scripts by themselves, then the packed package in fresh projects: the
+/// environments that most developers have.
+pub(crate) fn projects(shell: &Shell) -> Result<String, String> {
+    npm_ci(&shell.root().join(PROJECT_TOOLS))?;
+    lab(shell)?;
+    let mut passed = 0;
+    for file in ["package/start", "package/observer", "projects/fast"] {
+        passed += node_tests(shell, &format!("web/e2e/{file}.test.mjs"))?;
+    }
     Ok(format!("{passed} passed"))
 }
 
-/// The page: its parts, over a made-up chain, and on a devnet as a user starts it.
+/// Tests the packed package in fresh projects of all other environments, newly installed from the
+/// npm registry.
+pub(crate) fn bundlers(shell: &Shell) -> Result<String, String> {
+    lab(shell)?;
+    let passed = node_tests(shell, "web/e2e/projects/bundlers.test.mjs")?;
+    Ok(format!("{passed} passed"))
+}
+
+fn lab(shell: &Shell) -> Result<(), String> {
+    shell.cargo(&["build", "--locked", "--workspace", "--example", "lab"]).map(|_| ())
+}
+
+/// Tests the page: its parts, over a made-up chain, and on a devnet as a user starts it.
 pub(crate) fn looks(shell: &Shell) -> Result<String, String> {
-    let parts = node_tests(shell, "web/e2e/page/parts.test.mjs")?;
+    let parts = node_tests(shell, "web/e2e/page/parts.test.mjs")?
+        + node_tests(shell, "web/e2e/page/trust.test.mjs")?
+        + node_tests(shell, "web/e2e/page/rpc.test.mjs")?
+        + node_tests(shell, "web/e2e/page/crash.test.mjs")?
+        + node_tests(shell, "web/e2e/page/maps.test.mjs")?;
     let mut check = node(shell)?;
     check.args(["web/e2e/page/check.mjs", "--modules", "web/node_modules", "--opp2p"]);
     check.arg(shell.target().join("release/opp2p"));
@@ -348,15 +432,18 @@ pub(crate) fn looks(shell: &Shell) -> Result<String, String> {
     Ok(format!("{} passed, and every check of the page", parts + devnet))
 }
 
-/// Runs a file of Node.js's test runner; how many tests passed. One that failed, was skipped or is still to be written
-/// is an error.
+/// Runs a file of Node.js's test runner. Returns the number of passed tests. A failed, skipped or
+/// unwritten (todo) test is an error.
 fn node_tests(shell: &Shell, file: &str) -> Result<u32, String> {
     let mut command = node(shell)?;
-    command.args(["--test-reporter=tap", file]);
+    // A failed test may leave connections open, for which the runner would wait.
+    command.args(["--test-force-exit", "--test-reporter=tap", file]);
     command.env("OPP2P", shell.target().join("release/opp2p"));
     command.env("OPP2P_LAB", shell.target().join("debug/examples/lab"));
+    command.env("OPP2P_PROJECTS", shell.target().join("web-projects"));
     let (success, output) = shell::run_for_output(&mut command, LIMIT)?;
-    let is_result = |line: &&str| ["ok ", "not ok ", "# "].iter().any(|start| line.starts_with(start));
+    let is_result =
+        |line: &&str| ["ok ", "not ok ", "# "].iter().any(|start| line.starts_with(start));
     if success {
         for line in output.lines().filter(is_result) {
             println!("{line}");
@@ -365,13 +452,19 @@ fn node_tests(shell: &Shell, file: &str) -> Result<u32, String> {
         print!("{output}");
     }
     let passed = tap(&output).map_err(|reason| format!("{file}: {reason}"))?;
-    if success { Ok(passed) } else { Err(format!("{file}: Node.js failed though {passed} tests passed")) }
+    if success {
+        Ok(passed)
+    } else {
+        Err(format!("{file}: Node.js failed though {passed} tests passed"))
+    }
 }
 
-/// The counts at the end of what Node.js's test runner prints as TAP.
+/// Returns the number of passed tests from the counts at the end of the TAP output of Node.js's
+/// test runner.
 fn tap(output: &str) -> Result<u32, String> {
     let count = |name: &str| {
-        let line = output.lines().rev().find_map(|line| line.strip_prefix("# ")?.strip_prefix(name));
+        let line =
+            output.lines().rev().find_map(|line| line.strip_prefix("# ")?.strip_prefix(name));
         line.and_then(|number| number.trim().parse::<u32>().ok())
     };
     for what in ["fail", "cancelled", "skipped", "todo"] {
@@ -384,12 +477,25 @@ fn tap(output: &str) -> Result<u32, String> {
     count("pass").filter(|passed| *passed > 0).ok_or_else(|| "no test passed".to_owned())
 }
 
-/// Measures what a visitor waits for, beside the native node.
+/// Measures a visitor's waiting times, beside the native node.
 pub(crate) fn measure(shell: &Shell) -> Result<String, String> {
-    shell.cargo(&["build", "--locked", "--release", "--package", "opp2p-tests", "--example", "lab"])?;
+    shell.cargo(&[
+        "build",
+        "--locked",
+        "--release",
+        "--package",
+        "opp2p-tests",
+        "--example",
+        "lab",
+    ])?;
     let mut command = node(shell)?;
-    command.arg("web/e2e/measure.mjs").env("OPP2P_LAB", shell.target().join("release/examples/lab"));
+    command
+        .arg("web/e2e/measure.mjs")
+        .env("OPP2P_LAB", shell.target().join("release/examples/lab"));
     shell::run(&mut command)?;
+    let mut loads = node(shell)?;
+    loads.arg("web/e2e/page/measure.mjs").env("OPP2P", shell.target().join("release/opp2p"));
+    shell::run(&mut loads)?;
     Ok(String::new())
 }
 
@@ -398,8 +504,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_result_with_passed_tests_and_no_other_counts() {
-        let result = |text: &str| passed(&format!("running\n\ntest result: {text}; finished in 0.01s\n"));
+    fn only_a_single_result_with_passed_tests_counts() {
+        let result =
+            |text: &str| passed(&format!("running\n\ntest result: {text}; finished in 0.01s\n"));
         assert_eq!(result("ok. 3 passed; 0 failed; 0 ignored; 0 filtered out"), Ok(3));
         for (text, says) in [
             ("ok. 0 passed; 0 failed; 0 ignored; 0 filtered out", "no test passed"),
@@ -412,12 +519,14 @@ mod tests {
             let reason = result(text).expect_err(says);
             assert!(reason.contains(says), "{reason}");
         }
-        assert!(passed("this test suite is only configured to run in a browser, skipping\n").is_err());
+        assert!(
+            passed("this test suite is only configured to run in a browser, skipping\n").is_err()
+        );
         assert!(passed("test result: ok. 1 passed\ntest result: ok. 1 passed\n").is_err());
     }
 
     #[test]
-    fn every_test_of_node_has_to_pass() {
+    fn every_node_test_must_pass() {
         let counts = |text: &str| {
             let all = "fail 0 cancelled 0 skipped 0 todo 0 ".to_owned() + text;
             let words: Vec<&str> = all.split_whitespace().collect();
@@ -432,7 +541,7 @@ mod tests {
     }
 
     #[test]
-    fn a_test_file_says_where_it_runs() {
+    fn a_test_file_declares_where_it_runs() {
         let of = |source| [Place::Node, Place::Browser].map(|place| runs_in(source, place));
         assert_eq!(of("fn x() {}"), [true, true]);
         assert_eq!(of("wasm_bindgen_test_configure!(run_in_browser);"), [false, true]);
@@ -442,10 +551,13 @@ mod tests {
 
     #[test]
     fn lock_files_of_npm_name_no_host() {
-        for folder in ["web", EXAMPLE] {
-            let lock = fs::read_to_string(Shell::new().root().join(folder).join("package-lock.json"));
-            let lock = lock.expect("it is committed");
-            assert!(lock.contains("integrity") && !lock.contains("://"), "{folder}");
+        let interop = ["tests/interop/js-libp2p", "tests/interop/web3"];
+        for folder in ["web", EXAMPLE, PROJECT_TOOLS].into_iter().chain(interop) {
+            let file = Shell::new().root().join(folder).join("package-lock.json");
+            let lock = fs::read_to_string(file).expect("it is committed");
+            assert!(lock.contains("integrity"), "{folder} pins no contents");
+            let host = lock.lines().find(|line| line.contains("://"));
+            assert_eq!(host, None, "remove `funding` and `resolved` in {folder}");
         }
     }
 

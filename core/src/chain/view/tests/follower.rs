@@ -1,12 +1,12 @@
-//! For tests: a block of no content, a follower that checks every event against the rules, and a look inside the
-//! view that checks what must hold between calls.
+//! Test helpers: a block without content, a follower that checks every event against the rules, and
+//! a check of the view's invariants between calls.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use super::super::*;
 
-/// A block whose hash names its branch and number.
+/// A block with a hash that encodes its branch and number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Block {
     pub(super) id: BlockId,
@@ -36,12 +36,13 @@ pub(super) fn id(branch: u8, number: u64) -> BlockId {
     BlockId::new(number, hash.into())
 }
 
-/// Block `number` of branch `branch`, on the block below it of the same branch; 100 bytes.
+/// Returns block `number` of branch `branch`, 100 bytes long, on the block below it on the same
+/// branch.
 pub(super) fn block(branch: u8, number: u64) -> Block {
     on(id(branch, number.wrapping_sub(1)), branch, number)
 }
 
-/// Block `number` of branch `branch` on `parent`.
+/// Returns block `number` of branch `branch` on `parent`.
 pub(super) fn on(parent: BlockId, branch: u8, number: u64) -> Block {
     Block { id: id(branch, number), parent: parent.hash, size: 100 }
 }
@@ -50,7 +51,7 @@ pub(super) fn at(seconds: u64) -> Instant {
     Instant::from_start(Duration::from_secs(seconds))
 }
 
-/// What a follower believes, from events alone. Panics where an event breaks a rule.
+/// The state of a follower that sees only events. It panics if an event breaks a rule.
 #[derive(Debug, Default)]
 pub(super) struct Follower {
     pub(super) chain: Vec<BlockId>,
@@ -62,6 +63,9 @@ pub(super) struct Follower {
     pub(super) equivocations: BTreeSet<BlockId>,
     pub(super) adopted: VecDeque<BlockId>,
     pub(super) skip_to: Option<BlockId>,
+    /// The position at which the last adopted branch leaves the previous one, until its first block
+    /// arrives.
+    pub(super) branch_point: Option<BlockId>,
 }
 
 impl Follower {
@@ -73,14 +77,17 @@ impl Follower {
         self.chain.last().copied()
     }
 
-    /// Takes all events, and gives them.
+    /// Drains all events and returns them.
     pub(super) fn drain(&mut self, view: &mut ChainView<Block>) -> Vec<ChainEvent<Block>> {
         let events: Vec<_> = std::iter::from_fn(|| view.poll_event()).collect();
         for event in &events {
             self.take(event);
         }
         self.events.extend(events.iter().cloned());
-        assert!(self.adopted.is_empty() && self.skip_to.is_none(), "promised blocks did not follow");
+        assert!(
+            self.adopted.is_empty() && self.skip_to.is_none(),
+            "promised blocks did not follow"
+        );
         assert_eq!(self.head(), view.head());
         let told: BTreeMap<_, _> = self.gaps.values().map(|gap| (gap.id, gap.wanted)).collect();
         let real: BTreeMap<_, _> = view.gaps().map(|gap| (gap.id, gap.wanted)).collect();
@@ -93,14 +100,15 @@ impl Follower {
         match event {
             ChainEvent::Extended(block) => self.extend(block),
             ChainEvent::Reorg { ancestor, abandoned, adopted } => {
-                assert!(adopted.len() > abandoned.len() && self.adopted.is_empty());
+                assert!(!adopted.is_empty() && self.adopted.is_empty());
                 let tail = self.chain.len().saturating_sub(abandoned.len());
                 assert_eq!(self.chain.split_off(tail), *abandoned);
-                // The position below the first block of all is known by hash, but was never handed on.
-                assert!(self.head().is_none_or(|head| head == *ancestor));
-                if self.chain.is_empty() {
-                    self.chain.push(*ancestor);
+                // The position below the very first block, or below the first block after a skip,
+                // is known by hash but was never delivered.
+                if self.head() != Some(*ancestor) {
+                    assert!(self.head().is_none_or(|head| head.number < ancestor.number));
                 }
+                self.branch_point = Some(*ancestor);
                 self.adopted.extend(adopted);
                 self.reorgs += 1;
             }
@@ -120,8 +128,20 @@ impl Follower {
                 assert!(old.is_some_and(|old| old.wanted != gap.wanted));
             }
             ChainEvent::GapClosed { id, .. } => assert!(self.gaps.remove(id).is_some()),
-            ChainEvent::Skipped { from, to, reason } => {
+            ChainEvent::Contended { shown, other } => {
+                assert_eq!(self.head(), Some(*shown));
+                assert_ne!(shown, other);
+            }
+            ChainEvent::Skipped { from, to, reason, detached } => {
                 assert_eq!(self.head(), Some(*from));
+                if *detached {
+                    self.chain.clear();
+                }
+                self.chain.retain(|id| id.number < to.number);
+                if to.number <= from.number {
+                    // The view forgets reports below the floor, which can fall here.
+                    self.equivocations.clear();
+                }
                 self.skips.push((*from, *to, *reason));
                 self.skip_to = Some(*to);
             }
@@ -134,9 +154,11 @@ impl Follower {
         }
         if let Some(to) = self.skip_to.take() {
             assert_eq!(block.id, to);
-            self.chain.clear();
-        } else if let Some(head) = self.head() {
-            assert_eq!((Some(block.id.number), block.parent), (head.number.checked_add(1), head.hash));
+        } else if let Some(head) = self.branch_point.take().or(self.head()) {
+            assert_eq!(
+                (Some(block.id.number), block.parent),
+                (head.number.checked_add(1), head.hash)
+            );
         }
         self.chain.push(block.id);
     }
@@ -150,7 +172,7 @@ fn check_gap(gap: &Gap) {
 }
 
 impl ChainView<Block> {
-    /// What must hold between calls, whatever came in.
+    /// Checks the invariants that hold between calls for any input.
     pub(super) fn assert_consistent(&self) {
         self.store.assert_consistent();
         assert!(self.blocks() <= self.config.max_blocks, "{} blocks", self.blocks());
@@ -162,8 +184,9 @@ impl ChainView<Block> {
             return;
         };
 
-        let mut below = self.floor();
-        for hash in self.canonical.hashes() {
+        assert!(self.floor().is_none_or(|floor| !floor.hash.is_zero()));
+        let mut below = self.window_floor();
+        for hash in self.canonical.window() {
             let held = self.store.get(hash).expect("canonical blocks are held");
             assert_eq!(held.place, Place::Canonical);
             assert_eq!(held.number, below.map_or(0, |below| below.number + 1));
@@ -177,7 +200,7 @@ impl ChainView<Block> {
         for (id, run) in self.runs.assert_consistent() {
             assert!(self.store.get(&run.wanted.hash).is_none());
             assert!(self.floor().is_none_or(|floor| run.wanted.number > floor.number));
-            assert_eq!(run.since.is_some(), run.best.number > head.number);
+            assert_eq!(run.since.is_some(), run.best.number > self.bar());
             assert_eq!(run.announced, run.since.map(|_| run.wanted));
             assert_eq!(run.members.last().map(|last| last.0), Some(run.best.number));
             assert!(run.members.contains(&(run.best.number, run.best.hash)));
@@ -189,14 +212,16 @@ impl ChainView<Block> {
 
         for (hash, held) in self.store.iter() {
             let parent = self.store.get(&held.parent).filter(|_| held.number > 0);
-            assert!(parent.is_none_or(|parent| parent.number + 1 == held.number));
+            let is_remembered = held.number > 0
+                && self.canonical.contains(&BlockId::new(held.number - 1, held.parent));
+            assert!(is_remembered || parent.is_none_or(|parent| parent.number + 1 == held.number));
             match held.place {
                 Place::Canonical => assert_eq!(self.canonical.hash_at(held.number), Some(*hash)),
                 Place::Branch => {
-                    assert!(held.number <= head.number);
-                    let on_floor = self.floor().is_some_and(|floor| floor.hash == held.parent);
                     let parent = parent.map(|parent| parent.place);
-                    assert!(on_floor || matches!(parent, Some(Place::Canonical | Place::Branch)));
+                    assert!(
+                        is_remembered || matches!(parent, Some(Place::Canonical | Place::Branch))
+                    );
                 }
                 Place::Pending(id) => {
                     in_runs -= 1;

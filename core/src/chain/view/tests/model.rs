@@ -1,4 +1,4 @@
-//! The view against a naive model, and what must hold for any input.
+//! Tests of the view against a naive model, and of invariants for any input.
 
 use std::time::Duration;
 
@@ -19,24 +19,31 @@ fn wide() -> ChainViewConfig {
     }
 }
 
-/// A tree of blocks above a genesis that is not in it. Each block's parent is one of the few before it.
+/// Generates a tree of blocks above a genesis block that is not part of it. Each block's parent is
+/// one of the few blocks before it.
 fn tree(max: usize, spread: usize) -> impl Strategy<Value = (BlockId, Vec<Block>)> {
     let genesis = select(vec![0, 1, 1_000_000, u64::MAX - 200]);
-    (genesis, prop::collection::vec((0..spread, 0..300_usize), 1..max)).prop_map(|(genesis, shape)| {
-        let genesis = id(GENESIS_HASH, genesis);
-        let mut blocks: Vec<Block> = Vec::new();
-        for (i, (back, size)) in shape.into_iter().enumerate() {
-            let parent = i.checked_sub(back + 1).map_or(genesis, |parent| blocks[parent].id);
-            let mut hash = id(1, i as u64).hash;
-            // Ties are to be decided by arrival, not by hash.
-            hash.0[1] = (i as u8).wrapping_mul(97);
-            blocks.push(Block { id: BlockId::new(parent.number + 1, hash), parent: parent.hash, size });
-        }
-        (genesis, blocks)
-    })
+    (genesis, prop::collection::vec((0..spread, 0..300_usize), 1..max)).prop_map(
+        |(genesis, shape)| {
+            let genesis = id(GENESIS_HASH, genesis);
+            let mut blocks: Vec<Block> = Vec::new();
+            for (i, (back, size)) in shape.into_iter().enumerate() {
+                let parent = i.checked_sub(back + 1).map_or(genesis, |parent| blocks[parent].id);
+                let mut hash = id(1, i as u64).hash;
+                // The arrival, not the hash, must decide between equals.
+                hash.0[1] = (i as u8).wrapping_mul(97);
+                blocks.push(Block {
+                    id: BlockId::new(parent.number + 1, hash),
+                    parent: parent.hash,
+                    size,
+                });
+            }
+            (genesis, blocks)
+        },
+    )
 }
 
-/// The tree in any order, some blocks twice.
+/// Generates the tree's blocks in any order, some of them twice.
 fn arrivals(max: usize, spread: usize) -> impl Strategy<Value = (BlockId, Vec<Block>)> {
     tree(max, spread).prop_flat_map(|(genesis, blocks)| {
         let again = prop::collection::vec(any::<Index>(), 0..blocks.len());
@@ -48,7 +55,7 @@ fn arrivals(max: usize, spread: usize) -> impl Strategy<Value = (BlockId, Vec<Bl
     })
 }
 
-/// All that arrived, searched anew for each block.
+/// All blocks that arrived. They are searched again for each new block.
 struct Naive {
     genesis: BlockId,
     head: BlockId,
@@ -73,7 +80,9 @@ impl Naive {
     fn links(&self, block: &Block) -> bool {
         let mut parent = block.parent;
         while parent != self.genesis.hash {
-            let Some(block) = self.arrived.iter().find(|block| block.id.hash == parent) else { return false };
+            let Some(block) = self.arrived.iter().find(|block| block.id.hash == parent) else {
+                return false;
+            };
             parent = block.parent;
         }
         true
@@ -95,7 +104,7 @@ impl Naive {
 proptest! {
     #[test]
     fn the_head_is_the_highest_linked_block_that_came_first((genesis, order) in arrivals(40, 5)) {
-        let mut view = ChainView::resume(wide(), genesis, []);
+        let mut view = ChainView::resume(at(0), wide(), genesis, [], []);
         let mut follower = Follower::at(genesis);
         let mut naive = Naive { genesis, head: genesis, arrived: Vec::new() };
         for block in order {
@@ -109,7 +118,7 @@ proptest! {
             prop_assert_eq!(view.head(), Some(naive.head));
             prop_assert_eq!(&follower.chain, &naive.chain());
         }
-        // Nothing is missing in the end.
+        // No block is missing at the end.
         prop_assert!(follower.gaps.is_empty() && follower.skips.is_empty());
         let mut heights: Vec<u64> = naive.arrived.iter().map(|block| block.id.number).collect();
         heights.sort_unstable();
@@ -118,8 +127,10 @@ proptest! {
     }
 
     #[test]
-    fn without_competitors_every_order_of_arrival_delivers_the_same((genesis, order) in arrivals(60, 1)) {
-        let mut view = ChainView::resume(wide(), genesis, []);
+    fn without_competitors_any_arrival_order_delivers_the_same_chain(
+        (genesis, order) in arrivals(60, 1)
+    ) {
+        let mut view = ChainView::resume(at(0), wide(), genesis, [], []);
         let mut follower = Follower::at(genesis);
         for block in &order {
             view.insert(at(0), *block, Origin::Signed);
@@ -129,18 +140,20 @@ proptest! {
         all.sort_unstable();
         all.dedup();
         prop_assert_eq!(&follower.chain, &all);
-        let delivered = follower.events.iter().filter(|event| matches!(event, ChainEvent::Extended(_)));
+        let delivered = follower.events.iter().filter(|event| matches!(
+            event, ChainEvent::Extended(_))
+        );
         prop_assert_eq!(delivered.count(), all.len() - 1);
         prop_assert_eq!(follower.reorgs + follower.equivocations.len() + follower.skips.len(), 0);
     }
 
     #[test]
-    fn fetching_what_gaps_want_links_every_signed_block(
+    fn fetching_the_wanted_blocks_links_every_signed_block(
         (genesis, order) in arrivals(60, 4),
         gossiped in prop::collection::vec(any::<bool>(), 120),
         ask_between in any::<bool>(),
     ) {
-        let mut view = ChainView::resume(wide(), genesis, []);
+        let mut view = ChainView::resume(at(0), wide(), genesis, [], []);
         let mut follower = Follower::at(genesis);
         let mut highest = genesis.number;
         for (block, gossiped) in order.iter().zip(gossiped) {
@@ -170,18 +183,23 @@ proptest! {
         max_blocks in 0..14_usize,
         max_bytes in prop_oneof![0..3000_usize, Just(usize::MAX)],
         keep_depth in 0..8_usize,
+        max_remembered in prop_oneof![0..8_usize, Just(usize::MAX)],
+        interval in prop_oneof![Just(0), Just(200), Just(1000)],
         max_ahead in prop_oneof![1..20_u64, Just(u64::MAX)],
-        patience in prop::option::of(0..6_u64),
+        (patience, max_gap) in (prop::option::of(0..6_u64), prop::option::of(0..6_u64)),
         on_full in select(vec![OnFull::DropLowest, OnFull::Reanchor]),
         steps in prop::collection::vec((0..3_u64, 0..8_u8), 160),
     ) {
         let gap_patience = patience.map(Duration::from_secs);
         let config =
-            ChainViewConfig { max_blocks, max_bytes, keep_depth, max_ahead, gap_patience, on_full };
+            ChainViewConfig {
+                max_blocks, max_bytes, keep_depth, max_remembered, max_ahead, gap_patience, max_gap,
+                on_full, interval: Duration::from_millis(interval),
+            };
         let (mut view, mut follower) = if anchor {
             (ChainView::new(config), Follower::default())
         } else {
-            (ChainView::resume(config, genesis, []), Follower::at(genesis))
+            (ChainView::resume(at(0), config, genesis, [], []), Follower::at(genesis))
         };
         let mut now = 0;
         for (mut block, (pause, kind)) in order.into_iter().zip(steps) {
@@ -192,35 +210,44 @@ proptest! {
                 prop_assert!(view.next_wakeup().is_none_or(|due| due > at(now)));
             }
             if kind == 0 {
-                // A number that does not follow the parent's.
+                // The number is not one above the parent's.
                 block.id = BlockId::new(block.id.number ^ 3, block.id.hash.bit_xor_first());
             }
             let origin = if kind == 1 { Origin::Linked } else { Origin::Signed };
-            let head = view.head();
             let inserted = view.insert(at(now), block, origin);
             let events = follower.drain(&mut view);
             let delivered =
-                events.iter().any(|event| matches!(event, ChainEvent::Extended(other) if other == &block));
+                events.iter().any(|event| matches!(
+                    event, ChainEvent::Extended(other) if other == &block)
+                );
             use Inserted::*;
             match inserted {
                 Anchored | Extended | Reorganised | Reanchored => prop_assert!(delivered),
-                Competitor | Pending => prop_assert!(!delivered && view.get(&block.id.hash).is_some()),
-                Known | TooOld | TooFar | Mislinked | Unlinked | Dropped => prop_assert!(!delivered),
+                Competitor | Pending => prop_assert!(
+                    !delivered && view.get(&block.id.hash).is_some()
+                ),
+                Known | TooOld | TooFar | Mislinked | Unlinked | Dropped => prop_assert!(
+                    !delivered
+                ),
             }
             if matches!(inserted, Known | TooFar | Mislinked | Unlinked) {
                 prop_assert!(events.is_empty());
             }
-            prop_assert!(view.head().map(|head| head.number) >= head.map(|head| head.number));
         }
-        prop_assert!(patience.is_some() || follower.skips.iter().all(|skip| skip.2 != SkipReason::Patience));
+        prop_assert!(
+            patience.is_some() || follower.skips.iter().all(|skip| skip.2 != SkipReason::Patience)
+        );
         let full = follower.skips.iter().any(|skip| skip.2 == SkipReason::Full);
         prop_assert!(on_full == OnFull::Reanchor || !full);
     }
 }
 
-/// Answers a gap as a peer would: with the block that it wants.
+/// Answers a gap as a peer would, with the wanted block.
 fn fetch(view: &mut ChainView<Block>, follower: &mut Follower, blocks: &[Block], gap: Gap) {
-    let wanted = blocks.iter().find(|block| block.id == gap.wanted).expect("a gap wants a block that exists");
+    let wanted = blocks
+        .iter()
+        .find(|block| block.id == gap.wanted)
+        .expect("a gap wants a block that exists");
     let inserted = view.insert(at(0), *wanted, Origin::Linked);
     let taken = matches!(inserted, Inserted::Extended | Inserted::Reorganised | Inserted::Pending);
     assert!(taken, "{inserted:?} for {gap:?}");
@@ -232,7 +259,7 @@ trait BitXorFirst {
 }
 
 impl BitXorFirst for B256 {
-    /// Another hash.
+    /// Returns a different hash.
     fn bit_xor_first(mut self) -> Self {
         self.0[0] ^= 0x80;
         self

@@ -1,4 +1,4 @@
-//! Order, competitors, gaps, and blocks that are not signed themselves.
+//! Tests of order, competitors, gaps, and blocks that are not signed themselves.
 
 use super::*;
 
@@ -25,7 +25,7 @@ fn blocks_in_order_extend_the_head_with_one_event_each() {
 }
 
 #[test]
-fn a_block_that_is_held_is_known_whatever_its_standing() {
+fn a_held_block_is_known_in_any_state() {
     let mut pair = Pair::with_head(plain(), 5);
     pair.signed(on(id(A, 4), B, 5));
     pair.signed(block(A, 9));
@@ -57,7 +57,7 @@ fn a_chain_can_start_at_block_zero() {
 }
 
 #[test]
-fn numbers_at_the_end_of_the_range_are_numbers_like_any_other() {
+fn numbers_at_the_end_of_the_range_work_like_any_other() {
     let mut pair = Pair::with_head(ChainViewConfig { max_ahead: u64::MAX, ..patient(10) }, 3);
     assert_eq!(pair.signed(block(B, u64::MAX - 1)), Inserted::Pending);
     assert_eq!(pair.gap().missing, u64::MAX - 5);
@@ -65,16 +65,16 @@ fn numbers_at_the_end_of_the_range_are_numbers_like_any_other() {
     assert_eq!(pair.signed(block(A, u64::MAX)), Inserted::Pending);
     pair.advance(11);
     assert_eq!(pair.head(), id(A, u64::MAX));
-    // Nothing follows the highest number; what claims to is below it.
+    // No block follows the highest number. A block with that parent has a lower number.
     let beyond = Block { parent: id(A, u64::MAX).hash, ..block(B, 7) };
     assert_eq!(pair.signed(beyond), Inserted::TooOld);
 }
 
 #[test]
-fn what_block_zero_names_as_its_parent_is_no_block() {
+fn the_parent_hash_of_block_zero_names_no_block() {
     let mut pair = Pair::with_head(small(4, 1, OnFull::DropLowest), 0);
     pair.quietly(Block { parent: id(B, 5).hash, ..block(A, 0) });
-    // The block of that hash comes and goes; block 0 stays.
+    // The block with that hash is added and removed; block 0 stays.
     assert_eq!(pair.signed(block(B, 5)), Inserted::Pending);
     assert_eq!(pair.signed(on(id(B, 4), 0xc, 5)), Inserted::Pending);
     assert_eq!(pair.signed(block(0xc, 6)), Inserted::Pending);
@@ -91,7 +91,7 @@ fn a_number_too_far_above_the_head_is_refused() {
 }
 
 #[test]
-fn a_number_that_does_not_follow_the_parents_is_refused() {
+fn a_number_that_does_not_follow_its_parent_is_refused() {
     let mut pair = Pair::with_head(plain(), 3);
     pair.signed(block(A, 9));
     assert_eq!(pair.signed(on(id(A, 3), B, 5)), Inserted::Mislinked);
@@ -102,7 +102,7 @@ fn a_number_that_does_not_follow_the_parents_is_refused() {
 }
 
 #[test]
-fn blocks_whose_number_turns_out_not_to_follow_are_dropped() {
+fn blocks_whose_numbers_prove_wrong_are_dropped() {
     let mut pair = Pair::with_head(plain(), 3);
     pair.signed(on(id(A, 5), B, 9));
     pair.signed(on(id(B, 9), B, 10));
@@ -118,7 +118,7 @@ fn blocks_whose_number_turns_out_not_to_follow_are_dropped() {
 // Competitors.
 
 #[test]
-fn the_first_block_wins_a_height_and_the_second_is_an_equivocation_told_once() {
+fn a_second_block_at_a_height_is_an_equivocation_reported_once() {
     let mut pair = Pair::with_head(plain(), 5);
     let rival = on(id(A, 4), B, 5);
     assert_eq!(pair.signed(rival), Inserted::Competitor);
@@ -131,7 +131,7 @@ fn the_first_block_wins_a_height_and_the_second_is_an_equivocation_told_once() {
 }
 
 #[test]
-fn an_equivocation_is_told_even_if_neither_block_links() {
+fn an_equivocation_is_reported_even_if_neither_block_links() {
     let mut pair = Pair::with_head(plain(), 5);
     pair.signed(block(A, 9));
     pair.events();
@@ -141,20 +141,20 @@ fn an_equivocation_is_told_even_if_neither_block_links() {
 }
 
 #[test]
-fn an_equivocation_is_told_once_even_if_the_block_was_dropped_between() {
+fn an_equivocation_is_reported_once_even_if_its_block_was_dropped() {
     let mut pair = Pair::with_head(small(4, 2, OnFull::DropLowest), 5);
     let rival = on(id(A, 4), B, 5);
     pair.signed(rival);
     (8..11).for_each(|number| assert_eq!(pair.signed(block(A, number)), Inserted::Pending));
     assert_eq!(pair.view.get(&id(B, 5).hash), None);
-    // The follower panics if it is told twice.
+    // The follower panics if an equivocation is reported twice.
     assert_eq!(pair.signed(rival), Inserted::Dropped);
     assert_eq!(pair.follower.equivocations.len(), 1);
 }
 
 #[test]
 fn another_block_at_the_height_of_a_resumed_head_is_an_equivocation() {
-    let mut view = ChainView::resume(plain(), id(A, 7), []);
+    let mut view = ChainView::resume(at(0), plain(), id(A, 7), [], []);
     assert_eq!(view.insert(at(0), block(B, 7), Origin::Signed), Inserted::TooOld);
     let told = ChainEvent::Equivocation { number: 7, first: id(A, 7), second: id(B, 7) };
     assert_eq!(view.poll_event(), Some(told));
@@ -204,7 +204,7 @@ fn even_the_first_block_can_be_replaced_by_a_longer_branch() {
 // Gaps.
 
 #[test]
-fn a_gap_says_what_is_missing_and_where_it_ends() {
+fn a_gap_names_its_missing_blocks_and_its_ends() {
     let mut pair = Pair::with_head(plain(), 5);
     assert_eq!(pair.signed(block(A, 9)), Inserted::Pending);
     let gap = pair.gap();
@@ -215,7 +215,7 @@ fn a_gap_says_what_is_missing_and_where_it_ends() {
 }
 
 #[test]
-fn a_gap_above_the_head_starts_at_the_head_and_not_at_a_competitor_of_its_height() {
+fn a_gap_starts_at_the_head_not_at_a_competitor_of_equal_height() {
     let mut pair = Pair::with_head(plain(), 5);
     assert_eq!(pair.signed(block(B, 7)), Inserted::Pending);
     (6..=7).for_each(|number| pair.quietly(block(A, number)));
@@ -224,7 +224,7 @@ fn a_gap_above_the_head_starts_at_the_head_and_not_at_a_competitor_of_its_height
 }
 
 #[test]
-fn missing_blocks_in_any_order_deliver_all_in_order() {
+fn missing_blocks_in_any_order_are_delivered_in_order() {
     for order in [[6, 7, 8], [8, 7, 6], [7, 6, 8], [7, 8, 6], [6, 8, 7], [8, 6, 7]] {
         let mut pair = Pair::with_head(plain(), 5);
         pair.signed(block(A, 9));
@@ -243,7 +243,7 @@ fn missing_blocks_in_any_order_deliver_all_in_order() {
 }
 
 #[test]
-fn a_gap_changes_when_its_missing_parent_comes() {
+fn a_gap_changes_when_its_missing_parent_arrives() {
     let mut pair = Pair::with_head(plain(), 5);
     pair.signed(block(A, 9));
     let opened = pair.gap();
@@ -255,7 +255,7 @@ fn a_gap_changes_when_its_missing_parent_comes() {
 }
 
 #[test]
-fn several_gaps_are_told_apart_and_the_lowest_comes_first() {
+fn several_gaps_are_separate_and_the_lowest_is_first() {
     let mut pair = Pair::with_head(plain(), 5);
     for number in [20, 21, 9, 10, 14] {
         assert_eq!(pair.signed(block(A, number)), Inserted::Pending);
@@ -267,7 +267,7 @@ fn several_gaps_are_told_apart_and_the_lowest_comes_first() {
 }
 
 #[test]
-fn two_gaps_become_one_when_the_blocks_between_come() {
+fn two_gaps_become_one_when_the_blocks_between_arrive() {
     let mut pair = Pair::with_head(plain(), 5);
     (7..9).for_each(|number| assert_eq!(pair.signed(block(A, number)), Inserted::Pending));
     (11..19).for_each(|number| assert_eq!(pair.signed(block(A, number)), Inserted::Pending));
@@ -283,7 +283,7 @@ fn two_gaps_become_one_when_the_blocks_between_come() {
 }
 
 #[test]
-fn of_branches_that_link_at_once_the_longest_wins() {
+fn the_longest_of_branches_that_link_at_once_wins() {
     let mut pair = Pair::with_head(plain(), 5);
     for waiting in [block(A, 7), on(id(A, 6), B, 7), block(B, 8), block(B, 9), block(A, 8)] {
         assert_eq!(pair.signed(waiting), Inserted::Pending);
@@ -294,7 +294,7 @@ fn of_branches_that_link_at_once_the_longest_wins() {
 }
 
 #[test]
-fn of_branches_equally_long_the_one_that_got_there_first_wins() {
+fn the_first_of_equally_long_branches_wins() {
     for (first, second) in [(A, B), (B, A)] {
         let mut pair = Pair::with_head(plain(), 5);
         let at_seven = |branch| on(id(A, 6), branch, 7);
@@ -326,7 +326,7 @@ fn the_missing_ancestors_of_a_longer_branch_are_a_fork() {
 }
 
 #[test]
-fn a_gap_can_turn_out_to_be_a_fork() {
+fn a_gap_can_become_a_fork() {
     let mut pair = Pair::with_head(plain(), 10);
     pair.signed(block(B, 12));
     assert_eq!((pair.gap().missing, pair.gap().is_fork()), (1, false));
@@ -335,7 +335,7 @@ fn a_gap_can_turn_out_to_be_a_fork() {
 }
 
 #[test]
-fn a_competitor_that_does_not_link_is_no_gap_until_it_reaches_above_the_head() {
+fn an_unlinked_competitor_is_a_gap_only_above_the_head() {
     let mut pair = Pair::with_head(plain(), 10);
     assert_eq!(pair.signed(block(B, 10)), Inserted::Pending);
     assert_eq!(pair.view.gap(), None);
@@ -344,7 +344,7 @@ fn a_competitor_that_does_not_link_is_no_gap_until_it_reaches_above_the_head() {
     let first = pair.gap();
     assert_eq!(first.wanted, id(B, 9));
     pair.events();
-    // The canonical chain catches up, then the branch goes on.
+    // The canonical chain catches up, then the branch grows.
     assert_eq!(pair.signed(block(A, 11)), Inserted::Extended);
     assert_eq!(closed(&pair.events()), [GapEnd::Outrun]);
     assert_eq!(pair.view.gap(), None);
@@ -380,7 +380,7 @@ fn an_unsigned_branch_never_wins_by_blocks_above_the_signed_ones() {
 }
 
 #[test]
-fn a_gap_of_any_length_passes_through_small_memory_in_ascending_order() {
+fn a_gap_of_any_length_fills_in_ascending_order_in_bounded_memory() {
     let mut pair = Pair::with_head(small(16, 4, OnFull::DropLowest), 5);
     for number in 3000..3040 {
         assert_eq!(pair.signed(block(A, number)), Inserted::Pending);
@@ -392,4 +392,65 @@ fn a_gap_of_any_length_passes_through_small_memory_in_ascending_order() {
     }
     assert_eq!(pair.head(), id(A, 3039));
     assert!(pair.follower.gaps.is_empty() && pair.follower.skips.is_empty());
+}
+
+#[test]
+fn a_position_is_deep_known_held_or_above_the_head() {
+    let config = ChainViewConfig { max_blocks: 8, keep_depth: 2, max_remembered: 3, ..plain() };
+    let pair = Pair::with_head(config, 20);
+    let kinds: Vec<u8> = (0..=22)
+        .map(|number| match pair.view.find(number) {
+            Position::Deep => 0,
+            Position::Known(hash) => {
+                assert_eq!(hash, id(A, number).hash);
+                1
+            }
+            Position::Held(block) => {
+                assert_eq!(block.number(), number);
+                2
+            }
+            Position::Above => 3,
+        })
+        .collect();
+    assert!(kinds.is_sorted(), "{kinds:?}");
+    let count = |kind| kinds.iter().filter(|found| **found == kind).count();
+    // The position below the held blocks is known too.
+    assert_eq!((count(1), count(2), count(3)), (4, 8, 2));
+    assert!(Pair::new(plain()).view.find(0) == Position::Above, "nothing is canonical yet");
+}
+
+#[test]
+fn a_stored_chain_agrees_if_its_head_is_canonical() {
+    let config = ChainViewConfig { max_blocks: 8, max_remembered: 3, ..plain() };
+    let pair = Pair::with_head(config, 20);
+    for (head, agrees) in [
+        (Some(id(A, 20)), true),
+        (Some(id(A, 11)), true),
+        (Some(id(B, 15)), false),
+        (Some(id(A, 1)), false),
+        (Some(id(A, 21)), false),
+        (None, false),
+    ] {
+        assert_eq!(pair.view.agrees_with(head), agrees, "{head:?}");
+    }
+}
+
+#[test]
+fn ends_and_reasons_have_names() {
+    let ends = [
+        (GapEnd::Filled, "filled"),
+        (GapEnd::Merged, "merged"),
+        (GapEnd::Outrun, "outrun"),
+        (GapEnd::Skipped, "skipped"),
+        (GapEnd::Dropped, "dropped"),
+        (GapEnd::Mislinked, "mislinked"),
+    ];
+    assert_eq!(ends.map(|(end, _)| end.name()), ends.map(|(_, name)| name));
+    let reasons = [
+        (SkipReason::Patience, "patience"),
+        (SkipReason::Full, "full"),
+        (SkipReason::Unreachable, "unreachable"),
+        (SkipReason::TooLong, "too_long"),
+    ];
+    assert_eq!(reasons.map(|(reason, _)| reason.name()), reasons.map(|(_, name)| name));
 }

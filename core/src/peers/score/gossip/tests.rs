@@ -1,4 +1,4 @@
-//! The formula to the digit, what survives a disconnect, and bounds.
+//! Tests of the exact formula, of the state kept after a disconnect, and of the bounds.
 
 use super::super::Thresholds;
 use super::*;
@@ -26,7 +26,7 @@ fn ip(last: u8) -> Option<IpAddr> {
     Some(Ipv4Addr::new(192, 0, 2, last).into())
 }
 
-/// Only v4 is live, and peer 1 is connected. A slot has 2 seconds.
+/// Returns scores with v4 as the only live topic and peer 1 connected. A slot has 2 seconds.
 fn with_one_peer() -> GossipScores {
     let mut scores = GossipScores::new(ScoreParams::light(2));
     scores.set_live([false, false, false, true]);
@@ -43,7 +43,7 @@ fn assert_close(left: f64, right: f64) {
     assert!((left - right).abs() < 1e-9, "{left} is not {right}");
 }
 
-/// Calls `tick` whenever it is due until `end`.
+/// Calls `tick` whenever it is due, until `end`.
 fn run(scores: &mut GossipScores, end: u64) {
     while let Some(due) = scores.next_wakeup().filter(|due| *due <= at(end)) {
         scores.tick(due);
@@ -51,14 +51,14 @@ fn run(scores: &mut GossipScores, end: u64) {
 }
 
 #[test]
-fn one_rejected_message_is_a_ban_whatever_the_topic() {
+fn one_rejected_message_on_any_topic_is_a_ban() {
     for topic in PayloadVersion::ALL {
         let mut scores = with_one_peer();
-        scores.rejected(&peer(1), topic);
+        scores.rejected(at(0), &peer(1), topic);
         assert_eq!(total(&scores, 0, 1), ONE_REJECTED);
         assert_close(ONE_REJECTED, -112.358);
         assert!(total(&scores, 0, 1) < Thresholds::REFERENCE.graylist.min(BAN));
-        scores.rejected(&peer(1), topic);
+        scores.rejected(at(0), &peer(1), topic);
         assert_eq!(total(&scores, 0, 1), 4.0 * ONE_REJECTED);
         assert_eq!(scores.snapshot(at(0), &peer(1), 0.0).blocks.invalid_message_deliveries, 2.0);
     }
@@ -82,12 +82,12 @@ fn an_hour_in_the_mesh_earns_8_points_on_a_live_topic() {
 }
 
 #[test]
-fn a_started_slot_in_the_mesh_does_not_count() {
+fn a_partial_slot_in_the_mesh_does_not_count() {
     let mut scores = with_one_peer();
     scores.mesh(at(0), &peer(1), V4, true);
     assert_eq!(total(&scores, 1, 1), 0.0);
     assert_close(total(&scores, 3, 1), 10.0 / 1800.0 * 0.8);
-    // Grafted again, or pruned and grafted.
+    // The peer is grafted twice, then pruned and grafted again.
     scores.mesh(at(3), &peer(1), V4, true);
     assert_close(total(&scores, 4, 1), 2.0 * 10.0 / 1800.0 * 0.8);
     scores.mesh(at(4), &peer(1), V4, false);
@@ -104,9 +104,35 @@ fn first_deliveries_count_up_to_23_and_decay_over_20_epochs() {
         assert_close(total(&scores, 0, 1), f64::from(count.min(23)) * 0.8);
     }
     scores.tick(at(2));
-    assert_eq!(scores.snapshot(at(2), &peer(1), 0.0).blocks.first_message_deliveries, 23.0 * FIRST_DECAY);
+    assert_eq!(
+        scores.snapshot(at(2), &peer(1), 0.0).blocks.first_message_deliveries,
+        23.0 * FIRST_DECAY
+    );
     run(&mut scores, 2 * 250);
     assert_eq!(total(&scores, 500, 1), 0.0);
+}
+
+/// A chain with 200 ms blocks keeps the block time of its `rollup.json`, 2 s, as the slot: there
+/// are ten first deliveries per slot.
+#[test]
+fn at_five_blocks_a_second_a_peer_stays_capped_and_one_rejection_still_bans() {
+    let params = ScoreParams::light(2);
+    let mut scores = with_one_peer();
+    scores.mesh(at(0), &peer(1), V4, true);
+    let mut lowest = f64::INFINITY;
+    for second in 0..3600 {
+        run(&mut scores, second);
+        for _ in 0..5 {
+            scores.delivered(&peer(1), V4);
+        }
+        lowest = lowest.min(total(&scores, second, 1));
+    }
+    assert!(lowest > 0.0, "{lowest}");
+    let most = (23.0 + 10.0) * 0.8;
+    assert!(total(&scores, 3600, 1) <= most && most <= params.topic_score_cap);
+    // An hour of valid blocks does not make up for it.
+    scores.rejected(at(0), &peer(1), V4);
+    assert!(total(&scores, 3600, 1) < Thresholds::REFERENCE.graylist);
 }
 
 #[test]
@@ -120,7 +146,7 @@ fn a_dormant_topic_earns_nothing_until_it_lives() {
 }
 
 #[test]
-fn topics_together_earn_at_most_34_and_cost_without_end() {
+fn topics_together_earn_at_most_34_but_penalties_are_unbounded() {
     let mut scores = with_one_peer();
     scores.set_live([true; 4]);
     for topic in [V3, V4] {
@@ -128,14 +154,14 @@ fn topics_together_earn_at_most_34_and_cost_without_end() {
         (0..30).for_each(|_| scores.delivered(&peer(1), topic));
     }
     assert_eq!(total(&scores, 3600, 1), 34.0);
-    // What else there is comes on top.
+    // Other terms of the score are added.
     assert_eq!(scores.snapshot(at(3600), &peer(1), 5.0).total, 39.0);
-    scores.rejected(&peer(1), V1);
+    scores.rejected(at(0), &peer(1), V1);
     assert_close(total(&scores, 3600, 1), 2.0 * 26.4 + ONE_REJECTED);
 }
 
 #[test]
-fn an_hour_without_a_block_costs_the_honest_nothing() {
+fn an_hour_without_a_block_costs_honest_peers_nothing() {
     let mut scores = with_one_peer();
     for topic in PayloadVersion::ALL {
         scores.mesh(at(0), &peer(1), topic, true);
@@ -143,7 +169,7 @@ fn an_hour_without_a_block_costs_the_honest_nothing() {
     for second in 0..=3600 {
         run(&mut scores, second);
         assert!(total(&scores, second, 1) >= 0.0);
-        // Mesh members come and go.
+        // The peer enters and leaves the mesh.
         if second % 60 == 0 {
             scores.mesh(at(second), &peer(1), V1, second % 120 == 0);
         }
@@ -156,12 +182,16 @@ fn the_application_score_is_part_of_the_total() {
     let scores = with_one_peer();
     for application in [-1000.0, -20.0, 5.0] {
         assert_eq!(scores.snapshot(at(0), &peer(1), application).total, application);
-        assert_eq!(scores.snapshot(at(0), &peer(2), application).total, application, "not even known");
+        assert_eq!(
+            scores.snapshot(at(0), &peer(2), application).total,
+            application,
+            "not even known"
+        );
     }
 }
 
 #[test]
-fn more_than_ten_peers_at_one_address_cost() {
+fn more_than_ten_peers_at_one_address_lose_score() {
     let mut scores = with_one_peer();
     for who in 2..=10 {
         scores.connected(at(0), peer(who), ip(1));
@@ -172,11 +202,11 @@ fn more_than_ten_peers_at_one_address_cost() {
     scores.connected(at(0), peer(12), ip(1));
     assert_eq!(total(&scores, 0, 12), -140.0);
     assert_eq!(scores.snapshot(at(0), &peer(5), 0.0).ip_colocation_factor, 4.0);
-    // Somebody elsewhere is not concerned, and a second connection does not count twice.
+    // Peers at other addresses are not affected, and a second connection does not count twice.
     scores.connected(at(0), peer(13), ip(2));
     scores.connected(at(0), peer(12), ip(1));
     assert_eq!((total(&scores, 0, 13), total(&scores, 0, 12)), (0.0, -140.0));
-    // At a second address it counts there as well.
+    // At a second address, the peer is counted as well.
     scores.connected(at(0), peer(12), ip(2));
     assert_eq!(scores.at_ip.get(&ip(2).expect("some")), Some(&2));
 }
@@ -198,11 +228,11 @@ fn loopback_and_no_address_cost_nothing() {
 }
 
 #[test]
-fn a_penalty_is_frozen_while_the_peer_is_gone() {
+fn a_penalty_does_not_decay_while_the_peer_is_away() {
     let mut scores = with_one_peer();
     scores.connected(at(0), peer(2), None);
-    scores.rejected(&peer(1), V4);
-    scores.rejected(&peer(2), V4);
+    scores.rejected(at(0), &peer(1), V4);
+    scores.rejected(at(0), &peer(2), V4);
     scores.delivered(&peer(1), V4);
     scores.mesh(at(0), &peer(1), V4, true);
     scores.disconnected(at(1), &peer(1), 0.0);
@@ -218,17 +248,24 @@ fn a_penalty_is_frozen_while_the_peer_is_gone() {
 }
 
 #[test]
-fn a_rejection_after_the_peer_left_counts_if_it_is_remembered() {
+fn a_rejection_after_the_peer_left_counts() {
     let mut scores = with_one_peer();
     scores.disconnected(at(0), &peer(1), 0.0);
-    scores.rejected(&peer(1), V4);
+    scores.rejected(at(0), &peer(1), V4);
     // These need a connection.
     scores.delivered(&peer(1), V4);
     scores.mesh(at(0), &peer(1), V4, true);
     scores.set_library_total(at(0), &peer(1), 0.0, -1000.0);
     assert_eq!(total(&scores, 100, 1), ONE_REJECTED);
-    scores.rejected(&peer(2), V4);
-    assert_eq!(total(&scores, 100, 2), 0.0);
+    // This peer was forgotten because it left with a positive score.
+    scores.connected(at(0), peer(2), ip(2));
+    scores.delivered(&peer(2), V4);
+    scores.disconnected(at(0), &peer(2), 0.0);
+    assert!(!scores.peers.contains_key(&peer(2)));
+    scores.rejected(at(1), &peer(2), V4);
+    assert_eq!(total(&scores, 100, 2), ONE_REJECTED);
+    scores.connected(at(100), peer(2), ip(2));
+    assert_eq!(total(&scores, 100, 2), ONE_REJECTED);
 }
 
 #[test]
@@ -237,7 +274,7 @@ fn a_positive_score_is_forgotten_when_the_peer_leaves() {
     scores.delivered(&peer(1), V4);
     scores.disconnected(at(0), &peer(1), 0.0);
     assert!(scores.peers.is_empty() && scores.at_ip.is_empty());
-    // The application score decides too.
+    // The application score also matters.
     scores.connected(at(0), peer(1), None);
     scores.delivered(&peer(1), V4);
     scores.disconnected(at(0), &peer(1), -20.0);
@@ -249,12 +286,12 @@ fn a_penalty_is_remembered_for_100_epochs() {
     for (block_time, retained) in [(2, 1200), (1, 600)] {
         let mut scores = GossipScores::new(ScoreParams::light(block_time));
         scores.connected(at(0), peer(1), ip(1));
-        scores.rejected(&peer(1), V4);
+        scores.rejected(at(0), &peer(1), V4);
         scores.disconnected(at(0), &peer(1), 0.0);
         assert_eq!(scores.next_wakeup(), None, "nothing decays");
         assert_eq!(total(&scores, retained, 1), ONE_REJECTED);
         assert_eq!(total(&scores, retained + 1, 1), 0.0);
-        // Whoever comes next, the memory is given back.
+        // Whichever peer connects next, the memory is freed.
         scores.connected(at(retained), peer(2), None);
         assert_eq!(scores.peers.len(), 2);
         scores.tick(at(retained + 2));
@@ -263,9 +300,9 @@ fn a_penalty_is_remembered_for_100_epochs() {
 }
 
 #[test]
-fn who_comes_back_after_the_retention_is_new() {
+fn a_peer_that_returns_after_the_retention_is_new() {
     let mut scores = with_one_peer();
-    scores.rejected(&peer(1), V4);
+    scores.rejected(at(0), &peer(1), V4);
     scores.disconnected(at(0), &peer(1), 0.0);
     scores.connected(at(1201), peer(1), ip(1));
     assert_eq!(total(&scores, 1201, 1), 0.0);
@@ -274,7 +311,7 @@ fn who_comes_back_after_the_retention_is_new() {
 #[test]
 fn invalid_deliveries_decay_over_50_epochs() {
     let mut scores = with_one_peer();
-    scores.rejected(&peer(1), V4);
+    scores.rejected(at(0), &peer(1), V4);
     assert_eq!(scores.next_wakeup(), Some(at(2)));
     scores.tick(at(1));
     assert_eq!(total(&scores, 1, 1), ONE_REJECTED);
@@ -287,9 +324,9 @@ fn invalid_deliveries_decay_over_50_epochs() {
 }
 
 #[test]
-fn a_late_driver_makes_up_for_what_it_missed() {
+fn a_late_tick_makes_up_for_missed_decays() {
     let mut late = with_one_peer();
-    late.rejected(&peer(1), V4);
+    late.rejected(at(0), &peer(1), V4);
     let mut prompt = late.clone();
     run(&mut prompt, 100);
     late.tick(at(100));
@@ -300,7 +337,7 @@ fn a_late_driver_makes_up_for_what_it_missed() {
 }
 
 #[test]
-fn the_librarys_total_holds_where_it_is_lower() {
+fn the_library_total_applies_where_it_is_lower() {
     let mut scores = with_one_peer();
     // The reference's test of the snapshot hook.
     scores.set_library_total(at(0), &peer(1), 0.0, -100.0);
@@ -309,11 +346,11 @@ fn the_librarys_total_holds_where_it_is_lower() {
     scores.set_library_total(at(0), &peer(1), 0.0, 0.0);
     let clean = scores.snapshot(at(0), &peer(1), 0.0);
     assert_eq!((clean.total, clean.behavioural_penalty), (0.0, 0.0));
-    // Where it is higher, ours holds.
+    // If the library's total is higher, ours applies.
     scores.set_library_total(at(0), &peer(1), 0.0, 30.0);
     assert_eq!(total(&scores, 0, 1), 0.0);
-    // Nobody counts twice what both saw.
-    scores.rejected(&peer(1), V4);
+    // Penalties that both we and the library see are not counted twice.
+    scores.rejected(at(0), &peer(1), V4);
     scores.set_library_total(at(0), &peer(1), -20.0, ONE_REJECTED - 20.0 - 16.0);
     let seen = scores.snapshot(at(0), &peer(1), -20.0);
     assert_close(seen.total, ONE_REJECTED - 36.0);
@@ -339,10 +376,10 @@ fn the_unseen_penalty_decays_until_the_next_report() {
 }
 
 #[test]
-fn another_clock_is_no_breach_of_protocol() {
+fn a_different_decay_clock_is_not_a_protocol_breach() {
     let mut scores = with_one_peer();
     (0..23).for_each(|_| scores.delivered(&peer(1), V4));
-    // The library has decayed already, and has not judged the last delivery.
+    // The library has already decayed its counters, but has not judged the last delivery yet.
     scores.set_library_total(at(1), &peer(1), 0.0, 22.0 * FIRST_DECAY * 0.8);
     assert_eq!(scores.snapshot(at(1), &peer(1), 0.0).behavioural_penalty, 0.0);
     assert_close(total(&scores, 1, 1), 22.0 * FIRST_DECAY * 0.8);
@@ -359,12 +396,12 @@ fn the_unseen_penalty_survives_a_disconnect() {
 }
 
 #[test]
-fn blocks_sum_the_topics_and_take_the_longest_time_in_the_mesh() {
+fn block_snapshots_sum_the_topics_and_take_the_longest_mesh_time() {
     let mut scores = with_one_peer();
     for (topic, since) in [(V1, 10), (V3, 2), (V4, 5)] {
         scores.mesh(at(since), &peer(1), topic, true);
         scores.delivered(&peer(1), topic);
-        scores.rejected(&peer(1), topic);
+        scores.rejected(at(0), &peer(1), topic);
     }
     let expected = BlocksSnapshot {
         time_in_mesh: 10.0,
@@ -376,13 +413,13 @@ fn blocks_sum_the_topics_and_take_the_longest_time_in_the_mesh() {
 }
 
 #[test]
-fn who_left_longest_ago_is_forgotten_first() {
+fn the_peer_that_left_longest_ago_is_forgotten_first() {
     let mut scores = with_one_peer();
-    // The later ones leave first, so that the order of names doesn't decide.
+    // The later peers leave first, so that the order of ids does not decide.
     let last = MAX_SCORED_PEERS as u16;
     for who in 2..=last {
         scores.connected(at(0), peer(who), None);
-        scores.rejected(&peer(who), V4);
+        scores.rejected(at(0), &peer(who), V4);
     }
     for who in (2..=last).rev() {
         scores.disconnected(at(u64::from(last - who) / 10), &peer(who), 0.0);
@@ -397,12 +434,12 @@ fn who_left_longest_ago_is_forgotten_first() {
 }
 
 #[test]
-fn where_all_are_connected_a_new_one_is_not_counted() {
+fn when_all_are_connected_a_new_peer_is_not_scored() {
     let mut scores = with_one_peer();
     scores.limit = 2;
     scores.connected(at(0), peer(2), None);
     scores.connected(at(0), peer(3), ip(3));
-    scores.rejected(&peer(3), V4);
+    scores.rejected(at(0), &peer(3), V4);
     assert_eq!((scores.peers.len(), total(&scores, 0, 3)), (2, 0.0));
     scores.disconnected(at(0), &peer(3), 0.0);
     scores.disconnected(at(1), &peer(2), 0.0);
@@ -412,8 +449,10 @@ fn where_all_are_connected_a_new_one_is_not_counted() {
 
 proptest! {
     #[test]
-    fn it_stays_within_its_bounds(
-        calls in prop::collection::vec((0_u64..300, 0_u8..8, 0_u16..12, 0_u8..7, any::<f64>()), 1..200),
+    fn scores_stay_within_their_bounds(
+        calls in prop::collection::vec(
+            (0_u64..300, 0_u8..8, 0_u16..12, 0_u8..7, any::<f64>()), 1..200,
+        ),
     ) {
         let mut scores = GossipScores::new(ScoreParams::light(2));
         scores.limit = 6;
@@ -426,7 +465,7 @@ proptest! {
                 2 => scores.disconnected(at(now), &peer(who), f64::from(other) - 3.0),
                 3 => scores.mesh(at(now), &peer(who), topic, other % 2 == 0),
                 4 => scores.delivered(&peer(who), topic),
-                5 => scores.rejected(&peer(who), topic),
+                5 => scores.rejected(at(now), &peer(who), topic),
                 6 => scores.set_library_total(at(now), &peer(who), 0.0, number),
                 _ => scores.tick(at(now)),
             }
@@ -444,7 +483,9 @@ proptest! {
             for who in 0..12 {
                 let snapshot = scores.snapshot(at(now), &peer(who), 5.0);
                 prop_assert!(snapshot.total <= 39.0 && snapshot.total.is_finite());
-                prop_assert!(snapshot.behavioural_penalty >= 0.0 && snapshot.behavioural_penalty.is_finite());
+                prop_assert!(
+                    snapshot.behavioural_penalty >= 0.0 && snapshot.behavioural_penalty.is_finite()
+                );
             }
         }
         scores.tick(at(now));

@@ -1,0 +1,134 @@
+//! What a router is told at its creation.
+
+use super::{MAX_TOPICS, Version};
+use crate::gossip::{HEARTBEAT, MeshParams};
+use crate::peers::{ScoreParams, Thresholds};
+use std::time::Duration;
+
+/// Configuration of a [`Router`](super::Router).
+#[derive(Clone, Debug, PartialEq)]
+pub struct MeshConfig {
+    /// Names of the topics, at most [`MAX_TOPICS`]; further ones are ignored. Their positions are
+    /// the [`Topic`](super::Topic)s. None is joined at first.
+    pub topics: Vec<String>,
+    /// Length of a message id in bytes. Other ids are skipped.
+    pub id_length: usize,
+    /// Sizes of the mesh of nodes.
+    pub mesh: MeshParams,
+    /// Parameters of the score, or `None` for no scoring: then all peers score 0.
+    pub score: Option<ScoreParams>,
+    /// Scores that determine how a peer is treated.
+    pub thresholds: Thresholds,
+    /// Time between two heartbeats.
+    pub heartbeat: Duration,
+    /// What a node may cost.
+    pub node: Allowances,
+    /// What a browser may cost.
+    pub browser: Allowances,
+    /// Number of large messages that are on their way to nodes at the same time.
+    pub large_at_once: usize,
+    /// Number of large messages that are on their way to browsers at the same time: more, because a
+    /// browser that reads nothing delays others of its kind.
+    pub browsers_at_once: usize,
+    /// Number of naming jobs that run at the same time.
+    pub naming_at_once: usize,
+    /// Source of all random choices. Keep it secret.
+    pub seed: u64,
+}
+
+impl MeshConfig {
+    /// Returns the network's configuration.
+    pub fn new(topics: Vec<String>, seed: u64) -> Self {
+        Self {
+            topics,
+            id_length: 20,
+            mesh: MeshParams::default(),
+            score: Some(ScoreParams::light(2)),
+            thresholds: Thresholds::REFERENCE,
+            heartbeat: HEARTBEAT,
+            node: Allowances::NODE,
+            browser: Allowances::BROWSER,
+            large_at_once: 3,
+            browsers_at_once: 16,
+            naming_at_once: 4,
+            seed,
+        }
+    }
+
+    pub(super) fn topic_names(&self) -> impl Iterator<Item = &String> {
+        self.topics.iter().take(MAX_TOPICS)
+    }
+}
+
+/// A token bucket: what it gains per second, and what it holds at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Allowance {
+    /// Tokens per second.
+    pub per_second: u64,
+    /// Tokens in a full bucket.
+    pub burst: u64,
+}
+
+/// What one peer may cost. Each is several times what an honest peer of any implementation needs on
+/// a chain with five blocks a second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Allowances {
+    /// Bytes of frames that are not message data.
+    pub control_bytes: Allowance,
+    /// Entries of control messages: ids, GRAFTs, PRUNEs, subscriptions.
+    pub control_entries: Allowance,
+    /// Bytes to decompress and hash: those received or those announced, whichever are more.
+    pub naming_bytes: Allowance,
+    /// New messages.
+    pub messages: Allowance,
+    /// Copies of known messages.
+    pub copies: Allowance,
+    /// Bytes of answers to IWANT.
+    pub served_bytes: Allowance,
+}
+
+const fn allowance(per_second: u64, burst: u64) -> Allowance {
+    Allowance { per_second, burst }
+}
+
+impl Allowances {
+    /// Allowances of a node.
+    pub const NODE: Self = Self {
+        control_bytes: allowance(32 << 10, 128 << 10),
+        control_entries: allowance(500, 2000),
+        naming_bytes: allowance(12 << 20, 48 << 20),
+        messages: allowance(32, 128),
+        copies: allowance(64, 256),
+        served_bytes: allowance(4 << 20, 20 << 20),
+    };
+    /// Allowances of a browser.
+    pub const BROWSER: Self = Self {
+        control_bytes: allowance(8 << 10, 32 << 10),
+        control_entries: allowance(100, 400),
+        naming_bytes: allowance(1 << 20, 12 << 20),
+        messages: allowance(4, 32),
+        copies: allowance(16, 64),
+        served_bytes: allowance(1 << 20, 12 << 20),
+    };
+}
+
+/// What a peer is. Decided by its first connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Class {
+    /// A node.
+    Node,
+    /// A node that the operator configured: as a node, but the mesh has always room for it.
+    Static,
+    /// A browser. All browsers that want to be in the mesh are, beside the nodes.
+    Browser,
+}
+
+impl Class {
+    /// Returns `true` for a browser.
+    pub const fn is_browser(self) -> bool {
+        matches!(self, Self::Browser)
+    }
+}
+
+/// Version of a peer as far as it is known: `None` until our stream to it is open.
+pub(super) type Spoken = Option<Version>;

@@ -1,0 +1,76 @@
+//! The gossip router: gossipsub 1.0 to 1.2 as a state machine.
+//!
+//! Frames in, frames out. [`Router`] decides who is in the mesh of each topic, which message is
+//! relayed to whom and in which order, who is asked for what, and who is to blame. It opens no
+//! stream and reads no clock: the shell reports streams and whole frames ([`Input`]), carries out
+//! actions ([`Output`]), and asks for frames when a stream accepts some ([`Router::transmit`]).
+//! Peers of go-libp2p-pubsub, rust-libp2p and js-libp2p are served as they expect; peers that speak
+//! version 1.3 find a correct peer without extensions; floodsub peers get every message.
+//!
+//! # A message
+//!
+//! 1. A frame is checked as a whole ([`wire`]); nothing of a malformed one is used.
+//! 2. A message in it is compared with recent ones by its raw bytes. A copy only adds a sender.
+//! 3. New bytes cost the sender tokens and wait for a job, in an order that is fair to senders.
+//!    [`NameJob`] decompresses the message, once, and names it.
+//! 4. If the name is new, mesh peers are told not to send it ([`IDONTWANT_THRESHOLD`]), and the
+//!    caller judges the message: [`Output::Validate`].
+//! 5. An accepted message is relayed in the frame's own memory, and advertised to others later. A
+//!    rejected one is charged to all its senders.
+//!
+//! # What makes it differ from other routers
+//!
+//! * Words are states: the newest GRAFT or PRUNE for a topic replaces one that waits.
+//! * Large messages go to a few peers at a time: see [`send`]. What waits can be cancelled.
+//! * Everything a peer demands is paid from its own budget before it is read; a peer that persists
+//!   in overdrawing loses score and is banned.
+//! * Browsers are in meshes of their own beside the nodes: they get all, and no node relies on
+//!   them.
+//! * Peers that a PRUNE recommends are never dialled.
+//!
+//! # Bounds
+//!
+//! Each module states its own; [`Sizes`] shows them all. By and large, the router holds 64 MiB of
+//! messages without a verdict, 12 MiB of recent ones, 64 MiB of accepted ones (which share memory
+//! with both), and for each peer a record of a few kilobytes and references to shared frames. The
+//! router's outputs must be drained after each input.
+//!
+//! [`IDONTWANT_THRESHOLD`]: crate::gossip::IDONTWANT_THRESHOLD
+
+mod backoff;
+mod budget;
+mod cache;
+mod config;
+mod ids;
+mod intake;
+mod io;
+mod links;
+mod peers;
+mod promises;
+mod random;
+mod router;
+mod score;
+mod seen;
+pub mod send;
+#[cfg(test)]
+mod tests;
+mod unwanted;
+pub mod wire;
+
+pub use backoff::MAX_BACKOFFS;
+pub use budget::{FREE_BURSTS, LAST_STRIKE, WINDOW as OVERDRAFT_WINDOW};
+pub use cache::{MAX_ASKERS, MAX_CACHED, MAX_CACHED_BYTES, RETRANSMISSIONS};
+pub use config::{Allowance, Allowances, Class, MeshConfig};
+pub use ids::{Id, MAX_ID, MAX_TOPICS, Topic};
+pub use intake::{
+    BYTES_PER_PEER, ENTRIES_PER_PEER, EntryId, MAX_BYTES, MAX_ENTRIES, MAX_SOURCES, NAMING_PER_PEER,
+};
+pub use io::{Input, Misconduct, NameJob, Named, Output};
+pub use peers::{
+    FOREIGN_AFTER, MAX_READERS, MAX_REOPENED, OPEN_AFTER, READERS_WINDOW, REOPEN_WINDOW,
+};
+pub use promises::{MAX_PROMISES, PROMISE_TIME, PROMISES_PER_PEER};
+pub use router::{MAX_BACKOFF, MAX_HELD, PRUNE_BACKOFF, Router, Sizes, UNSUBSCRIBE_BACKOFF};
+pub use seen::MAX_SEEN;
+pub use unwanted::MAX_UNWANTED;
+pub use wire::{Frame, FrameReader, Malformed, Version};

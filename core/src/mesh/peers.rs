@@ -1,0 +1,155 @@
+//! What is known about one connected peer.
+//!
+//! # Bounds
+//! One record for each connected peer; the door bounds their number.
+
+use super::budget::Budget;
+use super::config::{Allowances, Spoken};
+use super::ids::Topics;
+use super::send::Outbox;
+use super::unwanted::Unwanted;
+use super::{Class, Version};
+use crate::time::Instant;
+use std::time::Duration;
+
+/// Time after which our stream is opened even if nothing told that the peer speaks gossipsub.
+pub const OPEN_AFTER: Duration = Duration::from_secs(3);
+/// Time over which attempts to open a stream, and its failures, are counted.
+pub const REOPEN_WINDOW: Duration = Duration::from_secs(600);
+/// Maximum number of times that a stream is opened again within [`REOPEN_WINDOW`].
+pub const MAX_REOPENED: u32 = 4;
+/// Time over which new incoming streams are counted.
+pub const READERS_WINDOW: Duration = Duration::from_secs(10);
+/// Maximum number of new incoming streams within [`READERS_WINDOW`].
+pub const MAX_READERS: u32 = 5;
+/// Delays before a stream is opened again.
+const REOPEN_DELAYS: [u64; MAX_REOPENED as usize] = [100, 600, 3_000, 10_000];
+
+/// The stream on which we write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Writer {
+    /// Not open, and opened at this time, if any.
+    Closed(Option<Instant>),
+    /// The shell opens it.
+    Opening,
+    Open,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Peer {
+    pub(super) class: Class,
+    pub(super) is_outbound: bool,
+    pub(super) writer: Writer,
+    pub(super) spoken: Spoken,
+    pub(super) reopened: Window,
+    pub(super) stuck: Window,
+    pub(super) readers: Window,
+    /// Whether the newest incoming stream has had a frame.
+    pub(super) has_begun: bool,
+    pub(super) subscriptions: Topics,
+    pub(super) budget: Budget,
+    pub(super) outbox: Outbox,
+    pub(super) unwanted: Unwanted,
+    /// Frames with IHAVE, and ids asked for, since the last heartbeat.
+    pub(super) ihave_frames: usize,
+    pub(super) ihave_ids: usize,
+    pub(super) asked: usize,
+    pub(super) ids: Ids,
+    /// Number of accepted messages that the peer sent first, halved now and then.
+    pub(super) firsts: u32,
+    /// The score as of the last heartbeat or change.
+    pub(super) score: f64,
+}
+
+/// Whether a peer's ids are ours. Some implementations leave the topic out of the id: what they
+/// advertise is never what they then send, though they mean no harm.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Ids {
+    /// Promises that came to nothing before any was kept.
+    pub(super) broken: u32,
+    pub(super) has_kept: bool,
+    /// Whether the peer sent any accepted message.
+    pub(super) has_delivered: bool,
+    /// The peer's ids are not ours.
+    pub(super) is_foreign: bool,
+}
+
+/// Number of broken promises of a peer that delivers, and has kept none, after which its ids are
+/// taken to be foreign. Until then they cost nothing.
+pub const FOREIGN_AFTER: u32 = 8;
+
+/// Number of events within a time.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Window {
+    since: Instant,
+    count: u32,
+}
+
+impl Window {
+    /// Counts an event, and returns how many there were in this window.
+    pub(super) fn count(&mut self, now: Instant, length: Duration) -> u32 {
+        if self.count == 0 || now.since(self.since) >= length {
+            *self = Self { since: now, count: 0 };
+        }
+        self.count += 1;
+        self.count
+    }
+
+    /// Returns `true` if nothing was counted since the last reset.
+    pub(super) const fn is_clear(&self) -> bool {
+        self.count == 0
+    }
+
+    pub(super) const fn reset(&mut self) {
+        self.count = 0;
+    }
+}
+
+impl Peer {
+    pub(super) fn new(
+        now: Instant,
+        class: Class,
+        is_outbound: bool,
+        allowances: &Allowances,
+    ) -> Self {
+        Self {
+            class,
+            is_outbound,
+            writer: Writer::Closed(Some(now + OPEN_AFTER)),
+            spoken: None,
+            reopened: Window::default(),
+            stuck: Window::default(),
+            readers: Window::default(),
+            has_begun: false,
+            subscriptions: Topics::default(),
+            budget: Budget::new(now, allowances),
+            outbox: Outbox::new(now, class.is_browser()),
+            unwanted: Unwanted::default(),
+            ihave_frames: 0,
+            ihave_ids: 0,
+            asked: 0,
+            ids: Ids::default(),
+            firsts: 0,
+            score: 0.0,
+        }
+    }
+
+    /// Returns `true` if we can send to the peer, and its version has a mesh.
+    pub(super) fn has_mesh(&self) -> bool {
+        self.writer == Writer::Open && self.spoken.is_some_and(Version::has_mesh)
+    }
+
+    /// Returns `true` if the peer understands IDONTWANT and its ids are ours.
+    pub(super) fn has_idontwant(&self) -> bool {
+        self.writer == Writer::Open
+            && !self.ids.is_foreign
+            && self.spoken.is_some_and(Version::has_idontwant)
+    }
+
+    /// Returns when to open the stream again after it failed, or `None` if not for now.
+    pub(super) fn reopen_at(&mut self, now: Instant) -> Option<Instant> {
+        let count = self.reopened.count(now, REOPEN_WINDOW);
+        let delay = REOPEN_DELAYS.get(count as usize - 1)?;
+        Some(now + Duration::from_millis(*delay))
+    }
+}

@@ -1,0 +1,221 @@
+//! What waits to be sent to one peer.
+
+use crate::gossip::OUTBOUND_QUEUE;
+use crate::mesh::ids::Topics;
+use crate::mesh::{Frame, Id, MAX_TOPICS};
+use crate::time::Instant;
+use std::collections::VecDeque;
+use std::time::Duration;
+
+/// Length in bytes from which a frame is large: it waits for its turn on our uplink.
+pub const LARGE: usize = 32 << 10;
+/// Maximum number of messages that wait for a browser.
+pub const BROWSER_QUEUE: usize = 16;
+/// Maximum number of bytes of messages that wait for one peer, beyond the first message.
+pub const MAX_QUEUED_BYTES: usize = 4 << 20;
+/// Maximum number of ids that wait to be sent in IDONTWANT; the oldest go first.
+pub const MAX_IDONTWANT: usize = 32;
+/// Maximum number of ids that wait to be sent in IWANT.
+pub const MAX_IWANT: usize = 64;
+
+/// Why a message is sent, most urgent first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(in crate::mesh) enum Kind {
+    /// Our own message.
+    Own,
+    /// A message that we relay.
+    Forward,
+    /// An answer to IWANT.
+    Answer,
+}
+
+impl Kind {
+    /// Returns the time after which a message of this length is not worth sending any more.
+    fn lifetime(self, length: usize) -> Duration {
+        let seconds = match self {
+            Self::Own | Self::Answer => 5,
+            Self::Forward => 2,
+        };
+        // A megabyte takes 160 ms at 50 Mbit/s, and waits for other copies before.
+        Duration::from_secs(seconds + (length >> 20) as u64)
+    }
+}
+
+/// The newest word about our mesh of a topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::mesh) enum Say {
+    Graft,
+    /// With a back-off in seconds.
+    Prune(u64),
+}
+
+#[derive(Clone, Debug)]
+struct Queued {
+    id: Id,
+    frame: Frame,
+    kind: Kind,
+    end: Instant,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(in crate::mesh) struct Outbox {
+    pub(in crate::mesh) subscriptions: [Option<bool>; MAX_TOPICS],
+    pub(in crate::mesh) mesh: [Option<Say>; MAX_TOPICS],
+    idontwant: VecDeque<Id>,
+    pub(in crate::mesh) iwant: Vec<Id>,
+    pub(in crate::mesh) ihave: Topics,
+    /// In order of arrival.
+    messages: VecDeque<Queued>,
+    bytes: usize,
+    /// Bytes that the shell has taken and not yet written.
+    pub(in crate::mesh) unwritten: usize,
+    /// The last time the shell wrote something, or had nothing to write.
+    pub(in crate::mesh) progress: Instant,
+    /// Frames with control since the last heartbeat.
+    pub(in crate::mesh) control_frames: usize,
+    /// Forwarded messages of the last minute, and how many came to nothing.
+    pub(in crate::mesh) forwards: u32,
+    pub(in crate::mesh) expired: u32,
+    /// Whether the shell was told that there is something to send.
+    pub(in crate::mesh) is_announced: bool,
+    is_browser: bool,
+}
+
+impl Outbox {
+    pub(in crate::mesh) fn new(now: Instant, is_browser: bool) -> Self {
+        Self { is_browser, progress: now, ..Self::default() }
+    }
+
+    /// Queues a message, unless it waits already. Returns `false` if there is no room.
+    pub(in crate::mesh) fn push(&mut self, now: Instant, id: Id, frame: Frame, kind: Kind) -> bool {
+        if self.messages.iter().any(|queued| queued.id == id) {
+            return true;
+        }
+        while self.messages.len() >= self.limit() || !self.has_room(frame.len()) {
+            let oldest = |kind| self.messages.iter().position(move |queued| queued.kind == kind);
+            // Never one of ours. An answer makes no room for itself: the others are as good.
+            let victims = [Kind::Forward, Kind::Answer].into_iter();
+            let victim = victims.filter(|_| kind != Kind::Answer).find_map(oldest);
+            let Some(victim) = victim else { return false };
+            self.drop_at(victim);
+        }
+        if self.messages.is_empty() && self.unwritten == 0 {
+            self.progress = now;
+        }
+        if kind == Kind::Forward {
+            self.forwards += 1;
+        }
+        self.bytes += frame.len();
+        let end = now + kind.lifetime(frame.len());
+        self.messages.push_back(Queued { id, frame, kind, end });
+        true
+    }
+
+    /// Returns `true` if an answer of this length would be queued.
+    pub(in crate::mesh) fn has_room_for_answer(&self, length: usize) -> bool {
+        self.messages.len() < self.limit() && self.has_room(length)
+    }
+
+    const fn limit(&self) -> usize {
+        if self.is_browser { BROWSER_QUEUE } else { OUTBOUND_QUEUE }
+    }
+
+    /// Returns `true` if there is room for the bytes of this message. There is always room for one.
+    pub(in crate::mesh) fn has_room(&self, length: usize) -> bool {
+        let first = self.messages.front().map_or(length, |queued| queued.frame.len());
+        self.messages.is_empty() || self.bytes - first + length <= MAX_QUEUED_BYTES
+    }
+
+    /// Cancels a message. Returns `true` if it was waiting.
+    pub(in crate::mesh) fn cancel(&mut self, id: &Id) -> bool {
+        let at = self.messages.iter().position(|queued| queued.id == *id);
+        if let Some(at) = at {
+            self.take_at(at);
+        }
+        at.is_some()
+    }
+
+    /// Takes the most urgent small message of at most `room` bytes.
+    pub(in crate::mesh) fn take_small(&mut self, now: Instant, room: usize) -> Option<Frame> {
+        self.expire(now);
+        let small =
+            self.messages.iter().enumerate().filter(|(_, queued)| queued.frame.len() < LARGE);
+        let (at, queued) = small.min_by_key(|(at, queued)| (queued.kind, *at))?;
+        if queued.frame.len() > room {
+            return None;
+        }
+        self.take_at(at).map(|queued| queued.frame)
+    }
+
+    /// Returns the most urgent large message: its kind, id and length.
+    pub(in crate::mesh) fn next_large(&self, now: Instant) -> Option<(Kind, Id, usize)> {
+        let large = self.messages.iter().enumerate();
+        let large = large.filter(|(_, queued)| queued.frame.len() >= LARGE && queued.end > now);
+        let (_, queued) = large.min_by_key(|(at, queued)| (queued.kind, *at))?;
+        Some((queued.kind, queued.id, queued.frame.len()))
+    }
+
+    /// Takes a message out, to send it.
+    pub(in crate::mesh) fn take(&mut self, id: &Id) -> Option<Frame> {
+        let at = self.messages.iter().position(|queued| queued.id == *id)?;
+        self.take_at(at).map(|queued| queued.frame)
+    }
+
+    /// Gives up messages whose time is over. Returns how many.
+    pub(in crate::mesh) fn expire(&mut self, now: Instant) -> usize {
+        let mut expired = 0;
+        while let Some(at) = self.messages.iter().position(|queued| queued.end <= now) {
+            self.drop_at(at);
+            expired += 1;
+        }
+        expired
+    }
+
+    pub(in crate::mesh) fn add_idontwant(&mut self, id: Id) {
+        if self.idontwant.len() == MAX_IDONTWANT {
+            self.idontwant.pop_front();
+        }
+        self.idontwant.push_back(id);
+    }
+
+    /// Takes the oldest ids for an IDONTWANT.
+    pub(in crate::mesh) fn take_idontwant(&mut self, at_most: usize) -> Vec<Id> {
+        self.idontwant.drain(..at_most.min(self.idontwant.len())).collect()
+    }
+
+    pub(in crate::mesh) fn idontwant_waits(&self) -> usize {
+        self.idontwant.len()
+    }
+
+    /// Returns `true` if there is a subscription, GRAFT, PRUNE, IHAVE or IWANT to send.
+    pub(in crate::mesh) fn has_words(&self) -> bool {
+        self.subscriptions.iter().any(Option::is_some)
+            || self.mesh.iter().any(Option::is_some)
+            || !self.iwant.is_empty()
+            || !self.ihave.is_empty()
+    }
+
+    pub(in crate::mesh) fn has_small(&self) -> bool {
+        self.messages.iter().any(|queued| queued.frame.len() < LARGE)
+    }
+
+    pub(in crate::mesh) fn messages(&self) -> usize {
+        self.messages.len()
+    }
+
+    pub(in crate::mesh) const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    fn take_at(&mut self, at: usize) -> Option<Queued> {
+        let queued = self.messages.remove(at)?;
+        self.bytes -= queued.frame.len();
+        Some(queued)
+    }
+
+    fn drop_at(&mut self, at: usize) {
+        if self.take_at(at).is_some_and(|queued| queued.kind == Kind::Forward) {
+            self.expired += 1;
+        }
+    }
+}

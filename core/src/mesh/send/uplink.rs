@@ -1,0 +1,140 @@
+//! Whose turn it is to receive a large message.
+//!
+//! Peers relay what they have, so the first copies matter most: they go to the peers that will have
+//! them soonest, and among equally fast ones to those that depend on us most. The others often
+//! receive the message from another peer in the meantime, and say so.
+
+use crate::mesh::Id;
+use crate::mesh::send::Kind;
+use crate::peers::PeerId;
+use crate::sorted::SortedMap;
+use crate::time::Instant;
+use std::time::Duration;
+
+/// Time without progress after which a peer's turn no longer keeps others waiting.
+pub const PATIENCE: Duration = Duration::from_millis(250);
+/// Time after which a turn no longer keeps others waiting, whatever its progress.
+pub const STUCK: Duration = Duration::from_secs(4);
+/// Assumed speed of a peer that was not measured, in bytes per second.
+const UNKNOWN_SPEED: u64 = 2 << 20;
+
+/// How much a peer needs a message; the smallest goes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(in crate::mesh) struct Need {
+    pub(in crate::mesh) kind: Kind,
+    pub(in crate::mesh) is_browser: bool,
+    /// Expected time of the transfer: doublings of a millisecond.
+    pub(in crate::mesh) slowness: u32,
+    /// Number of messages that the peer had before us: it has other sources.
+    pub(in crate::mesh) independence: u32,
+    /// Decides between equals, differently for each message.
+    pub(in crate::mesh) draw: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Turn {
+    id: Id,
+    since: Instant,
+    progress: Instant,
+    length: usize,
+    is_browser: bool,
+    /// Whether the shell has taken the frame.
+    is_taken: bool,
+}
+
+/// The turns that are being taken, and the peers' measured speeds. One of each for a peer.
+#[derive(Clone, Debug, Default)]
+pub(in crate::mesh) struct Uplink {
+    turns: SortedMap<PeerId, Turn>,
+    /// Bytes per second.
+    speeds: SortedMap<PeerId, u64>,
+}
+
+impl Uplink {
+    /// Returns `true` if another node, or another browser, may have its turn. Neither waits for
+    /// the other kind.
+    pub(in crate::mesh) fn is_free(&self, now: Instant, is_browser: bool, at_once: usize) -> bool {
+        let same = self.turns.values().filter(|turn| turn.is_browser == is_browser);
+        same.filter(|turn| blocks(turn, now)).count() < at_once
+    }
+
+    pub(in crate::mesh) fn begin(
+        &mut self,
+        now: Instant,
+        peer: PeerId,
+        is_browser: bool,
+        (id, length): (Id, usize),
+    ) {
+        let turn = Turn { id, since: now, progress: now, length, is_browser, is_taken: false };
+        self.turns.insert(peer, turn);
+    }
+
+    /// Returns the message whose turn it is at this peer and which was not taken yet.
+    pub(in crate::mesh) fn offered(&self, peer: &PeerId) -> Option<Id> {
+        self.turns.get(peer).filter(|turn| !turn.is_taken).map(|turn| turn.id)
+    }
+
+    pub(in crate::mesh) fn has_turn(&self, peer: &PeerId) -> bool {
+        self.turns.contains_key(peer)
+    }
+
+    pub(in crate::mesh) fn taken(&mut self, now: Instant, peer: &PeerId) {
+        if let Some(turn) = self.turns.get_mut(peer) {
+            (turn.is_taken, turn.since, turn.progress) = (true, now, now);
+        }
+    }
+
+    /// Ends the turn of a peer whose offered message was cancelled.
+    pub(in crate::mesh) fn revoke(&mut self, peer: &PeerId, id: &Id) {
+        if self.offered(peer) == Some(*id) {
+            self.turns.remove(peer);
+        }
+    }
+
+    /// Notes that the shell wrote something to `peer`, and whether that was all it had. Returns
+    /// `true` if the turn ended.
+    pub(in crate::mesh) fn written(&mut self, now: Instant, peer: &PeerId, is_all: bool) -> bool {
+        let Some(turn) = self.turns.get_mut(peer).filter(|turn| turn.is_taken) else {
+            return false;
+        };
+        turn.progress = now;
+        if !is_all {
+            return false;
+        }
+        let micros = now.since(turn.since).as_micros().max(100);
+        let measured = u64::try_from(turn.length as u128 * 1_000_000 / micros).unwrap_or(u64::MAX);
+        let speed = self.speeds.get_or_insert_with(*peer, || measured);
+        *speed = *speed / 2 + measured / 2;
+        self.turns.remove(peer);
+        true
+    }
+
+    pub(in crate::mesh) fn forget(&mut self, peer: &PeerId) {
+        self.turns.remove(peer);
+        self.speeds.remove(peer);
+    }
+
+    /// Returns the expected time for `length` bytes to `peer`, in doublings of a millisecond.
+    pub(in crate::mesh) fn slowness(&self, peer: &PeerId, length: usize) -> u32 {
+        let speed = self.speeds.get(peer).copied().unwrap_or(UNKNOWN_SPEED).max(1);
+        let millis = (length as u64).saturating_mul(1000) / speed;
+        64 - (millis | 1).leading_zeros()
+    }
+
+    /// Returns the time at which a turn stops keeping others waiting.
+    pub(in crate::mesh) fn next_wakeup(&self, now: Instant) -> Option<Instant> {
+        self.turns.values().filter(|turn| blocks(turn, now)).map(end_of).min()
+    }
+
+    pub(in crate::mesh) fn len(&self) -> usize {
+        self.turns.len()
+    }
+}
+
+fn end_of(turn: &Turn) -> Instant {
+    (turn.progress + PATIENCE).min(turn.since + STUCK)
+}
+
+fn blocks(turn: &Turn, now: Instant) -> bool {
+    end_of(turn) > now
+}

@@ -1,0 +1,108 @@
+//! The configuration of a [`Node`](super::Node).
+
+#[cfg(doc)]
+use super::Output;
+use crate::chain::{BlockId, ChainConfig, ChainViewConfig};
+use crate::gossip::TIMESTAMP_THRESHOLD;
+use crate::payload::Block;
+use crate::peers::{BlockEntry, PeersConfig, StaticPeer};
+use crate::sync::{FillConfig, PendingBlock, ServerConfig};
+use crate::trouble::Role;
+use alloy_primitives::Address;
+use std::time::Duration;
+
+/// Configuration of a node at its start.
+#[derive(Clone, Debug)]
+pub struct NodeConfig {
+    /// The chain to follow.
+    pub chain: ChainConfig,
+    /// Seed of all that is random in the node: its own
+    /// [`PeerId::seed`](crate::peers::PeerId::seed), so that nodes differ. Zero makes waits exact,
+    /// for tests.
+    pub seed: u64,
+    /// Signer of unsafe blocks, in place of the chain configuration's.
+    pub signer: Option<Address>,
+    /// Maximum age of a gossiped block.
+    pub timestamp_threshold: Duration,
+    /// Bounds and patience of the chain view. Its interval is ignored: the chain's is used.
+    pub view: ChainViewConfig,
+    /// Whether there is no network (`p2p.disable`): no peer is dialled, and static peers are
+    /// ignored.
+    pub offline: bool,
+    /// Peers to stay connected to permanently.
+    pub static_peers: Vec<StaticPeer>,
+    /// Peers, addresses and networks that the configuration blocks. Those beyond the
+    /// [capacity](crate::peers::GateConfig::blocks_per_list) of a block list are left out.
+    pub blocked: Vec<BlockEntry>,
+    /// Whether a signer for our own blocks is available.
+    pub can_sign: bool,
+    /// The last head that was reported before the last stop.
+    pub head: Option<BlockId>,
+    /// Whether a node without such a head follows the chain from its genesis on, for a chain that
+    /// is younger than its nodes. Otherwise it begins with the first block that arrives.
+    pub from_genesis: bool,
+    /// Blocks up to that head, newest first, as far as the store has them.
+    pub recent: Vec<Block>,
+    /// Canonical positions below those blocks, newest first, as far as the store has them: see
+    /// [`ChainViewConfig::max_remembered`].
+    pub remembered: Vec<BlockId>,
+    /// Fetching and serving blocks by number (`--p2p.sync.req-resp`), or `None` for neither.
+    pub sync: Option<SyncConfig>,
+    /// Contents of the store's pending area.
+    pub pending: Vec<PendingBlock>,
+    /// Settings of the peer management.
+    pub peers: PeersConfig,
+    /// Whether the signer can be read again when blocks of an unknown signer arrive, see
+    /// [`Output::ReadSigner`].
+    pub reads_signer: bool,
+    /// The store's peer memory: keys and values as [`Output::Remember`] gave them.
+    pub memory: Vec<(Vec<u8>, Vec<u8>)>,
+    /// The node's role, which decides when it is ready.
+    pub role: Role,
+}
+
+/// Settings for fetching and serving blocks by number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SyncConfig {
+    /// Fetching.
+    pub fill: FillConfig,
+    /// Serving.
+    pub serve: ServerConfig,
+    /// Whether to serve peers at all.
+    pub serves: bool,
+}
+
+impl Default for SyncConfig {
+    /// Returns the defaults of both; peers are served.
+    fn default() -> Self {
+        Self { fill: FillConfig::default(), serve: ServerConfig::default(), serves: true }
+    }
+}
+
+impl NodeConfig {
+    /// Creates the configuration of a node that starts without stored state on `chain` and
+    /// publishes nothing.
+    pub fn new(chain: ChainConfig) -> Self {
+        Self {
+            chain,
+            seed: 0,
+            signer: None,
+            timestamp_threshold: TIMESTAMP_THRESHOLD,
+            view: ChainViewConfig::default(),
+            offline: false,
+            static_peers: Vec::new(),
+            blocked: Vec::new(),
+            can_sign: false,
+            head: None,
+            from_genesis: false,
+            recent: Vec::new(),
+            remembered: Vec::new(),
+            sync: None,
+            pending: Vec::new(),
+            peers: PeersConfig::default(),
+            reads_signer: false,
+            memory: Vec::new(),
+            role: Role::default(),
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! The test of a charge that falls due: the server is asked for the same number again.
+//!
+//! An honest server that was on a branch of the sequencer's that we never heard of has left it by
+//! now, and answers with a block that we know, or that it has none. A liar has to stop lying to
+//! pass, and rested meanwhile, so it gained nothing.
+//!
+//! # Bounds
+//! One request at a time. Its answer has a limit and reserved room like those of other requests.
+//! Further charges wait.
+
+use super::{ClientStep, RangeClient, RequestId, Source};
+use crate::chain::BlockId;
+use crate::payload::Block;
+use crate::peers::PeerId;
+use crate::sync::check::{AnswerError, CheckWork, RequestFailure};
+use alloy_primitives::Bytes;
+
+/// A request that tests a charge.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Recheck {
+    peer: PeerId,
+    number: u64,
+    limit: usize,
+    reserved: usize,
+    is_answered: bool,
+}
+
+impl RangeClient {
+    /// Returns `true` if there is room for a test.
+    pub(super) fn may_recheck(&self) -> bool {
+        let reserved = 2 * self.limit(u64::MAX);
+        self.rechecks.is_empty()
+            && self.bytes().saturating_add(reserved) <= self.config.bytes - self.largest
+    }
+
+    /// Tests a charge because of this block. A peer that left can't be asked: the charge counts.
+    pub(super) fn recheck(&mut self, peer: PeerId, id: BlockId) {
+        if !self.servers.is_connected(&Source::Peer(peer)) {
+            return self.reject(peer);
+        }
+        let request = RequestId(self.next_id);
+        self.next_id = self.next_id.saturating_add(1);
+        let (number, limit) = (id.number, self.limit(u64::MAX));
+        let reserved = 2 * limit;
+        self.reserved = self.reserved.saturating_add(reserved);
+        let recheck = Recheck { peer, number, limit, reserved, is_answered: false };
+        self.rechecks.insert(request, recheck);
+        self.steps.push_back(ClientStep::Ask { id: request, peer, number, limit });
+    }
+
+    /// Takes the answer to a request. Returns `false` if the request tests no charge.
+    pub(super) fn recheck_received(
+        &mut self,
+        id: RequestId,
+        result: &Result<Bytes, RequestFailure>,
+    ) -> bool {
+        let Some(recheck) = self.rechecks.get_mut(&id) else { return false };
+        if core::mem::replace(&mut recheck.is_answered, true) {
+            return true;
+        }
+        let work = result.clone().map_err(AnswerError::Request);
+        match work.and_then(|bytes| CheckWork::begin(bytes, recheck.number, recheck.limit)) {
+            Ok(work) => self.steps.push_back(ClientStep::Check(id, work)),
+            Err(error) => {
+                self.recheck_ended(id, Err(&error), &|_| false);
+            }
+        }
+        true
+    }
+
+    /// Takes the result of a check. Returns `false` if the request tests no charge.
+    pub(super) fn recheck_ended(
+        &mut self,
+        id: RequestId,
+        result: Result<&Block, &AnswerError>,
+        knows: &impl Fn(&BlockId) -> bool,
+    ) -> bool {
+        let Some(recheck) = self.rechecks.remove(&id) else { return false };
+        self.reserved = self.reserved.saturating_sub(recheck.reserved);
+        let is_honest = match result {
+            Ok(block) => knows(&BlockId::of(block)),
+            // It has no such block, limits us, or left.
+            Err(AnswerError::Refused(_) | AnswerError::Request(_)) => true,
+            Err(_) => false,
+        };
+        if is_honest {
+            self.excuse(recheck.peer);
+        } else {
+            self.reject(recheck.peer);
+        }
+        true
+    }
+}

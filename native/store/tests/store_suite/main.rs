@@ -1,0 +1,20 @@
+//! The block store from outside: retention, refusals, and recovery.
+//!
+//! All tests are in one program, because several of them start this program again as a child, to be
+//! killed, to be given a full disk, or to have no privileges.
+
+mod blocks;
+mod crash;
+mod damage;
+#[cfg(unix)]
+mod full_disk;
+#[cfg(unix)]
+mod gone;
+mod memory;
+mod pending;
+#[cfg(unix)]
+mod permissions;
+mod refusals;
+mod rewinds;
+mod support;
+mod writer;

@@ -1,0 +1,370 @@
+//! The network of a node: libp2p's events become inputs of the core, and the core's outputs become
+//! calls.
+//!
+//! # Bounds
+//! * Dials in progress: those that the core and the operator request. Each ends with an event.
+//! * Dials that failed at once: those of the outputs carried out since the last event.
+//! * Those of `translate`.
+
+use crate::translate::Translator;
+use crate::{Behaviour, Config, Event, Response, from_libp2p, to_libp2p};
+use futures::StreamExt;
+use futures::future::select;
+use futures_timer::Delay;
+use libp2p::core::ConnectedPoint;
+use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
+use libp2p::swarm::{ConnectionError, ConnectionId, DialError, NetworkBehaviour, SwarmEvent};
+use libp2p::{Multiaddr, PeerId, Swarm};
+use opp2p_core::node::{Input, Output};
+use opp2p_core::payload::PayloadVersion;
+use opp2p_core::peers::{self, ScoreParams};
+use opp2p_core::sync::ServeId;
+use std::collections::{BTreeSet, VecDeque};
+use std::fmt;
+use std::time::Duration;
+
+/// Idle timeout of connections, which stands for never. Only mesh membership keeps a connection
+/// busy, and a peer outside the mesh is idle for hours.
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+/// A behaviour that contains the wiring, and possibly other protocols.
+pub trait Wired: NetworkBehaviour {
+    /// Returns the wiring.
+    fn wiring(&self) -> &Behaviour;
+
+    /// Returns the wiring.
+    fn wiring_mut(&mut self) -> &mut Behaviour;
+
+    /// Returns the wiring's event, or `None` if the event is another protocol's.
+    fn event_of_wiring(event: Self::ToSwarm) -> Option<Event>;
+}
+
+impl Wired for Behaviour {
+    fn wiring(&self) -> &Behaviour {
+        self
+    }
+
+    fn wiring_mut(&mut self) -> &mut Behaviour {
+        self
+    }
+
+    fn event_of_wiring(event: Event) -> Option<Event> {
+        Some(event)
+    }
+}
+
+/// A change in whether a peer is connected.
+#[derive(Debug)]
+pub enum Notice<'a> {
+    /// The first connection to a peer is established.
+    Connected {
+        /// Id of the peer.
+        peer: PeerId,
+        /// Address of the peer.
+        address: &'a Multiaddr,
+    },
+    /// The last connection to a peer is closed.
+    Disconnected {
+        /// Id of the peer.
+        peer: PeerId,
+        /// Reason, if the connection failed or was closed by the peer.
+        cause: Option<&'a ConnectionError>,
+        /// Whether the peer said that another connection of this node's identity takes the place of
+        /// this one.
+        is_replaced: bool,
+    },
+    /// A dial of a peer that is not connected failed.
+    DialFailed {
+        /// Id of the peer.
+        peer: PeerId,
+        /// Id of the dial.
+        dial: ConnectionId,
+        /// Reason.
+        error: &'a DialError,
+    },
+}
+
+impl Notice<'_> {
+    fn input(&self) -> Option<Input> {
+        Some(match self {
+            Self::Connected { peer, .. } => Input::Connected(from_libp2p(peer)?),
+            Self::Disconnected { peer, .. } => Input::Disconnected(from_libp2p(peer)?),
+            Self::DialFailed { peer, .. } => Input::DialFailed(from_libp2p(peer)?),
+        })
+    }
+}
+
+/// The network of a node: see the [crate's documentation](crate) for its use.
+pub struct Wire<B: Wired = Behaviour> {
+    swarm: Swarm<B>,
+    translator: Translator,
+    chain_id: u64,
+    /// Scoring parameters; `None` if peers are not scored.
+    scoring: Option<ScoreParams>,
+    /// Dials of this type in progress.
+    dials: BTreeSet<ConnectionId>,
+    /// Events of dials that failed at once.
+    failed: VecDeque<SwarmEvent<B::ToSwarm>>,
+}
+
+impl<B: Wired> fmt::Debug for Wire<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Wire").field("translator", &self.translator).finish_non_exhaustive()
+    }
+}
+
+impl<B: Wired> Wire<B> {
+    /// Creates the network from a swarm whose wiring has this configuration.
+    pub const fn new(swarm: Swarm<B>, config: &Config) -> Self {
+        Self {
+            swarm,
+            translator: Translator::new(config.chain_id),
+            chain_id: config.chain_id,
+            scoring: config.scoring,
+            dials: BTreeSet::new(),
+            failed: VecDeque::new(),
+        }
+    }
+
+    /// Returns the next event. No event is lost if the future is dropped early.
+    pub async fn next(&mut self) -> SwarmEvent<B::ToSwarm> {
+        match self.failed.pop_front() {
+            Some(event) => event,
+            None => self.swarm.select_next_some().await,
+        }
+    }
+
+    /// Returns the change that an event of the swarm tells of, to show it to people. Must be called
+    /// before [`Self::on_swarm`], which takes the event.
+    pub fn notice<'e>(&self, event: &'e SwarmEvent<B::ToSwarm>) -> Option<Notice<'e>> {
+        Some(match event {
+            SwarmEvent::ConnectionEstablished { peer_id, num_established, endpoint, .. }
+                if num_established.get() == 1 =>
+            {
+                let address = match endpoint {
+                    ConnectedPoint::Dialer { address, .. } => address,
+                    ConnectedPoint::Listener { send_back_addr, .. } => send_back_addr,
+                };
+                Notice::Connected { peer: *peer_id, address }
+            }
+            SwarmEvent::ConnectionClosed { peer_id, num_established: 0, cause, .. } => {
+                let is_replaced = self.wiring().farewell.has_replaced(peer_id);
+                Notice::Disconnected { peer: *peer_id, cause: cause.as_ref(), is_replaced }
+            }
+            // A second dial that fails while a connection exists is not a failure.
+            SwarmEvent::OutgoingConnectionError { peer_id: Some(peer), connection_id, error }
+                if !self.is_connected(peer) =>
+            {
+                Notice::DialFailed { peer: *peer, dial: *connection_id, error }
+            }
+            _ => return None,
+        })
+    }
+
+    /// Converts an event of the swarm to an input of the core, if the core needs it.
+    pub fn on_swarm(&mut self, event: SwarmEvent<B::ToSwarm>) -> Option<Input> {
+        if let SwarmEvent::ConnectionEstablished { connection_id, .. }
+        | SwarmEvent::OutgoingConnectionError { connection_id, .. } = &event
+        {
+            self.dials.remove(connection_id);
+        }
+        if let Some(notice) = self.notice(&event) {
+            return notice.input();
+        }
+        match event {
+            SwarmEvent::Behaviour(event) => self
+                .translator
+                .input(self.swarm.behaviour_mut().wiring_mut(), B::event_of_wiring(event)?),
+            // The gatekeeper may have decided to close the peer's older connections.
+            SwarmEvent::ConnectionEstablished { .. } => Some(Input::Wake),
+            _ => None,
+        }
+    }
+
+    /// Carries out an output that concerns the network. Returns the input that answers it, if that
+    /// is known at once.
+    ///
+    /// # Errors
+    /// Gives back the outputs that the driver must carry out. A verdict is one of them: it is
+    /// passed to gossip here, and shown by the driver.
+    #[allow(clippy::result_large_err, reason = "the error is the argument, which is not a failure")]
+    pub fn carry_out(&mut self, output: Output) -> Result<Option<Input>, Output> {
+        let wiring = self.swarm.behaviour_mut().wiring_mut();
+        match output {
+            Output::Verdict(verdict) => {
+                wiring.report(&verdict);
+                return Err(output);
+            }
+            Output::Send { id, topic, contents } => {
+                let outcome = wiring.publish(self.chain_id, topic, &contents);
+                return Ok(Some(Input::Sent { id, outcome }));
+            }
+            Output::Dial { peer, addresses } => self.dial(&peer, &addresses),
+            Output::Disconnect(peer) => {
+                if let Some(peer) = to_libp2p(&peer) {
+                    // An error means that it is already disconnected.
+                    let _ = self.swarm.disconnect_peer_id(peer);
+                }
+            }
+            Output::Close(connection) => {
+                // One that has ended is not found. The browser learns first that it is replaced.
+                if let Some(connection) = wiring.admission.connection(connection)
+                    && !wiring.farewell.begin(connection)
+                {
+                    self.swarm.close_connection(connection);
+                }
+            }
+            Output::ApplicationScore(peer, score) => wiring.set_application_score(&peer, score),
+            Output::LiveTopics(live) => {
+                if let Some(params) = &self.scoring {
+                    wiring.set_live_topics(self.chain_id, params, live);
+                }
+            }
+            Output::TakeScores => {
+                let scores = self.wiring().scores(self.swarm.connected_peers());
+                return Ok(Some(Input::GossipScores(scores)));
+            }
+            Output::Request { id, to, number, limit } => {
+                return Ok(self.translator.request(wiring, id, &to, number, limit));
+            }
+            Output::Refuse { id, code } => return Ok(self.respond(id, vec![code.byte()])),
+            output => return Err(output),
+        }
+        Ok(None)
+    }
+
+    /// Answers a peer's request. Returns an input at once if the stream is gone.
+    pub fn respond(&mut self, id: ServeId, response: Response) -> Option<Input> {
+        self.translator.respond(self.swarm.behaviour_mut().wiring_mut(), id, response)
+    }
+
+    /// Returns the members that entered or left a mesh since the last call, as inputs of the core.
+    ///
+    /// The driver must call this at least once every
+    /// [`HEARTBEAT`](opp2p_core::gossip::HEARTBEAT), and then [`Self::next`]. The library's own
+    /// heartbeat sleeps on a quiet node, because its timer is reset without being polled. Waking up
+    /// at the same interval polls it, and is also when the meshes change.
+    pub fn heartbeat(&mut self) -> Vec<Input> {
+        self.translator.mesh_changes(self.swarm.behaviour().wiring())
+    }
+
+    /// Dials a peer on request of the operator, independently of the core's own dials, which may
+    /// use other addresses. Returns the id of the dial, with which the failure is reported.
+    ///
+    /// # Errors
+    /// If the dial fails at once.
+    pub fn connect(
+        &mut self,
+        peer: PeerId,
+        addresses: Vec<Multiaddr>,
+    ) -> Result<ConnectionId, DialError> {
+        let (dial, result) = self.start_dial(peer, addresses, PeerCondition::Disconnected);
+        result.map(|()| dial)
+    }
+
+    fn dial(&mut self, peer: &peers::PeerId, addresses: &[String]) {
+        let Some(peer) = to_libp2p(peer) else { return };
+        let addresses = addresses.iter().filter_map(|address| address.parse().ok()).collect();
+        let condition = PeerCondition::DisconnectedAndNotDialing;
+        match self.start_dial(peer, addresses, condition) {
+            // If the peer is connected or being dialled already, an event will follow.
+            (_, Ok(()) | Err(DialError::DialPeerConditionFalse(_))) => {}
+            (connection_id, Err(error)) => {
+                let peer_id = Some(peer);
+                let event = SwarmEvent::OutgoingConnectionError { connection_id, peer_id, error };
+                self.failed.push_back(event);
+            }
+        }
+    }
+
+    /// Dials from a newly allocated port. If two nodes dialled each other at once from their listen
+    /// ports, TCP would merge both dials into one connection, and each side would wait for the
+    /// other to be the listener.
+    fn start_dial(
+        &mut self,
+        peer: PeerId,
+        addresses: Vec<Multiaddr>,
+        condition: PeerCondition,
+    ) -> (ConnectionId, Result<(), DialError>) {
+        let options = DialOpts::peer_id(peer)
+            .addresses(addresses)
+            .condition(condition)
+            .allocate_new_port()
+            .build();
+        let dial = options.connection_id();
+        let result = self.swarm.dial(options);
+        if result.is_ok() {
+            self.dials.insert(dial);
+        }
+        (dial, result)
+    }
+
+    /// Returns `true` if a dial that is in progress was begun here, and not by another protocol of
+    /// the behaviour.
+    pub fn is_own_dial(&self, dial: ConnectionId) -> bool {
+        self.dials.contains(&dial)
+    }
+
+    /// Closes one connection. Has no effect on one that has ended.
+    pub fn close_connection(&mut self, connection: ConnectionId) {
+        self.swarm.close_connection(connection);
+    }
+
+    /// Closes all connections and waits until the last one is closed, or until `patience` is over:
+    /// a peer may delay it.
+    pub async fn close(mut self, patience: Duration) {
+        let farewell = async {
+            let peers: Vec<PeerId> = self.swarm.connected_peers().copied().collect();
+            for peer in peers {
+                // An error means that the peer is already disconnected.
+                let _ = self.swarm.disconnect_peer_id(peer);
+            }
+            while self.swarm.connected_peers().next().is_some() {
+                self.swarm.select_next_some().await;
+            }
+        };
+        futures::pin_mut!(farewell);
+        select(farewell, Delay::new(patience)).await;
+    }
+
+    fn wiring(&self) -> &Behaviour {
+        self.swarm.behaviour().wiring()
+    }
+
+    /// Returns `true` if the peer is connected.
+    pub fn is_connected(&self, peer: &PeerId) -> bool {
+        self.swarm.is_connected(peer)
+    }
+
+    /// Returns the connected peers.
+    pub fn connected_peers(&self) -> impl Iterator<Item = &PeerId> {
+        self.swarm.connected_peers()
+    }
+
+    /// Returns `true` if the peer was in a mesh at the last [`Self::heartbeat`].
+    pub fn is_in_mesh(&self, peer: &PeerId) -> bool {
+        self.translator.is_in_mesh(peer)
+    }
+
+    /// Returns the number of gossip RPCs that peers sent on both meshes.
+    #[cfg(feature = "metrics")]
+    pub fn gossip_rpcs(&self) -> u64 {
+        self.wiring().gossip_rpcs()
+    }
+
+    /// Returns the number of nodes that are subscribed to the topic of `version`.
+    pub fn subscribers(&self, version: PayloadVersion) -> usize {
+        self.wiring().subscribers(self.chain_id, version)
+    }
+
+    /// Returns the number of peers in the nodes' mesh of each topic, in the order of
+    /// [`PayloadVersion::ALL`].
+    pub fn mesh_sizes(&self) -> [usize; PayloadVersion::ALL.len()] {
+        PayloadVersion::ALL.map(|version| self.wiring().mesh_size(self.chain_id, version))
+    }
+
+    /// Returns the number of peers in the browsers' mesh of the topic of `version`.
+    pub fn browser_mesh_size(&self, version: PayloadVersion) -> usize {
+        self.wiring().browser_mesh_size(self.chain_id, version)
+    }
+}

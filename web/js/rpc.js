@@ -1,0 +1,99 @@
+// JSON-RPC endpoints: posts the node's requests and returns the answers. The node proves each block
+// by its hash.
+//
+// Bounds: the node bounds the requests under way and sets the maximum bytes of each answer. One
+// request takes at most TIMEOUT_MS.
+
+/** Time in milliseconds for one answer, to its last byte. */
+export const TIMEOUT_MS = 10_000;
+
+/**
+ * A request without an answer: the node's name for the failure, and the reason. No text contains
+ * the URL.
+ */
+class Failure extends Error {
+  constructor(failure, why) {
+    super(why);
+    this.failure = failure;
+  }
+}
+
+/**
+ * Makes `post(url, body, limit)`, and `stop()`, which ends all requests under way and allows no
+ * more. `post` always resolves: to the bytes of the answer, or to `{ failure, why }` with `failure`
+ * one of `timeout`, `closed`, `too-long`, `limited`.
+ *
+ * @param {number} [timeout] milliseconds
+ */
+export function poster(timeout = TIMEOUT_MS) {
+  const underWay = new Set();
+  let stopped = false;
+  return {
+    async post(url, body, limit) {
+      if (stopped) return { failure: "closed", why: "the node stops" };
+      const controller = new AbortController();
+      let timedOut = false;
+      const timer = setTimeout(() => {
+        timedOut = true;
+        controller.abort();
+      }, timeout);
+      underWay.add(controller);
+      try {
+        return await answer(url, body, limit, controller.signal);
+      } catch (error) {
+        if (timedOut) return { failure: "timeout", why: `no answer within ${timeout / 1000} s` };
+        if (error instanceof Failure) return { failure: error.failure, why: error.message };
+        // Scripts don't learn more, and the error's own text can hold the URL.
+        const why = "the network is down, or the endpoint's CORS rules or the page's connect-src forbid it";
+        return { failure: "closed", why };
+      } finally {
+        clearTimeout(timer);
+        underWay.delete(controller);
+        // Ends a response that was not read to its end. A complete one is not affected.
+        controller.abort();
+      }
+    },
+    stop() {
+      stopped = true;
+      for (const controller of underWay) controller.abort();
+    },
+  };
+}
+
+async function answer(url, body, limit, signal) {
+  const response = await fetch(url, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body,
+    signal,
+    // The endpoint learns nothing about this site, and answers are never cached.
+    credentials: "omit",
+    referrerPolicy: "no-referrer",
+    cache: "no-store",
+    redirect: "error",
+  });
+  if (response.status === 429) throw new Failure("limited", "it limits requests (HTTP status 429)");
+  if (!response.ok) throw new Failure("closed", `it answers with HTTP status ${response.status}`);
+  return read(response.body, limit);
+}
+
+/** Returns the bytes of a stream. Fails if there are more than `limit`. */
+async function read(stream, limit) {
+  const chunks = [];
+  let length = 0;
+  const reader = stream?.getReader();
+  for (;;) {
+    const { value, done } = (await reader?.read()) ?? { done: true };
+    if (done) break;
+    length += value.length;
+    if (length > limit) throw new Failure("too-long", `its answer is longer than ${limit} bytes`);
+    chunks.push(value);
+  }
+  const bytes = new Uint8Array(length);
+  let at = 0;
+  for (const chunk of chunks) {
+    bytes.set(chunk, at);
+    at += chunk.length;
+  }
+  return bytes;
+}

@@ -1,0 +1,74 @@
+//! The timers of an observer: heartbeats, statuses, questions for the signer, and pauses for the
+//! browser.
+
+use super::Driver;
+use crate::tell::Told;
+use futures_timer::Delay;
+use opp2p_core::gossip::HEARTBEAT;
+use opp2p_core::node::Input;
+use opp2p_core::peers::PeerNews;
+use opp2p_wire::from_libp2p;
+use std::time::Duration;
+use web_time::Instant;
+
+/// Maximum time of work without a pause: one frame at 120 Hz.
+const SLICE: Duration = Duration::from_millis(8);
+/// Interval between two statuses that are caused by time alone.
+pub(super) const STATUS_INTERVAL: Duration = Duration::from_secs(1);
+/// Minimum interval between two statuses.
+const STATUS_PAUSE: Duration = Duration::from_millis(100);
+/// Interval at which the page is asked for the signer while none is known.
+const UNKNOWN_SIGNER_INTERVAL: Duration = Duration::from_secs(15);
+impl Driver {
+    /// Yields to the browser if [`SLICE`] has passed. This takes a timer, which starts a new task:
+    /// a promise does not.
+    pub(super) async fn breathe(&mut self) {
+        if self.slice_start.elapsed() >= SLICE {
+            Delay::new(Duration::ZERO).await;
+            self.slice_start = Instant::now();
+        }
+    }
+
+    /// Returns the time until the next timer is due.
+    pub(super) fn next_wait(&self) -> Duration {
+        let now = Instant::now();
+        let status = if self.status_changed {
+            self.status_due.min(self.status_told + STATUS_PAUSE)
+        } else {
+            self.status_due
+        };
+        let due = self.signer_due.unwrap_or(status).min(status).min(self.heartbeat);
+        let own = due.saturating_duration_since(now);
+        let core = self.core.next_wakeup().map(|at| self.core.clock.until(at));
+        core.map_or(own, |core| core.min(own))
+    }
+
+    /// Does what is due.
+    pub(super) fn on_time(&mut self) {
+        // A timer starts a new task, so the browser had its turn.
+        let now = Instant::now();
+        self.slice_start = now;
+        if now >= self.heartbeat {
+            self.heartbeat = now + HEARTBEAT;
+            for change in self.wire.heartbeat() {
+                self.status_changed = true;
+                self.feed(change);
+            }
+            self.report_meshes();
+        }
+        if self.signer_due.is_some_and(|due| now >= due) {
+            self.signer_due = Some(now + UNKNOWN_SIGNER_INTERVAL);
+            self.tell(&Told::ReadSigner);
+        }
+        // Before the core looks for silent peers.
+        for peer in self.senders.take().iter().filter_map(from_libp2p) {
+            self.feed(Input::Peer(peer, PeerNews::Received));
+        }
+        self.feed(Input::Wake);
+        let is_due = now >= self.status_due
+            || (self.status_changed && now >= self.status_told + STATUS_PAUSE);
+        if is_due {
+            self.send_status();
+        }
+    }
+}
