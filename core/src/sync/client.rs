@@ -130,7 +130,8 @@ pub struct RangeClient {
     window: Window,
     range: Option<Range>,
     flights: SortedMap<RequestId, Flight>,
-    rechecks: SortedMap<RequestId, Recheck>,
+    /// The test of a charge that waits for its answer.
+    recheck: Option<Recheck>,
     next_id: u64,
     /// Bytes reserved for flights.
     reserved: usize,
@@ -164,7 +165,7 @@ impl RangeClient {
             window: Window::default(),
             range: None,
             flights: SortedMap::new(),
-            rechecks: SortedMap::new(),
+            recheck: None,
             next_id: 0,
             reserved: 0,
             typical: 0,

@@ -12,7 +12,7 @@ use crate::rpc::RpcError;
 use opp2p_core::chain::Fork;
 #[cfg(feature = "engine")]
 use opp2p_core::engine::EngineFailure;
-use opp2p_core::gossip::ScheduleRule;
+use opp2p_core::gossip::{InvalidMesh, ScheduleRule};
 use opp2p_core::trouble::{Trouble, TroubleKind};
 use opp2p_node::discovery::DiscoveryError;
 use opp2p_node::host::HostError;
@@ -37,6 +37,9 @@ fn around(error: &(dyn Error + 'static)) -> (&'static str, &'static str) {
     #[cfg(feature = "nats")]
     if let Some(error) = error.downcast_ref() {
         return (nats(error), "");
+    }
+    if let Some(InvalidMesh::Order { .. }) = error.downcast_ref() {
+        return ("--p2p.gossip.mesh.lo, --p2p.gossip.mesh.d and --p2p.gossip.mesh.dhi: ", "");
     }
     let after = if let Some(error) = error.downcast_ref() {
         host(error)

@@ -1,7 +1,8 @@
 //! Flags for the gossip of blocks.
 
+use super::flags::sentence;
 use super::values::{boolean, duration};
-use opp2p_core::gossip::{InvalidMesh, MAX_MESH_SIZE, MeshParams};
+use opp2p_core::gossip::{MAX_MESH_SIZE, MeshParams};
 use std::time::Duration;
 
 #[derive(Clone, Debug, clap::Args)]
@@ -66,13 +67,7 @@ impl GossipArgs {
     pub(super) fn mesh(&self) -> Result<MeshParams, String> {
         let Self { d, low, high, lazy, flood_publish, .. } = *self;
         let mesh = MeshParams { d, low, high, lazy, flood_publish };
-        mesh.check().map_err(|error| match error {
-            InvalidMesh::Order { low, d, high } => format!(
-                "--p2p.gossip.mesh.lo is {low}, --p2p.gossip.mesh.d is {d} and \
-                 --p2p.gossip.mesh.dhi is {high}: give them in growing order"
-            ),
-            other => other.to_string(),
-        })?;
+        mesh.check().map_err(|error| sentence(&error))?;
         Ok(mesh)
     }
 }

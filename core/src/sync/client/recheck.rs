@@ -18,18 +18,25 @@ use alloy_primitives::Bytes;
 /// A request that tests a charge.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Recheck {
+    id: RequestId,
     peer: PeerId,
     number: u64,
     limit: usize,
-    reserved: usize,
     is_answered: bool,
+}
+
+impl Recheck {
+    /// Bytes reserved for the answer, raw and decompressed.
+    const fn reserved(&self) -> usize {
+        2 * self.limit
+    }
 }
 
 impl RangeClient {
     /// Returns `true` if there is room for a test.
     pub(super) fn may_recheck(&self) -> bool {
         let reserved = 2 * self.limit(u64::MAX);
-        self.rechecks.is_empty()
+        self.recheck.is_none()
             && self.bytes().saturating_add(reserved) <= self.config.bytes - self.largest
     }
 
@@ -41,10 +48,9 @@ impl RangeClient {
         let request = RequestId(self.next_id);
         self.next_id = self.next_id.saturating_add(1);
         let (number, limit) = (id.number, self.limit(u64::MAX));
-        let reserved = 2 * limit;
-        self.reserved = self.reserved.saturating_add(reserved);
-        let recheck = Recheck { peer, number, limit, reserved, is_answered: false };
-        self.rechecks.insert(request, recheck);
+        let recheck = Recheck { id: request, peer, number, limit, is_answered: false };
+        self.reserved = self.reserved.saturating_add(recheck.reserved());
+        self.recheck = Some(recheck);
         self.steps.push_back(ClientStep::Ask { id: request, peer, number, limit });
     }
 
@@ -54,7 +60,9 @@ impl RangeClient {
         id: RequestId,
         result: &Result<Bytes, RequestFailure>,
     ) -> bool {
-        let Some(recheck) = self.rechecks.get_mut(&id) else { return false };
+        let Some(recheck) = self.recheck.as_mut().filter(|recheck| recheck.id == id) else {
+            return false;
+        };
         if core::mem::replace(&mut recheck.is_answered, true) {
             return true;
         }
@@ -75,8 +83,8 @@ impl RangeClient {
         result: Result<&Block, &AnswerError>,
         knows: &impl Fn(&BlockId) -> bool,
     ) -> bool {
-        let Some(recheck) = self.rechecks.remove(&id) else { return false };
-        self.reserved = self.reserved.saturating_sub(recheck.reserved);
+        let Some(recheck) = self.recheck.take_if(|recheck| recheck.id == id) else { return false };
+        self.reserved = self.reserved.saturating_sub(recheck.reserved());
         let is_honest = match result {
             Ok(block) => knows(&BlockId::of(block)),
             // It has no such block, limits us, or left.

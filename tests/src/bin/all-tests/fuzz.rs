@@ -1,9 +1,12 @@
 //! Fuzzing: the targets of `tests/fuzz` with LLVM's libFuzzer, with coverage, on stable Rust.
 //!
 //! rustc passes the flags for LLVM's instrumentation through, so neither nightly nor cargo-fuzz is
-//! needed. Naming the machine's own target keeps the flags from build scripts and macros. The
-//! corpus stays in `target/fuzz/corpus` and grows from run to run. Findings go to
-//! `target/fuzz/findings`.
+//! needed. Naming the machine's own target keeps the flags from build scripts and macros. Findings
+//! go to `target/fuzz/findings`.
+//!
+//! The short run repeats itself: it begins with the committed seeds and a fixed seed, so that the
+//! same commit has the same result everywhere. The long run searches: its corpus stays in
+//! `target/fuzz/corpus` and grows from run to run.
 
 use std::collections::VecDeque;
 use std::fs;
@@ -17,11 +20,22 @@ use opp2p_tests::report::{Row, Section};
 use crate::setup;
 use crate::shell::{self, Shell};
 
-/// Seconds for each target in a run of all tests: the step takes about four minutes on two cores,
-/// of which the first build takes one.
-const SECONDS: u64 = 12;
-/// Seconds for each target where there are hours.
-const HOUR: u64 = 60 * 60;
+/// How long each target is fuzzed, and whether a run repeats itself.
+#[derive(Clone, Copy, Debug)]
+struct Effort {
+    /// Maximum number of seconds for each target.
+    seconds: u64,
+    /// Maximum number of inputs for each target, if a run repeats itself.
+    inputs: Option<u64>,
+}
+
+/// A part of all tests: the step takes about three minutes on two cores, of which the first build
+/// takes two. A slow machine runs the first of these inputs.
+const SHORT: Effort = Effort { seconds: 12, inputs: Some(20_000) };
+/// Where there are hours.
+const HOUR: Effort = Effort { seconds: 60 * 60, inputs: None };
+/// Seed of a run that repeats itself.
+const SEED: u32 = 1;
 /// Number of targets fuzzed in parallel.
 const AT_ONCE: usize = 2;
 
@@ -54,7 +68,7 @@ struct Fuzzed {
 /// Fuzzes every target of the core for a short time. The native node's would take four times as
 /// long to build; its seeds are replayed in every test run.
 pub(crate) fn short(shell: &Shell) -> Result<String, String> {
-    fuzz(shell, SECONDS, &["--no-default-features"], "cargo all-tests -- fuzz")
+    fuzz(shell, SHORT, &["--no-default-features"], "cargo all-tests -- fuzz")
 }
 
 /// Fuzzes every target for an hour, including the native node's.
@@ -70,7 +84,7 @@ fn cpp_compiler(shell: &Shell) -> Result<(), String> {
     setup::cpp_compiler(shell).map(drop)
 }
 
-fn fuzz(shell: &Shell, seconds: u64, features: &[&str], command: &str) -> Result<String, String> {
+fn fuzz(shell: &Shell, effort: Effort, features: &[&str], command: &str) -> Result<String, String> {
     cpp_compiler(shell)?;
     let folder = shell.target().join("fuzz");
     let started = Instant::now();
@@ -88,11 +102,16 @@ fn fuzz(shell: &Shell, seconds: u64, features: &[&str], command: &str) -> Result
     if targets.is_empty() {
         return Err(format!("{} names no targets", program.display()));
     }
+    let corpus = folder.join(if effort.inputs.is_some() { "short" } else { "corpus" });
     println!(
-        "{} targets, {seconds} s each, {AT_ONCE} at a time; the corpus is in {}",
+        "{} targets, {} s each at most, {AT_ONCE} at a time; the corpus is in {}",
         targets.len(),
-        folder.join("corpus").display()
+        effort.seconds,
+        corpus.display()
     );
+    if effort.inputs.is_some() && corpus.exists() {
+        fs::remove_dir_all(&corpus).map_err(|error| format!("{}: {error}", corpus.display()))?;
+    }
     let queue = Mutex::new(VecDeque::from(targets));
     let done = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
@@ -101,7 +120,7 @@ fn fuzz(shell: &Shell, seconds: u64, features: &[&str], command: &str) -> Result
                 loop {
                     let next = queue.lock().map_or(None, |mut queue| queue.pop_front());
                     let Some((target, max_len)) = next else { break };
-                    let fuzzed = one(shell, &program, &folder, &target, max_len, seconds);
+                    let fuzzed = one(shell, &program, &corpus, &target, max_len, effort);
                     if let Ok(mut done) = done.lock() {
                         done.push(fuzzed);
                     }
@@ -112,7 +131,7 @@ fn fuzz(shell: &Shell, seconds: u64, features: &[&str], command: &str) -> Result
     let done = done.into_inner().map_err(|_| "a fuzzing thread panicked".to_owned())?;
     let mut fuzzed = done.into_iter().collect::<Result<Vec<_>, _>>()?;
     fuzzed.sort_by(|one, other| one.target.cmp(&other.target));
-    section(&fuzzed, seconds, built, command)
+    section(&fuzzed, effort, built, command)
         .tell()
         .map_err(|error| format!("the report can't be written: {error}"))?;
     let findings: Vec<String> = fuzzed.iter().filter_map(|fuzzed| fuzzed.finding.clone()).collect();
@@ -147,12 +166,13 @@ fn build(shell: &Shell, folder: &Path, features: &[&str]) -> Result<PathBuf, Str
 fn one(
     shell: &Shell,
     program: &Path,
-    folder: &Path,
+    corpus: &Path,
     target: &str,
     max_len: u32,
-    seconds: u64,
+    effort: Effort,
 ) -> Result<Fuzzed, String> {
-    let corpus = folder.join("corpus").join(target);
+    let folder = shell.target().join("fuzz");
+    let corpus = corpus.join(target);
     let findings = folder.join("findings");
     let logs = folder.join("logs");
     for needed in [&corpus, &findings, &logs] {
@@ -165,8 +185,11 @@ fn one(
     let mut command = shell.command(program);
     command.env("OPP2P_FUZZ_TARGET", target).env("RUST_BACKTRACE", "0");
     command
-        .arg(format!("-max_total_time={seconds}"))
+        .arg(format!("-max_total_time={}", effort.seconds))
         .arg(format!("-artifact_prefix={}/{target}-", findings.display()));
+    if let Some(inputs) = effort.inputs {
+        command.arg(format!("-runs={inputs}")).arg(format!("-seed={SEED}"));
+    }
     // Allow long inputs from the start: a sequence of events that ends at once covers little.
     command.arg(format!("-max_len={max_len}")).arg("-len_control=0");
     // The longest inputs take some milliseconds, even with four on a core.
@@ -246,9 +269,13 @@ fn finding(target: &str, log: &str, log_file: &Path, program: &Path) -> String {
     }
 }
 
-fn section(fuzzed: &[Fuzzed], seconds: u64, built: Duration, command: &str) -> Section {
+fn section(fuzzed: &[Fuzzed], effort: Effort, built: Duration, command: &str) -> Section {
+    let each = match effort.inputs {
+        Some(inputs) => format!("{inputs} inputs or {} s each", effort.seconds),
+        None => format!("{} s each", effort.seconds),
+    };
     let mut rows = vec![
-        Row::new("Targets", format!("{}, {seconds} s each, {AT_ONCE} at a time", fuzzed.len())),
+        Row::new("Targets", format!("{}, {each}, {AT_ONCE} at a time", fuzzed.len())),
         Row::new("Build", format!("{} s", built.as_secs())),
     ];
     for Fuzzed { target, took, numbers, finding } in fuzzed {
