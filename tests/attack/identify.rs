@@ -72,7 +72,7 @@ async fn records(target: Target) -> AttackReport {
     for attacker in attackers {
         all += attacker.await.expect("an attacker does not fail");
     }
-    let wrong = (all == 0).then(|| "nobody was let in".to_owned());
+    let wrong = (all == 0).then(|| "no peer was let in".to_owned());
     AttackReport { what: format!("{all} peers"), wrong, ..AttackReport::default() }
 }
 

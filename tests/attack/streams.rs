@@ -19,7 +19,7 @@ pub(crate) const ATTACKS: &[Attack] = &[
     },
     Attack {
         name: "unread-streams",
-        what: "20 peers fill the windows of 250 streams that nobody reads",
+        what: "20 peers fill the windows of 250 streams that are never read",
         memory: 150,
         descriptors: 64,
         slack: SLACK,

@@ -40,7 +40,7 @@ pub(crate) async fn a_clock_jump_costs_no_peer_and_the_node_catches_up_after_it(
         assert_eq!(
             middle.status().borrow().peers,
             2,
-            "nobody is turned out while the clock is {ahead} s off"
+            "no peer is disconnected while the clock is {ahead} s off"
         );
 
         clock.put_ahead(0);

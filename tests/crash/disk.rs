@@ -54,7 +54,7 @@ impl World {
     async fn is_reported_while_relaying_continues(&mut self, error: &str) {
         let address = self.victim.rpc();
         let (status, health) = get(address, "/healthz").await;
-        assert_eq!(status, 200, "a start anew mends no disk: {health}");
+        assert_eq!(status, 200, "a restart mends no disk: {health}");
         assert!(health.contains("Blocks are not stored") && health.contains(error), "{health}");
         let (status, ready) = get(address, "/readyz").await;
         assert!(status == 503 && ready.contains("not stored"), "{status} {ready}");

@@ -75,7 +75,7 @@ const MASK_WITH_HOLES: [&str; 2] = [
     "unblockSubnet [{\"IP\":\"1.2.0.0\",\"Mask\":\"/wD/AA==\"}]",
 ];
 const CIDR_NOTATION: &str = "ours takes a network as people write it, too";
-const NO_PREFIX: &str = "the reference lists a mask that fits no address or has holes, and nobody \
+const NO_PREFIX: &str = "the reference lists a mask that fits no address or has holes, and no one \
      is blocked by the first";
 
 /// A method and its parameters.

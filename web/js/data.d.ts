@@ -184,7 +184,7 @@ export interface Peer {
   readonly roundTrip: number | null;
   /** Whether it is in the gossip mesh of the current topic. */
   readonly inMesh: boolean;
-  /** Number of blocks of which it sent the first copy. */
+  /** Number of blocks that it sent first. */
   readonly delivered: number;
   /** Number of its messages that were rejected. Ignored ones don't count. */
   readonly rejected: number;

@@ -182,7 +182,7 @@ export async function startInWorker(start, tell, choice, wasm, cancelled) {
   } catch (error) {
     made?.worker.terminate();
     if (error instanceof ObserverError || cancelled.aborted) throw error;
-    // The constructor itself refuses: a policy, or a URL that is none.
+    // The constructor itself refuses: a policy, or an invalid URL.
     await reported();
     throw unmade(error, watch.seen.find(isAbout()));
   } finally {

@@ -106,7 +106,7 @@ impl Node {
             .map_err(|refusal| thrown(&refusal))?;
         let keypair = match identity {
             Some(bytes) => Keypair::from_protobuf_encoding(&bytes)
-                .map_err(|_| option("the stored identity is none: clear this site's data"))?,
+                .map_err(|_| option("the stored identity is invalid: clear this site's data"))?,
             None => Keypair::generate_secp256k1(),
         };
         if !can_dial() {

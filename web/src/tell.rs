@@ -212,7 +212,7 @@ impl GapJs {
         }
     }
 
-    /// A gap of which blocks down to `lowest` were found.
+    /// A gap whose blocks down to `lowest` were found.
     pub(crate) fn filling(
         gap: GapId,
         after: Option<BlockId>,

@@ -156,7 +156,10 @@ fn settings_that_contradict_each_other_are_refused_by_name() {
             &["--p2p.peers.lo", "9", "--p2p.peers.hi", "8"],
             &["--p2p.peers.lo is 9", "--p2p.peers.hi is 8"],
         ),
-        (&["--p2p.gossip.mesh.lo", "9"], &["--p2p.gossip.mesh.lo, ", "9, 8 and 12", "growing order"]),
+        (
+            &["--p2p.gossip.mesh.lo", "9"],
+            &["--p2p.gossip.mesh.lo, ", "9, 8 and 12", "growing order"],
+        ),
         (&["--p2p.gossip.mesh.d", "0"], &["--p2p.gossip.mesh.d", "1 to 1000"]),
         (&["--p2p.gossip.mesh.dlazy", "1001"], &["--p2p.gossip.mesh.dlazy", "1 to 1000"]),
         (&["--p2p.security", "noise,none"], &["--p2p.security", "none alone"]),

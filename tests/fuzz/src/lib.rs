@@ -146,7 +146,7 @@ pub const TARGETS: &[Target] = &[
     },
     Target {
         name: "l1",
-        what: "whatever an L1 node answers, and when: one question at a time, and a load always \
+        what: "any answers of an L1 node, at any time: one question at a time, and a load always \
                ends",
         run: decode::l1,
         max_len: 2048,

@@ -361,7 +361,7 @@ impl World {
                 if let Ok(id) = verdict.result {
                     assert!(
                         POOL.iter().any(|pooled| BlockId::of(&pooled.block) == id),
-                        "a block of nobody"
+                        "a block of no peer"
                     );
                 }
             }

@@ -157,7 +157,7 @@ pub(crate) fn client(bytes: &[u8]) {
 /// Checks that a proved block is the next one that the range wanted, by its hash.
 fn prove(wanted: &mut Option<BlockId>, block: &Block) {
     let expected = wanted.expect("a block is proved while a range is fetched");
-    assert_eq!(BlockId::of(block), expected, "a block that nobody vouches for");
+    assert_eq!(BlockId::of(block), expected, "a block without proof");
     assert!(block.has_true_hash());
     *wanted = expected.number.checked_sub(1).map(|below| BlockId::new(below, block.parent_hash()));
 }
@@ -228,7 +228,10 @@ pub(crate) fn server(bytes: &[u8]) {
             }
             while let Some(step) = server.poll(clock.at(), &exists(clock.0)) {
                 let (ServeStep::Serve { id, .. } | ServeStep::Refuse { id, .. }) = step;
-                assert!(unanswered.remove(&id), "a second answer, or one to nobody: {step:?}");
+                assert!(
+                    unanswered.remove(&id),
+                    "a second answer, or one without a request: {step:?}"
+                );
                 if let ServeStep::Serve { number, .. } = step {
                     assert!(exists(clock.0).contains(&number), "a block of the future");
                     active.insert(id);

@@ -194,7 +194,7 @@ impl Crowd {
                 honest.banned.keys().all(|whom| *whom >= HONEST),
                 "node {at} banned an honest one"
             );
-            assert!(honest.remembered > 0, "node {at} remembers nobody");
+            assert!(honest.remembered > 0, "node {at} remembers no peer");
         }
         for (villain, kind) in self.villains.iter().enumerate() {
             for victim in &self.victims[villain] {
@@ -504,7 +504,7 @@ impl Crowd {
                 | Output::Sign(_)
                 | Output::Close(_)
                 | Output::RequestRpc { .. } => {
-                    panic!("nobody asked for {output:?}")
+                    panic!("not requested: {output:?}")
                 }
             }
         }

@@ -113,7 +113,7 @@ impl Pair {
                 EngineInput::ForkchoiceUpdated(Ok(status))
             }
             EngineOutput::Event(_) => return None,
-            other => panic!("nobody asked for {other:?}"),
+            other => panic!("not requested: {other:?}"),
         })
     }
 

@@ -7,7 +7,7 @@
 // troubles, which last until `endTroubles()` of the observer; `?rotates` begins one that lasts until
 // the page has read the signer.
 //
-// `?behind=600` begins with a gap of that many blocks, of which `fetch(n)` of the observer fetches
+// `?behind=600` begins with a gap of that many blocks; `fetch(n)` of the observer fetches
 // some; `?silent` sends no block after the first ones; `?refuse=wrong-network` or `full` lets no
 // gateway in; `?unreachable` never reaches one; `?fail` fails all starts but the first.
 

@@ -103,7 +103,7 @@ export class ChartsView {
     const gossiped = latency.filter((value) => value !== null).length;
     this.say("latency", p50 === null ? "" : `median ${duration(p50)}`);
     let latencies = `After the time in the block. 99 % of the last ${counted(gossiped, "block")}: within ${duration(p99)}.`;
-    if (p50 === null) latencies = "Only fetched blocks so far, of which the time says nothing.";
+    if (p50 === null) latencies = "Only fetched blocks so far; their times say nothing.";
     if (x.length === 0) latencies = "No block yet.";
     setText(byId("latency-text"), latencies);
     const [middle, most] = [percentile(size, 0.5), percentile(size, 1)];

@@ -25,9 +25,8 @@ use super::signer::{BlockSigner, SignerReport};
 use super::storing::StoreResult;
 use super::ws::Listening;
 use libp2p::swarm::SwarmEvent;
-use opp2p_core::gossip::{HEARTBEAT, Signature, Verdict};
+use opp2p_core::gossip::{HEARTBEAT, Signature};
 use opp2p_core::node::{Event, Input, Output};
-use opp2p_core::payload::Block;
 use opp2p_core::peers::PeerNews;
 use opp2p_core::sequencer::PublishId;
 use opp2p_core::sync::{ResultCode, ServeId};
@@ -211,19 +210,6 @@ impl Driver {
             | Output::Request { .. }
             | Output::Refuse { .. } => {}
         }
-    }
-
-    fn on_verdict(&mut self, verdict: Verdict) {
-        self.status.send_modify(|status| match verdict.result {
-            Ok(_) => status.accepted += 1,
-            Err(reason) => *status.refused.entry(reason).or_default() += 1,
-        });
-        let timestamp = verdict.result.ok().and_then(|id| {
-            let node = self.core.lock();
-            node.view().get(&id.hash).map(Block::timestamp_ms)
-        });
-        self.meter.judged(&verdict, timestamp);
-        self.tell(HostEventKind::Verdict(verdict));
     }
 
     fn on_core(&mut self, event: Event) {

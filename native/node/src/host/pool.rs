@@ -4,7 +4,7 @@
 //! of up to [`SMALL`] bytes runs on the spot, as long as such jobs take little of the driver's
 //! time: see [`Spare`]. A large block never does, so nothing waits behind it.
 //!
-//! Jobs of gossip go before answers to requests, of which there are hundreds while a gap is filled.
+//! Jobs of gossip go before answers to requests: there are hundreds of these while a gap is filled.
 //!
 //! # Bounds
 //! The core has at most 17 jobs of gossip in progress (four for each topic, one of our own), and

@@ -464,7 +464,7 @@ mod tests {
         );
         drop(listener);
         let error =
-            post(&format!("http://u:secret@{host}/secret"), 9).await.expect_err("nobody there");
+            post(&format!("http://u:secret@{host}/secret"), 9).await.expect_err("no server");
         assert!(
             matches!(&error, HttpError::Unreached { host: named, .. } if *named == host),
             "{error:?}"

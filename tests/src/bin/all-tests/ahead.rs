@@ -26,7 +26,7 @@ pub(crate) const STEPS: &[&str] = &[
     "js-libp2p",
     "web3",
     "op-geth",
-    "release",
+    "binary",
     "kona",
 ];
 

@@ -29,8 +29,8 @@ struct Effort {
     inputs: Option<u64>,
 }
 
-/// A part of all tests: the step takes about three minutes on two cores, of which the first build
-/// takes two. A slow machine runs the first of these inputs.
+/// A part of all tests: the step takes about three minutes on two cores; the first build takes
+/// two of them. A slow machine runs the first of these inputs.
 const SHORT: Effort = Effort { seconds: 12, inputs: Some(20_000) };
 /// Where there are hours.
 const HOUR: Effort = Effort { seconds: 60 * 60, inputs: None };

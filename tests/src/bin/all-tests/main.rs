@@ -22,6 +22,7 @@ mod features;
 mod fuzz;
 mod interop;
 mod measure;
+mod packages;
 mod plan;
 mod report;
 mod setup;
@@ -86,13 +87,15 @@ const STEPS: &[Step] = &[
         &["c-compiler"],
         setup::proxies,
     ),
+    // The workspace's tests compare the pure signatures and hashes with those in C and assembly, and
+    // the browser's tests run them.
     Step::new(
         "core-alone",
-        "the core's tests as the browser builds it: pure Rust, no C",
+        "the core and its tests compile as the browser builds it: pure Rust, no C",
         &[],
         |shell| {
-            let package = ["--package", "opp2p-core", "--features", "fixtures"];
-            shell.cargo(&[&["test", "--locked", "--no-fail-fast"], &package[..]].concat())
+            let package = ["--package", "opp2p-core", "--features", "fixtures", "--all-targets"];
+            shell.cargo(&[&["check", "--locked"], &package[..]].concat())
         },
     ),
     Step::new(
@@ -172,7 +175,7 @@ const STEPS: &[Step] = &[
     )
     .only_if_named(),
     Step::new(
-        "release",
+        "binary",
         "the release build of the node, the page inside",
         &["c-compiler", "web-page"],
         |shell| {
@@ -182,14 +185,21 @@ const STEPS: &[Step] = &[
     Step::new(
         "web-measure",
         "a visitor's waiting times: to the first block, and from publication to the page",
-        &["web-package", "release", "chromium", "c-compiler"],
+        &["web-package", "binary", "chromium", "c-compiler"],
         web::measure,
+    )
+    .only_if_named(),
+    Step::new(
+        "release",
+        "what operators install: static binary, Debian package, container image, checksums",
+        &["c-compiler", "web-page"],
+        packages::run,
     )
     .only_if_named(),
     Step::new(
         "web-looks",
         "the page in headless Chromium: over a made-up chain, and on a devnet",
-        &["release", "npm", "chromium"],
+        &["binary", "npm", "chromium"],
         web::looks,
     )
     .twice(),

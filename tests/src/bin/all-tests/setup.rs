@@ -242,28 +242,43 @@ fn install(shell: &Shell, packages: &[&str]) -> Result<(), String> {
 
 /// Installs the standard library for the browser.
 pub(crate) fn wasm_target(shell: &Shell) -> Result<String, String> {
-    if has_wasm_target(shell) {
+    rust_target(shell, WASM)
+}
+
+/// A C compiler for programs that contain their C library, and binutils to look into them.
+const MUSL: Programs =
+    &[("musl-gcc", &["musl-tools"]), ("readelf", &["binutils"]), ("dpkg-deb", &["dpkg"])];
+
+/// Installs what static programs are built with.
+pub(crate) fn musl(shell: &Shell, target: &str) -> Result<String, String> {
+    let installed = programs(shell, MUSL)?;
+    Ok(format!("{installed}; {}", rust_target(shell, target)?))
+}
+
+/// Installs the standard library for a target.
+fn rust_target(shell: &Shell, target: &str) -> Result<String, String> {
+    if has_target(shell, target) {
         return Ok("here already".to_owned());
     }
-    println!("{WASM} is missing: rustup adds it");
+    println!("{target} is missing: rustup adds it");
     if !shell::has("rustup") {
         return Err(format!(
-            "there is no rustup here: install Rust's {WASM} target by what installed Rust"
+            "there is no rustup here: install Rust's {target} target by what installed Rust"
         ));
     }
-    shell::run(shell.command("rustup").args(["target", "add", WASM]))?;
-    if has_wasm_target(shell) {
-        Ok(format!("added {WASM}"))
+    shell::run(shell.command("rustup").args(["target", "add", target]))?;
+    if has_target(shell, target) {
+        Ok(format!("added {target}"))
     } else {
-        Err(format!("rustup added {WASM}, but not to the toolchain that builds this workspace"))
+        Err(format!("rustup added {target}, but not to the toolchain that builds this workspace"))
     }
 }
 
 /// Asks the compiler itself, which works with and without rustup.
-fn has_wasm_target(shell: &Shell) -> bool {
+fn has_target(shell: &Shell, target: &str) -> bool {
     let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let folder =
-        shell::output(shell.command(rustc).args(["--print", "target-libdir", "--target", WASM]));
+        shell::output(shell.command(rustc).args(["--print", "target-libdir", "--target", target]));
     folder.is_some_and(|folder| Path::new(&folder).is_dir())
 }
 

@@ -1,6 +1,9 @@
 //! The numbers in the status and in the metrics that the driver reads off the core and the network.
 
+use super::super::event::HostEventKind;
 use super::Driver;
+use opp2p_core::gossip::Verdict;
+use opp2p_core::payload::Block;
 
 impl Driver {
     /// Updates the state of the chain in the status.
@@ -52,5 +55,19 @@ impl Driver {
             let peers = node.peers();
             peers.connected_peers().for_each(|peer| self.meter.scored(&peers.scores(now, peer)));
         }
+    }
+
+    /// Counts a verdict, and tells it to subscribers.
+    pub(super) fn on_verdict(&mut self, verdict: Verdict) {
+        self.status.send_modify(|status| match verdict.result {
+            Ok(_) => status.accepted += 1,
+            Err(reason) => *status.refused.entry(reason).or_default() += 1,
+        });
+        let timestamp = verdict.result.ok().and_then(|id| {
+            let node = self.core.lock();
+            node.view().get(&id.hash).map(Block::timestamp_ms)
+        });
+        self.meter.judged(&verdict, timestamp);
+        self.tell(HostEventKind::Verdict(verdict));
     }
 }
