@@ -279,6 +279,22 @@ mod tests {
     }
 
     #[test]
+    fn a_chunk_is_compressed_if_that_saves_an_eighth() {
+        // Bytes that no encoder shrinks, and then zeros: the more zeros, the smaller the chunk.
+        let noise = |at: usize| (at as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes()[0];
+        for zeros in [0, 4_000, 12_000, 40_000, CHUNK_CONTENTS] {
+            let contents: Vec<u8> =
+                (0..CHUNK_CONTENTS).map(|at| if at < zeros { 0 } else { noise(at) }).collect();
+            let mut stream = Vec::new();
+            encode(&contents, &mut stream);
+            let kind = stream[STREAM_IDENTIFIER.len()];
+            assert_eq!(kind == COMPRESSED, zeros >= 12_000, "{zeros} zeros");
+            assert!(stream.len() <= CHUNK_CONTENTS + 64, "{zeros} zeros: {}", stream.len());
+            assert_eq!(decode(&stream, LIMIT), Ok(contents));
+        }
+    }
+
+    #[test]
     fn a_wrong_checksum_is_refused() {
         let mut stream = by_library(b"some contents");
         stream[14] ^= 1;

@@ -182,3 +182,42 @@ fn only_bad_conduct_creates_a_record_for_an_unknown_peer() {
     peers.conduct(at(0), &peer(2), Conduct::RejectedPayload);
     assert_eq!((peers.book().len(), peers.score(at(0), &peer(2))), (1, -20.0));
 }
+
+#[test]
+fn only_members_of_our_mesh_are_in_it() {
+    let mut peers = manager(PeersConfig::default());
+    arrive(&mut peers, at(0), 1, "1.2.3.4");
+    let mesh = |peers: &PeerManager| {
+        [1, 2].map(|who| PayloadVersion::ALL.map(|topic| peers.is_in_mesh(&peer(who), topic)))
+    };
+    assert_eq!(mesh(&peers), [[false; 4]; 2]);
+    peers.mesh(at(1), &peer(1), PayloadVersion::V3, true);
+    peers.mesh(at(1), &peer(2), PayloadVersion::V3, true);
+    assert_eq!(mesh(&peers), [[false, false, true, false], [false; 4]], "the second is unknown");
+    peers.mesh(at(2), &peer(1), PayloadVersion::V3, false);
+    assert_eq!(mesh(&peers), [[false; 4]; 2]);
+}
+
+#[test]
+fn a_lack_of_peers_begins_and_ends_once() {
+    let connections = ConnectionManagerConfig { low: 2, ..ConnectionManagerConfig::default() };
+    let mut peers = manager(PeersConfig { connections, ..PeersConfig::default() });
+    let mut lacking = Vec::new();
+    for second in 0..300 {
+        match second {
+            50 => arrive(&mut peers, at(second), 1, "1.2.3.4"),
+            100 => arrive(&mut peers, at(second), 2, "1.2.3.5"),
+            200 => leave(&mut peers, at(second), 1),
+            _ => {}
+        }
+        peers.settle(at(second));
+        while let Some(step) = peers.poll() {
+            if let PeerStep::Event(PeerEvent::Lacking(is_lacking)) = step {
+                lacking.push((second, is_lacking));
+            }
+        }
+    }
+    let changes: Vec<bool> = lacking.iter().map(|(_, is_lacking)| *is_lacking).collect();
+    assert_eq!(changes, [true, false, true], "{lacking:?}");
+    assert!((100..200).contains(&lacking[1].0) && lacking[2].0 >= 200, "{lacking:?}");
+}

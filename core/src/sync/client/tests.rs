@@ -161,6 +161,23 @@ fn one_peer_serves_a_range_in_descending_order_with_roots_from_ecotone() {
     assert_eq!(world.conduct, vec![(1, Conduct::ValidResponse); 9]);
 }
 
+/// An answer that is being checked can't be late any more, so nothing has to wake up for it.
+#[test]
+fn only_requests_without_an_answer_become_late() {
+    let chain = config(25);
+    let made = blocks(&chain, 25, 0, 10);
+    let mut client = RangeClient::new(ClientConfig { in_flight: 1, ..ClientConfig::default() });
+    client.connected(peer(1), false);
+    client.aim(at(0), Some(Range { wanted: BlockId::of(&made[19]), lowest: 11 }));
+    let Some(ClientStep::Ask { id, .. }) = client.poll(at(0)) else { panic!("no request") };
+    assert!(client.poll(at(0)).is_none());
+    assert_eq!(client.next_wakeup(at(0)), Some(at(0) + LATE));
+    client.received(at(10), id, Ok(encode_response(&made[19]).into()));
+    assert!(matches!(client.poll(at(10)), Some(ClientStep::Check(..))));
+    assert!(client.poll(at(10)).is_none());
+    assert_eq!(client.next_wakeup(at(10)), None);
+}
+
 /// TestMultiPeerSync: two servers with limits, then a block that neither of them has for a while.
 #[test]
 fn a_block_that_no_server_has_is_requested_again_and_nothing_else_is_lost() {
