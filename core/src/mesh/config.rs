@@ -32,6 +32,10 @@ pub struct MeshConfig {
     pub browsers_at_once: usize,
     /// Number of naming jobs that run at the same time.
     pub naming_at_once: usize,
+    /// Whether a message of our own counts as published when browsers have it and no node. A node
+    /// for browsers alone needs this; for any other, the message is tried again until a node has
+    /// it.
+    pub browsers_suffice: bool,
     /// Source of all random choices. Keep it secret.
     pub seed: u64,
 }
@@ -51,6 +55,7 @@ impl MeshConfig {
             large_at_once: 3,
             browsers_at_once: 16,
             naming_at_once: 4,
+            browsers_suffice: false,
             seed,
         }
     }

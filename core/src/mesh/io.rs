@@ -2,7 +2,8 @@
 
 use super::wire::Version;
 use super::{Class, EntryId, Id, MAX_TOPICS, Topic};
-use crate::gossip::{Acceptance, Unpacked};
+use crate::gossip::{Acceptance, MAX_MESSAGE_SIZE, Unpacked};
+use crate::payload::snappy;
 use crate::peers::PeerId;
 use crate::sequencer::{PublishId, SendOutcome};
 use alloy_primitives::Bytes;
@@ -47,8 +48,12 @@ pub enum Input {
     Written(PeerId, usize),
     /// A [`NameJob`] ended.
     Named(Named),
+    /// A [`NameJob`] ended without a result: it panicked, which would be a defect.
+    NamingFailed(EntryId),
     /// Answers an [`Output::Validate`].
     Verdict(EntryId, Acceptance),
+    /// A message of this peer turned out to be invalid only after its [`Self::Verdict`].
+    Blame(PeerId, Topic),
     /// Publish a message of our own. One [`Output::Published`] answers it.
     Publish {
         /// Id assigned by the caller.
@@ -70,6 +75,75 @@ pub enum Input {
     Live([bool; MAX_TOPICS]),
     /// Only time passed.
     Wake,
+}
+
+/// An event of a peer's streams: what the shell reports. It is the part of [`Input`] that does not
+/// come from the router's owner.
+#[derive(Clone, Debug)]
+pub enum StreamEvent {
+    /// See [`Input::Supports`].
+    Supports(PeerId),
+    /// See [`Input::WriterOpened`].
+    WriterOpened(PeerId, Version),
+    /// See [`Input::WriterClosed`].
+    WriterClosed {
+        /// The peer.
+        peer: PeerId,
+        /// Whether the peer refused every version.
+        is_refused: bool,
+    },
+    /// See [`Input::ReaderOpened`].
+    ReaderOpened(PeerId),
+    /// See [`Input::Frame`].
+    Frame(PeerId, Bytes),
+    /// See [`Input::Malformed`].
+    Malformed(PeerId),
+    /// See [`Input::Written`].
+    Written(PeerId, usize),
+}
+
+impl StreamEvent {
+    /// Returns the peer.
+    pub const fn peer(&self) -> &PeerId {
+        match self {
+            Self::Supports(peer)
+            | Self::WriterOpened(peer, _)
+            | Self::WriterClosed { peer, .. }
+            | Self::ReaderOpened(peer)
+            | Self::Frame(peer, _)
+            | Self::Malformed(peer)
+            | Self::Written(peer, _) => peer,
+        }
+    }
+}
+
+impl From<StreamEvent> for Input {
+    fn from(event: StreamEvent) -> Self {
+        match event {
+            StreamEvent::Supports(peer) => Self::Supports(peer),
+            StreamEvent::WriterOpened(peer, version) => Self::WriterOpened(peer, version),
+            StreamEvent::WriterClosed { peer, is_refused } => {
+                Self::WriterClosed { peer, is_refused }
+            }
+            StreamEvent::ReaderOpened(peer) => Self::ReaderOpened(peer),
+            StreamEvent::Frame(peer, frame) => Self::Frame(peer, frame),
+            StreamEvent::Malformed(peer) => Self::Malformed(peer),
+            StreamEvent::Written(peer, bytes) => Self::Written(peer, bytes),
+        }
+    }
+}
+
+/// An action on a peer's streams: the part of [`Output`] that the shell carries out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StreamAction {
+    /// See [`Output::OpenWriter`].
+    OpenWriter(PeerId),
+    /// See [`Output::CloseWriter`].
+    CloseWriter(PeerId),
+    /// See [`Output::ResetReader`].
+    ResetReader(PeerId),
+    /// See [`Output::Transmit`].
+    Transmit(PeerId),
 }
 
 /// An output: an action for the driver.
@@ -165,6 +239,12 @@ impl NameJob {
     /// Returns the data as received.
     pub const fn data(&self) -> &Bytes {
         &self.data
+    }
+
+    /// Returns the number of bytes to read or to make, which determines the running time.
+    pub fn size(&self) -> usize {
+        let announced = snappy::announced_length(&self.data).unwrap_or_default();
+        announced.min(MAX_MESSAGE_SIZE).max(self.data.len())
     }
 
     /// Runs the job.

@@ -65,7 +65,7 @@ pub use ids::{Id, MAX_ID, MAX_TOPICS, Topic};
 pub use intake::{
     BYTES_PER_PEER, ENTRIES_PER_PEER, EntryId, MAX_BYTES, MAX_ENTRIES, MAX_SOURCES, NAMING_PER_PEER,
 };
-pub use io::{Input, Misconduct, NameJob, Named, Output};
+pub use io::{Input, Misconduct, NameJob, Named, Output, StreamAction, StreamEvent};
 pub use peers::{
     FOREIGN_AFTER, MAX_READERS, MAX_REOPENED, OPEN_AFTER, READERS_WINDOW, REOPEN_WINDOW,
 };

@@ -18,7 +18,7 @@ use crate::peers::PeerId;
 use crate::peers::score::{
     BlocksSnapshot, GossipSnapshot, MAX_IPS_PER_PEER, MAX_SCORED_PEERS, ScoreParams, TopicParams,
 };
-use crate::sorted::SortedMap;
+use crate::sorted::{SortedMap, SortedSet};
 use crate::time::Instant;
 use core::net::IpAddr;
 use std::time::Duration;
@@ -30,6 +30,8 @@ pub(super) struct Scores {
     live: [bool; MAX_TOPICS],
     peers: SortedMap<PeerId, Scored>,
     at_ip: SortedMap<IpAddr, usize>,
+    /// Peers whose penalties grew since the owner last asked.
+    fallen: SortedSet<PeerId>,
     next_decay: Instant,
 }
 
@@ -114,6 +116,7 @@ impl Scores {
             live: [false; MAX_TOPICS],
             peers: SortedMap::new(),
             at_ip: SortedMap::new(),
+            fallen: SortedSet::new(),
         }
     }
 
@@ -200,17 +203,29 @@ impl Scores {
         }
         let scored = self.peers.get_or_insert_with(*peer, || Scored::new(Some(now)));
         scored.topics[topic.index()].invalid += 1.0;
+        self.fallen.insert(*peer);
     }
 
     /// Counts breaches of the protocol.
     pub(super) fn breach(&mut self, peer: &PeerId, count: f64) {
         if let Some(scored) = self.peers.get_mut(peer) {
             scored.behaviour += count;
+            self.fallen.insert(*peer);
         }
+    }
+
+    /// Returns a peer whose penalties grew since it was last returned.
+    pub(super) fn poll_fallen(&mut self) -> Option<PeerId> {
+        self.fallen.pop_first()
     }
 
     pub(super) fn score(&self, now: Instant, peer: &PeerId) -> f64 {
         let Some(scored) = self.peers.get(peer) else { return 0.0 };
+        self.total(now, scored, scored.application)
+    }
+
+    /// Applies the formula, with this application score.
+    fn total(&self, now: Instant, scored: &Scored, application: f64) -> f64 {
         let mut topics = 0.0;
         for (counters, live) in scored.topics.iter().zip(self.live) {
             topics += counters.score(now, self.params.topic(live));
@@ -220,7 +235,7 @@ impl Scores {
         }
         let excess = (scored.behaviour - self.params.behaviour_penalty_threshold).max(0.0);
         topics
-            + scored.application * self.params.application_weight
+            + application * self.params.application_weight
             + self.colocation(scored) * self.params.ip_colocation_weight
             + excess * excess * self.params.behaviour_penalty_weight
     }
@@ -241,6 +256,12 @@ impl Scores {
             ip_colocation_factor: self.colocation(scored),
             behavioural_penalty: scored.behaviour,
         }
+    }
+
+    /// Returns the snapshot with the application's part left out of the total.
+    pub(super) fn conduct(&self, now: Instant, peer: &PeerId) -> GossipSnapshot {
+        let total = self.peers.get(peer).map_or(0.0, |scored| self.total(now, scored, 0.0));
+        GossipSnapshot { total, ..self.snapshot(now, peer) }
     }
 
     /// Time within which a copy of an accepted message still counts as delivered.
@@ -308,6 +329,7 @@ impl Scores {
         if let Some(scored) = self.peers.remove(peer) {
             uncount(&mut self.at_ip, &scored.ips);
         }
+        self.fallen.remove(peer);
     }
 }
 

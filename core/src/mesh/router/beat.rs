@@ -35,6 +35,7 @@ const SLOW_SAMPLE: u32 = 8;
 impl Router {
     pub(super) fn heartbeat(&mut self, now: Instant) {
         let has_slept = now.since(self.next_heartbeat) >= SLEPT;
+        self.heartbeats += 1;
         self.next_heartbeat = now + self.config.heartbeat;
         self.seen.expire(now);
         self.forget_stuck(now);

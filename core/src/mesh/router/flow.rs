@@ -131,6 +131,16 @@ impl Router {
         }
     }
 
+    /// Forgets a message that could not be named. It stays unseen.
+    pub(super) fn naming_failed(&mut self, entry: EntryId) {
+        if self.intake.get(entry).is_none_or(|known| known.stage != Stage::Naming) {
+            return;
+        }
+        if let Some(known) = self.intake.remove(entry) {
+            known.sources.iter().for_each(|source| self.promises.void(&source.peer));
+        }
+    }
+
     /// Joins a message with one that has the same name and other bytes.
     fn merge(&mut self, now: Instant, entry: EntryId, first: EntryId, name: Id) {
         let Some(known) = self.intake.remove(entry) else { return };

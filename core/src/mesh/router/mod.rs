@@ -50,6 +50,13 @@ struct Held {
     id: Id,
 }
 
+/// A message of our own that no node has taken yet.
+#[derive(Clone, Copy, Debug)]
+struct Untaken {
+    name: Id,
+    browsers_have: bool,
+}
+
 /// The gossipsub router. See the [module's documentation](super) for its contract and bounds.
 #[derive(Debug)]
 pub struct Router {
@@ -73,6 +80,9 @@ pub struct Router {
     next_heartbeat: Instant,
     next_opportunistic: Instant,
     next_minute: Instant,
+    heartbeats: u64,
+    /// The last message of our own, if no node has taken it yet.
+    untaken: Option<Untaken>,
     outputs: VecDeque<Output>,
 }
 
@@ -136,6 +146,8 @@ impl Router {
             next_heartbeat: now + HEARTBEAT_INITIAL_DELAY,
             next_opportunistic: now + beat::OPPORTUNISTIC_INTERVAL,
             next_minute: now + beat::MINUTE,
+            heartbeats: 0,
+            untaken: None,
             outputs: VecDeque::new(),
             config,
         }
@@ -156,7 +168,9 @@ impl Router {
             Input::Malformed(peer) => self.breach(now, &peer, 1.0),
             Input::Written(peer, bytes) => self.written(now, &peer, bytes),
             Input::Named(named) => self.named(now, named),
+            Input::NamingFailed(entry) => self.naming_failed(entry),
             Input::Verdict(entry, verdict) => self.verdict(now, entry, verdict),
+            Input::Blame(peer, topic) => self.invalid(now, &peer, topic),
             Input::Publish { id, topic, name, data } => self.publish(now, id, topic, name, &data),
             Input::Join(topic) => self.join(now, topic),
             Input::Leave(topic) => self.leave(now, topic),
@@ -195,9 +209,35 @@ impl Router {
         self.scores.as_ref().map(|scores| scores.snapshot(now, peer)).unwrap_or_default()
     }
 
+    /// Returns the same without the application's part: its total is that of gossip alone.
+    pub fn conduct_of(&self, now: Instant, peer: &PeerId) -> GossipSnapshot {
+        self.scores.as_ref().map(|scores| scores.conduct(now, peer)).unwrap_or_default()
+    }
+
+    /// Returns a peer whose penalties grew since it was last returned, connected or not. Other
+    /// changes of scores are smaller, and are best read once in a [heartbeat](Self::heartbeats).
+    pub fn poll_fallen(&mut self) -> Option<PeerId> {
+        self.scores.as_mut().and_then(Scores::poll_fallen)
+    }
+
+    /// Returns the number of heartbeats so far.
+    pub const fn heartbeats(&self) -> u64 {
+        self.heartbeats
+    }
+
+    /// Returns the number of nodes in our mesh of a topic.
+    pub fn nodes_in_mesh(&self, topic: Topic) -> usize {
+        self.link(topic).map_or(0, |link| link.nodes.len())
+    }
+
     /// Returns the peers in our mesh of a topic: nodes, then browsers.
     pub fn mesh_of(&self, topic: Topic) -> impl Iterator<Item = &PeerId> {
         self.links.get(topic.index()).into_iter().flat_map(Link::mesh)
+    }
+
+    /// Returns `true` if the peer is connected and subscribed to a topic.
+    pub fn is_subscribed(&self, peer: &PeerId, topic: Topic) -> bool {
+        self.peers.get(peer).is_some_and(|known| known.subscriptions.contains(topic))
     }
 
     /// Returns the number of connected peers that are subscribed to a topic.

@@ -1,10 +1,16 @@
 //! Messages of our own.
+//!
+//! The nodes carry a message to the network, so it may be published again until a node has taken
+//! it. Browsers that took it are left out then, or suffice ([`MeshConfig::browsers_suffice`]).
+//!
+//! [`MeshConfig::browsers_suffice`]: crate::mesh::MeshConfig::browsers_suffice
 
-use super::Router;
+use super::{Router, Untaken};
 use crate::gossip::IDONTWANT_THRESHOLD;
 use crate::mesh::io::Output;
 use crate::mesh::seen::State;
 use crate::mesh::send::Kind;
+use crate::mesh::wire::MAX_FRAME;
 use crate::mesh::{Frame, Id, Topic};
 use crate::peers::PeerId;
 use crate::sequencer::{PublishId, SendOutcome};
@@ -32,33 +38,53 @@ impl Router {
         data: &Bytes,
     ) -> (SendOutcome, usize) {
         self.seen.expire(now);
-        if matches!(self.seen.get(&name), Some(State::Accepted(_))) {
+        let is_known = matches!(self.seen.get(&name), Some(State::Accepted(_)));
+        let untaken = self.untaken.filter(|untaken| is_known && untaken.name == name);
+        if is_known && untaken.is_none() {
             return (SendOutcome::AlreadySent, 0);
         }
+        let browsers_have = untaken.is_some_and(|untaken| untaken.browsers_have);
         let Some(link) = self.link(topic) else {
             return (SendOutcome::Failed("no such topic".into()), 0);
         };
         let frame = Frame::message(&link.name, data.clone());
+        if frame.len() > MAX_FRAME {
+            let why = "the compressed block is larger than a gossip message may be";
+            return (SendOutcome::Failed(why.into()), 0);
+        }
         let mut targets = self.targets(now, topic);
         targets.retain(|peer| {
-            let known = self.peers.get(peer);
-            known.is_some_and(|known| !known.unwanted.contains(self.key, &name))
+            self.peers.get(peer).is_some_and(|known| {
+                let has = browsers_have && known.class.is_browser();
+                !has && !known.unwanted.contains(self.key, &name)
+            })
         });
         if targets.is_empty() {
             return (SendOutcome::NoPeers, 0);
         }
-        // Known before it is sent: its copies will come back.
+        if untaken.is_none() {
+            self.keep_own(now, topic, name, data, &frame);
+        }
+        let (mut nodes, mut browsers) = (0, 0);
+        for peer in targets {
+            let is_browser = self.peers.get(&peer).is_some_and(|known| known.class.is_browser());
+            let is_sent = self.send(now, &peer, name, &frame, Kind::Own);
+            *(if is_browser { &mut browsers } else { &mut nodes }) += usize::from(is_sent);
+        }
+        let is_over = nodes > 0 || browsers > 0 && self.config.browsers_suffice;
+        let browsers_have = browsers_have || browsers > 0;
+        self.untaken = (!is_over).then_some(Untaken { name, browsers_have });
+        (if is_over { SendOutcome::Sent } else { SendOutcome::NoPeers }, nodes + browsers)
+    }
+
+    /// Remembers a message of our own before it is sent: its copies will come back.
+    fn keep_own(&mut self, now: Instant, topic: Topic, name: Id, data: &Bytes, frame: &Frame) {
         self.seen.set(now, name, State::Accepted(now));
         self.intake.keep_own(now, self.key, topic, data.clone(), name);
         self.cache.insert(name, topic, frame.clone());
         if data.len() >= IDONTWANT_THRESHOLD {
             self.say_idontwant(topic, name, &[]);
         }
-        let mut sent = 0;
-        for peer in targets {
-            sent += usize::from(self.send(now, &peer, name, &frame, Kind::Own));
-        }
-        (if sent == 0 { SendOutcome::NoPeers } else { SendOutcome::Sent }, sent)
     }
 
     /// Returns the peers that get a message of our own: the mesh, and random others if it is too

@@ -136,7 +136,9 @@ impl Router {
         let is_all = outbox.unwritten == 0;
         let has_more = outbox.has_small() || outbox.has_words();
         self.uplink.written(now, peer, is_all);
-        if has_more {
+        // It is the peer's turn, but something small was still on its way.
+        let is_offered = is_all && self.uplink.offered(peer).is_some();
+        if has_more || is_offered {
             self.announce(peer);
         }
     }

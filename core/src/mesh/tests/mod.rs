@@ -6,6 +6,7 @@ mod limits;
 mod membership;
 mod network;
 mod properties;
+mod publishing;
 mod sending;
 mod streams;
 
