@@ -5,7 +5,9 @@
 //!
 //! * The [`Gate`] and the [`ConnectionLimits`] answer each [`Knock`] at once, before any work is
 //!   spent on the connection.
-//! * [`ApplicationScores`] score how a peer serves blocks, [`GossipScores`] how it gossips.
+//! * [`ApplicationScores`] score how a peer serves blocks, [`GossipScores`](super::GossipScores) how it
+//!   gossips,
+//!   unless the node's router counts that.
 //!   Whenever their sum changes, the [`BanPolicy`](super::BanPolicy) decides whether the peer is
 //!   banned.
 //! * The [`ConnectionManager`] keeps the number of peers between the low and the high mark;
@@ -50,6 +52,7 @@
 mod absent;
 mod configure;
 mod connections;
+mod counting;
 mod judge;
 mod knock;
 mod read;
@@ -74,14 +77,15 @@ use super::memory::{self, Entry};
 use super::silence::SilenceMonitor;
 use super::{
     ApplicationScores, BlockEntry, Conduct, ConnectionId, ConnectionLimits, ConnectionManager,
-    ConnectionManagerStep, Gate, GateConfig, GossipScores, ListFull, PeerBook, PeerId, PeerInfo,
-    PeerMetadata, StaticPeer, StaticPeers,
+    ConnectionManagerStep, Gate, GateConfig, ListFull, PeerBook, PeerId, PeerInfo, PeerMetadata,
+    StaticPeer, StaticPeers,
 };
 use crate::gossip::Mesh;
 use crate::payload::PayloadVersion;
 use crate::sorted::{SortedMap, SortedSet};
 use crate::time::{Instant, Now};
 use core::net::IpAddr;
+use counting::GossipPart;
 use seek::Redial;
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -132,8 +136,7 @@ pub struct PeerManager {
     gate: Gate,
     limits: ConnectionLimits,
     application: ApplicationScores,
-    /// `None` at [`Scoring::None`](super::Scoring::None).
-    gossip: Option<GossipScores>,
+    gossip: GossipPart,
     connection_manager: ConnectionManager,
     statics: StaticPeers,
     silence: SilenceMonitor,
@@ -196,7 +199,7 @@ impl PeerManager {
             gate,
             limits: ConnectionLimits::new(config.limits),
             application: ApplicationScores::new(config.scoring, block_time),
-            gossip: params.map(GossipScores::new),
+            gossip: GossipPart::new(params),
             connection_manager: ConnectionManager::new(config.connections),
             statics,
             silence: SilenceMonitor::new(now.monotonic, config.silence),
@@ -246,9 +249,7 @@ impl PeerManager {
         }
         self.application.connected(now.monotonic, peer);
         let ip = self.node_ips(&peer).next();
-        if let Some(gossip) = &mut self.gossip {
-            gossip.connected(now.monotonic, peer, ip);
-        }
+        self.gossip.connected(now.monotonic, peer, ip);
         let since = now.monotonic;
         let connected =
             Connected { since, is_inbound, is_browser, is_counted, ..Connected::default() };
@@ -286,9 +287,7 @@ impl PeerManager {
         self.application.disconnected(now.monotonic, peer);
         // From now on, the book holds the counters.
         self.application.forget(peer);
-        if let Some(gossip) = &mut self.gossip {
-            gossip.disconnected(now.monotonic, peer, application);
-        }
+        self.gossip.disconnected(now.monotonic, peer, application);
         self.connection_manager.disconnected(peer);
         self.book.disconnected(now.unix_seconds(), peer);
         self.forget_if_only_static(peer);
@@ -329,7 +328,7 @@ impl PeerManager {
 
     /// Records that a peer was the first to deliver a block that was accepted.
     pub fn delivered(&mut self, now: Now, peer: &PeerId, topic: PayloadVersion) {
-        if let Some(gossip) = &mut self.gossip {
+        if let Some(gossip) = self.gossip.counted() {
             gossip.delivered(peer, topic);
         }
         self.changed(now, peer);
@@ -338,7 +337,7 @@ impl PeerManager {
     /// Records that a peer sent a message that was rejected. Also counts if the peer has left in
     /// the meantime.
     pub fn rejected(&mut self, now: Now, peer: &PeerId, topic: PayloadVersion) {
-        if let Some(gossip) = &mut self.gossip {
+        if let Some(gossip) = self.gossip.counted() {
             gossip.rejected(now.monotonic, peer, topic);
         }
         if !self.connected.contains_key(peer) {
@@ -353,9 +352,7 @@ impl PeerManager {
         let bit = 1 << topic.index();
         connected.meshes = if is_member { connected.meshes | bit } else { connected.meshes & !bit };
         self.connection_manager.set_mesh(peer, connected.meshes.count_ones() as usize);
-        if let Some(gossip) = &mut self.gossip {
-            gossip.mesh(now.monotonic, peer, topic, is_member);
-        }
+        self.gossip.mesh(now.monotonic, peer, topic, is_member);
     }
 
     /// Records that a peer joined or left a topic.
@@ -368,8 +365,8 @@ impl PeerManager {
     }
 
     /// Sets which topics are live: those that may carry a current block.
-    pub const fn set_live(&mut self, topics: [bool; PayloadVersion::ALL.len()]) {
-        if let Some(gossip) = &mut self.gossip {
+    pub fn set_live(&mut self, topics: [bool; PayloadVersion::ALL.len()]) {
+        if let Some(gossip) = self.gossip.counted() {
             gossip.set_live(topics);
         }
     }
@@ -379,7 +376,7 @@ impl PeerManager {
     pub fn gossip_scores(&mut self, now: Now, scores: impl IntoIterator<Item = (PeerId, f64)>) {
         for (peer, total) in scores {
             let Some(connected) = self.connected.get(&peer) else { continue };
-            if let Some(gossip) = &mut self.gossip {
+            if let Some(gossip) = self.gossip.counted() {
                 gossip.set_library_total(now.monotonic, &peer, connected.told, total);
             }
             self.changed(now, &peer);
@@ -473,7 +470,7 @@ impl PeerManager {
 
     /// Performs everything that is due at `now`.
     pub fn settle(&mut self, now: Now) {
-        if let Some(gossip) = &mut self.gossip {
+        if let Some(gossip) = self.gossip.counted() {
             gossip.tick(now.monotonic);
         }
         if self.application.next_wakeup().is_some_and(|at| at <= now.monotonic) {
@@ -486,7 +483,7 @@ impl PeerManager {
         if self.next_snapshot.is_some_and(|at| at <= now.monotonic) {
             self.next_snapshot =
                 Some(now.monotonic + SNAPSHOT_INTERVAL).filter(|_| !self.connected.is_empty());
-            if self.gossip.is_some() && !self.connected.is_empty() {
+            if self.gossip.is_on() && !self.connected.is_empty() {
                 self.steps.push_back(PeerStep::Snapshot);
             }
             self.remember();

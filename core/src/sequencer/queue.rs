@@ -417,6 +417,13 @@ impl PublishQueue {
         }
     }
 
+    /// Returns `true` if the network's answer for `id` would still count.
+    pub fn is_sending(&self, id: PublishId) -> bool {
+        self.entries.front().is_some_and(|entry| {
+            entry.id == id && matches!(entry.stage, Stage::Sending(..) | Stage::ToSend(..))
+        })
+    }
+
     /// Returns the time of the next [`Self::poll`] if nothing happens earlier.
     pub fn next_wakeup(&self) -> Option<Instant> {
         self.entries.front().and_then(|entry| entry.due)

@@ -48,9 +48,7 @@ impl PeerManager {
             return;
         }
         let ip = self.node_ips(peer).next();
-        if let Some(gossip) = &mut self.gossip {
-            gossip.connected(now.monotonic, *peer, ip);
-        }
+        self.gossip.connected(now.monotonic, *peer, ip);
         let is_inbound = is_inbound && self.connections(peer).all(|secured| secured.is_inbound);
         self.connection_manager.connected(
             now.monotonic,

@@ -20,7 +20,7 @@ impl PeerManager {
 
     /// Bans a peer if its score is too low.
     pub(super) fn judge(&mut self, now: Now, peer: &PeerId, score: f64) {
-        if self.gossip.is_none() || self.gate.holds(now, peer, &[]) {
+        if !self.gossip.is_on() || self.gate.holds(now, peer, &[]) {
             return;
         }
         if let Some(until) =

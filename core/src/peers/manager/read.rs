@@ -115,13 +115,15 @@ impl PeerManager {
 
     /// Returns the components of a peer's score.
     pub fn scores(&self, now: Now, peer: &PeerId) -> PeerScores {
-        let Some(gossip) = &self.gossip else { return PeerScores::default() };
+        if !self.gossip.is_on() {
+            return PeerScores::default();
+        }
         if !self.connected.contains_key(peer) {
             return self.book.scores(now.unix_seconds(), peer);
         }
         let application = self.application.score(peer);
         PeerScores {
-            gossip: gossip.snapshot(now.monotonic, peer, application),
+            gossip: self.gossip.snapshot(now.monotonic, peer, application),
             req_resp: self.application.counters(peer),
         }
     }

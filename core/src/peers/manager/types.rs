@@ -170,11 +170,16 @@ pub enum DisconnectReason {
     Asked,
     /// The peer sent nothing for too long.
     Silent,
+    /// The peer demanded far more than any implementation does, for longer than a burst.
+    Flooding,
+    /// The peer read nothing of what it was sent.
+    Deaf,
 }
 
 impl DisconnectReason {
     /// All names, in the order of [`Self::index`].
-    pub const NAMES: [&str; 5] = ["banned", "blocked", "surplus", "asked", "silent"];
+    pub const NAMES: [&str; 7] =
+        ["banned", "blocked", "surplus", "asked", "silent", "flooding", "deaf"];
 
     /// Returns the position in [`Self::NAMES`].
     pub const fn index(self) -> usize {
@@ -195,6 +200,8 @@ impl fmt::Display for DisconnectReason {
             Self::Surplus => "too many peers",
             Self::Asked => "on request",
             Self::Silent => "silent for too long",
+            Self::Flooding => "flooding this node",
+            Self::Deaf => "reading nothing",
         })
     }
 }
