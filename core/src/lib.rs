@@ -62,7 +62,7 @@
 //!             }
 //!             Output::Verdict(_) | Output::Store { .. } | Output::Remember(_) => {}
 //!             Output::Dial { .. } | Output::Disconnect(_) | Output::Close(_) => {}
-//!             Output::ApplicationScore(..) => {}
+//!             Output::ApplicationScore(..) | Output::Mesh(_) => {}
 //!             Output::LiveTopics(_) | Output::TakeScores | Output::ReadSigner => {}
 //!             // A real driver shows these to the operator.
 //!             Output::Event(Event::TroubleBegan(_) | Event::TroubleEnded(_)) => {}

@@ -256,6 +256,7 @@ impl Driver {
             // `Wire::carry_out`.
             Output::Sign(_)
             | Output::Remember(_)
+            | Output::Mesh(_)
             | Output::Send { .. }
             | Output::Dial { .. }
             | Output::Disconnect(_)

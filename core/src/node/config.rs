@@ -1,9 +1,9 @@
 //! The configuration of a [`Node`](super::Node).
 
 #[cfg(doc)]
-use super::Output;
+use super::{Input, Output};
 use crate::chain::{BlockId, ChainConfig, ChainViewConfig};
-use crate::gossip::TIMESTAMP_THRESHOLD;
+use crate::gossip::{MeshParams, TIMESTAMP_THRESHOLD};
 use crate::payload::Block;
 use crate::peers::{BlockEntry, PeersConfig, StaticPeer};
 use crate::sync::{FillConfig, PendingBlock, ServerConfig};
@@ -59,6 +59,33 @@ pub struct NodeConfig {
     pub memory: Vec<(Vec<u8>, Vec<u8>)>,
     /// The node's role, which decides when it is ready.
     pub role: Role,
+    /// The node's own gossip router, or `None` if a gossip library of the driver runs the mesh.
+    ///
+    /// With it, the driver carries frames: [`Input::Mesh`], [`Output::Mesh`], and
+    /// [`Node::transmit`](super::Node::transmit). It passes neither [`Input::Gossip`] nor
+    /// [`Input::GossipScores`], nor news of topics and meshes, and gets no [`Output::Send`],
+    /// [`Output::ApplicationScore`], [`Output::LiveTopics`] and [`Output::TakeScores`].
+    pub mesh: Option<MeshSettings>,
+}
+
+/// Settings of the gossip router that a node owns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MeshSettings {
+    /// Sizes of the mesh of nodes (`p2p.gossip.mesh.*`).
+    pub sizes: MeshParams,
+    /// Whether browsers suffice for a block of our own to count as published: see
+    /// [`MeshConfig::browsers_suffice`](crate::mesh::MeshConfig::browsers_suffice).
+    pub browsers_suffice: bool,
+    /// A random number that no peer knows. Together with the node's seed, which is public, it is
+    /// the seed of the router.
+    pub secret: u64,
+}
+
+impl MeshSettings {
+    /// Returns the settings with the network's mesh sizes.
+    pub fn new(secret: u64) -> Self {
+        Self { sizes: MeshParams::default(), browsers_suffice: false, secret }
+    }
 }
 
 /// Settings for fetching and serving blocks by number.
@@ -103,6 +130,7 @@ impl NodeConfig {
             reads_signer: false,
             memory: Vec::new(),
             role: Role::default(),
+            mesh: None,
         }
     }
 }

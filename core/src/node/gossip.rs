@@ -6,7 +6,8 @@ use crate::gossip::{
     Acceptance, BlockSource, RefusedBlock, Signers, ValidationId, ValidationResult, ValidatorStep,
     Verdict,
 };
-use crate::payload::Block;
+use crate::payload::{Block, PayloadVersion};
+use crate::peers::PeerId;
 use crate::sequencer::PublishId;
 use crate::time::Now;
 
@@ -33,9 +34,7 @@ impl Node {
             ValidatorStep::Verdict { verdict, refused } => {
                 return self.judged(now, verdict, refused);
             }
-            ValidatorStep::Blame { peer, topic } => {
-                return self.peers.rejected(now, &peer, topic);
-            }
+            ValidatorStep::Blame { peer, topic } => return self.blame(now, &peer, topic),
             ValidatorStep::Block { block, source } => {
                 return self.signed_block(now, &block, source);
             }
@@ -67,10 +66,21 @@ impl Node {
             self.note_refused(now, from, reason, signer, block);
         }
         self.outputs.push_back(Output::Verdict(verdict));
+        if let Some(mesh) = &mut self.mesh {
+            return mesh.judged(now.monotonic, &verdict);
+        }
         match verdict.acceptance() {
             Acceptance::Accept => self.peers.delivered(now, &from, topic),
             Acceptance::Reject => self.peers.rejected(now, &from, topic),
             Acceptance::Ignore => {}
+        }
+    }
+
+    /// Counts a message against a peer after its verdict.
+    fn blame(&mut self, now: Now, peer: &PeerId, topic: PayloadVersion) {
+        match &mut self.mesh {
+            Some(mesh) => mesh.blame(now.monotonic, peer, topic),
+            None => self.peers.rejected(now, peer, topic),
         }
     }
 

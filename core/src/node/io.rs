@@ -3,6 +3,7 @@
 use super::{Job, JobResult, StoreId, UnknownFork};
 use crate::chain::{BlockId, ChainEvent};
 use crate::gossip::{MessageId, ScheduleDoubt, Signature, Unpacked, Verdict};
+use crate::mesh::{StreamAction, StreamEvent};
 use crate::payload::{Block, PayloadVersion};
 use crate::peers::{
     CommandId, ConnectionId, ListFull, MemoryChange, PeerCommand, PeerEvent, PeerId, PeerLists,
@@ -27,6 +28,8 @@ pub enum Input {
         /// The message's contents.
         message: Unpacked,
     },
+    /// An event of a peer's gossip streams. Only with [`NodeConfig::mesh`](super::NodeConfig::mesh).
+    Mesh(StreamEvent),
     /// A job ended.
     JobDone(JobResult),
     /// Publish a block of our own. Exactly one [`Event::Published`] answers it.
@@ -143,8 +146,11 @@ pub enum Input {
 pub enum Output {
     /// Run this job and return its result.
     Job(Job),
-    /// Pass a verdict on a message to gossip.
+    /// Pass a verdict on a message to gossip. With the node's own router, it is only to be shown.
     Verdict(Verdict),
+    /// An action on a peer's gossip streams. Only with
+    /// [`NodeConfig::mesh`](super::NodeConfig::mesh).
+    Mesh(StreamAction),
     /// Have this signed and return the signature.
     Sign(SignRequest),
     /// Publish a message of our own on gossip and return the outcome.

@@ -2,12 +2,14 @@
 
 use crate::chain::BlockId;
 use crate::gossip::{
-    BLOCK_DOMAIN, OneThread, SIGNATURE_SIZE, Threads, ValidationId, ValidationJob,
+    BLOCK_DOMAIN, OneThread, SIGNATURE_SIZE, Threads, Unpacked, ValidationId, ValidationJob,
     ValidationResult, payload_hash, signing_hash,
 };
-use crate::payload::{Block, Envelope};
+use crate::mesh::{EntryId, Id, NameJob, Named};
+use crate::payload::{Block, Envelope, snappy};
 use crate::sequencer::{PublishError, Sealed};
 use crate::sync::{AnswerError, CheckWork};
+use alloy_primitives::Bytes;
 
 /// Id of a job, assigned by the [`Node`](super::Node) and never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -17,6 +19,7 @@ pub struct JobId(pub(super) IdKind);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum IdKind {
     Validator(ValidationId),
+    Router(EntryId),
     Node(u64),
 }
 
@@ -37,6 +40,14 @@ pub(super) enum Work {
     Validate(ValidationJob),
     Seal { chain_id: u64, envelope: Box<Envelope> },
     Check(CheckWork),
+    Name(NameJob),
+    Pack { topic: String, contents: Bytes },
+}
+
+impl From<NameJob> for Job {
+    fn from(job: NameJob) -> Self {
+        Self { id: JobId(IdKind::Router(job.entry())), work: Work::Name(job) }
+    }
 }
 
 impl From<ValidationJob> for Job {
@@ -55,18 +66,24 @@ pub enum JobKind {
     Seal,
     /// Checks a response to a request for a block.
     Check,
+    /// Decompresses and names a gossip message.
+    Name,
+    /// Compresses and names a message of our own.
+    Pack,
 }
 
 impl JobKind {
     /// All kinds.
-    pub const ALL: [Self; 3] = [Self::Validate, Self::Seal, Self::Check];
+    pub const ALL: [Self; 5] = [Self::Validate, Self::Seal, Self::Check, Self::Name, Self::Pack];
 
-    /// Returns `validate`, `seal` or `check`.
+    /// Returns a short name for metrics, in lower case.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Validate => "validate",
             Self::Seal => "seal",
             Self::Check => "check",
+            Self::Name => "name",
+            Self::Pack => "pack",
         }
     }
 
@@ -90,6 +107,9 @@ pub(super) enum Outcome {
     Validated(ValidationResult),
     Sealed(Result<Sealed, PublishError>),
     Checked(Result<Block, AnswerError>),
+    Named(Named),
+    /// The name, and the compressed message.
+    Packed(Id, Bytes),
     Panicked,
 }
 
@@ -105,6 +125,8 @@ impl Job {
             Work::Validate(_) => JobKind::Validate,
             Work::Seal { .. } => JobKind::Seal,
             Work::Check(_) => JobKind::Check,
+            Work::Name(_) => JobKind::Name,
+            Work::Pack { .. } => JobKind::Pack,
         }
     }
 
@@ -116,6 +138,8 @@ impl Job {
                 envelope.payload.transactions.iter().map(|raw| raw.len()).sum()
             }
             Work::Check(work) => work.size(),
+            Work::Name(job) => job.size(),
+            Work::Pack { contents, .. } => contents.len(),
         }
     }
 
@@ -130,6 +154,11 @@ impl Job {
             Work::Validate(job) => Outcome::Validated(job.run_on(threads)),
             Work::Seal { chain_id, envelope } => Outcome::Sealed(seal(chain_id, &envelope)),
             Work::Check(work) => Outcome::Checked(work.run()),
+            Work::Name(job) => Outcome::Named(job.run()),
+            Work::Pack { topic, contents } => {
+                let name = Unpacked::from_contents(&contents).message_id(&topic).into();
+                Outcome::Packed(name, snappy::compress(&contents).into())
+            }
         };
         JobResult { id: self.id, outcome }
     }

@@ -78,6 +78,7 @@
 //! # Bounds
 //! * Messages under validation and messages that wait: see [`Validator`].
 //! * Publications: see [`PublishQueue`]. Chain: see [`ChainView`].
+//! * Gossip, if the node has a router: see [`mesh`](crate::mesh) and `routing.rs`.
 //! * Blocks by number: see [`GapFiller`] and [`PayloadServer`]. Peers: see [`PeerManager`].
 //! * Changes of the store: see `storing.rs`.
 //! * Troubles: see [`trouble`](crate::trouble).
@@ -94,13 +95,14 @@ mod observer;
 mod peers;
 mod publish;
 mod ready;
+mod routing;
 mod storing;
 mod sync;
 #[cfg(test)]
 mod tests;
 mod troubles;
 
-pub use config::{NodeConfig, SyncConfig};
+pub use config::{MeshSettings, NodeConfig, SyncConfig};
 pub use forks::UnknownFork;
 pub use insert::{InsertError, vouched};
 pub use io::{Event, Input, Output, SignRequest, StoreChange};
@@ -124,6 +126,7 @@ use crate::time::{Instant, Now};
 use forks::ForkWatch;
 use job::{IdKind, Outcome, Work};
 use publish::check_size;
+use routing::Routing;
 use std::collections::VecDeque;
 use std::time::Duration;
 use storing::Storing;
@@ -134,6 +137,7 @@ use troubles::Troubles;
 enum Running {
     Seal(PublishId),
     Check(RequestId),
+    Pack(PublishId, PayloadVersion),
 }
 
 /// The node: see the [module's documentation](self).
@@ -148,6 +152,7 @@ pub struct Node {
     storing: Storing,
     queue: PublishQueue,
     peers: PeerManager,
+    mesh: Option<Routing>,
     /// Topics on which a current block may arrive, as last set in the peers' scores.
     live: [bool; PayloadVersion::ALL.len()],
     filler: Option<GapFiller>,
@@ -181,6 +186,7 @@ impl Node {
         let genesis = BlockId::new(config.chain.genesis.number, config.chain.genesis.hash);
         let scheduled = config.head.and_then(|head| config.chain.timestamp_of(head.number));
         let head_time = config.recent.first().map(Block::timestamp).or(scheduled);
+        let mesh = config.mesh.map(|settings| Routing::new(now, &config, settings));
         let troubles = Troubles::new(now, config.role, head_time.unwrap_or(0), interval);
         let view = match config.head.or(config.from_genesis.then_some(genesis)) {
             Some(head) => ChainView::resume(
@@ -208,6 +214,7 @@ impl Node {
                 config.memory,
             )
             .with_seed(config.seed),
+            mesh,
             live: Default::default(),
             filler: config.sync.map(|sync| {
                 GapFiller::new(now.monotonic, sync.fill, config.pending).with_seed(config.seed)
@@ -223,6 +230,9 @@ impl Node {
             outputs: VecDeque::new(),
             chain: config.chain,
         };
+        if node.mesh.is_some() {
+            node.peers = node.peers.with_router();
+        }
         node.peers.block_configured(config.blocked);
         node.settle(now);
         Ok(node)
@@ -236,6 +246,7 @@ impl Node {
                 self.peers.heard(now, &from);
                 self.validator.receive(now, from, topic, id, message);
             }
+            Input::Mesh(event) => self.stream_event(now, event),
             Input::JobDone(result) => self.job_done(now, result),
             Input::Publish { id, publication } => self.queue.push(now, id, publication),
             Input::Signed { id, result } => self.queue.signed(now, id, result),
@@ -253,6 +264,7 @@ impl Node {
             Input::Command { id, command } => self.command(now, id, command),
             Input::Configure { id, lists } => self.configure(now, id, lists),
             Input::Stopping => {
+                self.read_scores(now);
                 self.peers.stopping(now);
                 self.storing.stopping();
             }
@@ -302,6 +314,7 @@ impl Node {
             self.validator.next_wakeup(),
             self.storing.next_wakeup(),
             self.troubles.next_wakeup(),
+            self.mesh.as_ref().map(Routing::next_wakeup),
         ];
         others.into_iter().flatten().chain(self.view.next_wakeup()).min()
     }
@@ -367,13 +380,20 @@ impl Node {
     fn settle(&mut self, now: Now) {
         self.validator.handle_timeout(now);
         self.follow_validator(now);
+        // First, because relays should not wait for anything else.
+        self.settle_mesh(now);
         self.view.set_interval(self.chain.interval_at(now.unix));
         self.settle_forks(now);
         self.settle_sync(now);
         self.settle_store(now);
-        self.settle_peers(now);
-        while let Some(step) = self.queue.poll(now) {
-            self.publish_step(now, step);
+        loop {
+            self.settle_peers(now);
+            while let Some(step) = self.queue.poll(now) {
+                self.publish_step(now, step);
+            }
+            if !self.settle_mesh(now) {
+                break;
+            }
         }
         self.settle_troubles(now);
     }
@@ -388,6 +408,7 @@ impl Node {
     fn job_done(&mut self, now: Now, result: JobResult) {
         let id = match result.id.0 {
             IdKind::Validator(id) => return self.validated(now, id, result.outcome),
+            IdKind::Router(entry) => return self.named(now, entry, result.outcome),
             IdKind::Node(id) => id,
         };
         match self.jobs.remove(&id) {
@@ -405,6 +426,7 @@ impl Node {
                 };
                 self.checked(now, id, checked);
             }
+            Some(Running::Pack(id, topic)) => self.packed(now, id, topic, result.outcome),
             None => {}
         }
     }

@@ -18,9 +18,11 @@ impl Node {
         if let Some(filler) = self.filler.as_mut().filter(|_| is_asked) {
             filler.client_mut().connected(peer, is_static);
         }
+        self.join_mesh(now, peer);
     }
 
     pub(super) fn disconnected(&mut self, now: Now, peer: &PeerId) {
+        self.leave_mesh(now, peer);
         self.peers.disconnected(now, peer);
         if let Some(filler) = &mut self.filler {
             filler.client_mut().disconnected(peer);
@@ -79,7 +81,10 @@ impl Node {
         if live != self.live {
             self.live = live;
             self.peers.set_live(live);
-            self.outputs.push_back(Output::LiveTopics(live));
+            match &mut self.mesh {
+                Some(mesh) => mesh.set_live(now.monotonic, live),
+                None => self.outputs.push_back(Output::LiveTopics(live)),
+            }
         }
         self.peers.settle(now);
         while let Some(step) = self.peers.poll() {
@@ -91,7 +96,18 @@ impl Node {
                 PeerStep::Dial { peer, addresses } => Output::Dial { peer, addresses },
                 PeerStep::Disconnect(peer) => Output::Disconnect(peer),
                 PeerStep::Close(connection) => Output::Close(connection),
-                PeerStep::ApplicationScore(peer, score) => Output::ApplicationScore(peer, score),
+                PeerStep::ApplicationScore(peer, score) => match &mut self.mesh {
+                    Some(mesh) => {
+                        mesh.set_application_score(now.monotonic, peer, score);
+                        continue;
+                    }
+                    None => Output::ApplicationScore(peer, score),
+                },
+                PeerStep::Snapshot if self.mesh.is_some() => {
+                    self.read_scores(now);
+                    self.peers.gossip_scores(now, []);
+                    continue;
+                }
                 PeerStep::Snapshot => Output::TakeScores,
                 PeerStep::Remember(changes) => Output::Remember(changes),
                 PeerStep::Event(event) => Output::Event(Event::Peers(event)),

@@ -403,6 +403,7 @@ impl World {
             | Output::Close(_)
             | Output::ApplicationScore(..)
             | Output::LiveTopics(_)
+            | Output::Mesh(_)
             | Output::ReadSigner
             | Output::TakeScores
             | Output::Remember(_) => {}

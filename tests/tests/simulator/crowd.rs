@@ -503,6 +503,7 @@ impl Crowd {
                 | Output::Send { .. }
                 | Output::Sign(_)
                 | Output::Close(_)
+                | Output::Mesh(_)
                 | Output::RequestRpc { .. } => {
                     panic!("not requested: {output:?}")
                 }

@@ -200,7 +200,8 @@ impl Driver {
             Output::Serve { id, number, held } => self.requests.look_up(id, number, held),
             Output::Event(event) => self.on_core(event),
             // The network's, see `Wire::carry_out`.
-            Output::Send { .. }
+            Output::Mesh(_)
+            | Output::Send { .. }
             | Output::Dial { .. }
             | Output::Disconnect(_)
             | Output::Close(_)

@@ -90,7 +90,9 @@ impl World {
             | Output::LiveTopics(_)
             | Output::TakeScores
             | Output::Remember(_) => {}
-            Output::Dial { .. } | Output::Close(_) => panic!("unexpected: {output:?}"),
+            Output::Dial { .. } | Output::Close(_) | Output::Mesh(_) => {
+                panic!("unexpected: {output:?}")
+            }
         }
     }
 
