@@ -14,7 +14,7 @@
 //!   [`MAX_OVERHEAD`] of them belong to something other than message data. One pass over a frame
 //!   therefore visits at most 32,768 fields.
 //! * [`FrameReader`]: one unfinished frame. Up to [`FREE_BYTES`] of it are free; the rest counts
-//!   against a [`Pool`] that all peers share.
+//!   against a [`Pool`] that all peers share, and in which slow peers give way to others.
 //! * [`ControlWriter`]: frames of at most [`MAX_CONTROL_WRITTEN`] bytes.
 
 mod decode;
@@ -27,7 +27,7 @@ mod tests;
 pub use decode::{Control, Ids, Message, Rpc, Subscription};
 pub use encode::{ControlWriter, Frame, MAX_CONTROL_WRITTEN};
 pub use proto::Malformed;
-pub use reader::{FREE_BYTES, FrameReader, POOL_BYTES, Pool, STALLED_AFTER};
+pub use reader::{FREE_BYTES, FrameReader, IDLE, POOL_BYTES, Pool, SLOW, STALLED_AFTER};
 
 /// Maximum length of a frame in bytes, without its length prefix. The reference's limit, inclusive.
 pub const MAX_FRAME: usize = 10 << 20;
