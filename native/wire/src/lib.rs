@@ -38,6 +38,7 @@ mod farewell;
 mod full;
 mod gossip;
 mod judging;
+pub mod mesh;
 mod only;
 mod payload;
 mod publish;

@@ -1,0 +1,61 @@
+//! The streams that carry the frames of a gossip [`Router`] over libp2p.
+//!
+//! [`Streams`] opens, accepts and resets streams, and moves bytes. It decides nothing: the router
+//! orders, and its owner passes both sides' words on. Nothing here decompresses or hashes.
+//!
+//! # Streams
+//!
+//! * We write on one stream for each peer, on its oldest connection, and open it when the router
+//!   says so. It proposes all [`Version::SPOKEN`], newest first. A peer never writes on it: a byte
+//!   or an end from there means that the peer gave it up.
+//! * We read one stream of each peer, the newest on any of its connections. An older one is reset.
+//!   It is never written to, nor half-closed.
+//! * A peer supports gossip if identify lists one of our versions. A stream that it opens says the
+//!   same.
+//! * If the connection with our stream closes and another one is left, the router hears that the
+//!   stream is closed, and has it opened there.
+//!
+//! # Usage
+//!
+//! The owner of the router and of the swarm:
+//!
+//! 1. passes each event of [`Streams`], an [`Input`], to [`Router::handle`], and then drains
+//!    [`Router::poll`];
+//! 2. calls [`Streams::open_writer`], [`Streams::close_writer`] and [`Streams::reset_reader`] as
+//!    those outputs say;
+//! 3. calls [`Streams::fill`] with [`Router::transmit`] at each [`Output::Transmit`], and after
+//!    each [`Input::Written`];
+//! 4. calls [`Streams::tick`] at each heartbeat.
+//!
+//! Connections and their classes are not reported here: the owner knows them from the swarm.
+//!
+//! # Bounds
+//!
+//! * To a peer: [`WINDOW`] bytes that its stream has not accepted, or one larger frame. Their
+//!   memory is shared with the router and with other peers.
+//! * From a peer: one unfinished frame, as [`wire`] bounds it, and 16 KiB behind it. Reading pauses
+//!   while [`MAX_WAITING`] complete frames, or [`MAX_WAITING_BYTES`], wait for the owner; or
+//!   [`MAX_UNTAKEN`] bytes from all peers together.
+//! * Events for the owner: those frames, and a few words for each stream.
+//!
+//! [`Router`]: opp2p_core::mesh::Router
+//! [`Router::handle`]: opp2p_core::mesh::Router::handle
+//! [`Router::poll`]: opp2p_core::mesh::Router::poll
+//! [`Router::transmit`]: opp2p_core::mesh::Router::transmit
+//! [`Input`]: opp2p_core::mesh::Input
+//! [`Input::Written`]: opp2p_core::mesh::Input::Written
+//! [`Output::Transmit`]: opp2p_core::mesh::Output::Transmit
+//! [`Version::SPOKEN`]: opp2p_core::mesh::Version::SPOKEN
+//! [`wire`]: opp2p_core::mesh::wire
+
+mod handler;
+mod link;
+mod reader;
+mod streams;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+pub use handler::{Handler, Report};
+pub use link::{MAX_UNTAKEN, MAX_WAITING, MAX_WAITING_BYTES, WINDOW};
+pub use streams::Streams;
