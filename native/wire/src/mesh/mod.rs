@@ -8,8 +8,9 @@
 //! * We write on one stream for each peer, on its oldest connection, and open it when the router
 //!   says so. It proposes all [`Version::SPOKEN`], newest first. A peer never writes on it: a byte
 //!   or an end from there means that the peer gave it up.
-//! * We read one stream of each peer, the newest on any of its connections. An older one is reset.
-//!   It is never written to, nor half-closed.
+//! * We read one stream on each connection, the newest. An older one is reset. It is never written
+//!   to, nor half-closed. A peer usually has one connection. If it has several, libp2p's gossipsub
+//!   writes on all of them in turn, and takes a reset stream for a failure: after five it is silent.
 //! * A peer supports gossip if identify lists one of our versions. A stream that it opens says the
 //!   same.
 //! * If the connection with our stream closes and another one is left, the router hears that the
@@ -33,7 +34,7 @@
 //!
 //! * To a peer: [`WINDOW`] bytes that its stream has not accepted, or one larger frame. Their
 //!   memory is shared with the router and with other peers.
-//! * From a peer: one unfinished frame, as [`wire`] bounds it, and 16 KiB behind it. Reading pauses
+//! * From a connection: one unfinished frame, as [`wire`] bounds it, and 16 KiB behind it. Reading pauses
 //!   while [`MAX_WAITING`] complete frames, or [`MAX_WAITING_BYTES`], wait for the owner; or
 //!   [`MAX_UNTAKEN`] bytes from all peers together.
 //! * Events for the owner: those frames, and a few words for each stream.

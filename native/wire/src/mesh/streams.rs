@@ -38,7 +38,18 @@ pub(super) struct Peer {
     /// Oldest first.
     pub(super) connections: Vec<(ConnectionId, Arc<Link>)>,
     writer: Option<Stream>,
-    reader: Option<Stream>,
+    /// At most one for each connection.
+    readers: Vec<Stream>,
+}
+
+impl Peer {
+    fn reads(&self, number: u64) -> bool {
+        self.readers.iter().any(|reader| reader.number == number)
+    }
+
+    fn writes(&self, number: u64) -> bool {
+        self.writer.as_ref().is_some_and(|writer| writer.number == number)
+    }
 }
 
 /// A stream's number, and its connection.
@@ -47,12 +58,6 @@ struct Stream {
     number: u64,
     connection: ConnectionId,
     link: Arc<Link>,
-}
-
-impl Stream {
-    fn is(stream: Option<&Self>, number: u64) -> bool {
-        stream.is_some_and(|stream| stream.number == number)
-    }
 }
 
 #[derive(Debug)]
@@ -111,12 +116,11 @@ impl Streams {
     }
 
     /// Carries out [`Output::ResetReader`](opp2p_core::mesh::Output::ResetReader): resets the
-    /// stream on which a peer writes, and reports nothing more of it.
+    /// streams on which a peer writes, and reports nothing more of them.
     pub fn reset_reader(&mut self, peer: &peers::PeerId) {
         let known = to_libp2p(peer).and_then(|peer| self.peers.get_mut(&peer));
-        if let Some(reader) = known.and_then(|known| known.reader.take()) {
-            reader.link.reset(reader.number);
-        }
+        let readers = known.map(|known| std::mem::take(&mut known.readers)).unwrap_or_default();
+        readers.iter().for_each(|reader| reader.link.reset(reader.number));
         let is_readers = |input: &Input| {
             matches!(input, Input::ReaderOpened(_) | Input::Frame(..) | Input::Malformed(_))
         };
@@ -155,7 +159,7 @@ impl Streams {
     fn connected(&mut self, peer: PeerId, connection: ConnectionId) {
         let Some(link) = self.pending.remove(&connection) else { return };
         let Some(id) = from_libp2p(&peer) else { return };
-        let new = Peer { id, connections: Vec::new(), writer: None, reader: None };
+        let new = Peer { id, connections: Vec::new(), writer: None, readers: Vec::new() };
         self.peers.entry(peer).or_insert(new).connections.push((connection, link));
     }
 
@@ -168,7 +172,7 @@ impl Streams {
             self.events.retain(|event| event.peer != id);
             return;
         }
-        known.reader.take_if(|reader| reader.connection == connection);
+        known.readers.retain(|reader| reader.connection != connection);
         if known.writer.take_if(|writer| writer.connection == connection).is_some() {
             self.tell(id, Input::WriterClosed { peer: id, is_refused: false });
         }
@@ -177,29 +181,30 @@ impl Streams {
     fn told(&mut self, peer: PeerId, connection: ConnectionId, told: Told) {
         let Some(known) = self.peers.get_mut(&peer) else { return };
         let id = known.id;
-        let (writer, reader) = (known.writer.as_ref(), known.reader.as_ref());
         match told {
             Told::Supports => self.tell(id, Input::Supports(id)),
-            Told::WriterOpened(number, version) if Stream::is(writer, number) => {
+            Told::WriterOpened(number, version) if known.writes(number) => {
                 self.tell(id, Input::WriterOpened(id, version));
             }
-            Told::WriterClosed { writer: number, is_refused } if Stream::is(writer, number) => {
+            Told::WriterClosed { writer: number, is_refused } if known.writes(number) => {
                 if let Some(writer) = known.writer.take() {
                     writer.link.set_writer(None);
                 }
                 self.tell(id, Input::WriterClosed { peer: id, is_refused });
             }
-            Told::Written(number, bytes) if Stream::is(writer, number) => {
+            Told::Written(number, bytes) if known.writes(number) => {
                 self.tell(id, Input::Written(id, bytes));
             }
             Told::ReaderOpened(number) => self.reader_opened(peer, connection, number),
-            Told::ReaderClosed(number) if Stream::is(reader, number) => known.reader = None,
-            Told::Frame(number, frame, place) if Stream::is(reader, number) => {
+            Told::ReaderClosed(number) => {
+                known.readers.retain(|reader| reader.number != number);
+            }
+            Told::Frame(number, frame, place) if known.reads(number) => {
                 let input = Input::Frame(id, frame);
                 self.events.push_back(Event { peer: id, input, _place: Some(place) });
             }
-            Told::Malformed(number) if Stream::is(reader, number) => {
-                known.reader = None;
+            Told::Malformed(number) if known.reads(number) => {
+                known.readers.retain(|reader| reader.number != number);
                 self.tell(id, Input::Malformed(id));
             }
             // Of a stream that is not there any more.
@@ -212,11 +217,9 @@ impl Streams {
         let mut connections = known.connections.iter();
         let Some((_, link)) = connections.find(|(other, _)| *other == connection) else { return };
         let reader = Stream { number, connection, link: link.clone() };
-        if let Some(older) = known.reader.replace(reader)
-            && older.connection != connection
-        {
-            older.link.reset(older.number);
-        }
+        // The handler has dropped an earlier one.
+        known.readers.retain(|reader| reader.connection != connection);
+        known.readers.push(reader);
         let id = known.id;
         self.tell(id, Input::ReaderOpened(id));
     }

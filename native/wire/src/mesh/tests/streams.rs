@@ -163,23 +163,32 @@ fn words_of_an_earlier_writer_don_t_count() {
 }
 
 #[test]
-fn the_newest_reader_counts_on_any_connection() {
+fn the_newest_reader_of_each_connection_counts() {
     let mut bench = Bench::new();
     bench.told(0, Told::ReaderOpened(5));
-    bench.frame(0, 5, 1);
     bench.told(1, Told::ReaderOpened(6));
-    assert_eq!((bench.wishes(0).1, bench.wishes(1).1), (5, 0), "the older one is reset");
-    bench.frame(0, 5, 2);
-    bench.told(0, Told::Malformed(5));
-    bench.told(0, Told::ReaderClosed(5));
-    bench.frame(1, 6, 3);
-    assert_eq!(bench.events(), ["reader", "frame 0x01", "reader", "frame 0x03"]);
+    bench.frame(0, 5, 1);
+    bench.frame(1, 6, 2);
+    assert_eq!(bench.events(), ["reader", "reader", "frame 0x01", "frame 0x02"]);
     // On the same connection, the handler has replaced it.
     bench.told(1, Told::ReaderOpened(7));
-    assert_eq!(bench.wishes(1).1, 0);
-    bench.told(1, Told::Malformed(7));
+    bench.frame(1, 6, 3);
+    bench.told(1, Told::Malformed(6));
     bench.frame(1, 7, 4);
-    assert_eq!(bench.events(), ["reader", "malformed"]);
+    assert_eq!(bench.events(), ["reader", "frame 0x04"]);
+    bench.told(1, Told::Malformed(7));
+    bench.frame(1, 7, 5);
+    bench.told(0, Told::ReaderClosed(5));
+    bench.frame(0, 5, 6);
+    assert_eq!(bench.events(), ["malformed"]);
+    assert_eq!((bench.wishes(0).1, bench.wishes(1).1), (0, 0), "they end by themselves");
+    bench.told(0, Told::ReaderOpened(8));
+    bench.told(1, Told::ReaderOpened(9));
+    bench.close(0);
+    bench.frame(0, 9, 7);
+    let id = bench.id;
+    bench.streams.reset_reader(&id);
+    assert_eq!(bench.wishes(0).1, 9);
 }
 
 #[test]
