@@ -10,6 +10,7 @@ use opp2p_core::time::Instant;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
+use std::time::Duration;
 
 /// Number of bytes that a writer holds in frames that its stream has not accepted yet. A larger
 /// frame is held alone.
@@ -21,6 +22,10 @@ pub const MAX_WAITING: usize = 16;
 pub const MAX_WAITING_BYTES: usize = 256 << 10;
 /// The same for all connections together.
 pub const MAX_UNTAKEN: usize = 16 << 20;
+
+/// Longest time that a call of the owner adds to the readers' clock. An owner that slept did not
+/// let peers complete their frames.
+const MAX_LEAP: Duration = Duration::from_secs(2);
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // A panic leaves nothing half done.
@@ -164,7 +169,10 @@ pub(super) struct Memory(Mutex<Shared>);
 
 #[derive(Debug, Default)]
 pub(super) struct Shared {
+    /// The readers' clock, which goes with the owner's but does not leap.
     pub(super) now: Instant,
+    /// The owner's time at the last tick.
+    told: Option<Instant>,
     pub(super) pool: Pool,
     /// Bytes of frames that wait for the owner.
     untaken: usize,
@@ -180,6 +188,14 @@ impl Memory {
 }
 
 impl Shared {
+    /// Sets the clock, and calls all readers that sleep.
+    pub(super) fn tick(&mut self, now: Instant) {
+        let passed = self.told.map_or(Duration::ZERO, |told| now.since(told));
+        self.told = Some(now);
+        self.now = self.now + passed.min(MAX_LEAP);
+        self.wake();
+    }
+
     /// Returns a number for a new reader, from 1.
     pub(super) const fn number(&mut self) -> u64 {
         self.next += 1;

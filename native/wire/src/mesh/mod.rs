@@ -30,6 +30,33 @@
 //!
 //! Connections and their classes are not reported here: the owner knows them from the swarm.
 //!
+//! ```
+//! use opp2p_core::mesh::{Input, Output, Router};
+//! use opp2p_core::time::Instant;
+//! use opp2p_wire::mesh::Streams;
+//!
+//! /// Passes one event of `streams` to `router`. Returns outputs that concern no stream.
+//! fn pass(router: &mut Router, streams: &mut Streams, now: Instant, input: Input) -> Vec<Output> {
+//!     let written = if let Input::Written(peer, _) = &input { Some(*peer) } else { None };
+//!     router.handle(now, input);
+//!     let mut others = Vec::new();
+//!     let mut ready = Vec::from_iter(written);
+//!     while let Some(output) = router.poll() {
+//!         match output {
+//!             Output::OpenWriter(peer) => streams.open_writer(&peer),
+//!             Output::CloseWriter(peer) => streams.close_writer(&peer),
+//!             Output::ResetReader(peer) => streams.reset_reader(&peer),
+//!             Output::Transmit(peer) => ready.push(peer),
+//!             other => others.push(other),
+//!         }
+//!     }
+//!     for peer in ready {
+//!         streams.fill(&peer, |window| router.transmit(now, &peer, window));
+//!     }
+//!     others
+//! }
+//! ```
+//!
 //! # Bounds
 //!
 //! * To a peer: [`WINDOW`] bytes that its stream has not accepted, or one larger frame. Their

@@ -75,11 +75,9 @@ impl Streams {
     }
 
     /// Tells the time. Call it about twice a second, for example at each heartbeat: frames that
-    /// don't end are found then.
+    /// don't end are found then. A leap, as after a sleep, counts for two seconds.
     pub fn tick(&mut self, now: Instant) {
-        let mut memory = self.memory.lock();
-        memory.now = now;
-        memory.wake();
+        self.memory.lock().tick(now);
     }
 
     /// Carries out [`Output::OpenWriter`](opp2p_core::mesh::Output::OpenWriter): opens a stream on

@@ -41,10 +41,13 @@ impl Bench {
     }
 }
 
+/// Lets time pass until so many seconds after the start.
 fn tick(memory: &Memory, seconds: u64) {
     let mut memory = memory.lock();
-    memory.now = Instant::from_start(Duration::from_secs(seconds));
-    memory.wake();
+    let before = memory.now.since_start().as_secs();
+    for second in before..=seconds {
+        memory.tick(Instant::from_start(Duration::from_secs(second)));
+    }
 }
 
 fn frame(fill: u8, length: usize) -> Poll<Read> {
@@ -136,6 +139,17 @@ fn a_frame_that_does_not_end_costs_the_stream() {
     tick(&idle.memory, 1000);
     assert_eq!(calls.take(), 0);
     assert!(idle.poll_by(&waker).is_pending());
+}
+
+#[test]
+fn a_peer_can_t_help_that_the_owner_slept() {
+    let mut bench = Bench::new([framed(1, 100)[..50].to_vec()]);
+    tick(&bench.memory, 1);
+    assert!(bench.poll().is_pending());
+    bench.memory.lock().tick(Instant::from_start(Duration::from_secs(3600)));
+    assert!(bench.poll().is_pending());
+    bench.stream.with(|stream| stream.input.push_back(vec![1; 51]));
+    assert_eq!(bench.poll(), frame(1, 100));
 }
 
 #[test]
