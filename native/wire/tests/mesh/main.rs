@@ -56,6 +56,8 @@ fn name(data: &[u8]) -> Id {
 /// Our side and its peers.
 struct World {
     ours: Ours,
+    /// Whether our owner takes nothing.
+    is_busy: bool,
     foreign: Vec<Foreign>,
     raw: Vec<Raw>,
 }
@@ -66,7 +68,7 @@ impl World {
     }
 
     fn with(change: impl FnOnce(&mut MeshConfig)) -> Self {
-        Self { ours: Ours::new(change), foreign: Vec::new(), raw: Vec::new() }
+        Self { ours: Ours::new(change), is_busy: false, foreign: Vec::new(), raw: Vec::new() }
     }
 
     /// Adds a peer of libp2p's gossipsub, which we dial. Returns its place.
@@ -90,7 +92,9 @@ impl World {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) {
-        self.ours.poll(cx);
+        if !self.is_busy {
+            self.ours.poll(cx);
+        }
         self.foreign.iter_mut().for_each(|foreign| foreign.poll(cx));
         self.raw.iter_mut().for_each(|raw| raw.poll(cx));
     }

@@ -4,6 +4,7 @@ use crate::raw::Said;
 use crate::{World, contents, core_id};
 use opp2p_core::mesh::wire::{MAX_FRAME, STALLED_AFTER};
 use opp2p_core::mesh::{Frame, send};
+use opp2p_wire::mesh::MAX_WAITING_BYTES;
 use std::time::Duration;
 
 /// A world with a peer of libp2p's gossipsub and one whose streams the test holds, both in our
@@ -159,4 +160,28 @@ async fn a_peer_that_opens_streams_all_the_time_is_refused_and_others_are_served
     world.until("it is refused", |world| world.ours.breaches(peer) > 0.0).await;
     world.talk(1, 1000).await;
     assert!(world.ours.bans.is_empty());
+}
+
+#[tokio::test]
+async fn a_busy_owner_is_not_flooded() {
+    let mut world = world().await;
+    world.is_busy = true;
+    let messages: Vec<_> = (0..20).map(|seed| contents(seed, 200_000)).collect();
+    messages.iter().for_each(|message| world.raw[0].send(message));
+    let all = world.raw[0].outgoing.len();
+    let sent = |world: &World| all - world.raw[0].outgoing.len();
+    world.until("enough waits", |world| sent(world) >= MAX_WAITING_BYTES).await;
+    let mut rounds = 0;
+    world
+        .until("some time has passed", |_| {
+            rounds += 1;
+            rounds > 100
+        })
+        .await;
+    // What waits, a frame that has begun, and what the multiplexers hold.
+    assert!(sent(&world) < 2 << 20, "{}", sent(&world));
+    world.is_busy = false;
+    world.until("all are there", |world| world.ours.received == messages).await;
+    world.talk(100, 1000).await;
+    world.assert_no_breach();
 }
