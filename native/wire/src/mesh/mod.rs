@@ -10,7 +10,8 @@
 //!   or an end from there means that the peer gave it up.
 //! * We read one stream on each connection, the newest. An older one is reset. It is never written
 //!   to, nor half-closed. A peer usually has one connection. If it has several, libp2p's gossipsub
-//!   writes on all of them in turn, and takes a reset stream for a failure: after five it is silent.
+//!   writes on all of them in turn. It takes a reset stream for a failure, and falls silent after
+//!   five.
 //! * A peer supports gossip if identify lists one of our versions. A stream that it opens says the
 //!   same.
 //! * If the connection with our stream closes and another one is left, the router hears that the
@@ -59,10 +60,10 @@
 //!
 //! # Bounds
 //!
-//! * To a peer: [`WINDOW`] bytes that its stream has not accepted, or one larger frame. Their
-//!   memory is shared with the router and with other peers.
-//! * From a connection: one unfinished frame, as [`wire`] bounds it, and 16 KiB behind it. Reading pauses
-//!   while [`MAX_WAITING`] complete frames, or [`MAX_WAITING_BYTES`], wait for the owner; or
+//! * To a peer: [`WINDOW`] bytes that its stream has not accepted, and one control frame beyond; or
+//!   one larger frame. Their memory is shared with the router and with other peers.
+//! * From a connection: one unfinished frame, as [`wire`] bounds it, and 16 KiB behind it. Reading
+//!   pauses while [`MAX_WAITING`] complete frames, or [`MAX_WAITING_BYTES`], wait for the owner; or
 //!   [`MAX_UNTAKEN`] bytes from all peers together.
 //! * Events for the owner: those frames, and a few words for each stream.
 //!

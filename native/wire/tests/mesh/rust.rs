@@ -46,7 +46,7 @@ async fn many_messages_arrive_on_both_sides() {
 
 #[tokio::test]
 async fn without_a_mesh_messages_are_advertised_and_requested() {
-    // We graft nobody, and refuse who grafts us: all we get and give is lazy.
+    // We graft no peer, and refuse those that graft us: all we get and give is lazy.
     let mut world = World::with(|config| {
         (config.mesh.d, config.mesh.low, config.mesh.high) = (0, 0, 0);
     });
