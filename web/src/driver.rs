@@ -265,6 +265,7 @@ impl Driver {
             | Output::LiveTopics(_)
             | Output::TakeScores
             | Output::Request { .. }
+            | Output::Range(_)
             | Output::Refuse { .. } => {}
         }
     }

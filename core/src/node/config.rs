@@ -6,6 +6,7 @@ use crate::chain::{BlockId, ChainConfig, ChainViewConfig};
 use crate::gossip::{MeshParams, TIMESTAMP_THRESHOLD};
 use crate::payload::Block;
 use crate::peers::{BlockEntry, PeersConfig, StaticPeer};
+use crate::sync::range::{RangeServerConfig, SegmentClientConfig};
 use crate::sync::{FillConfig, PendingBlock, ServerConfig};
 use crate::trouble::Role;
 use alloy_primitives::Address;
@@ -46,7 +47,7 @@ pub struct NodeConfig {
     /// Canonical positions below those blocks, newest first, as far as the store has them: see
     /// [`ChainViewConfig::max_remembered`].
     pub remembered: Vec<BlockId>,
-    /// Fetching and serving blocks by number (`--p2p.sync.req-resp`), or `None` for neither.
+    /// Fetching and serving blocks (`--p2p.sync.req-resp`), or `None` for neither.
     pub sync: Option<SyncConfig>,
     /// Contents of the store's pending area.
     pub pending: Vec<PendingBlock>,
@@ -88,21 +89,42 @@ impl MeshSettings {
     }
 }
 
-/// Settings for fetching and serving blocks by number.
+/// Settings for fetching and serving blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SyncConfig {
     /// Fetching.
     pub fill: FillConfig,
-    /// Serving.
+    /// Serving by number.
     pub serve: ServerConfig,
     /// Whether to serve peers at all.
     pub serves: bool,
+    /// Whether to use the range protocol, for fetching and for serving, with peers that support it.
+    pub ranges: bool,
+    /// Limits of serving ranges. The chain is the node's.
+    pub serve_ranges: RangeServerConfig,
+}
+
+impl SyncConfig {
+    /// Returns the settings of fetching for a chain.
+    pub(super) fn fill_for(&self, chain_id: u64) -> FillConfig {
+        FillConfig {
+            by_ranges: self.ranges && self.fill.by_ranges,
+            segments: SegmentClientConfig { chain_id, ..self.fill.segments },
+            ..self.fill
+        }
+    }
 }
 
 impl Default for SyncConfig {
-    /// Returns the defaults of both; peers are served.
+    /// Returns the defaults of both, with ranges; peers are served.
     fn default() -> Self {
-        Self { fill: FillConfig::default(), serve: ServerConfig::default(), serves: true }
+        Self {
+            fill: FillConfig::default(),
+            serve: ServerConfig::default(),
+            serves: true,
+            ranges: true,
+            serve_ranges: RangeServerConfig::new(0),
+        }
     }
 }
 

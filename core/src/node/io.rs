@@ -1,6 +1,6 @@
 //! Inputs and outputs of a [`Node`](super::Node).
 
-use super::{Job, JobResult, StoreId, UnknownFork};
+use super::{Job, JobResult, RangeInput, RangeOutput, StoreId, UnknownFork};
 use crate::chain::{BlockId, ChainEvent};
 use crate::gossip::{MessageId, ScheduleDoubt, Signature, Unpacked, Verdict};
 use crate::mesh::{StreamAction, StreamEvent};
@@ -114,6 +114,8 @@ pub enum Input {
         /// The response as received.
         result: Result<Bytes, RequestFailure>,
     },
+    /// An event of a stream of the range protocol.
+    Range(RangeInput),
     /// An [`Output::Store`] was carried out, or the store refused it. Results may come in any
     /// order.
     Stored {
@@ -233,6 +235,9 @@ pub enum Output {
         /// The code.
         code: ResultCode,
     },
+    /// An action for a stream of the range protocol. Without support for the protocol, the driver
+    /// answers [`RangeOutput::Open`] by [`RangeInput::Closed`] and ignores the others.
+    Range(RangeOutput),
     /// Read these blocks from the store's pending area, after applying all earlier changes, and
     /// return [`Input::Loaded`].
     Load(Vec<BlockId>),

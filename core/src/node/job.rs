@@ -8,6 +8,7 @@ use crate::gossip::{
 use crate::mesh::{EntryId, Id, NameJob, Named};
 use crate::payload::{Block, Envelope, snappy};
 use crate::sequencer::{PublishError, Sealed};
+use crate::sync::range::{Checked, ChunkWork};
 use crate::sync::{AnswerError, CheckWork};
 use alloy_primitives::Bytes;
 
@@ -42,6 +43,7 @@ pub(super) enum Work {
     Check(CheckWork),
     Name(NameJob),
     Pack { topic: String, contents: Bytes },
+    CheckChunk(ChunkWork),
 }
 
 impl From<NameJob> for Job {
@@ -64,7 +66,7 @@ pub enum JobKind {
     Validate,
     /// Encodes a block of our own.
     Seal,
-    /// Checks a response to a request for a block.
+    /// Checks a response to a request for a block, or a chunk of a range.
     Check,
     /// Decompresses and names a gossip message.
     Name,
@@ -110,6 +112,7 @@ pub(super) enum Outcome {
     Named(Named),
     /// The name, and the compressed message.
     Packed(Id, Bytes),
+    CheckedChunk(Checked),
     Panicked,
 }
 
@@ -124,7 +127,7 @@ impl Job {
         match self.work {
             Work::Validate(_) => JobKind::Validate,
             Work::Seal { .. } => JobKind::Seal,
-            Work::Check(_) => JobKind::Check,
+            Work::Check(_) | Work::CheckChunk(_) => JobKind::Check,
             Work::Name(_) => JobKind::Name,
             Work::Pack { .. } => JobKind::Pack,
         }
@@ -140,6 +143,7 @@ impl Job {
             Work::Check(work) => work.size(),
             Work::Name(job) => job.size(),
             Work::Pack { contents, .. } => contents.len(),
+            Work::CheckChunk(work) => work.size(),
         }
     }
 
@@ -159,6 +163,7 @@ impl Job {
                 let name = Unpacked::from_contents(&contents).message_id(&topic).into();
                 Outcome::Packed(name, snappy::compress(&contents).into())
             }
+            Work::CheckChunk(work) => Outcome::CheckedChunk(work.run()),
         };
         JobResult { id: self.id, outcome }
     }

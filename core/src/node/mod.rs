@@ -79,7 +79,8 @@
 //! * Messages under validation and messages that wait: see [`Validator`].
 //! * Publications: see [`PublishQueue`]. Chain: see [`ChainView`].
 //! * Gossip, if the node has a router: see [`mesh`](crate::mesh) and `routing.rs`.
-//! * Blocks by number: see [`GapFiller`] and [`PayloadServer`]. Peers: see [`PeerManager`].
+//! * Blocks by number, and ranges: see [`GapFiller`], [`PayloadServer`] and [`RangeServer`].
+//! * Peers: see [`PeerManager`].
 //! * Changes of the store: see `storing.rs`.
 //! * Troubles: see [`trouble`](crate::trouble).
 //! * Outputs: those of one `handle`, if the driver drains them; at most one block for each that the
@@ -94,6 +95,7 @@ mod job;
 mod observer;
 mod peers;
 mod publish;
+mod ranges;
 mod ready;
 mod routing;
 mod storing;
@@ -108,6 +110,7 @@ pub use insert::{InsertError, vouched};
 pub use io::{Event, Input, Output, SignRequest, StoreChange};
 pub use job::{Job, JobId, JobKind, JobResult};
 pub use observer::{MAX_GATEWAYS, OBSERVER_PINGS, OBSERVER_SILENCE, ObserverConfig};
+pub use ranges::{RangeInput, RangeOutput};
 pub use ready::{HEAD_INTERVALS, NotReady, OLDEST_HEAD};
 pub use storing::{REISSUED, STORE_RETRY, StoreId, UNSTORED};
 pub use troubles::{
@@ -121,6 +124,7 @@ use crate::payload::{Block, PayloadVersion};
 use crate::peers::{Denied, Knock, PeerManager};
 use crate::sequencer::{PublishError, PublishId, PublishQueue};
 use crate::sorted::SortedMap;
+use crate::sync::range::{CheckId, Checked, RangeServer, RangeServerConfig};
 use crate::sync::{AnswerError, GapFiller, PayloadServer, RequestId, SyncStatus};
 use crate::time::{Instant, Now};
 use forks::ForkWatch;
@@ -138,6 +142,7 @@ enum Running {
     Seal(PublishId),
     Check(RequestId),
     Pack(PublishId, PayloadVersion),
+    CheckChunk(CheckId),
 }
 
 /// The node: see the [module's documentation](self).
@@ -157,6 +162,8 @@ pub struct Node {
     live: [bool; PayloadVersion::ALL.len()],
     filler: Option<GapFiller>,
     server: Option<PayloadServer>,
+    /// Serves ranges of blocks.
+    ranges: Option<RangeServer>,
     /// Time of the filler's next action, as of the last call.
     filler_wakeup: Option<Instant>,
     jobs: SortedMap<u64, Running>,
@@ -217,12 +224,17 @@ impl Node {
             mesh,
             live: Default::default(),
             filler: config.sync.map(|sync| {
-                GapFiller::new(now.monotonic, sync.fill, config.pending).with_seed(config.seed)
+                let fill = sync.fill_for(config.chain.chain_id);
+                GapFiller::new(now.monotonic, fill, config.pending).with_seed(config.seed)
             }),
             server: config
                 .sync
                 .filter(|sync| sync.serves)
                 .map(|sync| PayloadServer::new(sync.serve)),
+            ranges: config.sync.filter(|sync| sync.serves && sync.ranges).map(|sync| {
+                let chain_id = config.chain.chain_id;
+                RangeServer::new(RangeServerConfig { chain_id, ..sync.serve_ranges })
+            }),
             filler_wakeup: None,
             jobs: SortedMap::new(),
             next_job: 0,
@@ -271,6 +283,7 @@ impl Node {
             Input::Requested { from, id, number } => self.requested(now, from, id, number),
             Input::Responded(id) => self.responded(now, id),
             Input::Response { id, result } => self.response(now, id, result),
+            Input::Range(input) => self.on_range(now, input),
             Input::Stored { id, is_stored } => self.stored(now, id, is_stored),
             Input::Loaded(blocks) => self.loaded(now, blocks),
             Input::FetchRange { id, to } => self.fetch_range(now, id, to),
@@ -310,6 +323,7 @@ impl Node {
             self.peers.next_wakeup(),
             self.forks.next_wakeup(),
             server,
+            self.ranges_wakeup(),
             self.filler_wakeup,
             self.validator.next_wakeup(),
             self.storing.next_wakeup(),
@@ -385,6 +399,7 @@ impl Node {
         self.view.set_interval(self.chain.interval_at(now.unix));
         self.settle_forks(now);
         self.settle_sync(now);
+        self.settle_ranges(now);
         self.settle_store(now);
         loop {
             self.settle_peers(now);
@@ -427,6 +442,13 @@ impl Node {
                 self.checked(now, id, checked);
             }
             Some(Running::Pack(id, topic)) => self.packed(now, id, topic, result.outcome),
+            Some(Running::CheckChunk(id)) => {
+                let checked = match result.outcome {
+                    Outcome::CheckedChunk(checked) => checked,
+                    _ => Checked::panicked(),
+                };
+                self.chunk_checked(now, id, checked);
+            }
             None => {}
         }
     }

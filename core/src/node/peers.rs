@@ -6,6 +6,7 @@ use crate::peers::{
     CommandId, PeerCommand, PeerEvent, PeerId, PeerInfo, PeerLists, PeerNews, PeerStep,
 };
 use crate::sync::chain_of_protocol;
+use crate::sync::range::PROTOCOL;
 use crate::time::Now;
 
 impl Node {
@@ -25,7 +26,7 @@ impl Node {
         self.leave_mesh(now, peer);
         self.peers.disconnected(now, peer);
         if let Some(filler) = &mut self.filler {
-            filler.client_mut().disconnected(peer);
+            filler.disconnected(now.monotonic, peer);
         }
     }
 
@@ -44,6 +45,11 @@ impl Node {
                     let mut chains =
                         info.protocols.iter().map(|protocol| chain_of_protocol(protocol));
                     filler.client_mut().speaks(peer, chains.any(|chain| chain == ours));
+                    let is_static = self.peers.is_static(peer);
+                    let is_browser = self.peers.is_browser(peer);
+                    let is_asked = is_browser.is_some_and(|is_browser| is_static || !is_browser);
+                    let speaks = is_asked && info.protocols.iter().any(|name| name == PROTOCOL);
+                    filler.speaks_ranges(now.monotonic, *peer, speaks, is_static);
                 }
                 self.peers.identified(now, peer, info);
             }
@@ -69,7 +75,7 @@ impl Node {
         let result = self.peers.configure(now, lists);
         if let Some(filler) = &mut self.filler {
             for peer in self.peers.connected_peers() {
-                filler.client_mut().set_static(peer, self.peers.is_static(peer));
+                filler.set_static(now.monotonic, peer, self.peers.is_static(peer));
             }
         }
         self.outputs.push_back(Output::Event(Event::Configured { id, result }));

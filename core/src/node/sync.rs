@@ -7,7 +7,7 @@ use std::time::Duration;
 use alloy_primitives::Bytes;
 
 use super::job::Work;
-use super::{Event, Node, Output, Running, StoreChange};
+use super::{Event, Node, Output, RangeOutput, Running, StoreChange};
 use crate::chain::{BlockId, ChainEvent, Inserted, Origin};
 use crate::payload::Block;
 use crate::peers::PeerId;
@@ -136,6 +136,14 @@ impl Node {
                 Output::RequestRpc { id, endpoint, number, body, limit }
             }
             FillStep::Check(id, work) => return self.start(Work::Check(work), Running::Check(id)),
+            FillStep::Open { id, peer, request } => {
+                Output::Range(RangeOutput::Open { id, to: peer, request })
+            }
+            FillStep::Receive { id, limit } => Output::Range(RangeOutput::Receive { id, limit }),
+            FillStep::Cancel(id) => Output::Range(RangeOutput::Cancel(id)),
+            FillStep::CheckChunk(id, work) => {
+                return self.start(Work::CheckChunk(work), Running::CheckChunk(id));
+            }
             FillStep::Hold(block) => return self.hold(block),
             FillStep::Release(ids) => return self.release(ids),
             FillStep::Load(ids) => Output::Load(ids),

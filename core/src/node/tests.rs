@@ -18,6 +18,7 @@ mod peers;
 mod properties;
 mod publish;
 mod publish_retry;
+mod ranges;
 mod schedule;
 mod signer;
 mod storing;

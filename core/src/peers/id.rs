@@ -28,11 +28,15 @@ impl PeerId {
     /// [`NodeConfig::seed`](crate::node::NodeConfig::seed). It is never zero. Peers know the id, so
     /// they can compute the seed too.
     pub fn seed(&self) -> u64 {
-        // FNV-1a: neighbouring ids must yield unrelated seeds, and nothing more is required.
-        let hash = self.as_bytes().iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        self.mixed(0).max(1)
+    }
+
+    /// Returns a number that depends on the id and on `seed`.
+    pub(crate) fn mixed(&self, seed: u64) -> u64 {
+        // FNV-1a: neighbouring ids must yield unrelated numbers, and nothing more is required.
+        self.as_bytes().iter().fold(seed ^ 0xcbf2_9ce4_8422_2325, |hash, byte| {
             (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-        });
-        hash.max(1)
+        })
     }
 }
 

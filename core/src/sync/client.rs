@@ -402,22 +402,44 @@ impl RangeClient {
             if let Some(server) = self.servers.get_mut(&source) {
                 server.proved();
             }
-            self.typical = block.body().len().max(self.typical - self.typical / 16);
             if let Source::Peer(peer) = source {
                 self.delivered = now;
                 self.steps.push_back(ClientStep::Conduct(peer, Conduct::ValidResponse));
             }
-            let parent = block.parent_hash();
-            self.is_signed(range.wanted, parent);
+            self.step_down(range, &block);
             self.steps.push_back(ClientStep::Proved(block, source));
-            self.range = range
-                .wanted
-                .number
-                .checked_sub(1)
-                .filter(|below| *below >= range.lowest)
-                .map(|below| Range { wanted: BlockId::new(below, parent), ..range });
-            self.fit_window();
         }
+    }
+
+    /// Goes on below the wanted block of this range, which is proved.
+    fn step_down(&mut self, range: Range, block: &Block) {
+        self.typical = block.body().len().max(self.typical - self.typical / 16);
+        let parent = block.parent_hash();
+        self.is_signed(range.wanted, parent);
+        self.range = range
+            .wanted
+            .number
+            .checked_sub(1)
+            .filter(|below| *below >= range.lowest)
+            .map(|below| Range { wanted: BlockId::new(below, parent), ..range });
+        self.fit_window();
+    }
+
+    /// Records that a peer's block was proved by another client. If it is the wanted one, the range
+    /// goes on below it. `knows` as for [`Self::checked`].
+    pub fn proved_elsewhere(
+        &mut self,
+        now: Instant,
+        block: &Block,
+        knows: impl Fn(&BlockId) -> bool,
+    ) {
+        let Some(range) = self.range.filter(|range| range.wanted == BlockId::of(block)) else {
+            return;
+        };
+        self.delivered = now;
+        self.judge(now, range.wanted.number, block.body().len());
+        self.step_down(range, block);
+        self.advance(now, &knows);
     }
 
     /// Returns the numbers that need a request, newest first.

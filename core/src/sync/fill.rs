@@ -1,8 +1,10 @@
 //! The gap filler: decides which blocks are fetched, keeps them, and passes them to the chain view
 //! in order.
 //!
-//! The [`GapFiller`] aims the [`RangeClient`] at the gap of the chain view whose blocks reach
-//! highest, since the sequencer's chain leads there. Each proved block goes to the **pending area**
+//! The [`GapFiller`] aims two clients at the gap of the chain view whose blocks reach
+//! highest, since the sequencer's chain leads there: the [`SegmentClient`], which fetches ranges from
+//! peers that support them, and the [`RangeClient`], which asks for single blocks by number if the
+//! other gets nowhere. Each proved block goes to the **pending area**
 //! of the driver's store at once, and so does each signed block that waits for its ancestors:
 //! blocks for which the view has no room need not be fetched again, and survive a restart. When the
 //! path down reaches the canonical chain, the pending blocks *land*: they are inserted into the
@@ -18,7 +20,8 @@
 //! In the last two cases the view's patience ends the gap: see [`patience`].
 //!
 //! # Bounds
-//! * Blocks being fetched: see [`RangeClient`].
+//! * Blocks being fetched: see [`RangeClient`] and [`SegmentClient`].
+//! * Peers that support the range protocol: those that are connected.
 //! * The pending area: [`FillConfig::pending_blocks`] entries of about 150 bytes in memory, and
 //!   [`FillConfig::pending_bytes`] on disk. The sequencer's chain fills it. Its blocks in memory
 //!   are those that the store has not confirmed, perhaps because its disk is full (fetching pauses
@@ -32,6 +35,7 @@
 
 mod land;
 pub mod patience;
+mod segments;
 mod signed;
 mod store;
 mod types;
@@ -44,8 +48,10 @@ use alloy_primitives::Bytes;
 use super::check::RequestFailure;
 use super::client::{ClientStep, Range, RangeClient, RequestId};
 use super::pending::{PendingArea, PendingBlock, UNSAVED_BYTES};
+use super::range::{SegmentClient, StreamId};
 use crate::chain::{BlockId, ChainConfig, ChainView, GapId, SkipReason, Standing};
 use crate::payload::Block;
+use crate::peers::PeerId;
 use crate::sorted::{SortedMap, SortedSet};
 use crate::time::{Instant, Now};
 use land::Landing;
@@ -83,6 +89,12 @@ struct Command {
 pub struct GapFiller {
     config: FillConfig,
     client: RangeClient,
+    /// Fetches the same range from peers that support the range protocol.
+    segments: SegmentClient,
+    /// Connected peers that support it.
+    speakers: SortedSet<PeerId>,
+    /// The driver's streams, and whether it was told to read from each.
+    streams: SortedMap<StreamId, bool>,
     pending: PendingArea,
     landing: Option<Landing>,
     command: Option<Command>,
@@ -125,6 +137,9 @@ impl GapFiller {
     ) -> Self {
         Self {
             client: RangeClient::new(config.client),
+            segments: SegmentClient::new(config.segments),
+            speakers: SortedSet::new(),
+            streams: SortedMap::new(),
             pending: PendingArea::new(stored),
             landing: None,
             command: None,
@@ -145,14 +160,15 @@ impl GapFiller {
         }
     }
 
-    /// Sets the seed of the client: see [`RangeClient::with_seed`].
+    /// Sets the seed of the clients: see [`RangeClient::with_seed`].
     #[must_use]
     pub fn with_seed(mut self, seed: u64) -> Self {
         self.client = self.client.with_seed(seed);
+        self.segments = self.segments.with_seed(seed);
         self
     }
 
-    /// Returns the client, to report peers to it.
+    /// Returns the client of blocks by number, to report peers to it.
     pub const fn client_mut(&mut self) -> &mut RangeClient {
         &mut self.client
     }
@@ -163,13 +179,19 @@ impl GapFiller {
         SyncStatus {
             wanted,
             pending: self.pending.len(),
-            charges: self.client.charges(),
+            charges: self.client.charges() + self.segments.charges(),
             in_flight: self.client.in_flight(),
+            streams: self.segments.streams(),
             servers: self.client.servers(),
+            range_servers: self.segments.usable(),
             endpoints: self.config.client.endpoints,
             landing,
             slots: self.client.slots(),
-            memory: self.client.bytes().saturating_add(self.pending.memory()),
+            memory: self
+                .client
+                .bytes()
+                .saturating_add(self.segments.bytes())
+                .saturating_add(self.pending.memory()),
         }
     }
 
@@ -266,7 +288,8 @@ impl GapFiller {
         let stall = (self.aim.is_some() && self.landing.is_none()).then_some(self.next_stall);
         let pause = (self.aim.is_some() && self.paused_until > now).then_some(self.paused_until);
         let hold = (!self.unheld.is_empty()).then_some(self.hold_at);
-        let times = [self.client.next_wakeup(now), stall, pause, self.land_at, hold];
+        let (client, segments) = (self.client.next_wakeup(now), self.segments.next_wakeup(now));
+        let times = [client, segments, stall, pause, self.land_at, hold];
         times.into_iter().flatten().min()
     }
 
@@ -281,11 +304,7 @@ impl GapFiller {
             self.must_plan = true;
         }
         loop {
-            let pause = self.pending.unsaved() >= UNSAVED_BYTES || self.paused_until > at;
-            self.client.pause(pause || self.landing.is_some());
-            while let Some(step) = self.client.poll(at) {
-                self.client_step(at, step, view, stall);
-            }
+            self.fetch(at, view, stall);
             if self.landing.is_some() {
                 if !self.land(at, view) {
                     break;
@@ -296,6 +315,7 @@ impl GapFiller {
                 break;
             }
         }
+        self.read_on();
         if self.landing.is_some() {
             view.delay_skips(at);
         }
@@ -320,25 +340,35 @@ impl GapFiller {
             ClientStep::Conduct(peer, conduct) => self.event(SyncEvent::Conduct { peer, conduct }),
             ClientStep::Answered(answered) => self.event(SyncEvent::Answered(answered)),
             ClientStep::Proved(block, _) => {
-                self.next_stall = now + stall;
-                self.progressed(now, view);
-                if let Some(Aim::Gap(gap)) = self.aim {
-                    let (lowest, head) = (BlockId::of(&block), view.head());
-                    let above = head.map_or(0, |head| head.number.saturating_add(1));
-                    let missing = lowest.number.saturating_sub(above);
-                    self.event(SyncEvent::Found { gap, lowest, missing });
-                }
-                self.hold(&block);
-                let below =
-                    block.number().checked_sub(1).map(|n| BlockId::new(n, block.parent_hash()));
-                self.must_plan |= self.is_full()
-                    || self.client.range().is_none()
-                    || below.is_none_or(|below| {
-                        view.standing(&below) != Standing::Unknown
-                            || self.pending.parent(&below).is_some()
-                    });
+                self.segments.proved_elsewhere(now, &block);
+                self.proved(now, &block, view, stall);
             }
         }
+    }
+
+    /// Takes a proved block.
+    fn proved(
+        &mut self,
+        now: Instant,
+        block: &Block,
+        view: &mut ChainView<Block>,
+        stall: Duration,
+    ) {
+        self.next_stall = now + stall;
+        self.progressed(now, view);
+        if let Some(Aim::Gap(gap)) = self.aim {
+            let (lowest, head) = (BlockId::of(block), view.head());
+            let above = head.map_or(0, |head| head.number.saturating_add(1));
+            let missing = lowest.number.saturating_sub(above);
+            self.event(SyncEvent::Found { gap, lowest, missing });
+        }
+        self.hold(block);
+        let below = block.number().checked_sub(1).map(|n| BlockId::new(n, block.parent_hash()));
+        self.must_plan |= self.is_full()
+            || self.client.range().is_none()
+            || below.is_none_or(|below| {
+                view.standing(&below) != Standing::Unknown || self.pending.parent(&below).is_some()
+            });
     }
 
     fn hold(&mut self, block: &Block) {
@@ -365,7 +395,7 @@ impl GapFiller {
         }
         let Some((aim, wanted)) = self.choose(now, view, chain) else {
             self.aim_at(now, None, chain);
-            self.client.aim(now.monotonic, None);
+            self.aim_clients(now.monotonic, None);
             return self.tidy(view);
         };
         self.aim_at(now, Some(aim), chain);
@@ -383,7 +413,12 @@ impl GapFiller {
                 range = Some(Range { wanted: next, lowest: lowest(view, chain, next.number) });
             }
         }
-        self.client.aim(now.monotonic, range);
+        self.aim_clients(now.monotonic, range);
+    }
+
+    fn aim_clients(&mut self, now: Instant, range: Option<Range>) {
+        self.client.aim(now, range);
+        self.segments.aim(range);
     }
 
     /// Walks down from `from` over held blocks.

@@ -92,7 +92,10 @@
 //!         // A driver keeps the block in its store. This one fails to, so the filler keeps it.
 //!         FillStep::Hold(block) => filler.held(at, &BlockId::of(&block), false),
 //!         FillStep::Load(ids) => filler.loaded(at, vec![None; ids.len()], &mut view),
-//!         FillStep::AskEndpoint { .. } | FillStep::Release(_) | FillStep::Event(_) => {}
+//!         // No peer supports the range protocol.
+//!         FillStep::Open { .. } | FillStep::Receive { .. } | FillStep::Cancel(_) => {}
+//!         FillStep::CheckChunk(..) | FillStep::AskEndpoint { .. } => {}
+//!         FillStep::Release(_) | FillStep::Event(_) => {}
 //!     }
 //! }
 //! let delivered = std::iter::from_fn(|| view.poll_event()).filter_map(|event| match event {

@@ -88,7 +88,7 @@ impl World {
             view,
             head,
             reads_signer: from.arbitrary()?,
-            sync: from.ratio(7, 8)?.then_some(SyncConfig { fill, serve, serves: true }),
+            sync: from.ratio(7, 8)?.then_some(SyncConfig { fill, serve, ..SyncConfig::default() }),
             static_peers: vec![peer(0).into(), peer(1).into()],
             ..NodeConfig::new(chain())
         };
@@ -406,6 +406,7 @@ impl World {
             | Output::Mesh(_)
             | Output::ReadSigner
             | Output::TakeScores
+            | Output::Range(_)
             | Output::Remember(_) => {}
         }
     }

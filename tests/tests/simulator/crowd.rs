@@ -497,7 +497,7 @@ impl Crowd {
                 Output::Disconnect(whom) => self.disconnect(at, index(&whom)),
                 Output::Remember(changes) => self.nodes[at].remembered += changes.len(),
                 Output::Event(Event::Peers(event)) => self.peer_event(at, event),
-                Output::TakeScores | Output::ReadSigner => {}
+                Output::TakeScores | Output::ReadSigner | Output::Range(_) => {}
                 Output::Event(_) | Output::ApplicationScore(..) | Output::LiveTopics(_) => {}
                 Output::Dial { .. }
                 | Output::Send { .. }

@@ -43,6 +43,10 @@ impl Accused {
     pub(super) fn of(block: &Block) -> Self {
         Self { id: BlockId::of(block), parent: block.parent_hash() }
     }
+
+    pub(super) const fn id(&self) -> BlockId {
+        self.id
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -116,8 +120,8 @@ impl Charges {
     }
 
     /// Returns `true` if the sequencer is known to have signed this block lately.
-    pub(super) fn was_signed(&self, accused: &Accused) -> bool {
-        self.signed.contains(&accused.id)
+    pub(super) fn was_signed(&self, id: &BlockId) -> bool {
+        self.signed.contains(id)
     }
 
     /// Ends the oldest charge if it is due. Returns its peer with a block that is not excused, or
@@ -217,13 +221,11 @@ mod tests {
         let mut charges = Charges::new(10);
         let id =
             |number: u64| BlockId::new(number, B256::from(alloy_primitives::U256::from(number)));
-        let accused = |number| Accused { id: id(number), parent: B256::ZERO };
         for number in 0..2 * SIGNED as u64 {
             charges.is_signed(id(number), B256::ZERO);
             charges.is_signed(id(number), B256::ZERO);
         }
-        let known: Vec<_> =
-            (0..2000).filter(|number| charges.was_signed(&accused(*number))).collect();
+        let known: Vec<_> = (0..2000).filter(|number| charges.was_signed(&id(*number))).collect();
         assert_eq!(known, (SIGNED as u64..2 * SIGNED as u64).collect::<Vec<_>>());
         assert_eq!(charges.signed.len(), SIGNED);
     }

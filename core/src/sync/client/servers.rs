@@ -360,11 +360,7 @@ impl Servers {
     }
 
     fn mixed(&self, source: &Source) -> u64 {
-        let Source::Peer(peer) = source else { return 0 };
-        // FNV-1a: any spread is good enough.
-        peer.as_bytes().iter().fold(self.seed ^ 0xcbf2_9ce4_8422_2325, |hash, byte| {
-            (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-        })
+        source.peer().map_or(0, |peer| peer.mixed(self.seed))
     }
 }
 

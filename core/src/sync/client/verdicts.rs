@@ -21,6 +21,11 @@ impl RangeClient {
         }
     }
 
+    /// Returns `true` if the sequencer is known to have signed this block lately.
+    pub fn was_signed(&self, id: &BlockId) -> bool {
+        self.charges.was_signed(id)
+    }
+
     /// Ends the held charges that are due: those with blocks that are not excused are tested once
     /// more before they count. `is_excused` returns `true` if the sequencer may have
     /// signed this block, as far as the caller knows by now.
@@ -54,7 +59,7 @@ impl RangeClient {
     pub(super) fn judge(&mut self, now: Instant, number: u64, size: usize) {
         for (suspect, accused) in self.window.suspects(number) {
             // The server is honest, and follows another branch of the sequencer's.
-            let is_signed = self.charges.was_signed(&accused);
+            let is_signed = self.charges.was_signed(&accused.id());
             if let Some(server) = self.servers.get_mut(&suspect) {
                 server.rest(now, if is_signed { Rest::Unproved } else { Rest::Wrong });
             }

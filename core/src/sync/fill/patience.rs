@@ -106,7 +106,9 @@ impl GapFiller {
     /// connected peer that is not known to serve nothing.
     pub fn could_fill(&self, now: Now, view: &ChainView<Block>, chain: &ChainConfig) -> bool {
         let at = now.monotonic;
-        let has_source = self.client.servers() > 0 || self.client.endpoints(at) > 0;
+        let has_source = self.client.servers() > 0
+            || self.segments.usable() > 0
+            || self.client.endpoints(at) > 0;
         // Peers that serve may still come, if peers are asked at all.
         let is_young = self.config.client.asks_peers
             && view.gap_patience().is_some_and(|patience| at.since(self.started) < patience);
@@ -167,6 +169,7 @@ impl GapFiller {
             return;
         };
         self.client.expedite(at);
+        self.segments.expedite(at);
         self.next_stall = at + stall(now, chain);
         self.stalled(at, aim);
         self.must_plan = true;

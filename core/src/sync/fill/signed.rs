@@ -15,6 +15,7 @@ impl GapFiller {
     /// Records that the sequencer signed a block.
     pub fn is_signed(&mut self, block: &Block) {
         self.client.is_signed(BlockId::of(block), block.parent_hash());
+        self.segments.is_signed(BlockId::of(block), block.parent_hash());
     }
 
     /// Records that the sequencer signed this block, which was refused for another reason.
@@ -42,11 +43,14 @@ impl GapFiller {
     /// Ends the charges against servers that are due.
     pub(super) fn settle_charges(&mut self, now: Instant, view: &ChainView<Block>) {
         let (pending, unusable) = (&self.pending, &self.unusable);
-        self.client.settle_charges(now, |id| {
+        let is_excused = |id: &BlockId| {
             // A refused block of our own branch is fetched, and then canonical.
             let is_other = |other: &BlockId| view.canonical_hash(other.number) != Some(other.hash);
             let mut above = unusable.range(BlockId::new(id.number, Default::default())..);
             pending.contains(id) || view.may_be_signed(id, now) || above.any(is_other)
-        });
+        };
+        self.client.settle_charges(now, is_excused);
+        let client = &self.client;
+        self.segments.settle_charges(now, |id| client.was_signed(id) || is_excused(id));
     }
 }

@@ -7,12 +7,17 @@ use crate::payload::Block;
 use crate::peers::{Conduct, PeerId};
 use crate::sync::check::CheckWork;
 use crate::sync::client::{Answered, ClientConfig, RequestId};
+use crate::sync::range::{CheckId, ChunkWork, Request, SegmentClientConfig, StreamId};
 
 /// Settings of a [`GapFiller`](super::GapFiller).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FillConfig {
     /// Settings of the client.
     pub client: ClientConfig,
+    /// Whether ranges are asked for, of peers that support the range protocol.
+    pub by_ranges: bool,
+    /// Settings of fetching ranges. A [`Node`](crate::node::Node) sets its chain.
+    pub segments: SegmentClientConfig,
     /// Maximum number of blocks in the pending area.
     pub pending_blocks: usize,
     /// Maximum size of the blocks in the pending area, in bytes.
@@ -27,6 +32,8 @@ impl Default for FillConfig {
     fn default() -> Self {
         Self {
             client: ClientConfig::default(),
+            by_ranges: true,
+            segments: SegmentClientConfig::new(0),
             pending_blocks: 200_000,
             pending_bytes: 16 << 30,
             max_age: Some(Duration::from_secs(12 * 60 * 60)),
@@ -160,6 +167,29 @@ pub enum FillStep {
     },
     /// Run this check, and pass its result to [`GapFiller::checked`](super::GapFiller::checked).
     Check(RequestId, CheckWork),
+    /// Open a stream of the range protocol to a peer, and write the request.
+    Open {
+        /// Id of the stream.
+        id: StreamId,
+        /// Peer to ask.
+        peer: PeerId,
+        /// The request.
+        request: Request,
+    },
+    /// Read what comes next on this stream, and pass it to
+    /// [`GapFiller::stream_received`](super::GapFiller::stream_received), or the end of the stream
+    /// to [`GapFiller::stream_closed`](super::GapFiller::stream_closed).
+    Receive {
+        /// Id of the stream.
+        id: StreamId,
+        /// Maximum number of bytes.
+        limit: usize,
+    },
+    /// Reset this stream if it is not closed. Nothing needs to be reported about it any more.
+    Cancel(StreamId),
+    /// Run this check, and pass its result to
+    /// [`GapFiller::chunk_checked`](super::GapFiller::chunk_checked).
+    CheckChunk(CheckId, ChunkWork),
     /// Put this block into the pending area, and report the result to
     /// [`GapFiller::held`](super::GapFiller::held).
     Hold(Block),
@@ -179,10 +209,14 @@ pub struct SyncStatus {
     pub wanted: Option<BlockId>,
     /// Number of blocks in the pending area.
     pub pending: usize,
-    /// Number of requests in flight or being checked.
+    /// Number of requests by number in flight or being checked.
     pub in_flight: usize,
-    /// Number of connected peers that may be asked.
+    /// Number of open streams of ranges.
+    pub streams: usize,
+    /// Number of connected peers that may be asked for blocks by number.
     pub servers: usize,
+    /// Number of connected peers that may be asked for ranges.
+    pub range_servers: usize,
     /// Number of JSON-RPC endpoints that the operator named.
     pub endpoints: usize,
     /// Number of blocks that are still to land.

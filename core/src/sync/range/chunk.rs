@@ -69,6 +69,9 @@ pub enum ChunkError {
     /// The chunk has more blocks than were requested.
     #[error("a chunk continues below block 0")]
     BelowZero,
+    /// The check panicked, which is a defect of ours.
+    #[error("the check panicked")]
+    Panicked,
 }
 
 impl ChunkError {
@@ -86,6 +89,13 @@ pub struct Checked {
     pub blocks: Vec<Block>,
     /// The first fault.
     pub fault: Option<ChunkError>,
+}
+
+impl Checked {
+    /// Returns the result of a check that panicked.
+    pub const fn panicked() -> Self {
+        Self { blocks: Vec::new(), fault: Some(ChunkError::Panicked) }
+    }
 }
 
 /// Check of a chunk: decompresses it, decodes and hashes its blocks, and follows their links. Owns

@@ -36,6 +36,7 @@
 mod judge;
 mod plan;
 mod servers;
+mod share;
 mod stream;
 
 use std::collections::VecDeque;
@@ -62,6 +63,8 @@ pub const SEGMENT_TIME: Duration = Duration::from_secs(2);
 pub const FIRST_BLOCKS: u32 = 64;
 /// Time without a block after which a server loses the frontier to a proven one.
 const LATE: Duration = Duration::from_secs(1);
+/// Time without a block after which another client should help, even if bytes arrive.
+const SLOW: Duration = Duration::from_secs(4);
 /// Time without a block after which a stream counts as silent.
 pub const STALL: Duration = Duration::from_secs(10);
 /// Number of proved blocks that count as one good conduct.
@@ -101,7 +104,7 @@ impl SegmentClientConfig {
 
 /// Identifies a stream; assigned by the client and never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct StreamId(pub(super) u64);
+pub struct StreamId(pub u64);
 
 /// Identifies a check; assigned by the client and never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -208,9 +211,24 @@ impl SegmentClient {
         }
     }
 
-    /// Records the first connection to a peer that supports the protocol.
+    /// Sets the seed: nodes with different seeds ask different servers first.
+    #[must_use]
+    pub const fn with_seed(mut self, seed: u64) -> Self {
+        self.servers.set_seed(seed);
+        self
+    }
+
+    /// Records that a connected peer supports the protocol, and may be asked.
     pub fn connected(&mut self, peer: PeerId) {
         self.servers.connected(peer);
+    }
+
+    /// Records that a connected peer must not be asked any more. Its streams are cancelled.
+    pub fn withdrawn(&mut self, now: Instant, peer: &PeerId) {
+        let of_peer = self.streams.iter().filter(|(_, stream)| stream.peer == *peer);
+        let cancelled: Vec<_> = of_peer.map(|(id, _)| SegmentStep::Cancel(*id)).collect();
+        self.disconnected(now, peer);
+        self.steps.extend(cancelled);
     }
 
     /// Records that the last connection to a peer was closed, and its streams with it.
@@ -257,9 +275,11 @@ impl SegmentClient {
 
     /// Reads, requests and proves nothing while `paused`, for example while the store is behind.
     pub fn pause(&mut self, now: Instant, paused: bool) {
-        self.is_paused = paused;
+        if std::mem::replace(&mut self.is_paused, paused) == paused {
+            return;
+        }
         for stream in self.streams.values_mut() {
-            stream.progress = now;
+            (stream.progress, stream.heard) = (now, now);
         }
     }
 
@@ -283,6 +303,7 @@ impl SegmentClient {
             self.steps.push_back(SegmentStep::Cancel(id));
             return;
         }
+        stream.heard = now;
         stream.push(piece);
         self.proceed(now, id);
     }
@@ -364,10 +385,23 @@ impl SegmentClient {
         }
         let streams = self.streams.values().filter(|stream| stream.awaits_server());
         let streams = streams.flat_map(|stream| {
-            [LATE, STALL].map(|time| stream.progress + time).into_iter().filter(|at| *at > now)
+            let (progress, heard) = (stream.progress, stream.heard);
+            [progress + LATE, heard + LATE, progress + SLOW, progress + STALL]
         });
+        let streams = streams.filter(|at| *at > now);
         let asks = self.next_ask().filter(|at| *at > now);
         streams.chain(asks).chain(charge).min()
+    }
+
+    /// Returns `true` if something is expected of this stream.
+    pub fn has_stream(&self, id: StreamId) -> bool {
+        self.streams.contains_key(&id)
+    }
+
+    /// Returns the streams that the driver may read from now, and the credit of each.
+    pub fn readable(&self) -> impl Iterator<Item = (StreamId, usize)> + '_ {
+        let streams = self.streams.iter().filter(|_| !self.is_paused);
+        streams.map(|(id, stream)| (*id, stream.credit())).filter(|(_, credit)| *credit > 0)
     }
 
     /// Returns all bytes that streams, checks and segments hold.
@@ -393,6 +427,7 @@ impl SegmentClient {
 
     /// Passes on the next block if it is the wanted one.
     fn prove(&mut self, now: Instant) {
+        self.skip(now);
         let Some(range) = &mut self.range else { return };
         let Some(segment) = self.segments.first_mut() else { return };
         if let Some((block, _)) = segment.blocks.front()

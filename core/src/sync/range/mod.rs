@@ -9,6 +9,7 @@ mod chunk;
 mod client;
 mod cost;
 mod decoder;
+mod order;
 mod server;
 #[cfg(test)]
 mod tests;
@@ -21,6 +22,7 @@ pub use client::{
 };
 pub use cost::{CostRate, Limits};
 pub use decoder::{AnswerDecoder, Frame, StreamError};
+pub use order::{EncodedBlocks, NoBlocks, ReadOrder};
 pub use server::{
     Class, Next, RangeServeId, RangeServeStep, RangeServer, RangeServerConfig, ReadDone,
 };

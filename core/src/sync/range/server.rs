@@ -71,7 +71,8 @@ pub struct RangeServerConfig {
 
 impl RangeServerConfig {
     /// Returns the default limits for a chain: no limits of costs, a quarter for browsers, 128
-    /// streams, 4 of one peer, 4 reads, 64 MiB, 1,000 peers, 20 s for a write and 10 s of waiting.
+    /// streams, 4 of one peer, 4 reads, 64 MiB, 1,000 peers, 20 s for a write and 5 s of waiting, which
+    /// is less than a requester's patience.
     pub const fn new(chain_id: u64) -> Self {
         Self {
             chain_id,
@@ -84,7 +85,7 @@ impl RangeServerConfig {
             buffer: 64 << 20,
             peers: 1000,
             write_deadline: Duration::from_secs(20),
-            longest_wait: Duration::from_secs(10),
+            longest_wait: Duration::from_secs(5),
         }
     }
 }
@@ -130,6 +131,13 @@ pub struct ReadDone {
     pub packed: Option<Packed>,
     /// What follows below them.
     pub next: Next,
+}
+
+impl ReadDone {
+    /// Returns the result of a read that failed.
+    pub const fn failed() -> Self {
+        Self { packed: None, next: Next::Failed }
+    }
 }
 
 /// Action for a stream.

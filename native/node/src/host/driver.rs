@@ -209,6 +209,7 @@ impl Driver {
             | Output::LiveTopics(_)
             | Output::TakeScores
             | Output::Request { .. }
+            | Output::Range(_)
             | Output::Refuse { .. } => {}
         }
     }

@@ -101,7 +101,7 @@ impl World {
             remembered: member.disk.remembered(),
             pending: member.disk.pending(),
             view: self.plan.view,
-            sync: Some(SyncConfig { fill, serve: self.plan.server, serves: true }),
+            sync: Some(SyncConfig { fill, serve: self.plan.server, ..SyncConfig::default() }),
             reads_signer: true,
             can_sign: node == 0 && self.plan.signing.is_some(),
             ..NodeConfig::new(self.plan.pace.config())

@@ -89,6 +89,7 @@ impl World {
             Output::ApplicationScore(..)
             | Output::LiveTopics(_)
             | Output::TakeScores
+            | Output::Range(_)
             | Output::Remember(_) => {}
             Output::Dial { .. } | Output::Close(_) | Output::Mesh(_) => {
                 panic!("unexpected: {output:?}")

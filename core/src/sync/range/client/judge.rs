@@ -133,7 +133,10 @@ impl SegmentClient {
     }
 
     pub(super) fn judge_chunk(&mut self, now: Instant, peer: PeerId, fault: &ChunkError) {
-        if fault.is_wrong_block() {
+        if *fault == ChunkError::Panicked {
+            // Our bug. The rest keeps us from asking for the same again at once.
+            self.rest(now, &peer, Rest::Failed);
+        } else if fault.is_wrong_block() {
             self.fault(now, peer, Rest::Wrong, Conduct::RejectedPayload);
         } else {
             self.fault(now, peer, Rest::Failed, Conduct::ErrorResponse);

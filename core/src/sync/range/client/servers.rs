@@ -13,6 +13,10 @@ use crate::time::Instant;
 /// Time for which a server's word about its lowest or highest block counts.
 const HINT_LASTS: Duration = Duration::from_secs(30);
 
+/// Number of answers without a block after which a server that never had one counts as one that
+/// serves nothing. It is still asked, ever more rarely.
+const MAX_VAIN: u32 = 3;
+
 /// Reason why a server rests, which means that it is not asked for a while.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Rest {
@@ -49,7 +53,7 @@ impl Rest {
 }
 
 /// Record of one server.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Server {
     pub(super) is_connected: bool,
     /// Number of its open streams.
@@ -59,9 +63,27 @@ pub(super) struct Server {
     rests_until: Instant,
     /// Number of rests since its last proved block.
     rests: u32,
+    /// Number of times that it had no block for us, until one of its blocks was proved; then
+    /// `None`.
+    vain: Option<u32>,
     /// Lowest and highest number that it claims to have, and until when that counts.
     lowest: Option<(u64, Instant)>,
     highest: Option<(u64, Instant)>,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self {
+            is_connected: false,
+            streams: 0,
+            rate: 0,
+            rests_until: Instant::default(),
+            rests: 0,
+            vain: Some(0),
+            lowest: None,
+            highest: None,
+        }
+    }
 }
 
 impl Server {
@@ -70,14 +92,22 @@ impl Server {
         let time = shortest.saturating_mul(1 << self.rests.min(10)).min(longest);
         self.rests_until = self.rests_until.max(now + time);
         self.rests = self.rests.saturating_add(1);
+        if !matches!(rest, Rest::Limited(_)) {
+            self.vain = self.vain.map(|vain| vain.saturating_add(1));
+        }
         if matches!(rest, Rest::Wrong | Rest::Unproved) {
             // What it delivered was worth nothing.
             self.rate = 0;
         }
     }
 
-    pub(super) fn proved(&mut self) {
-        self.rests = 0;
+    pub(super) const fn proved(&mut self) {
+        (self.rests, self.vain) = (0, None);
+    }
+
+    /// Returns `true` if it failed, or had no block for us, since its last proved block.
+    pub(super) const fn has_failed(&self) -> bool {
+        self.rests > 0
     }
 
     /// Takes a measurement: contents that it delivered within a time.
@@ -108,11 +138,25 @@ impl Server {
 pub(super) struct Servers {
     servers: SortedMap<PeerId, Server>,
     most: usize,
+    /// Seed by which nodes with the same servers ask different ones first.
+    seed: u64,
 }
 
 impl Servers {
     pub(super) fn new(most: usize) -> Self {
-        Self { servers: SortedMap::new(), most: most.max(1) }
+        Self { servers: SortedMap::new(), most: most.max(1), seed: 0 }
+    }
+
+    pub(super) const fn set_seed(&mut self, seed: u64) {
+        self.seed = seed;
+    }
+
+    /// Returns the number of connected servers that are not known to serve nothing.
+    pub(super) fn usable(&self) -> usize {
+        let serves = |server: &&Server| {
+            server.is_connected && server.vain.is_none_or(|vain| vain < MAX_VAIN)
+        };
+        self.servers.values().filter(serves).count()
     }
 
     pub(super) fn connected(&mut self, peer: PeerId) {
@@ -121,7 +165,10 @@ impl Servers {
             let Some(gone) = gone.map(|(gone, _)| *gone) else { return };
             self.servers.remove(&gone);
         }
-        self.servers.get_or_insert_with(peer, Server::default).is_connected = true;
+        let server = self.servers.get_or_insert_with(peer, Server::default);
+        server.is_connected = true;
+        // It may have blocks by now.
+        server.vain = server.vain.map(|vain| vain.min(MAX_VAIN - 1));
     }
 
     pub(super) fn get_mut(&mut self, peer: &PeerId) -> Option<&mut Server> {
@@ -159,11 +206,11 @@ impl Servers {
                 && server.ready_at(number) <= now
                 && except != Some(*peer)
         });
-        let worth = |server: &Server| {
+        let worth = |(peer, server): &(&PeerId, &Server)| {
             let free = if is_frontier { 0 } else { usize::MAX - server.streams };
-            (free, server.rate, usize::MAX - server.streams)
+            (free, server.rate, usize::MAX - server.streams, peer.mixed(self.seed))
         };
-        usable.max_by_key(|(_, server)| worth(server)).map(|(peer, server)| (*peer, server.rate))
+        usable.max_by_key(worth).map(|(peer, server)| (*peer, server.rate))
     }
 
     /// Returns when the next server with fewer than `streams` streams may be asked for a block.

@@ -34,6 +34,8 @@ pub(super) struct Stream {
     pub(super) opened: Instant,
     /// When blocks last came, or when we last had a part in the wait.
     pub(super) progress: Instant,
+    /// When bytes last came, likewise.
+    pub(super) heard: Instant,
     /// Contents of checked chunks, in bytes.
     pub(super) delivered: u64,
     /// Number of checked blocks.
@@ -68,6 +70,7 @@ impl Stream {
             has_segment: true,
             opened: now,
             progress: now,
+            heard: now,
             delivered: 0,
             blocks: 0,
             is_wide,
