@@ -281,7 +281,7 @@ mod tests {
     #[test]
     fn a_chunk_is_compressed_if_that_saves_an_eighth() {
         // Bytes that no encoder shrinks, and then zeros: the more zeros, the smaller the chunk.
-        let noise = |at: usize| (at as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes()[0];
+        let noise = |at: usize| alloy_primitives::keccak256((at as u64).to_le_bytes())[0];
         for zeros in [0, 4_000, 12_000, 40_000, CHUNK_CONTENTS] {
             let contents: Vec<u8> =
                 (0..CHUNK_CONTENTS).map(|at| if at < zeros { 0 } else { noise(at) }).collect();

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::discovery::Restriction;
-use crate::peers::Door;
+use crate::peers::{ConnectionManagerConfig, Door};
 
 const START: u64 = 1_700_000_000;
 

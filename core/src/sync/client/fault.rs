@@ -34,6 +34,9 @@ pub(super) fn peers_fault(
         {
             (Some(Rest::Missed), None)
         }
+        // A stream ends like this too when the peer restarts or its line breaks, and we learn of the
+        // lost connection only later.
+        AnswerError::Request(RequestFailure::Closed) => (Some(Rest::Failed), None),
         AnswerError::Request(RequestFailure::Unsupported) => (None, None),
         // Our bug, not the peer's fault. The rest keeps us from asking for the same again at once.
         AnswerError::Panicked => (Some(Rest::Failed), None),
@@ -63,6 +66,17 @@ pub(super) const fn endpoints_fault(error: &AnswerError) -> Option<Rest> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_server_whose_stream_breaks_rests_without_a_penalty() {
+        let closed = AnswerError::Request(RequestFailure::Closed);
+        assert_eq!(peers_fault(&closed, false, true), (Some(Rest::Failed), None));
+        assert_eq!(peers_fault(&closed, false, false), (Some(Rest::Missed), None));
+        // An empty answer was sent on purpose, or by mistake.
+        let empty = AnswerError::Response(ResponseError::Empty);
+        let (rest, conduct) = peers_fault(&empty, false, true);
+        assert_eq!((rest, conduct), (Some(Rest::Failed), Some(Conduct::ErrorResponse)));
+    }
 
     #[test]
     fn a_panicking_check_is_not_blamed_on_the_peer() {

@@ -68,10 +68,11 @@ impl Server {
                 RangeOutput::Read { id, order } => {
                     self.reads += 1;
                     self.held += order.held.len();
-                    let Ok(done) = (match self.stored {
+                    let done = match self.stored {
                         Some(stored) => order.run(&mut Stored(&self.chain[..stored], 0)),
                         None => order.run(&mut NoBlocks),
-                    });
+                    };
+                    let Ok(done) = done;
                     RangeInput::Read { id, done }
                 }
                 RangeOutput::Write { id, frame } => {
