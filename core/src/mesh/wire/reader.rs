@@ -2,7 +2,7 @@
 
 use super::MAX_FRAME;
 use super::proto::{Malformed, read_varint, varint_length};
-use crate::sorted::SortedMap;
+use crate::sorted::{SortedMap, SortedSet};
 use crate::time::Instant;
 use alloy_primitives::Bytes;
 use std::time::Duration;
@@ -25,8 +25,8 @@ const MAX_PREFIX: usize = 4;
 ///
 /// The last [`MAX_FRAME`] bytes serve one reader at a time, which can therefore always complete its
 /// frame: readers never wait for each other in a circle. A reader whose peer is slow holds its
-/// memory only as long as no other reader needs it. When one does, the reader that heard nothing
-/// for [`IDLE`], or that has read its frame for [`SLOW`], is given up, one at a time.
+/// memory only as long as no other reader needs it. When one does, all readers that heard nothing
+/// for [`IDLE`] are given up; if there are none, one that has read its frame for [`SLOW`].
 #[derive(Debug)]
 pub struct Pool {
     /// Free bytes for all readers.
@@ -36,7 +36,7 @@ pub struct Pool {
     in_lane: Option<u64>,
     /// Readers that hold some of these bytes.
     holders: SortedMap<u64, Holder>,
-    given_up: Option<u64>,
+    given_up: SortedSet<u64>,
     next: u64,
 }
 
@@ -65,7 +65,7 @@ impl Pool {
             lane,
             in_lane: None,
             holders: SortedMap::new(),
-            given_up: None,
+            given_up: SortedSet::new(),
             next: 0,
         }
     }
@@ -106,7 +106,7 @@ impl Pool {
         if let Some(id) = share.id {
             self.holders.remove(&id);
             self.in_lane = self.in_lane.filter(|other| *other != id);
-            self.given_up = self.given_up.filter(|other| *other != id);
+            self.given_up.remove(&id);
         }
     }
 
@@ -119,15 +119,20 @@ impl Pool {
         (holder.heard, holder.waits) = (now, waits);
     }
 
-    /// Gives up a reader, because another one waits, unless memory is about to be free already.
+    /// Gives up readers, because another one waits, unless memory is about to be free already.
     fn press(&mut self, now: Instant) {
-        let is_late = |holder: &Holder| {
-            let is_slow = now.since(holder.since) >= SLOW;
-            !holder.waits && (is_slow || now.since(holder.heard) >= IDLE)
-        };
-        if self.given_up.is_none() {
-            let late = self.holders.iter().filter(|(_, holder)| is_late(holder));
-            self.given_up = late.min_by_key(|(_, holder)| holder.heard).map(|(id, _)| *id);
+        if !self.given_up.is_empty() {
+            return;
+        }
+        let idle = |holder: &Holder| !holder.waits && now.since(holder.heard) >= IDLE;
+        let idle = self.holders.iter().filter(|(_, holder)| idle(holder)).map(|(id, _)| *id);
+        self.given_up.extend(idle);
+        if self.given_up.is_empty() {
+            let slow = |holder: &Holder| !holder.waits && now.since(holder.since) >= SLOW;
+            let slow = self.holders.iter().filter(|(_, holder)| slow(holder));
+            // The one in the lane makes room for any other.
+            let first = slow.min_by_key(|(id, holder)| (self.in_lane != Some(**id), holder.since));
+            self.given_up.extend(first.map(|(id, _)| *id));
         }
     }
 }
@@ -228,7 +233,7 @@ impl FrameReader {
     /// Returns `true` if other readers need this reader's memory, because its peer is slow. Reset
     /// the stream, and [`close`](Self::close) the reader.
     pub fn is_given_up(&self, pool: &Pool) -> bool {
-        self.share.id.is_some() && self.share.id == pool.given_up
+        self.share.id.is_some_and(|id| pool.given_up.contains(&id))
     }
 
     /// Returns `true` between two frames.
