@@ -87,7 +87,9 @@ fn hash(data: &[u8], at: usize) -> Option<B256> {
 
 #[cfg(test)]
 mod tests {
-    use alloy_primitives::{Address, b256};
+    use alloy_primitives::Address;
+    #[cfg(feature = "fixtures")]
+    use alloy_primitives::b256;
     use proptest::prelude::*;
 
     use super::*;

@@ -4,9 +4,10 @@
 //! `cargo simulate` runs the scenarios and some thousands of seeds. `cargo simulate --seed 17`
 //! repeats one seed, bit for bit. `cargo simulate --seeds 100000 --from 5000` runs any number of
 //! seeds. Words select the scenarios whose names contain one of them; `seeds` and `crowds` are such
-//! names too. Every other seed is a chain that makes a block every 200 ms, so five blocks share
+//! names too, and `meshes`. Every other seed is a chain that makes a block every 200 ms, so five blocks share
 //! a timestamp; with `--denim` all are. `cargo simulate --crowds 1000` runs this many networks of a
-//! hundred nodes, see `crowd`.
+//! hundred nodes, see `crowd`; `cargo simulate --meshes 100` runs networks of fifty that exchange
+//! the gossip router's frames, see `frames`. Elsewhere gossip is flooding.
 //!
 //! In every run, for every node: no block is delivered that the sequencer did not sign or build on,
 //! none twice, none out of order; no honest peer is penalised for something that it did not do, or
@@ -17,6 +18,7 @@ mod chain;
 mod crowd;
 mod engine;
 mod found;
+mod frames;
 mod liar;
 mod memory;
 mod plan;
@@ -43,12 +45,15 @@ use world::World;
 const SEEDS: u64 = 1_000;
 /// Number of crowds of a run without arguments.
 const CROWDS: u64 = 40;
+/// Number of crowds over frames of a run without arguments.
+const MESHES: u64 = 4;
 
 #[derive(Debug, Default)]
 struct Args {
     seed: Option<u64>,
     seeds: Option<u64>,
     crowds: Option<u64>,
+    meshes: Option<u64>,
     from: u64,
     words: Vec<String>,
     /// Whether a word selects only the scenario of that name.
@@ -79,6 +84,7 @@ fn args() -> Result<Args, String> {
             "--seed" => args.seed = Some(number()?),
             "--seeds" => args.seeds = Some(number()?),
             "--crowds" => args.crowds = Some(number()?),
+            "--meshes" => args.meshes = Some(number()?),
             "--from" => args.from = number()?,
             "--list" => args.list = true,
             "--denim" => args.denim = true,
@@ -99,8 +105,8 @@ fn main() -> ExitCode {
         Ok(args) => args,
         Err(error) => {
             eprintln!(
-                "{error}; use --seed N, --seeds N, --crowds N, --from N, --denim, --list, or words \
-                 of scenarios, with --exact their names"
+                "{error}; use --seed N, --seeds N, --crowds N, --meshes N, --from N, --denim, --list, \
+                 or words of scenarios, with --exact their names"
             );
             return ExitCode::FAILURE;
         }
@@ -117,11 +123,13 @@ fn main() -> ExitCode {
         println!("seed {seed} holds, digest {digest:016x}");
         return ExitCode::SUCCESS;
     }
-    let passes = match args.seeds.is_none() && args.crowds.is_none() {
-        true => run_tests(&args),
-        false => {
+    let has_count = [args.seeds, args.crowds, args.meshes].iter().any(Option::is_some);
+    let passes = match has_count {
+        false => run_tests(&args),
+        true => {
             let seeds = args.seeds.is_none_or(|count| run_all_seeds(&args, count));
-            args.crowds.is_none_or(|count| run_crowds(&args, count)) && seeds
+            let crowds = args.crowds.is_none_or(|count| run_crowds(&args, count));
+            args.meshes.is_none_or(|count| run_meshes(&args, count)) && crowds && seeds
         }
     };
     if passes { ExitCode::SUCCESS } else { ExitCode::FAILURE }
@@ -131,13 +139,17 @@ fn main() -> ExitCode {
 const ALL_SEEDS: &str = "seeds";
 /// Name of the test that runs [`CROWDS`] crowds.
 const ALL_CROWDS: &str = "crowds";
+/// Name of the test that runs [`MESHES`] crowds over frames.
+const ALL_MESHES: &str = "meshes";
 
 /// Runs the selected scenarios, seeds and crowds as tests. The output has the form of the standard
 /// test harness.
 fn run_tests(args: &Args) -> bool {
     let scenarios: Vec<_> = scenarios::ALL.iter().filter(|(name, _)| args.selects(name)).collect();
     let (seeds, crowds) = (args.selects(ALL_SEEDS), args.selects(ALL_CROWDS));
-    println!("running {} tests", scenarios.len() + usize::from(seeds) + usize::from(crowds));
+    let meshes = args.selects(ALL_MESHES);
+    let many = [seeds, crowds, meshes].into_iter().filter(|is_selected| *is_selected).count();
+    println!("running {} tests", scenarios.len() + many);
     let (mut passed, mut failed) = (0, 0);
     let mut tell = |name: &str, passes: bool| {
         println!("test {name} ... {}", if passes { "ok" } else { "FAILED" });
@@ -154,6 +166,9 @@ fn run_tests(args: &Args) -> bool {
     }
     if crowds {
         tell(ALL_CROWDS, run_crowds(args, CROWDS));
+    }
+    if meshes {
+        tell(ALL_MESHES, run_meshes(args, MESHES));
     }
     let verdict = if failed == 0 { "ok" } else { "FAILED" };
     println!("\ntest result: {verdict}. {passed} passed; {failed} failed");
@@ -172,6 +187,16 @@ fn run_crowds(args: &Args, count: u64) -> bool {
     println!(
         "the slowest ban came {} ms after a villain's beginning",
         SLOWEST.load(Ordering::Relaxed) / 1_000_000
+    );
+    passes
+}
+
+fn run_meshes(args: &Args, count: u64) -> bool {
+    let passes = run_seeds("mesh", args.from, count, run_mesh);
+    println!(
+        "the last node had a block at most {} ms after its publication; {:.2} copies each",
+        LAST.load(Ordering::Relaxed) / 1_000_000,
+        COPIES.load(Ordering::Relaxed) as f64 / 100.0,
     );
     passes
 }
@@ -209,6 +234,19 @@ fn run_crowd(seed: u64) -> u64 {
     crowd.digest
 }
 
+/// The longest time from a block's publication to its last delivery over frames, in nanoseconds.
+static LAST: AtomicU64 = AtomicU64::new(0);
+/// The largest average number of copies of a block that a node received, in hundredths.
+static COPIES: AtomicU64 = AtomicU64::new(0);
+
+/// Runs one crowd over frames, and returns its digest.
+fn run_mesh(seed: u64) -> u64 {
+    let shown = frames::Frames::new(seed).run();
+    LAST.fetch_max(shown.slowest, Ordering::Relaxed);
+    COPIES.fetch_max((shown.copies * 100.0) as u64, Ordering::Relaxed);
+    shown.digest
+}
+
 fn run_seeds(what: &str, from: u64, count: u64, run: Run) -> bool {
     let start = Instant::now();
     let (next, failed) = (AtomicU64::new(from), Mutex::new(Vec::new()));
@@ -229,6 +267,7 @@ fn run_seeds(what: &str, from: u64, count: u64, run: Run) -> bool {
                     if digests.iter().any(|digest| digest.is_none() || *digest != digests[0]) {
                         let again = match what {
                             "crowd" => format!("--crowds 1 --from {seed}"),
+                            "mesh" => format!("--meshes 1 --from {seed}"),
                             "Denim seed" => format!("--denim --seed {seed}"),
                             _ => format!("--seed {seed}"),
                         };
@@ -241,7 +280,8 @@ fn run_seeds(what: &str, from: u64, count: u64, run: Run) -> bool {
     });
     let failed = failed.into_inner().unwrap_or_default();
     println!(
-        "{count} {what}s from {from} in {:.1} s, {} failed",
+        "{count} {what}{} from {from} in {:.1} s, {} failed",
+        if what.ends_with('h') { "es" } else { "s" },
         start.elapsed().as_secs_f64(),
         failed.len()
     );
