@@ -28,7 +28,8 @@ pub enum Input {
         /// The message's contents.
         message: Unpacked,
     },
-    /// An event of a peer's gossip streams. Only with [`NodeConfig::mesh`](super::NodeConfig::mesh).
+    /// An event of a peer's gossip streams. Only with
+    /// [`NodeConfig::mesh`](super::NodeConfig::mesh).
     Mesh(StreamEvent),
     /// A job ended.
     JobDone(JobResult),

@@ -10,6 +10,12 @@
 //! The driver must carry out outputs in order, and all of them before it sleeps: `poll` until
 //! `None`. It may pass results back through `handle` while draining.
 //!
+//! # Gossip
+//! A gossip library of the driver runs the mesh, passes messages in ([`Input::Gossip`]), and gets
+//! verdicts. Or the node has a [router](crate::mesh) of its own ([`NodeConfig::mesh`]): then the
+//! driver only opens streams and carries frames ([`Input::Mesh`], [`Output::Mesh`],
+//! [`Node::transmit`]).
+//!
 //! # Example: receive a message
 //!
 //! A signed message of the test fixtures becomes the head:

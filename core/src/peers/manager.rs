@@ -5,9 +5,8 @@
 //!
 //! * The [`Gate`] and the [`ConnectionLimits`] answer each [`Knock`] at once, before any work is
 //!   spent on the connection.
-//! * [`ApplicationScores`] score how a peer serves blocks, [`GossipScores`](super::GossipScores) how it
-//!   gossips,
-//!   unless the node's router counts that.
+//! * [`ApplicationScores`] score how a peer serves blocks,
+//!   [`GossipScores`](super::GossipScores) how it gossips, unless the node's router counts that.
 //!   Whenever their sum changes, the [`BanPolicy`](super::BanPolicy) decides whether the peer is
 //!   banned.
 //! * The [`ConnectionManager`] keeps the number of peers between the low and the high mark;

@@ -3,11 +3,11 @@
 //!
 //! `cargo simulate` runs the scenarios and some thousands of seeds. `cargo simulate --seed 17`
 //! repeats one seed, bit for bit. `cargo simulate --seeds 100000 --from 5000` runs any number of
-//! seeds. Words select the scenarios whose names contain one of them; `seeds` and `crowds` are such
-//! names too, and `meshes`. Every other seed is a chain that makes a block every 200 ms, so five blocks share
-//! a timestamp; with `--denim` all are. `cargo simulate --crowds 1000` runs this many networks of a
-//! hundred nodes, see `crowd`; `cargo simulate --meshes 100` runs networks of fifty that exchange
-//! the gossip router's frames, see `frames`. Elsewhere gossip is flooding.
+//! seeds. Words select the scenarios whose names contain one of them; `seeds`, `crowds` and
+//! `meshes` are such names too. Every other seed is a chain that makes a block every 200 ms, so
+//! five blocks share a timestamp; with `--denim` all are. `cargo simulate --crowds 1000` runs this
+//! many networks of a hundred nodes, see `crowd`; `cargo simulate --meshes 100` runs networks of
+//! fifty that exchange the gossip router's frames, see `frames`. Elsewhere gossip is flooding.
 //!
 //! In every run, for every node: no block is delivered that the sequencer did not sign or build on,
 //! none twice, none out of order; no honest peer is penalised for something that it did not do, or
@@ -105,8 +105,8 @@ fn main() -> ExitCode {
         Ok(args) => args,
         Err(error) => {
             eprintln!(
-                "{error}; use --seed N, --seeds N, --crowds N, --meshes N, --from N, --denim, --list, \
-                 or words of scenarios, with --exact their names"
+                "{error}; use --seed N, --seeds N, --crowds N, --meshes N, --from N, --denim, \
+                 --list, or words of scenarios, with --exact their names"
             );
             return ExitCode::FAILURE;
         }
