@@ -99,6 +99,7 @@ fn peer(address: &Multiaddr) -> Result<Swarm<Behaviour>, Box<dyn Error>> {
         mesh: MeshParams::default(),
         browsers: false,
         payloads: true,
+        ranges: opp2p_wire::RangeUse::Off,
         ping: Some(opp2p_wire::PING_INTERVAL),
         scoring: None,
         gatekeeper: None,

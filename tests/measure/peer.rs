@@ -112,6 +112,7 @@ fn swarm(chain_id: u64) -> Swarm<Behaviour> {
         mesh: MeshParams::default(),
         browsers: false,
         payloads: true,
+        ranges: opp2p_wire::RangeUse::Off,
         ping: Some(opp2p_wire::PING_INTERVAL),
         scoring: None,
         gatekeeper: None,

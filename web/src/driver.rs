@@ -134,6 +134,7 @@ impl Driver {
             mesh: MeshParams::default(),
             browsers: false,
             payloads: true,
+            ranges: opp2p_wire::RangeUse::Off,
             ping: Some(PING_INTERVAL),
             scoring,
             gatekeeper: Some(core.gatekeeper()),

@@ -62,8 +62,8 @@ pub enum RangeInput {
 /// An action for a stream of the range protocol.
 ///
 /// # Our requests
-/// The driver opens a stream for [`Self::Open`]. It reads from it only by [`Self::Receive`], so that
-/// the peer can't send more than there is room for. After [`RangeInput::Closed`] or
+/// The driver opens a stream for [`Self::Open`]. It reads from it only by [`Self::Receive`], so
+/// that the peer can't send more than there is room for. After [`RangeInput::Closed`] or
 /// [`Self::Cancel`], the stream is forgotten on both sides.
 ///
 /// # Requests of peers
@@ -73,8 +73,8 @@ pub enum RangeInput {
 /// [`RangeInput::Cancelled`], the stream is forgotten on both sides.
 #[derive(Clone, Debug)]
 pub enum RangeOutput {
-    /// Open a stream to a peer, write the encoded request, and close this side. If that fails,
-    /// return [`RangeInput::Closed`].
+    /// Open a stream to a peer and write the encoded request. If that fails, return
+    /// [`RangeInput::Closed`].
     Open {
         /// Id of the stream.
         id: StreamId,

@@ -4,6 +4,7 @@ use super::Failure;
 use super::values::{boolean, duration};
 use opp2p_core::node::SyncConfig;
 use opp2p_core::sync::Rate;
+use opp2p_core::sync::range::{CostRate, Limits};
 use opp2p_node::host::ENDPOINT_TIMEOUT;
 use opp2p_node::http::HttpConfig;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use std::time::Duration;
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Missing blocks")]
 pub(super) struct SyncArgs {
-    /// Fetch missing blocks from peers by number, and serve them to peers.
+    /// Fetch missing blocks from peers, by number and in ranges, and serve them to peers.
     #[arg(
         long = "p2p.sync.req-resp",
         env = "OP_NODE_P2P_SYNC_REQ_RESP",
@@ -66,6 +67,30 @@ pub(super) struct SyncArgs {
         value_parser = clap::value_parser!(u32).range(1..=1000)
     )]
     sync_rpc_rate: u32,
+    /// Maximum number of bytes per second of ranges of blocks that are sent to peers; 0 for any.
+    #[arg(
+        long = "sync.serve.bytes",
+        env = "OPP2P_SYNC_SERVE_BYTES",
+        default_value_t = 0,
+        value_name = "N"
+    )]
+    sync_serve_bytes: u64,
+    /// The same for each peer.
+    #[arg(
+        long = "sync.serve.peer-bytes",
+        env = "OPP2P_SYNC_SERVE_PEER_BYTES",
+        default_value_t = 0,
+        value_name = "N"
+    )]
+    sync_serve_peer_bytes: u64,
+    /// Maximum number of blocks per second that are read for ranges; 0 for any.
+    #[arg(
+        long = "sync.serve.reads",
+        env = "OPP2P_SYNC_SERVE_READS",
+        default_value_t = 0,
+        value_name = "N"
+    )]
+    sync_serve_reads: u64,
     /// Fetch missing blocks only if the head is not older than this; 0 for any age.
     #[arg(
         long = "sync.max-age", env = "OPP2P_SYNC_MAX_AGE", default_value = "12h",
@@ -113,10 +138,67 @@ impl SyncArgs {
         let rate = self.sync_rpc_rate;
         config.fill.client.endpoint_rate = Rate::per_second(rate, rate.saturating_mul(2));
         config.serves = self.sync_req_resp;
+        config.ranges = self.sync_req_resp;
+        config.serve_ranges.total =
+            Limits { bytes: rate_of(self.sync_serve_bytes), reads: rate_of(self.sync_serve_reads) };
+        config.serve_ranges.per_peer.bytes = rate_of(self.sync_serve_peer_bytes);
         Ok(SyncPlan {
             config: (self.sync_req_resp || !endpoints.is_empty()).then_some(config),
             endpoints,
             patience: unless_zero(self.sync_patience),
         })
+    }
+}
+
+/// Returns the limit of a flag. Two seconds of it may be saved up.
+const fn rate_of(per_second: u64) -> CostRate {
+    match per_second {
+        0 => CostRate::UNLIMITED,
+        _ => CostRate { per_second, burst: per_second.saturating_mul(2) },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(clap::Parser)]
+    struct Args {
+        #[command(flatten)]
+        sync: SyncArgs,
+    }
+
+    fn plan(args: &[&str]) -> SyncPlan {
+        let args = Args::parse_from([&["opp2p"], args].concat());
+        args.sync.plan().expect("the flags are sound")
+    }
+
+    #[test]
+    fn the_limits_of_serving_ranges_are_the_operators() {
+        let config = plan(&[]).config.expect("it is on");
+        assert!(config.ranges && config.serves);
+        assert_eq!(config.serve_ranges.total, Limits::UNLIMITED);
+        assert_eq!(config.serve_ranges.per_peer, Limits::UNLIMITED);
+        let args = [
+            "--sync.serve.bytes=1000000",
+            "--sync.serve.peer-bytes=2000",
+            "--sync.serve.reads=300",
+        ];
+        let limits = plan(&args).config.expect("it is on").serve_ranges;
+        let rate = |per_second| CostRate { per_second, burst: 2 * per_second };
+        assert_eq!(limits.total, Limits { bytes: rate(1_000_000), reads: rate(300) });
+        let per_peer = Limits { bytes: rate(2000), reads: CostRate::UNLIMITED };
+        assert_eq!(limits.per_peer, per_peer);
+    }
+
+    #[test]
+    fn without_requests_there_are_no_ranges() {
+        assert!(plan(&["--p2p.sync.req-resp=false"]).config.is_none());
+        let args = ["--p2p.sync.req-resp=false", "--sync.rpc=http://127.0.0.1:1"];
+        let config = plan(&args).config.expect("the endpoint is asked");
+        assert!(!config.ranges && !config.serves);
+        let config = plan(&["--syncmode.req-resp=false"]).config.expect("it serves");
+        assert!(config.ranges && config.serves && !config.fill.client.asks_peers);
     }
 }

@@ -65,6 +65,7 @@ mod ids;
 pub mod new_file;
 mod open;
 mod place;
+mod range;
 mod read;
 mod record;
 mod reopening;
@@ -83,6 +84,7 @@ use std::time::{Duration, Instant};
 use alloy_primitives::B256;
 use opp2p_core::chain::BlockId as ChainId;
 use opp2p_core::feed::{Page, Query};
+use opp2p_core::sync::range::{ReadDone, ReadOrder};
 use redb::{Database, ReadableDatabase, ReadableTableMetadata};
 
 pub use config::{MAX_MEMORY_KEY, MAX_MEMORY_VALUE, MemoryEntry, StoreConfig};
@@ -304,6 +306,23 @@ impl Store {
         number: u64,
     ) -> Result<(Option<ChainId>, Option<StoredBlock>), StoreError> {
         self.with(READING, |database| read::canonical_at(database, number))
+    }
+
+    /// Reads canonical blocks downwards into one chunk, from one snapshot. A block whose record is
+    /// damaged counts as missing.
+    ///
+    /// # Errors
+    ///
+    /// If the store can't be read.
+    pub fn read_range(&self, order: &ReadOrder) -> Result<ReadDone, StoreError> {
+        let (done, damaged) = self.with(READING, |database| {
+            let mut snapshot = range::Snapshot::open(database)?;
+            Ok((order.run(&mut snapshot)?, snapshot.damaged))
+        })?;
+        if let Some(hash) = damaged {
+            self.inner.damage.met(hash);
+        }
+        Ok(done)
     }
 
     /// Returns the lowest canonical block that is still stored.

@@ -14,6 +14,7 @@ mod kit;
 mod payloads;
 mod peers;
 mod publish;
+mod ranges;
 mod shims;
 mod signer;
 mod support;

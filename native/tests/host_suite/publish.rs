@@ -88,6 +88,7 @@ fn wire() -> Swarm<Behaviour> {
         mesh: MeshParams::default(),
         browsers: false,
         payloads: false,
+        ranges: opp2p_wire::RangeUse::Off,
         ping: None,
         scoring: None,
         gatekeeper: None,

@@ -18,6 +18,12 @@ pub(crate) fn config(directory: &Path, name: &str, peers: &[&Host]) -> HostConfi
     kit::config(directory.join(name), peers)
 }
 
+/// Returns the configuration without the range protocol, as an older node has it.
+pub(crate) fn by_number(mut config: HostConfig) -> HostConfig {
+    config.sync.as_mut().unwrap().ranges = false;
+    config
+}
+
 pub(crate) async fn follower(directory: &Path, name: &str, peers: &[&Host]) -> Host {
     Host::start(config(directory, name, peers)).await.unwrap()
 }

@@ -152,8 +152,9 @@ async fn a_node_killed_halfway_continues_where_it_was() {
     until(&second, |status| status.stored.is_some_and(|stored| stored.number == 50)).await;
     second.stop().await;
 
-    // One server at its default limits: the last blocks take some seconds.
-    let third = Host::start(config(directory.path(), "third", &[&first])).await.unwrap();
+    // One server of blocks by number at its default limits: the last blocks take some seconds.
+    let late = || by_number(config(directory.path(), "third", &[&first]));
+    let third = Host::start(late()).await.unwrap();
     until(&first, |status| status.mesh == 1).await;
     published.extend(publish(&first, &mut maker, 1).await);
     until(&third, |status| status.sync.is_some_and(|sync| sync.pending > 25)).await;
@@ -161,8 +162,7 @@ async fn a_node_killed_halfway_continues_where_it_was() {
     assert_eq!(third.kill().await.unwrap(), None, "nothing was handed on yet");
 
     until(&first, |status| status.peers == 0).await;
-    let (third, mut events) =
-        Host::start_heard(config(directory.path(), "third", &[&first])).await.unwrap();
+    let (third, mut events) = Host::start_heard(late()).await.unwrap();
     until(&first, |status| status.mesh == 1).await;
     published.extend(publish(&first, &mut maker, 1).await);
     assert_eq!(blocks(&mut events, 52).await, published);

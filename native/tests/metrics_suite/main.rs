@@ -219,8 +219,10 @@ async fn requests_are_counted_on_both_sides_and_scores_are_observed() {
     let mut maker = BlockMaker::new(&chain(), 3);
     publish(&sequencer, &mut maker, 5).await;
     follower.until(|status| status.head.is_some_and(|head| head.number == 5)).await;
-    // A late follower asks for what it missed.
-    let late = Measured::follower(directory.path(), "late", &[&sequencer]).await;
+    // A late follower asks for what it missed, block by block.
+    let mut by_number = config(directory.path(), "late", &[&sequencer]);
+    by_number.sync.as_mut().unwrap().ranges = false;
+    let late = Measured::start(by_number).await;
     sequencer.until(|status| status.subscribers == 2).await;
     publish(&sequencer, &mut maker, 1).await;
     late.until(|status| status.head.is_some_and(|head| head.number == 6)).await;

@@ -4,7 +4,7 @@ use crate::gossip::{gossipsub, join_all};
 use crate::payload::payloads;
 use crate::{
     Admission, BlockTransform, Farewell, Gatekeeper, Gossipsub, Judging, Only, PayloadRequest,
-    Payloads, from_libp2p, to_libp2p,
+    Payloads, RangeUse, Ranges, from_libp2p, to_libp2p,
 };
 use libp2p::gossipsub::{self, MessageAcceptance, TopicHash};
 use libp2p::identity::Keypair;
@@ -14,10 +14,11 @@ use libp2p::{identify, ping, request_response};
 use opp2p_core::gossip::{
     self as rules, Acceptance, Mesh, MeshParams, MessageId, Verdict, block_topic,
 };
-use opp2p_core::node::Input;
+use opp2p_core::node::{Input, RangeInput, RangeOutput};
 use opp2p_core::payload::PayloadVersion;
 use opp2p_core::peers::ScoreParams;
 use opp2p_core::sequencer::SendOutcome;
+use opp2p_core::sync::range::StreamClose;
 use std::convert::Infallible;
 use std::fmt;
 use std::time::Duration;
@@ -27,8 +28,8 @@ pub const PING_INTERVAL: Duration = Duration::from_secs(3 * 60);
 /// Ping interval that stands for never.
 const NO_PING_INTERVAL: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
-/// Connection control and the protocols of a node: gossip of blocks, blocks by number, identify and
-/// ping.
+/// Connection control and the protocols of a node: gossip of blocks, blocks by number and ranges,
+/// identify and ping.
 #[derive(NetworkBehaviour)]
 #[behaviour(to_swarm = "Event")]
 pub struct Behaviour {
@@ -43,6 +44,8 @@ pub struct Behaviour {
     pub judging: Judging,
     /// Blocks by number, if they are requested and served at all.
     pub payloads: Toggle<Payloads>,
+    /// Ranges of blocks, if they are requested and served at all.
+    pub ranges: Toggle<Ranges>,
     /// Agent, protocols and addresses of peers.
     pub identify: identify::Behaviour,
     /// Liveness and round-trip time of peers.
@@ -67,6 +70,8 @@ pub enum Event {
     /// A gossip event, with its mesh.
     Gossipsub(Mesh, Box<gossipsub::Event>),
     Payloads(PayloadEvent),
+    /// An event of a stream of a range, as an input of the core.
+    Ranges(RangeInput),
     Identify(Box<identify::Event>),
     Ping(ping::Event),
 }
@@ -86,6 +91,12 @@ impl From<(Mesh, gossipsub::Event)> for Event {
 impl From<PayloadEvent> for Event {
     fn from(event: PayloadEvent) -> Self {
         Self::Payloads(event)
+    }
+}
+
+impl From<RangeInput> for Event {
+    fn from(event: RangeInput) -> Self {
+        Self::Ranges(event)
     }
 }
 
@@ -114,6 +125,8 @@ pub struct Config {
     pub browsers: bool,
     /// Whether blocks are requested and served by number (`--p2p.sync.req-resp`).
     pub payloads: bool,
+    /// Whether ranges of blocks are requested and served.
+    pub ranges: RangeUse,
     /// Interval between two pings of one connection: [`PING_INTERVAL`] for a node (`p2p.ping`),
     /// less where a silent peer must be noticed soon. With `None` there is only one ping, when the
     /// connection is made. Peers' pings are answered either way.
@@ -126,13 +139,15 @@ pub struct Config {
 
 impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { chain_id, agent, mesh, browsers, payloads, ping, scoring, gatekeeper } = self;
+        let Self { chain_id, agent, mesh, browsers, payloads, ranges, ping, scoring, gatekeeper } =
+            self;
         f.debug_struct("Config")
             .field("chain_id", chain_id)
             .field("agent", agent)
             .field("mesh", mesh)
             .field("browsers", browsers)
             .field("payloads", payloads)
+            .field("ranges", ranges)
             .field("ping", ping)
             .field("scoring", scoring)
             .field("gatekeeper", &gatekeeper.is_some())
@@ -201,6 +216,7 @@ impl Behaviour {
             browsers: browsers.into(),
             judging,
             payloads: config.payloads.then(|| payloads(config.chain_id)).into(),
+            ranges: Ranges::for_use(config.ranges).into(),
             identify: identify::Behaviour::new(identify),
             ping: ping::Behaviour::new(ping::Config::new().with_interval(interval)),
             farewell: Farewell::default(),
@@ -291,6 +307,18 @@ impl Behaviour {
                 }
                 None => {}
             }
+        }
+    }
+
+    /// Carries out an action for a stream of a range: see [`Ranges::carry_out`].
+    #[allow(clippy::result_large_err, reason = "the error is the argument, which is not a failure")]
+    pub(super) fn range(&mut self, output: RangeOutput) -> Result<Option<RangeInput>, RangeOutput> {
+        match (self.ranges.as_mut(), output) {
+            (Some(ranges), output) => ranges.carry_out(output),
+            (None, RangeOutput::Open { id, .. }) => {
+                Ok(Some(RangeInput::Closed { id, close: StreamClose::Unsupported }))
+            }
+            (None, output) => Err(output),
         }
     }
 

@@ -52,6 +52,7 @@ impl Translator {
         match event {
             Event::Gossipsub(mesh, event) => self.gossipsub(wire, mesh, *event),
             Event::Payloads(event) => self.payloads(event),
+            Event::Ranges(input) => Some(Input::Range(input)),
             Event::Identify(event) => match *event {
                 identify::Event::Received { peer_id, info, .. } => {
                     news(&peer_id, PeerNews::Identified(peer_info(info)))

@@ -15,11 +15,10 @@ use libp2p::core::ConnectedPoint;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{ConnectionError, ConnectionId, DialError, NetworkBehaviour, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, Swarm};
-use opp2p_core::node::{Input, Output, RangeInput, RangeOutput};
+use opp2p_core::node::{Input, Output};
 use opp2p_core::payload::PayloadVersion;
 use opp2p_core::peers::{self, ScoreParams};
 use opp2p_core::sync::ServeId;
-use opp2p_core::sync::range::StreamClose;
 use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
 use std::time::Duration;
@@ -229,10 +228,11 @@ impl<B: Wired> Wire<B> {
                 return Ok(self.translator.request(wiring, id, &to, number, limit));
             }
             Output::Refuse { id, code } => return Ok(self.respond(id, vec![code.byte()])),
-            // The protocol is not spoken here.
-            Output::Range(RangeOutput::Open { id, .. }) => {
-                let close = StreamClose::Unsupported;
-                return Ok(Some(Input::Range(RangeInput::Closed { id, close })));
+            Output::Range(output) => {
+                return wiring
+                    .range(output)
+                    .map(|input| input.map(Input::Range))
+                    .map_err(Output::Range);
             }
             output => return Err(output),
         }

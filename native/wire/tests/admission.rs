@@ -39,6 +39,7 @@ fn swarm(gatekeeper: Gatekeeper) -> Swarm<Behaviour> {
         mesh: MeshParams::default(),
         browsers: false,
         payloads: true,
+        ranges: opp2p_wire::RangeUse::Off,
         ping: Some(opp2p_wire::PING_INTERVAL),
         scoring: None,
         gatekeeper: Some(gatekeeper),

@@ -33,6 +33,7 @@ async fn network_of(key: Keypair, listens: bool) -> (Wire, Multiaddr, PeerId) {
         mesh: MeshParams::default(),
         browsers: false,
         payloads: false,
+        ranges: opp2p_wire::RangeUse::Off,
         ping: None,
         scoring: None,
         gatekeeper: None,

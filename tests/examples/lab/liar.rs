@@ -83,6 +83,7 @@ fn wiring(chain_id: u64) -> Config {
         mesh: MeshParams::default(),
         browsers: false,
         payloads: true,
+        ranges: opp2p_wire::RangeUse::Off,
         ping: None,
         scoring: None,
         gatekeeper: None,

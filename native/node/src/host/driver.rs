@@ -19,16 +19,17 @@ use super::meter::Meter;
 use super::native::{DialBacks, Native, NativeEvent};
 use super::pool::Pool;
 use super::reports::Reporter;
-use super::requests::Requests;
+use super::requests::{Answered, Requests};
 use super::shared::Core;
 use super::signer::{BlockSigner, SignerReport};
 use super::storing::StoreResult;
 use super::ws::Listening;
 use libp2p::swarm::SwarmEvent;
 use opp2p_core::gossip::{HEARTBEAT, Signature};
-use opp2p_core::node::{Event, Input, Output};
+use opp2p_core::node::{Event, Input, Output, RangeInput, RangeOutput};
 use opp2p_core::peers::PeerNews;
 use opp2p_core::sequencer::PublishId;
+use opp2p_core::sync::range::{RangeServeId, ReadDone};
 use opp2p_core::sync::{ResultCode, ServeId};
 use opp2p_store::Writer;
 use opp2p_wire::{Notice, Response, Wire, dial_failure, refused_late, to_libp2p};
@@ -105,7 +106,10 @@ impl Driver {
                     }
                 }
                 Some((disk, error)) = self.disk.recv() => self.on_disk(disk, error),
-                (id, response) = self.requests.answered() => self.respond(id, response),
+                answered = self.requests.answered() => match answered {
+                    Answered::Block(id, response) => self.respond(id, response),
+                    Answered::Range(id, done) => self.on_range_read(id, done),
+                },
                 (id, result) = self.endpoints.answered() => {
                     self.feed(Input::Response { id, result });
                 }
@@ -198,6 +202,7 @@ impl Driver {
                 self.endpoints.post(id, endpoint, body, limit);
             }
             Output::Serve { id, number, held } => self.requests.look_up(id, number, held),
+            Output::Range(RangeOutput::Read { id, order }) => self.requests.read(id, order),
             Output::Event(event) => self.on_core(event),
             // The network's, see `Wire::carry_out`.
             Output::Mesh(_)
@@ -237,6 +242,13 @@ impl Driver {
         if let Some(gone) = self.wire.respond(id, response) {
             self.feed(gone);
         }
+    }
+
+    fn on_range_read(&mut self, id: RangeServeId, done: ReadDone) {
+        if let Some(packed) = &done.packed {
+            self.status.send_modify(|status| status.served += u64::from(packed.blocks));
+        }
+        self.feed(Input::Range(RangeInput::Read { id, done }));
     }
 
     fn on_swarm(&mut self, event: SwarmEvent<NativeEvent>) {

@@ -133,7 +133,7 @@ pub struct Status {
     pub store_error: Option<String>,
     /// State of fetching missing blocks; `None` if it is disabled.
     pub sync: Option<SyncStatus>,
-    /// Number of blocks served to peers by number.
+    /// Number of blocks served to peers, by number and in ranges.
     pub served: u64,
 }
 

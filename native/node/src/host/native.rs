@@ -78,6 +78,9 @@ pub(super) fn protocols(wiring: &opp2p_wire::Config, nat: bool) -> Vec<String> {
     if wiring.payloads {
         all.extend([protocol_id(wiring.chain_id), spec_protocol_id(wiring.chain_id)]);
     }
+    if wiring.ranges == opp2p_wire::RangeUse::Serves {
+        all.push(opp2p_core::sync::range::PROTOCOL.to_string());
+    }
     if nat {
         all.push(autonat::DEFAULT_PROTOCOL_NAME.to_string());
     }
@@ -197,6 +200,7 @@ mod tests {
             mesh: MeshParams::default(),
             browsers: false,
             payloads: false,
+            ranges: opp2p_wire::RangeUse::Off,
             ping: None,
             scoring: None,
             gatekeeper: None,

@@ -19,7 +19,7 @@ use libp2p::{Multiaddr, Swarm, TransportError};
 use opp2p_core::node::SyncConfig;
 use opp2p_core::peers::ScoreParams;
 use opp2p_core::sync::ServerConfig;
-use opp2p_wire::{Bandwidth, Behaviour, IDLE_TIMEOUT, InvalidConfig, PING_INTERVAL};
+use opp2p_wire::{Bandwidth, Behaviour, IDLE_TIMEOUT, InvalidConfig, PING_INTERVAL, RangeUse};
 use std::sync::Arc;
 
 /// Maximum number of inbound streams of one connection that negotiate their protocol at once.
@@ -62,6 +62,7 @@ impl Network {
             mesh: config.mesh,
             browsers: config.ws.is_some(),
             payloads: config.sync.is_some(),
+            ranges: range_use(config.sync.as_ref()),
             ping: config.ping.then_some(PING_INTERVAL),
             scoring,
             gatekeeper: Some(core.gatekeeper()),
@@ -141,7 +142,18 @@ impl Network {
 
 /// Returns the number of streams that peers may have open beyond their own.
 fn spare_streams(sync: Option<&SyncConfig>) -> usize {
-    sync.map_or_else(ServerConfig::default, |sync| sync.serve).places()
+    let ranges = sync.filter(|sync| range_use(Some(sync)) == RangeUse::Serves);
+    let ranges = ranges.map_or(0, |sync| sync.serve_ranges.streams);
+    sync.map_or_else(ServerConfig::default, |sync| sync.serve).places() + ranges
+}
+
+/// Returns how the range protocol is used.
+fn range_use(sync: Option<&SyncConfig>) -> RangeUse {
+    match sync {
+        Some(sync) if sync.ranges && sync.serves => RangeUse::Serves,
+        Some(sync) if sync.ranges && sync.fill.client.asks_peers => RangeUse::Asks,
+        _ => RangeUse::Off,
+    }
 }
 
 /// Returns the TCP port in an address.

@@ -1,4 +1,5 @@
-//! Answers to requests for blocks by number, which are read and compressed on threads of their own.
+//! Answers to requests for blocks, by number and of ranges, which are read and compressed on threads
+//! of their own.
 //!
 //! # Bounds
 //! Those of the core, which bounds the peers' requests that are being answered. [`READERS`] threads
@@ -8,6 +9,7 @@ use super::canonical;
 use super::shared::Core;
 use futures::future::BoxFuture;
 use opp2p_core::payload::Block;
+use opp2p_core::sync::range::{RangeServeId, ReadDone, ReadOrder};
 use opp2p_core::sync::{ResultCode, ServeId, answer};
 use opp2p_store::Store;
 use opp2p_wire::Response;
@@ -31,8 +33,21 @@ pub trait BlockSource: fmt::Debug + Send + Sync {
     fn block(&self, number: u64) -> BoxFuture<'_, Result<Option<Block>, String>>;
 }
 
-/// A request, with its block if that is already at hand.
-type Question = (ServeId, u64, Option<Block>);
+/// A request for the threads.
+#[derive(Debug)]
+enum Question {
+    /// For a block, which may already be at hand.
+    Block(ServeId, u64, Option<Block>),
+    /// For a chunk of a range.
+    Range(RangeServeId, ReadOrder),
+}
+
+/// An answer of the threads.
+#[derive(Debug)]
+pub(super) enum Answered {
+    Block(ServeId, Response),
+    Range(RangeServeId, ReadDone),
+}
 
 /// The threads, with the channels to and from them.
 #[derive(Debug)]
@@ -40,7 +55,7 @@ pub(super) struct Requests {
     /// `None` only while this is being dropped.
     questions: Option<Sender<Question>>,
     readers: Vec<JoinHandle<()>>,
-    answered: mpsc::UnboundedReceiver<(ServeId, Response)>,
+    answered: mpsc::UnboundedReceiver<Answered>,
 }
 
 impl Requests {
@@ -67,14 +82,23 @@ impl Requests {
 
     /// Queues a request for the threads, since reading and compressing take time.
     pub(super) fn look_up(&self, id: ServeId, number: u64, held: Option<Block>) {
+        self.send(Question::Block(id, number, held));
+    }
+
+    /// Queues an order to read a part of a range.
+    pub(super) fn read(&self, id: RangeServeId, order: ReadOrder) {
+        self.send(Question::Range(id, order));
+    }
+
+    fn send(&self, question: Question) {
         // The threads live as long as this.
         if let Some(questions) = &self.questions {
-            let _ = questions.send((id, number, held));
+            let _ = questions.send(question);
         }
     }
 
     /// Returns the next finished answer.
-    pub(super) async fn answered(&mut self) -> (ServeId, Response) {
+    pub(super) async fn answered(&mut self) -> Answered {
         match self.answered.recv().await {
             Some(answer) => answer,
             // The threads have ended, which happens only when this is dropped.
@@ -102,12 +126,7 @@ struct FallbackSource {
 
 impl FallbackSource {
     /// Asks the source, and sends the answer in every case. No thread waits for it.
-    fn look_up(
-        &self,
-        id: ServeId,
-        number: u64,
-        answers: mpsc::UnboundedSender<(ServeId, Response)>,
-    ) {
+    fn look_up(&self, id: ServeId, number: u64, answers: mpsc::UnboundedSender<Answered>) {
         let source = Arc::clone(&self.source);
         self.runtime.spawn(async move {
             let found = source.block(number).await;
@@ -121,7 +140,7 @@ impl FallbackSource {
             let made = tokio::task::spawn_blocking(move || answer(&found).1).await;
             let response = made.unwrap_or_else(|_| vec![ResultCode::UnknownError.byte()]);
             // The node may have stopped meanwhile.
-            let _ = answers.send((id, response));
+            let _ = answers.send(Answered::Block(id, response));
         });
     }
 }
@@ -131,11 +150,20 @@ fn look_up(
     store: &Store,
     elsewhere: Option<&FallbackSource>,
     queue: &Mutex<Receiver<Question>>,
-    answers: &mpsc::UnboundedSender<(ServeId, Response)>,
+    answers: &mpsc::UnboundedSender<Answered>,
 ) {
     loop {
         let next = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok((id, number, held)) = next else { return };
+        let (id, number, held) = match next {
+            Ok(Question::Block(id, number, held)) => (id, number, held),
+            Ok(Question::Range(id, order)) => {
+                if answers.send(Answered::Range(id, read(store, &order))).is_err() {
+                    return;
+                }
+                continue;
+            }
+            Err(_) => return,
+        };
         let made = catch_unwind(AssertUnwindSafe(|| {
             let found = match held {
                 Some(block) => Ok(Some(block)),
@@ -153,8 +181,13 @@ fn look_up(
         else {
             continue;
         };
-        if answers.send((id, response)).is_err() {
+        if answers.send(Answered::Block(id, response)).is_err() {
             return;
         }
     }
+}
+
+fn read(store: &Store, order: &ReadOrder) -> ReadDone {
+    let read = catch_unwind(AssertUnwindSafe(|| store.read_range(order)));
+    read.ok().and_then(Result::ok).unwrap_or_else(ReadDone::failed)
 }
