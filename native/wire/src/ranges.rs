@@ -39,13 +39,13 @@ use crate::{from_libp2p, to_libp2p};
 use handler::{Handler, Order, Report};
 
 /// Maximum number of streams of a peer on one connection. The core allows fewer.
-pub const MAX_INCOMING: usize = 8;
+pub(crate) const MAX_INCOMING: usize = 8;
 /// Time in which a peer must send its request.
-pub const REQUEST_TIME: Duration = Duration::from_secs(10);
+pub(crate) const REQUEST_TIME: Duration = Duration::from_secs(10);
 /// Time in which a peer must take the end of an answer.
-pub const END_TIME: Duration = Duration::from_secs(10);
+pub(crate) const END_TIME: Duration = Duration::from_secs(10);
 /// Maximum size in bytes of a piece of an answer.
-pub const PIECE: usize = 256 << 10;
+pub(crate) const PIECE: usize = 256 << 10;
 
 /// Name of the protocol.
 const NAME: StreamProtocol = StreamProtocol::new(PROTOCOL);
