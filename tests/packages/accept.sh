@@ -6,7 +6,8 @@ set -eu
 say() { echo "accept: $*"; }
 fail() {
     say "FAILED: $*"
-    journalctl --no-pager -u opp2p | tail -n 30
+    opp2p status --json 2>&1 | head -c 2000 || true
+    journalctl --no-pager -u opp2p | tail -n 15
     exit 1
 }
 now() { date +%s%3N; }
@@ -21,8 +22,8 @@ wait_for() {
     done
 }
 status() { opp2p status --json; }
-field() { status | tr -d ' \n' | sed -n "s/.*\"$1\":\"\{0,1\}\([^,\"}]*\).*/\1/p"; }
-head_number() { status | tr -d ' \n' | sed -n 's/.*"head":{"number":\([0-9]*\).*/\1/p'; }
+field() { status | sed -n "s/.*\"$1\":\"\([^\"]*\)\".*/\1/p"; }
+head_number() { status | sed -n 's/.*"head":{[^}]*"number":\([0-9]*\).*/\1/p'; }
 is_at() { [ "$(head_number)" -ge "$1" ]; }
 
 begin=$(now)
