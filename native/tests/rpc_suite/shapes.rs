@@ -51,7 +51,7 @@ async fn the_node_shows_itself_as_others_see_it() {
         "addresses": [node.host.address().to_string()],
         "protocols": [
             "/ipfs/id/1.0.0", "/ipfs/id/push/1.0.0", "/ipfs/ping/1.0.0",
-            "/meshsub/1.0.0", "/meshsub/1.1.0", "/meshsub/1.2.0", "/meshsub/1.3.0",
+            "/meshsub/1.0.0", "/meshsub/1.1.0", "/meshsub/1.2.0", "/meshsub/1.3.0", "/opp2p/req/payloads/1",
             "/opstack/req/payload_by_number/901/0", "/opstack/req/payload_by_number/901/0/",
         ],
         "connectedness": 0,
