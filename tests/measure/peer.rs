@@ -11,7 +11,7 @@ use libp2p::{Multiaddr, Swarm, gossipsub, noise, tcp, websocket, yamux};
 use opp2p_core::gossip::{MeshParams, MessageId, Unpacked, block_topic};
 use opp2p_core::payload::PayloadVersion;
 use opp2p_core::sequencer::SendOutcome;
-use opp2p_wire::{Behaviour, Config, Event};
+use opp2p_wire::{Behaviour, Config, Event, Router};
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
@@ -109,6 +109,7 @@ fn swarm(chain_id: u64) -> Swarm<Behaviour> {
     let wiring = Config {
         chain_id,
         agent: "measure".into(),
+        router: Router::Libp2p,
         mesh: MeshParams::default(),
         browsers: false,
         payloads: true,

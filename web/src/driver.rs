@@ -40,7 +40,8 @@ use opp2p_core::payload::PayloadVersion;
 use opp2p_core::peers::PeerNews;
 use opp2p_core::sync::{ServeId, answer};
 use opp2p_wire::{
-    Bandwidth, Behaviour, Config, Core, Event, InvalidConfig, Notice, Response, Wire, to_libp2p,
+    Bandwidth, Behaviour, Config, Core, Event, InvalidConfig, Notice, Response, Router, Wire,
+    to_libp2p,
 };
 use peers::Known;
 use std::collections::BTreeMap;
@@ -131,6 +132,7 @@ impl Driver {
         let wiring = Config {
             chain_id: plan.chain.chain_id,
             agent: concat!("opp2p-web/", env!("CARGO_PKG_VERSION")).into(),
+            router: Router::Libp2p,
             mesh: MeshParams::default(),
             browsers: false,
             payloads: true,

@@ -118,6 +118,7 @@ pub use job::{Job, JobId, JobKind, JobResult};
 pub use observer::{MAX_GATEWAYS, OBSERVER_PINGS, OBSERVER_SILENCE, ObserverConfig};
 pub use ranges::{RangeInput, RangeOutput};
 pub use ready::{HEAD_INTERVALS, NotReady, OLDEST_HEAD};
+pub use routing::TopicSizes;
 pub use storing::{REISSUED, STORE_RETRY, StoreId, UNSTORED};
 pub use troubles::{
     FORK_NOTICE, GAP_STUCK, SILENCE, SILENT_INTERVALS, STRANGERS_TTL, UNCONFIRMED,

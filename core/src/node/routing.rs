@@ -35,6 +35,17 @@ pub(super) struct Routing {
     read_after: u64,
 }
 
+/// Sizes of the gossip on one topic, as the node's own router knows them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TopicSizes {
+    /// Connected nodes that are subscribed to the topic, without browsers.
+    pub subscribers: usize,
+    /// Nodes in the mesh.
+    pub nodes: usize,
+    /// Browsers in the mesh.
+    pub browsers: usize,
+}
+
 /// Returns the router's topic of a version: topics are in the order of the versions.
 fn topic_of(version: PayloadVersion) -> Option<Topic> {
     Topic::new(version.index())
@@ -109,6 +120,23 @@ impl Node {
     /// Returns the gossip router, if the node has one.
     pub fn router(&self) -> Option<&Router> {
         self.mesh.as_ref().map(|mesh| &mesh.router)
+    }
+
+    /// Returns the sizes of the gossip on the topic of `version`, or `None` if the node has no
+    /// router.
+    pub fn topic_sizes(&self, version: PayloadVersion) -> Option<TopicSizes> {
+        let router = self.router()?;
+        let topic = topic_of(version)?;
+        let is_node = |peer: &&PeerId| {
+            self.peers.is_static(peer) || self.peers.is_browser(peer) != Some(true)
+        };
+        let nodes = router.nodes_in_mesh(topic);
+        let subscribed = |peer: &&PeerId| router.is_subscribed(peer, topic);
+        Some(TopicSizes {
+            subscribers: self.peers.connected_peers().filter(is_node).filter(subscribed).count(),
+            nodes,
+            browsers: router.mesh_of(topic).count().saturating_sub(nodes),
+        })
     }
 
     /// Returns the next frame to write to a peer's gossip stream, or `None` if there is none that

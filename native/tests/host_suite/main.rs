@@ -11,6 +11,7 @@ mod fake_rpc;
 mod fake_ws;
 #[path = "../kit/mod.rs"]
 mod kit;
+mod own_router;
 mod payloads;
 mod peers;
 mod publish;

@@ -13,7 +13,7 @@ use opp2p_core::gossip::{MeshParams, OUTBOUND_QUEUE, Unpacked, block_topic};
 use opp2p_core::payload::PayloadVersion;
 use opp2p_core::sequencer::SendOutcome;
 use opp2p_node::host::{Host, HostConfig, WsConfig};
-use opp2p_wire::{Behaviour, Config, Event};
+use opp2p_wire::{Behaviour, Config, Event, Router};
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
@@ -85,6 +85,7 @@ fn wire() -> Swarm<Behaviour> {
     let wiring = Config {
         chain_id: CHAIN_ID,
         agent: "x".into(),
+        router: Router::Libp2p,
         mesh: MeshParams::default(),
         browsers: false,
         payloads: false,

@@ -1,6 +1,7 @@
 //! The behaviour: connection control and the protocols of a node.
 
 use crate::gossip::{gossipsub, join_all};
+use crate::mesh::Streams;
 use crate::payload::payloads;
 use crate::{
     Admission, BlockTransform, Farewell, Gatekeeper, Gossipsub, Judging, Only, PayloadRequest,
@@ -14,6 +15,7 @@ use libp2p::{identify, ping, request_response};
 use opp2p_core::gossip::{
     self as rules, Acceptance, Mesh, MeshParams, MessageId, Verdict, block_topic,
 };
+use opp2p_core::mesh::StreamEvent;
 use opp2p_core::node::{Input, RangeInput, RangeOutput};
 use opp2p_core::payload::PayloadVersion;
 use opp2p_core::peers::ScoreParams;
@@ -37,11 +39,15 @@ pub struct Behaviour {
     /// refuses.
     pub admission: Admission,
     /// Gossip of blocks with all peers, or with all except browsers if [`Config::browsers`] is set.
-    pub gossipsub: Only<Gossipsub>,
-    /// Gossip of blocks with browsers, if they have a mesh of their own.
+    /// Only with [`Router::Libp2p`].
+    pub gossipsub: Toggle<Only<Gossipsub>>,
+    /// Gossip of blocks with browsers, if they have a mesh of their own. Only with
+    /// [`Router::Libp2p`].
     pub browsers: Toggle<Only<Gossipsub>>,
-    /// Messages from either mesh that have no verdict yet.
+    /// Messages from either of these meshes that have no verdict yet.
     pub judging: Judging,
+    /// The streams of the core's gossip router. Only with [`Router::Own`].
+    pub streams: Toggle<Streams>,
     /// Blocks by number, if they are requested and served at all.
     pub payloads: Toggle<Payloads>,
     /// Ranges of blocks, if they are requested and served at all.
@@ -69,6 +75,8 @@ pub type PayloadEvent = request_response::Event<PayloadRequest, Vec<u8>>;
 pub enum Event {
     /// A gossip event, with its mesh.
     Gossipsub(Mesh, Box<gossipsub::Event>),
+    /// An event of the streams of the core's gossip router.
+    Mesh(StreamEvent),
     Payloads(PayloadEvent),
     /// An event of a stream of a range, as an input of the core.
     Ranges(RangeInput),
@@ -85,6 +93,12 @@ impl From<Infallible> for Event {
 impl From<(Mesh, gossipsub::Event)> for Event {
     fn from((mesh, event): (Mesh, gossipsub::Event)) -> Self {
         Self::Gossipsub(mesh, Box::new(event))
+    }
+}
+
+impl From<StreamEvent> for Event {
+    fn from(event: StreamEvent) -> Self {
+        Self::Mesh(event)
     }
 }
 
@@ -112,6 +126,30 @@ impl From<ping::Event> for Event {
     }
 }
 
+/// The gossip router that runs the meshes of blocks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Router {
+    /// The core's: see [`opp2p_core::mesh`]. It needs a node with
+    /// [`NodeConfig::mesh`](opp2p_core::node::NodeConfig::mesh).
+    Own,
+    /// libp2p's gossipsub. This choice goes away when the core's router is the default.
+    #[default]
+    Libp2p,
+}
+
+impl Router {
+    /// Both routers.
+    pub const ALL: [Self; 2] = [Self::Own, Self::Libp2p];
+
+    /// Returns the name by which a flag chooses the router.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Own => "own",
+            Self::Libp2p => "libp2p",
+        }
+    }
+}
+
 /// Configuration of the wiring.
 #[derive(Clone)]
 pub struct Config {
@@ -119,6 +157,9 @@ pub struct Config {
     pub chain_id: u64,
     /// Agent version that identify reports.
     pub agent: String,
+    /// The gossip router. With [`Router::Own`], `mesh`, `browsers` and `scoring` have no effect: the
+    /// core is told them.
+    pub router: Router,
     /// Sizes of the mesh.
     pub mesh: MeshParams,
     /// Whether peers that connect over a WebSocket, as browsers do, have a mesh of their own.
@@ -139,11 +180,22 @@ pub struct Config {
 
 impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { chain_id, agent, mesh, browsers, payloads, ranges, ping, scoring, gatekeeper } =
-            self;
+        let Self {
+            chain_id,
+            agent,
+            router,
+            mesh,
+            browsers,
+            payloads,
+            ranges,
+            ping,
+            scoring,
+            gatekeeper,
+        } = self;
         f.debug_struct("Config")
             .field("chain_id", chain_id)
             .field("agent", agent)
+            .field("router", router)
             .field("mesh", mesh)
             .field("browsers", browsers)
             .field("payloads", payloads)
@@ -199,22 +251,25 @@ impl Behaviour {
         let admission = Admission::new(config.gatekeeper.clone());
         let judging = Judging::default();
         let mut make = |mesh| join_all(make(mesh, judging.transform(mesh))?, config.chain_id);
-        let nodes = make(Mesh::Nodes)?;
-        let (gossipsub, browsers) = if config.browsers {
-            let browsers = make(Mesh::Browsers)?;
-            let only = |mesh, inner| Only::of(mesh, inner, admission.meshes().clone());
-            (only(Mesh::Nodes, nodes), Some(only(Mesh::Browsers, browsers)))
-        } else {
-            (Only::all(nodes), None)
+        let only = |mesh, inner| Only::of(mesh, inner, admission.meshes().clone());
+        let (gossipsub, browsers) = match (config.router, config.browsers) {
+            (Router::Own, _) => (None, None),
+            (Router::Libp2p, false) => (Some(Only::all(make(Mesh::Nodes)?)), None),
+            (Router::Libp2p, true) => (
+                Some(only(Mesh::Nodes, make(Mesh::Nodes)?)),
+                Some(only(Mesh::Browsers, make(Mesh::Browsers)?)),
+            ),
         };
+        let streams = (config.router == Router::Own).then(Streams::new);
         let identify = identify::Config::new(String::new(), keypair.public())
             .with_agent_version(config.agent.clone());
         let interval = config.ping.unwrap_or(NO_PING_INTERVAL);
         Ok(Self {
             admission,
-            gossipsub,
+            gossipsub: gossipsub.into(),
             browsers: browsers.into(),
             judging,
+            streams: streams.into(),
             payloads: config.payloads.then(|| payloads(config.chain_id)).into(),
             ranges: Ranges::for_use(config.ranges).into(),
             identify: identify::Behaviour::new(identify),
@@ -226,16 +281,17 @@ impl Behaviour {
     /// Returns the gossip of one mesh, if that mesh exists.
     pub(super) fn only(&self, mesh: Mesh) -> Option<&Only<Gossipsub>> {
         match mesh {
-            Mesh::Nodes => Some(&self.gossipsub),
+            Mesh::Nodes => self.gossipsub.as_ref(),
             Mesh::Browsers => self.browsers.as_ref(),
         }
     }
 
     fn gossip_mut(&mut self, mesh: Mesh) -> Option<&mut Gossipsub> {
-        match mesh {
-            Mesh::Nodes => Some(self.gossipsub.inner_mut()),
-            Mesh::Browsers => self.browsers.as_mut().map(Only::inner_mut),
-        }
+        let only = match mesh {
+            Mesh::Nodes => self.gossipsub.as_mut(),
+            Mesh::Browsers => self.browsers.as_mut(),
+        };
+        only.map(Only::inner_mut)
     }
 
     /// Returns the gossipsub of each mesh that exists.
@@ -244,8 +300,8 @@ impl Behaviour {
     }
 
     pub(super) fn meshes_mut(&mut self) -> impl Iterator<Item = &mut Gossipsub> {
-        let browsers = self.browsers.as_mut().map(Only::inner_mut);
-        [self.gossipsub.inner_mut()].into_iter().chain(browsers)
+        let meshes = [self.gossipsub.as_mut(), self.browsers.as_mut()];
+        meshes.into_iter().flatten().map(Only::inner_mut)
     }
 
     /// Takes a message that arrived on a mesh and returns the input for the core to validate.
@@ -281,8 +337,8 @@ impl Behaviour {
         };
         let id = gossipsub::MessageId(verdict.id.to_vec());
         let Some(judged) = self.judging.judged(&id) else {
-            if let Some(from) = to_libp2p(&verdict.from) {
-                let gossipsub = self.gossipsub.inner_mut();
+            let gossipsub = self.gossip_mut(Mesh::Nodes);
+            if let Some((gossipsub, from)) = gossipsub.zip(to_libp2p(&verdict.from)) {
                 gossipsub.report_message_validation_result(&id, &from, acceptance());
             }
             return;
@@ -329,23 +385,18 @@ impl Behaviour {
     }
 
     /// Returns the number of peers of the nodes' gossip that are subscribed to the topic of
-    /// `version`.
+    /// `version`. With [`Router::Own`], the core knows it.
     pub fn subscribers(&self, chain_id: u64, version: PayloadVersion) -> usize {
         let topic = TopicHash::from_raw(block_topic(chain_id, version));
-        self.gossipsub.inner().all_peers().filter(|(_, topics)| topics.contains(&&topic)).count()
+        self.only(Mesh::Nodes).map_or(0, |nodes| {
+            nodes.inner().all_peers().filter(|(_, topics)| topics.contains(&&topic)).count()
+        })
     }
 
-    /// Returns the number of peers in the nodes' mesh of the topic of `version`.
-    pub(super) fn mesh_size(&self, chain_id: u64, version: PayloadVersion) -> usize {
-        self.gossipsub
-            .inner()
-            .mesh_peers(&TopicHash::from_raw(block_topic(chain_id, version)))
-            .count()
-    }
-
-    /// Returns the number of peers in the browsers' mesh of the topic of `version`.
-    pub(super) fn browser_mesh_size(&self, chain_id: u64, version: PayloadVersion) -> usize {
+    /// Returns the number of peers in a mesh of the topic of `version`. With [`Router::Own`], the
+    /// core knows it.
+    pub(super) fn mesh_size(&self, chain_id: u64, mesh: Mesh, version: PayloadVersion) -> usize {
         let topic = TopicHash::from_raw(block_topic(chain_id, version));
-        self.browsers.as_ref().map_or(0, |browsers| browsers.inner().mesh_peers(&topic).count())
+        self.only(mesh).map_or(0, |only| only.inner().mesh_peers(&topic).count())
     }
 }

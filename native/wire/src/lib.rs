@@ -14,8 +14,15 @@
 //!    [`Core::feed`]. Do the same with [`Wire::heartbeat`] at each
 //!    [`HEARTBEAT`](opp2p_core::gossip::HEARTBEAT).
 //! 4. Pass each output of [`Core::poll`] to [`Wire::carry_out`], which returns those that are the
-//!    driver's own task.
+//!    driver's own task. Then call [`Wire::write`] with [`Core::transmit`].
 //! 5. In the end, call [`Wire::close`].
+//!
+//! # Two routers
+//!
+//! [`Config::router`] chooses who decides on gossip. With [`Router::Own`], the node does, and this
+//! crate only carries frames: see [`mesh`]. With [`Router::Libp2p`], libp2p's gossipsub does, and
+//! the modules `gossip`, `judging`, `only`, `publish`, `score` and `transform` connect it with the
+//! core. They go away with that choice.
 //!
 //! # Two meshes
 //!
@@ -51,7 +58,7 @@ mod wire;
 
 pub use admission::{Admission, Gatekeeper, Meshes, ip_of, is_browser};
 pub use bandwidth::Bandwidth;
-pub use behaviour::{Behaviour, Config, Event, InvalidConfig, PING_INTERVAL, PayloadEvent};
+pub use behaviour::{Behaviour, Config, Event, InvalidConfig, PING_INTERVAL, PayloadEvent, Router};
 pub use causes::{dial_failure, find_cause, last_cause, refused_late};
 pub use farewell::{Farewell, REPLACED};
 pub use full::{FULL, FullDetector};
@@ -63,7 +70,7 @@ pub use ranges::{RangeUse, Ranges};
 pub use shared::{Clock, Core};
 pub use transform::BlockTransform;
 pub use translate::Response;
-pub use wire::{IDLE_TIMEOUT, Notice, Wire, Wired};
+pub use wire::{Frames, IDLE_TIMEOUT, Notice, Wire, Wired};
 
 use opp2p_core::peers::PeerId;
 

@@ -94,13 +94,11 @@ impl Behaviour {
         if self.only(mesh).is_none_or(|only| only.count() == 0) {
             return SendOutcome::NoPeers;
         }
-        let gossipsub = match mesh {
-            Mesh::Nodes => self.gossipsub.inner_mut(),
-            Mesh::Browsers => match self.browsers.as_mut().map(Only::inner_mut) {
-                Some(gossipsub) => gossipsub,
-                None => return SendOutcome::NoPeers,
-            },
+        let only = match mesh {
+            Mesh::Nodes => self.gossipsub.as_mut(),
+            Mesh::Browsers => self.browsers.as_mut(),
         };
+        let Some(gossipsub) = only.map(Only::inner_mut) else { return SendOutcome::NoPeers };
         let untaken = self.judging.untaken(mesh).attempts(id);
         let published = match untaken {
             None => gossipsub.publish(topic.clone(), message.into_marked()),

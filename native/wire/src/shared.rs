@@ -2,7 +2,9 @@
 //! which they call it.
 
 use crate::Gatekeeper;
+use opp2p_core::mesh::Frame;
 use opp2p_core::node::{Input, Node, Output};
+use opp2p_core::peers::PeerId;
 use opp2p_core::time::{Instant, Now};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -66,6 +68,13 @@ impl<C: Clock> Core<C> {
     /// changed, and a driver that goes on with it could do anything.
     pub fn poll(&self) -> Option<Output> {
         self.node.lock().expect("no other task has panicked within the core").poll()
+    }
+
+    /// Returns the next frame for a peer's gossip stream, if one fits into `window`, in bytes. For
+    /// [`Wire::write`](crate::Wire::write).
+    pub fn transmit(&self, peer: &PeerId, window: usize) -> Option<Frame> {
+        let now = self.clock.now();
+        self.lock().transmit(now, peer, window)
     }
 
     /// Returns the time at which the driver must wake the core with [`Input::Wake`] if no other

@@ -51,6 +51,7 @@ impl Translator {
     pub(super) fn input(&mut self, wire: &mut Behaviour, event: Event) -> Option<Input> {
         match event {
             Event::Gossipsub(mesh, event) => self.gossipsub(wire, mesh, *event),
+            Event::Mesh(event) => Some(Input::Mesh(event)),
             Event::Payloads(event) => self.payloads(event),
             Event::Ranges(input) => Some(Input::Range(input)),
             Event::Identify(event) => match *event {

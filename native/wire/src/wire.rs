@@ -4,6 +4,7 @@
 //! # Bounds
 //! * Dials in progress: those that the core and the operator request. Each ends with an event.
 //! * Dials that failed at once: those of the outputs carried out since the last event.
+//! * Peers that may take frames: connected ones.
 //! * Those of `translate`.
 
 use crate::translate::Translator;
@@ -15,10 +16,13 @@ use libp2p::core::ConnectedPoint;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{ConnectionError, ConnectionId, DialError, NetworkBehaviour, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, Swarm};
+use opp2p_core::gossip::Mesh;
+use opp2p_core::mesh::{Frame, StreamAction, StreamEvent};
 use opp2p_core::node::{Input, Output};
 use opp2p_core::payload::PayloadVersion;
 use opp2p_core::peers::{self, ScoreParams};
 use opp2p_core::sync::ServeId;
+use opp2p_core::time::Instant;
 use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
 use std::time::Duration;
@@ -105,6 +109,19 @@ pub struct Wire<B: Wired = Behaviour> {
     dials: BTreeSet<ConnectionId>,
     /// Events of dials that failed at once.
     failed: VecDeque<SwarmEvent<B::ToSwarm>>,
+    /// Peers for which there may be frames that their streams take.
+    takers: BTreeSet<peers::PeerId>,
+    /// Number of frames so far, with the core's router.
+    frames: Frames,
+}
+
+/// Numbers of gossip frames since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Frames {
+    /// Frames that came from peers.
+    pub received: u64,
+    /// Frames that were given to peers' streams.
+    pub sent: u64,
 }
 
 impl<B: Wired> fmt::Debug for Wire<B> {
@@ -123,6 +140,8 @@ impl<B: Wired> Wire<B> {
             scoring: config.scoring,
             dials: BTreeSet::new(),
             failed: VecDeque::new(),
+            takers: BTreeSet::new(),
+            frames: Frames { received: 0, sent: 0 },
         }
     }
 
@@ -172,9 +191,18 @@ impl<B: Wired> Wire<B> {
             return notice.input();
         }
         match event {
-            SwarmEvent::Behaviour(event) => self
-                .translator
-                .input(self.swarm.behaviour_mut().wiring_mut(), B::event_of_wiring(event)?),
+            SwarmEvent::Behaviour(event) => {
+                let event = B::event_of_wiring(event)?;
+                match &event {
+                    Event::Mesh(StreamEvent::Frame(..)) => self.frames.received += 1,
+                    // Once the core knows, the peer's stream takes more.
+                    Event::Mesh(StreamEvent::Written(peer, _)) => {
+                        self.takers.insert(*peer);
+                    }
+                    _ => {}
+                }
+                self.translator.input(self.swarm.behaviour_mut().wiring_mut(), event)
+            }
             // The gatekeeper may have decided to close the peer's older connections.
             SwarmEvent::ConnectionEstablished { .. } => Some(Input::Wake),
             _ => None,
@@ -224,6 +252,7 @@ impl<B: Wired> Wire<B> {
                 let scores = self.wiring().scores(self.swarm.connected_peers());
                 return Ok(Some(Input::GossipScores(scores)));
             }
+            Output::Mesh(action) => self.act_on_stream(action),
             Output::Request { id, to, number, limit } => {
                 return Ok(self.translator.request(wiring, id, &to, number, limit));
             }
@@ -239,18 +268,55 @@ impl<B: Wired> Wire<B> {
         Ok(None)
     }
 
+    fn act_on_stream(&mut self, action: StreamAction) {
+        let Some(streams) = self.swarm.behaviour_mut().wiring_mut().streams.as_mut() else {
+            return;
+        };
+        match action {
+            StreamAction::OpenWriter(peer) => streams.open_writer(&peer),
+            StreamAction::CloseWriter(peer) => streams.close_writer(&peer),
+            StreamAction::ResetReader(peer) => streams.reset_reader(&peer),
+            StreamAction::Transmit(peer) => {
+                self.takers.insert(peer);
+            }
+        }
+    }
+
+    /// Writes frames of the core's router to the streams that take some. `next` returns the next
+    /// frame for a peer that fits into this number of bytes, as [`Core::transmit`] does. Call this
+    /// when all outputs of the core are carried out.
+    ///
+    /// [`Core::transmit`]: crate::Core::transmit
+    pub fn write(&mut self, mut next: impl FnMut(&peers::PeerId, usize) -> Option<Frame>) {
+        let takers = std::mem::take(&mut self.takers);
+        let Some(streams) = self.swarm.behaviour_mut().wiring_mut().streams.as_mut() else {
+            return;
+        };
+        for peer in &takers {
+            streams.fill(peer, |window| {
+                let frame = next(peer, window)?;
+                self.frames.sent += 1;
+                Some(frame)
+            });
+        }
+    }
+
     /// Answers a peer's request. Returns an input at once if the stream is gone.
     pub fn respond(&mut self, id: ServeId, response: Response) -> Option<Input> {
         self.translator.respond(self.swarm.behaviour_mut().wiring_mut(), id, response)
     }
 
-    /// Returns the members that entered or left a mesh since the last call, as inputs of the core.
+    /// Returns the members that entered or left a mesh of libp2p's gossipsub since the last call,
+    /// as inputs of the core. `now` is the time of the core's clock.
     ///
     /// The driver must call this at least once every
     /// [`HEARTBEAT`](opp2p_core::gossip::HEARTBEAT), and then [`Self::next`]. The library's own
     /// heartbeat sleeps on a quiet node, because its timer is reset without being polled. Waking up
     /// at the same interval polls it, and is also when the meshes change.
-    pub fn heartbeat(&mut self) -> Vec<Input> {
+    pub fn heartbeat(&mut self, now: Instant) -> Vec<Input> {
+        if let Some(streams) = self.swarm.behaviour_mut().wiring_mut().streams.as_mut() {
+            streams.tick(now);
+        }
         self.translator.mesh_changes(self.swarm.behaviour().wiring())
     }
 
@@ -352,13 +418,20 @@ impl<B: Wired> Wire<B> {
         self.translator.is_in_mesh(peer)
     }
 
-    /// Returns the number of gossip RPCs that peers sent on both meshes.
+    /// Returns the number of gossip RPCs that peers sent, with either router.
     #[cfg(feature = "metrics")]
     pub fn gossip_rpcs(&self) -> u64 {
-        self.wiring().gossip_rpcs()
+        self.wiring().gossip_rpcs() + self.frames.received
     }
 
-    /// Returns the number of nodes that are subscribed to the topic of `version`.
+    /// Returns the numbers of gossip frames so far. All are 0 with libp2p's gossipsub.
+    pub const fn frames(&self) -> Frames {
+        self.frames
+    }
+
+    /// Returns the number of nodes that are subscribed to the topic of `version`. This and the
+    /// sizes below are 0 with the core's router; see
+    /// [`Node::topic_sizes`](opp2p_core::node::Node::topic_sizes).
     pub fn subscribers(&self, version: PayloadVersion) -> usize {
         self.wiring().subscribers(self.chain_id, version)
     }
@@ -366,11 +439,12 @@ impl<B: Wired> Wire<B> {
     /// Returns the number of peers in the nodes' mesh of each topic, in the order of
     /// [`PayloadVersion::ALL`].
     pub fn mesh_sizes(&self) -> [usize; PayloadVersion::ALL.len()] {
-        PayloadVersion::ALL.map(|version| self.wiring().mesh_size(self.chain_id, version))
+        PayloadVersion::ALL
+            .map(|version| self.wiring().mesh_size(self.chain_id, Mesh::Nodes, version))
     }
 
     /// Returns the number of peers in the browsers' mesh of the topic of `version`.
     pub fn browser_mesh_size(&self, version: PayloadVersion) -> usize {
-        self.wiring().browser_mesh_size(self.chain_id, version)
+        self.wiring().mesh_size(self.chain_id, Mesh::Browsers, version)
     }
 }

@@ -10,7 +10,7 @@ use libp2p::swarm::{DialError, ListenError, SwarmEvent};
 use libp2p::{Multiaddr, Swarm, Transport, noise, tcp, yamux};
 use opp2p_core::gossip::MeshParams;
 use opp2p_core::peers::{ConnectionId, Denied, Door, Knock};
-use opp2p_wire::{Behaviour, Config, Event, Gatekeeper};
+use opp2p_wire::{Behaviour, Config, Event, Gatekeeper, Router};
 use std::collections::BTreeSet;
 use std::error::Error;
 use std::sync::{Arc, Mutex};
@@ -36,6 +36,7 @@ fn swarm(gatekeeper: Gatekeeper) -> Swarm<Behaviour> {
     let wiring = Config {
         chain_id: 901,
         agent: "test".into(),
+        router: Router::Libp2p,
         mesh: MeshParams::default(),
         browsers: false,
         payloads: true,
@@ -174,7 +175,10 @@ async fn a_peer_refused_after_the_handshake_is_counted_and_its_connection_ends()
     balanced(&dialled, secured);
     assert_eq!(pair.inside(), (0, 0));
     // Gossip has seen nothing of it.
-    assert_eq!(pair.listener.behaviour().gossipsub.inner().all_peers().count(), 0);
+    assert_eq!(
+        pair.listener.behaviour().gossipsub.as_ref().unwrap().inner().all_peers().count(),
+        0
+    );
 }
 
 #[tokio::test]

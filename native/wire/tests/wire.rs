@@ -13,7 +13,8 @@ use opp2p_core::payload::PayloadVersion;
 use opp2p_core::peers::{self, ConnectionId};
 use opp2p_core::sequencer::{PublishId, SendOutcome};
 use opp2p_core::sync::{ResultCode, ServeId};
-use opp2p_wire::{Behaviour, Config, Event, IDLE_TIMEOUT, Notice, Wire, from_libp2p};
+use opp2p_core::time::Instant;
+use opp2p_wire::{Behaviour, Config, Event, IDLE_TIMEOUT, Notice, Router, Wire, from_libp2p};
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -30,6 +31,7 @@ async fn network_of(key: Keypair, listens: bool) -> (Wire, Multiaddr, PeerId) {
     let config = Config {
         chain_id: 901,
         agent: "test".into(),
+        router: Router::Libp2p,
         mesh: MeshParams::default(),
         browsers: false,
         payloads: false,
@@ -173,7 +175,7 @@ async fn outputs_of_the_network_are_carried_out_and_others_given_back() {
     ] {
         assert!(wire.carry_out(output.clone()).is_err(), "{output:?}");
     }
-    assert!(wire.heartbeat().is_empty());
+    assert!(wire.heartbeat(Instant::default()).is_empty());
     assert!(wire.close(PATIENCE).now_or_never().is_some(), "no peer delays it");
 }
 

@@ -12,7 +12,7 @@ use opp2p_core::gossip::MeshParams;
 use opp2p_core::payload::{Envelope, PayloadVersion};
 use opp2p_core::sequencer::LocalSigner;
 use opp2p_node::key::SecretKey;
-use opp2p_wire::{Behaviour, Config};
+use opp2p_wire::{Behaviour, Config, Router};
 use serde::Deserialize;
 use std::time::Duration;
 use tokio::task::JoinHandle;
@@ -80,6 +80,7 @@ fn wiring(chain_id: u64) -> Config {
     Config {
         chain_id,
         agent: "an honest node".into(),
+        router: Router::Libp2p,
         mesh: MeshParams::default(),
         browsers: false,
         payloads: true,

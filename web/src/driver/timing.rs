@@ -50,7 +50,7 @@ impl Driver {
         self.slice_start = now;
         if now >= self.heartbeat {
             self.heartbeat = now + HEARTBEAT;
-            for change in self.wire.heartbeat() {
+            for change in self.wire.heartbeat(self.core.clock.now().monotonic) {
                 self.status_changed = true;
                 self.feed(change);
             }

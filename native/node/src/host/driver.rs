@@ -26,13 +26,13 @@ use super::storing::StoreResult;
 use super::ws::Listening;
 use libp2p::swarm::SwarmEvent;
 use opp2p_core::gossip::{HEARTBEAT, Signature};
-use opp2p_core::node::{Event, Input, Output, RangeInput, RangeOutput};
-use opp2p_core::peers::PeerNews;
+use opp2p_core::node::{Event, Input, JobKind, Output, RangeInput, RangeOutput};
+use opp2p_core::peers::{PeerNews, SNAPSHOT_INTERVAL};
 use opp2p_core::sequencer::PublishId;
 use opp2p_core::sync::range::{RangeServeId, ReadDone};
 use opp2p_core::sync::{ResultCode, ServeId};
 use opp2p_store::Writer;
-use opp2p_wire::{Notice, Response, Wire, dial_failure, refused_late, to_libp2p};
+use opp2p_wire::{Notice, Response, Router, Wire, dial_failure, refused_late, to_libp2p};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -48,8 +48,11 @@ pub(super) type Signed = (PublishId, Result<Signature, String>);
 /// A running node: the core, and everything that carries out its outputs.
 pub(super) struct Driver {
     pub(super) core: Core,
+    pub(super) router: Router,
     /// Whether peers are scored.
     pub(super) scores_peers: bool,
+    /// When the scores are to be recorded next, if the core's own router counts them.
+    pub(super) measure_due: Option<Instant>,
     pub(super) wire: Wire<Native>,
     pub(super) pool: Pool,
     pub(super) writer: OffRuntime<Writer>,
@@ -161,6 +164,7 @@ impl Driver {
         while let Some(output) = self.core.poll() {
             match &output {
                 Output::Send { .. } => self.meter.sent(),
+                Output::Job(job) if job.kind() == JobKind::Pack => self.meter.sent(),
                 Output::Refuse { id, code } => self.meter.answered(*id, Some(code.byte())),
                 // A block above a gap can be the highest, and no event says so.
                 Output::Verdict(_) | Output::Event(_) => changed = true,
@@ -178,6 +182,8 @@ impl Driver {
                 Err(output) => self.carry_out(output, stored),
             }
         }
+        let core = &self.core;
+        self.wire.write(|peer, window| core.transmit(peer, window));
         self.write_memory(stored);
         if changed {
             self.refresh_chain();
@@ -226,12 +232,17 @@ impl Driver {
 
     fn on_heartbeat(&mut self) {
         self.memory.retry();
-        for change in self.wire.heartbeat() {
+        for change in self.wire.heartbeat(self.core.clock.now().monotonic) {
             self.feed(change);
+        }
+        let now = Instant::now();
+        if let Some(due) = self.measure_due.as_mut().filter(|due| **due <= now) {
+            *due = now + SNAPSHOT_INTERVAL;
+            self.measure_scores();
         }
         self.refresh_mesh();
         self.report();
-        self.meter.heard(self.wire.gossip_rpcs());
+        self.meter.heard(self.wire.gossip_rpcs(), self.wire.frames().sent);
     }
 
     fn respond(&mut self, id: ServeId, response: Response) {

@@ -27,7 +27,7 @@ use opp2p_core::sequencer::{Publication, PublishError};
 use opp2p_core::sync::RangeError;
 use opp2p_core::time::Now;
 use opp2p_store::{Store, StoreError};
-use opp2p_wire::{Bandwidth, from_libp2p};
+use opp2p_wire::{Bandwidth, Router, from_libp2p};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
@@ -51,6 +51,7 @@ pub struct HostHandle {
     pub(super) bandwidth: Arc<Bandwidth>,
     pub(super) streams: Streams,
     pub(super) meter: Arc<Meter>,
+    pub(super) router: Router,
     /// Gossipsub's own counters, if they are kept.
     pub(super) gossip_counters: Option<Arc<Registry>>,
     pub(super) commands: mpsc::Sender<Command>,
@@ -315,7 +316,12 @@ impl HostHandle {
         &self.meter
     }
 
-    /// Returns gossipsub's own counters, if they are kept.
+    /// Returns the gossip router that runs the mesh.
+    pub const fn router(&self) -> Router {
+        self.router
+    }
+
+    /// Returns the counters of libp2p's gossipsub, if it runs the mesh and they are kept.
     pub fn gossip_counters(&self) -> Option<&Registry> {
         self.gossip_counters.as_deref()
     }

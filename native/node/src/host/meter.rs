@@ -161,6 +161,8 @@ pub struct Meter {
     serving: Mutex<BTreeMap<ServeId, (Instant, u64)>>,
     /// Gossip RPCs that peers sent.
     pub rpcs: Counter,
+    /// Gossip RPCs sent, if the core's own router sends them.
+    pub rpcs_sent: Counter,
     /// Blocks of our own that were passed to gossip.
     pub given_to_gossip: Counter,
     /// Blocks that were published.
@@ -236,6 +238,7 @@ impl Default for Meter {
             served: Requests::new(),
             serving: Mutex::default(),
             rpcs: Counter::default(),
+            rpcs_sent: Counter::default(),
             given_to_gossip: Counter::default(),
             published: Counter::default(),
             publish_errors: Counters::default(),
@@ -423,9 +426,11 @@ impl Meter {
         self.scores.iter().zip(parts).for_each(|(part, value)| part.observe(value));
     }
 
-    /// Sets the number of gossip RPCs since the start.
-    pub(super) fn heard(&self, rpcs: u64) {
-        self.rpcs.set(rpcs);
+    /// Sets the numbers of gossip RPCs since the start: those received, and with the core's own
+    /// router those sent.
+    pub(super) fn heard(&self, received: u64, sent: u64) {
+        self.rpcs.set(received);
+        self.rpcs_sent.set(sent);
     }
 
     /// Records a peer's request for a block.

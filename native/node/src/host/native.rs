@@ -16,8 +16,9 @@ use libp2p::core::ConnectedPoint;
 use libp2p::swarm::behaviour::toggle::Toggle;
 use libp2p::swarm::{ConnectionId, NetworkBehaviour};
 use libp2p::{PeerId, upnp};
+use opp2p_core::mesh::Version;
 use opp2p_core::sync::{protocol_id, spec_protocol_id};
-use opp2p_wire::{Behaviour, Wired};
+use opp2p_wire::{Behaviour, Router, Wired};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -71,10 +72,15 @@ impl Native {
 
 /// Returns the protocols that identify reports to peers, sorted.
 pub(super) fn protocols(wiring: &opp2p_wire::Config, nat: bool) -> Vec<String> {
-    let own = ["1.0.0", "1.1.0", "1.2.0", "1.3.0"].map(|version| format!("/meshsub/{version}"));
+    let gossip = match wiring.router {
+        Router::Own => Version::SPOKEN.map(|version| version.protocol().to_owned()),
+        Router::Libp2p => {
+            ["1.0.0", "1.1.0", "1.2.0", "1.3.0"].map(|version| format!("/meshsub/{version}"))
+        }
+    };
     let mut all =
         Vec::from(["/ipfs/id/1.0.0", "/ipfs/id/push/1.0.0", "/ipfs/ping/1.0.0"].map(String::from));
-    all.extend(own);
+    all.extend(gossip);
     if wiring.payloads {
         all.extend([protocol_id(wiring.chain_id), spec_protocol_id(wiring.chain_id)]);
     }
@@ -197,6 +203,7 @@ mod tests {
         let wiring = opp2p_wire::Config {
             chain_id: 901,
             agent: "test".into(),
+            router: Router::Libp2p,
             mesh: MeshParams::default(),
             browsers: false,
             payloads: false,

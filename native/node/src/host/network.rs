@@ -59,6 +59,7 @@ impl Network {
         let wiring = opp2p_wire::Config {
             chain_id: config.chain.chain_id,
             agent: config.agent.clone(),
+            router: config.router,
             mesh: config.mesh,
             browsers: config.ws.is_some(),
             payloads: config.sync.is_some(),

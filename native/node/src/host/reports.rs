@@ -105,8 +105,9 @@ impl Reporter {
         Self { files: Some(Files { store, lost_key }), ..self }
     }
 
-    /// Returns what has changed since the last look. `mesh` has the present sizes.
-    pub(super) fn look(&mut self, mesh: Mesh) -> Vec<Report> {
+    /// Returns what has changed since the last look. `mesh` has the present sizes, unless the core
+    /// knows them.
+    pub(super) fn look(&mut self, mesh: Option<Mesh>) -> Vec<Report> {
         let engine = self.engine.get().map(|status| status.borrow().clone());
         let labels = engine
             .as_ref()
@@ -119,7 +120,7 @@ impl Reporter {
         let last = &mut self.last;
         let (parts, panics) = (panics::lost().join(", "), panics::count());
         let reports = [
-            change(&mut last.mesh, Some(mesh)).flatten().map(Report::Mesh),
+            change(&mut last.mesh, mesh).flatten().map(Report::Mesh),
             change(&mut last.damage, damage).map(Report::StoreDamaged),
             change(&mut last.lost_key, lost_key).map(Report::KeyFile),
             change(&mut last.engine, engine).map(Report::Engine),
@@ -167,7 +168,7 @@ mod tests {
         let mesh = Report::Mesh([0; 4]);
         // Other tests of this process may panic.
         let mut look = |mesh| {
-            let mut reports = reporter.look(mesh);
+            let mut reports = reporter.look(Some(mesh));
             reports.retain(|report| !matches!(report, Report::Panics(_) | Report::PartLost(_)));
             reports
         };
@@ -188,7 +189,7 @@ mod tests {
         let (engine, feed) = (Arc::new(OnceLock::new()), Arc::new(OnceLock::new()));
         let (_report, signer) = watch::channel(SignerReport::default());
         let mut reporter = Reporter::new(&engine, &feed, signer, Twins::default());
-        reporter.look([0; 4]);
+        reporter.look(Some([0; 4]));
         let away = Activity::Away(EngineFailure::Unreachable("connection refused".into()));
         let status = EngineStatus {
             head: None,
@@ -199,7 +200,7 @@ mod tests {
         };
         let (told, status) = watch::channel(status);
         engine.set(status).expect("the only one");
-        let reports = reporter.look([0; 4]);
+        let reports = reporter.look(Some([0; 4]));
         let text = |report: &Report| match report {
             Report::Engine(Some(text)) => text.clone(),
             _ => String::new(),
@@ -209,12 +210,16 @@ mod tests {
             "{reports:?}"
         );
         told.send_modify(|status| status.activity = Activity::Following);
-        assert!(reporter.look([0; 4]).contains(&Report::Engine(None)));
+        assert!(reporter.look(Some([0; 4])).contains(&Report::Engine(None)));
         let (stuck, problem) = watch::channel(None);
         feed.set(problem).expect("the only one");
-        assert!(!reporter.look([0; 4]).iter().any(|report| matches!(report, Report::Feed(_))));
+        assert!(
+            !reporter.look(Some([0; 4])).iter().any(|report| matches!(report, Report::Feed(_)))
+        );
         stuck.send_replace(Some("the stream is full".to_owned()));
-        assert!(reporter.look([0; 4]).contains(&Report::Feed(Some("the stream is full".into()))));
+        assert!(
+            reporter.look(Some([0; 4])).contains(&Report::Feed(Some("the stream is full".into())))
+        );
     }
 
     #[test]

@@ -28,12 +28,13 @@ use crate::panics::guard;
 use libp2p::identity::Keypair;
 use libp2p::metrics::Registry;
 use opp2p_core::chain::BlockId;
-use opp2p_core::node::{Node, NodeConfig, SyncConfig};
+use opp2p_core::node::{MeshSettings, Node, NodeConfig, SyncConfig};
 use opp2p_core::peers::ScoreParams;
 use opp2p_store::Store;
-use opp2p_wire::Wire;
+use opp2p_wire::{Router, Wire};
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Instant;
 use tokio::sync::{Notify, broadcast, mpsc, oneshot, watch};
 
 /// Number of events that a slow listener may be behind before it misses some.
@@ -89,8 +90,9 @@ impl Host {
         let behaviour = |keypair: &_, wiring: &_| {
             opp2p_wire::Behaviour::with_metrics(keypair, wiring, &mut registry)
         };
+        let is_library = config.router == Router::Libp2p;
         let (mut host, events) = Self::start_with(config, behaviour).await?;
-        host.handle.gossip_counters = Some(Arc::new(registry));
+        host.handle.gossip_counters = is_library.then(|| Arc::new(registry));
         Ok((host, events))
     }
 
@@ -169,10 +171,25 @@ fn resume(
             peers: config.peers.clone(),
             memory,
             role: config.role.unwrap_or_else(|| config.own_role()),
+            mesh: mesh_settings(config)?,
             ..NodeConfig::new(config.chain.clone())
         },
     )?;
     Ok((Core::new(node, clock), head))
+}
+
+/// Returns the settings of the core's own router, if that one runs the mesh.
+fn mesh_settings(config: &HostConfig) -> Result<Option<MeshSettings>, HostError> {
+    if config.router == Router::Libp2p {
+        return Ok(None);
+    }
+    let secret = getrandom::u64()
+        .map_err(|source| HostError::System { what: "randomness", source: source.into() })?;
+    Ok(Some(MeshSettings {
+        sizes: config.mesh,
+        browsers_suffice: config.ws.as_ref().is_some_and(|ws| ws.suffices),
+        secret,
+    }))
 }
 
 /// Adds the bounds of the node's own store.
@@ -270,6 +287,7 @@ impl Parts {
             bandwidth: Arc::clone(bandwidth),
             streams: streams.clone(),
             meter: Arc::clone(&self.meter),
+            router: config.router,
             gossip_counters: None,
             commands: command_sender,
             events: event_sender.downgrade(),
@@ -299,7 +317,9 @@ impl Parts {
         let reporter = Reporter::new(engine, feed, signer, network.twins);
         Driver {
             core,
+            router: config.router,
             scores_peers: scoring.is_some(),
+            measure_due: (config.router == Router::Own).then(Instant::now),
             wire: Wire::new(network.swarm, &network.wiring),
             pool,
             writer: writers.blocks,

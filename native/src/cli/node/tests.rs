@@ -68,6 +68,7 @@ fn every_flag_reaches_the_node() {
         "--p2p.gossip.mesh.dhi=11",
         "--p2p.gossip.mesh.dlazy=12",
         "--p2p.gossip.mesh.floodpublish",
+        "--p2p.gossip.router=own",
         "--p2p.sync.onlyreqtostatic",
         "--p2p.peerstore.path",
         &peers,
@@ -103,7 +104,7 @@ fn every_flag_reaches_the_node() {
     assert_eq!((connections.low, connections.high, connections.grace), (5, 6, seconds(7)));
     assert_eq!(config.timestamp_threshold, seconds(8));
     let mesh = MeshParams { d: 9, low: 8, high: 11, lazy: 12, flood_publish: true };
-    assert_eq!(config.mesh, mesh);
+    assert_eq!((config.mesh, config.router), (mesh, Router::Own));
     assert!(config.sync.expect("it fetches").fill.client.only_static);
     assert_eq!(config.peerstore, Peerstore::File(peers.into()));
     assert_eq!(config.store, Path::new(&data).join("8453").join("blocks.redb"));
@@ -121,7 +122,7 @@ fn a_node_without_flags_has_the_defaults() {
     let directory = tempfile::tempdir().expect("a directory");
     let key = directory.path().join("key").display().to_string();
     let config = configured(&["--p2p.priv.path", &key, "--p2p.listen.tcp", "0"]);
-    assert_eq!(config.mesh, MeshParams::default());
+    assert_eq!((config.mesh, config.router), (MeshParams::default(), Router::Libp2p));
     assert_eq!((config.security, config.mux), (vec![Security::Noise], vec![Muxer::Yamux]));
     assert_eq!(
         (config.listen_ip.to_string(), config.peerstore),

@@ -21,25 +21,30 @@
 //!
 //! The owner of the router and of the swarm:
 //!
-//! 1. passes each event of [`Streams`], an [`Input`], to [`Router::handle`], and then drains
+//! 1. passes each event of [`Streams`], a [`StreamEvent`], to [`Router::handle`], and then drains
 //!    [`Router::poll`];
 //! 2. calls [`Streams::open_writer`], [`Streams::close_writer`] and [`Streams::reset_reader`] as
 //!    those outputs say;
 //! 3. calls [`Streams::fill`] with [`Router::transmit`] at each [`Output::Transmit`], and after
-//!    each [`Input::Written`];
+//!    each [`StreamEvent::Written`];
 //! 4. calls [`Streams::tick`] at each heartbeat.
 //!
 //! Connections and their classes are not reported here: the owner knows them from the swarm.
 //!
 //! ```
-//! use opp2p_core::mesh::{Input, Output, Router};
+//! use opp2p_core::mesh::{Output, Router, StreamEvent};
 //! use opp2p_core::time::Instant;
 //! use opp2p_wire::mesh::Streams;
 //!
 //! /// Passes one event of `streams` to `router`. Returns outputs that concern no stream.
-//! fn pass(router: &mut Router, streams: &mut Streams, now: Instant, input: Input) -> Vec<Output> {
-//!     let written = if let Input::Written(peer, _) = &input { Some(*peer) } else { None };
-//!     router.handle(now, input);
+//! fn pass(
+//!     router: &mut Router,
+//!     streams: &mut Streams,
+//!     now: Instant,
+//!     event: StreamEvent,
+//! ) -> Vec<Output> {
+//!     let written = if let StreamEvent::Written(peer, _) = &event { Some(*peer) } else { None };
+//!     router.handle(now, event.into());
 //!     let mut others = Vec::new();
 //!     let mut ready = Vec::from_iter(written);
 //!     while let Some(output) = router.poll() {
@@ -58,6 +63,8 @@
 //! }
 //! ```
 //!
+//! [`Wire`](crate::Wire) does this for a [`Node`](opp2p_core::node::Node) that owns its router.
+//!
 //! # Bounds
 //!
 //! * To a peer: [`WINDOW`] bytes that its stream has not accepted, and one control frame beyond; or
@@ -71,8 +78,8 @@
 //! [`Router::handle`]: opp2p_core::mesh::Router::handle
 //! [`Router::poll`]: opp2p_core::mesh::Router::poll
 //! [`Router::transmit`]: opp2p_core::mesh::Router::transmit
-//! [`Input`]: opp2p_core::mesh::Input
-//! [`Input::Written`]: opp2p_core::mesh::Input::Written
+//! [`StreamEvent`]: opp2p_core::mesh::StreamEvent
+//! [`StreamEvent::Written`]: opp2p_core::mesh::StreamEvent::Written
 //! [`Output::Transmit`]: opp2p_core::mesh::Output::Transmit
 //! [`Version::SPOKEN`]: opp2p_core::mesh::Version::SPOKEN
 //! [`wire`]: opp2p_core::mesh::wire

@@ -13,7 +13,7 @@ use libp2p::swarm::{
     THandlerOutEvent, ToSwarm,
 };
 use libp2p::{Multiaddr, PeerId};
-use opp2p_core::mesh::{Frame, Input};
+use opp2p_core::mesh::{Frame, StreamEvent};
 use opp2p_core::peers;
 use opp2p_core::time::Instant;
 use std::collections::{HashMap, VecDeque};
@@ -62,8 +62,7 @@ struct Stream {
 
 #[derive(Debug)]
 struct Event {
-    peer: peers::PeerId,
-    input: Input,
+    told: StreamEvent,
     /// The place of a frame, free when the owner takes the event.
     _place: Option<Place>,
 }
@@ -93,7 +92,7 @@ impl Streams {
                 link.set_writer(Some(number));
                 known.writer = Some(Stream { number, connection, link });
             }
-            None => self.tell(*peer, Input::WriterClosed { peer: *peer, is_refused: false }),
+            None => self.tell(StreamEvent::WriterClosed { peer: *peer, is_refused: false }),
         }
     }
 
@@ -104,13 +103,15 @@ impl Streams {
         if let Some(writer) = known.and_then(|known| known.writer.take()) {
             writer.link.set_writer(None);
         }
-        let is_writers = |input: &Input| {
+        let is_writers = |told: &StreamEvent| {
             matches!(
-                input,
-                Input::WriterOpened(..) | Input::WriterClosed { .. } | Input::Written(..)
+                told,
+                StreamEvent::WriterOpened(..)
+                    | StreamEvent::WriterClosed { .. }
+                    | StreamEvent::Written(..)
             )
         };
-        self.events.retain(|event| event.peer != *peer || !is_writers(&event.input));
+        self.events.retain(|event| event.told.peer() != peer || !is_writers(&event.told));
     }
 
     /// Carries out [`Output::ResetReader`](opp2p_core::mesh::Output::ResetReader): resets the
@@ -119,10 +120,13 @@ impl Streams {
         let known = to_libp2p(peer).and_then(|peer| self.peers.get_mut(&peer));
         let readers = known.map(|known| std::mem::take(&mut known.readers)).unwrap_or_default();
         readers.iter().for_each(|reader| reader.link.reset(reader.number));
-        let is_readers = |input: &Input| {
-            matches!(input, Input::ReaderOpened(_) | Input::Frame(..) | Input::Malformed(_))
+        let is_readers = |told: &StreamEvent| {
+            matches!(
+                told,
+                StreamEvent::ReaderOpened(_) | StreamEvent::Frame(..) | StreamEvent::Malformed(_)
+            )
         };
-        self.events.retain(|event| event.peer != *peer || !is_readers(&event.input));
+        self.events.retain(|event| event.told.peer() != peer || !is_readers(&event.told));
     }
 
     /// Takes frames for a peer from `next`, as long as its stream accepts some. `next` gets the
@@ -130,7 +134,7 @@ impl Streams {
     /// [`Router::transmit`](opp2p_core::mesh::Router::transmit).
     ///
     /// Call this at [`Output::Transmit`](opp2p_core::mesh::Output::Transmit), and when the router
-    /// has handled an [`Input::Written`] of the peer: the stream accepts more then.
+    /// has handled an [`StreamEvent::Written`] of the peer: the stream accepts more then.
     pub fn fill(&mut self, peer: &peers::PeerId, mut next: impl FnMut(usize) -> Option<Frame>) {
         let known = to_libp2p(peer).and_then(|peer| self.peers.get(&peer));
         let Some(writer) = known.and_then(|known| known.writer.as_ref()) else { return };
@@ -144,8 +148,8 @@ impl Streams {
         }
     }
 
-    fn tell(&mut self, peer: peers::PeerId, input: Input) {
-        self.events.push_back(Event { peer, input, _place: None });
+    fn tell(&mut self, told: StreamEvent) {
+        self.events.push_back(Event { told, _place: None });
     }
 
     fn handler(&mut self, connection: ConnectionId) -> Handler {
@@ -167,12 +171,12 @@ impl Streams {
         known.connections.retain(|(other, _)| *other != connection);
         if known.connections.is_empty() {
             self.peers.remove(&peer);
-            self.events.retain(|event| event.peer != id);
+            self.events.retain(|event| *event.told.peer() != id);
             return;
         }
         known.readers.retain(|reader| reader.connection != connection);
         if known.writer.take_if(|writer| writer.connection == connection).is_some() {
-            self.tell(id, Input::WriterClosed { peer: id, is_refused: false });
+            self.tell(StreamEvent::WriterClosed { peer: id, is_refused: false });
         }
     }
 
@@ -180,30 +184,30 @@ impl Streams {
         let Some(known) = self.peers.get_mut(&peer) else { return };
         let id = known.id;
         match told {
-            Told::Supports => self.tell(id, Input::Supports(id)),
+            Told::Supports => self.tell(StreamEvent::Supports(id)),
             Told::WriterOpened(number, version) if known.writes(number) => {
-                self.tell(id, Input::WriterOpened(id, version));
+                self.tell(StreamEvent::WriterOpened(id, version));
             }
             Told::WriterClosed { writer: number, is_refused } if known.writes(number) => {
                 if let Some(writer) = known.writer.take() {
                     writer.link.set_writer(None);
                 }
-                self.tell(id, Input::WriterClosed { peer: id, is_refused });
+                self.tell(StreamEvent::WriterClosed { peer: id, is_refused });
             }
             Told::Written(number, bytes) if known.writes(number) => {
-                self.tell(id, Input::Written(id, bytes));
+                self.tell(StreamEvent::Written(id, bytes));
             }
             Told::ReaderOpened(number) => self.reader_opened(peer, connection, number),
             Told::ReaderClosed(number) => {
                 known.readers.retain(|reader| reader.number != number);
             }
             Told::Frame(number, frame, place) if known.reads(number) => {
-                let input = Input::Frame(id, frame);
-                self.events.push_back(Event { peer: id, input, _place: Some(place) });
+                let told = StreamEvent::Frame(id, frame);
+                self.events.push_back(Event { told, _place: Some(place) });
             }
             Told::Malformed(number) if known.reads(number) => {
                 known.readers.retain(|reader| reader.number != number);
-                self.tell(id, Input::Malformed(id));
+                self.tell(StreamEvent::Malformed(id));
             }
             // Of a stream that is not there any more.
             _ => {}
@@ -219,13 +223,13 @@ impl Streams {
         known.readers.retain(|reader| reader.connection != connection);
         known.readers.push(reader);
         let id = known.id;
-        self.tell(id, Input::ReaderOpened(id));
+        self.tell(StreamEvent::ReaderOpened(id));
     }
 }
 
 impl NetworkBehaviour for Streams {
     type ConnectionHandler = Handler;
-    type ToSwarm = Input;
+    type ToSwarm = StreamEvent;
 
     fn handle_established_inbound_connection(
         &mut self,
@@ -275,8 +279,8 @@ impl NetworkBehaviour for Streams {
         self.told(peer, connection, told);
     }
 
-    fn poll(&mut self, _: &mut Context<'_>) -> Poll<ToSwarm<Input, THandlerInEvent<Self>>> {
+    fn poll(&mut self, _: &mut Context<'_>) -> Poll<ToSwarm<StreamEvent, THandlerInEvent<Self>>> {
         let event = self.events.pop_front();
-        event.map_or(Poll::Pending, |event| Poll::Ready(ToSwarm::GenerateEvent(event.input)))
+        event.map_or(Poll::Pending, |event| Poll::Ready(ToSwarm::GenerateEvent(event.told)))
     }
 }

@@ -139,7 +139,7 @@ impl Ours {
             SwarmEvent::ConnectionClosed { peer_id, num_established: 0, .. } => {
                 self.input(Input::Disconnected(core_id(peer_id)));
             }
-            SwarmEvent::Behaviour(BehaviourEvent::Streams(input)) => self.input(input),
+            SwarmEvent::Behaviour(BehaviourEvent::Streams(event)) => self.input(event.into()),
             _ => {}
         }
     }

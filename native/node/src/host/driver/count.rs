@@ -3,6 +3,7 @@
 use super::super::event::HostEventKind;
 use super::Driver;
 use opp2p_core::gossip::Verdict;
+use opp2p_core::node::TopicSizes;
 use opp2p_core::payload::Block;
 
 impl Driver {
@@ -35,10 +36,17 @@ impl Driver {
 
     /// Updates the sizes of the topic in use in the status.
     pub(super) fn refresh_mesh(&self) {
-        let version = self.core.lock().topic_in_use(self.core.clock.now());
-        let subscribers = self.wire.subscribers(version);
-        let mesh = self.wire.mesh_sizes()[version.index()];
-        let browser_mesh = self.wire.browser_mesh_size(version);
+        let (version, sizes) = {
+            let node = self.core.lock();
+            let version = node.topic_in_use(self.core.clock.now());
+            (version, node.topic_sizes(version))
+        };
+        let TopicSizes { subscribers, nodes: mesh, browsers: browser_mesh } =
+            sizes.unwrap_or_else(|| TopicSizes {
+                subscribers: self.wire.subscribers(version),
+                nodes: self.wire.mesh_sizes()[version.index()],
+                browsers: self.wire.browser_mesh_size(version),
+            });
         self.status.send_if_modified(|status| {
             let present = (subscribers, mesh, browser_mesh);
             let changed = (status.subscribers, status.mesh, status.browser_mesh) != present;

@@ -9,7 +9,7 @@ use libp2p::PeerId;
 use libp2p::core::{ConnectedPoint, Multiaddr};
 use libp2p::swarm::behaviour::{ConnectionClosed, ConnectionEstablished, ListenFailure};
 use libp2p::swarm::{ConnectionId, FromSwarm, ListenError, NetworkBehaviour, ToSwarm};
-use opp2p_core::mesh::{Input, Version};
+use opp2p_core::mesh::{StreamEvent, Version};
 use opp2p_core::peers;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -79,16 +79,15 @@ impl Bench {
     fn events(&mut self) -> Vec<String> {
         let mut events = Vec::new();
         let mut cx = Context::from_waker(Waker::noop());
-        while let Poll::Ready(ToSwarm::GenerateEvent(input)) = self.streams.poll(&mut cx) {
-            events.push(match input {
-                Input::Supports(_) => "supports".to_owned(),
-                Input::WriterOpened(_, version) => format!("opened {}", version.protocol()),
-                Input::WriterClosed { is_refused, .. } => format!("closed {is_refused}"),
-                Input::Written(_, bytes) => format!("written {bytes}"),
-                Input::ReaderOpened(_) => "reader".to_owned(),
-                Input::Frame(_, frame) => format!("frame {frame}"),
-                Input::Malformed(_) => "malformed".to_owned(),
-                other => format!("{other:?}"),
+        while let Poll::Ready(ToSwarm::GenerateEvent(event)) = self.streams.poll(&mut cx) {
+            events.push(match event {
+                StreamEvent::Supports(_) => "supports".to_owned(),
+                StreamEvent::WriterOpened(_, version) => format!("opened {}", version.protocol()),
+                StreamEvent::WriterClosed { is_refused, .. } => format!("closed {is_refused}"),
+                StreamEvent::Written(_, bytes) => format!("written {bytes}"),
+                StreamEvent::ReaderOpened(_) => "reader".to_owned(),
+                StreamEvent::Frame(_, frame) => format!("frame {frame}"),
+                StreamEvent::Malformed(_) => "malformed".to_owned(),
             });
         }
         events
