@@ -11,7 +11,7 @@ use libp2p::identity::Keypair;
 use libp2p::swarm::SwarmEvent;
 use libp2p::{Multiaddr, Swarm, Transport, noise, tcp, yamux};
 use opp2p_core::gossip::MeshParams;
-use opp2p_wire::{Behaviour, Config};
+use opp2p_wire::{Behaviour, Config, Router};
 use std::env;
 use std::error::Error;
 use std::fs;
@@ -96,6 +96,7 @@ fn peer(address: &Multiaddr) -> Result<Swarm<Behaviour>, Box<dyn Error>> {
     let wiring = Config {
         chain_id: 10,
         agent: "bench".into(),
+        router: Router::Libp2p,
         mesh: MeshParams::default(),
         browsers: false,
         payloads: true,

@@ -29,7 +29,11 @@ impl Peer {
         swarm.dial(node.clone()).unwrap();
         let topic = gossipsub::TopicHash::from_raw(block_topic(chain_id, PayloadVersion::V4));
         let in_mesh = async {
-            while swarm.behaviour().gossipsub.inner().mesh_peers(&topic).next().is_none() {
+            let is_in_mesh = |swarm: &Swarm<Behaviour>| {
+                let nodes = swarm.behaviour().gossipsub.as_ref();
+                nodes.is_some_and(|nodes| nodes.inner().mesh_peers(&topic).next().is_some())
+            };
+            while !is_in_mesh(&swarm) {
                 if let SwarmEvent::ConnectionClosed { cause, .. } = swarm.select_next_some().await {
                     panic!("turned out: {cause:?}");
                 }

@@ -8,13 +8,16 @@ use libp2p::identity::Keypair;
 use libp2p::swarm::SwarmEvent;
 use libp2p::{Multiaddr, PeerId, Swarm, Transport, noise, yamux};
 use opp2p_core::gossip::MeshParams;
+use opp2p_core::mesh::{self, Frame, StreamAction, StreamEvent};
 use opp2p_core::node::{Input, Output, StoreChange, StoreId};
 use opp2p_core::payload::PayloadVersion;
 use opp2p_core::peers::{self, ConnectionId};
 use opp2p_core::sequencer::{PublishId, SendOutcome};
 use opp2p_core::sync::{ResultCode, ServeId};
 use opp2p_core::time::Instant;
-use opp2p_wire::{Behaviour, Config, Event, IDLE_TIMEOUT, Notice, Router, Wire, from_libp2p};
+use opp2p_wire::{
+    Behaviour, Config, Event, Frames, IDLE_TIMEOUT, Notice, Router, Wire, from_libp2p,
+};
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -28,10 +31,15 @@ async fn network() -> (Wire, Multiaddr, PeerId) {
 
 /// The same with this key, and listening for [`opp2p_wire::REPLACED`] if `listens`.
 async fn network_of(key: Keypair, listens: bool) -> (Wire, Multiaddr, PeerId) {
+    network_with(key, listens, Router::Libp2p).await
+}
+
+/// The same with this gossip router.
+async fn network_with(key: Keypair, listens: bool, router: Router) -> (Wire, Multiaddr, PeerId) {
     let config = Config {
         chain_id: 901,
         agent: "test".into(),
-        router: Router::Libp2p,
+        router,
         mesh: MeshParams::default(),
         browsers: false,
         payloads: false,
@@ -67,8 +75,8 @@ fn core_id(peer: PeerId) -> peers::PeerId {
     from_libp2p(&peer).unwrap()
 }
 
-/// Runs both networks until `is_over`. Returns the
-/// inputs of each that tell of connections.
+/// Runs both networks until `is_over`. Returns the inputs of each that tell of connections and of
+/// gossip streams.
 async fn inputs(
     networks: [&mut Wire; 2],
     mut is_over: impl FnMut(&[Vec<Input>; 2]) -> bool,
@@ -83,7 +91,10 @@ async fn inputs(
             };
             let input = wire.on_swarm(event);
             all[place].extend(input.filter(|input| {
-                matches!(input, Input::Connected(_) | Input::Disconnected(_) | Input::Wake)
+                matches!(
+                    input,
+                    Input::Connected(_) | Input::Disconnected(_) | Input::Wake | Input::Mesh(_)
+                )
             }));
         }
     };
@@ -111,6 +122,75 @@ async fn a_peer_is_connected_from_its_first_connection_to_its_last() {
         inputs([&mut left, &mut right], |all| all.iter().all(|all| !all.is_empty())).await;
     assert!(matches!(here[..], [Input::Disconnected(id)] if id == peer), "{here:?}");
     assert!(matches!(there[..], [Input::Disconnected(_)]), "{there:?}");
+}
+
+#[tokio::test]
+async fn the_cores_router_has_its_streams_opened_written_and_reset() {
+    let own = || network_with(Keypair::generate_secp256k1(), false, Router::Own);
+    let ((mut left, ..), (mut right, address, right_id)) = (own().await, own().await);
+    let peer = core_id(right_id);
+    let dial = Output::Dial { peer, addresses: vec![address.to_string()] };
+    assert!(matches!(left.carry_out(dial), Ok(None)));
+    let supports = |inputs: &Vec<Input>| {
+        inputs.iter().any(|input| matches!(input, Input::Mesh(StreamEvent::Supports(_))))
+    };
+    inputs([&mut left, &mut right], |all| all.iter().all(supports)).await;
+
+    let act = Output::Mesh;
+    assert!(matches!(left.carry_out(act(StreamAction::OpenWriter(peer))), Ok(None)));
+    let is_open = |input: &Input| {
+        matches!(
+            input,
+            Input::Mesh(
+                StreamEvent::WriterOpened(_, mesh::Version::V1_2) | StreamEvent::ReaderOpened(_)
+            )
+        )
+    };
+    inputs([&mut left, &mut right], |all| all.iter().all(|all| all.iter().any(is_open))).await;
+
+    left.write(|_, _| panic!("the core has not said that it has frames"));
+    assert!(matches!(left.carry_out(act(StreamAction::Transmit(peer))), Ok(None)));
+    let frame = Frame::message("blocks", vec![7; 1000].into());
+    let mut frames = vec![frame.clone()];
+    left.write(|to, window| {
+        assert!(*to == peer && window > 0);
+        frames.pop()
+    });
+    let written = |all: &[Vec<Input>; 2]| {
+        let counts = all[0].iter().map(|input| match input {
+            Input::Mesh(StreamEvent::Written(to, bytes)) if *to == peer => *bytes,
+            _ => 0,
+        });
+        counts.sum::<usize>()
+    };
+    let received = |all: &[Vec<Input>; 2]| {
+        all[1].iter().find_map(|input| match input {
+            Input::Mesh(StreamEvent::Frame(_, bytes)) => Some(bytes.clone()),
+            _ => None,
+        })
+    };
+    let both = |all: &[Vec<Input>; 2]| written(all) == frame.len() && received(all).is_some();
+    let all = inputs([&mut left, &mut right], both).await;
+    let bytes = frame.parts().map(|part| &part[..]).concat();
+    assert!(bytes.ends_with(&received(&all).unwrap()));
+    // What is written makes room for more.
+    let mut asked = 0;
+    left.write(|_, _| {
+        asked += 1;
+        None
+    });
+    assert_eq!(asked, 1);
+    assert_eq!(left.frames(), Frames { received: 0, sent: 1 });
+    assert_eq!(right.frames(), Frames { received: 1, sent: 0 });
+
+    let left_id = right.connected_peers().next().map(|id| core_id(*id)).unwrap();
+    assert!(matches!(right.carry_out(act(StreamAction::ResetReader(left_id))), Ok(None)));
+    let closed = |input: &Input| {
+        matches!(input, Input::Mesh(StreamEvent::WriterClosed { is_refused: false, .. }))
+    };
+    inputs([&mut left, &mut right], |all| all[0].iter().any(closed)).await;
+    assert!(matches!(left.carry_out(act(StreamAction::CloseWriter(peer))), Ok(None)));
+    assert!(left.heartbeat(Instant::default()).is_empty());
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use super::follow::doors;
 use super::*;
 use clap::Parser;
 use opp2p_core::peers::Scoring;
+use opp2p_node::host::Router;
 
 #[test]
 fn if_listening_on_all_addresses_the_page_dials_the_host_it_came_from() {
