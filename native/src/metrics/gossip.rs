@@ -20,9 +20,9 @@
 //! * `JOIN`, `LEAVE`: topics; all are joined at the start and none is ever left. Exact.
 //! * `GRAFT`, `PRUNE`: peers that joined a mesh, and that left one while connected. Exact.
 //!
-//! The node's own router (`--p2p.gossip.router own`) does not count duplicates, dropped RPCs, grafts
-//! and prunes: those are left out. `RECV_RPC` and `SEND_RPC` are then its frames, exactly, and
-//! `PUBLISH_MESSAGE` is what was compressed for it.
+//! The node's own router (`--p2p.gossip.router own`) does not count duplicates, dropped RPCs,
+//! grafts and prunes: those are left out. `RECV_RPC` and `SEND_RPC` are then its frames, exactly,
+//! and `PUBLISH_MESSAGE` is what was compressed for it.
 //!
 //! Without the library's counters (see [`Host::start_measured`]) the numbers derived from them stay
 //! zero.

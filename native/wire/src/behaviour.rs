@@ -157,8 +157,8 @@ pub struct Config {
     pub chain_id: u64,
     /// Agent version that identify reports.
     pub agent: String,
-    /// The gossip router. With [`Router::Own`], `mesh`, `browsers` and `scoring` have no effect: the
-    /// core is told them.
+    /// The gossip router. With [`Router::Own`], `mesh`, `browsers` and `scoring` have no effect:
+    /// the core is told them.
     pub router: Router,
     /// Sizes of the mesh.
     pub mesh: MeshParams,

@@ -69,7 +69,6 @@ fn every_flag_reaches_the_node() {
         "--p2p.gossip.mesh.dhi=11",
         "--p2p.gossip.mesh.dlazy=12",
         "--p2p.gossip.mesh.floodpublish",
-        "--p2p.gossip.router=own",
         "--p2p.sync.onlyreqtostatic",
         "--p2p.peerstore.path",
         &peers,
@@ -105,7 +104,7 @@ fn every_flag_reaches_the_node() {
     assert_eq!((connections.low, connections.high, connections.grace), (5, 6, seconds(7)));
     assert_eq!(config.timestamp_threshold, seconds(8));
     let mesh = MeshParams { d: 9, low: 8, high: 11, lazy: 12, flood_publish: true };
-    assert_eq!((config.mesh, config.router), (mesh, Router::Own));
+    assert_eq!(config.mesh, mesh);
     assert!(config.sync.expect("it fetches").fill.client.only_static);
     assert_eq!(config.peerstore, Peerstore::File(peers.into()));
     assert_eq!(config.store, Path::new(&data).join("8453").join("blocks.redb"));
@@ -130,6 +129,19 @@ fn a_node_without_flags_has_the_defaults() {
         ("0.0.0.0".into(), Peerstore::WithBlocks)
     );
     assert!(config.ping && !config.nat && !config.offline && config.sync.is_some());
+}
+
+#[test]
+fn a_flag_chooses_the_gossip_router() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let key = directory.path().join("key").display().to_string();
+    for router in Router::ALL {
+        let flag = format!("--p2p.gossip.router={}", router.name());
+        let config = configured(&["--p2p.priv.path", &key, "--p2p.listen.tcp", "0", &flag]);
+        assert_eq!(config.router, router);
+    }
+    let unknown = ["opp2p", "node", "--network", "base", "--p2p.gossip.router", "floodsub"];
+    assert!(Cli::try_parse_from(unknown).is_err());
 }
 
 #[test]
