@@ -87,8 +87,8 @@ const STEPS: &[Step] = &[
         &["c-compiler"],
         setup::proxies,
     ),
-    // The workspace's tests compare the pure signatures and hashes with those in C and assembly, and
-    // the browser's tests run them.
+    // The workspace's tests compare the pure signatures and hashes with those in C and assembly,
+    // and the browser's tests run them.
     Step::new(
         "core-alone",
         "the core and its tests compile as the browser builds it: pure Rust, no C",
