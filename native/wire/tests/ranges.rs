@@ -11,7 +11,7 @@ use opp2p_core::gossip::MeshParams;
 use opp2p_core::node::{Input, Output, RangeInput, RangeOutput};
 use opp2p_core::peers::{PeerId, PeerNews};
 use opp2p_core::sync::range::{End, First, PROTOCOL, RangeServeId, Request, StreamClose, StreamId};
-use opp2p_wire::{Behaviour, Config, IDLE_TIMEOUT, RangeUse, Wire, from_libp2p};
+use opp2p_wire::{Behaviour, Config, IDLE_TIMEOUT, RangeUse, Router, Wire, from_libp2p};
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -36,6 +36,7 @@ async fn network(ranges: RangeUse) -> (Wire, Multiaddr, PeerId) {
     let config = Config {
         chain_id: CHAIN_ID,
         agent: "test".into(),
+        router: Router::Libp2p,
         mesh: MeshParams::default(),
         browsers: false,
         payloads: false,
