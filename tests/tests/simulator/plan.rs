@@ -91,6 +91,8 @@ pub(crate) struct Plan {
     /// Blocks that only the first node gets by gossip, and that no peer serves.
     pub(crate) gone: Vec<u64>,
     pub(crate) serving: Serving,
+    /// Whether all peers claim the range protocol, and honest ones serve it.
+    pub(crate) ranges: bool,
     pub(crate) endpoints: Vec<Endpoint>,
     /// Maximum time of a job and of a write, in milliseconds.
     pub(crate) job: u64,
@@ -130,6 +132,7 @@ impl Plan {
             doubled: 0,
             gone: Vec::new(),
             serving: Serving::All,
+            ranges: false,
             endpoints: Vec::new(),
             job: 1,
             write: 5,
@@ -212,6 +215,7 @@ impl Plan {
             }
         }
         plan.add_troubles(&mut rng);
+        plan.ranges = rng.chance(50);
         // A branch that leaves the chain below the 8 blocks that such a view is sure to keep can't
         // be followed.
         plan.may_skip = plan.view.max_blocks == 16 && plan.has_reorgs();

@@ -20,6 +20,8 @@ use std::time::Duration;
 /// Name and function of each.
 pub(crate) const ALL: &[(&str, fn())] = &[
     ("a_calm_run_asks_for_nothing", a_calm_run_asks_for_nothing),
+    ("ranges_close_a_long_gap", ranges_close_a_long_gap),
+    ("ranges_of_one_honest_peer_among_liars", ranges_of_one_honest_peer_among_liars),
     ("one_honest_peer_among_nineteen_useless_ones", one_honest_peer_among_nineteen_useless_ones),
     ("one_honest_peer_among_nineteen_of_each_kind", one_honest_peer_among_nineteen_of_each_kind),
     ("the_sequencer_was_alone_for_ten_minutes", the_sequencer_was_alone_for_ten_minutes),
@@ -160,6 +162,27 @@ fn a_calm_run_asks_for_nothing() {
 /// Runs a node that lacks `count` blocks which only the first node has.
 fn late(plan: Plan, count: u64) -> World {
     World::with_history(Plan { blocks: 1, ..plan }, count, &[0])
+}
+
+fn ranges_close_a_long_gap() {
+    let mut plan = Plan::calm(90, 3);
+    plan.ranges = true;
+    let mut world = late(plan, 5_000);
+    let took = world.run();
+    println!("  5,000 blocks in ranges from two peers in {:.1} s", took.as_secs_f64());
+    // At their default limits, servers of blocks by number would take ten minutes.
+    assert!(took < Duration::from_secs(60), "{took:?}");
+    assert!(world.members[LATE].asked < 50, "{} blocks by number", world.members[LATE].asked);
+}
+
+fn ranges_of_one_honest_peer_among_liars() {
+    for (seed, liar) in LIARS.into_iter().enumerate() {
+        let mut plan = Plan::calm(400 + seed as u64, 2);
+        plan.ranges = true;
+        plan.liars = vec![liar; 4];
+        let took = late(plan, 500).run();
+        assert!(took < Duration::from_secs(120), "among four {liar:?} it took {took:?}");
+    }
 }
 
 fn one_honest_peer_among_nineteen_useless_ones() {

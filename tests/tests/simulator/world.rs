@@ -4,6 +4,7 @@
 mod checks;
 mod members;
 mod observers;
+mod ranges;
 mod read;
 mod traffic;
 
@@ -20,8 +21,10 @@ use opp2p_core::payload::{Block, PayloadVersion};
 use opp2p_core::peers::{Conduct, ConnectionId, PeerId};
 use opp2p_core::sequencer::{Publication, PublishId};
 use opp2p_core::sync::client::CHARGE_HELD;
+use opp2p_core::sync::range::{RangeServeId, StreamId};
 use opp2p_core::sync::{RangeId, RequestFailure, RequestId, STREAM_DEADLINE, ServeId};
 use opp2p_core::time::Instant;
+use ranges::{OnStream, Served, Stream};
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -58,6 +61,9 @@ pub(crate) struct Member {
     serving: BTreeMap<ServeId, (usize, u64, RequestId)>,
     /// Requests that it waits for, with the maximum bytes of each answer, and the peer.
     asking: BTreeMap<RequestId, (u64, Option<usize>)>,
+    /// Streams of ranges: those that it opened, and those that it serves.
+    streams: BTreeMap<StreamId, Stream>,
+    served_streams: BTreeMap<RangeServeId, Served>,
     pub(crate) conduct: BTreeMap<(usize, Conduct), u64>,
     /// Seconds by which its wall clock is ahead.
     clock: i64,
@@ -92,6 +98,8 @@ impl Member {
             lines: BTreeMap::new(),
             serving: BTreeMap::new(),
             asking: BTreeMap::new(),
+            streams: BTreeMap::new(),
+            served_streams: BTreeMap::new(),
             conduct: BTreeMap::new(),
             clock,
             commands: BTreeSet::new(),
@@ -112,6 +120,7 @@ enum Happening {
     Request { to: usize, from: usize, life: u64, id: RequestId, number: u64 },
     Response { to: usize, life: u64, id: RequestId, result: Result<Vec<u8>, RequestFailure> },
     Responded { to: usize, life: u64, id: ServeId },
+    Stream { to: usize, life: u64, event: OnStream },
     Wake { to: usize, life: u64 },
     Fault(usize),
     Restart { node: usize, keeps_disk: bool },
@@ -390,6 +399,7 @@ impl World {
                     self.tell(to, Input::Responded(id));
                 }
             }
+            Happening::Stream { to, life, event } => self.on_stream(to, life, event),
             Happening::Wake { to, life } => {
                 if self.members[to].life == life
                     && self.members[to].wake.is_some_and(|wake| wake <= self.now)

@@ -6,7 +6,9 @@ use super::{GREEDY_REQUESTS, Happening, MS, World, peer};
 use alloy_primitives::B256;
 use opp2p_core::chain::BlockId;
 use opp2p_core::node::{Input, Node, NodeConfig, StoreChange, SyncConfig};
-use opp2p_core::sync::{RangeId, ServeId};
+use opp2p_core::peers::{PeerInfo, PeerNews};
+use opp2p_core::sync::range::PROTOCOL;
+use opp2p_core::sync::{RangeId, ServeId, protocol_id};
 
 /// Time for which a liar stays away, in nanoseconds.
 const AWAY: u64 = 5_000 * MS;
@@ -60,6 +62,8 @@ impl World {
         member.heard.clear();
         member.serving.clear();
         member.asking.clear();
+        member.streams.clear();
+        member.served_streams.clear();
         member.commands.clear();
         member.greedy.clear();
         self.greedy.retain(|(_, at), _| *at != node);
@@ -101,7 +105,12 @@ impl World {
             remembered: member.disk.remembered(),
             pending: member.disk.pending(),
             view: self.plan.view,
-            sync: Some(SyncConfig { fill, serve: self.plan.server, ..SyncConfig::default() }),
+            sync: Some(SyncConfig {
+                fill,
+                serve: self.plan.server,
+                ranges: self.plan.ranges,
+                ..SyncConfig::default()
+            }),
             reads_signer: true,
             can_sign: node == 0 && self.plan.signing.is_some(),
             ..NodeConfig::new(self.plan.pace.config())
@@ -134,11 +143,22 @@ impl World {
                 let wanted = is_up && !is_away && !is_refused && !self.is_cut(node, other);
                 if wanted && self.members[node].connected.insert(other) {
                     self.tell(node, Input::Connected(peer(other)));
+                    if self.plan.ranges {
+                        self.identify(node, other);
+                    }
                 } else if !wanted && self.members[node].connected.remove(&other) {
+                    self.end_streams(node, other);
                     self.tell(node, Input::Disconnected(peer(other)));
                 }
             }
         }
+    }
+
+    /// Tells a node the protocols of a peer.
+    fn identify(&mut self, node: usize, other: usize) {
+        let protocols = vec![PROTOCOL.to_owned(), protocol_id(chain::CHAIN_ID)];
+        let info = PeerInfo { protocols, ..PeerInfo::default() };
+        self.tell(node, Input::Peer(peer(other), PeerNews::Identified(info)));
     }
 
     // ---- the signer ----

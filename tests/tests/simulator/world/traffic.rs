@@ -63,6 +63,7 @@ impl World {
                     self.respond(at, id, vec![code.byte()]);
                 }
             }
+            Output::Range(output) => self.range(at, output),
             Output::Event(event) => self.event(at, event),
             Output::Disconnect(whom) if self.plan.is_observer(at) => {
                 self.hang_up(at, index(&whom));
@@ -75,6 +76,7 @@ impl World {
                 let who = index(&whom);
                 assert!(who >= self.plan.honest, "node {at} turns out the honest node {who}");
                 self.members[at].connected.remove(&who);
+                self.end_streams(at, who);
                 self.tell(at, Input::Disconnected(whom));
             }
             Output::ReadSigner => self.read_signer(at),
@@ -89,7 +91,6 @@ impl World {
             Output::ApplicationScore(..)
             | Output::LiveTopics(_)
             | Output::TakeScores
-            | Output::Range(_)
             | Output::Remember(_) => {}
             Output::Dial { .. } | Output::Close(_) | Output::Mesh(_) => {
                 panic!("unexpected: {output:?}")
