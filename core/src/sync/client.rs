@@ -71,7 +71,7 @@ use crate::peers::{Conduct, PeerId};
 use crate::sorted::SortedMap;
 use crate::time::Instant;
 pub use charges::CHARGE_HELD;
-use charges::{Accused, Charges};
+pub(super) use charges::{Accused, Charges};
 use pace::Permit;
 use recheck::Recheck;
 use servers::{Rest, Servers};

@@ -250,7 +250,7 @@ pub(crate) fn client(bytes: &[u8]) {
                 }
                 _ => clock.pass(any_span(from)?),
             }
-            client.settle_charges(clock.at(), |_| false);
+            client.settle_charges(clock.at(), |_| false, |_| false);
             for turn in 0.. {
                 assert!(turn < 2000, "it has ever more to do");
                 match client.poll(clock.at()) {

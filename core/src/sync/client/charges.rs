@@ -34,17 +34,17 @@ const SIGNED: usize = 512;
 
 /// A block that did not link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Accused {
+pub(in crate::sync) struct Accused {
     id: BlockId,
     parent: B256,
 }
 
 impl Accused {
-    pub(super) fn of(block: &Block) -> Self {
+    pub(in crate::sync) fn of(block: &Block) -> Self {
         Self { id: BlockId::of(block), parent: block.parent_hash() }
     }
 
-    pub(super) const fn id(&self) -> BlockId {
+    pub(in crate::sync) const fn id(&self) -> BlockId {
         self.id
     }
 }
@@ -72,7 +72,7 @@ impl Charge {
 
 /// All held charges.
 #[derive(Clone, Debug)]
-pub(super) struct Charges {
+pub(in crate::sync) struct Charges {
     held: SortedMap<PeerId, Charge>,
     most: usize,
     /// Blocks that the sequencer signed, oldest first.
@@ -80,16 +80,21 @@ pub(super) struct Charges {
 }
 
 impl Charges {
-    pub(super) const fn new(most: usize) -> Self {
+    pub(in crate::sync) const fn new(most: usize) -> Self {
         Self { held: SortedMap::new(), most, signed: VecDeque::new() }
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(in crate::sync) fn len(&self) -> usize {
         self.held.len()
     }
 
     /// Charges a peer with a block. Returns the peer whose charge counts at once for lack of room.
-    pub(super) fn add(&mut self, now: Instant, peer: PeerId, accused: Accused) -> Option<PeerId> {
+    pub(in crate::sync) fn add(
+        &mut self,
+        now: Instant,
+        peer: PeerId,
+        accused: Accused,
+    ) -> Option<PeerId> {
         if let Some(charge) = self.held.get_mut(&peer) {
             if charge.blocks.len() < MAX_ACCUSED && !charge.blocks.contains(&accused) {
                 charge.blocks.push(accused);
@@ -106,7 +111,7 @@ impl Charges {
     }
 
     /// Records that a block is the sequencer's. Returns the peers whose charges end by that.
-    pub(super) fn is_signed(&mut self, id: BlockId, parent: B256) -> Vec<PeerId> {
+    pub(in crate::sync) fn is_signed(&mut self, id: BlockId, parent: B256) -> Vec<PeerId> {
         if !self.signed.contains(&id) {
             if self.signed.len() >= SIGNED {
                 self.signed.pop_front();
@@ -120,13 +125,13 @@ impl Charges {
     }
 
     /// Returns `true` if the sequencer is known to have signed this block lately.
-    pub(super) fn was_signed(&self, id: &BlockId) -> bool {
+    pub(in crate::sync) fn was_signed(&self, id: &BlockId) -> bool {
         self.signed.contains(id)
     }
 
     /// Ends the oldest charge if it is due. Returns its peer with a block that is not excused, or
     /// `None` if the charge is dropped: `is_excused` is asked for each of its blocks.
-    pub(super) fn settle(
+    pub(in crate::sync) fn settle(
         &mut self,
         now: Instant,
         is_excused: impl Fn(&BlockId) -> bool,
@@ -142,7 +147,7 @@ impl Charges {
     }
 
     /// Returns when [`Self::settle`] next has something to do.
-    pub(super) fn next_due(&self) -> Option<Instant> {
+    pub(in crate::sync) fn next_due(&self) -> Option<Instant> {
         self.held.values().map(|charge| charge.since + CHARGE_HELD).min()
     }
 

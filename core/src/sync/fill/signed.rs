@@ -51,6 +51,15 @@ impl GapFiller {
         };
         self.client.settle_charges(now, is_excused);
         let client = &self.client;
-        self.segments.settle_charges(now, |id| client.was_signed(id) || is_excused(id));
+        self.segments.settle_charges(
+            now,
+            |id| client.was_signed(id) || is_excused(id),
+            |id| {
+                view.knows(id)
+                    || client.was_signed(id)
+                    || pending.contains(id)
+                    || unusable.contains(id)
+            },
+        );
     }
 }

@@ -16,7 +16,7 @@
 //!   [`Conduct::RejectedPayload`].
 //! * A segment that does not link to the frontier: [`Conduct::RejectedPayload`], [`CHARGE_HELD`]
 //!   later and unless it is excused by then, since the server may follow another branch of the
-//!   sequencer's.
+//!   sequencer's. The server is asked once more before that: see `recheck`.
 //! * Slowness: no penalty. At the frontier, a silent or far slower server loses its segment if a
 //!   proven one is free. All get smaller segments the less they deliver.
 //! * Proved blocks: [`Conduct::ValidResponse`], once for [`PRAISE`] of them.
@@ -25,7 +25,8 @@
 //!
 //! # Bounds
 //! * Bytes: [`SegmentClientConfig::bytes`], which counts what streams hold, checks allocate and
-//!   segments keep. [`FRONTIER_RESERVE`] of it is for the frontier, whose blocks may have any size.
+//!   segments keep. [`FRONTIER_RESERVE`] of it is for the frontier, whose blocks may have any size,
+//!   and for the test of a charge.
 //!   A segment below reserves its requested bytes and [`LOWER_OVERHEAD`] before it is requested.
 //!   The driver reads no more from a stream than its [credit](SegmentClient::credit).
 //! * Streams: [`SegmentClientConfig::streams_per_server`] and one more for the frontier.
@@ -35,6 +36,7 @@
 
 mod judge;
 mod plan;
+mod recheck;
 mod servers;
 mod share;
 mod stream;
@@ -50,8 +52,9 @@ use crate::chain::{BlockId, ChainBlock};
 use crate::payload::Block;
 use crate::peers::{Conduct, PeerId};
 use crate::sorted::SortedMap;
-use crate::sync::client::{CHARGE_HELD, Range};
+use crate::sync::client::{Charges, Range};
 use crate::time::Instant;
+use recheck::Recheck;
 use servers::Servers;
 use stream::Stream;
 
@@ -75,8 +78,9 @@ const LARGEST_LOWER: usize = 1 << 20;
 const LARGEST_SEGMENT: u64 = 8 << 20;
 /// Memory in bytes that a held block takes besides its contents.
 const BLOCK_OVERHEAD: usize = 512;
-/// Memory in bytes that is kept for the frontier.
-pub const FRONTIER_RESERVE: usize = stream::window(true) + 2 * MAX_CONTENTS + (1 << 20);
+/// Memory in bytes that is kept for the frontier, and for the test of a charge.
+pub const FRONTIER_RESERVE: usize =
+    stream::window(true) + 2 * MAX_CONTENTS + (1 << 20) + LOWER_OVERHEAD;
 /// Memory in bytes that a segment below the frontier reserves besides its blocks.
 pub const LOWER_OVERHEAD: usize = stream::window(false) + 2 * LARGEST_LOWER;
 
@@ -177,8 +181,10 @@ pub struct SegmentClient {
     streams: SortedMap<StreamId, Stream>,
     /// Number of a block below the frontier that exceeds what may be fetched there.
     large: Option<u64>,
-    /// Peers whose blocks did not link: when that counts, and the block.
-    charges: SortedMap<PeerId, (Instant, BlockId)>,
+    /// Peers whose blocks did not link.
+    charges: Charges,
+    /// The test of a charge that waits for its answer.
+    recheck: Option<Recheck>,
     next_id: u64,
     /// Smoothed size of a block in bytes.
     typical: u64,
@@ -201,7 +207,8 @@ impl SegmentClient {
             segments: Vec::new(),
             streams: SortedMap::new(),
             large: None,
-            charges: SortedMap::new(),
+            charges: Charges::new(config.servers),
+            recheck: None,
             next_id: 0,
             typical: 4096,
             proved: 0,
@@ -250,6 +257,8 @@ impl SegmentClient {
     /// Fetches this range from now on. If only its lower end moved, nothing is lost; otherwise all
     /// streams are cancelled.
     pub fn aim(&mut self, range: Option<Range>) {
+        // Zeros would ask for any block of that number.
+        let range = range.filter(|range| !range.wanted.hash.is_zero());
         let range = range.filter(|range| range.wanted.number >= range.lowest);
         if range == self.range {
             return;
@@ -296,6 +305,9 @@ impl SegmentClient {
 
     /// Takes bytes of an answer, at most the stream's credit.
     pub fn received(&mut self, now: Instant, id: StreamId, piece: &[u8]) {
+        if self.is_recheck(id) {
+            return self.recheck_received(now, id, piece);
+        }
         let Some(stream) = self.streams.get_mut(&id) else { return };
         if !stream.has_segment {
             // Its server answers, if late.
@@ -310,6 +322,9 @@ impl SegmentClient {
 
     /// Records the end of a stream.
     pub fn closed(&mut self, now: Instant, id: StreamId, close: StreamClose) {
+        if self.is_recheck(id) {
+            return self.recheck_closed(now, id, close);
+        }
         let Some(stream) = self.streams.get_mut(&id) else { return };
         let peer = stream.peer;
         if !stream.has_segment {
@@ -346,6 +361,10 @@ impl SegmentClient {
         let Some(stream) = self.streams.get_mut(&id) else { return };
         let (peer, contents) = (stream.peer, stream.checking.take().map_or(0, |(.., size)| size));
         stream.progress = now;
+        if !stream.has_segment {
+            // Only the test of a charge has checks without a segment.
+            return self.recheck_checked(id, &checked);
+        }
         let segment = self.segments.iter_mut().find(|segment| segment.stream == Some(id));
         let Some(segment) = segment else { return };
         for block in checked.blocks {
@@ -379,9 +398,8 @@ impl SegmentClient {
 
     /// Returns when [`Self::poll`] next has something to do, unless something happens before.
     pub fn next_wakeup(&self, now: Instant) -> Option<Instant> {
-        let charge = self.charges.values().map(|(due, _)| *due).min();
         if self.is_paused {
-            return charge;
+            return None;
         }
         let streams = self.streams.values().filter(|stream| stream.awaits_server());
         let streams = streams.flat_map(|stream| {
@@ -390,7 +408,7 @@ impl SegmentClient {
         });
         let streams = streams.filter(|at| *at > now);
         let asks = self.next_ask().filter(|at| *at > now);
-        streams.chain(asks).chain(charge).min()
+        streams.chain(asks).chain(self.next_charge()).min()
     }
 
     /// Returns `true` if something is expected of this stream.
@@ -445,6 +463,7 @@ impl SegmentClient {
                 None => self.range = None,
             }
             self.proved += 1;
+            self.is_signed(BlockId::of(&block), block.parent_hash());
             if let Some(server) = self.servers.get_mut(&peer) {
                 server.proved();
             }
@@ -473,6 +492,7 @@ impl SegmentClient {
 
     /// Removes a stream. Its segment must be dealt with before.
     fn drop_stream(&mut self, id: StreamId) {
+        self.recheck_dropped(id);
         if let Some(stream) = self.streams.remove(&id)
             && let Some(server) = self.servers.get_mut(&stream.peer)
         {
@@ -498,7 +518,8 @@ impl Segment {
     /// Takes the next block, which is checked.
     fn take(&mut self, block: Block, peer: PeerId) {
         self.size += held_size(&block);
-        self.hash = Some(block.parent_hash());
+        // No block has a zero hash: requested with it, any server would send its canonical block.
+        self.hash = Some(block.parent_hash()).filter(|hash| !hash.is_zero());
         self.is_filled = self.next <= self.low;
         self.next = self.next.saturating_sub(1);
         self.blocks.push_back((block, peer));

@@ -2,10 +2,7 @@
 
 use super::servers::Rest;
 use super::stream::{Breach, Stream};
-use super::{
-    CHARGE_HELD, LATE, SEGMENT_TIME, STALL, Segment, SegmentClient, SegmentStep, StreamId,
-};
-use crate::chain::BlockId;
+use super::{LATE, SEGMENT_TIME, STALL, Segment, SegmentClient, SegmentStep, StreamId};
 use crate::peers::{Conduct, PeerId};
 use crate::sync::range::chunk::ChunkError;
 use crate::sync::range::decoder::StreamError;
@@ -194,7 +191,7 @@ impl SegmentClient {
         let Some(range) = self.range else { return };
         let Some(first) = self.segments.first() else { return };
         let Some((block, peer)) = first.blocks.front() else { return };
-        let (accused, peer, id) = (BlockId::of(block), *peer, first.stream);
+        let (accused, peer, id) = (block.clone(), *peer, first.stream);
         let low = first.low;
         if let Some(id) = id {
             self.drop_stream(id);
@@ -206,34 +203,6 @@ impl SegmentClient {
         }
         self.segments[0] = Segment::new(range.wanted.number, Some(range.wanted.hash), low);
         self.rest(now, &peer, Rest::Unproved);
-        if self.charges.contains_key(&peer) || self.servers.get(&peer).is_none() {
-            return;
-        }
-        if self.charges.len() >= self.config.servers {
-            let oldest = self.charges.iter().min_by_key(|(_, (due, _))| *due);
-            if let Some(oldest) = oldest.map(|(oldest, _)| *oldest) {
-                self.charges.remove(&oldest);
-                self.steps.push_back(SegmentStep::Conduct(oldest, Conduct::RejectedPayload));
-            }
-        }
-        self.charges.insert(peer, (now + CHARGE_HELD, accused));
-    }
-
-    /// Ends the held charges that are due. `is_excused` returns `true` if the sequencer may have
-    /// signed this block, as far as the caller knows by now.
-    pub fn settle_charges(&mut self, now: Instant, is_excused: impl Fn(&BlockId) -> bool) {
-        let steps = &mut self.steps;
-        self.charges.retain(|peer, (due, accused)| {
-            let is_due = *due <= now;
-            if is_due && !is_excused(accused) {
-                steps.push_back(SegmentStep::Conduct(*peer, Conduct::RejectedPayload));
-            }
-            !is_due
-        });
-    }
-
-    /// Returns the number of peers with a charge that is held.
-    pub fn charges(&self) -> usize {
-        self.charges.len()
+        self.charge(now, peer, &accused);
     }
 }

@@ -105,6 +105,11 @@ impl Server {
         (self.rests, self.vain) = (0, None);
     }
 
+    /// Takes the blame for a block back: it was the sequencer's.
+    pub(super) const fn excuse(&mut self) {
+        self.rests = self.rests.saturating_sub(1);
+    }
+
     /// Returns `true` if it failed, or had no block for us, since its last proved block.
     pub(super) const fn has_failed(&self) -> bool {
         self.rests > 0

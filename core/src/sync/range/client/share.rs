@@ -89,11 +89,4 @@ impl SegmentClient {
     pub fn usable(&self) -> usize {
         self.servers.usable()
     }
-
-    /// Records that the sequencer signed a block with this parent: a server that sent one of them
-    /// is honest.
-    pub fn is_signed(&mut self, id: BlockId, parent: alloy_primitives::B256) {
-        let below = id.number.checked_sub(1).map(|number| BlockId::new(number, parent));
-        self.charges.retain(|_, (_, accused)| *accused != id && Some(*accused) != below);
-    }
 }

@@ -6,6 +6,7 @@ use super::*;
 use crate::chain::BlockId;
 use crate::peers::Conduct;
 use crate::sync::client::{CHARGE_HELD, Range};
+use alloy_primitives::B256;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
@@ -22,6 +23,8 @@ enum Kind {
     Forger,
     /// Serves a chain of its own that is consistent.
     Brancher,
+    /// Sends a valid block without a parent.
+    Orphaner,
     /// Ends after three blocks, without a reason to.
     Truncator,
     /// Closes the stream within a chunk.
@@ -38,10 +41,11 @@ enum Kind {
     Stranger,
 }
 
-const LIARS: [Kind; 10] = [
+const LIARS: [Kind; 11] = [
     Kind::Silent,
     Kind::Forger,
     Kind::Brancher,
+    Kind::Orphaner,
     Kind::Truncator,
     Kind::Cutter,
     Kind::Babbler,
@@ -78,6 +82,8 @@ struct Sim {
     most_bytes: usize,
     limit: usize,
     is_excused: bool,
+    /// Number of requests.
+    asked: usize,
 }
 
 impl Sim {
@@ -97,6 +103,7 @@ impl Sim {
             most_bytes: 0,
             limit: limit.max(FRONTIER_RESERVE),
             is_excused: false,
+            asked: 0,
         };
         for server in sim.kinds.keys() {
             sim.client.connected(peer(*server));
@@ -115,6 +122,15 @@ impl Sim {
             self.now += TICK;
         }
         self.drain();
+    }
+
+    /// Goes on for this many milliseconds, even if nothing is fetched.
+    fn run_on(&mut self, millis: u64) {
+        let end = self.now + millis;
+        while self.now < end {
+            self.turn();
+            self.now += TICK;
+        }
     }
 
     fn turn(&mut self) {
@@ -224,6 +240,16 @@ impl Sim {
                 packer.finish().expect("one").frame.to_vec()
             }
             Kind::Brancher => [some(branch, count), end(End::Complete)].concat(),
+            Kind::Orphaner => {
+                let mut envelope = chain[first.number() as usize].to_envelope();
+                envelope.payload.parent_hash = B256::ZERO;
+                envelope.payload.seal(envelope.parent_beacon_block_root).expect("complete");
+                let mut body = Vec::new();
+                let version = envelope.encode(&mut body).expect("complete");
+                let mut packer = Packer::new(u64::MAX);
+                packer.add(version, &body);
+                packer.finish().expect("one").frame.to_vec()
+            }
             Kind::Truncator => {
                 let lowest = first.number().saturating_sub(2);
                 [some(chain, 3), end(End::NoMore { lowest })].concat()
@@ -247,13 +273,15 @@ impl Sim {
     /// Executes all steps of the client.
     fn drain(&mut self) {
         let is_excused = self.is_excused;
-        self.client.settle_charges(at(self.now), |_| is_excused);
+        let chain: Vec<_> = self.chain.iter().map(BlockId::of).collect();
+        self.client.settle_charges(at(self.now), |_| is_excused, |id| chain.contains(id));
         for turn in 0.. {
             assert!(turn < 100_000, "it has ever more to do");
             let Some(step) = self.client.poll(at(self.now)) else { break };
             self.most_bytes = self.most_bytes.max(self.client.bytes());
             match step {
                 SegmentStep::Open { id, peer: to, request } => {
+                    self.asked += 1;
                     let server = to.as_bytes()[0];
                     let arrives = self.now + self.latency;
                     self.opens.push(Open {
@@ -360,17 +388,64 @@ fn a_silent_server_is_penalised_even_if_it_lost_the_frontier() {
 #[test]
 fn a_branch_is_held_against_its_server_unless_it_is_excused() {
     for is_excused in [false, true] {
-        let mut sim = Sim::new(1500, 300, &[Kind::Honest(20_000), Kind::Brancher], 96 << 20);
-        sim.is_excused = is_excused;
-        sim.run(300_000);
-        sim.assert_complete();
-        let before = sim.faults(2).len();
-        sim.now += CHARGE_HELD.as_millis() as u64;
-        sim.turn();
+        let mut sim = branched(is_excused);
+        let asked = sim.asked;
+        sim.run_on(5_000);
         assert_eq!(sim.client.charges(), 0);
-        let after = sim.faults(2).len();
-        assert!(after >= before && (is_excused || after > 0), "{before} and {after}");
+        let expected = vec![Conduct::RejectedPayload; usize::from(!is_excused)];
+        assert_eq!(sim.faults(2), expected);
+        assert_eq!(sim.asked - asked, usize::from(!is_excused), "it is tested once");
     }
+}
+
+#[test]
+fn a_server_that_left_its_branch_is_honest() {
+    for kind in [Kind::Honest(20_000), Kind::Limiter, Kind::Stranger] {
+        let mut sim = branched(false);
+        sim.kinds.insert(2, kind);
+        let asked = sim.asked;
+        sim.run_on(5_000);
+        assert_eq!((sim.client.charges(), sim.asked - asked), (0, 1));
+        assert_eq!(sim.faults(2), [], "now {kind:?}");
+    }
+}
+
+#[test]
+fn a_signed_block_above_what_a_server_sent_drops_its_charge() {
+    let mut sim = branched(false);
+    // Block by block upwards, as the sequencer's branch becomes known.
+    for block in sim.branch.clone() {
+        sim.client.is_signed(BlockId::of(&block), block.parent_hash());
+    }
+    assert_eq!(sim.client.charges(), 0);
+    sim.run_on(5_000);
+    assert_eq!(sim.faults(2), []);
+}
+
+#[test]
+fn a_charge_counts_untested_if_its_server_left_and_tests_end() {
+    let mut gone = branched(false);
+    gone.client.disconnected(at(gone.now), &peer(2));
+    gone.run_on(100);
+    assert_eq!(gone.faults(2), [Conduct::RejectedPayload]);
+    // Lost in the middle of its test, a server could not answer.
+    let mut lost = branched(false);
+    lost.run_on(20);
+    assert_eq!(lost.client.streams(), 1);
+    lost.client.disconnected(at(lost.now), &peer(2));
+    lost.run_on(100);
+    assert_eq!((lost.faults(2), lost.client.streams()), (vec![], 0));
+}
+
+/// Runs up to the time when the charge against server 2, which served another branch, is due.
+fn branched(is_excused: bool) -> Sim {
+    let mut sim = Sim::new(1500, 300, &[Kind::Honest(20_000), Kind::Brancher], 96 << 20);
+    sim.is_excused = is_excused;
+    sim.run(300_000);
+    sim.assert_complete();
+    assert_eq!((sim.faults(2), sim.client.charges()), (vec![], 1));
+    sim.now += CHARGE_HELD.as_millis() as u64;
+    sim
 }
 
 #[test]
