@@ -22,6 +22,7 @@ pub(crate) const ALL: &[(&str, fn())] = &[
     ("a_calm_run_asks_for_nothing", a_calm_run_asks_for_nothing),
     ("ranges_close_a_long_gap", ranges_close_a_long_gap),
     ("ranges_of_one_honest_peer_among_liars", ranges_of_one_honest_peer_among_liars),
+    ("a_long_gap_by_ranges_among_all_kinds_of_lies", a_long_gap_by_ranges_among_all_kinds_of_lies),
     ("one_honest_peer_among_nineteen_useless_ones", one_honest_peer_among_nineteen_useless_ones),
     ("one_honest_peer_among_nineteen_of_each_kind", one_honest_peer_among_nineteen_of_each_kind),
     ("the_sequencer_was_alone_for_ten_minutes", the_sequencer_was_alone_for_ten_minutes),
@@ -182,6 +183,30 @@ fn ranges_of_one_honest_peer_among_liars() {
         plan.liars = vec![liar; 4];
         let took = late(plan, 500).run();
         assert!(took < Duration::from_secs(120), "among four {liar:?} it took {took:?}");
+    }
+}
+
+fn a_long_gap_by_ranges_among_all_kinds_of_lies() {
+    let mut plan = Plan::calm(91, 2);
+    plan.ranges = true;
+    // A wrong start, a cut answer, an answer without end, another branch, and a stall.
+    plan.liars = vec![
+        Liar::WrongNumber,
+        Liar::Truncated,
+        Liar::Endless,
+        Liar::WrongBlock,
+        Liar::LongThenSilent,
+    ];
+    let mut world = late(plan, 4_000);
+    let took = world.run();
+    println!("  4,000 blocks in ranges from one peer of six in {:.1} s", took.as_secs_f64());
+    assert!(took < Duration::from_secs(60), "{took:?}");
+    world.settle_charges();
+    let conduct = &world.members[LATE].conduct;
+    for liar in 2..7 {
+        let is_bad =
+            |(who, what): &(usize, Conduct)| *who == liar && *what != Conduct::ValidResponse;
+        assert!(conduct.keys().any(is_bad), "liar {liar} was not blamed: {conduct:?}");
     }
 }
 

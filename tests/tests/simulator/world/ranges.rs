@@ -23,6 +23,8 @@ pub(super) struct Stream {
     end: Option<StreamClose>,
     /// The order to read.
     wants: Option<usize>,
+    /// What its server sends again and again, once what it sent before is read.
+    endless: Vec<u8>,
 }
 
 /// A stream at its server.
@@ -115,7 +117,14 @@ impl World {
     fn open(&mut self, at: usize, id: StreamId, to: usize, request: Request) {
         self.note(at, (id, to, request));
         let life = self.members[at].life;
-        let stream = Stream { to, serve: None, arrived: Vec::new(), end: None, wants: None };
+        let stream = Stream {
+            to,
+            serve: None,
+            arrived: Vec::new(),
+            end: None,
+            wants: None,
+            endless: Vec::new(),
+        };
         assert!(self.members[at].streams.insert(id, stream).is_none(), "an id of its own");
         if self.is_lost(at, to) {
             return;
@@ -207,6 +216,12 @@ impl World {
             let rest = stream.arrived.split_off(limit.min(stream.arrived.len()));
             let bytes = std::mem::replace(&mut stream.arrived, rest).into();
             stream.wants = None;
+            if stream.arrived.is_empty() && !stream.endless.is_empty() {
+                let bytes = Bytes::copy_from_slice(&stream.endless);
+                let (life, when) = (self.members[to].life, self.now + self.latency());
+                let event = OnStream::Sent { id, bytes, end: None };
+                self.at(when, Happening::Stream { to, life, event });
+            }
             RangeInput::Received { id, bytes }
         } else if let Some(close) = stream.end {
             self.members[to].streams.remove(&id);
@@ -231,6 +246,11 @@ impl World {
         if let Some(liar) = to.checked_sub(self.plan.honest) {
             let Ok(request) = request else { return };
             let (bytes, end) = self.lie_about_range(self.plan.liars[liar], &request);
+            if self.plan.liars[liar] == Liar::Endless
+                && let Some(stream) = self.members[from].streams.get_mut(&id)
+            {
+                stream.endless.clone_from(&bytes);
+            }
             let when = self.now + self.latency();
             let event = OnStream::Sent { id, bytes: bytes.into(), end };
             return self.at(when, Happening::Stream { to: from, life: from_life, event });
@@ -263,14 +283,29 @@ impl World {
         let count = u64::from(request.blocks).min(64);
         let parent = |of: u64| real(of).map_or(B256::ZERO, |block| block.hash());
         let bytes = match liar {
-            Liar::WrongBlock => chunk([chain::block(pace, number, B256::ZERO, u64::MAX, 100)]),
+            Liar::WrongBlock => {
+                let mut branch = Vec::new();
+                let mut parent = B256::with_last_byte(1);
+                for number in (number + 1).saturating_sub(count)..=number {
+                    let block = chain::block(pace, number, parent, u64::MAX, 100);
+                    parent = block.hash();
+                    branch.push(block);
+                }
+                branch.reverse();
+                [chunk(branch), End::Complete.encode().to_vec()].concat()
+            }
             Liar::WrongLink => {
                 let parent = parent(number.saturating_sub(2));
                 chunk([chain::block(pace, number, parent, 0, 100)])
             }
             Liar::WrongNumber => below(number.saturating_sub(1), count),
             Liar::FalseHash => chunk(real(number).map(|block| chain::forged(&block))),
-            Liar::Garbage | Liar::Endless => {
+            // The blocks, again and again, or frames that are to be skipped.
+            Liar::Endless if number.is_multiple_of(2) => {
+                return (below(number, count), None);
+            }
+            Liar::Endless => return (SKIPPABLE.repeat(200), None),
+            Liar::Garbage => {
                 let length = self.rng.range(1, 3000);
                 (0..length).map(|_| self.rng.next() as u8).collect()
             }
@@ -279,7 +314,12 @@ impl World {
                 bytes.truncate(bytes.len().div_ceil(2));
                 bytes
             }
-            Liar::Silent | Liar::LongThenSilent => return (Vec::new(), None),
+            Liar::LongThenSilent => {
+                let mut bytes = below(number, count);
+                bytes.truncate(bytes.len().div_ceil(2));
+                return (bytes, None);
+            }
+            Liar::Silent => return (Vec::new(), None),
             Liar::NotFound => End::NoMore { lowest: number + 1 }.encode().to_vec(),
             Liar::Error => End::from_parts(self.rng.range(4, 12) as u8, number).encode().to_vec(),
             Liar::ZeroRate => End::from_parts(3, 60_000).encode().to_vec(),
@@ -295,6 +335,9 @@ impl World {
         (bytes, Some(StreamClose::Finished))
     }
 }
+
+/// A frame of 15 bytes that is to be skipped.
+const SKIPPABLE: &[u8] = &[0x80, 10, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0];
 
 /// Returns one chunk with these blocks, or nothing if there are none.
 fn chunk(blocks: impl IntoIterator<Item = Block>) -> Vec<u8> {
