@@ -66,7 +66,7 @@ impl Node {
             self.note_refused(now, from, reason, signer, block);
         }
         self.outputs.push_back(Output::Verdict(verdict));
-        if let Some(mesh) = &mut self.mesh {
+        if let Some(mesh) = self.mesh.get_mut() {
             return mesh.judged(now.monotonic, &verdict);
         }
         match verdict.acceptance() {
@@ -78,7 +78,7 @@ impl Node {
 
     /// Counts a message against a peer after its verdict.
     fn blame(&mut self, now: Now, peer: &PeerId, topic: PayloadVersion) {
-        match &mut self.mesh {
+        match self.mesh.get_mut() {
             Some(mesh) => mesh.blame(now.monotonic, peer, topic),
             None => self.peers.rejected(now, peer, topic),
         }

@@ -137,7 +137,7 @@ use crate::time::{Instant, Now};
 use forks::ForkWatch;
 use job::{IdKind, Outcome, Work};
 use publish::check_size;
-use routing::Routing;
+use routing::{Routing, Slot};
 use std::collections::VecDeque;
 use std::time::Duration;
 use storing::Storing;
@@ -164,7 +164,7 @@ pub struct Node {
     storing: Storing,
     queue: PublishQueue,
     peers: PeerManager,
-    mesh: Option<Routing>,
+    mesh: Slot,
     /// Topics on which a current block may arrive, as last set in the peers' scores.
     live: [bool; PayloadVersion::ALL.len()],
     filler: Option<GapFiller>,
@@ -200,7 +200,7 @@ impl Node {
         let genesis = BlockId::new(config.chain.genesis.number, config.chain.genesis.hash);
         let scheduled = config.head.and_then(|head| config.chain.timestamp_of(head.number));
         let head_time = config.recent.first().map(Block::timestamp).or(scheduled);
-        let mesh = config.mesh.map(|settings| Routing::new(now, &config, settings));
+        let mesh = Slot::new(now, &config);
         let troubles = Troubles::new(now, config.role, head_time.unwrap_or(0), interval);
         let view = match config.head.or(config.from_genesis.then_some(genesis)) {
             Some(head) => ChainView::resume(
@@ -249,7 +249,7 @@ impl Node {
             outputs: VecDeque::new(),
             chain: config.chain,
         };
-        if node.mesh.is_some() {
+        if node.mesh.get().is_some() {
             node.peers = node.peers.with_router();
         }
         node.peers.block_configured(config.blocked);
@@ -335,7 +335,7 @@ impl Node {
             self.validator.next_wakeup(),
             self.storing.next_wakeup(),
             self.troubles.next_wakeup(),
-            self.mesh.as_ref().map(Routing::next_wakeup),
+            self.mesh.get().map(Routing::next_wakeup),
         ];
         others.into_iter().flatten().chain(self.view.next_wakeup()).min()
     }

@@ -52,7 +52,7 @@ pub(super) struct GossipArgs {
     flood_publish: bool,
     /// Gossip router: libp2p, or own, which is experimental.
     #[arg(
-        long = "p2p.gossip.router", env = "OP_NODE_P2P_GOSSIP_ROUTER", default_value = "libp2p",
+        long = "p2p.gossip.router", env = "OPP2P_P2P_GOSSIP_ROUTER", default_value = "libp2p",
         value_name = "NAME", value_parser = router, hide = true
     )]
     pub(super) router: Router,

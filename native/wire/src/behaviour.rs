@@ -30,6 +30,13 @@ pub const PING_INTERVAL: Duration = Duration::from_secs(3 * 60);
 /// Ping interval that stands for never.
 const NO_PING_INTERVAL: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
+/// The streams of the core's gossip router. Without the feature `router` there are none, so that a
+/// page does not load their code.
+#[cfg(feature = "router")]
+type RouterStreams = Toggle<Streams>;
+#[cfg(not(feature = "router"))]
+type RouterStreams = libp2p::swarm::dummy::Behaviour;
+
 /// Connection control and the protocols of a node: gossip of blocks, blocks by number and ranges,
 /// identify and ping.
 #[derive(NetworkBehaviour)]
@@ -47,7 +54,7 @@ pub struct Behaviour {
     /// Messages from either of these meshes that have no verdict yet.
     pub judging: Judging,
     /// The streams of the core's gossip router. Only with [`Router::Own`].
-    pub streams: Toggle<Streams>,
+    pub streams: RouterStreams,
     /// Blocks by number, if they are requested and served at all.
     pub payloads: Toggle<Payloads>,
     /// Ranges of blocks, if they are requested and served at all.
@@ -131,6 +138,7 @@ impl From<ping::Event> for Event {
 pub enum Router {
     /// The core's: see [`opp2p_core::mesh`]. It needs a node with
     /// [`NodeConfig::mesh`](opp2p_core::node::NodeConfig::mesh).
+    /// Needs the feature `router`.
     Own,
     /// libp2p's gossipsub. This choice goes away when the core's router is the default.
     #[default]
@@ -212,7 +220,29 @@ impl fmt::Debug for Config {
 #[error("gossip can't be configured: {0}")]
 pub struct InvalidConfig(pub String);
 
+#[cfg(feature = "router")]
+fn router_streams(router: Router) -> RouterStreams {
+    (router == Router::Own).then(Streams::new).into()
+}
+
+#[cfg(not(feature = "router"))]
+const fn router_streams(_: Router) -> RouterStreams {
+    libp2p::swarm::dummy::Behaviour
+}
+
 impl Behaviour {
+    /// Returns the streams of the core's gossip router, if that one runs the meshes.
+    #[cfg(feature = "router")]
+    pub fn streams(&mut self) -> Option<&mut Streams> {
+        self.streams.as_mut()
+    }
+
+    /// Returns `None`: the feature `router` is off.
+    #[cfg(not(feature = "router"))]
+    pub const fn streams(&mut self) -> Option<&mut Streams> {
+        None
+    }
+
     /// Creates the behaviour for the node with this key and joins all block topics, which stay
     /// joined whichever fork is active.
     ///
@@ -260,7 +290,6 @@ impl Behaviour {
                 Some(only(Mesh::Browsers, make(Mesh::Browsers)?)),
             ),
         };
-        let streams = (config.router == Router::Own).then(Streams::new);
         let identify = identify::Config::new(String::new(), keypair.public())
             .with_agent_version(config.agent.clone());
         let interval = config.ping.unwrap_or(NO_PING_INTERVAL);
@@ -269,7 +298,7 @@ impl Behaviour {
             gossipsub: gossipsub.into(),
             browsers: browsers.into(),
             judging,
-            streams: streams.into(),
+            streams: router_streams(config.router),
             payloads: config.payloads.then(|| payloads(config.chain_id)).into(),
             ranges: Ranges::for_use(config.ranges).into(),
             identify: identify::Behaviour::new(identify),

@@ -269,7 +269,7 @@ impl<B: Wired> Wire<B> {
     }
 
     fn act_on_stream(&mut self, action: StreamAction) {
-        let Some(streams) = self.swarm.behaviour_mut().wiring_mut().streams.as_mut() else {
+        let Some(streams) = self.swarm.behaviour_mut().wiring_mut().streams() else {
             return;
         };
         match action {
@@ -289,7 +289,7 @@ impl<B: Wired> Wire<B> {
     /// [`Core::transmit`]: crate::Core::transmit
     pub fn write(&mut self, mut next: impl FnMut(&peers::PeerId, usize) -> Option<Frame>) {
         let takers = std::mem::take(&mut self.takers);
-        let Some(streams) = self.swarm.behaviour_mut().wiring_mut().streams.as_mut() else {
+        let Some(streams) = self.swarm.behaviour_mut().wiring_mut().streams() else {
             return;
         };
         for peer in &takers {
@@ -314,7 +314,7 @@ impl<B: Wired> Wire<B> {
     /// heartbeat sleeps on a quiet node, because its timer is reset without being polled. Waking up
     /// at the same interval polls it, and is also when the meshes change.
     pub fn heartbeat(&mut self, now: Instant) -> Vec<Input> {
-        if let Some(streams) = self.swarm.behaviour_mut().wiring_mut().streams.as_mut() {
+        if let Some(streams) = self.swarm.behaviour_mut().wiring_mut().streams() {
             streams.tick(now);
         }
         self.translator.mesh_changes(self.swarm.behaviour().wiring())
