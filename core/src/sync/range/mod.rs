@@ -22,7 +22,7 @@ pub use client::{
 };
 pub use cost::{CostRate, Limits};
 pub use decoder::{AnswerDecoder, Frame, StreamError};
-pub use order::{EncodedBlocks, NoBlocks, ReadOrder};
+pub use order::{Encoded, EncodedBlocks, NoBlocks, ReadOrder};
 pub use server::{
     Class, Next, RangeServeId, RangeServeStep, RangeServer, RangeServerConfig, ReadDone,
 };

@@ -8,6 +8,9 @@ use super::wire::First;
 use crate::chain::BlockId;
 use crate::payload::{Block, PayloadVersion};
 
+/// An encoded block: its hash, its version and its body.
+pub type Encoded<Body> = (B256, PayloadVersion, Body);
+
 /// The encoded canonical blocks of a store. A read of several numbers should see one state of it.
 pub trait EncodedBlocks {
     /// The bytes of a block: the parent beacon block root if the version has one, then the payload.
@@ -20,10 +23,7 @@ pub trait EncodedBlocks {
     ///
     /// # Errors
     /// If the store can't be read.
-    fn canonical(
-        &mut self,
-        number: u64,
-    ) -> Result<Option<(B256, PayloadVersion, Self::Body)>, Self::Error>;
+    fn canonical(&mut self, number: u64) -> Result<Option<Encoded<Self::Body>>, Self::Error>;
 
     /// Returns the lowest and the highest number of the canonical blocks, or `None` if there are
     /// none.

@@ -153,7 +153,8 @@ fn a_node_without_a_store_serves_what_it_holds() {
 #[test]
 fn each_request_that_is_not_served_has_its_end() {
     type Ask = fn(&Server) -> Result<Request, RequestError>;
-    let cases: [(Ask, fn(&Server) -> End); 4] = [
+    type Expected = fn(&Server) -> End;
+    let cases: [(Ask, Expected); 4] = [
         (|_| Err(RequestError::Nothing), |_| End::Invalid),
         (
             |server| Ok(Request { chain_id: 5, ..server.by_hash(3, 1) }),

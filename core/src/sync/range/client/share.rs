@@ -47,8 +47,8 @@ impl SegmentClient {
         }
     }
 
-    /// Drops the first segment. If its server is late, it is slower than the other client: it rests,
-    /// and its stream is kept to see whether it answers at all.
+    /// Drops the first segment. If its server is late, it is slower than the other client: it
+    /// rests, and its stream is kept to see whether it answers at all.
     fn remove_first(&mut self, now: Instant) {
         let Some(id) = self.segments.remove(0).stream else { return };
         let Some(stream) = self.streams.get_mut(&id) else { return };
