@@ -167,6 +167,9 @@ proptest! {
         world.take_calls();
         world.wait(Duration::from_secs(120));
         let calls = world.take_calls();
-        prop_assert!(calls.len() <= 600, "{}: {:?}", calls.len(), &calls[..40]);
+        // An engine that drops what it was given is given our chain again, every few seconds: two
+        // calls for each block, and some to find out where to begin.
+        let most = 24 * (2 * world.chain.len() + 12);
+        prop_assert!(calls.len() <= most.max(600), "{}: {:?}", calls.len(), &calls[..40]);
     }
 }

@@ -34,8 +34,8 @@ pub(super) fn peers_fault(
         {
             (Some(Rest::Missed), None)
         }
-        // A stream ends like this too when the peer restarts or its line breaks, and we learn of the
-        // lost connection only later.
+        // A stream ends like this too when the peer restarts or its line breaks, and we learn of
+        // the lost connection only later.
         AnswerError::Request(RequestFailure::Closed) => (Some(Rest::Failed), None),
         AnswerError::Request(RequestFailure::Unsupported) => (None, None),
         // Our bug, not the peer's fault. The rest keeps us from asking for the same again at once.

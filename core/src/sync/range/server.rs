@@ -71,8 +71,8 @@ pub struct RangeServerConfig {
 
 impl RangeServerConfig {
     /// Returns the default limits for a chain: no limits of costs, a quarter for browsers, 128
-    /// streams, 4 of one peer, 4 reads, 64 MiB, 1,000 peers, 20 s for a write and 5 s of waiting, which
-    /// is less than a requester's patience.
+    /// streams, 4 of one peer, 4 reads, 64 MiB, 1,000 peers, 20 s for a write and 5 s of waiting,
+    /// which is less than a requester's patience.
     pub const fn new(chain_id: u64) -> Self {
         Self {
             chain_id,

@@ -1,5 +1,5 @@
-//! Answers to requests for blocks, by number and of ranges, which are read and compressed on threads
-//! of their own.
+//! Answers to requests for blocks, by number and of ranges, which are read and compressed on
+//! threads of their own.
 //!
 //! # Bounds
 //! Those of the core, which bounds the peers' requests that are being answered. [`READERS`] threads
