@@ -306,8 +306,10 @@ pub(crate) async fn each_identifies_the_other_and_its_protocols() {
     let mut both = named(&["/ipfs/id/1.0.0", "/ipfs/id/push/1.0.0", "/ipfs/ping/1.0.0"]);
     both.extend(named(&["/meshsub/1.0.0", "/meshsub/1.1.0", "/meshsub/1.2.0"]));
     both.insert(protocol_id(chain.chain_id));
-    // The newer gossip version, and the other name of the protocol for blocks by number.
-    let mut ours_alone = named(&["/meshsub/1.3.0", &spec_protocol_id(chain.chain_id)]);
+    // The newer gossip version, ranges of blocks, and the other name of the protocol for blocks by
+    // number.
+    let by_number = spec_protocol_id(chain.chain_id);
+    let mut ours_alone = named(&["/meshsub/1.3.0", "/opp2p/req/payloads/1", &by_number]);
     if op_node::reference() == crate::NEWEST {
         let newer = ours_alone.pop_first().expect("gossip is the first by name");
         both.insert(newer);

@@ -241,6 +241,7 @@ const OUR_AGENT: &str = concat!("\"opp2p/", env!("CARGO_PKG_VERSION"), "\"");
 
 const OUR_PROTOCOLS: &str = "[\"/ipfs/id/1.0.0\",\"/ipfs/id/push/1.0.0\",\"/ipfs/ping/1.0.0\",\
     \"/meshsub/1.0.0\",\"/meshsub/1.1.0\",\"/meshsub/1.2.0\",\"/meshsub/1.3.0\",\
+    \"/opp2p/req/payloads/1\",\
     \"/opstack/req/payload_by_number/901/0\",\"/opstack/req/payload_by_number/901/0/\"]";
 
 /// Returns `true` if all three peers are connected, known, and in the mesh.
