@@ -68,9 +68,9 @@
 //!             Output::Event(Event::TroubleBegan(_) | Event::TroubleEnded(_)) => {}
 //!             Output::Event(Event::Peers(_)) => {}
 //!             Output::Event(event) => told.push(event),
-//!             // Blocks by number, which this node neither fetches nor serves.
+//!             // Blocks of others, which this node neither fetches nor serves.
 //!             Output::Request { .. } | Output::RequestRpc { .. } | Output::Load(_) => {}
-//!             Output::Serve { .. } | Output::Refuse { .. } => {}
+//!             Output::Serve { .. } | Output::Refuse { .. } | Output::Range(_) => {}
 //!         }
 //!     }
 //! }
