@@ -1,8 +1,8 @@
 //! The gap filler: decides which blocks are fetched, keeps them, and passes them to the chain view
 //! in order.
 //!
-//! The [`GapFiller`] aims two clients at the gap of the chain view whose blocks reach highest, since
-//! the sequencer's chain leads there: the [`SegmentClient`], which fetches ranges from peers that
+//! The [`GapFiller`] aims two clients at the gap of the chain view whose blocks reach highest,
+//! since the sequencer's chain leads there: the [`SegmentClient`], which fetches ranges from peers that
 //! support them, and the [`RangeClient`], which asks for single blocks by number if the other gets
 //! nowhere. Each proved block goes to the **pending area** of the driver's store at once, and so
 //! does each signed block that waits for its ancestors: blocks for which the view has no room need
