@@ -2,12 +2,13 @@
 //! in order.
 //!
 //! The [`GapFiller`] aims two clients at the gap of the chain view whose blocks reach highest,
-//! since the sequencer's chain leads there: the [`SegmentClient`], which fetches ranges from peers that
-//! support them, and the [`RangeClient`], which asks for single blocks by number if the other gets
-//! nowhere. Each proved block goes to the **pending area** of the driver's store at once, and so
-//! does each signed block that waits for its ancestors: blocks for which the view has no room need
-//! not be fetched again, and survive a restart. When the path down reaches the canonical chain, the
-//! pending blocks *land*: they are inserted into the view lowest first, which passes them on.
+//! since the sequencer's chain leads there: the [`SegmentClient`], which fetches ranges from peers
+//! that support them, and the [`RangeClient`], which asks for single blocks by number if the other
+//! gets nowhere. Each proved block goes to the **pending area** of the driver's store at once, and
+//! so does each signed block that waits for its ancestors: blocks for which the view has no room
+//! need not be fetched again, and survive a restart. When the path down reaches the canonical
+//! chain, the pending blocks *land*: they are inserted into the view lowest first, which passes
+//! them on.
 //!
 //! # If the path down does not reach the chain
 //! * The pending area is full, or the chain that the sequencer signed leaves ours below all blocks
