@@ -34,7 +34,7 @@ pub enum Position {
     At(Tip),
     /// The log ends in an event that announces skipped positions.
     Before {
-        /// The block before that event, or `None` if there is no such block.
+        /// The block before that event, or `None` before the first block.
         from: Option<BlockId>,
         /// The block that comes next.
         to: BlockId,

@@ -161,8 +161,8 @@ impl Node {
         })
     }
 
-    /// Returns the next frame to write to a peer's gossip stream, or `None` if there is none that
-    /// fits into `window`: see [`Router::transmit`].
+    /// Returns the next frame to write to a peer's gossip stream, or `None` if no frame that fits
+    /// into `window` waits: see [`Router::transmit`].
     pub fn transmit(&mut self, now: Now, peer: &PeerId, window: usize) -> Option<Frame> {
         let mesh = self.mesh.get_mut()?;
         let frame = mesh.router.transmit(now.monotonic, peer, window);

@@ -10,8 +10,8 @@
 //!
 //! # Bounds
 //!
-//! The operator fills the block lists by commands and by the configuration, each of which has its
-//! own lists; a full list refuses further entries with [`ListFull`]. Bad peers fill the ban tables;
+//! The operator fills the block lists by commands and by the configuration. Both have their own
+//! lists; a full list refuses further entries with [`ListFull`]. Bad peers fill the ban tables;
 //! `bans.rs` documents what happens when a table is full. Each call reports at most two changes,
 //! and the driver takes them with [`Gate::poll_change`] after the call.
 

@@ -51,8 +51,8 @@ impl Default for DoorLimits {
 }
 
 impl DoorLimits {
-    /// Limits of the door for browsers: 64 half-open places and 512 others, all of which one
-    /// address may take.
+    /// Limits of the door for browsers: 64 half-open places and 512 others. One address may take
+    /// all of them.
     ///
     /// An address does not identify a browser: everyone in an office shares the address of its
     /// router, and all clients share that of a reverse proxy, which is the usual setup for this
@@ -61,7 +61,7 @@ impl DoorLimits {
     /// address.
     pub const BROWSERS: Self = Self::browsers(512);
 
-    /// Returns limits with `inbound` places for browsers, all of which one address may take. See
+    /// Returns limits with `inbound` places for browsers. One address may take all of them. See
     /// [`Self::BROWSERS`].
     pub const fn browsers(inbound: usize) -> Self {
         let half_open = 64;

@@ -18,8 +18,8 @@ const SUBSCRIPTIONS: usize = 100;
 const EAGER_CONTROL: usize = 4;
 
 impl Router {
-    /// Returns the next frame for a peer, or `None` if there is none, or none that fits into
-    /// `window`, the number of bytes that the shell can take.
+    /// Returns the next frame for a peer that fits into `window`, the number of bytes that the
+    /// shell can take. Returns `None` if no such frame waits.
     ///
     /// A large frame is returned whole, but only when the shell has written all it was given
     /// before: report that with [`Input::Written`]. After `None`, wait for [`Output::Transmit`]

@@ -26,7 +26,8 @@ const MAX_PREFIX: usize = 4;
 /// The last [`MAX_FRAME`] bytes serve one reader at a time, which can therefore always complete its
 /// frame: readers never wait for each other in a circle. A reader whose peer is slow holds its
 /// memory only as long as no other reader needs it. When one does, all readers that heard nothing
-/// for [`IDLE`] are given up; if there are none, one that has read its frame for [`SLOW`].
+/// for [`IDLE`] are given up. If no reader is that idle, one that has read its frame for [`SLOW`]
+/// is given up.
 #[derive(Debug)]
 pub struct Pool {
     /// Free bytes for all readers.

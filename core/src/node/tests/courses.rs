@@ -1,5 +1,5 @@
 //! Random courses: a sequencer that abandons blocks, gossip that loses messages, and two honest
-//! servers, one of which is late. In the end the follower has the sequencer's head and has banned
+//! servers. One server is late. In the end the follower has the sequencer's head and has banned
 //! neither server. It may blame one: a server on a branch that the follower does not know yet looks
 //! like a liar, because responses carry no signature.
 //!

@@ -15,7 +15,7 @@ use proptest::sample::Index;
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
-/// Number of peers, the last of which is static.
+/// Number of peers. The last one is static.
 const PEERS: usize = 5;
 
 #[derive(Clone, Debug)]

@@ -109,8 +109,8 @@ fn fuzz(shell: &Shell, effort: Effort, features: &[&str], command: &str) -> Resu
         effort.seconds,
         corpus.display()
     );
-    if effort.inputs.is_some() && corpus.exists() {
-        fs::remove_dir_all(&corpus).map_err(|error| format!("{}: {error}", corpus.display()))?;
+    if effort.inputs.is_some() {
+        shell::remove_folder(&corpus)?;
     }
     let queue = Mutex::new(VecDeque::from(targets));
     let done = Mutex::new(Vec::new());

@@ -33,9 +33,7 @@ const MOST_EXPOSED: &str = "20";
 /// Builds everything, and checks it as far as this machine can.
 pub(crate) fn run(shell: &Shell) -> Result<String, String> {
     let out = shell.target().join("packages");
-    if out.exists() {
-        fs::remove_dir_all(&out).map_err(|error| format!("{}: {error}", out.display()))?;
-    }
+    shell::remove_folder(&out)?;
     make_folder(&out)?;
     setup::musl(shell, STATIC)?;
     shell.cargo(&[
@@ -58,7 +56,7 @@ pub(crate) fn run(shell: &Shell) -> Result<String, String> {
     let next = out.join("next");
     make_folder(&next)?;
     let accepted = accept::run(shell, &deb, &debian(shell, &next, 2)?)?;
-    fs::remove_dir_all(&next).map_err(|error| format!("{}: {error}", next.display()))?;
+    shell::remove_folder(&next)?;
     let image = image(shell, &program, &out)?;
     components(shell, &out)?;
     let sums = ["-c", "sha256sum -- *.deb *.tar.gz *.json > SHA256SUMS && cat SHA256SUMS"];
@@ -123,7 +121,7 @@ fn archive(shell: &Shell, program: &Path, out: &Path) -> Result<PathBuf, String>
     let mut tar = shell.command("tar");
     tar.args(["--owner=0", "--group=0", "--sort=name", "-czf"]).arg(&archive);
     shell::run(tar.arg("-C").arg(out).arg(&name))?;
-    fs::remove_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    shell::remove_folder(&folder)?;
     Ok(archive)
 }
 
@@ -167,7 +165,7 @@ fn image(shell: &Shell, program: &Path, out: &Path) -> Result<String, String> {
          buildah rm $container >/dev/null"
     );
     shell::run(shell.command("sh").args(["-c", &script]))?;
-    fs::remove_dir_all(&context).map_err(|error| format!("{}: {error}", context.display()))?;
+    shell::remove_folder(&context)?;
     Ok("container image built and run".to_owned())
 }
 

@@ -315,3 +315,13 @@ mod tests {
         assert!(!has("no-such-program-anywhere"));
     }
 }
+
+/// Removes a folder with its contents, if it exists.
+pub(crate) fn remove_folder(folder: &Path) -> Result<(), String> {
+    match std::fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(format!("{}: {error}", folder.display()))
+        }
+        _ => Ok(()),
+    }
+}

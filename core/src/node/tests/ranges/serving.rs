@@ -3,7 +3,7 @@
 use super::*;
 use crate::sync::range::{Checked, ChunkWork, RequestError};
 
-/// A node with a chain, of which the store has a part, and what it wrote to one stream.
+/// A node whose store has a part of its chain, and the bytes that it wrote to one stream.
 struct Server {
     node: Node,
     now: Now,
@@ -107,7 +107,7 @@ impl Server {
         Request { chain_id: CHAIN_ID, first, blocks, bytes: u64::MAX, codecs: 0 }
     }
 
-    /// Returns the positions of the blocks that were written, all of which are proved.
+    /// Returns the positions of the written blocks, after checking the proof of each.
     fn proved(&self, request: &Request) -> Vec<u64> {
         let (mut decoder, mut rest) = (AnswerDecoder::new(usize::MAX), &self.written[..]);
         let (mut number, mut hash) = (request.first.number(), request.first.hash());

@@ -42,13 +42,13 @@ pub(super) fn run(shell: &Shell, first: &Path, second: &Path) -> Result<String, 
     let folder = shell.target().join("debian");
     let (base, system) = (folder.join(SUITE), folder.join("system"));
     if !base.join("done").is_file() {
-        remove(&base)?;
+        shell::remove_folder(&base)?;
         fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
         let mut make = shell.command("debootstrap");
         shell::run(make.args(["--variant=minbase", INCLUDED, SUITE]).arg(&base))?;
         write(&base.join("done"), "")?;
     }
-    remove(&system)?;
+    shell::remove_folder(&system)?;
     shell::run(shell.command("cp").arg("-a").arg(&base).arg(&system))?;
     let copy = |from: &Path, to: &str| {
         fs::copy(from, system.join(to)).map_err(|error| format!("{}: {error}", from.display()))
@@ -72,7 +72,7 @@ pub(super) fn run(shell: &Shell, first: &Path, second: &Path) -> Result<String, 
     let said = fs::read_to_string(system.join("root/accept.log")).unwrap_or_default();
     println!("{said}");
     let (passed, notes) = outcome(&said);
-    remove(&system)?;
+    shell::remove_folder(&system)?;
     if passed {
         Ok(notes)
     } else {
@@ -88,15 +88,6 @@ fn outcome(log: &str) -> (bool, String) {
 
 fn write(path: &Path, text: &str) -> Result<(), String> {
     fs::write(path, text).map_err(|error| format!("{}: {error}", path.display()))
-}
-
-fn remove(folder: &Path) -> Result<(), String> {
-    match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(format!("{}: {error}", folder.display()))
-        }
-        _ => Ok(()),
-    }
 }
 
 #[cfg(test)]
