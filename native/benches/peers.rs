@@ -1,17 +1,19 @@
 //! Cost of a connected peer: memory and idle CPU time of the program itself, with 0, 50 and 200
 //! peers.
 //!
-//! The peers support all protocols of a node and are subscribed to all topics. They run in this
+//! The peers run rust-libp2p's gossipsub and are subscribed to all topics. They run in this
 //! process, and the node in a process of its own, over loopback. Run with `cargo bench -p opp2p
 //! --bench peers`; it needs `/proc`.
 
+#[path = "../../tests/kit/gossiper.rs"]
+mod gossiper;
+
 use futures::StreamExt;
+use gossiper::Gossiper;
 use libp2p::core::transport::upgrade::Version;
 use libp2p::identity::Keypair;
 use libp2p::swarm::SwarmEvent;
 use libp2p::{Multiaddr, Swarm, Transport, noise, tcp, yamux};
-use opp2p_core::gossip::MeshParams;
-use opp2p_wire::{Behaviour, Config, Router};
 use std::env;
 use std::error::Error;
 use std::fs;
@@ -70,7 +72,7 @@ impl Node {
     }
 
     /// Returns the process's anonymous memory in KiB.
-    fn memory(&self) -> Result<f64, Box<dyn Error>> {
+    fn memory(&self) -> Result<f64, Box<dyn Error + Send + Sync>> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.0.id()))?;
         let line =
             status.lines().find_map(|line| line.strip_prefix("RssAnon:")).ok_or("no RssAnon")?;
@@ -78,39 +80,27 @@ impl Node {
     }
 
     /// Returns the CPU time so far, in seconds.
-    fn time(&self) -> Result<f64, Box<dyn Error>> {
+    fn time(&self) -> Result<f64, Box<dyn Error + Send + Sync>> {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.0.id()))?;
         let fields: Vec<&str> = stat
             .rsplit_once(')')
             .map(|(_, rest)| rest.split_whitespace().collect())
             .unwrap_or_default();
-        let ticks = |at: usize| -> Result<f64, Box<dyn Error>> {
+        let ticks = |at: usize| -> Result<f64, Box<dyn Error + Send + Sync>> {
             Ok(fields.get(at).ok_or("no field")?.parse()?)
         };
         Ok((ticks(11)? + ticks(12)?) / TICKS)
     }
 }
 
-fn peer(address: &Multiaddr) -> Result<Swarm<Behaviour>, Box<dyn Error>> {
+fn peer(address: &Multiaddr) -> Result<Swarm<Gossiper>, Box<dyn Error + Send + Sync>> {
     let key = Keypair::generate_secp256k1();
-    let wiring = Config {
-        chain_id: 10,
-        agent: "bench".into(),
-        router: Router::Libp2p,
-        mesh: MeshParams::default(),
-        browsers: false,
-        payloads: true,
-        ranges: opp2p_wire::RangeUse::Off,
-        ping: Some(opp2p_wire::PING_INTERVAL),
-        scoring: None,
-        gatekeeper: None,
-    };
     let transport = tcp::tokio::Transport::new(tcp::Config::default().nodelay(true))
         .upgrade(Version::V1Lazy)
         .authenticate(noise::Config::new(&key)?)
         .multiplex(yamux::Config::default())
         .boxed();
-    let behaviour = Behaviour::new(&key, &wiring)?;
+    let behaviour = Gossiper::new(&key, 10, "bench")?;
     let config = libp2p::swarm::Config::with_tokio_executor()
         .with_idle_connection_timeout(Duration::from_secs(3600));
     let mut swarm = Swarm::new(transport, behaviour, key.public().to_peer_id(), config);
@@ -118,7 +108,7 @@ fn peer(address: &Multiaddr) -> Result<Swarm<Behaviour>, Box<dyn Error>> {
     Ok(swarm)
 }
 
-async fn run() -> Result<(), Box<dyn Error>> {
+async fn run() -> Result<(), Box<dyn Error + Send + Sync>> {
     if !fs::exists("/proc/self/status")? {
         println!("memory is read from /proc, which this system does not have");
         return Ok(());
@@ -160,6 +150,6 @@ async fn run() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     Runtime::new()?.block_on(run())
 }

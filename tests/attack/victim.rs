@@ -74,7 +74,6 @@ impl Victim {
             ("--p2p.static", &sequencer.to_string()),
             ("--rpc.port", "0"),
             ("--metrics.port", "0"),
-            ("--p2p.gossip.router", crate::kit::router().name()),
         ] {
             command.args([flag, value]);
         }

@@ -19,7 +19,7 @@ fn blocks(chain: &ChainConfig, version: PayloadVersion) -> Vec<Envelope> {
     let real = fixtures::blocks().into_iter().filter(|block| block.version == version);
     let signed = fixtures::messages().into_iter().filter(|message| message.version == version);
     let signed = signed.map(|message| {
-        let contents = opp2p_core::payload::snappy::decompress(&message.data, 10 << 20, 0).unwrap();
+        let contents = opp2p_core::payload::snappy::decompress(&message.data, 10 << 20).unwrap();
         Envelope::decode(version, &contents[opp2p_core::gossip::SIGNATURE_SIZE..]).unwrap()
     });
     let mut maker = BlockMaker::new(chain, 1);

@@ -52,7 +52,7 @@ pub(crate) fn blocks(chain: &ChainConfig, version: PayloadVersion) -> Vec<Envelo
     let real = fixtures::blocks().into_iter().filter(|block| block.version == version);
     let messages = fixtures::messages().into_iter().filter(|message| message.version == version);
     let messages = messages.map(|message| {
-        let contents = snappy::decompress(&message.data, MAX_MESSAGE_SIZE, 0).unwrap();
+        let contents = snappy::decompress(&message.data, MAX_MESSAGE_SIZE).unwrap();
         Envelope::decode(version, &contents[SIGNATURE_SIZE..]).unwrap()
     });
     let mut maker = BlockMaker::new(chain, 20);

@@ -8,6 +8,4 @@ mod frame;
 mod node;
 
 pub(crate) use frame::{Run, named, runtime, trial, trials};
-pub(crate) use node::{
-    PATIENCE, SIGNER, config, fill, router, signed, signer, sized, until, until_true,
-};
+pub(crate) use node::{PATIENCE, SIGNER, config, fill, signed, signer, sized, until, until_true};

@@ -7,7 +7,7 @@ use opp2p_core::fixtures;
 use opp2p_core::gossip::SIGNATURE_SIZE;
 use opp2p_core::payload::Envelope;
 use opp2p_core::sequencer::LocalSigner;
-use opp2p_node::host::{Host, HostConfig, Router, Status};
+use opp2p_node::host::{Host, HostConfig, Status};
 use opp2p_node::key::SecretKey;
 use opp2p_store::{Batch, Store, StoreConfig, StoredBlock};
 use std::net::Ipv4Addr;
@@ -26,13 +26,6 @@ pub(crate) fn signer() -> LocalSigner {
     LocalSigner::from_bytes(&SIGNER).unwrap()
 }
 
-/// Returns the gossip router that `OPP2P_ROUTER` names, `own` or `libp2p`; otherwise the default.
-pub(crate) fn router() -> Router {
-    let Ok(name) = std::env::var("OPP2P_ROUTER") else { return Router::default() };
-    let named = Router::ALL.into_iter().find(|router| router.name() == name);
-    named.unwrap_or_else(|| panic!("OPP2P_ROUTER is {name}: use own or libp2p"))
-}
-
 /// Returns a node's configuration, with its store in the directory.
 pub(crate) fn config(directory: impl AsRef<Path>, chain: &ChainConfig) -> HostConfig {
     let key = SecretKey::generate().unwrap();
@@ -40,7 +33,6 @@ pub(crate) fn config(directory: impl AsRef<Path>, chain: &ChainConfig) -> HostCo
     let mut config = HostConfig::new(chain.clone(), key, store);
     config.listen_ip = Ipv4Addr::LOCALHOST.into();
     config.listen_tcp = 0;
-    config.router = router();
     config
 }
 

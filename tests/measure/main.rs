@@ -6,6 +6,8 @@
 
 mod cost;
 mod denim;
+#[path = "../kit/gossiper.rs"]
+mod gossiper;
 #[path = "../kit/mod.rs"]
 mod kit;
 mod path;

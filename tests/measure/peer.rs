@@ -1,6 +1,7 @@
-//! A peer that is not a full node: it supports all protocols of a node and checks nothing, so that
+//! A peer that is not a full node: it gossips and checks nothing, so that
 //! hundreds of them fit on the machine of the measured node.
 
+use crate::gossiper::{Gossiper, GossiperEvent, topic};
 use crate::world::PATIENCE;
 use futures::StreamExt;
 use libp2p::core::transport::Transport;
@@ -8,10 +9,8 @@ use libp2p::core::upgrade::Version;
 use libp2p::identity::Keypair;
 use libp2p::swarm::SwarmEvent;
 use libp2p::{Multiaddr, Swarm, gossipsub, noise, tcp, websocket, yamux};
-use opp2p_core::gossip::{MeshParams, MessageId, Unpacked, block_topic};
+use opp2p_core::gossip::{MessageId, Unpacked, block_topic};
 use opp2p_core::payload::PayloadVersion;
-use opp2p_core::sequencer::SendOutcome;
-use opp2p_wire::{Behaviour, Config, Event, Router};
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
@@ -27,11 +26,10 @@ impl Peer {
     pub(crate) async fn start(chain_id: u64, node: &Multiaddr) -> Self {
         let mut swarm = swarm(chain_id);
         swarm.dial(node.clone()).unwrap();
-        let topic = gossipsub::TopicHash::from_raw(block_topic(chain_id, PayloadVersion::V4));
+        let topic = topic(chain_id, PayloadVersion::V4);
         let in_mesh = async {
-            let is_in_mesh = |swarm: &Swarm<Behaviour>| {
-                let nodes = swarm.behaviour().gossipsub.as_ref();
-                nodes.is_some_and(|nodes| nodes.inner().mesh_peers(&topic).next().is_some())
+            let is_in_mesh = |swarm: &Swarm<Gossiper>| {
+                swarm.behaviour().gossipsub.mesh_peers(&topic).next().is_some()
             };
             while !is_in_mesh(&swarm) {
                 if let SwarmEvent::ConnectionClosed { cause, .. } = swarm.select_next_some().await {
@@ -74,7 +72,7 @@ pub(crate) fn message_id(chain_id: u64, contents: &[u8]) -> MessageId {
 }
 
 async fn drive(
-    mut swarm: Swarm<Behaviour>,
+    mut swarm: Swarm<Gossiper>,
     chain_id: u64,
     mut wanted: mpsc::UnboundedReceiver<(Vec<u8>, oneshot::Sender<Instant>)>,
     tell: mpsc::UnboundedSender<(MessageId, Instant)>,
@@ -83,8 +81,8 @@ async fn drive(
     loop {
         tokio::select! {
             event = swarm.select_next_some() => match event {
-                SwarmEvent::Behaviour(Event::Gossipsub(_, event)) => {
-                    if let gossipsub::Event::Message { message_id, .. } = *event
+                SwarmEvent::Behaviour(GossiperEvent::Gossipsub(event)) => {
+                    if let gossipsub::Event::Message { message_id, .. } = event
                         && let Ok(id) = MessageId::try_from(message_id.0.as_slice())
                         && tell.send((id, Instant::now())).is_err()
                     {
@@ -97,9 +95,7 @@ async fn drive(
             wanted = wanted.recv() => {
                 let Some((contents, sent)) = wanted else { return };
                 let began = Instant::now();
-                let outcome =
-                    swarm.behaviour_mut().publish(chain_id, PayloadVersion::V4, &contents);
-                assert_eq!(outcome, SendOutcome::Sent);
+                swarm.behaviour_mut().publish(chain_id, PayloadVersion::V4, &contents).unwrap();
                 let _ = sent.send(began);
             }
             // Without this, the library's heartbeat would stop on a quiet peer.
@@ -108,20 +104,8 @@ async fn drive(
     }
 }
 
-fn swarm(chain_id: u64) -> Swarm<Behaviour> {
+fn swarm(chain_id: u64) -> Swarm<Gossiper> {
     let key = Keypair::generate_secp256k1();
-    let wiring = Config {
-        chain_id,
-        agent: "measure".into(),
-        router: Router::Libp2p,
-        mesh: MeshParams::default(),
-        browsers: false,
-        payloads: true,
-        ranges: opp2p_wire::RangeUse::Off,
-        ping: Some(opp2p_wire::PING_INTERVAL),
-        scoring: None,
-        gatekeeper: None,
-    };
     let tcp = || tcp::tokio::Transport::new(tcp::Config::default().nodelay(true));
     let transport = websocket::Config::new(tcp())
         .or_transport(tcp())
@@ -129,7 +113,7 @@ fn swarm(chain_id: u64) -> Swarm<Behaviour> {
         .authenticate(noise::Config::new(&key).unwrap())
         .multiplex(yamux::Config::default())
         .boxed();
-    let behaviour = Behaviour::new(&key, &wiring).unwrap();
+    let behaviour = Gossiper::new(&key, chain_id, "measure").unwrap();
     let config = libp2p::swarm::Config::with_tokio_executor()
         .with_idle_connection_timeout(Duration::from_secs(3600));
     Swarm::new(transport, behaviour, key.public().to_peer_id(), config)

@@ -6,7 +6,6 @@
 //! # Bounds
 //! * The bounds of the core, of [`PendingArea`] and of [`Arrivals`]. No message waits for
 //!   validation: each is judged as it arrives.
-//! * Arrivals of messages under validation: as many as the core has under way.
 //! * Reports to the page are handed over at once.
 
 mod arrivals;
@@ -34,15 +33,11 @@ use libp2p::identity::Keypair;
 use libp2p::swarm::SwarmEvent;
 use libp2p::{PeerId, Swarm};
 use opp2p_core::chain::{BlockId, ConfigError};
-use opp2p_core::gossip::{HEARTBEAT, MeshParams, MessageId};
+use opp2p_core::gossip::HEARTBEAT;
 use opp2p_core::node::{Input, Node, Output};
-use opp2p_core::payload::PayloadVersion;
 use opp2p_core::peers::PeerNews;
 use opp2p_core::sync::{ServeId, answer};
-use opp2p_wire::{
-    Bandwidth, Behaviour, Config, Core, Event, InvalidConfig, Notice, Response, Router, Wire,
-    to_libp2p,
-};
+use opp2p_wire::{Bandwidth, Behaviour, Config, Core, Event, Notice, Response, Wire, to_libp2p};
 use peers::Known;
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -77,8 +72,8 @@ pub(crate) enum Command {
 pub(crate) enum StartError {
     #[error("the chain configuration is wrong: {0}")]
     Chain(#[from] ConfigError),
-    #[error(transparent)]
-    Gossip(#[from] InvalidConfig),
+    #[error("there are no random numbers here: {0}")]
+    Random(#[from] getrandom::Error),
 }
 
 /// A running observer.
@@ -97,10 +92,6 @@ pub(crate) struct Driver {
     own_signer: Option<Address>,
     /// When to ask the page for the signer, while none is known.
     signer_due: Option<Instant>,
-    /// Sizes of the meshes, by version, as last reported to the core.
-    meshes: Option<[usize; PayloadVersion::ALL.len()]>,
-    /// Arrival times of the messages under validation, in milliseconds since 1970.
-    judging: BTreeMap<MessageId, f64>,
     arrivals: Arrivals,
     counters: CountersJs,
     /// The newest verified block as last reported.
@@ -126,22 +117,17 @@ impl Driver {
     ) -> Result<Self, StartError> {
         let own = keypair.public().to_peer_id();
         let clock = Arc::new(Clock::start());
-        let config = node_config(&plan, own);
-        let scoring = config.peers.scoring.params(plan.chain.block_time);
+        let config = node_config(&plan, own, getrandom::u64()?);
         let core = Core::new(Node::new(clock.now(), config)?, clock);
         let wiring = Config {
             chain_id: plan.chain.chain_id,
             agent: concat!("opp2p-web/", env!("CARGO_PKG_VERSION")).into(),
-            router: Router::Libp2p,
-            mesh: MeshParams::default(),
-            browsers: false,
             payloads: true,
             ranges: opp2p_wire::RangeUse::Off,
             ping: Some(PING_INTERVAL),
-            scoring,
             gatekeeper: Some(core.gatekeeper()),
         };
-        let mut behaviour = Behaviour::new(keypair, &wiring)?;
+        let mut behaviour = Behaviour::new(keypair, &wiring);
         behaviour.farewell.listen();
         let swarm = Swarm::new(transport, behaviour, own, swarm_config());
         let peers = plan.peers.into_iter().filter(|(peer, _)| *peer != own);
@@ -149,7 +135,7 @@ impl Driver {
         Ok(Self {
             core,
             chain_id: wiring.chain_id,
-            wire: Wire::new(swarm, &wiring),
+            wire: Wire::new(swarm),
             bandwidth,
             senders,
             peers: peers.map(|(peer, addresses)| (peer, Known::new(addresses))).collect(),
@@ -158,8 +144,6 @@ impl Driver {
             reads_signer: plan.reads_signer,
             own_signer: plan.chain.unsafe_block_signer,
             signer_due: plan.signer.is_none().then_some(now),
-            meshes: None,
-            judging: BTreeMap::new(),
             arrivals: Arrivals::default(),
             counters: CountersJs::default(),
             head: None,
@@ -230,6 +214,8 @@ impl Driver {
                 Err(output) => self.carry_out(output),
             }
         }
+        let core = &self.core;
+        self.wire.write(|peer, window| core.transmit(peer, window));
         self.follow_head();
     }
 
@@ -256,7 +242,7 @@ impl Driver {
             }
             Output::Event(event) => self.on_core(event),
             // An observer signs nothing and persists nothing. The others are the network's, see
-            // `Wire::carry_out`.
+            // `Wire::carry_out`; or those of a node without a router.
             Output::Sign(_)
             | Output::Remember(_)
             | Output::Mesh(_)
@@ -313,16 +299,10 @@ impl Driver {
     /// Feeds an input from the network.
     fn on_input(&mut self, input: Input) {
         let mut identified = None;
-        match &input {
-            Input::Gossip { id, .. } => {
-                self.judging.insert(*id, self.core.clock.unix_millis());
-            }
-            Input::Peer(peer, news) => {
-                let peer = to_libp2p(peer);
-                self.learn(peer.as_ref(), news);
-                identified = peer.filter(|_| matches!(news, PeerNews::Identified(_)));
-            }
-            _ => {}
+        if let Input::Peer(peer, news) = &input {
+            let peer = to_libp2p(peer);
+            self.learn(peer.as_ref(), news);
+            identified = peer.filter(|_| matches!(news, PeerNews::Identified(_)));
         }
         self.feed(input);
         if let Some(peer) = identified {

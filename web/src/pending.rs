@@ -59,8 +59,7 @@ mod tests {
 
     fn block(index: usize) -> Block {
         let message = &fixtures::messages()[index];
-        let unpacked = Unpacked::new(&message.data).into_marked();
-        let contents = Unpacked::contents_of_marked(&unpacked);
+        let contents = Unpacked::new(&message.data).into_contents().expect("a valid message");
         Block::decode(message.version, None, contents[SIGNATURE_SIZE..].to_vec().into())
             .expect("a block")
     }

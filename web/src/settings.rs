@@ -2,7 +2,7 @@
 
 use crate::options::Plan;
 use libp2p::PeerId;
-use opp2p_core::node::{NodeConfig, ObserverConfig, SyncConfig};
+use opp2p_core::node::{MeshSettings, NodeConfig, ObserverConfig, SyncConfig};
 use opp2p_core::peers::StaticPeer;
 use opp2p_wire::from_libp2p;
 
@@ -17,8 +17,8 @@ pub(crate) fn swarm_config() -> libp2p::swarm::Config {
     config.with_idle_connection_timeout(opp2p_wire::IDLE_TIMEOUT)
 }
 
-/// Returns the configuration of the core.
-pub(crate) fn node_config(plan: &Plan, own: PeerId) -> NodeConfig {
+/// Returns the configuration of the core. `secret` is a random number that no peer knows.
+pub(crate) fn node_config(plan: &Plan, own: PeerId, secret: u64) -> NodeConfig {
     let gateways = plan.peers.iter().filter(|(peer, _)| **peer != own);
     let gateways = gateways.filter_map(|(peer, addresses)| {
         let addresses = addresses.iter().map(ToString::to_string).collect();
@@ -40,6 +40,7 @@ pub(crate) fn node_config(plan: &Plan, own: PeerId) -> NodeConfig {
         seed: from_libp2p(&own).map_or(0, |own| own.seed()),
         signer: plan.signer,
         reads_signer: plan.reads_signer,
+        mesh: Some(MeshSettings::new(secret)),
         ..observer
     }
 }

@@ -432,8 +432,7 @@ mod tests {
     #[test]
     fn a_block_has_every_field_of_the_interface_at_full_precision() {
         for message in fixtures::messages() {
-            let marked = Unpacked::new(&message.data).into_marked();
-            let contents = Unpacked::contents_of_marked(&marked);
+            let contents = Unpacked::new(&message.data).into_contents().unwrap();
             let signature = contents.first_chunk().copied();
             let body = contents[SIGNATURE_SIZE..].to_vec();
             let block = Block::decode(message.version, signature, body.into()).unwrap();

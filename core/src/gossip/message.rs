@@ -15,18 +15,13 @@ pub const MIN_MESSAGE_SIZE: usize = 66;
 /// Gossipsub message id: the first 20 bytes of a SHA-256 hash.
 pub type MessageId = [u8; 20];
 
-/// Contents of a message's data field, in one buffer that clones share.
-///
-/// The driver creates one for each received copy, takes the message id from it, and passes the same
-/// buffer to the [`Node`](crate::node::Node), so that a message is decompressed only once. The
-/// first byte of the buffer is a mark. Some gossip libraries pass only plain bytes from their
-/// decoder to their events. For their drivers, [`Self::into_marked`] returns the buffer, and
-/// [`Self::from_marked`] restores the value from it.
+/// Contents of a message's data field, decompressed once. Clones share them.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Unpacked {
-    /// `[mark] ++ contents`; the contents are the decompressed bytes, or the raw data if
-    /// decompression failed.
-    marked: Bytes,
+    /// Reason why the data is not a valid snappy block.
+    failure: Option<Reason>,
+    /// The decompressed bytes, or the raw data after a failure.
+    contents: Bytes,
 }
 
 impl fmt::Debug for Unpacked {
@@ -39,26 +34,14 @@ impl fmt::Debug for Unpacked {
     }
 }
 
-const VALID: u8 = 1;
-/// Marks of data that is not a valid snappy block, by the check that fails.
-const FAILURES: [(u8, Reason); 4] = [
-    (2, Reason::SnappyHeader),
-    (3, Reason::AnnouncedTooLong),
-    (4, Reason::AnnouncedTooShort),
-    (5, Reason::SnappyBody),
-];
-
 impl Unpacked {
     /// Decompresses a message's data field.
     ///
     /// Allocates no more than the data can decompress to, and never more than
     /// [`MAX_MESSAGE_SIZE`] bytes.
     pub fn new(data: &[u8]) -> Self {
-        let failure = match snappy::decompress(data, MAX_MESSAGE_SIZE, 1) {
-            Ok(mut marked) => {
-                marked[0] = VALID;
-                return Self { marked: marked.into() };
-            }
+        let failure = match snappy::decompress(data, MAX_MESSAGE_SIZE) {
+            Ok(contents) => return Self { failure: None, contents: contents.into() },
             Err(BlockError::Header) => Reason::SnappyHeader,
             Err(BlockError::TooLong { .. }) => Reason::AnnouncedTooLong,
             // The length is checked before the body.
@@ -67,41 +50,12 @@ impl Unpacked {
                 _ => Reason::SnappyBody,
             },
         };
-        let mark = FAILURES
-            .iter()
-            .find(|(_, reason)| *reason == failure)
-            .map_or(FAILURES[0].0, |(mark, _)| *mark);
-        let mut marked = Vec::with_capacity(1 + data.len());
-        marked.push(mark);
-        marked.extend_from_slice(data);
-        Self { marked: marked.into() }
+        Self { failure: Some(failure), contents: Bytes::copy_from_slice(data) }
     }
 
     /// Wraps our own contents, which need no decompression.
     pub fn from_contents(contents: &[u8]) -> Self {
-        let mut marked = Vec::with_capacity(1 + contents.len());
-        marked.push(VALID);
-        marked.extend_from_slice(contents);
-        Self { marked: marked.into() }
-    }
-
-    /// Returns the contents of a buffer from [`Self::into_marked`]: the decompressed bytes, or the
-    /// raw data if decompression failed.
-    pub fn contents_of_marked(marked: &[u8]) -> &[u8] {
-        marked.get(1..).unwrap_or_default()
-    }
-
-    /// Returns the buffer, including the mark. Copies it if clones exist.
-    pub fn into_marked(self) -> Vec<u8> {
-        self.marked.0.into()
-    }
-
-    /// Restores the value from a buffer of [`Self::into_marked`], or returns `None` if the mark is
-    /// unknown.
-    pub fn from_marked(marked: Vec<u8>) -> Option<Self> {
-        let mark = *marked.first()?;
-        let known = mark == VALID || FAILURES.iter().any(|(failure, _)| *failure == mark);
-        known.then(|| Self { marked: marked.into() })
+        Self { failure: None, contents: Bytes::copy_from_slice(contents) }
     }
 
     /// Returns the decompressed bytes without copying.
@@ -111,13 +65,13 @@ impl Unpacked {
     pub fn into_contents(self) -> Result<Bytes, Reason> {
         match self.failure() {
             Some(reason) => Err(reason),
-            None => Ok(self.marked.slice(1..)),
+            None => Ok(self.contents),
         }
     }
 
-    /// Returns the size of the buffer in bytes, including the mark.
+    /// Returns the number of bytes that are kept: decompressed ones, or the raw data.
     pub fn size(&self) -> usize {
-        self.marked.len()
+        self.contents.len()
     }
 
     /// Returns the message id on `topic`:
@@ -126,18 +80,12 @@ impl Unpacked {
     /// The id includes the topic, unlike in the public spec, because the running network includes
     /// it.
     pub fn message_id(&self, topic: &str) -> MessageId {
-        Self::message_id_of_marked(&self.marked, topic)
-    }
-
-    /// Returns the message id for a borrowed buffer of [`Self::into_marked`].
-    pub fn message_id_of_marked(marked: &[u8], topic: &str) -> MessageId {
-        let (mark, contents) = marked.split_first().unwrap_or((&0, &[]));
-        let domain = [u8::from(*mark == VALID), 0, 0, 0];
+        let domain = [u8::from(self.failure.is_none()), 0, 0, 0];
         let mut hasher = Sha256::new();
         hasher.update(domain);
         hasher.update((topic.len() as u64).to_le_bytes());
         hasher.update(topic.as_bytes());
-        hasher.update(contents);
+        hasher.update(&self.contents);
         let digest: [u8; 32] = hasher.finalize().into();
         let mut id = [0; 20];
         id.copy_from_slice(&digest[..20]);
@@ -145,11 +93,8 @@ impl Unpacked {
     }
 
     fn failure(&self) -> Option<Reason> {
-        let mark = self.marked.first();
-        let failure =
-            FAILURES.iter().find(|(failure, _)| Some(failure) == mark).map(|(_, reason)| *reason);
         // Our own contents carry no announced length, so their actual length is checked.
-        failure.or_else(|| match self.marked.len() - 1 {
+        self.failure.or_else(|| match self.contents.len() {
             0..MIN_MESSAGE_SIZE => Some(Reason::AnnouncedTooShort),
             MIN_MESSAGE_SIZE..=MAX_MESSAGE_SIZE => None,
             _ => Some(Reason::AnnouncedTooLong),
@@ -198,7 +143,7 @@ mod tests {
     fn a_bomb_is_identified_by_its_raw_bytes_and_kept_compressed() {
         let bomb = hex!("ffffffff0f0000");
         let unpacked = Unpacked::new(&bomb);
-        assert_eq!(unpacked.size(), 1 + bomb.len());
+        assert_eq!(unpacked.size(), bomb.len());
         assert_eq!(unpacked.into_contents(), Err(Reason::AnnouncedTooLong));
     }
 
@@ -224,14 +169,6 @@ mod tests {
     }
 
     proptest! {
-        #[test]
-        fn a_marked_buffer_round_trips(
-            data in prop::collection::vec(any::<u8>(), 0..300),
-        ) {
-            let unpacked = Unpacked::new(&data);
-            prop_assert_eq!(Unpacked::from_marked(unpacked.clone().into_marked()), Some(unpacked));
-        }
-
         #[test]
         fn own_contents_get_the_same_id_as_received_ones(
             contents in prop::collection::vec(any::<u8>(), 0..300),

@@ -22,70 +22,12 @@ pub const HEARTBEAT_INITIAL_DELAY: Duration = Duration::from_millis(100);
 pub const MAX_IHAVE_IDS: usize = 256;
 /// Maximum number of messages queued for one peer.
 pub const OUTBOUND_QUEUE: usize = 256;
-/// Maximum number of messages queued for one browser. Each of them is a copy, and browsers are
-/// many. A browser that falls further behind fetches what it missed by number.
-pub const BROWSER_QUEUE: usize = 16;
-/// Number of peers in the nodes' mesh that this node has dialled, if the mesh is large enough: the
-/// default of the reference's library.
-const OUTBOUND_MIN: usize = 2;
-/// More peers than a mesh can have: the connection limits bound the number of browsers.
-const ALL_BROWSERS: usize = 1 << 20;
 /// Minimum size in bytes of a message that is announced in IDONTWANT before it is validated.
 pub const IDONTWANT_THRESHOLD: usize = 1024;
 /// Maximum number of concurrent validations for one topic; further messages wait.
 pub const VALIDATION_CONCURRENCY: usize = 4;
 /// Maximum number of messages that wait for validation; further ones are dropped.
 pub const VALIDATION_QUEUE: usize = 256;
-
-/// One of the two meshes of a node that accepts browsers, and their peers.
-///
-/// A mesh has few places, and a peer outside it learns of a block only later. Browsers are many,
-/// can't be dialled, and are watched by people. They therefore have a mesh of their own, which
-/// takes all of them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Mesh {
-    /// Mesh of the nodes: of all peers except browsers.
-    Nodes,
-    /// Mesh of the browsers.
-    Browsers,
-}
-
-impl Mesh {
-    /// Both meshes.
-    pub const ALL: [Self; 2] = [Self::Nodes, Self::Browsers];
-
-    /// Returns the sizes of this mesh, given those of the nodes' mesh. The browsers' mesh takes all
-    /// of its subscribers, and a message from elsewhere goes to all of them at once.
-    pub const fn sizes(self, nodes: MeshParams) -> MeshParams {
-        match self {
-            Self::Nodes => nodes,
-            Self::Browsers => MeshParams {
-                d: ALL_BROWSERS,
-                low: ALL_BROWSERS,
-                high: ALL_BROWSERS,
-                lazy: nodes.lazy,
-                flood_publish: true,
-            },
-        }
-    }
-
-    /// Returns the minimum number of peers in this mesh that this node has dialled (Dout), for the
-    /// [sizes](Self::sizes) of this mesh. Browsers are never dialled.
-    pub fn outbound_min(self, sizes: &MeshParams) -> usize {
-        match self {
-            Self::Nodes => OUTBOUND_MIN.min(sizes.d / 2).min(sizes.low.saturating_sub(1)),
-            Self::Browsers => 0,
-        }
-    }
-
-    /// Returns the maximum number of messages queued for one peer of this mesh.
-    pub const fn queue(self) -> usize {
-        match self {
-            Self::Nodes => OUTBOUND_QUEUE,
-            Self::Browsers => BROWSER_QUEUE,
-        }
-    }
-}
 
 /// Maximum of each of the nodes' mesh sizes, as in the reference (`op-node/p2p/config.go`).
 pub const MAX_MESH_SIZE: usize = 1000;
@@ -162,23 +104,5 @@ mod tests {
             let order = InvalidMesh::Order { low, d, high };
             assert_eq!(sizes(low, d, high, 6).check(), Err(order));
         }
-    }
-
-    #[test]
-    fn the_outbound_minimum_fits_into_every_mesh() {
-        let outbound = |d, low| {
-            let sizes = MeshParams { d, low, ..MeshParams::default() };
-            Mesh::Nodes.outbound_min(&Mesh::Nodes.sizes(sizes))
-        };
-        assert_eq!(outbound(8, 6), 2);
-        // It is below the minimum size, and at most half of the target.
-        for (d, low) in [(8, 2), (3, 3), (2, 2)] {
-            assert_eq!(outbound(d, low), 1, "D {d}, Dlo {low}");
-        }
-        for (d, low) in [(1, 1), (8, 1), (8, 0), (0, 0)] {
-            assert_eq!(outbound(d, low), 0, "D {d}, Dlo {low}");
-        }
-        let browsers = Mesh::Browsers.sizes(MeshParams::default());
-        assert_eq!(Mesh::Browsers.outbound_min(&browsers), 0);
     }
 }

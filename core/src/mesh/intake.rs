@@ -29,15 +29,18 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 /// Maximum number of messages without a verdict.
-pub const MAX_ENTRIES: usize = 256;
+pub const MAX_ENTRIES: usize = 512;
 /// Maximum number of their bytes, each counted as received or as announced, whichever is more.
 pub const MAX_BYTES: usize = 64 << 20;
 /// Maximum number of messages of one peer without a verdict.
-pub const ENTRIES_PER_PEER: usize = 64;
+pub const ENTRIES_PER_PEER: usize = 256;
 /// Maximum number of bytes of one peer's messages without a verdict.
 pub const BYTES_PER_PEER: usize = 24 << 20;
 /// Maximum number of senders kept of a message.
 pub const MAX_SOURCES: usize = 32;
+/// Maximum number of messages that the caller judges at the same time. Others wait here, where they
+/// wait fairly.
+pub const JUDGING_AT_ONCE: usize = 64;
 /// Maximum number of naming jobs that run for one peer at the same time.
 pub const NAMING_PER_PEER: usize = 2;
 
@@ -127,6 +130,7 @@ pub(super) struct Intake {
     done_bytes: usize,
     bytes: usize,
     naming: usize,
+    judging: usize,
     virtual_time: u64,
     next: u64,
     arrivals: u64,
@@ -254,9 +258,10 @@ impl Intake {
         self.done.iter().any(|done| done.id == *id && done.sources.contains(peer))
     }
 
-    /// Picks the message to be named next, if fewer than `at_once` are being named.
+    /// Picks the message to be named next, if fewer than `at_once` are being named, and fewer than
+    /// [`JUDGING_AT_ONCE`] are being judged.
     pub(super) fn next_to_name(&mut self, at_once: usize) -> Option<(EntryId, Topic, Bytes)> {
-        if self.naming >= at_once {
+        if self.naming >= at_once || self.judging >= JUDGING_AT_ONCE {
             return None;
         }
         let waiting = self.entries.iter().filter(|(_, entry)| entry.stage == Stage::Waiting);
@@ -284,6 +289,7 @@ impl Intake {
         }
         entry.stage = Stage::Judging(name);
         self.naming -= 1;
+        self.judging += 1;
         if let Some(share) = self.shares.get_mut(&entry.payer) {
             share.naming -= 1;
         }
@@ -304,6 +310,7 @@ impl Intake {
         let is_naming = usize::from(entry.stage == Stage::Naming);
         self.bytes -= entry.cost;
         self.naming -= is_naming;
+        self.judging -= usize::from(matches!(entry.stage, Stage::Judging(_)));
         if let Some(share) = self.shares.get_mut(&entry.payer) {
             share.entries -= 1;
             share.bytes -= entry.cost;

@@ -6,6 +6,7 @@ use crate::gossip::{Acceptance, MAX_MESSAGE_SIZE, Unpacked};
 use crate::payload::snappy;
 use crate::peers::PeerId;
 use crate::sequencer::{PublishId, SendOutcome};
+use crate::time::Instant;
 use alloy_primitives::Bytes;
 use core::net::IpAddr;
 use std::sync::Arc;
@@ -174,6 +175,8 @@ pub enum Output {
         name: Id,
         /// The message's contents.
         contents: Unpacked,
+        /// Time at which the first copy arrived.
+        arrived: Instant,
     },
     /// A message of our own was queued for this many peers, or not at all.
     Published {

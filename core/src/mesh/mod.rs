@@ -63,14 +63,17 @@ pub use cache::{MAX_ASKERS, MAX_CACHED, MAX_CACHED_BYTES, RETRANSMISSIONS};
 pub use config::{Allowance, Allowances, Class, MeshConfig};
 pub use ids::{Id, MAX_ID, MAX_TOPICS, Topic};
 pub use intake::{
-    BYTES_PER_PEER, ENTRIES_PER_PEER, EntryId, MAX_BYTES, MAX_ENTRIES, MAX_SOURCES, NAMING_PER_PEER,
+    BYTES_PER_PEER, ENTRIES_PER_PEER, EntryId, JUDGING_AT_ONCE, MAX_BYTES, MAX_ENTRIES,
+    MAX_SOURCES, NAMING_PER_PEER,
 };
 pub use io::{Input, Misconduct, NameJob, Named, Output, StreamAction, StreamEvent};
 pub use peers::{
     FOREIGN_AFTER, MAX_READERS, MAX_REOPENED, OPEN_AFTER, READERS_WINDOW, REOPEN_WINDOW,
 };
 pub use promises::{MAX_PROMISES, PROMISE_TIME, PROMISES_PER_PEER};
-pub use router::{MAX_BACKOFF, MAX_HELD, PRUNE_BACKOFF, Router, Sizes, UNSUBSCRIBE_BACKOFF};
+pub use router::{
+    Counts, MAX_BACKOFF, MAX_HELD, PRUNE_BACKOFF, Router, Sizes, UNSUBSCRIBE_BACKOFF,
+};
 pub use seen::MAX_SEEN;
 pub use unwanted::MAX_UNWANTED;
 pub use wire::{Frame, FrameReader, Malformed, Version};

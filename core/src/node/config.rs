@@ -61,7 +61,6 @@ pub struct NodeConfig {
     /// The node's role, which decides when it is ready.
     pub role: Role,
     /// The node's own gossip router, or `None` if a gossip library of the driver runs the mesh.
-    /// Ignored without the feature `router`.
     ///
     /// With it, the driver carries frames: [`Input::Mesh`], [`Output::Mesh`], and
     /// [`Node::transmit`](super::Node::transmit). It passes neither [`Input::Gossip`] nor

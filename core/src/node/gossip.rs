@@ -60,14 +60,15 @@ impl Node {
     }
 
     /// Passes a verdict on, and counts it for or against the message's sender.
-    fn judged(&mut self, now: Now, verdict: Verdict, refused: Option<RefusedBlock>) {
+    fn judged(&mut self, now: Now, mut verdict: Verdict, refused: Option<RefusedBlock>) {
         let Verdict { from, topic, result, signer, .. } = verdict;
         if let (Err(reason), Some(block)) = (result, refused) {
             self.note_refused(now, from, reason, signer, block);
         }
+        let is_routed = self.mesh.as_mut().map(|mesh| mesh.judged(now.monotonic, &mut verdict));
         self.outputs.push_back(Output::Verdict(verdict));
-        if let Some(mesh) = self.mesh.get_mut() {
-            return mesh.judged(now.monotonic, &verdict);
+        if is_routed.is_some() {
+            return;
         }
         match verdict.acceptance() {
             Acceptance::Accept => self.peers.delivered(now, &from, topic),
@@ -78,7 +79,7 @@ impl Node {
 
     /// Counts a message against a peer after its verdict.
     fn blame(&mut self, now: Now, peer: &PeerId, topic: PayloadVersion) {
-        match self.mesh.get_mut() {
+        match &mut self.mesh {
             Some(mesh) => mesh.blame(now.monotonic, peer, topic),
             None => self.peers.rejected(now, peer, topic),
         }

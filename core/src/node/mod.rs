@@ -126,7 +126,7 @@ pub use troubles::{
 };
 
 use crate::chain::{BlockId, ChainConfig, ChainView, ChainViewConfig, ConfigError};
-use crate::gossip::{Mesh, Reason, ScheduleDoubt, Signers, Validator, ValidatorConfig};
+use crate::gossip::{Reason, ScheduleDoubt, Signers, Validator, ValidatorConfig};
 use crate::payload::{Block, PayloadVersion};
 use crate::peers::{Denied, Knock, PeerManager};
 use crate::sequencer::{PublishError, PublishId, PublishQueue};
@@ -137,7 +137,7 @@ use crate::time::{Instant, Now};
 use forks::ForkWatch;
 use job::{IdKind, Outcome, Work};
 use publish::check_size;
-use routing::{Routing, Slot};
+use routing::Routing;
 use std::collections::VecDeque;
 use std::time::Duration;
 use storing::Storing;
@@ -164,7 +164,7 @@ pub struct Node {
     storing: Storing,
     queue: PublishQueue,
     peers: PeerManager,
-    mesh: Slot,
+    mesh: Option<Routing>,
     /// Topics on which a current block may arrive, as last set in the peers' scores.
     live: [bool; PayloadVersion::ALL.len()],
     filler: Option<GapFiller>,
@@ -200,7 +200,7 @@ impl Node {
         let genesis = BlockId::new(config.chain.genesis.number, config.chain.genesis.hash);
         let scheduled = config.head.and_then(|head| config.chain.timestamp_of(head.number));
         let head_time = config.recent.first().map(Block::timestamp).or(scheduled);
-        let mesh = Slot::new(now, &config);
+        let mesh = config.mesh.map(|settings| Routing::new(now, &config, settings));
         let troubles = Troubles::new(now, config.role, head_time.unwrap_or(0), interval);
         let view = match config.head.or(config.from_genesis.then_some(genesis)) {
             Some(head) => ChainView::resume(
@@ -249,7 +249,7 @@ impl Node {
             outputs: VecDeque::new(),
             chain: config.chain,
         };
-        if node.mesh.get().is_some() {
+        if node.mesh.is_some() {
             node.peers = node.peers.with_router();
         }
         node.peers.block_configured(config.blocked);
@@ -305,12 +305,9 @@ impl Node {
     /// output, so this is the only call that returns its answer at once. Further consequences come
     /// out of the next [`Self::handle`].
     ///
-    /// The answer to [`Knock::Secured`] is the mesh that the connection joins: its messages must be
-    /// exchanged with that mesh only. Other knocks have no such answer.
-    ///
     /// # Errors
     /// The reason for refusing the connection.
-    pub fn knock(&mut self, now: Now, knock: &Knock) -> Result<Option<Mesh>, Denied> {
+    pub fn knock(&mut self, now: Now, knock: &Knock) -> Result<(), Denied> {
         self.watch_clock(now);
         self.peers.knock(now, knock)
     }
@@ -335,7 +332,7 @@ impl Node {
             self.validator.next_wakeup(),
             self.storing.next_wakeup(),
             self.troubles.next_wakeup(),
-            self.mesh.get().map(Routing::next_wakeup),
+            self.mesh.as_ref().map(Routing::next_wakeup),
         ];
         others.into_iter().flatten().chain(self.view.next_wakeup()).min()
     }

@@ -87,7 +87,7 @@ impl Node {
         if live != self.live {
             self.live = live;
             self.peers.set_live(live);
-            match self.mesh.get_mut() {
+            match &mut self.mesh {
                 Some(mesh) => mesh.set_live(now.monotonic, live),
                 None => self.outputs.push_back(Output::LiveTopics(live)),
             }
@@ -102,14 +102,14 @@ impl Node {
                 PeerStep::Dial { peer, addresses } => Output::Dial { peer, addresses },
                 PeerStep::Disconnect(peer) => Output::Disconnect(peer),
                 PeerStep::Close(connection) => Output::Close(connection),
-                PeerStep::ApplicationScore(peer, score) => match self.mesh.get_mut() {
+                PeerStep::ApplicationScore(peer, score) => match &mut self.mesh {
                     Some(mesh) => {
                         mesh.set_application_score(now.monotonic, peer, score);
                         continue;
                     }
                     None => Output::ApplicationScore(peer, score),
                 },
-                PeerStep::Snapshot if self.mesh.get().is_some() => {
+                PeerStep::Snapshot if self.mesh.is_some() => {
                     self.read_scores(now);
                     self.peers.gossip_scores(now, []);
                     continue;

@@ -31,7 +31,7 @@ impl Node {
                 self.validator.check_own(now, OwnId(id.0), version, message);
                 self.follow_validator(now);
             }
-            Step::Send(id, topic, contents) if self.mesh.get().is_some() => {
+            Step::Send(id, topic, contents) if self.mesh.is_some() => {
                 self.pack(now, id, topic, contents);
             }
             Step::Send(id, topic, contents) => {

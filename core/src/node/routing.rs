@@ -27,34 +27,12 @@ use alloy_primitives::Bytes;
 #[derive(Debug)]
 pub(super) struct Routing {
     router: Router,
-    /// The router's numbers of the messages that the validator judges.
-    judging: SortedMap<MessageId, EntryId>,
+    /// The router's numbers of the messages that the validator judges, and when they arrived.
+    judging: SortedMap<MessageId, (EntryId, Instant)>,
     /// Time of the router's next wake-up, as of the last call.
     wakeup: Instant,
     /// Number of heartbeats after which the scores were last read.
     read_after: u64,
-}
-
-/// The place for a node's router. Without the feature `router` the compiler can see that it is
-/// empty, so that the router's code is not linked: a page would load it for nothing.
-#[derive(Debug)]
-pub(super) struct Slot(Option<Routing>);
-
-impl Slot {
-    pub(super) fn new(now: Now, config: &NodeConfig) -> Self {
-        let settings = config.mesh.filter(|_| cfg!(feature = "router"));
-        Self(settings.map(|settings| Routing::new(now, config, settings)))
-    }
-
-    #[inline]
-    pub(super) fn get(&self) -> Option<&Routing> {
-        if cfg!(feature = "router") { self.0.as_ref() } else { None }
-    }
-
-    #[inline]
-    pub(super) fn get_mut(&mut self) -> Option<&mut Routing> {
-        if cfg!(feature = "router") { self.0.as_mut() } else { None }
-    }
 }
 
 /// Sizes of the gossip on one topic, as the node's own router knows them.
@@ -107,9 +85,10 @@ impl Routing {
         self.judging.len()
     }
 
-    /// Passes a verdict to the router.
-    pub(super) fn judged(&mut self, now: Instant, verdict: &Verdict) {
-        if let Some(entry) = self.judging.remove(&verdict.id) {
+    /// Passes a verdict to the router, and completes it by the time at which the message arrived.
+    pub(super) fn judged(&mut self, now: Instant, verdict: &mut Verdict) {
+        if let Some((entry, arrived)) = self.judging.remove(&verdict.id) {
+            verdict.arrived = arrived;
             self.router.handle(now, mesh::Input::Verdict(entry, verdict.acceptance()));
         }
     }
@@ -141,7 +120,7 @@ impl Routing {
 impl Node {
     /// Returns the gossip router, if the node has one.
     pub fn router(&self) -> Option<&Router> {
-        self.mesh.get().map(|mesh| &mesh.router)
+        self.mesh.as_ref().map(|mesh| &mesh.router)
     }
 
     /// Returns the sizes of the gossip on the topic of `version`, or `None` if the node has no
@@ -164,7 +143,7 @@ impl Node {
     /// Returns the next frame to write to a peer's gossip stream, or `None` if no frame that fits
     /// into `window` waits: see [`Router::transmit`].
     pub fn transmit(&mut self, now: Now, peer: &PeerId, window: usize) -> Option<Frame> {
-        let mesh = self.mesh.get_mut()?;
+        let mesh = self.mesh.as_mut()?;
         let frame = mesh.router.transmit(now.monotonic, peer, window);
         mesh.wakeup = mesh.router.next_wakeup(now.monotonic);
         frame
@@ -172,7 +151,7 @@ impl Node {
 
     /// Handles an event of a peer's streams.
     pub(super) fn stream_event(&mut self, now: Now, event: StreamEvent) {
-        let Some(mesh) = self.mesh.get_mut() else { return };
+        let Some(mesh) = self.mesh.as_mut() else { return };
         let peer = *event.peer();
         let is_frame = matches!(event, StreamEvent::Frame(..));
         mesh.router.handle(now.monotonic, event.into());
@@ -191,7 +170,7 @@ impl Node {
 
     /// Tells the router that a peer has connected.
     pub(super) fn join_mesh(&mut self, now: Now, peer: PeerId) {
-        let Some(mesh) = self.mesh.get_mut() else { return };
+        let Some(mesh) = self.mesh.as_mut() else { return };
         let is_browser = self.peers.is_browser(&peer) == Some(true);
         // The operator's nodes are nodes, whatever door they take.
         let class = match (self.peers.is_static(&peer), is_browser) {
@@ -212,7 +191,7 @@ impl Node {
         if self.peers.is_inbound(peer).is_some() {
             self.read_score(now, peer);
         }
-        if let Some(mesh) = self.mesh.get_mut() {
+        if let Some(mesh) = self.mesh.as_mut() {
             mesh.router.handle(now.monotonic, mesh::Input::Disconnected(*peer));
         }
     }
@@ -223,7 +202,7 @@ impl Node {
             Outcome::Named(named) => mesh::Input::Named(named),
             _ => mesh::Input::NamingFailed(entry),
         };
-        if let Some(mesh) = self.mesh.get_mut() {
+        if let Some(mesh) = self.mesh.as_mut() {
             mesh.router.handle(now.monotonic, input);
         }
     }
@@ -236,7 +215,7 @@ impl Node {
         version: PayloadVersion,
         contents: Bytes,
     ) {
-        let subscribed = topic_of(version).zip(self.mesh.get());
+        let subscribed = topic_of(version).zip(self.mesh.as_ref());
         if subscribed.is_none_or(|(topic, mesh)| mesh.router.subscribed(topic) == 0) {
             return self.queue.sent(now, id, SendOutcome::NoPeers);
         }
@@ -252,7 +231,7 @@ impl Node {
         version: PayloadVersion,
         outcome: Outcome,
     ) {
-        let (Some(mesh), Some(topic)) = (self.mesh.get_mut(), topic_of(version)) else { return };
+        let (Some(mesh), Some(topic)) = (self.mesh.as_mut(), topic_of(version)) else { return };
         match outcome {
             Outcome::Packed(name, data) if self.queue.is_sending(id) => {
                 let publish = mesh::Input::Publish { id, topic, name, data };
@@ -269,17 +248,17 @@ impl Node {
     /// Does what is due in the router, and everything that follows. Returns `true` if there was
     /// something.
     pub(super) fn settle_mesh(&mut self, now: Now) -> bool {
-        let Some(mesh) = self.mesh.get_mut() else { return false };
+        let Some(mesh) = self.mesh.as_mut() else { return false };
         if mesh.wakeup <= now.monotonic {
             mesh.router.handle(now.monotonic, mesh::Input::Wake);
         }
         let mut happened = false;
-        while let Some(output) = self.mesh.get_mut().and_then(|mesh| mesh.router.poll()) {
+        while let Some(output) = self.mesh.as_mut().and_then(|mesh| mesh.router.poll()) {
             self.router_output(now, output);
             happened = true;
         }
         happened |= self.read_changed_scores(now);
-        if let Some(mesh) = self.mesh.get_mut() {
+        if let Some(mesh) = self.mesh.as_mut() {
             mesh.wakeup = mesh.router.next_wakeup(now.monotonic);
             self.troubles.mesh = Some(mesh.sizes());
         }
@@ -293,15 +272,15 @@ impl Node {
             mesh::Output::ResetReader(peer) => StreamAction::ResetReader(peer),
             mesh::Output::Transmit(peer) => StreamAction::Transmit(peer),
             mesh::Output::Name(job) => return self.outputs.push_back(Output::Job(job.into())),
-            mesh::Output::Validate { entry, from, topic, name, contents } => {
-                let Some((mesh, version)) = self.mesh.get_mut().zip(version_of(topic)) else {
+            mesh::Output::Validate { entry, from, topic, name, contents, arrived } => {
+                let Some((mesh, version)) = self.mesh.as_mut().zip(version_of(topic)) else {
                     return;
                 };
                 let Ok(id) = MessageId::try_from(name.as_bytes()) else {
                     let ignored = mesh::Input::Verdict(entry, Acceptance::Ignore);
                     return mesh.router.handle(now.monotonic, ignored);
                 };
-                mesh.judging.insert(id, entry);
+                mesh.judging.insert(id, (entry, arrived));
                 self.validator.receive(now, from, version, id, contents);
                 return self.follow_validator(now);
             }
@@ -328,7 +307,7 @@ impl Node {
     /// Reads the scores of all peers at a heartbeat, and otherwise of those whose penalties grew.
     /// Returns `true` if any was read.
     fn read_changed_scores(&mut self, now: Now) -> bool {
-        let Some(mesh) = self.mesh.get_mut() else { return false };
+        let Some(mesh) = self.mesh.as_mut() else { return false };
         let mut fallen = Vec::new();
         while let Some(peer) = mesh.router.poll_fallen() {
             fallen.push(peer);
@@ -344,14 +323,14 @@ impl Node {
 
     /// Reads the scores of all connected peers, if a router counts them.
     pub(super) fn read_scores(&mut self, now: Now) {
-        if self.mesh.get().is_some() {
+        if self.mesh.as_ref().is_some() {
             let peers: Vec<PeerId> = self.peers.connected_peers().copied().collect();
             peers.iter().for_each(|peer| self.read_score(now, peer));
         }
     }
 
     fn read_score(&mut self, now: Now, peer: &PeerId) {
-        if let Some(mesh) = self.mesh.get() {
+        if let Some(mesh) = self.mesh.as_ref() {
             let conduct = mesh.router.conduct_of(now.monotonic, peer);
             self.peers.routed(now, peer, conduct);
         }

@@ -22,7 +22,7 @@
 //!
 //! # Browsers
 //! A peer is a *browser* if its first connection came in at the browsers' door, and stays one until
-//! its last connection ends. Its connections join the [browsers' mesh](crate::gossip::Mesh). The
+//! its last connection ends. The router treats it as a [browser](crate::mesh::Class::Browser). The
 //! first connection decides, because a peer announces its topics only once, on any of its
 //! connections, so all of them must join the same mesh.
 //!
@@ -79,7 +79,6 @@ use super::{
     ConnectionManagerStep, Gate, GateConfig, ListFull, PeerBook, PeerId, PeerInfo, PeerMetadata,
     StaticPeer, StaticPeers,
 };
-use crate::gossip::Mesh;
 use crate::payload::PayloadVersion;
 use crate::sorted::{SortedMap, SortedSet};
 use crate::time::{Instant, Now};
@@ -124,8 +123,8 @@ struct Secured {
     is_inbound: bool,
     /// Whether it came in at the browsers' door.
     is_browser_connection: bool,
-    /// The mesh that it joins: the same for all connections of a peer.
-    mesh: Mesh,
+    /// Whether the peer counts as a browser: the same for all connections of a peer.
+    is_browser: bool,
 }
 
 /// Admission, scores, bans and memory of all peers: see the [module's documentation](self).
@@ -233,7 +232,7 @@ impl PeerManager {
             return;
         }
         let is_inbound = self.connections(&peer).next().is_some_and(|secured| secured.is_inbound);
-        let is_browser = self.mesh_of(&peer) == Some(Mesh::Browsers);
+        let is_browser = self.came_as_browser(&peer) == Some(true);
         let is_counted = !is_browser || !self.has_browser_connections_only(&peer);
         self.statics.connected(now.monotonic, &peer);
         self.silence.connected(now.monotonic, peer);

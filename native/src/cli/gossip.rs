@@ -3,7 +3,6 @@
 use super::flags::sentence;
 use super::values::{boolean, duration};
 use opp2p_core::gossip::{MAX_MESH_SIZE, MeshParams};
-use opp2p_node::host::Router;
 use std::time::Duration;
 
 #[derive(Clone, Debug, clap::Args)]
@@ -50,18 +49,6 @@ pub(super) struct GossipArgs {
         action = clap::ArgAction::Set, value_name = "BOOL", value_parser = boolean
     )]
     flood_publish: bool,
-    /// Gossip router: libp2p, or own, which is experimental.
-    #[arg(
-        long = "p2p.gossip.router", env = "OPP2P_P2P_GOSSIP_ROUTER", default_value = "libp2p",
-        value_name = "NAME", value_parser = router, hide = true
-    )]
-    pub(super) router: Router,
-}
-
-/// Parses the name of a gossip router.
-fn router(text: &str) -> Result<Router, String> {
-    let named = Router::ALL.into_iter().find(|router| router.name() == text);
-    named.ok_or_else(|| "use own or libp2p".into())
 }
 
 /// Parses the maximum age of a block. Every block is older than zero when it arrives.

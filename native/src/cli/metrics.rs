@@ -54,11 +54,6 @@ fn port(text: &str) -> Result<u16, String> {
 }
 
 impl MetricsArgs {
-    /// Returns `true` if metrics are enabled.
-    pub(super) const fn enabled(&self) -> bool {
-        self.enabled
-    }
-
     /// Refuses an address that can't be listened on, before anything is created or opened for a
     /// node that could not start.
     pub(super) fn check(&self) -> Result<(), MetricsError> {

@@ -467,7 +467,6 @@ async fn configure(args: &Args, plan: Plan) -> Result<HostConfig, Failure> {
     }
     config.sequencer = signing.block_signer().await?;
     config.mesh = mesh;
-    config.router = args.gossip.router;
     config.timestamp_threshold = args.gossip.timestamp_threshold;
     config.peers = peers;
     config.nat = args.peers.nat && !args.disable;

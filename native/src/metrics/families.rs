@@ -1,11 +1,10 @@
 //! The families that the reference has too.
 
-use super::gossip::{self, Library};
+use super::gossip;
 use super::own;
 use super::snapshot::Core;
 use opp2p_core::chain::BlockId;
-use opp2p_core::sequencer::PublishError;
-use opp2p_node::host::{CODES, HostHandle, LastBlock, Requests, Router, SCORE_PARTS};
+use opp2p_node::host::{CODES, HostHandle, LastBlock, Requests, SCORE_PARTS};
 use opp2p_node::measure::{Exposition, Kind};
 
 /// Returns the reference's families, each with its name without the namespace, its type and its
@@ -110,43 +109,13 @@ fn peers(host: &HostHandle, core: &Core, text: &mut Exposition) {
 }
 
 fn gossip_events(host: &HostHandle, text: &mut Exposition) {
-    let meter = host.meter();
-    let library = match host.router() {
-        Router::Libp2p => Some(host.gossip_counters().map(Library::read).unwrap_or_default()),
-        Router::Own => None,
-    };
-    let counted = |count: fn(&Library) -> u64| library.as_ref().map(count);
-    let joined = gossip::joined(!host.browser_addresses().is_empty() && library.is_some());
-    let status = host.status().borrow().clone();
-    let refused: u64 = status.refused.values().sum();
-    let own_refused =
-        meter.publish_errors.each(&PublishError::NAMES).find(|(why, _)| *why == "refused");
-    let own_refused = own_refused.map_or(0, |(_, count)| count);
-    let rejected = refused + counted(|library| library.invalid).unwrap_or(0) + own_refused;
-    let events = [
-        ("PUBLISH_MESSAGE", Some(meter.given_to_gossip.get())),
-        ("REJECT_MESSAGE", Some(rejected)),
-        ("DUPLICATE_MESSAGE", counted(Library::duplicates)),
-        ("DELIVER_MESSAGE", Some(status.accepted + meter.published.get())),
-        ("ADD_PEER", Some(meter.connected.get())),
-        ("REMOVE_PEER", Some(meter.disconnected.get())),
-        ("RECV_RPC", Some(meter.rpcs.get())),
-        ("SEND_RPC", Some(counted(|library| library.sent).unwrap_or(meter.rpcs_sent.get()))),
-        ("DROP_RPC", counted(|library| library.dropped)),
-        ("JOIN", Some(joined as u64)),
-        ("LEAVE", Some(0)),
-        ("GRAFT", counted(|library| library.grafts)),
-        ("PRUNE", counted(|library| library.prunes)),
-    ];
     let mut family = text.reference(
         "p2p_gossip_events_total",
         Kind::Counter,
         "Events of gossip, by the Go library's names",
     );
-    for (name, count) in events {
-        if let Some(count) = count {
-            family.sample(&[("type", name)], count);
-        }
+    for (name, count) in gossip::events(host) {
+        family.sample(&[("type", name)], count);
     }
 }
 

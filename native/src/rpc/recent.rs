@@ -158,7 +158,14 @@ mod tests {
         let id: libp2p::PeerId =
             "16Uiu2HAm3cuhhRL2msUuLF62KRSfneFDx94RsuouyW25Ho42cFMq".parse().unwrap();
         let from = PeerId::try_from(id.to_bytes().as_slice()).unwrap();
-        Verdict { from, topic: PayloadVersion::V3, id: Default::default(), result, signer }
+        Verdict {
+            from,
+            topic: PayloadVersion::V3,
+            id: Default::default(),
+            result,
+            signer,
+            arrived: opp2p_core::time::Instant::default(),
+        }
     }
 
     #[test]

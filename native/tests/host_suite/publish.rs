@@ -1,23 +1,10 @@
 //! Publication: what a node takes counts, and what only browsers or nobody takes does not.
 
 use super::support::*;
-use futures::StreamExt;
-use libp2p::core::transport::MemoryTransport;
-use libp2p::core::upgrade::Version;
-use libp2p::identity::Keypair;
-use libp2p::multiaddr::Protocol;
-use libp2p::swarm::SwarmEvent;
-use libp2p::{Multiaddr, Swarm, Transport, gossipsub, noise, yamux};
+use libp2p::Multiaddr;
 use opp2p::devnet::{BlockMaker, unix_seconds};
-use opp2p_core::gossip::{MeshParams, OUTBOUND_QUEUE, Unpacked, block_topic};
-use opp2p_core::payload::PayloadVersion;
-use opp2p_core::sequencer::SendOutcome;
 use opp2p_node::host::{Host, HostConfig, WsConfig};
-use opp2p_wire::{Behaviour, Config, Event, Router};
-use std::collections::BTreeSet;
 use std::path::Path;
-use std::time::Duration;
-use tokio::time::timeout;
 
 /// Starts a sequencer with a door for browsers.
 async fn gateway(directory: &Path, suffices: bool) -> Host {
@@ -78,101 +65,4 @@ async fn browsers_suffice_if_the_operator_says_so() {
     }
     gateway.stop().await;
     browser.stop().await;
-}
-
-fn wire() -> Swarm<Behaviour> {
-    let key = Keypair::generate_secp256k1();
-    let wiring = Config {
-        chain_id: CHAIN_ID,
-        agent: "x".into(),
-        router: Router::Libp2p,
-        mesh: MeshParams::default(),
-        browsers: false,
-        payloads: false,
-        ranges: opp2p_wire::RangeUse::Off,
-        ping: None,
-        scoring: None,
-        gatekeeper: None,
-    };
-    let transport = MemoryTransport::default()
-        .upgrade(Version::V1Lazy)
-        .authenticate(noise::Config::new(&key).unwrap())
-        .multiplex(yamux::Config::default())
-        .boxed();
-    let config = libp2p::swarm::Config::with_tokio_executor()
-        .with_idle_connection_timeout(Duration::from_secs(3600));
-    let behaviour = Behaviour::new(&key, &wiring).unwrap();
-    Swarm::new(transport, behaviour, key.public().to_peer_id(), config)
-}
-
-/// Returns the id of a message that has arrived and is to be validated.
-fn arrived(event: SwarmEvent<Event>) -> Option<Vec<u8>> {
-    let SwarmEvent::Behaviour(Event::Gossipsub(_, event)) = event else { return None };
-    match *event {
-        gossipsub::Event::Message { message_id, .. } => Some(message_id.0),
-        _ => None,
-    }
-}
-
-/// Returns two connected nodes of which the first knows that the second listens.
-async fn pair() -> (Swarm<Behaviour>, Swarm<Behaviour>) {
-    let (mut sender, mut receiver) = (wire(), wire());
-    receiver.listen_on(Protocol::Memory(0).into()).unwrap();
-    let address = loop {
-        if let SwarmEvent::NewListenAddr { address, .. } = receiver.select_next_some().await {
-            break address;
-        }
-    };
-    sender.dial(address).unwrap();
-    let known = async {
-        while sender.behaviour().subscribers(CHAIN_ID, PayloadVersion::V4) == 0 {
-            tokio::select! {
-                _ = sender.select_next_some() => {}
-                _ = receiver.select_next_some() => {}
-            }
-        }
-    };
-    timeout(Duration::from_secs(20), known).await.expect("the receiver subscribes");
-    (sender, receiver)
-}
-
-#[tokio::test]
-async fn an_unqueued_block_is_not_published_until_a_queue_takes_it() {
-    let (mut sender, mut receiver) = pair().await;
-    // The test runs on one thread, so the connection takes nothing from the queue meanwhile.
-    let message = |number: usize| [&number.to_be_bytes()[..], &[7; 100]].concat();
-    let send = |sender: &mut Swarm<Behaviour>, number: usize| {
-        sender.behaviour_mut().publish(CHAIN_ID, PayloadVersion::V4, &message(number))
-    };
-    let mut taken = 0;
-    while send(&mut sender, taken) == SendOutcome::Sent {
-        taken += 1;
-        assert!(taken <= OUTBOUND_QUEUE, "the queue is bounded");
-    }
-    for _ in 0..3 {
-        let outcome = send(&mut sender, taken);
-        assert!(matches!(outcome, SendOutcome::Failed(_)), "{outcome:?}");
-    }
-    assert_eq!(send(&mut sender, taken - 1), SendOutcome::AlreadySent);
-    let expected: BTreeSet<_> = (0..=taken)
-        .map(|number| Unpacked::from_contents(&message(number)))
-        .map(|message| message.message_id(&block_topic(CHAIN_ID, PayloadVersion::V4)).to_vec())
-        .collect();
-    let (mut heard, mut is_sent) = (Vec::new(), false);
-    let all = async {
-        while heard.len() < expected.len() {
-            tokio::select! {
-                _ = sender.select_next_some() => {}
-                event = receiver.select_next_some() => heard.extend(arrived(event)),
-            }
-            if !is_sent {
-                is_sent = send(&mut sender, taken) == SendOutcome::Sent;
-            }
-        }
-    };
-    timeout(Duration::from_secs(20), all).await.expect("all arrive");
-    assert!(is_sent);
-    assert_eq!(heard.iter().cloned().collect::<BTreeSet<_>>(), expected);
-    assert_eq!(heard.len(), expected.len(), "each arrives once");
-    assert_eq!(send(&mut sender, taken), SendOutcome::AlreadySent);
 }

@@ -6,7 +6,7 @@ use alloy_primitives::B256;
 use libp2p::Multiaddr;
 use opp2p_core::chain::{ChainConfig, Fork};
 use opp2p_core::sequencer::LocalSigner;
-use opp2p_node::host::{Host, HostConfig, Router, Status};
+use opp2p_node::host::{Host, HostConfig, Status};
 use opp2p_node::key::SecretKey;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
@@ -26,19 +26,11 @@ pub(crate) fn chain() -> ChainConfig {
     ChainConfig::development(CHAIN_ID, genesis, 1_700_000_000, 2, Fork::Jovian, signer().address())
 }
 
-/// Returns the gossip router that `OPP2P_ROUTER` names, `own` or `libp2p`; otherwise the default.
-pub(crate) fn router() -> Router {
-    let Ok(name) = std::env::var("OPP2P_ROUTER") else { return Router::default() };
-    let named = Router::ALL.into_iter().find(|router| router.name() == name);
-    named.unwrap_or_else(|| panic!("OPP2P_ROUTER is {name}: use own or libp2p"))
-}
-
 /// Returns the configuration of a node that follows the chain from its beginning.
 pub(crate) fn config(store: PathBuf, static_peers: Vec<Multiaddr>) -> HostConfig {
     let mut config = HostConfig::new(chain(), SecretKey::generate().unwrap(), store);
     config.listen_ip = Ipv4Addr::LOCALHOST.into();
     config.listen_tcp = 0;
-    config.router = router();
     config.from_genesis = true;
     // The chain's genesis is long ago, but its first blocks are recent.
     config.sync.as_mut().unwrap().fill.max_age = None;

@@ -11,7 +11,7 @@ use opp2p::devnet::{BlockMaker, unix_seconds};
 use opp2p::metrics::{Kind, MetricsConfig, MetricsError, families};
 use opp2p_core::gossip::Reason;
 use opp2p_core::peers::{BlockEntry, PeerCommand};
-use opp2p_node::host::{HostConfig, Router, WsConfig};
+use opp2p_node::host::{HostConfig, WsConfig};
 use std::collections::BTreeSet;
 use std::time::Duration;
 use support::*;
@@ -100,13 +100,6 @@ fn op(name: &str) -> String {
     format!("op_node_default_{name}")
 }
 
-/// Returns `true` unless this is an event that only libp2p's gossipsub counts, and another router
-/// runs.
-fn has_source(event: &str) -> bool {
-    let only_libp2p = ["DUPLICATE_MESSAGE", "DROP_RPC", "GRAFT", "PRUNE"];
-    kit::router() == Router::Libp2p || !only_libp2p.contains(&event)
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn reference_metrics_have_the_same_names_types_and_labels() {
     let directory = tempfile::tempdir().unwrap();
@@ -125,7 +118,7 @@ async fn reference_metrics_have_the_same_names_types_and_labels() {
         let expected: BTreeSet<String> = labels.iter().map(ToString::to_string).collect();
         assert_eq!(scrape.label_names(&name), expected, "{name}");
         let found = scrape.labels(&name);
-        for value in values.iter().filter(|value| has_source(value)) {
+        for value in *values {
             let has =
                 |series: &Vec<(String, String)>| series.iter().any(|(_, found)| found == value);
             assert!(found.iter().any(has), "{name} has no series for {value}");
@@ -186,7 +179,7 @@ async fn each_event_is_counted_once_by_its_kind() {
         (event("ADD_PEER"), event("REMOVE_PEER"), event("JOIN"), event("LEAVE")),
         (1.0, 0.0, 4.0, 0.0)
     );
-    assert!(!has_source("GRAFT") || event("GRAFT") >= 1.0);
+    assert!(event("GRAFT") >= 1.0);
     let value = |series: &str| scrape.get(series).unwrap_or_else(|| panic!("no {series}"));
     assert_eq!(value(&op("unsafe_payloads_total")), 4.0 + value("opp2p_sync_landed_total"));
     assert_eq!(value(&op("p2p_peer_count")), 1.0);
@@ -311,13 +304,7 @@ async fn a_slow_listener_loses_no_counts() {
     let mut maker = BlockMaker::new(&chain(), 4);
     // Each makes a verdict, a block and a stored one: more than the 1024 events that are kept.
     let count = 400;
-    for _ in 0..4 {
-        publish(&sequencer, &mut maker, count / 4).await;
-        if kit::router() == Router::Own {
-            // It takes a burst of 128 messages from a peer, and then 32 a second.
-            tokio::time::sleep(Duration::from_millis(3200)).await;
-        }
-    }
+    publish(&sequencer, &mut maker, count).await;
     let all = count as u64;
     follower
         .until(|status| {
@@ -362,9 +349,7 @@ async fn strangers_and_garbage_create_no_series() {
     let new: Vec<_> = families(&after).symmetric_difference(&before).cloned().collect();
     assert!(new.is_empty(), "{new:?}");
     assert_eq!(after.get(left), Some(5.0));
-    // libp2p's gossipsub joins the topics a second time for browsers.
-    let joined = if kit::router() == Router::Libp2p { 8.0 } else { 4.0 };
-    assert_eq!(after.get(&op("p2p_gossip_events_total{type=\"JOIN\"}")), Some(joined));
+    assert_eq!(after.get(&op("p2p_gossip_events_total{type=\"JOIN\"}")), Some(4.0));
     // A label for each reason, and no others.
     let reasons = after.labels("opp2p_verdicts_total").len();
     assert_eq!(reasons, Reason::ALL.len() + 1);

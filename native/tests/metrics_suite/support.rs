@@ -32,7 +32,7 @@ pub(crate) fn config(directory: &Path, name: &str, peers: &[&Measured]) -> HostC
 
 impl Measured {
     pub(crate) async fn start(config: HostConfig) -> Self {
-        let (host, events) = Host::start_measured(config).await.unwrap();
+        let (host, events) = Host::start_heard(config).await.unwrap();
         let rpc = RpcMeter::new(["opp2p_self", "opp2p_peers"]);
         let sources = vec![Arc::clone(&rpc) as Arc<dyn Source>];
         let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));

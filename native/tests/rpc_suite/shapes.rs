@@ -1,10 +1,8 @@
 //! The answers, field by field as recorded from the reference.
 
-use crate::kit;
 use crate::support::{CHAIN_ID, Node, chain, looking, same_shape};
 use opp2p::devnet::BlockMaker;
 use opp2p::rpc::RpcObserver;
-use opp2p_node::host::Router;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
@@ -44,11 +42,8 @@ fn node_id(node: &Node) -> String {
 async fn the_node_shows_itself_as_others_see_it() {
     let node = Node::start(looking(), &[]).await;
     let own = node.call("opp2p_self", json!([])).await;
-    let (oldest, newest) = match kit::router() {
-        Router::Libp2p => (None, Some("/meshsub/1.3.0")),
-        Router::Own => (Some("/floodsub/1.0.0"), None),
-    };
     let others = [
+        "/floodsub/1.0.0",
         "/ipfs/id/1.0.0",
         "/ipfs/id/push/1.0.0",
         "/ipfs/ping/1.0.0",
@@ -58,7 +53,7 @@ async fn the_node_shows_itself_as_others_see_it() {
     ];
     let requests = ["", "/"].map(|end| format!("/opstack/req/payload_by_number/901/0{end}"));
     let ranges = ["/opp2p/req/payloads/1"];
-    let protocols = oldest.into_iter().chain(others).chain(newest).chain(ranges).map(String::from);
+    let protocols = others.into_iter().chain(ranges).map(String::from);
     let expected = json!({
         "peerID": node.id(),
         "nodeID": node_id(&node),

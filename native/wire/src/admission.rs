@@ -18,13 +18,12 @@ use libp2p::swarm::{
     ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, THandler, THandlerInEvent,
     THandlerOutEvent, ToSwarm, dummy,
 };
-use opp2p_core::gossip::Mesh;
 use opp2p_core::peers::{self, Denied, Door, Knock, PeerId};
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::fmt;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 /// Decides on connections. The dialler finds the reason of a refusal among the causes of its error.
@@ -33,39 +32,10 @@ use std::task::{Context, Poll};
 /// [`Admission`] asks all [`Knock`]s except [`Knock::Begin`] and [`Knock::DialAddress`], which the
 /// transport asks. It assigns the connections' ids, each once, from 0.
 ///
-/// The answer to [`Knock::Secured`] is the mesh that the connection joins: the same for all
-/// connections that a peer has at a time. [`Knock::Ended`] is sent
-/// once for each admitted connection: an inbound one whose [`Knock::Accept`], or an outbound one
+/// [`Knock::Ended`] is sent once for each admitted connection: an inbound one whose [`Knock::Accept`], or an outbound one
 /// whose [`Knock::Secured`] was granted. Its answer is ignored. When the whole swarm is dropped, it
 /// is not sent for connections that are still open.
-pub type Gatekeeper = Arc<dyn Fn(&Knock) -> Result<Option<Mesh>, Denied> + Send + Sync>;
-
-/// The mesh that each connection joins. [`Admission`] records what the gatekeeper decided, and the
-/// gossip of each mesh obeys. Clones share the record.
-///
-/// # Bounds
-/// Those of [`Admission`].
-#[derive(Clone, Debug, Default)]
-pub struct Meshes(Arc<Mutex<HashMap<ConnectionId, Mesh>>>);
-
-impl Meshes {
-    /// Returns the mesh that a connection joins; `None` if it is not admitted or has ended.
-    pub fn of(&self, connection: ConnectionId) -> Option<Mesh> {
-        self.lock().get(&connection).copied()
-    }
-
-    pub(super) fn set(&self, connection: ConnectionId, mesh: Mesh) {
-        self.lock().insert(connection, mesh);
-    }
-
-    fn remove(&self, connection: ConnectionId) {
-        self.lock().remove(&connection);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<ConnectionId, Mesh>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
+pub type Gatekeeper = Arc<dyn Fn(&Knock) -> Result<(), Denied> + Send + Sync>;
 
 /// The id of a remote peer is not one that the core accepts. This can't happen for ids that libp2p
 /// creates.
@@ -73,11 +43,9 @@ impl Meshes {
 #[error("{0} is not a peer's id")]
 struct InvalidPeer(libp2p::PeerId);
 
-/// Asks a gatekeeper about each connection. Without one, every connection is admitted and joins the
-/// nodes' mesh.
+/// Asks a gatekeeper about each connection. Without one, every connection is admitted.
 pub struct Admission {
     gatekeeper: Option<Gatekeeper>,
-    meshes: Meshes,
     /// Admitted connections that have not ended.
     inside: HashMap<ConnectionId, peers::ConnectionId>,
     next: u64,
@@ -92,12 +60,7 @@ impl fmt::Debug for Admission {
 impl Admission {
     /// Creates the admission with this gatekeeper; `None` admits every connection.
     pub fn new(gatekeeper: Option<Gatekeeper>) -> Self {
-        Self { gatekeeper, meshes: Meshes::default(), inside: HashMap::new(), next: 0 }
-    }
-
-    /// Returns the record of the mesh that each connection joins.
-    pub const fn meshes(&self) -> &Meshes {
-        &self.meshes
+        Self { gatekeeper, inside: HashMap::new(), next: 0 }
     }
 
     /// Returns libp2p's id of an admitted connection; `None` if it has ended. Takes time in
@@ -116,10 +79,10 @@ impl Admission {
         self.inside.len()
     }
 
-    fn ask(&self, knock: &Knock) -> Result<Option<Mesh>, ConnectionDenied> {
+    fn ask(&self, knock: &Knock) -> Result<(), ConnectionDenied> {
         match &self.gatekeeper {
             Some(gatekeeper) => gatekeeper(knock).map_err(ConnectionDenied::new),
-            None => Ok(None),
+            None => Ok(()),
         }
     }
 
@@ -142,14 +105,12 @@ impl Admission {
     ) -> Result<THandler<Self>, ConnectionDenied> {
         let peer = known(&peer)?;
         let id = self.id_for(connection);
-        let mesh = self.ask(&Knock::Secured { id, door, peer, ip, is_inbound })?;
-        self.meshes.set(connection, mesh.unwrap_or(Mesh::Nodes));
+        self.ask(&Knock::Secured { id, door, peer, ip, is_inbound })?;
         self.inside.insert(connection, id);
         Ok(dummy::ConnectionHandler)
     }
 
     fn ended(&mut self, connection: ConnectionId) {
-        self.meshes.remove(connection);
         if let Some(id) = self.inside.remove(&connection) {
             // The answer to `Ended` is ignored.
             let _ = self.ask(&Knock::Ended(id));

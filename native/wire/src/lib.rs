@@ -17,22 +17,10 @@
 //!    driver's own task. Then call [`Wire::write`] with [`Core::transmit`].
 //! 5. In the end, call [`Wire::close`].
 //!
-//! # Two routers
+//! # Gossip
 //!
-//! [`Config::router`] chooses who decides on gossip. With [`Router::Own`], the node does, and this
-//! crate only carries frames: see [`mesh`]. With [`Router::Libp2p`], libp2p's gossipsub does, and
-//! the modules `gossip`, `judging`, `only`, `publish`, `score` and `transform` connect it with the
-//! core. They go away with that choice.
-//!
-//! # Two meshes
-//!
-//! A mesh has few places, and a peer outside it learns of a block only later, from the next
-//! heartbeat's gossip. Browsers are many, can't be dialled, and are watched by people. With
-//! [`Config::browsers`], the peers that connect over a WebSocket therefore have a gossipsub of
-//! their own ([`Only`]), whose mesh takes all of them: each gets each block at once, and none takes
-//! a place in the nodes' mesh. Messages are the same in both meshes and are validated once for both
-//! ([`Judging`]). Scores are counted alike in both, except that browsers are not penalised for
-//! sharing an IP address: a family or an office has one.
+//! The core's own router decides on gossip ([`opp2p_core::mesh`]); this crate only carries its frames
+//! ([`mesh`]). The core needs [`NodeConfig::mesh`](opp2p_core::node::NodeConfig::mesh).
 //!
 //! [`Input`]: opp2p_core::node::Input
 //! [`Output`]: opp2p_core::node::Output
@@ -43,32 +31,22 @@ mod behaviour;
 mod causes;
 mod farewell;
 mod full;
-mod gossip;
-mod judging;
 pub mod mesh;
-mod only;
 mod payload;
-mod publish;
 mod ranges;
-mod score;
 mod shared;
-mod transform;
 mod translate;
 mod wire;
 
-pub use admission::{Admission, Gatekeeper, Meshes, ip_of, is_browser};
+pub use admission::{Admission, Gatekeeper, ip_of, is_browser};
 pub use bandwidth::Bandwidth;
-pub use behaviour::{Behaviour, Config, Event, InvalidConfig, PING_INTERVAL, PayloadEvent, Router};
+pub use behaviour::{Behaviour, Config, Event, PING_INTERVAL, PayloadEvent};
 pub use causes::{dial_failure, find_cause, last_cause, refused_late};
 pub use farewell::{Farewell, REPLACED};
 pub use full::{FULL, FullDetector};
-pub use gossip::Gossipsub;
-pub use judging::Judging;
-pub use only::Only;
 pub use payload::{PayloadCodec, PayloadRequest, Payloads};
 pub use ranges::{RangeUse, Ranges};
 pub use shared::{Clock, Core};
-pub use transform::BlockTransform;
 pub use translate::Response;
 pub use wire::{Frames, IDLE_TIMEOUT, Notice, Wire, Wired};
 

@@ -3,21 +3,16 @@
 //!
 //! # Bounds
 //! Those of the core, which bounds the requests that it sends, and peers' requests that wait or are
-//! being answered. A request that the core has not seen yet is refused by it in the same turn. Of
-//! the mesh, the members at the last update.
+//! being answered. A request that the core has not seen yet is refused by it in the same turn.
 
 use crate::payload::request_failure;
-use crate::score::peer_info;
 use crate::{Behaviour, Event, PayloadEvent, PayloadRequest, from_libp2p, to_libp2p};
-use libp2p::gossipsub::{self, TopicHash};
 use libp2p::request_response::{InboundRequestId, Message, OutboundRequestId, ResponseChannel};
 use libp2p::{identify, ping};
-use opp2p_core::gossip::{Mesh, version_of_topic};
 use opp2p_core::node::Input;
-use opp2p_core::payload::PayloadVersion;
-use opp2p_core::peers::{PeerId, PeerNews};
+use opp2p_core::peers::{PeerId, PeerInfo, PeerNews};
 use opp2p_core::sync::{RequestFailure, RequestId, ServeId};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// A whole answer to a request for a block, as it is written to the stream.
 pub type Response = Vec<u8>;
@@ -25,32 +20,21 @@ pub type Response = Vec<u8>;
 /// Requests in progress, by their ids on both sides.
 #[derive(Debug)]
 pub(super) struct Translator {
-    chain_id: u64,
     sent: BTreeMap<OutboundRequestId, RequestId>,
     came: BTreeMap<InboundRequestId, ServeId>,
     channels: BTreeMap<ServeId, ResponseChannel<Response>>,
     next: u64,
-    /// Members of the mesh of each topic at the last update.
-    mesh: BTreeSet<(libp2p::PeerId, PayloadVersion)>,
 }
 
 impl Translator {
-    /// Creates a translator for the topics and protocols of this chain.
-    pub(super) const fn new(chain_id: u64) -> Self {
-        Self {
-            chain_id,
-            sent: BTreeMap::new(),
-            came: BTreeMap::new(),
-            channels: BTreeMap::new(),
-            next: 0,
-            mesh: BTreeSet::new(),
-        }
+    /// Creates a translator without requests.
+    pub(super) const fn new() -> Self {
+        Self { sent: BTreeMap::new(), came: BTreeMap::new(), channels: BTreeMap::new(), next: 0 }
     }
 
     /// Converts an event of the wiring to an input of the core, if the core needs it.
-    pub(super) fn input(&mut self, wire: &mut Behaviour, event: Event) -> Option<Input> {
+    pub(super) fn input(&mut self, event: Event) -> Option<Input> {
         match event {
-            Event::Gossipsub(mesh, event) => self.gossipsub(wire, mesh, *event),
             Event::Mesh(event) => Some(Input::Mesh(event)),
             Event::Payloads(event) => self.payloads(event),
             Event::Ranges(input) => Some(Input::Range(input)),
@@ -68,43 +52,6 @@ impl Translator {
                 }
             },
         }
-    }
-
-    fn gossipsub(
-        &self,
-        wire: &mut Behaviour,
-        mesh: Mesh,
-        event: gossipsub::Event,
-    ) -> Option<Input> {
-        match event {
-            gossipsub::Event::Message { propagation_source, message_id, message } => {
-                wire.received(self.chain_id, mesh, propagation_source, &message_id, message)
-            }
-            gossipsub::Event::Subscribed { peer_id, topic } => {
-                self.subscribed(&peer_id, &topic, true)
-            }
-            gossipsub::Event::Unsubscribed { peer_id, topic } => {
-                self.subscribed(&peer_id, &topic, false)
-            }
-            gossipsub::Event::SlowPeer { peer_id, .. } => {
-                tracing::debug!(peer = %peer_id, "a peer takes messages slower than they come");
-                None
-            }
-            gossipsub::Event::GossipsubNotSupported { peer_id } => {
-                tracing::debug!(peer = %peer_id, "a peer does not speak gossipsub");
-                None
-            }
-        }
-    }
-
-    fn subscribed(
-        &self,
-        peer: &libp2p::PeerId,
-        topic: &TopicHash,
-        is_subscribed: bool,
-    ) -> Option<Input> {
-        let version = version_of_topic(self.chain_id, topic.as_str())?;
-        news(peer, PeerNews::Subscribed(version, is_subscribed))
     }
 
     fn payloads(&mut self, event: PayloadEvent) -> Option<Input> {
@@ -168,24 +115,15 @@ impl Translator {
         };
         (!is_sent).then_some(Input::Responded(id))
     }
+}
 
-    /// Returns the members that entered or left the mesh since the last call; the library does not
-    /// report them itself.
-    pub(super) fn mesh_changes(&mut self, wire: &Behaviour) -> Vec<Input> {
-        let present = wire.mesh(self.chain_id);
-        let before = std::mem::replace(&mut self.mesh, present);
-        let left = before.difference(&self.mesh).map(|who| (who, false));
-        let entered = self.mesh.difference(&before).map(|who| (who, true));
-        left.chain(entered)
-            .filter_map(|((peer, version), is_member)| {
-                news(peer, PeerNews::Mesh(*version, is_member))
-            })
-            .collect()
-    }
-
-    /// Returns `true` if the peer was in a mesh at the last update.
-    pub(super) fn is_in_mesh(&self, peer: &libp2p::PeerId) -> bool {
-        self.mesh.iter().any(|(member, _)| member == peer)
+/// Converts a peer's identify information to the core's form.
+fn peer_info(info: identify::Info) -> PeerInfo {
+    PeerInfo {
+        agent: info.agent_version,
+        protocol_version: info.protocol_version,
+        protocols: info.protocols.iter().map(ToString::to_string).collect(),
+        addresses: info.listen_addrs.iter().map(ToString::to_string).collect(),
     }
 }
 

@@ -8,7 +8,7 @@
 //! * Those of `translate`.
 
 use crate::translate::Translator;
-use crate::{Behaviour, Config, Event, Response, from_libp2p, to_libp2p};
+use crate::{Behaviour, Event, Response, from_libp2p, to_libp2p};
 use futures::StreamExt;
 use futures::future::select;
 use futures_timer::Delay;
@@ -16,11 +16,9 @@ use libp2p::core::ConnectedPoint;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{ConnectionError, ConnectionId, DialError, NetworkBehaviour, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, Swarm};
-use opp2p_core::gossip::Mesh;
 use opp2p_core::mesh::{Frame, StreamAction, StreamEvent};
 use opp2p_core::node::{Input, Output};
-use opp2p_core::payload::PayloadVersion;
-use opp2p_core::peers::{self, ScoreParams};
+use opp2p_core::peers;
 use opp2p_core::sync::ServeId;
 use opp2p_core::time::Instant;
 use std::collections::{BTreeSet, VecDeque};
@@ -102,16 +100,13 @@ impl Notice<'_> {
 pub struct Wire<B: Wired = Behaviour> {
     swarm: Swarm<B>,
     translator: Translator,
-    chain_id: u64,
-    /// Scoring parameters; `None` if peers are not scored.
-    scoring: Option<ScoreParams>,
     /// Dials of this type in progress.
     dials: BTreeSet<ConnectionId>,
     /// Events of dials that failed at once.
     failed: VecDeque<SwarmEvent<B::ToSwarm>>,
     /// Peers for which there may be frames that their streams take.
     takers: BTreeSet<peers::PeerId>,
-    /// Number of frames so far, with the core's router.
+    /// Number of frames so far.
     frames: Frames,
 }
 
@@ -131,13 +126,11 @@ impl<B: Wired> fmt::Debug for Wire<B> {
 }
 
 impl<B: Wired> Wire<B> {
-    /// Creates the network from a swarm whose wiring has this configuration.
-    pub const fn new(swarm: Swarm<B>, config: &Config) -> Self {
+    /// Creates the network from a swarm.
+    pub const fn new(swarm: Swarm<B>) -> Self {
         Self {
             swarm,
-            translator: Translator::new(config.chain_id),
-            chain_id: config.chain_id,
-            scoring: config.scoring,
+            translator: Translator::new(),
             dials: BTreeSet::new(),
             failed: VecDeque::new(),
             takers: BTreeSet::new(),
@@ -201,7 +194,7 @@ impl<B: Wired> Wire<B> {
                     }
                     _ => {}
                 }
-                self.translator.input(self.swarm.behaviour_mut().wiring_mut(), event)
+                self.translator.input(event)
             }
             // The gatekeeper may have decided to close the peer's older connections.
             SwarmEvent::ConnectionEstablished { .. } => Some(Input::Wake),
@@ -213,20 +206,11 @@ impl<B: Wired> Wire<B> {
     /// is known at once.
     ///
     /// # Errors
-    /// Gives back the outputs that the driver must carry out. A verdict is one of them: it is
-    /// passed to gossip here, and shown by the driver.
+    /// Gives back the outputs that the driver must carry out.
     #[allow(clippy::result_large_err, reason = "the error is the argument, which is not a failure")]
     pub fn carry_out(&mut self, output: Output) -> Result<Option<Input>, Output> {
         let wiring = self.swarm.behaviour_mut().wiring_mut();
         match output {
-            Output::Verdict(verdict) => {
-                wiring.report(&verdict);
-                return Err(output);
-            }
-            Output::Send { id, topic, contents } => {
-                let outcome = wiring.publish(self.chain_id, topic, &contents);
-                return Ok(Some(Input::Sent { id, outcome }));
-            }
             Output::Dial { peer, addresses } => self.dial(&peer, &addresses),
             Output::Disconnect(peer) => {
                 if let Some(peer) = to_libp2p(&peer) {
@@ -241,16 +225,6 @@ impl<B: Wired> Wire<B> {
                 {
                     self.swarm.close_connection(connection);
                 }
-            }
-            Output::ApplicationScore(peer, score) => wiring.set_application_score(&peer, score),
-            Output::LiveTopics(live) => {
-                if let Some(params) = &self.scoring {
-                    wiring.set_live_topics(self.chain_id, params, live);
-                }
-            }
-            Output::TakeScores => {
-                let scores = self.wiring().scores(self.swarm.connected_peers());
-                return Ok(Some(Input::GossipScores(scores)));
             }
             Output::Mesh(action) => self.act_on_stream(action),
             Output::Request { id, to, number, limit } => {
@@ -269,9 +243,7 @@ impl<B: Wired> Wire<B> {
     }
 
     fn act_on_stream(&mut self, action: StreamAction) {
-        let Some(streams) = self.swarm.behaviour_mut().wiring_mut().streams() else {
-            return;
-        };
+        let streams = &mut self.swarm.behaviour_mut().wiring_mut().streams;
         match action {
             StreamAction::OpenWriter(peer) => streams.open_writer(&peer),
             StreamAction::CloseWriter(peer) => streams.close_writer(&peer),
@@ -289,9 +261,7 @@ impl<B: Wired> Wire<B> {
     /// [`Core::transmit`]: crate::Core::transmit
     pub fn write(&mut self, mut next: impl FnMut(&peers::PeerId, usize) -> Option<Frame>) {
         let takers = std::mem::take(&mut self.takers);
-        let Some(streams) = self.swarm.behaviour_mut().wiring_mut().streams() else {
-            return;
-        };
+        let streams = &mut self.swarm.behaviour_mut().wiring_mut().streams;
         for peer in &takers {
             streams.fill(peer, |window| {
                 let frame = next(peer, window)?;
@@ -306,18 +276,10 @@ impl<B: Wired> Wire<B> {
         self.translator.respond(self.swarm.behaviour_mut().wiring_mut(), id, response)
     }
 
-    /// Returns the members that entered or left a mesh of libp2p's gossipsub since the last call,
-    /// as inputs of the core. `now` is the time of the core's clock.
-    ///
-    /// The driver must call this at least once every
-    /// [`HEARTBEAT`](opp2p_core::gossip::HEARTBEAT), and then [`Self::next`]. The library's own
-    /// heartbeat sleeps on a quiet node, because its timer is reset without being polled. Waking up
-    /// at the same interval polls it, and is also when the meshes change.
-    pub fn heartbeat(&mut self, now: Instant) -> Vec<Input> {
-        if let Some(streams) = self.swarm.behaviour_mut().wiring_mut().streams() {
-            streams.tick(now);
-        }
-        self.translator.mesh_changes(self.swarm.behaviour().wiring())
+    /// Looks for streams that are due to be opened or given up. Call this at each
+    /// [`HEARTBEAT`](opp2p_core::gossip::HEARTBEAT). `now` is the time of the core's clock.
+    pub fn heartbeat(&mut self, now: Instant) {
+        self.swarm.behaviour_mut().wiring_mut().streams.tick(now);
     }
 
     /// Dials a peer on request of the operator, independently of the core's own dials, which may
@@ -413,38 +375,8 @@ impl<B: Wired> Wire<B> {
         self.swarm.connected_peers()
     }
 
-    /// Returns `true` if the peer was in a mesh at the last [`Self::heartbeat`].
-    pub fn is_in_mesh(&self, peer: &PeerId) -> bool {
-        self.translator.is_in_mesh(peer)
-    }
-
-    /// Returns the number of gossip RPCs that peers sent, with either router.
-    #[cfg(feature = "metrics")]
-    pub fn gossip_rpcs(&self) -> u64 {
-        self.wiring().gossip_rpcs() + self.frames.received
-    }
-
-    /// Returns the numbers of gossip frames so far. All are 0 with libp2p's gossipsub.
+    /// Returns the numbers of gossip frames so far.
     pub const fn frames(&self) -> Frames {
         self.frames
-    }
-
-    /// Returns the number of nodes that are subscribed to the topic of `version`. This and the
-    /// sizes below are 0 with the core's router; see
-    /// [`Node::topic_sizes`](opp2p_core::node::Node::topic_sizes).
-    pub fn subscribers(&self, version: PayloadVersion) -> usize {
-        self.wiring().subscribers(self.chain_id, version)
-    }
-
-    /// Returns the number of peers in the nodes' mesh of each topic, in the order of
-    /// [`PayloadVersion::ALL`].
-    pub fn mesh_sizes(&self) -> [usize; PayloadVersion::ALL.len()] {
-        PayloadVersion::ALL
-            .map(|version| self.wiring().mesh_size(self.chain_id, Mesh::Nodes, version))
-    }
-
-    /// Returns the number of peers in the browsers' mesh of the topic of `version`.
-    pub fn browser_mesh_size(&self, version: PayloadVersion) -> usize {
-        self.wiring().mesh_size(self.chain_id, Mesh::Browsers, version)
     }
 }

@@ -8,9 +8,8 @@ use libp2p::identity::Keypair;
 use libp2p::swarm::dial_opts::DialOpts;
 use libp2p::swarm::{DialError, ListenError, SwarmEvent};
 use libp2p::{Multiaddr, Swarm, Transport, noise, tcp, yamux};
-use opp2p_core::gossip::MeshParams;
 use opp2p_core::peers::{ConnectionId, Denied, Door, Knock};
-use opp2p_wire::{Behaviour, Config, Event, Gatekeeper, Router};
+use opp2p_wire::{Behaviour, Config, Event, Gatekeeper};
 use std::collections::BTreeSet;
 use std::error::Error;
 use std::sync::{Arc, Mutex};
@@ -26,7 +25,7 @@ fn gatekeeper(refuses: impl Fn(&Knock) -> bool + Send + Sync + 'static) -> (Gate
     let record = Arc::clone(&asked);
     let gatekeeper = move |knock: &Knock| {
         record.lock().unwrap().push(*knock);
-        if refuses(knock) { Err(Denied::PeerBlocked) } else { Ok(None) }
+        if refuses(knock) { Err(Denied::PeerBlocked) } else { Ok(()) }
     };
     (Arc::new(gatekeeper), asked)
 }
@@ -36,13 +35,9 @@ fn swarm(gatekeeper: Gatekeeper) -> Swarm<Behaviour> {
     let wiring = Config {
         chain_id: 901,
         agent: "test".into(),
-        router: Router::Libp2p,
-        mesh: MeshParams::default(),
-        browsers: false,
         payloads: true,
         ranges: opp2p_wire::RangeUse::Off,
         ping: Some(opp2p_wire::PING_INTERVAL),
-        scoring: None,
         gatekeeper: Some(gatekeeper),
     };
     let transport = tcp::tokio::Transport::new(tcp::Config::default().nodelay(true))
@@ -51,7 +46,7 @@ fn swarm(gatekeeper: Gatekeeper) -> Swarm<Behaviour> {
         .authenticate(noise::Config::new(&key).unwrap())
         .multiplex(yamux::Config::default())
         .boxed();
-    let behaviour = Behaviour::new(&key, &wiring).unwrap();
+    let behaviour = Behaviour::new(&key, &wiring);
     let config = libp2p::swarm::Config::with_tokio_executor()
         .with_idle_connection_timeout(Duration::from_secs(60));
     Swarm::new(transport, behaviour, key.public().to_peer_id(), config)
@@ -174,11 +169,6 @@ async fn a_peer_refused_after_the_handshake_is_counted_and_its_connection_ends()
     assert_eq!(*asked.lock().unwrap(), expected);
     balanced(&dialled, secured);
     assert_eq!(pair.inside(), (0, 0));
-    // Gossip has seen nothing of it.
-    assert_eq!(
-        pair.listener.behaviour().gossipsub.as_ref().unwrap().inner().all_peers().count(),
-        0
-    );
 }
 
 #[tokio::test]

@@ -7,11 +7,10 @@ use libp2p::core::upgrade::Version;
 use libp2p::identity::Keypair;
 use libp2p::swarm::SwarmEvent;
 use libp2p::{Multiaddr, Swarm, Transport, noise, yamux};
-use opp2p_core::gossip::MeshParams;
 use opp2p_core::node::{Input, Output, RangeInput, RangeOutput};
 use opp2p_core::peers::{PeerId, PeerNews};
 use opp2p_core::sync::range::{End, First, PROTOCOL, RangeServeId, Request, StreamClose, StreamId};
-use opp2p_wire::{Behaviour, Config, IDLE_TIMEOUT, RangeUse, Router, Wire, from_libp2p};
+use opp2p_wire::{Behaviour, Config, IDLE_TIMEOUT, RangeUse, Wire, from_libp2p};
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -36,13 +35,9 @@ async fn network(ranges: RangeUse) -> (Wire, Multiaddr, PeerId) {
     let config = Config {
         chain_id: CHAIN_ID,
         agent: "test".into(),
-        router: Router::Libp2p,
-        mesh: MeshParams::default(),
-        browsers: false,
         payloads: false,
         ranges,
         ping: None,
-        scoring: None,
         gatekeeper: None,
     };
     let transport = MemoryTransport::new()
@@ -53,10 +48,10 @@ async fn network(ranges: RangeUse) -> (Wire, Multiaddr, PeerId) {
     let options =
         libp2p::swarm::Config::with_tokio_executor().with_idle_connection_timeout(IDLE_TIMEOUT);
     let own = key.public().to_peer_id();
-    let behaviour = Behaviour::new(&key, &config).unwrap();
+    let behaviour = Behaviour::new(&key, &config);
     let mut swarm = Swarm::new(transport, behaviour, own, options);
     swarm.listen_on("/memory/0".parse().unwrap()).unwrap();
-    let mut wire = Wire::new(swarm, &config);
+    let mut wire = Wire::new(swarm);
     loop {
         if let SwarmEvent::NewListenAddr { address, .. } = wire.next().await {
             return (wire, address, from_libp2p(&own).unwrap());

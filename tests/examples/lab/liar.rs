@@ -1,6 +1,7 @@
-//! A lying gateway: it speaks every protocol and publishes messages that must not be accepted.
+//! A lying gateway: it gossips and publishes messages that must not be accepted.
 
 use crate::Failure;
+use crate::gossiper::Gossiper;
 use futures::StreamExt;
 use libp2p::core::upgrade::Version;
 use libp2p::identity::Keypair;
@@ -8,11 +9,9 @@ use libp2p::swarm::SwarmEvent;
 use libp2p::{Multiaddr, PeerId, Swarm, Transport, noise, tcp, websocket, yamux};
 use opp2p::devnet::{BlockMaker, unix_seconds};
 use opp2p_core::chain::ChainConfig;
-use opp2p_core::gossip::MeshParams;
 use opp2p_core::payload::{Envelope, PayloadVersion};
 use opp2p_core::sequencer::LocalSigner;
 use opp2p_node::key::SecretKey;
-use opp2p_wire::{Behaviour, Config, Router};
 use serde::Deserialize;
 use std::time::Duration;
 use tokio::task::JoinHandle;
@@ -54,7 +53,7 @@ impl Liar {
             .authenticate(noise::Config::new(&key)?)
             .multiplex(yamux::Config::default())
             .boxed();
-        let behaviour = Behaviour::new(&key, &wiring(chain.chain_id))?;
+        let behaviour = Gossiper::new(&key, chain.chain_id, "an honest node")?;
         let idle = Duration::from_secs(3600);
         let options =
             libp2p::swarm::Config::with_tokio_executor().with_idle_connection_timeout(idle);
@@ -76,22 +75,7 @@ impl Liar {
     }
 }
 
-fn wiring(chain_id: u64) -> Config {
-    Config {
-        chain_id,
-        agent: "an honest node".into(),
-        router: Router::Libp2p,
-        mesh: MeshParams::default(),
-        browsers: false,
-        payloads: true,
-        ranges: opp2p_wire::RangeUse::Off,
-        ping: None,
-        scoring: None,
-        gatekeeper: None,
-    }
-}
-
-async fn send_lies(mut swarm: Swarm<Behaviour>, chain: ChainConfig, signer: LocalSigner, lie: Lie) {
+async fn send_lies(mut swarm: Swarm<Gossiper>, chain: ChainConfig, signer: LocalSigner, lie: Lie) {
     let mut maker = BlockMaker::new(&chain, 666);
     let mut count: u8 = 0;
     let signed = |envelope: &Envelope| signer.sign_block(chain.chain_id, envelope).ok();

@@ -23,6 +23,8 @@
 //! Times are milliseconds since 1970. The answer to a failed command has `error`.
 
 mod gateway;
+#[path = "../../kit/gossiper.rs"]
+mod gossiper;
 mod liar;
 
 use alloy_primitives::{Address, b256};

@@ -244,7 +244,7 @@ fn event(from: &mut Unstructured<'_>, clock: &mut Clock, driven: &mut Driven) ->
         11 | 12 => {
             let number = from.arbitrary::<u8>()? % 16;
             let other =
-                snappy::compress(&snappy::decompress(&data(number), 1 << 20, 0).expect("valid"));
+                snappy::compress(&snappy::decompress(&data(number), 1 << 20).expect("valid"));
             let data = if from.ratio(3, 4)? { data(number) } else { other.into() };
             Input::Frame(peer, without_prefix(&Frame::message(TOPICS[0], data)))
         }

@@ -149,7 +149,7 @@ impl World {
             6 => {
                 let topic = any_version(from)?;
                 for _ in 0..from.int_in_range(1..=300)? {
-                    let rubbish = Unpacked::from_marked(vec![5, 0, 0]).expect("5 is a mark");
+                    let rubbish = Unpacked::new(&[0xff; 2]);
                     self.gossip(from, topic, rubbish)?;
                 }
             }

@@ -33,7 +33,8 @@ impl Driver {
     pub(super) fn on_verdict(&mut self, verdict: &Verdict) {
         self.status_changed = true;
         let now = self.core.clock.unix_millis();
-        let received_at = self.judging.remove(&verdict.id).unwrap_or(now);
+        let took = self.core.clock.now().monotonic.since(verdict.arrived);
+        let received_at = now - took.as_secs_f64() * 1000.0;
         let from = to_libp2p(&verdict.from);
         let name = || from.map(|peer| peer.to_string());
         match verdict.result {

@@ -9,7 +9,7 @@ use alloy_primitives::Address;
 use opp2p_core::chain::ChainEvent;
 use opp2p_core::node::{Event, Input};
 use opp2p_core::sync::SyncEvent;
-use opp2p_core::trouble::{Report, TroubleKind};
+use opp2p_core::trouble::TroubleKind;
 use opp2p_wire::to_libp2p;
 use std::time::Duration;
 use web_time::Instant;
@@ -71,14 +71,6 @@ impl Driver {
             | Event::Commanded { .. }
             | Event::Configured { .. }
             | Event::Published { .. } => {}
-        }
-    }
-
-    /// Reports the sizes of the meshes to the core if they have changed.
-    pub(super) fn report_meshes(&mut self) {
-        let meshes = self.wire.mesh_sizes();
-        if self.meshes.replace(meshes) != Some(meshes) {
-            self.feed(Input::Report(Report::Mesh(meshes)));
         }
     }
 

@@ -7,6 +7,7 @@ use crate::settings::SILENCE;
 use crate::tell::{PeerEventJs, PeerJs, Told};
 use libp2p::swarm::{ConnectionError, DialError};
 use libp2p::{Multiaddr, PeerId};
+use opp2p_core::payload::PayloadVersion;
 use opp2p_core::peers::{DisconnectReason, PeerEvent, PeerNews, Stage};
 use opp2p_wire::{from_libp2p, last_cause, to_libp2p};
 use std::time::Duration;
@@ -158,6 +159,9 @@ impl Driver {
             (Some(Stage::Dialling), _) => "dialling",
             _ => "waiting",
         };
+        let is_in_mesh = |peer| {
+            PayloadVersion::ALL.into_iter().any(|version| manager.is_in_mesh(&peer, version))
+        };
         PeerJs {
             id: id.to_string(),
             address: known.addresses.first().map(ToString::to_string).unwrap_or_default(),
@@ -165,8 +169,7 @@ impl Driver {
             agent: known.agent.clone(),
             score: peer.map_or(0.0, |peer| manager.score(now, &peer)),
             round_trip: known.round_trip.map(|time| time.as_secs_f64() * 1000.0),
-            // The mesh is looked at only at each heartbeat.
-            in_mesh: state == "connected" && self.wire.is_in_mesh(id),
+            in_mesh: state == "connected" && peer.is_some_and(is_in_mesh),
             delivered: known.delivered,
             rejected: known.rejected,
             banned_until,

@@ -50,11 +50,7 @@ impl Driver {
         self.slice_start = now;
         if now >= self.heartbeat {
             self.heartbeat = now + HEARTBEAT;
-            for change in self.wire.heartbeat(self.core.clock.now().monotonic) {
-                self.status_changed = true;
-                self.feed(change);
-            }
-            self.report_meshes();
+            self.wire.heartbeat(self.core.clock.now().monotonic);
         }
         if self.signer_due.is_some_and(|due| now >= due) {
             self.signer_due = Some(now + UNKNOWN_SIGNER_INTERVAL);

@@ -47,14 +47,14 @@ fn row_02_10_mib_are_accepted_and_one_byte_more_is_not() {
 fn row_02_the_announced_length_is_not_allocated() {
     for announced in [MAX_MESSAGE_SIZE as u64 + 1, 1 << 30, u64::from(u32::MAX)] {
         let bomb = [announcing(announced), vec![0; 2]].concat();
-        assert_eq!(Unpacked::new(&bomb).size(), 1 + bomb.len());
+        assert_eq!(Unpacked::new(&bomb).size(), bomb.len());
         let reason = judge_data(&rules(V3), V3, &bomb, NOW);
         assert_eq!(reason, Some(Reason::AnnouncedTooLong), "announces {announced}");
     }
     // 213 MB of zeros in 10 MB on the wire, which takes other nodes a second and 430 MB.
     let wire = snappy::compress(&vec![0; 213 << 20]);
     assert!(wire.len() <= MAX_MESSAGE_SIZE);
-    assert_eq!(Unpacked::new(&wire).size(), 1 + wire.len());
+    assert_eq!(Unpacked::new(&wire).size(), wire.len());
     assert_eq!(Unpacked::new(&wire).into_contents(), Err(Reason::AnnouncedTooLong));
 }
 

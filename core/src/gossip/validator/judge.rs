@@ -12,7 +12,7 @@ use crate::time::Now;
 impl Validator {
     /// Handles the result of validating a gossip message.
     pub(super) fn judged(&mut self, now: Now, received: Received, judged: Result<Judged, Refusal>) {
-        let Received { from, topic, id, clock } = received;
+        let Received { from, topic, id, arrived, clock } = received;
         let signer = match &judged {
             Ok(judged) => Some(judged.verified.signer),
             Err(refusal) => refusal.signer,
@@ -28,7 +28,7 @@ impl Validator {
                 (Err(reason), Some(self.refused(refusal)))
             }
         };
-        let verdict = Verdict { from, topic, id, result, signer };
+        let verdict = Verdict { from, topic, id, result, signer, arrived };
         self.steps.push_back(ValidatorStep::Verdict { verdict, refused });
         if let Ok(Judged { verified, breach }) = admitted {
             let timestamp = verified.block.timestamp();

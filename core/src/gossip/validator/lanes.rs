@@ -10,6 +10,7 @@ use crate::gossip::{MessageId, Unpacked, VALIDATION_CONCURRENCY, VALIDATION_QUEU
 use crate::payload::PayloadVersion;
 use crate::peers::PeerId;
 use crate::sorted::SortedMap;
+use crate::time::Instant;
 use std::collections::VecDeque;
 
 /// Maximum number of bytes of the messages that wait for validation, all topics together.
@@ -21,6 +22,7 @@ pub(super) struct Waiting {
     pub(super) from: PeerId,
     pub(super) id: MessageId,
     pub(super) message: Unpacked,
+    pub(super) arrived: Instant,
 }
 
 /// Whether the queue has room for a message.

@@ -54,6 +54,7 @@ struct Received {
     from: PeerId,
     topic: PayloadVersion,
     id: MessageId,
+    arrived: Instant,
     clock: ClockMark,
 }
 
@@ -187,10 +188,11 @@ impl Validator {
         message: Unpacked,
     ) {
         self.watch_clock(now);
+        let waiting = Waiting { from, id, message, arrived: now.monotonic };
         if self.lanes.occupy(topic) {
-            self.begin(now, topic, Waiting { from, id, message });
+            self.begin(now, topic, waiting);
         } else {
-            self.wait(topic, Waiting { from, id, message });
+            self.wait(topic, waiting);
         }
         self.settle(now);
     }
@@ -336,15 +338,16 @@ impl Validator {
     }
 
     fn throttle(&mut self, topic: PayloadVersion, waiting: &Waiting) {
-        let Waiting { from, id, .. } = *waiting;
-        let verdict = Verdict { from, topic, id, result: Err(Reason::Throttled), signer: None };
+        let Waiting { from, id, arrived, .. } = *waiting;
+        let result = Err(Reason::Throttled);
+        let verdict = Verdict { from, topic, id, result, signer: None, arrived };
         self.steps.push_back(ValidatorStep::Verdict { verdict, refused: None });
     }
 
     /// Begins to validate a message that has a slot.
     fn begin(&mut self, now: Now, topic: PayloadVersion, waiting: Waiting) {
-        let Waiting { from, id, message } = waiting;
-        let received = Received { from, topic, id, clock: self.clock.mark() };
+        let Waiting { from, id, message, arrived } = waiting;
+        let received = Received { from, topic, id, arrived, clock: self.clock.mark() };
         self.start(now, topic, message, Running::Gossip(received));
     }
 

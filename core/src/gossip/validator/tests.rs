@@ -325,10 +325,8 @@ fn happen(happenings: &[Happening]) {
                 alone.receive_on(*from, topic, at.get(&pool).clone());
             }
             Happening::Flood(from, count, size) => {
-                // With the mark of a broken snappy block, so that no job hashes it.
-                let mut marked = vec![0; *size];
-                marked[0] = 5;
-                let message = Unpacked::from_marked(marked).expect("a mark");
+                // A broken snappy block, so that no job hashes it.
+                let message = Unpacked::new(&vec![0xff; *size]);
                 for _ in 0..*count {
                     alone.receive_on(*from, V4, message.clone());
                 }

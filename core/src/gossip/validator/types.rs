@@ -7,6 +7,7 @@ use crate::chain::BlockId;
 use crate::gossip::{Acceptance, MessageId, Reason, Signers, TIMESTAMP_THRESHOLD};
 use crate::payload::{Block, PayloadVersion};
 use crate::peers::PeerId;
+use crate::time::Instant;
 use alloy_primitives::{Address, B256};
 use std::time::Duration;
 
@@ -117,6 +118,8 @@ pub struct Verdict {
     pub result: Result<BlockId, Reason>,
     /// The address that signed the message, if the checks came that far.
     pub signer: Option<Address>,
+    /// Time at which the first copy arrived.
+    pub arrived: Instant,
 }
 
 impl Verdict {

@@ -33,16 +33,19 @@ impl Router {
         };
         // Strictly unsigned: a peer that relays such a message is punished by its neighbours.
         if message.is_signed {
+            self.counts.refused += 1;
             self.invalid(now, peer, topic);
             return;
         }
         match self.intake.find(now, self.key, topic, message.data) {
             Found::Entry(entry) => {
+                self.counts.copies += 1;
                 if self.charge(now, peer, Good::Copies, 1) {
                     self.intake.add_source(entry, *peer);
                 }
             }
             Found::Done(id) => {
+                self.counts.copies += 1;
                 if self.charge(now, peer, Good::Copies, 1) {
                     self.copy(now, peer, topic, id);
                 }
@@ -65,6 +68,7 @@ impl Router {
         let announced = snappy::announced_length(data).unwrap_or(data.len());
         if announced > MAX_MESSAGE_SIZE {
             // No peer relays it, so it needs neither a job nor a name.
+            self.counts.refused += 1;
             self.invalid(now, peer, topic);
             return;
         }
@@ -72,6 +76,7 @@ impl Router {
         let is_paid = self.charge(now, peer, Good::Messages, 1)
             && self.charge(now, peer, Good::NamingBytes, cost);
         if !is_paid {
+            self.counts.refused += 1;
             self.promises.void(peer);
             return;
         }
@@ -82,8 +87,14 @@ impl Router {
             Bytes::copy_from_slice(data)
         };
         match self.intake.admit(now, *peer, (topic, data, sample), cost) {
-            Ok(displaced) => displaced.iter().for_each(|peer| self.promises.void(peer)),
-            Err(()) => self.promises.void(peer),
+            Ok(displaced) => {
+                self.counts.refused += displaced.len() as u64;
+                displaced.iter().for_each(|peer| self.promises.void(peer));
+            }
+            Err(()) => {
+                self.counts.refused += 1;
+                self.promises.void(peer);
+            }
         }
     }
 
@@ -102,7 +113,7 @@ impl Router {
             return;
         }
         let Some(known) = self.intake.get(entry) else { return };
-        let (topic, length) = (known.topic, known.data.len());
+        let (topic, length, arrived) = (known.topic, known.data.len(), known.arrived);
         let sources: Vec<PeerId> = known.sources.iter().map(|source| source.peer).collect();
         for promised in self.promises.fulfil(&name) {
             if let Some(peer) =
@@ -119,10 +130,21 @@ impl Router {
                     self.say_idontwant(topic, name, &sources);
                 }
                 let from = sources[0];
-                self.outputs.push_back(Output::Validate { entry, from, topic, name, contents });
+                self.outputs.push_back(Output::Validate {
+                    entry,
+                    from,
+                    topic,
+                    name,
+                    contents,
+                    arrived,
+                });
             }
-            Some(State::Judging(first)) if first != entry => self.merge(now, entry, first, name),
+            Some(State::Judging(first)) if first != entry => {
+                self.counts.copies += 1;
+                self.merge(now, entry, first, name);
+            }
             Some(_) => {
+                self.counts.copies += 1;
                 if let Some(known) = self.intake.remove(entry) {
                     self.intake.finish(now, known, name);
                 }

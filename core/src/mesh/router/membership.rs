@@ -114,6 +114,7 @@ impl Router {
         let Some(link) = self.link_mut(topic) else { return };
         link.fanout.remove(peer);
         if link.set_of(class).insert(*peer) {
+            self.counts.grafts += 1;
             if let Some(scores) = &mut self.scores {
                 scores.mesh(now, peer, topic, true);
             }
@@ -123,7 +124,7 @@ impl Router {
 
     /// Removes a peer from the mesh, and tells it for how long it must not come back.
     pub(super) fn prune(&mut self, now: Instant, topic: Topic, peer: &PeerId, backoff: Duration) {
-        self.drop_from_mesh(now, topic, peer);
+        self.count_prune(now, topic, peer);
         if let Some(link) = self.link_mut(topic) {
             link.backoffs.set(*peer, now + backoff);
         }
@@ -133,18 +134,27 @@ impl Router {
         }
     }
 
+    fn count_prune(&mut self, now: Instant, topic: Topic, peer: &PeerId) {
+        if self.drop_from_mesh(now, topic, peer) {
+            self.counts.prunes += 1;
+        }
+    }
+
     /// Removes a peer from the mesh without a word. A GRAFT that waits is not sent any more.
-    pub(super) fn drop_from_mesh(&mut self, now: Instant, topic: Topic, peer: &PeerId) {
+    /// Returns `true` if the peer was in the mesh.
+    pub(super) fn drop_from_mesh(&mut self, now: Instant, topic: Topic, peer: &PeerId) -> bool {
         if let Some(known) = self.peers.get_mut(peer) {
             known.outbox.mesh[topic.index()].take_if(|say| *say == Say::Graft);
         }
-        let Some(link) = self.link_mut(topic) else { return };
-        if link.nodes.remove(peer) || link.browsers.remove(peer) {
+        let Some(link) = self.link_mut(topic) else { return false };
+        let was_in_mesh = link.nodes.remove(peer) || link.browsers.remove(peer);
+        if was_in_mesh {
             if let Some(scores) = &mut self.scores {
                 scores.mesh(now, peer, topic, false);
             }
             self.outputs.push_back(Output::Mesh { peer: *peer, topic, is_member: false });
         }
+        was_in_mesh
     }
 
     /// A peer is not subscribed any more: sending to it is of no use, and it needs no PRUNE.
@@ -153,7 +163,7 @@ impl Router {
         link.fanout.remove(peer);
         if link.has(peer) {
             link.backoffs.set(*peer, now + UNSUBSCRIBE_BACKOFF);
-            self.drop_from_mesh(now, topic, peer);
+            self.count_prune(now, topic, peer);
         }
     }
 
@@ -168,11 +178,11 @@ impl Router {
             || known.class.is_browser()
             || link.nodes.len() < high
             || known.is_outbound && link.nodes.len() < 2 * high;
-        let is_welcome = known.subscriptions.contains(topic)
-            && has_room
-            && backoff.is_none()
-            && self.score(now, peer) >= 0.0;
-        if let Some(end) = backoff {
+        let is_subscribed = known.subscriptions.contains(topic);
+        let is_welcome =
+            is_subscribed && has_room && backoff.is_none() && self.score(now, peer) >= 0.0;
+        // rust-libp2p may send a GRAFT behind its own unsubscription, for which this back-off is.
+        if let Some(end) = backoff.filter(|_| is_subscribed) {
             // Within the first seconds of a back-off it is a flood rather than a misunderstanding.
             let is_flood = now + PRUNE_BACKOFF < end + GRAFT_FLOOD;
             self.breach(now, peer, if is_flood { 2.0 } else { 1.0 });
@@ -193,6 +203,6 @@ impl Router {
         };
         let Some(link) = self.link_mut(topic).filter(|link| link.is_joined) else { return };
         link.backoffs.set(*peer, now + backoff);
-        self.drop_from_mesh(now, topic, peer);
+        self.count_prune(now, topic, peer);
     }
 }

@@ -2,6 +2,7 @@
 
 mod beat;
 mod control;
+mod counts;
 mod flow;
 mod frames;
 mod membership;
@@ -26,6 +27,7 @@ use crate::peers::PeerId;
 use crate::peers::score::GossipSnapshot;
 use crate::sorted::{SortedMap, SortedSet};
 use crate::time::Instant;
+pub use counts::Counts;
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -83,6 +85,7 @@ pub struct Router {
     heartbeats: u64,
     /// The last message of our own, if no node has taken it yet.
     untaken: Option<Untaken>,
+    counts: Counts,
     outputs: VecDeque<Output>,
 }
 
@@ -148,6 +151,7 @@ impl Router {
             next_minute: now + beat::MINUTE,
             heartbeats: 0,
             untaken: None,
+            counts: Counts::default(),
             outputs: VecDeque::new(),
             config,
         }
@@ -223,6 +227,11 @@ impl Router {
     /// Returns the number of heartbeats so far.
     pub const fn heartbeats(&self) -> u64 {
         self.heartbeats
+    }
+
+    /// Returns totals since the start.
+    pub const fn counts(&self) -> Counts {
+        self.counts
     }
 
     /// Returns the number of nodes in our mesh of a topic.

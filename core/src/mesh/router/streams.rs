@@ -40,6 +40,7 @@ impl Router {
 
     pub(super) fn disconnected(&mut self, now: Instant, peer: &PeerId) {
         self.leave_everything(now, peer);
+        self.count_dropped(peer);
         if let Some(known) = self.peers.remove(peer)
             && let Writer::Closed(Some(at)) = known.writer
         {
@@ -103,6 +104,7 @@ impl Router {
         }
         self.leave_everything(now, peer);
         self.uplink.forget(peer);
+        self.count_dropped(peer);
         let Some(known) = self.peers.get_mut(peer) else { return };
         // What waits is lost, and so is what the peer did not want.
         known.outbox = Outbox::new(now, known.class.is_browser());
@@ -127,6 +129,14 @@ impl Router {
         // helps.
         if matches!(known.writer, Writer::Closed(Some(_))) && known.reopened.is_clear() {
             self.open_writer(peer);
+        }
+    }
+
+    /// Counts what waits for a peer, and what it was too slow for, as dropped.
+    fn count_dropped(&mut self, peer: &PeerId) {
+        if let Some(known) = self.peers.get_mut(peer) {
+            let waiting = known.outbox.messages() as u64;
+            self.counts.dropped += waiting + known.outbox.take_dropped();
         }
     }
 

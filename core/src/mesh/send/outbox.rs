@@ -76,6 +76,8 @@ pub(in crate::mesh) struct Outbox {
     /// Forwarded messages of the last minute, and how many came to nothing.
     pub(in crate::mesh) forwards: u32,
     pub(in crate::mesh) expired: u32,
+    /// Messages that came to nothing, of any kind, since they were last counted.
+    dropped: u64,
     /// Whether the shell was told that there is something to send.
     pub(in crate::mesh) is_announced: bool,
     is_browser: bool,
@@ -96,7 +98,10 @@ impl Outbox {
             // Never one of ours. An answer makes no room for itself: the others are as good.
             let victims = [Kind::Forward, Kind::Answer].into_iter();
             let victim = victims.filter(|_| kind != Kind::Answer).find_map(oldest);
-            let Some(victim) = victim else { return false };
+            let Some(victim) = victim else {
+                self.dropped += 1;
+                return false;
+            };
             self.drop_at(victim);
         }
         if self.messages.is_empty() && self.unwritten == 0 {
@@ -213,7 +218,13 @@ impl Outbox {
         Some(queued)
     }
 
+    /// Returns the number of messages that came to nothing since the last call.
+    pub(in crate::mesh) const fn take_dropped(&mut self) -> u64 {
+        std::mem::replace(&mut self.dropped, 0)
+    }
+
     fn drop_at(&mut self, at: usize) {
+        self.dropped += 1;
         if self.take_at(at).is_some_and(|queued| queued.kind == Kind::Forward) {
             self.expired += 1;
         }

@@ -9,12 +9,9 @@ fn junk(n: u32) -> Vec<u8> {
     contents
 }
 
-/// Returns a message of this size that only waits, so that no job reads its contents. One byte is
-/// the mark.
+/// Returns a message of this size that only waits, so that no job reads its contents.
 fn of_size(size: usize) -> Unpacked {
-    let mut marked = vec![0; size];
-    marked[0] = 1;
-    Unpacked::from_marked(marked).expect("a buffer with its mark")
+    Unpacked::from_contents(&vec![0; size])
 }
 
 fn held(version: PayloadVersion) -> Conversation {

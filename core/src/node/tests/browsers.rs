@@ -13,7 +13,7 @@ fn office() -> Option<IpAddr> {
 }
 
 /// Opens an inbound connection. Its number is the peer's, plus 100 at the browsers' door.
-fn knock(conversation: &mut Conversation, door: Door, who: u8) -> Result<Option<Mesh>, Denied> {
+fn knock(conversation: &mut Conversation, door: Door, who: u8) -> Result<(), Denied> {
     let (now, ip, peer) = (conversation.now, office(), peer(who));
     let id = number(door, who);
     conversation.node.knock(now, &Knock::Accept { id, door, ip })?;
@@ -66,27 +66,28 @@ fn the_connection_manager_neither_counts_nor_trims_browsers() {
 fn the_first_connection_decides_on_the_mesh_until_the_last_one_ends() {
     for [first, second] in [[Door::Browser, Door::Tcp], [Door::Tcp, Door::Browser]] {
         let mut conversation = Conversation::on(V4);
-        let mesh = if first == Door::Browser { Mesh::Browsers } else { Mesh::Nodes };
         let is_browser = |conversation: &Conversation| {
             let peers = conversation.node.peers();
             assert_eq!(peers.nodes(), usize::from(peers.is_browser(&peer(1)) == Some(false)));
             peers.is_browser(&peer(1))
         };
         let expected = Some(first == Door::Browser);
-        assert_eq!(knock(&mut conversation, first, 1), Ok(Some(mesh)));
+        assert_eq!(knock(&mut conversation, first, 1), Ok(()));
         conversation.tell(Input::Connected(peer(1)));
         assert_eq!(is_browser(&conversation), expected);
-        assert_eq!(knock(&mut conversation, second, 1), Ok(Some(mesh)));
+        assert_eq!(knock(&mut conversation, second, 1), Ok(()));
+        assert_eq!(is_browser(&conversation), expected);
         end(&mut conversation, first, 1);
         assert_eq!(is_browser(&conversation), expected);
-        assert_eq!(knock(&mut conversation, first, 1), Ok(Some(mesh)));
+        assert_eq!(knock(&mut conversation, first, 1), Ok(()));
         for door in [first, second] {
             end(&mut conversation, door, 1);
         }
         conversation.tell(Input::Disconnected(peer(1)));
-        assert_eq!(conversation.node.peers().mesh_of(&peer(1)), None);
-        let other = if first == Door::Browser { Mesh::Nodes } else { Mesh::Browsers };
-        assert_eq!(knock(&mut conversation, second, 1), Ok(Some(other)));
+        assert_eq!(is_browser(&conversation), None);
+        assert_eq!(knock(&mut conversation, second, 1), Ok(()));
+        conversation.tell(Input::Connected(peer(1)));
+        assert_eq!(is_browser(&conversation), Some(second == Door::Browser));
     }
 }
 

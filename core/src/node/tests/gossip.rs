@@ -34,7 +34,9 @@ fn a_verdict_names_the_peer_the_topic_and_the_message() {
     node.handle(Now::default(), Input::JobDone(job.run()));
     let Some(Output::Verdict(verdict)) = node.poll() else { panic!("no verdict") };
     let result = Err(Reason::SnappyHeader);
-    assert_eq!(verdict, Verdict { from: peer(9), topic: V2, id: [7; 20], result, signer: None });
+    let arrived = Now::default().monotonic;
+    let id = [7; 20];
+    assert_eq!(verdict, Verdict { from: peer(9), topic: V2, id, result, signer: None, arrived });
     // The rest is about the sender's ban.
     let mut rest = std::iter::from_fn(|| node.poll());
     assert!(

@@ -24,7 +24,7 @@ fn dropped(net: &Net, at: usize) -> Vec<DisconnectReason> {
 fn assert_nothing_left(net: &Net, at: usize) {
     let seat = &net.seats[at];
     assert_eq!((net.sizes(at).judging, net.sizes(at).judging_bytes), (0, 0));
-    assert_eq!(seat.node.mesh.get().expect("a router").judging(), 0);
+    assert_eq!(seat.node.mesh.as_ref().expect("a router").judging(), 0);
     let validator = &seat.node.validator;
     assert_eq!((validator.waiting(), validator.running(), seat.node.jobs.len()), (0, 0, 0));
 }
@@ -180,7 +180,7 @@ fn a_crowd_of_messages_is_bounded_and_each_that_is_judged_has_its_verdict() {
     net.seats[0].holds = Some(JobKind::Validate);
     for number in 1..=5 {
         net.meet(stranger(number), 0);
-        for salt in 0..64_u64 {
+        for salt in 0..128_u64 {
             let block = changed(V4, |payload| {
                 payload.gas_used = salt;
                 payload.block_number += number as u64;
@@ -190,7 +190,10 @@ fn a_crowd_of_messages_is_bounded_and_each_that_is_judged_has_its_verdict() {
         net.pass(SECOND);
     }
     assert_eq!(net.sizes(0).judging, crate::mesh::MAX_ENTRIES);
-    assert_eq!(net.seats[0].node.mesh.get().expect("a router").judging(), 256);
+    assert_eq!(
+        net.seats[0].node.mesh.as_ref().expect("a router").judging(),
+        crate::mesh::JUDGING_AT_ONCE
+    );
     net.run_jobs(0);
     assert_nothing_left(&net, 0);
     assert!(net.seats[0].verdicts.len() >= crate::mesh::MAX_ENTRIES);

@@ -209,7 +209,7 @@ impl World {
     fn check(&self) {
         let node = &self.node;
         node.validator.check();
-        let mesh = node.mesh.get().expect("a router");
+        let mesh = node.mesh.as_ref().expect("a router");
         let validating = node.validator.waiting() + node.validator.running();
         assert!(mesh.judging() <= validating, "a validation without a message");
         assert!(node.validator.waiting() <= VALIDATION_QUEUE);
@@ -242,7 +242,7 @@ impl World {
         assert_eq!(self.unpublished, BTreeSet::new(), "publications without an end");
         let validator = &self.node.validator;
         assert_eq!((validator.waiting(), validator.running(), self.node.jobs.len()), (0, 0, 0));
-        assert_eq!(self.node.mesh.get().expect("a router").judging(), 0);
+        assert_eq!(self.node.mesh.as_ref().expect("a router").judging(), 0);
         assert_eq!(self.node.router().expect("a router").sizes().judging, 0);
     }
 }

@@ -343,13 +343,13 @@ fn a_full_browser_door_refuses_before_the_handshake() {
     let now = conversation.now;
     let mut knock = |knock| conversation.node.knock(now, &knock);
     let (id, door, ip) = (ConnectionId(1), Door::Browser, None);
-    assert_eq!(knock(Knock::Begin(door)), Ok(None));
+    assert_eq!(knock(Knock::Begin(door)), Ok(()));
     knock(Knock::Accept { id, door, ip }).expect("there is room");
     knock(Knock::Secured { id, door, peer: peer(1), ip, is_inbound: true }).expect("room");
     assert_eq!(knock(Knock::Begin(door)), Err(Denied::TooManyInbound));
-    assert_eq!(knock(Knock::Begin(Door::Tcp)), Ok(None));
+    assert_eq!(knock(Knock::Begin(Door::Tcp)), Ok(()));
     knock(Knock::Ended(id)).expect("it just ends");
-    assert_eq!(knock(Knock::Begin(door)), Ok(None));
+    assert_eq!(knock(Knock::Begin(door)), Ok(()));
 }
 
 #[test]
@@ -414,7 +414,7 @@ fn a_block_entry_disconnects_matching_peers_and_is_remembered() {
         };
         assert_eq!(next.node.knock(now, &dial), Err(denied));
         order(&mut next, PeerCommand::Unblock(entry));
-        assert_eq!(next.node.knock(now, &dial), Ok(None));
+        assert_eq!(next.node.knock(now, &dial), Ok(()));
         assert_eq!(arrive(&mut next, 2, 1, ADDRESS), Ok(()));
         assert!(!next.memory.keys().any(|key| key.starts_with(b"block/")));
     }

@@ -192,10 +192,8 @@ impl World {
             }
             Happening::Flood(topic, count, size) => {
                 for _ in 0..*count {
-                    // With the mark of a broken snappy block, so that no job hashes it.
-                    let mut marked = vec![0; 1 + size];
-                    marked[0] = 5;
-                    self.message(*topic, Unpacked::from_marked(marked).expect("a mark"));
+                    // A broken snappy block, so that no job hashes it.
+                    self.message(*topic, Unpacked::new(&vec![0xff; *size]));
                 }
             }
             Happening::JobDone(at) => {

@@ -35,14 +35,12 @@ pub fn announced_length(compressed: &[u8]) -> Result<usize, BlockError> {
     snap::raw::decompress_len(compressed).map_err(|_| BlockError::Header)
 }
 
-/// Decompresses `compressed` into a buffer of `prefix` zero bytes followed by the contents.
-///
-/// With the prefix, the caller can put a tag in front without moving the contents.
+/// Decompresses a block.
 ///
 /// # Errors
-/// Any [`BlockError`]. At most `limit + prefix` bytes are allocated, and no more than about 22
-/// times the input plus `prefix`.
-pub fn decompress(compressed: &[u8], limit: usize, prefix: usize) -> Result<Vec<u8>, BlockError> {
+/// Any [`BlockError`]. At most `limit` bytes are allocated, and no more than about 22 times the
+/// input.
+pub fn decompress(compressed: &[u8], limit: usize) -> Result<Vec<u8>, BlockError> {
     let announced = announced_length(compressed)?;
     if announced > limit {
         return Err(BlockError::TooLong { announced, limit });
@@ -50,10 +48,8 @@ pub fn decompress(compressed: &[u8], limit: usize, prefix: usize) -> Result<Vec<
     if announced / BEST_RATIO > compressed.len() {
         return Err(BlockError::Body);
     }
-    let mut out = vec![0; prefix + announced];
-    snap::raw::Decoder::new()
-        .decompress(compressed, &mut out[prefix..])
-        .map_err(|_| BlockError::Body)?;
+    let mut out = vec![0; announced];
+    snap::raw::Decoder::new().decompress(compressed, &mut out).map_err(|_| BlockError::Body)?;
     Ok(out)
 }
 
@@ -76,8 +72,8 @@ mod tests {
 
     #[test]
     fn empty_input_is_an_invalid_header_and_a_zero_is_an_empty_block() {
-        assert_eq!(decompress(&[], LIMIT, 0), Err(BlockError::Header));
-        assert_eq!(decompress(&[0], LIMIT, 1), Ok(vec![0]));
+        assert_eq!(decompress(&[], LIMIT), Err(BlockError::Header));
+        assert_eq!(decompress(&[0], LIMIT), Ok(vec![]));
     }
 
     #[test]
@@ -85,49 +81,35 @@ mod tests {
         // 4 GiB - 1, in seven bytes.
         let bomb = [0xff, 0xff, 0xff, 0xff, 0x0f, 0x00, 0x00];
         let announced = u32::MAX as usize;
-        assert_eq!(
-            decompress(&bomb, LIMIT, 0),
-            Err(BlockError::TooLong { announced, limit: LIMIT })
-        );
+        assert_eq!(decompress(&bomb, LIMIT), Err(BlockError::TooLong { announced, limit: LIMIT }));
         assert_eq!(announced_length(&[0xff; 5]), Err(BlockError::Header));
     }
 
     #[test]
     fn a_length_that_the_body_cannot_reach_is_refused() {
         // Announces 10 MiB, but the body has two bytes.
-        assert_eq!(
-            decompress(&[0x80, 0x80, 0x80, 0x05, 0x00, 0x00], LIMIT, 0),
-            Err(BlockError::Body)
-        );
+        assert_eq!(decompress(&[0x80, 0x80, 0x80, 0x05, 0x00, 0x00], LIMIT), Err(BlockError::Body));
     }
 
     #[test]
     fn the_best_possible_compression_passes_the_ratio() {
         for length in [0, 1, 63, 64, 65, 1000, 65_535, 65_536, 65_537, 1 << 20, LIMIT] {
             let zeros = vec![0; length];
-            assert_eq!(
-                decompress(&compress(&zeros), LIMIT, 0).as_deref(),
-                Ok(&zeros[..]),
-                "{length}"
-            );
+            assert_eq!(decompress(&compress(&zeros), LIMIT).as_deref(), Ok(&zeros[..]), "{length}");
         }
     }
 
     proptest! {
         #[test]
-        fn contents_survive_behind_any_prefix(
-            bytes in prop::collection::vec(any::<u8>(), 0..2000), prefix in 0_usize..9,
-        ) {
-            let out = decompress(&compress(&bytes), LIMIT, prefix).expect("own output");
-            prop_assert!(out[..prefix].iter().all(|byte| *byte == 0));
-            prop_assert_eq!(&out[prefix..], &bytes[..]);
+        fn contents_survive(bytes in prop::collection::vec(any::<u8>(), 0..2000)) {
+            prop_assert_eq!(decompress(&compress(&bytes), LIMIT).expect("own output"), bytes);
         }
 
         #[test]
         fn arbitrary_bytes_never_exceed_the_limit(
             bytes in prop::collection::vec(any::<u8>(), 0..200), limit in 0_usize..2000,
         ) {
-            if let Ok(out) = decompress(&bytes, limit, 0) {
+            if let Ok(out) = decompress(&bytes, limit) {
                 prop_assert!(out.len() <= limit);
             }
         }

@@ -1,17 +1,15 @@
 //! Decisions on connections.
 
 use super::{Knock, PeerManager, PeerStep, Secured};
-use crate::gossip::Mesh;
 use crate::peers::{ConnectionId, Denied, Door, PeerId, PeerStanding};
 use crate::time::Now;
 
 impl PeerManager {
-    /// Decides whether a connection may proceed, for dialled and accepted connections alike. The
-    /// answer to [`Knock::Secured`] is the mesh that the connection joins; other knocks have none.
+    /// Decides whether a connection may proceed, for dialled and accepted connections alike.
     ///
     /// # Errors
     /// The reason why it may not.
-    pub fn knock(&mut self, now: Now, knock: &Knock) -> Result<Option<Mesh>, Denied> {
+    pub fn knock(&mut self, now: Now, knock: &Knock) -> Result<(), Denied> {
         match *knock {
             Knock::DialPeer(peer) => self.gate.dial_peer(now, &peer, self.standing(now, &peer))?,
             Knock::DialAddress(ip) => self.gate.dial_address(now, None, Some(ip))?,
@@ -27,18 +25,16 @@ impl PeerManager {
                     return Err(denied);
                 }
                 let is_browser_connection = is_inbound && door == Door::Browser;
-                let mesh = self.mesh_of(&peer).unwrap_or(match is_browser_connection {
-                    true => Mesh::Browsers,
-                    false => Mesh::Nodes,
-                });
+                let is_browser = self.came_as_browser(&peer).unwrap_or(is_browser_connection);
                 if is_browser_connection && self.has_browser_connections_only(&peer) {
                     self.replace(&peer);
                 }
                 self.limits.established(id, door, peer, ip, is_inbound, standing.is_exempt)?;
-                self.secured
-                    .insert(id, Secured { peer, ip, is_inbound, is_browser_connection, mesh });
+                self.secured.insert(
+                    id,
+                    Secured { peer, ip, is_inbound, is_browser_connection, is_browser },
+                );
                 self.sort(now, &peer);
-                return Ok(Some(mesh));
             }
             Knock::Ended(id) => {
                 self.limits.ended(id);
@@ -47,7 +43,7 @@ impl PeerManager {
                 }
             }
         }
-        Ok(None)
+        Ok(())
     }
 
     fn standing(&self, now: Now, peer: &PeerId) -> PeerStanding {

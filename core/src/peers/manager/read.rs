@@ -1,7 +1,6 @@
 //! Queries of the peer manager's state.
 
 use super::PeerManager;
-use crate::gossip::Mesh;
 use crate::payload::PayloadVersion;
 use crate::peers::claims::literal_ip;
 use crate::peers::{ConnectionLimits, Gate, GateCounts, PeerBook, PeerId, PeerScores, Stage};
@@ -64,10 +63,10 @@ impl PeerManager {
         self.connected.get(peer).map(|connected| connected.is_inbound)
     }
 
-    /// Returns the mesh that the connections of a peer join, or `None` if the peer has no
+    /// Returns whether the connections of a peer are a browser's, or `None` if the peer has no
     /// connection whose handshake is done. The first connection decides.
-    pub fn mesh_of(&self, peer: &PeerId) -> Option<Mesh> {
-        self.connections(peer).next().map(|secured| secured.mesh)
+    pub(super) fn came_as_browser(&self, peer: &PeerId) -> Option<bool> {
+        self.connections(peer).next().map(|secured| secured.is_browser)
     }
 
     /// Returns `true` if the peer is a [browser](super#browsers), or `None` if it is not connected.

@@ -1,7 +1,6 @@
 //! Scoring parameters (`op-node/p2p/peer_params.go`, `app_params.go`). The parent module documents
 //! the differences from the reference.
 
-use crate::gossip::Mesh;
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
@@ -255,15 +254,6 @@ impl ScoreParams {
             decay_to_zero: DECAY_TO_ZERO,
             retain_score: epochs(block_time_seconds, 100),
         }
-    }
-
-    /// Returns the parameters of a mesh. Browsers are not penalised for sharing an address: a
-    /// household, an office and a reverse proxy have one for all.
-    pub const fn for_mesh(mut self, mesh: Mesh) -> Self {
-        if matches!(mesh, Mesh::Browsers) {
-            self.ip_colocation_weight = 0.0;
-        }
-        self
     }
 
     /// Returns the parameters of a live or a dormant topic.

@@ -158,7 +158,7 @@ impl Chunk {
     pub fn decompress(&self) -> Result<Vec<u8>, ChunkError> {
         let contents = match self.codec {
             Codec::Stored => self.data.to_vec(),
-            Codec::Snappy => snappy::decompress(&self.data, self.contents, 0)?,
+            Codec::Snappy => snappy::decompress(&self.data, self.contents)?,
         };
         if contents.len() == self.contents {
             Ok(contents)

@@ -17,7 +17,6 @@ use opp2p_core::gossip::{MeshParams, TIMESTAMP_THRESHOLD};
 use opp2p_core::node::SyncConfig;
 use opp2p_core::peers::{BlockEntry, PeersConfig};
 use opp2p_core::trouble::Role;
-use opp2p_wire::Router;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -113,8 +112,6 @@ pub struct HostConfig {
     pub peerstore: Peerstore,
     /// Whether there is no network: nothing listens and no peer is dialled (`p2p.disable`).
     pub offline: bool,
-    /// Gossip router that runs the mesh (`p2p.gossip.router`).
-    pub router: Router,
     /// Sizes of the gossip mesh.
     pub mesh: MeshParams,
     /// Maximum age of a gossiped block.
@@ -176,7 +173,6 @@ impl HostConfig {
             retention: Retention::default(),
             peerstore: Peerstore::WithBlocks,
             offline: false,
-            router: Router::default(),
             mesh: MeshParams::default(),
             timestamp_threshold: TIMESTAMP_THRESHOLD,
             view: ChainViewConfig::for_interval(interval),

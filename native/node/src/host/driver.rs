@@ -32,7 +32,7 @@ use opp2p_core::sequencer::PublishId;
 use opp2p_core::sync::range::{RangeServeId, ReadDone};
 use opp2p_core::sync::{ResultCode, ServeId};
 use opp2p_store::Writer;
-use opp2p_wire::{Notice, Response, Router, Wire, dial_failure, refused_late, to_libp2p};
+use opp2p_wire::{Notice, Response, Wire, dial_failure, refused_late, to_libp2p};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -48,11 +48,10 @@ pub(super) type Signed = (PublishId, Result<Signature, String>);
 /// A running node: the core, and everything that carries out its outputs.
 pub(super) struct Driver {
     pub(super) core: Core,
-    pub(super) router: Router,
     /// Whether peers are scored.
     pub(super) scores_peers: bool,
-    /// When the scores are to be recorded next, if the core's own router counts them.
-    pub(super) measure_due: Option<Instant>,
+    /// When the scores are to be recorded next.
+    pub(super) measure_due: Instant,
     pub(super) wire: Wire<Native>,
     pub(super) pool: Pool,
     pub(super) writer: OffRuntime<Writer>,
@@ -163,7 +162,6 @@ impl Driver {
         let mut changed = false;
         while let Some(output) = self.core.poll() {
             match &output {
-                Output::Send { .. } => self.meter.sent(),
                 Output::Job(job) if job.kind() == JobKind::Pack => self.meter.sent(),
                 Output::Refuse { id, code } => self.meter.answered(*id, Some(code.byte())),
                 // A block above a gap can be the highest, and no event says so.
@@ -172,13 +170,7 @@ impl Driver {
             }
             match self.wire.carry_out(output) {
                 Ok(None) => {}
-                Ok(Some(input)) => {
-                    let has_scores = matches!(input, Input::GossipScores(_));
-                    self.feed(input);
-                    if has_scores {
-                        self.measure_scores();
-                    }
-                }
+                Ok(Some(input)) => self.feed(input),
                 Err(output) => self.carry_out(output, stored),
             }
         }
@@ -210,7 +202,7 @@ impl Driver {
             Output::Serve { id, number, held } => self.requests.look_up(id, number, held),
             Output::Range(RangeOutput::Read { id, order }) => self.requests.read(id, order),
             Output::Event(event) => self.on_core(event),
-            // The network's, see `Wire::carry_out`.
+            // The network's, see `Wire::carry_out`; or those of a node without a router.
             Output::Mesh(_)
             | Output::Send { .. }
             | Output::Dial { .. }
@@ -232,17 +224,15 @@ impl Driver {
 
     fn on_heartbeat(&mut self) {
         self.memory.retry();
-        for change in self.wire.heartbeat(self.core.clock.now().monotonic) {
-            self.feed(change);
-        }
+        self.wire.heartbeat(self.core.clock.now().monotonic);
         let now = Instant::now();
-        if let Some(due) = self.measure_due.as_mut().filter(|due| **due <= now) {
-            *due = now + SNAPSHOT_INTERVAL;
+        if self.measure_due <= now {
+            self.measure_due = now + SNAPSHOT_INTERVAL;
             self.measure_scores();
         }
         self.refresh_mesh();
         self.report();
-        self.meter.heard(self.wire.gossip_rpcs(), self.wire.frames().sent);
+        self.meter.heard(self.wire.frames());
     }
 
     fn respond(&mut self, id: ServeId, response: Response) {
@@ -334,11 +324,7 @@ impl Driver {
             }
             _ => {}
         }
-        let is_subscription = matches!(input, Input::Peer(_, PeerNews::Subscribed(..)));
         self.feed(input);
-        if is_subscription {
-            self.refresh_mesh();
-        }
     }
 }
 

@@ -5,9 +5,9 @@ use crate::http::HttpError;
 use crate::key::KeyFormatError;
 use libp2p::Multiaddr;
 use opp2p_core::chain::ConfigError;
+use opp2p_core::gossip::InvalidMesh;
 use opp2p_core::peers::ListFull;
 use opp2p_store::StoreError;
-use opp2p_wire::InvalidConfig;
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -39,9 +39,9 @@ pub enum HostError {
     /// The store can't be used.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The gossip parameters contradict each other.
+    /// The sizes of the mesh can't be used.
     #[error(transparent)]
-    Gossip(#[from] InvalidConfig),
+    Mesh(#[from] InvalidMesh),
     /// The node's key is not valid.
     #[error("the node's key can't be used: {0}")]
     Key(#[from] KeyFormatError),

@@ -13,7 +13,6 @@ use super::ws::Listening;
 use super::{persist, reports};
 use crate::discovery::Known;
 use alloy_primitives::{Address, B256};
-use libp2p::metrics::Registry;
 use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, PeerId};
 use opp2p_core::chain::BlockId;
@@ -27,7 +26,7 @@ use opp2p_core::sequencer::{Publication, PublishError};
 use opp2p_core::sync::RangeError;
 use opp2p_core::time::Now;
 use opp2p_store::{Store, StoreError};
-use opp2p_wire::{Bandwidth, Router, from_libp2p};
+use opp2p_wire::{Bandwidth, from_libp2p};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
@@ -51,9 +50,6 @@ pub struct HostHandle {
     pub(super) bandwidth: Arc<Bandwidth>,
     pub(super) streams: Streams,
     pub(super) meter: Arc<Meter>,
-    pub(super) router: Router,
-    /// Gossipsub's own counters, if they are kept.
-    pub(super) gossip_counters: Option<Arc<Registry>>,
     pub(super) commands: mpsc::Sender<Command>,
     /// Weak, so that listeners notice the end of the node.
     pub(super) events: broadcast::WeakSender<HostEvent>,
@@ -314,16 +310,6 @@ impl HostHandle {
     /// Returns the node's counters.
     pub fn meter(&self) -> &Meter {
         &self.meter
-    }
-
-    /// Returns the gossip router that runs the mesh.
-    pub const fn router(&self) -> Router {
-        self.router
-    }
-
-    /// Returns the counters of libp2p's gossipsub, if it runs the mesh and they are kept.
-    pub fn gossip_counters(&self) -> Option<&Registry> {
-        self.gossip_counters.as_deref()
     }
 
     /// Runs `look` on the node's core. The node waits while it runs.

@@ -19,6 +19,7 @@ use opp2p_core::sequencer::PublishError;
 use opp2p_core::sync::{
     AnswerError, Answered, RequestFailure, ResultCode, RpcError, ServeId, Source, SyncEvent,
 };
+use opp2p_wire::Frames;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -161,7 +162,7 @@ pub struct Meter {
     serving: Mutex<BTreeMap<ServeId, (Instant, u64)>>,
     /// Gossip RPCs that peers sent.
     pub rpcs: Counter,
-    /// Gossip RPCs sent, if the core's own router sends them.
+    /// Gossip RPCs that this node sent.
     pub rpcs_sent: Counter,
     /// Blocks of our own that were passed to gossip.
     pub given_to_gossip: Counter,
@@ -426,11 +427,10 @@ impl Meter {
         self.scores.iter().zip(parts).for_each(|(part, value)| part.observe(value));
     }
 
-    /// Sets the numbers of gossip RPCs since the start: those received, and with the core's own
-    /// router those sent.
-    pub(super) fn heard(&self, received: u64, sent: u64) {
-        self.rpcs.set(received);
-        self.rpcs_sent.set(sent);
+    /// Sets the numbers of gossip RPCs since the start.
+    pub(super) fn heard(&self, frames: Frames) {
+        self.rpcs.set(frames.received);
+        self.rpcs_sent.set(frames.sent);
     }
 
     /// Records a peer's request for a block.

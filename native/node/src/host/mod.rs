@@ -50,7 +50,6 @@ pub use meter::{
     CODES, Counter, Counters, ENDPOINT_RESULTS, LastBlock, Meter, Requests, SCORE_PARTS,
 };
 pub use network::tcp_port;
-pub use opp2p_wire::Router;
 pub use reload::{LiveChange, LiveSettings};
 pub use requests::BlockSource;
 pub use signer::{BlockSigner, SignerOrigin, SignerReport};

@@ -18,7 +18,7 @@ use libp2p::swarm::{ConnectionId, NetworkBehaviour};
 use libp2p::{PeerId, upnp};
 use opp2p_core::mesh::Version;
 use opp2p_core::sync::{protocol_id, spec_protocol_id};
-use opp2p_wire::{Behaviour, Router, Wired};
+use opp2p_wire::{Behaviour, Wired};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -72,15 +72,9 @@ impl Native {
 
 /// Returns the protocols that identify reports to peers, sorted.
 pub(super) fn protocols(wiring: &opp2p_wire::Config, nat: bool) -> Vec<String> {
-    let gossip = match wiring.router {
-        Router::Own => Version::SPOKEN.map(|version| version.protocol().to_owned()),
-        Router::Libp2p => {
-            ["1.0.0", "1.1.0", "1.2.0", "1.3.0"].map(|version| format!("/meshsub/{version}"))
-        }
-    };
     let mut all =
         Vec::from(["/ipfs/id/1.0.0", "/ipfs/id/push/1.0.0", "/ipfs/ping/1.0.0"].map(String::from));
-    all.extend(gossip);
+    all.extend(Version::SPOKEN.map(|version| version.protocol().to_owned()));
     if wiring.payloads {
         all.extend([protocol_id(wiring.chain_id), spec_protocol_id(wiring.chain_id)]);
     }
@@ -184,7 +178,6 @@ mod tests {
     use libp2p::identity::Keypair;
     use libp2p::swarm::SwarmEvent;
     use libp2p::{Multiaddr, Swarm};
-    use opp2p_core::gossip::MeshParams;
     use std::sync::Arc;
     use tokio::time::timeout;
 
@@ -203,16 +196,12 @@ mod tests {
         let wiring = opp2p_wire::Config {
             chain_id: 901,
             agent: "test".into(),
-            router: Router::Libp2p,
-            mesh: MeshParams::default(),
-            browsers: false,
             payloads: false,
             ranges: opp2p_wire::RangeUse::Off,
             ping: None,
-            scoring: None,
             gatekeeper: None,
         };
-        let wire = Behaviour::new(key, &wiring).unwrap();
+        let wire = Behaviour::new(key, &wiring);
         let config = autonat::Config { only_global_ips: false, ..server_only() };
         let autonat = autonat::Behaviour::new(key.public().to_peer_id(), config);
         Native { wire, upnp: None.into(), autonat: Some(autonat).into() }

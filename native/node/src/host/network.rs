@@ -12,14 +12,12 @@ use super::upgrade::{Muxers, Securities};
 use super::ws::Listening;
 use futures::{FutureExt, StreamExt};
 use libp2p::core::transport::ListenerId;
-use libp2p::identity::Keypair;
 use libp2p::multiaddr::Protocol;
 use libp2p::swarm::SwarmEvent;
 use libp2p::{Multiaddr, Swarm, TransportError};
 use opp2p_core::node::SyncConfig;
-use opp2p_core::peers::ScoreParams;
 use opp2p_core::sync::ServerConfig;
-use opp2p_wire::{Bandwidth, Behaviour, IDLE_TIMEOUT, InvalidConfig, PING_INTERVAL, RangeUse};
+use opp2p_wire::{Bandwidth, Behaviour, IDLE_TIMEOUT, PING_INTERVAL, RangeUse};
 use std::sync::Arc;
 
 /// Maximum number of inbound streams of one connection that negotiate their protocol at once.
@@ -29,7 +27,6 @@ const NEGOTIATING_STREAMS: usize = 64;
 /// A network that does not listen yet.
 pub(super) struct Network {
     pub(super) swarm: Swarm<Native>,
-    pub(super) wiring: opp2p_wire::Config,
     pub(super) agent: Arc<str>,
     /// Protocols that identify reports to peers.
     pub(super) protocols: Arc<[String]>,
@@ -51,27 +48,18 @@ impl Network {
     pub(super) fn new(
         config: &HostConfig,
         identity: &Identity,
-        scoring: Option<ScoreParams>,
         core: &Core,
-        behaviour: impl FnOnce(&Keypair, &opp2p_wire::Config) -> Result<Behaviour, InvalidConfig>,
     ) -> Result<Self, HostError> {
         let Identity { keypair, peer_id, .. } = identity;
         let wiring = opp2p_wire::Config {
             chain_id: config.chain.chain_id,
             agent: config.agent.clone(),
-            router: config.router,
-            mesh: config.mesh,
-            browsers: config.ws.is_some(),
             payloads: config.sync.is_some(),
             ranges: range_use(config.sync.as_ref()),
             ping: config.ping.then_some(PING_INTERVAL),
-            scoring,
             gatekeeper: Some(core.gatekeeper()),
         };
-        let mut behaviour = Native::new(behaviour(keypair, &wiring)?, *peer_id, config.nat);
-        if config.ws.as_ref().is_some_and(|ws| ws.suffices) {
-            behaviour.wire.let_browsers_suffice();
-        }
+        let behaviour = Native::new(Behaviour::new(keypair, &wiring), *peer_id, config.nat);
         let bandwidth = Arc::new(Bandwidth::default());
         let streams = Streams::new(spare_streams(config.sync.as_ref()));
         let (twins, timeout) = (Twins::default(), config.negotiation_timeout);
@@ -91,7 +79,6 @@ impl Network {
             swarm: Swarm::new(transport, behaviour, *peer_id, options),
             agent: wiring.agent.as_str().into(),
             protocols: protocols(&wiring, config.nat).into(),
-            wiring,
             bandwidth,
             streams,
             twins,

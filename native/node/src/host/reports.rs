@@ -1,5 +1,5 @@
 //! Reports to the core about what only this shell can see: disks, the execution client, L1, the
-//! feed, the mesh, panics, and another node with our key.
+//! feed, panics, and another node with our key.
 //!
 //! The driver looks at each heartbeat and passes on what has changed. The core decides what is a
 //! trouble, and when.
@@ -11,15 +11,11 @@ use super::signer::SignerReport;
 use super::twins::Twins;
 use crate::panics;
 use opp2p_core::engine::{Activity, EngineStatus};
-use opp2p_core::payload::PayloadVersion;
 use opp2p_core::trouble::Report;
 use opp2p_store::Store;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 use tokio::sync::watch;
-
-/// Number of peers in the mesh of each topic.
-type Mesh = [usize; PayloadVersion::ALL.len()];
 
 /// The last reports, and where the next ones come from.
 #[derive(Debug)]
@@ -51,7 +47,6 @@ struct Last {
     labels: Option<String>,
     l1: Option<String>,
     feed: Option<String>,
-    mesh: Option<Mesh>,
     parts: String,
     panics: u64,
 }
@@ -105,9 +100,8 @@ impl Reporter {
         Self { files: Some(Files { store, lost_key }), ..self }
     }
 
-    /// Returns what has changed since the last look. `mesh` has the present sizes, unless the core
-    /// knows them.
-    pub(super) fn look(&mut self, mesh: Option<Mesh>) -> Vec<Report> {
+    /// Returns what has changed since the last look.
+    pub(super) fn look(&mut self) -> Vec<Report> {
         let engine = self.engine.get().map(|status| status.borrow().clone());
         let labels = engine
             .as_ref()
@@ -120,7 +114,6 @@ impl Reporter {
         let last = &mut self.last;
         let (parts, panics) = (panics::lost().join(", "), panics::count());
         let reports = [
-            change(&mut last.mesh, mesh).flatten().map(Report::Mesh),
             change(&mut last.damage, damage).map(Report::StoreDamaged),
             change(&mut last.lost_key, lost_key).map(Report::KeyFile),
             change(&mut last.engine, engine).map(Report::Engine),
@@ -165,23 +158,19 @@ mod tests {
     #[test]
     fn each_change_is_reported_once() {
         let (mut reporter, l1) = reporter();
-        let mesh = Report::Mesh([0; 4]);
         // Other tests of this process may panic.
-        let mut look = |mesh| {
-            let mut reports = reporter.look(Some(mesh));
+        let mut look = || {
+            let mut reports = reporter.look();
             reports.retain(|report| !matches!(report, Report::Panics(_) | Report::PartLost(_)));
             reports
         };
-        assert_eq!(look([0; 4]), [mesh]);
-        assert_eq!(look([0; 4]), []);
+        assert_eq!(look(), []);
         l1.send_modify(|report| report.l1_error = Some("out of order".into()));
-        assert_eq!(
-            look([0, 0, 0, 2]),
-            [Report::Mesh([0, 0, 0, 2]), Report::L1(Some("out of order".into()))]
-        );
+        assert_eq!(look(), [Report::L1(Some("out of order".into()))]);
+        assert_eq!(look(), []);
         l1.send_modify(|report| report.l1_error = None);
-        assert_eq!(look([0, 0, 0, 2]), [Report::L1(None)]);
-        assert_eq!(look([0, 0, 0, 2]), []);
+        assert_eq!(look(), [Report::L1(None)]);
+        assert_eq!(look(), []);
     }
 
     #[test]
@@ -189,7 +178,7 @@ mod tests {
         let (engine, feed) = (Arc::new(OnceLock::new()), Arc::new(OnceLock::new()));
         let (_report, signer) = watch::channel(SignerReport::default());
         let mut reporter = Reporter::new(&engine, &feed, signer, Twins::default());
-        reporter.look(Some([0; 4]));
+        reporter.look();
         let away = Activity::Away(EngineFailure::Unreachable("connection refused".into()));
         let status = EngineStatus {
             head: None,
@@ -200,7 +189,7 @@ mod tests {
         };
         let (told, status) = watch::channel(status);
         engine.set(status).expect("the only one");
-        let reports = reporter.look(Some([0; 4]));
+        let reports = reporter.look();
         let text = |report: &Report| match report {
             Report::Engine(Some(text)) => text.clone(),
             _ => String::new(),
@@ -210,16 +199,12 @@ mod tests {
             "{reports:?}"
         );
         told.send_modify(|status| status.activity = Activity::Following);
-        assert!(reporter.look(Some([0; 4])).contains(&Report::Engine(None)));
+        assert!(reporter.look().contains(&Report::Engine(None)));
         let (stuck, problem) = watch::channel(None);
         feed.set(problem).expect("the only one");
-        assert!(
-            !reporter.look(Some([0; 4])).iter().any(|report| matches!(report, Report::Feed(_)))
-        );
+        assert!(!reporter.look().iter().any(|report| matches!(report, Report::Feed(_))));
         stuck.send_replace(Some("the stream is full".to_owned()));
-        assert!(
-            reporter.look(Some([0; 4])).contains(&Report::Feed(Some("the stream is full".into())))
-        );
+        assert!(reporter.look().contains(&Report::Feed(Some("the stream is full".into()))));
     }
 
     #[test]

@@ -25,13 +25,11 @@ use super::signer::{SignerOrigin, SignerReport};
 use super::storage::{Storage, Writers};
 use crate::discovery::{Discovery, DiscoveryInputs, Finder, Known};
 use crate::panics::guard;
-use libp2p::identity::Keypair;
-use libp2p::metrics::Registry;
 use opp2p_core::chain::BlockId;
 use opp2p_core::node::{MeshSettings, Node, NodeConfig, SyncConfig};
 use opp2p_core::peers::ScoreParams;
 use opp2p_store::Store;
-use opp2p_wire::{Router, Wire};
+use opp2p_wire::Wire;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Instant;
@@ -59,51 +57,10 @@ impl Host {
     /// # Errors
     /// As [`Self::start`].
     pub async fn start_heard(
-        config: HostConfig,
-    ) -> Result<(Self, broadcast::Receiver<HostEvent>), HostError> {
-        Self::start_with(config, opp2p_wire::Behaviour::new).await
-    }
-
-    /// Like [`Self::start`], with gossipsub's own counters registered in `registry`.
-    ///
-    /// # Errors
-    /// As [`Self::start`].
-    pub async fn start_with_metrics(
-        config: HostConfig,
-        registry: &mut Registry,
-    ) -> Result<Self, HostError> {
-        let behaviour = |keypair: &_, wiring: &_| {
-            opp2p_wire::Behaviour::with_metrics(keypair, wiring, registry)
-        };
-        Ok(Self::start_with(config, behaviour).await?.0)
-    }
-
-    /// Like [`Self::start_heard`], with gossipsub's own counters kept, see
-    /// [`HostHandle::gossip_counters`].
-    ///
-    /// # Errors
-    /// As [`Self::start`].
-    pub async fn start_measured(
-        config: HostConfig,
-    ) -> Result<(Self, broadcast::Receiver<HostEvent>), HostError> {
-        let mut registry = Registry::default();
-        let behaviour = |keypair: &_, wiring: &_| {
-            opp2p_wire::Behaviour::with_metrics(keypair, wiring, &mut registry)
-        };
-        let is_library = config.router == Router::Libp2p;
-        let (mut host, events) = Self::start_with(config, behaviour).await?;
-        host.handle.gossip_counters = is_library.then(|| Arc::new(registry));
-        Ok((host, events))
-    }
-
-    async fn start_with(
         mut config: HostConfig,
-        behaviour: impl FnOnce(
-            &Keypair,
-            &opp2p_wire::Config,
-        ) -> Result<opp2p_wire::Behaviour, opp2p_wire::InvalidConfig>,
     ) -> Result<(Self, broadcast::Receiver<HostEvent>), HostError> {
         config.chain.check()?;
+        config.mesh.check()?;
         if config.offline {
             (config.ws, config.discovery) = (None, None);
             config.static_peers.clear();
@@ -112,7 +69,7 @@ impl Host {
         let storage = Storage::open(&config)?;
         let scoring = config.peers.scoring.params(config.chain.block_time);
         let (core, head) = resume(&config, &identity, &storage)?;
-        let mut network = Network::new(&config, &identity, scoring, &core, behaviour)?;
+        let mut network = Network::new(&config, &identity, &core)?;
         let bound = network.listen(&config, &identity.advertised).await?;
         let (meter, store) = (Arc::new(Meter::default()), storage.blocks.clone());
         let (threads, ended) = Threads::start(&mut config, &core, storage, &meter)?;
@@ -171,25 +128,22 @@ fn resume(
             peers: config.peers.clone(),
             memory,
             role: config.role.unwrap_or_else(|| config.own_role()),
-            mesh: mesh_settings(config)?,
+            mesh: Some(mesh_settings(config)?),
             ..NodeConfig::new(config.chain.clone())
         },
     )?;
     Ok((Core::new(node, clock), head))
 }
 
-/// Returns the settings of the core's own router, if that one runs the mesh.
-fn mesh_settings(config: &HostConfig) -> Result<Option<MeshSettings>, HostError> {
-    if config.router == Router::Libp2p {
-        return Ok(None);
-    }
+/// Returns the settings of the gossip router.
+fn mesh_settings(config: &HostConfig) -> Result<MeshSettings, HostError> {
     let secret = getrandom::u64()
         .map_err(|source| HostError::System { what: "randomness", source: source.into() })?;
-    Ok(Some(MeshSettings {
+    Ok(MeshSettings {
         sizes: config.mesh,
         browsers_suffice: config.ws.as_ref().is_some_and(|ws| ws.suffices),
         secret,
-    }))
+    })
 }
 
 /// Adds the bounds of the node's own store.
@@ -287,8 +241,6 @@ impl Parts {
             bandwidth: Arc::clone(bandwidth),
             streams: streams.clone(),
             meter: Arc::clone(&self.meter),
-            router: config.router,
-            gossip_counters: None,
             commands: command_sender,
             events: event_sender.downgrade(),
             status,
@@ -317,10 +269,9 @@ impl Parts {
         let reporter = Reporter::new(engine, feed, signer, network.twins);
         Driver {
             core,
-            router: config.router,
             scores_peers: scoring.is_some(),
-            measure_due: (config.router == Router::Own).then(Instant::now),
-            wire: Wire::new(network.swarm, &network.wiring),
+            measure_due: Instant::now(),
+            wire: Wire::new(network.swarm),
             pool,
             writer: writers.blocks,
             disk: writers.health,

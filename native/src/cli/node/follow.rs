@@ -46,15 +46,8 @@ pub(super) async fn follow(
     let start = web.as_ref().map(|_| page_start(&config));
     let on_all = config.listen_ip.is_unspecified()
         && config.ws.as_ref().is_some_and(|browsers| browsers.advertise.is_empty());
-    let start_host = async {
-        if metrics.enabled() {
-            Host::start_measured(config).await
-        } else {
-            Host::start_heard(config).await
-        }
-    };
     let (host, events) = tokio::select! {
-        started = start_host => started?,
+        started = Host::start_heard(config) => started?,
         () = end.asked() => return Ok(ExitCode::SUCCESS),
     };
     log_start(&host, &chain);

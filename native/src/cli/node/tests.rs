@@ -5,7 +5,6 @@ use super::follow::doors;
 use super::*;
 use clap::Parser;
 use opp2p_core::peers::Scoring;
-use opp2p_node::host::Router;
 
 #[test]
 fn if_listening_on_all_addresses_the_page_dials_the_host_it_came_from() {
@@ -122,26 +121,13 @@ fn a_node_without_flags_has_the_defaults() {
     let directory = tempfile::tempdir().expect("a directory");
     let key = directory.path().join("key").display().to_string();
     let config = configured(&["--p2p.priv.path", &key, "--p2p.listen.tcp", "0"]);
-    assert_eq!((config.mesh, config.router), (MeshParams::default(), Router::Libp2p));
+    assert_eq!(config.mesh, MeshParams::default());
     assert_eq!((config.security, config.mux), (vec![Security::Noise], vec![Muxer::Yamux]));
     assert_eq!(
         (config.listen_ip.to_string(), config.peerstore),
         ("0.0.0.0".into(), Peerstore::WithBlocks)
     );
     assert!(config.ping && !config.nat && !config.offline && config.sync.is_some());
-}
-
-#[test]
-fn a_flag_chooses_the_gossip_router() {
-    let directory = tempfile::tempdir().expect("a directory");
-    let key = directory.path().join("key").display().to_string();
-    for router in Router::ALL {
-        let flag = format!("--p2p.gossip.router={}", router.name());
-        let config = configured(&["--p2p.priv.path", &key, "--p2p.listen.tcp", "0", &flag]);
-        assert_eq!(config.router, router);
-    }
-    let unknown = ["opp2p", "node", "--network", "base", "--p2p.gossip.router", "floodsub"];
-    assert!(Cli::try_parse_from(unknown).is_err());
 }
 
 #[test]

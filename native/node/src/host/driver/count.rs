@@ -36,17 +36,12 @@ impl Driver {
 
     /// Updates the sizes of the topic in use in the status.
     pub(super) fn refresh_mesh(&self) {
-        let (version, sizes) = {
+        let sizes = {
             let node = self.core.lock();
-            let version = node.topic_in_use(self.core.clock.now());
-            (version, node.topic_sizes(version))
+            node.topic_sizes(node.topic_in_use(self.core.clock.now()))
         };
         let TopicSizes { subscribers, nodes: mesh, browsers: browser_mesh } =
-            sizes.unwrap_or_else(|| TopicSizes {
-                subscribers: self.wire.subscribers(version),
-                nodes: self.wire.mesh_sizes()[version.index()],
-                browsers: self.wire.browser_mesh_size(version),
-            });
+            sizes.unwrap_or_default();
         self.status.send_if_modified(|status| {
             let present = (subscribers, mesh, browser_mesh);
             let changed = (status.subscribers, status.mesh, status.browser_mesh) != present;

@@ -4,15 +4,12 @@ use super::super::memory::{Disk, Place};
 use super::Driver;
 use libp2p::swarm::SwarmEvent;
 use opp2p_core::node::Input;
-use opp2p_wire::Router;
 use std::time::Instant;
 
 impl Driver {
     /// Passes on to the core what has changed around it.
     pub(super) fn report(&mut self) {
-        // The core knows the meshes of its own router.
-        let mesh = (self.router == Router::Libp2p).then(|| self.wire.mesh_sizes());
-        for report in self.reporter.look(mesh) {
+        for report in self.reporter.look() {
             self.feed(Input::Report(report));
         }
     }

@@ -1,4 +1,4 @@
-//! Nodes that run the core's own gossip router, among themselves and with nodes that run libp2p's.
+//! The mesh of whole nodes: lines, browsers, rubbish and restarts.
 
 use super::browsers::with_door;
 use super::support::*;
@@ -8,38 +8,37 @@ use libp2p::swarm::SwarmEvent;
 use opp2p::devnet::{BlockMaker, unix_seconds};
 use opp2p_core::gossip::Reason;
 use opp2p_core::payload::{PayloadVersion, snappy};
-use opp2p_node::host::{Host, HostConfig, Router, Status};
+use opp2p_node::host::{Host, HostConfig, Status};
 use opp2p_wire::from_libp2p;
 use std::path::Path;
 use std::time::Duration;
 use tokio::time::timeout;
 
-/// Starts a node with this router that is to be connected to `peers`. It fetches nothing, so all of
-/// its blocks come from gossip.
-async fn node(directory: &Path, name: &str, router: Router, peers: &[&Host]) -> Host {
-    let config = HostConfig { router, sync: None, ..config(directory, name, peers) };
+/// Starts a node that is to be connected to `peers`. It fetches nothing, so all of its blocks come
+/// from gossip.
+async fn node(directory: &Path, name: &str, peers: &[&Host]) -> Host {
+    let config = HostConfig { sync: None, ..config(directory, name, peers) };
     Host::start(config).await.unwrap()
 }
 
-/// Starts the sequencer with this router.
-async fn source(directory: &Path, router: Router) -> Host {
+/// Starts the sequencer.
+async fn source(directory: &Path) -> Host {
     let sequencer = Some(signer().into());
-    let config = HostConfig { router, sequencer, ..config(directory, "sequencer", &[]) };
+    let config = HostConfig { sequencer, ..config(directory, "sequencer", &[]) };
     Host::start(config).await.unwrap()
 }
 
-/// Starts a sequencer and followers in a line behind it, with these routers, and waits for their
-/// meshes.
-async fn line<const N: usize>(directory: &Path, routers: [Router; N]) -> Vec<Host> {
+/// Starts a sequencer and followers in a line behind it, and waits for their meshes.
+async fn line(directory: &Path, count: usize) -> Vec<Host> {
     let mut hosts = Vec::new();
-    for (number, router) in routers.into_iter().enumerate() {
+    for number in 0..count {
         hosts.push(match hosts.last() {
-            None => source(directory, router).await,
-            Some(last) => node(directory, &format!("node-{number}"), router, &[last]).await,
+            None => source(directory).await,
+            Some(last) => node(directory, &format!("node-{number}"), &[last]).await,
         });
     }
     for (number, host) in hosts.iter().enumerate() {
-        let neighbours = if number == 0 || number == N - 1 { 1 } else { 2 };
+        let neighbours = if number == 0 || number == count - 1 { 1 } else { 2 };
         until(host, |status| status.mesh == neighbours).await;
     }
     hosts
@@ -74,7 +73,7 @@ async fn stop(hosts: impl IntoIterator<Item = Host>) {
 #[tokio::test(flavor = "multi_thread")]
 async fn two_nodes_exchange_blocks() {
     let directory = tempfile::tempdir().unwrap();
-    let hosts = line(directory.path(), [Router::Own; 2]).await;
+    let hosts = line(directory.path(), 2).await;
     exchange(&hosts, &mut BlockMaker::new(&chain(), 301), 10).await;
     let [first, second] = &hosts[..] else { panic!("two") };
     assert_eq!(first.status().borrow().subscribers, 1);
@@ -94,37 +93,21 @@ async fn two_nodes_exchange_blocks() {
 #[tokio::test(flavor = "multi_thread")]
 async fn blocks_travel_along_a_line_of_five() {
     let directory = tempfile::tempdir().unwrap();
-    let hosts = line(directory.path(), [Router::Own; 5]).await;
+    let hosts = line(directory.path(), 5).await;
     exchange(&hosts, &mut BlockMaker::new(&chain(), 302), 20).await;
     stop(hosts).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn both_routers_carry_the_blocks_of_a_sequencer_of_either() {
-    let directory = tempfile::tempdir().unwrap();
-    let orders = [
-        [Router::Own, Router::Libp2p, Router::Own, Router::Libp2p],
-        [Router::Libp2p, Router::Own, Router::Own, Router::Libp2p],
-    ];
-    for (number, routers) in orders.into_iter().enumerate() {
-        let place = directory.path().join(number.to_string());
-        std::fs::create_dir(&place).unwrap();
-        let hosts = line(&place, routers).await;
-        exchange(&hosts, &mut BlockMaker::new(&chain(), 303), 10).await;
-        stop(hosts).await;
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn browsers_of_either_router_have_a_mesh_of_their_own() {
+async fn browsers_have_a_mesh_of_their_own() {
     let directory = tempfile::tempdir().unwrap();
     let door = with_door(directory.path(), "gateway", &[]);
     let sequencer = Some(signer().into());
-    let gateway = Host::start(HostConfig { router: Router::Own, sequencer, ..door }).await.unwrap();
+    let gateway = Host::start(HostConfig { sequencer, ..door }).await.unwrap();
     let mut maker = BlockMaker::new(&chain(), 304);
     let mut hosts = vec![gateway];
-    for (number, router) in Router::ALL.into_iter().enumerate() {
-        let browser = node(directory.path(), &format!("browser-{number}"), router, &[]).await;
+    for number in 0..2 {
+        let browser = node(directory.path(), &format!("browser-{number}"), &[]).await;
         let address = hosts[0].browser_addresses().remove(0);
         assert_eq!(browser.connect(address).await, Ok(Ok(())));
         hosts.push(browser);
@@ -134,7 +117,7 @@ async fn browsers_of_either_router_have_a_mesh_of_their_own() {
     assert_eq!((status.peers, status.subscribers, status.mesh), (0, 0, 0));
     // Browsers suffice for this gateway.
     exchange(&hosts, &mut maker, 5).await;
-    hosts.push(node(directory.path(), "node", Router::Own, &[&hosts[0]]).await);
+    hosts.push(node(directory.path(), "node", &[&hosts[0]]).await);
     until(&hosts[0], |status| (status.mesh, status.browser_mesh) == (1, 2)).await;
     until(&hosts[3], |status| status.mesh == 1).await;
     exchange(&hosts, &mut maker, 5).await;
@@ -144,8 +127,8 @@ async fn browsers_of_either_router_have_a_mesh_of_their_own() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_peer_that_sends_rubbish_is_banned_and_stays_banned_after_a_restart() {
     let directory = tempfile::tempdir().unwrap();
-    let first = source(directory.path(), Router::Own).await;
-    let victim = node(directory.path(), "victim", Router::Own, &[&first]).await;
+    let first = source(directory.path()).await;
+    let victim = node(directory.path(), "victim", &[&first]).await;
     until(&victim, |status| status.mesh == 1).await;
     let mut stranger = stranger(&victim, anonymous).await;
     let id = from_libp2p(stranger.local_peer_id()).unwrap();
@@ -166,7 +149,7 @@ async fn a_peer_that_sends_rubbish_is_banned_and_stays_banned_after_a_restart() 
     assert_eq!(first.status().borrow().refused.len(), 0, "nothing went on");
     victim.stop().await;
 
-    let victim = node(directory.path(), "victim", Router::Own, &[&first]).await;
+    let victim = node(directory.path(), "victim", &[&first]).await;
     assert!(victim.peers(|peers, _| peers.gate().ban_of(&id).is_some()));
     stranger.dial(victim.address()).unwrap();
     let refused = async {
@@ -188,14 +171,14 @@ async fn a_peer_that_sends_rubbish_is_banned_and_stays_banned_after_a_restart() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_restarted_node_joins_again_whichever_router_it_had() {
+async fn a_restarted_node_joins_again() {
     let directory = tempfile::tempdir().unwrap();
-    let first = source(directory.path(), Router::Own).await;
+    let first = source(directory.path()).await;
     let mut maker = BlockMaker::new(&chain(), 306);
     let mut hosts = vec![first];
-    for router in [Router::Own, Router::Own, Router::Libp2p, Router::Own] {
+    for _ in 0..3 {
         let head = hosts[0].status().borrow().head.map_or(0, |head| head.number);
-        let second = node(directory.path(), "second", router, &[&hosts[0]]).await;
+        let second = node(directory.path(), "second", &[&hosts[0]]).await;
         assert_eq!(second.status().borrow().head.map_or(0, |head| head.number), head);
         hosts.push(second);
         for host in &hosts {
