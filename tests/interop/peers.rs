@@ -305,22 +305,16 @@ pub(crate) async fn each_identifies_the_other_and_its_protocols() {
         |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>();
     let mut both = named(&["/ipfs/id/1.0.0", "/ipfs/id/push/1.0.0", "/ipfs/ping/1.0.0"]);
     both.extend(named(&["/meshsub/1.0.0", "/meshsub/1.1.0", "/meshsub/1.2.0"]));
+    both.insert("/floodsub/1.0.0".into());
     both.insert(protocol_id(chain.chain_id));
-    // The newer gossip version, ranges of blocks, and the other name of the protocol for blocks by
-    // number.
+    // Ranges of blocks, and the other name of the protocol for blocks by number.
     let by_number = spec_protocol_id(chain.chain_id);
-    let mut ours_alone = named(&["/meshsub/1.3.0", "/opp2p/req/payloads/1", &by_number]);
-    if op_node::reference() == crate::NEWEST {
-        let newer = ours_alone.pop_first().expect("gossip is the first by name");
-        both.insert(newer);
-    }
+    let ours_alone = named(&["/opp2p/req/payloads/1", &by_number]);
+    let newer: &[&str] =
+        if op_node::reference() == crate::NEWEST { &["/meshsub/1.3.0"] } else { &[] };
     assert_eq!(us.protocols.intersection(&them).cloned().collect::<BTreeSet<_>>(), both);
     assert_eq!(us.protocols.difference(&them).cloned().collect::<BTreeSet<_>>(), ours_alone);
-    // Theirs also has floodsub, for peers without a mesh; our nodes always have one.
-    assert_eq!(
-        them.difference(&us.protocols).cloned().collect::<BTreeSet<_>>(),
-        named(&["/floodsub/1.0.0"])
-    );
+    assert_eq!(them.difference(&us.protocols).cloned().collect::<BTreeSet<_>>(), named(newer));
     assert_eq!(us.protocols, ours.protocols().iter().cloned().collect());
     ours.stop().await;
 }
