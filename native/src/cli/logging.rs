@@ -51,7 +51,7 @@ enum Format {
 #[command(next_help_heading = "Logs")]
 pub(super) struct LogArgs {
     /// Log level: crit, error, warn, info, debug or trace; or levels by module, such as
-    /// `info,libp2p_gossipsub=debug`. Libraries that handle secrets show nothing below info.
+    /// `info,libp2p_swarm=debug`. Libraries that handle secrets show nothing below info.
     #[arg(
         long = "log.level",
         env = "OP_NODE_LOG_LEVEL",

@@ -142,6 +142,15 @@ fn the_same_check_flags_the_native_node() {
 }
 
 #[test]
+fn the_node_and_the_page_have_no_gossip_router_but_the_cores() {
+    for package in ["opp2p", "opp2p-web"] {
+        let tree = tree_of(package, &["--target", "all"]).expect("cargo tree works");
+        assert!(tree.contains("libp2p-swarm v"), "{package} has libp2p");
+        assert!(!tree.contains("libp2p-gossipsub"), "{package} has libp2p's router");
+    }
+}
+
+#[test]
 fn a_package_that_does_not_exist_is_an_error_and_not_an_empty_tree() {
     assert!(tree_of("no-such-package", &[]).is_err());
 }
