@@ -102,8 +102,8 @@ impl Allowances {
         control_bytes: allowance(32 << 10, 128 << 10),
         control_entries: allowance(500, 2000),
         naming_bytes: allowance(12 << 20, 48 << 20),
-        messages: allowance(64, 512),
-        copies: allowance(128, 1024),
+        messages: allowance(128, 1024),
+        copies: allowance(256, 2048),
         served_bytes: allowance(4 << 20, 20 << 20),
     };
     /// Allowances of a browser.

@@ -44,20 +44,20 @@ fn floods_of_every_kind_are_skipped_then_cost_and_end_in_a_ban() {
 fn a_flood_of_messages_is_skipped_unseen() {
     let mut bench = Bench::new();
     (1..=2).for_each(|number| bench.connect(number));
-    for seed in 0..200 {
+    for seed in 0..1200 {
         bench.send(1, &block(seed, 100));
     }
     let judged = bench.router.sizes().seen;
-    assert_eq!(judged, 128, "a full bucket");
+    assert_eq!(judged, 1024, "a full bucket");
     // Another peer brings what was skipped.
-    let last = block(199, 100);
+    let last = block(1199, 100);
     bench.said(1);
     bench.send(2, &last);
     assert!(bench.said(1).contains(&Said::Message(last)));
     // And the peer itself, when it has tokens again.
     bench.pass(secs(2));
-    bench.send(1, &block(150, 100));
-    assert_eq!(bench.router.sizes().seen, 130);
+    bench.send(1, &block(1100, 100));
+    assert_eq!(bench.router.sizes().seen, 1026);
 }
 
 #[test]
@@ -151,16 +151,16 @@ fn the_intake_makes_room_at_the_expense_of_the_peer_that_has_most() {
     });
     (1..=20).for_each(|number| bench.connect(number));
     bench.names = false;
-    for number in 1..=4 {
+    for number in 1..=8 {
         for seed in 0..70 {
             bench.send(number, &block(u64::from(number) * 1000 + seed, 2000));
         }
     }
     assert_eq!(bench.router.sizes().judging, MAX_ENTRIES, "64 of each");
     let small = block(1, 100);
-    bench.send(5, &small);
+    bench.send(9, &small);
     assert_eq!(bench.router.sizes().judging, MAX_ENTRIES);
-    for _ in 0..300 {
+    for _ in 0..MAX_ENTRIES {
         if bench.jobs.is_empty() {
             break;
         }
