@@ -239,7 +239,8 @@ const DIFFERENCES: &[(&str, &str, &str, &str)] = &[
 /// All packages of this workspace have one version.
 const OUR_AGENT: &str = concat!("\"opp2p/", env!("CARGO_PKG_VERSION"), "\"");
 
-const OUR_PROTOCOLS: &str = "[\"/floodsub/1.0.0\",\"/ipfs/id/1.0.0\",\"/ipfs/id/push/1.0.0\",\"/ipfs/ping/1.0.0\",\
+const OUR_PROTOCOLS: &str = "[\"/floodsub/1.0.0\",\
+    \"/ipfs/id/1.0.0\",\"/ipfs/id/push/1.0.0\",\"/ipfs/ping/1.0.0\",\
     \"/meshsub/1.0.0\",\"/meshsub/1.1.0\",\"/meshsub/1.2.0\",\
     \"/opp2p/req/payloads/1\",\
     \"/opstack/req/payload_by_number/901/0\",\"/opstack/req/payload_by_number/901/0/\"]";

@@ -1,7 +1,7 @@
 //! The event loop of an observer: feeds the core with inputs and carries out its outputs.
 //!
 //! It runs on the thread that started it, validation included. After 8 ms of work without a
-//! pause, it yields to the browser. The network's part is [`Wire`]'s.
+//! pause, it yields to the browser. [`Wire`] does the network's part.
 //!
 //! # Bounds
 //! * The bounds of the core, of [`PendingArea`] and of [`Arrivals`]. No message waits for
@@ -11,8 +11,10 @@
 mod arrivals;
 mod blocks;
 mod events;
+mod known;
 mod peers;
 mod timing;
+mod wanted;
 
 use crate::clock::Clock;
 use crate::endpoints::{Answered, Endpoints, Post};
@@ -23,10 +25,10 @@ use crate::tell::{CountersJs, GapJs, HeadJs, Told};
 use crate::transport::Senders;
 use alloy_primitives::Address;
 use arrivals::Arrivals;
-pub(crate) use blocks::{Found, Wanted};
 use futures::channel::{mpsc, oneshot};
 use futures::{FutureExt, StreamExt, select_biased};
 use futures_timer::Delay;
+use known::Known;
 use libp2p::core::muxing::StreamMuxerBox;
 use libp2p::core::transport::Boxed;
 use libp2p::identity::Keypair;
@@ -38,11 +40,11 @@ use opp2p_core::node::{Input, Node, Output};
 use opp2p_core::peers::PeerNews;
 use opp2p_core::sync::{ServeId, answer};
 use opp2p_wire::{Bandwidth, Behaviour, Config, Core, Event, Notice, Response, Wire, to_libp2p};
-use peers::Known;
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
+pub(crate) use wanted::{Found, Wanted};
 use web_time::Instant;
 
 /// Time that gateways have to close their connections when the observer stops.

@@ -32,8 +32,8 @@ use std::task::{Context, Poll};
 /// [`Admission`] asks all [`Knock`]s except [`Knock::Begin`] and [`Knock::DialAddress`], which the
 /// transport asks. It assigns the connections' ids, each once, from 0.
 ///
-/// [`Knock::Ended`] is sent once for each admitted connection: an inbound one whose [`Knock::Accept`], or an outbound one
-/// whose [`Knock::Secured`] was granted. Its answer is ignored. When the whole swarm is dropped, it
+/// [`Knock::Ended`] is sent once for each admitted connection: an inbound one whose
+/// [`Knock::Accept`], or an outbound one whose [`Knock::Secured`] was granted. Its answer is ignored. When the whole swarm is dropped, it
 /// is not sent for connections that are still open.
 pub type Gatekeeper = Arc<dyn Fn(&Knock) -> Result<(), Denied> + Send + Sync>;
 

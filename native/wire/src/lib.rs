@@ -19,8 +19,8 @@
 //!
 //! # Gossip
 //!
-//! The core's own router decides on gossip ([`opp2p_core::mesh`]); this crate only carries its frames
-//! ([`mesh`]). The core needs [`NodeConfig::mesh`](opp2p_core::node::NodeConfig::mesh).
+//! The core's own router decides on gossip ([`opp2p_core::mesh`]); this crate only carries its
+//! frames ([`mesh`]). The core needs [`NodeConfig::mesh`](opp2p_core::node::NodeConfig::mesh).
 //!
 //! [`Input`]: opp2p_core::node::Input
 //! [`Output`]: opp2p_core::node::Output

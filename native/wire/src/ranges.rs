@@ -7,22 +7,22 @@
 //!
 //! # Bounds
 //! * Streams of ours on one connection: those that the core opens.
-//! * Streams of a peer on one connection: [`MAX_INCOMING`], those that are being closed included.
+//! * Streams of a peer on one connection: [`limits::MAX_INCOMING`], those that are being closed included.
 //!   Further ones are reset.
-//! * Bytes: of a request, [`MAX_REQUEST_SIZE`] within [`REQUEST_TIME`]. Of an answer of ours, one
+//! * Bytes: of a request, [`MAX_REQUEST_SIZE`] within [`limits::REQUEST_TIME`]. Of an answer of ours, one
 //!   chunk. Of an answer to us, one piece of at most [`PIECE`] bytes for each stream.
-//! * An end is written within [`END_TIME`].
+//! * An end is written within [`limits::END_TIME`].
 //!
 //! [`MAX_REQUEST_SIZE`]: opp2p_core::sync::range::MAX_REQUEST_SIZE
 
 mod handler;
+mod limits;
 mod stream;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use libp2p::core::Endpoint;
 use libp2p::core::transport::PortUse;
@@ -31,24 +31,13 @@ use libp2p::swarm::{
     ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, NotifyHandler, THandler,
     THandlerInEvent, THandlerOutEvent, ToSwarm,
 };
-use libp2p::{Multiaddr, PeerId, StreamProtocol};
+use libp2p::{Multiaddr, PeerId};
 use opp2p_core::node::{RangeInput, RangeOutput};
-use opp2p_core::sync::range::{PROTOCOL, RangeServeId, StreamClose, StreamId};
+use opp2p_core::sync::range::{RangeServeId, StreamClose, StreamId};
 
 use crate::{from_libp2p, to_libp2p};
 use handler::{Handler, Order, Report};
-
-/// Maximum number of streams of a peer on one connection. The core allows fewer.
-pub(crate) const MAX_INCOMING: usize = 8;
-/// Time in which a peer must send its request.
-pub(crate) const REQUEST_TIME: Duration = Duration::from_secs(10);
-/// Time in which a peer must take the end of an answer.
-pub(crate) const END_TIME: Duration = Duration::from_secs(10);
-/// Maximum size in bytes of a piece of an answer.
-pub(crate) const PIECE: usize = 256 << 10;
-
-/// Name of the protocol.
-const NAME: StreamProtocol = StreamProtocol::new(PROTOCOL);
+use limits::PIECE;
 
 /// How the protocol is used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

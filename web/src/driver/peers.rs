@@ -1,42 +1,16 @@
 //! The page's list of peers: dials, losses, and what the page is told of them.
 
 use super::Driver;
+use super::known::Known;
 use crate::faults::{self, Fault, REPLACED};
 use crate::options::{Code, Refusal};
 use crate::settings::SILENCE;
 use crate::tell::{PeerEventJs, PeerJs, Told};
+use libp2p::PeerId;
 use libp2p::swarm::{ConnectionError, DialError};
-use libp2p::{Multiaddr, PeerId};
 use opp2p_core::payload::PayloadVersion;
 use opp2p_core::peers::{DisconnectReason, PeerEvent, PeerNews, Stage};
 use opp2p_wire::{from_libp2p, last_cause, to_libp2p};
-use std::time::Duration;
-
-/// A peer of the page's list.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Known {
-    addresses: Vec<Multiaddr>,
-    agent: Option<String>,
-    round_trip: Option<Duration>,
-    pub(super) delivered: u64,
-    pub(super) rejected: u64,
-    /// Why it was last unreachable or lost: a code, and the words. `None` while it is dialled or
-    /// connected.
-    reason: Option<(Fault, String)>,
-    /// The last fault for which there was an `error` event, until the peer is connected again, or
-    /// lost in another way than by [`Fault::Replaced`].
-    told: Option<Fault>,
-    /// Reason that the core gave when it had the peer disconnected.
-    farewell: Option<DisconnectReason>,
-    /// Whether it was ever connected.
-    was_connected: bool,
-}
-
-impl Known {
-    pub(super) fn new(addresses: Vec<Multiaddr>) -> Self {
-        Self { addresses, ..Self::default() }
-    }
-}
 
 impl Driver {
     /// Handles an event of the core about peers.

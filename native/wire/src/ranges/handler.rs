@@ -1,6 +1,7 @@
 //! The streams of one connection.
 
-use super::{MAX_INCOMING, NAME, stream};
+use super::limits::{MAX_INCOMING, NAME};
+use super::stream;
 use alloy_primitives::Bytes;
 use futures::FutureExt;
 use futures::future::{BoxFuture, Ready, ready};

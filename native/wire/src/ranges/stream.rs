@@ -1,6 +1,6 @@
 //! What is done with one stream: futures that end with the stream, if it can be used further.
 
-use super::{END_TIME, REQUEST_TIME};
+use super::limits::{END_TIME, REQUEST_TIME};
 use alloy_primitives::Bytes;
 use futures::future::{self, Either};
 use futures::prelude::*;
