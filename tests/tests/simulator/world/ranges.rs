@@ -285,7 +285,8 @@ impl World {
         let bytes = match liar {
             Liar::WrongBlock => {
                 let mut branch = Vec::new();
-                let mut parent = B256::with_last_byte(1);
+                // The lowest block names no parent, or one that does not exist.
+                let mut parent = B256::with_last_byte(u8::from(number.is_multiple_of(3)));
                 for number in (number + 1).saturating_sub(count)..=number {
                     let block = chain::block(pace, number, parent, u64::MAX, 100);
                     parent = block.hash();

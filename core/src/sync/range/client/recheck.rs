@@ -80,9 +80,9 @@ impl SegmentClient {
         }
     }
 
-    /// Returns the number of peers with a charge that is held.
+    /// Returns the number of charges that are held, or tested.
     pub fn charges(&self) -> usize {
-        self.charges.len()
+        self.charges.len() + usize::from(self.recheck.is_some())
     }
 
     /// Returns `true` if there is room for a test.

@@ -431,7 +431,8 @@ fn a_charge_counts_untested_if_its_server_left_and_tests_end() {
     // Lost in the middle of its test, a server could not answer.
     let mut lost = branched(false);
     lost.run_on(20);
-    assert_eq!(lost.client.streams(), 1);
+    let still_counts = (lost.client.streams(), lost.client.charges());
+    assert_eq!(still_counts, (1, 1), "a charge is there until its test has ended");
     lost.client.disconnected(at(lost.now), &peer(2));
     lost.run_on(100);
     assert_eq!((lost.faults(2), lost.client.streams()), (vec![], 0));
