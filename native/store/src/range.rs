@@ -2,7 +2,7 @@
 
 use alloy_primitives::B256;
 use opp2p_core::payload::PayloadVersion;
-use opp2p_core::sync::range::EncodedBlocks;
+use opp2p_core::sync::range::{Encoded, EncodedBlocks};
 use redb::{Database, ReadOnlyTable, ReadableDatabase, ReadableTable};
 
 use super::fault::Fault;
@@ -41,14 +41,15 @@ impl EncodedBlocks for Snapshot {
     type Body = Body;
     type Error = Fault;
 
-    fn canonical(&mut self, number: u64) -> Result<Option<(B256, PayloadVersion, Body)>, Fault> {
+    fn canonical(&mut self, number: u64) -> Result<Option<Encoded<Body>>, Fault> {
         let Some(hash) = self.canonical.get(number)?.map(|entry| B256::new(entry.value())) else {
             return Ok(None);
         };
         let found = self.blocks.get(hash.0)?.and_then(|record| {
             let block = record::decode(&hash, record.value()).ok()?;
             let version = PayloadVersion::from_number(block.version)?;
-            Some((hash, version, Body(block.message)))
+            let parent_hash = block.parent_hash;
+            Some(Encoded { hash, parent_hash, version, body: Body(block.message) })
         });
         if found.is_none() {
             self.damaged = Some(hash);

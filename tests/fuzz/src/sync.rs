@@ -144,7 +144,7 @@ pub(crate) fn client(bytes: &[u8]) {
             assert!(client.slots() <= config.window.max(1), "{} slots", client.slots());
             assert!(client.bytes() <= most_bytes, "{} bytes", client.bytes());
             assert!(client.servers() <= config.servers.max(1));
-            assert!(client.charges() <= config.servers.max(1));
+            assert!(client.charges() <= config.servers.max(1) + 1);
             assert!(
                 client.next_wakeup(clock.at()).is_none_or(|due| due > clock.at()),
                 "it is late"

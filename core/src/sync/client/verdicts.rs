@@ -39,9 +39,9 @@ impl RangeClient {
         }
     }
 
-    /// Returns the number of peers with a charge that is held.
+    /// Returns the number of charges that are held, or tested.
     pub fn charges(&self) -> usize {
-        self.charges.len()
+        self.charges.len() + usize::from(self.recheck.is_some())
     }
 
     pub(super) fn reject(&mut self, peer: PeerId) {

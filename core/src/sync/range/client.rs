@@ -483,9 +483,9 @@ impl SegmentClient {
         if let (Some(range), Some(first)) = (self.range, self.segments.first_mut())
             && first.blocks.is_empty()
             && first.next == range.wanted.number
-            && first.hash.is_none()
             && first.stream.is_none()
         {
+            // The one that it has may be of a block that another client proved to be wrong.
             first.hash = Some(range.wanted.hash);
         }
     }

@@ -8,8 +8,18 @@ use super::wire::First;
 use crate::chain::BlockId;
 use crate::payload::{Block, PayloadVersion};
 
-/// An encoded block: its hash, its version and its body.
-pub type Encoded<Body> = (B256, PayloadVersion, Body);
+/// A block as a store has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Encoded<Body> {
+    /// Its hash.
+    pub hash: B256,
+    /// Hash of its parent.
+    pub parent_hash: B256,
+    /// Version of its payload.
+    pub version: PayloadVersion,
+    /// Its bytes.
+    pub body: Body,
+}
 
 /// The encoded canonical blocks of a store. A read of several numbers should see one state of it.
 pub trait EncodedBlocks {
@@ -18,8 +28,7 @@ pub trait EncodedBlocks {
     /// Reason why the store can't be read.
     type Error;
 
-    /// Returns the canonical block of this number: its hash, its version and its body; or `None` if
-    /// the store lacks it.
+    /// Returns the canonical block of this number, or `None` if the store lacks it.
     ///
     /// # Errors
     /// If the store can't be read.
@@ -41,10 +50,7 @@ impl EncodedBlocks for NoBlocks {
     type Body = [u8; 0];
     type Error = std::convert::Infallible;
 
-    fn canonical(
-        &mut self,
-        _: u64,
-    ) -> Result<Option<(B256, PayloadVersion, Self::Body)>, Self::Error> {
+    fn canonical(&mut self, _: u64) -> Result<Option<Encoded<Self::Body>>, Self::Error> {
         Ok(None)
     }
 
@@ -96,44 +102,44 @@ impl ReadOrder {
             if taken == self.blocks {
                 return Ok(Next::Block(first));
             }
-            let found = store.canonical(number)?;
-            let Some((hash, version, body)) = found else { return self.ends(number, taken, store) };
-            if first.hash().is_some_and(|wanted| wanted != hash) {
-                // Of a block below others, the requester learns that by its next turn: it is due to
-                // a change of the chain.
-                return if taken == 0 { self.never_had(store) } else { Ok(Next::Block(first)) };
+            let Some(block) = store.canonical(number)? else {
+                return Ok(ends(first, taken, store.numbers()?));
+            };
+            if first.hash().is_some_and(|wanted| wanted != block.hash) {
+                // Below others it is due to a change of the chain that the store does not have yet.
+                // It may have it at the next read.
+                return if taken == 0 { never_had(store) } else { Ok(Next::Block(first)) };
             }
-            if !packer.add(version, body.as_ref()) {
-                return Ok(not_added(taken, First::Block(BlockId::new(number, hash))));
+            if !packer.add(block.version, block.body.as_ref()) {
+                return Ok(not_added(taken, First::Block(BlockId::new(number, block.hash))));
             }
             taken += 1;
             let Some(below) = number.checked_sub(1) else {
                 return Ok(Next::NoMore { lowest: 0 });
             };
-            first = First::Canonical(below);
+            first = First::Block(BlockId::new(below, block.parent_hash));
         }
     }
+}
 
-    /// Returns what follows when the store lacks a number, below `taken` others. It may be a hole,
-    /// with blocks below that do not link.
-    fn ends<S: EncodedBlocks>(
-        &self,
-        number: u64,
-        taken: u32,
-        store: &mut S,
-    ) -> Result<Next, S::Error> {
-        let (lowest, highest) = store.numbers()?.unwrap_or_default();
-        Ok(if taken > 0 || number <= highest {
-            Next::NoMore { lowest: lowest.max(number.saturating_add(1)) }
-        } else {
-            Next::NeverHad { highest }
-        })
+/// Returns what follows when the store lacks `first`, below `taken` others. It may be a hole, with
+/// blocks below that do not link.
+fn ends(first: First, taken: u32, numbers: Option<(u64, u64)>) -> Next {
+    let number = first.number();
+    let (lowest, highest) = numbers.unwrap_or_default();
+    if number <= highest || (taken > 0 && numbers.is_none()) {
+        Next::NoMore { lowest: lowest.max(number.saturating_add(1)) }
+    } else if taken > 0 {
+        // The store is behind: it may have the block at the next read.
+        Next::Block(first)
+    } else {
+        Next::NeverHad { highest }
     }
+}
 
-    fn never_had<S: EncodedBlocks>(&self, store: &mut S) -> Result<Next, S::Error> {
-        let highest = store.numbers()?.map_or(0, |(_, highest)| highest);
-        Ok(Next::NeverHad { highest })
-    }
+fn never_had<S: EncodedBlocks>(store: &mut S) -> Result<Next, S::Error> {
+    let highest = store.numbers()?.map_or(0, |(_, highest)| highest);
+    Ok(Next::NeverHad { highest })
 }
 
 /// Returns what follows when a block did not fit after `taken` others.

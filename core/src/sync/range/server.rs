@@ -36,7 +36,7 @@ use crate::peers::PeerId;
 use crate::sorted::{SortedMap, SortedSet};
 use crate::time::Instant;
 
-/// Wait that is named to a requester for whom there is no place.
+/// Wait that is named to a requester for whom there is no place, or whose next block is not here.
 const NO_PLACE: Duration = Duration::from_secs(1);
 
 /// Estimated cost of the first read for a stream.
@@ -192,6 +192,8 @@ struct Stream {
     /// Since when a chunk is being written, and its size in bytes.
     writing: Option<(Instant, usize)>,
     end: Option<End>,
+    /// Whether blocks were read for it.
+    has_blocks: bool,
     /// Since when the stream could be read for.
     waits_since: Instant,
     /// Estimated cost of a read: that of the one before.
@@ -312,6 +314,7 @@ impl RangeServer {
             ready: None,
             writing: None,
             end,
+            has_blocks: false,
             waits_since: now,
             estimate: FIRST_ESTIMATE,
         };
@@ -347,9 +350,14 @@ impl RangeServer {
             }
             Next::TooLarge => Some(End::Complete),
             Next::NoMore { lowest } => Some(End::NoMore { lowest }),
-            Next::NeverHad { highest } if blocks == 0 => Some(End::NeverHad { highest }),
-            Next::NeverHad { .. } | Next::Failed => Some(End::Failed),
+            Next::NeverHad { .. } if blocks > 0 => Some(End::Failed),
+            // The chain changed during the answer, or the store is behind: the next block is the
+            // parent of one that was sent, so to say that it never was there would be a lie.
+            Next::NeverHad { .. } if stream.has_blocks => Some(End::Limited { retry: NO_PLACE }),
+            Next::NeverHad { highest } => Some(End::NeverHad { highest }),
+            Next::Failed => Some(End::Failed),
         };
+        stream.has_blocks |= blocks > 0;
         // A read that finds nothing is not free either.
         let cost = Cost { bytes: cost.max(1024), reads: u64::from(blocks.max(1)) };
         let (from, estimate) = (stream.from, std::mem::replace(&mut stream.estimate, cost));

@@ -1,6 +1,8 @@
 //! Tests of the protocol.
 
 mod client;
+mod misled;
+mod order;
 mod server;
 mod vectors;
 mod wire;

@@ -250,7 +250,7 @@ pub enum End {
         /// Highest number that the server can deliver now.
         highest: u64,
     },
-    /// The server's limits are reached.
+    /// The server's limits are reached, or its chain changed during the answer.
     Limited {
         /// Time after which a request can succeed.
         retry: Duration,

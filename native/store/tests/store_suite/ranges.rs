@@ -41,7 +41,7 @@ fn a_range_is_read_downwards_as_it_is_stored() {
     }
     let done = read(&store, by_number(40), 5);
     assert_eq!(done.packed.map(|packed| packed.blocks), Some(5));
-    assert_eq!(done.next, Next::Block(by_number(35)));
+    assert_eq!(done.next, Next::Block(by_hash(35, 0)));
     let ReadDone { packed, next } = read(&store, by_number(41), 5);
     assert_eq!((packed, next), (None, Next::NeverHad { highest: 40 }));
     let ReadDone { packed, next } = read(&store, by_hash(20, 1), 5);

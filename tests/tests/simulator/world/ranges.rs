@@ -6,9 +6,9 @@ use super::{Happening, MS, World, peer};
 use alloy_primitives::{B256, Bytes};
 use opp2p_core::chain::BlockId;
 use opp2p_core::node::{Input, RangeInput, RangeOutput};
-use opp2p_core::payload::{Block, PayloadVersion};
+use opp2p_core::payload::Block;
 use opp2p_core::sync::range::{
-    EncodedBlocks, End, Packer, RangeServeId, ReadOrder, Request, StreamClose, StreamId,
+    Encoded, EncodedBlocks, End, Packer, RangeServeId, ReadOrder, Request, StreamClose, StreamId,
 };
 use std::convert::Infallible;
 
@@ -57,13 +57,15 @@ impl EncodedBlocks for OnDisk<'_> {
     type Body = Bytes;
     type Error = Infallible;
 
-    fn canonical(
-        &mut self,
-        number: u64,
-    ) -> Result<Option<(B256, PayloadVersion, Bytes)>, Infallible> {
+    fn canonical(&mut self, number: u64) -> Result<Option<Encoded<Bytes>>, Infallible> {
         let hash = self.0.members[self.1].disk.canonical(number);
         let block = hash.and_then(|hash| self.0.read(self.1, &BlockId::new(number, hash)));
-        Ok(block.map(|block| (block.hash(), block.version(), block.body().clone())))
+        Ok(block.map(|block| Encoded {
+            hash: block.hash(),
+            parent_hash: block.parent_hash(),
+            version: block.version(),
+            body: block.body().clone(),
+        }))
     }
 
     fn numbers(&mut self) -> Result<Option<(u64, u64)>, Infallible> {

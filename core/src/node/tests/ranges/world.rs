@@ -1,7 +1,7 @@
 //! A node that follows a chain, its store, and peers that serve, all in virtual time.
 
 use super::*;
-use crate::sync::range::EncodedBlocks;
+use crate::sync::range::{Encoded, EncodedBlocks};
 use std::convert::Infallible;
 
 /// How a peer serves.
@@ -62,12 +62,14 @@ impl EncodedBlocks for Stored<'_> {
     type Body = Bytes;
     type Error = Infallible;
 
-    fn canonical(
-        &mut self,
-        number: u64,
-    ) -> Result<Option<(B256, PayloadVersion, Bytes)>, Infallible> {
+    fn canonical(&mut self, number: u64) -> Result<Option<Encoded<Bytes>>, Infallible> {
         let found = self.0[self.1..].iter().find(|block| block.number() == number);
-        Ok(found.map(|block| (block.hash(), block.version(), block.body().clone())))
+        Ok(found.map(|block| Encoded {
+            hash: block.hash(),
+            parent_hash: block.parent_hash(),
+            version: block.version(),
+            body: block.body().clone(),
+        }))
     }
 
     fn numbers(&mut self) -> Result<Option<(u64, u64)>, Infallible> {

@@ -1,8 +1,11 @@
 //! What follows from the course of a stream: for its segment, and for its server.
 
+use alloy_primitives::B256;
+
 use super::servers::Rest;
 use super::stream::{Breach, Stream};
 use super::{LATE, SEGMENT_TIME, STALL, Segment, SegmentClient, SegmentStep, StreamId};
+use crate::chain::BlockId;
 use crate::peers::{Conduct, PeerId};
 use crate::sync::range::chunk::ChunkError;
 use crate::sync::range::decoder::StreamError;
@@ -62,13 +65,13 @@ impl SegmentClient {
         }
     }
 
-    /// Returns `true` if a server never had a block that only an unproved segment names: that
-    /// segment may be a lie. The block is requested by its number from now on.
+    /// Returns `true` if a server never had a block that only an unproved block names: that one may
+    /// be a lie. The block is requested by its number from now on.
     fn was_misled(&mut self, next: u64, end: End) -> bool {
-        let End::NeverHad { .. } = end else { return false };
-        let mut below = self.segments.iter_mut().skip(1);
-        let waiting = below.find(|segment| segment.waits() && segment.next == next);
-        waiting.is_some_and(|segment| segment.hash.take().is_some())
+        let (End::NeverHad { .. }, Some(range)) = (end, self.range) else { return false };
+        let proved = |hash: &B256| BlockId::new(next, *hash) == range.wanted;
+        let waiting = self.segments.iter_mut().find(|s| s.waits() && s.next == next);
+        waiting.is_some_and(|segment| segment.hash.take_if(|hash| !proved(hash)).is_some())
     }
 
     /// Takes the segment from a stream and forgets the stream. Blocks that came are kept, and the

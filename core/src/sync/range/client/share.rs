@@ -40,7 +40,7 @@ impl SegmentClient {
                 first.size -= super::held_size(block);
                 first.blocks.pop_front();
             }
-            if first.blocks.is_empty() && first.waits() && first.next > wanted.number {
+            if first.blocks.is_empty() && first.waits() && first.next >= wanted.number {
                 (first.next, first.hash) = (wanted.number, Some(wanted.hash));
             }
             return;
