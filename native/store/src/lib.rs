@@ -56,6 +56,7 @@ mod chain;
 mod config;
 mod damage;
 mod error;
+mod examine;
 mod fault;
 #[cfg(feature = "fuzz")]
 #[doc(hidden)]
@@ -71,6 +72,7 @@ mod record;
 mod reopening;
 mod room;
 mod schema;
+pub mod transfer;
 mod types;
 mod weight;
 mod write;
@@ -89,6 +91,7 @@ use redb::{Database, ReadableDatabase, ReadableTableMetadata};
 
 pub use config::{MAX_MEMORY_KEY, MAX_MEMORY_VALUE, MemoryEntry, StoreConfig};
 pub use error::{BatchError, StoreError};
+pub use examine::{Defect, Info, Verified};
 pub use record::{BlockId, MAX_MESSAGE_BYTES, StoredBlock};
 pub use types::{Batch, Committed, PendingBlock, Pruned};
 pub use writer::{LoadRefused, QueueFull, WriteFailed, Writer, WriterConfig};
@@ -148,6 +151,16 @@ impl Store {
         let (room, damage) = (Room::default(), Damage::default());
         let inner = Inner { config, open, generation, reopening, place, room, damage };
         Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Returns the chain id and the genesis block's hash of the store in this file, or `None` if no
+    /// file exists. Its pages are not checked, and no byte of it changes.
+    ///
+    /// # Errors
+    ///
+    /// If the file is not a store that this program can open.
+    pub fn owner(path: &Path) -> Result<Option<(u64, B256)>, StoreError> {
+        open::owner(path)
     }
 
     /// Writes one batch; it is durable when this returns `Ok`.
@@ -461,6 +474,12 @@ impl Store {
         std::fs::metadata(path)
             .map(|file| file.len())
             .map_err(|error| Fault::from(error).at(path, "reading"))
+    }
+
+    /// Returns the id of the store's chain, and the hash of its genesis block.
+    #[must_use]
+    pub fn chain(&self) -> (u64, B256) {
+        (self.inner.config.chain_id, self.inner.config.genesis_hash)
     }
 
     /// Returns the path of the store's file.

@@ -10,7 +10,7 @@ use super::record;
 use super::schema::{BLOCKS, CANONICAL};
 
 /// Length of the signature before a stored message's body, in bytes.
-const SIGNATURE_BYTES: usize = 65;
+pub(super) const SIGNATURE_BYTES: usize = 65;
 
 /// One state of the store.
 pub(super) struct Snapshot {

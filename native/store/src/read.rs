@@ -40,6 +40,12 @@ pub(super) fn head(database: &Database) -> Result<Option<BlockId>, Fault> {
     Ok(recent(database, 1, record::decode_id)?.pop())
 }
 
+/// Returns the number of the lowest canonical block that is stored.
+pub(super) fn lowest_number(database: &Database) -> Result<Option<u64>, Fault> {
+    let canonical = database.begin_read()?.open_table(CANONICAL)?;
+    Ok(canonical.first()?.map(|(number, _)| number.value()))
+}
+
 /// Returns the lowest canonical block.
 pub(super) fn lowest(database: &Database) -> Result<Option<StoredBlock>, Fault> {
     lowest_in(&database.begin_read()?)

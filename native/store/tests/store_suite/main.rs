@@ -18,4 +18,5 @@ mod ranges;
 mod refusals;
 mod rewinds;
 mod support;
+mod transfer;
 mod writer;
