@@ -8,9 +8,10 @@ use super::Output;
 use crate::chain::BlockId;
 use crate::payload::Block;
 use crate::peers::PeerId;
+use crate::sync::GapFiller;
 use crate::sync::range::{
-    CHUNK_CONTENTS, CheckId, Checked, Class, End, First, Next, RangeServeId, RangeServeStep,
-    RangeServer, ReadDone, ReadOrder, Request, RequestError, StreamClose, StreamId,
+    CHUNK_CONTENTS, CheckId, Checked, Class, End, First, Next, RangeCounts, RangeServeId,
+    RangeServeStep, RangeServer, ReadDone, ReadOrder, Request, RequestError, StreamClose, StreamId,
 };
 use crate::time::Now;
 
@@ -159,6 +160,16 @@ impl Node {
                 }
             }
         }
+    }
+
+    /// Returns what was served by ranges so far, if the node serves them.
+    pub fn ranges_served(&self) -> Option<&RangeCounts> {
+        self.ranges.as_ref().map(RangeServer::counts)
+    }
+
+    /// Returns what was fetched by ranges so far, if the node fetches blocks.
+    pub fn ranges_fetched(&self) -> Option<&RangeCounts> {
+        self.filler.as_ref().map(GapFiller::range_counts)
     }
 
     pub(super) fn range_output(&mut self, output: RangeOutput) {

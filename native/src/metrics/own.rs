@@ -34,6 +34,7 @@ pub(super) fn write(host: &HostHandle, core: &Core, text: &mut Exposition) {
     chain(host, core, text);
     gaps(host, core, text);
     sync(host, core, text);
+    ranges(core, text);
     publishing(host, core, text);
     disk(host, text);
 }
@@ -374,4 +375,36 @@ fn sync(host: &HostHandle, core: &Core, text: &mut Exposition) {
     }
     text.own("opp2p_served_total", Kind::Counter, "Blocks served to peers by number")
         .value(status.served);
+}
+
+/// Writes what was served and fetched by ranges. The names of the ends are fixed, so peers can add
+/// no series.
+fn ranges(core: &Core, text: &mut Exposition) {
+    let roles = || core.ranges.iter().filter_map(|(role, counts)| Some((*role, counts.as_ref()?)));
+    let mut blocks = text.own(
+        "opp2p_range_blocks_total",
+        Kind::Counter,
+        "Blocks in ranges: sent as a server, or received and proved as a client",
+    );
+    for (role, counts) in roles() {
+        blocks.sample(&[("role", role)], counts.blocks);
+    }
+    let mut bytes = text.own(
+        "opp2p_range_bytes_total",
+        Kind::Counter,
+        "Bytes of answers with ranges: sent as a server, or received as a client",
+    );
+    for (role, counts) in roles() {
+        bytes.sample(&[("role", role)], counts.bytes);
+    }
+    let mut requests = text.own(
+        "opp2p_range_requests_total",
+        Kind::Counter,
+        "Requests for ranges that ended, by role and how; without those that this node cancelled",
+    );
+    for (role, counts) in roles() {
+        for (end, count) in counts.ends() {
+            requests.sample(&[("role", role), ("end", end)], count);
+        }
+    }
 }

@@ -6,6 +6,7 @@ use opp2p_core::gossip::ScheduleDoubt;
 use opp2p_core::payload::Block;
 use opp2p_core::peers::{ConnectionCounts, Door, GateCounts};
 use opp2p_core::sync::SyncStatus;
+use opp2p_core::sync::range::RangeCounts;
 use opp2p_core::trouble::TroubleKind;
 use opp2p_node::host::HostHandle;
 use std::time::Duration;
@@ -26,6 +27,8 @@ pub(super) struct Core {
     pub(super) publishing: usize,
     pub(super) validating: usize,
     pub(super) sync: Option<SyncStatus>,
+    /// What was served and fetched by ranges.
+    pub(super) ranges: [(&'static str, Option<RangeCounts>); 2],
     pub(super) missing_peers: usize,
     pub(super) block_time: Duration,
     pub(super) schedule_doubt: Option<ScheduleDoubt>,
@@ -56,6 +59,10 @@ impl Core {
                 publishing: node.publishing().len(),
                 validating: node.waiting(),
                 sync: node.sync_status(),
+                ranges: [
+                    ("server", node.ranges_served().copied()),
+                    ("client", node.ranges_fetched().copied()),
+                ],
                 missing_peers: peers.missing(),
                 block_time: node.chain().interval_at(now.unix),
                 schedule_doubt: node.schedule_doubt(),

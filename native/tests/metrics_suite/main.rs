@@ -11,6 +11,7 @@ use opp2p::devnet::{BlockMaker, unix_seconds};
 use opp2p::metrics::{Kind, MetricsConfig, MetricsError, families};
 use opp2p_core::gossip::Reason;
 use opp2p_core::peers::{BlockEntry, PeerCommand};
+use opp2p_core::sync::range::ENDINGS;
 use opp2p_node::host::{HostConfig, WsConfig};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -251,6 +252,40 @@ async fn requests_are_counted_on_both_sides_and_scores_are_observed() {
         scrape.get(&total)
     );
     for node in [late, follower, sequencer] {
+        node.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ranges_are_counted_on_both_sides_by_their_ends() {
+    let directory = tempfile::tempdir().unwrap();
+    let sequencer = Measured::sequencer(directory.path()).await;
+    let first = Measured::follower(directory.path(), "first", &[&sequencer]).await;
+    sequencer.until(|status| status.subscribers == 1).await;
+    let mut maker = BlockMaker::new(&chain(), 3);
+    publish(&sequencer, &mut maker, 5).await;
+    first.until(|status| status.head.is_some_and(|head| head.number == 5)).await;
+    let late = Measured::follower(directory.path(), "late", &[&sequencer]).await;
+    sequencer.until(|status| status.subscribers == 2).await;
+    publish(&sequencer, &mut maker, 1).await;
+    late.until(|status| status.head.is_some_and(|head| head.number == 6)).await;
+
+    let series = |what: &str, labels: &str| format!("opp2p_range_{what}_total{{{labels}}}");
+    let client = late.until_at_least(&series("blocks", "role=\"client\""), 5.0).await;
+    let server = sequencer.until_at_least(&series("blocks", "role=\"server\""), 5.0).await;
+    let sent = server.get(&series("bytes", "role=\"server\"")).unwrap();
+    let received = client.get(&series("bytes", "role=\"client\"")).unwrap();
+    assert!(sent > 1000.0 && received > 1000.0, "{sent} bytes sent, {received} received");
+    let ends = |scrape: &Scrape, role: &str| -> f64 {
+        let of = |end: &str| {
+            let labels = format!("role=\"{role}\",end=\"{end}\"");
+            scrape.get(&series("requests", &labels)).unwrap_or_else(|| panic!("no {labels}"))
+        };
+        ENDINGS.iter().map(|end| of(end)).sum()
+    };
+    assert!(ends(&server, "server") >= 1.0, "every request ends");
+    assert!(ends(&client, "client") >= 1.0, "every answer ends");
+    for node in [late, first, sequencer] {
         node.stop().await;
     }
 }

@@ -17,7 +17,7 @@ use super::{FillStep, GapFiller, SyncEvent, UNSAVED_BYTES};
 use crate::chain::ChainView;
 use crate::payload::Block;
 use crate::peers::PeerId;
-use crate::sync::range::{CheckId, Checked, SegmentStep, StreamClose, StreamId};
+use crate::sync::range::{CheckId, Checked, RangeCounts, SegmentStep, StreamClose, StreamId};
 use crate::time::Instant;
 
 #[cfg(doc)]
@@ -55,6 +55,11 @@ impl GapFiller {
         self.client.disconnected(peer);
         self.speakers.remove(peer);
         self.segments.disconnected(now, peer);
+    }
+
+    /// Returns what was fetched by ranges so far.
+    pub const fn range_counts(&self) -> &RangeCounts {
+        self.segments.counts()
     }
 
     /// Takes bytes of an answer, at most as many as [`FillStep::Receive`] allowed.

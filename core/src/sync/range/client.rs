@@ -47,6 +47,7 @@ use std::time::Duration;
 use alloy_primitives::B256;
 
 use super::chunk::{Checked, ChunkWork};
+use super::counts::{Ending, RangeCounts};
 use super::wire::{CODECS, Codec, MAX_CONTENTS, Request};
 use crate::chain::{BlockId, ChainBlock};
 use crate::payload::Block;
@@ -190,6 +191,7 @@ pub struct SegmentClient {
     typical: u64,
     proved: u64,
     is_paused: bool,
+    counts: RangeCounts,
     steps: VecDeque<SegmentStep>,
 }
 
@@ -213,6 +215,7 @@ impl SegmentClient {
             typical: 4096,
             proved: 0,
             is_paused: false,
+            counts: RangeCounts::default(),
             steps: VecDeque::new(),
             config,
         }
@@ -305,6 +308,7 @@ impl SegmentClient {
 
     /// Takes bytes of an answer, at most the stream's credit.
     pub fn received(&mut self, now: Instant, id: StreamId, piece: &[u8]) {
+        self.counts.sent(0, piece.len());
         if self.is_recheck(id) {
             return self.recheck_received(now, id, piece);
         }
@@ -337,16 +341,19 @@ impl SegmentClient {
                 self.proceed(now, id);
             }
             StreamClose::Reset => {
+                self.counts.ended(Ending::Reset);
                 let has_answered = stream.blocks > 0;
                 self.give_up(now, id);
                 let rest = if has_answered { servers::Rest::Missed } else { servers::Rest::Failed };
                 self.rest(now, &peer, rest);
             }
             StreamClose::Lost => {
+                self.counts.ended(Ending::Lost);
                 self.give_up(now, id);
                 self.rest(now, &peer, servers::Rest::Missed);
             }
             StreamClose::Unsupported => {
+                self.counts.ended(Ending::Unsupported);
                 self.give_up(now, id);
                 self.rest(now, &peer, servers::Rest::Unsupported);
             }
@@ -428,6 +435,11 @@ impl SegmentClient {
         held + self.streams.values().map(Stream::memory).sum::<usize>()
     }
 
+    /// Returns what was fetched so far.
+    pub const fn counts(&self) -> &RangeCounts {
+        &self.counts
+    }
+
     /// Returns the number of open streams.
     pub fn streams(&self) -> usize {
         self.streams.len()
@@ -463,6 +475,7 @@ impl SegmentClient {
                 None => self.range = None,
             }
             self.proved += 1;
+            self.counts.sent(1, 0);
             self.is_signed(BlockId::of(&block), block.parent_hash());
             if let Some(server) = self.servers.get_mut(&peer) {
                 server.proved();

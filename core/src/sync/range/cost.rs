@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use super::server::Class;
 use crate::time::Instant;
 
 /// Limit of a cost, in units per second.
@@ -122,4 +123,10 @@ impl Purse {
     pub(super) fn is_full(&self, now: Instant) -> bool {
         self.bytes.is_full(now) && self.reads.is_full(now)
     }
+}
+
+/// Returns the share of a class in percent, if that of browsers is `browsers`.
+pub(super) fn share(browsers: u8, class: Class) -> u64 {
+    let browsers = u64::from(browsers);
+    if class == Class::Browser { browsers } else { 100 - browsers }
 }

@@ -8,6 +8,7 @@
 mod chunk;
 mod client;
 mod cost;
+mod counts;
 mod decoder;
 mod order;
 mod server;
@@ -21,6 +22,7 @@ pub use client::{
     SegmentClient, SegmentClientConfig, SegmentStep, StreamClose, StreamId,
 };
 pub use cost::{CostRate, Limits};
+pub use counts::{ENDINGS, RangeCounts};
 pub use decoder::{AnswerDecoder, Frame, StreamError};
 pub use order::{Encoded, EncodedBlocks, NoBlocks, ReadOrder};
 pub use server::{

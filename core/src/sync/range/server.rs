@@ -30,7 +30,8 @@ use std::time::Duration;
 use alloy_primitives::Bytes;
 
 use super::chunk::Packed;
-use super::cost::{Cost, Limits, Purse};
+use super::cost::{Cost, Limits, Purse, share};
+use super::counts::{Ending, RangeCounts};
 use super::wire::{End, First, Request, RequestError};
 use crate::peers::PeerId;
 use crate::sorted::{SortedMap, SortedSet};
@@ -235,6 +236,7 @@ pub struct RangeServer {
     lost_reads: SortedSet<RangeServeId>,
     is_held: bool,
     is_off: bool,
+    counts: RangeCounts,
     steps: VecDeque<RangeServeStep>,
 }
 
@@ -256,6 +258,7 @@ impl RangeServer {
             lost_reads: SortedSet::new(),
             is_held: false,
             is_off: false,
+            counts: RangeCounts::default(),
             steps: VecDeque::new(),
             config,
         }
@@ -376,17 +379,25 @@ impl RangeServer {
 
     /// Records that the requester cancelled the stream, or that it broke.
     pub fn cancelled(&mut self, now: Instant, id: RangeServeId) {
+        if self.streams.contains_key(&id) {
+            self.counts.ended(Ending::Lost);
+        }
         self.remove(now, id);
     }
 
     /// Returns the next step.
     pub fn poll(&mut self, now: Instant) -> Option<RangeServeStep> {
-        if let Some(step) = self.steps.pop_front() {
-            return Some(step);
-        }
-        self.expire(now)
+        let queued = self.steps.pop_front();
+        let step = queued
+            .or_else(|| self.expire(now))
             .or_else(|| if self.is_held { None } else { self.write(now) })
-            .or_else(|| if self.is_held { None } else { self.start_read(now) })
+            .or_else(|| if self.is_held { None } else { self.start_read(now) });
+        match &step {
+            Some(RangeServeStep::End { end, .. }) => self.counts.ended(Ending::Named(*end)),
+            Some(RangeServeStep::Reset { .. }) => self.counts.ended(Ending::Reset),
+            _ => {}
+        }
+        step
     }
 
     /// Returns when [`Self::poll`] next has something to do, unless something happens before.
@@ -396,6 +407,11 @@ impl RangeServer {
         let reads = self.streams.values().filter(|stream| may_read && self.may_read(stream));
         let reads = reads.map(|stream| self.ready_at(stream));
         deadlines.chain(reads).min()
+    }
+
+    /// Returns what was served so far.
+    pub const fn counts(&self) -> &RangeCounts {
+        &self.counts
     }
 
     /// Returns the number of streams.
@@ -478,7 +494,7 @@ impl RangeServer {
         self.total.take(now, cost);
         peer.served = peer.served.saturating_add(cost.bytes);
         let served = &mut self.served[peer.class as usize];
-        *served = served.saturating_add(cost.bytes * 100 / share(&self.config, peer.class));
+        *served = served.saturating_add(cost.bytes * 100 / share(self.config.browsers, peer.class));
     }
 
     fn refund(&mut self, from: &PeerId, cost: Cost) {
@@ -487,7 +503,7 @@ impl RangeServer {
         self.total.give_back(cost);
         peer.served = peer.served.saturating_sub(cost.bytes);
         let served = &mut self.served[peer.class as usize];
-        *served = served.saturating_sub(cost.bytes * 100 / share(&self.config, peer.class));
+        *served = served.saturating_sub(cost.bytes * 100 / share(self.config.browsers, peer.class));
     }
 
     fn deadline(&self, stream: &Stream) -> Option<Instant> {
@@ -521,6 +537,7 @@ impl RangeServer {
         let stream = self.streams.get_mut(&id)?;
         if let Some(packed) = stream.ready.take() {
             stream.writing = Some((now, packed.frame.len()));
+            self.counts.sent(packed.blocks.into(), packed.frame.len());
             return Some(RangeServeStep::Write { id, frame: packed.frame });
         }
         let (from, end) = (stream.from, stream.end?);
@@ -579,10 +596,4 @@ impl RangeServer {
             }
         }
     }
-}
-
-/// Returns the share of a class in percent.
-fn share(config: &RangeServerConfig, class: Class) -> u64 {
-    let browsers = u64::from(config.browsers);
-    if class == Class::Browser { browsers } else { 100 - browsers }
 }

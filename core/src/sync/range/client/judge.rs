@@ -8,6 +8,7 @@ use super::{LATE, SEGMENT_TIME, STALL, Segment, SegmentClient, SegmentStep, Stre
 use crate::chain::BlockId;
 use crate::peers::{Conduct, PeerId};
 use crate::sync::range::chunk::ChunkError;
+use crate::sync::range::counts::Ending;
 use crate::sync::range::decoder::StreamError;
 use crate::sync::range::wire::End;
 use crate::time::Instant;
@@ -37,6 +38,7 @@ impl SegmentClient {
         match stream.end.take() {
             None => {}
             Some(Ok(end)) => {
+                self.counts.ended(Ending::Named(end));
                 let is_short = !is_filled && blocks == 0 && end == End::Complete;
                 self.give_up(now, id);
                 if is_short && !is_wide {
@@ -52,6 +54,7 @@ impl SegmentClient {
                 }
             }
             Some(Err(breach)) => {
+                self.counts.ended(Ending::False);
                 self.give_up(now, id);
                 self.steps.push_back(SegmentStep::Cancel(id));
                 let is_ours = matches!(breach, Breach::Stream(StreamError::Contents { limit, .. })
@@ -133,6 +136,7 @@ impl SegmentClient {
     }
 
     pub(super) fn judge_chunk(&mut self, now: Instant, peer: PeerId, fault: &ChunkError) {
+        self.counts.ended(Ending::False);
         if *fault == ChunkError::Panicked {
             // Our bug. The rest keeps us from asking for the same again at once.
             self.rest(now, &peer, Rest::Failed);
@@ -160,6 +164,7 @@ impl SegmentClient {
         let silent: Vec<_> =
             self.streams.iter().filter(|(_, s)| silent(s)).map(|(id, s)| (*id, s.peer)).collect();
         for (id, peer) in silent {
+            self.counts.ended(Ending::Silent);
             self.give_up(now, id);
             self.steps.push_back(SegmentStep::Cancel(id));
             self.fault(now, peer, Rest::Failed, Conduct::ErrorResponse);
