@@ -47,6 +47,16 @@ impl ChainArgs {
         rollup.map(|rollup| self.overrides.apply_to_json(rollup)).transpose()
     }
 
+    /// Returns the selection of a chain without changes to its forks.
+    pub(super) fn named(network: Option<String>, rollup_config: Option<PathBuf>) -> Self {
+        Self { network, rollup_config, overrides: OverrideArgs::default() }
+    }
+
+    /// Returns `true` if a chain is named.
+    pub(super) fn is_given(&self) -> bool {
+        self.name().is_some() || self.file().is_some()
+    }
+
     // An empty environment variable counts as unset.
     fn file(&self) -> Option<&Path> {
         self.rollup_config.as_deref().filter(|path| !path.as_os_str().is_empty())

@@ -44,6 +44,7 @@ mod settings;
 mod shells;
 mod signer;
 mod stdin;
+mod store;
 mod sync;
 mod tools;
 mod usage;
@@ -92,6 +93,8 @@ enum Command {
     Config(Box<config::Args>),
     /// Lists the built-in networks, or shows one.
     Chains(chains::Args),
+    /// Shows, checks, exports, imports or prunes a node's stored blocks.
+    Store(store::Args),
     /// Generates keys and shows the identities that belong to one.
     #[command(visible_alias = "p2p")]
     Key(key::Args),
@@ -128,6 +131,7 @@ pub fn main() -> ExitCode {
         Command::Watch(args) => tools::watch::run(&args),
         Command::Config(args) => config::run(&args, &settings, &cautions),
         Command::Chains(args) => chains::run(&args),
+        Command::Store(args) => store::run(&args),
         Command::Follow => Err(Failure::new(
             "opp2p does not follow the safe heads of another node by itself \
              (BASE_NODE_SOURCE_L2_RPC): use opp2p node, with --l2.labels URL for safe and \

@@ -3,7 +3,7 @@
 use crate::support::Place;
 
 /// The commands and every flag of each, as promised by the README and the issue.
-const FLAGS: [(&[&str], &[&str]); 10] = [
+const FLAGS: [(&[&str], &[&str]); 15] = [
     (
         &[],
         &[
@@ -15,6 +15,7 @@ const FLAGS: [(&[&str], &[&str]); 10] = [
             "inspect",
             "config",
             "chains",
+            "store",
             "key",
             "completions",
             "man",
@@ -69,6 +70,28 @@ const FLAGS: [(&[&str], &[&str]); 10] = [
         ],
     ),
     (&["chains"], &["[NAME]", "--json", "--help"]),
+    (&["store", "info"], &["--json", "--data-dir", "--network", "--rollup.config", "--help"]),
+    (&["store", "verify"], &["--json", "--data-dir", "--network", "--rollup.config", "--help"]),
+    (
+        &["store", "export"],
+        &["<FILE>", "--from", "--to", "--data-dir", "--network", "--rollup.config", "--help"],
+    ),
+    (
+        &["store", "import"],
+        &["<FILE>", "--hash", "--data-dir", "--network", "--rollup.config", "--help"],
+    ),
+    (
+        &["store", "prune"],
+        &[
+            "--store.blocks",
+            "--store.gigabytes",
+            "--store.hours",
+            "--data-dir",
+            "--network",
+            "--rollup.config",
+            "--help",
+        ],
+    ),
     (&["key", "generate"], &["[FILE]", "--help"]),
     (&["key", "show"], &["[FILE]", "--json", "--help"]),
     (&["key", "genkey"], &["--help"]),
