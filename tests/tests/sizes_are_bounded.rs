@@ -25,7 +25,6 @@ const LONG_FILES: &[(&str, &str)] = &[("core/src/chain/networks/table.rs", GENER
 /// Longer functions, with the reason.
 const LONG_FUNCTIONS: &[(&str, &str, &str)] = &[
     ("core/src/node/tests/conversation.rs", "perform", ACTIONS),
-    ("core/src/node/tests/world.rs", "happen", ACTIONS),
     ("tests/fuzz/src/node.rs", "happen", ACTIONS),
     ("tests/fuzz/src/peers.rs", "manager", ACTIONS),
     ("tests/fuzz/src/range.rs", "client", ACTIONS),

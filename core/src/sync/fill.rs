@@ -418,7 +418,7 @@ impl GapFiller {
 
     fn aim_clients(&mut self, now: Instant, range: Option<Range>) {
         self.client.aim(now, range);
-        self.segments.aim(range);
+        self.segments.aim(now, range);
     }
 
     /// Walks down from `from` over held blocks.

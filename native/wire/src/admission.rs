@@ -33,8 +33,8 @@ use std::task::{Context, Poll};
 /// transport asks. It assigns the connections' ids, each once, from 0.
 ///
 /// [`Knock::Ended`] is sent once for each admitted connection: an inbound one whose
-/// [`Knock::Accept`], or an outbound one whose [`Knock::Secured`] was granted. Its answer is ignored. When the whole swarm is dropped, it
-/// is not sent for connections that are still open.
+/// [`Knock::Accept`], or an outbound one whose [`Knock::Secured`] was granted. Its answer is
+/// ignored. When the whole swarm is dropped, it is not sent for connections that are still open.
 pub type Gatekeeper = Arc<dyn Fn(&Knock) -> Result<(), Denied> + Send + Sync>;
 
 /// The id of a remote peer is not one that the core accepts. This can't happen for ids that libp2p

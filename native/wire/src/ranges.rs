@@ -7,10 +7,10 @@
 //!
 //! # Bounds
 //! * Streams of ours on one connection: those that the core opens.
-//! * Streams of a peer on one connection: [`limits::MAX_INCOMING`], those that are being closed included.
-//!   Further ones are reset.
-//! * Bytes: of a request, [`MAX_REQUEST_SIZE`] within [`limits::REQUEST_TIME`]. Of an answer of ours, one
-//!   chunk. Of an answer to us, one piece of at most [`PIECE`] bytes for each stream.
+//! * Streams of a peer on one connection: [`limits::MAX_INCOMING`], those that are being closed
+//!   included. Further ones are reset.
+//! * Bytes: of a request, [`MAX_REQUEST_SIZE`] within [`limits::REQUEST_TIME`]. Of an answer of
+//!   ours, one chunk. Of an answer to us, one piece of at most [`PIECE`] bytes for each stream.
 //! * An end is written within [`limits::END_TIME`].
 //!
 //! [`MAX_REQUEST_SIZE`]: opp2p_core::sync::range::MAX_REQUEST_SIZE

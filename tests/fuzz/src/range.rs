@@ -221,7 +221,7 @@ pub(crate) fn client(bytes: &[u8]) {
                     let below = u64::from(from.int_in_range::<u8>(0..=20)?);
                     let lowest = target.block.number().saturating_sub(below);
                     wanted = Some(BlockId::of(&target.block));
-                    client.aim(wanted.map(|wanted| Range { wanted, lowest }));
+                    client.aim(at, wanted.map(|wanted| Range { wanted, lowest }));
                 }
                 5 => client.pause(at, from.arbitrary()?),
                 6..=9 if !open.is_empty() => {

@@ -258,8 +258,9 @@ impl SegmentClient {
     }
 
     /// Fetches this range from now on. If only its lower end moved, nothing is lost; otherwise all
-    /// streams are cancelled.
-    pub fn aim(&mut self, range: Option<Range>) {
+    /// streams are cancelled. A server that is late then rests: if ranges take turns, it would
+    /// otherwise be asked again each time, and never long enough to be found silent.
+    pub fn aim(&mut self, now: Instant, range: Option<Range>) {
         // Zeros would ask for any block of that number.
         let range = range.filter(|range| !range.wanted.hash.is_zero());
         let range = range.filter(|range| range.wanted.number >= range.lowest);
@@ -278,6 +279,13 @@ impl SegmentClient {
         };
         for segment in self.segments.split_off(keep) {
             if let Some(id) = segment.stream {
+                let late = self
+                    .streams
+                    .get(&id)
+                    .filter(|stream| stream.awaits_server() && now.since(stream.heard) >= LATE);
+                if let Some(peer) = late.map(|stream| stream.peer) {
+                    self.rest(now, &peer, servers::Rest::Failed);
+                }
                 self.drop_stream(id);
                 self.steps.push_back(SegmentStep::Cancel(id));
             }
@@ -411,7 +419,7 @@ impl SegmentClient {
         let streams = self.streams.values().filter(|stream| stream.awaits_server());
         let streams = streams.flat_map(|stream| {
             let (progress, heard) = (stream.progress, stream.heard);
-            [progress + LATE, heard + LATE, progress + SLOW, progress + STALL]
+            [progress + LATE, heard + LATE, progress + SLOW, heard + SLOW, progress + STALL]
         });
         let streams = streams.filter(|at| *at > now);
         let asks = self.next_ask().filter(|at| *at > now);

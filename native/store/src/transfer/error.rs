@@ -1,12 +1,18 @@
-//! Reasons why blocks can't be exported or imported.
+//! Reasons why blocks can't be exported or imported, and the version that decides on one of them.
 
 use std::io;
 
 use alloy_primitives::B256;
 use opp2p_core::sync::range::{ChunkError, StreamError};
 
-use super::FORMAT_VERSION;
 use crate::StoreError;
+
+/// Size of a file's header in bytes.
+pub const HEADER_SIZE: usize = 90;
+/// First bytes of a file.
+const MAGIC: &[u8; 8] = b"opp2pblk";
+/// Version of the format that this program writes and reads.
+pub const FORMAT_VERSION: u16 = 1;
 
 /// Reason why blocks can't be exported.
 #[derive(Debug, thiserror::Error)]

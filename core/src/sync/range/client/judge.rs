@@ -4,7 +4,7 @@ use alloy_primitives::B256;
 
 use super::servers::Rest;
 use super::stream::{Breach, Stream};
-use super::{LATE, SEGMENT_TIME, STALL, Segment, SegmentClient, SegmentStep, StreamId};
+use super::{LATE, SEGMENT_TIME, SLOW, STALL, Segment, SegmentClient, SegmentStep, StreamId};
 use crate::chain::BlockId;
 use crate::peers::{Conduct, PeerId};
 use crate::sync::range::chunk::ChunkError;
@@ -176,10 +176,12 @@ impl SegmentClient {
         };
         let (peer, rate) = (stream.peer, stream.rate(now));
         let is_late = stream.waits(now) >= LATE;
+        // No byte for so long: any other server is a better bet.
+        let is_silent = stream.waits(now) >= SLOW && now.since(stream.heard) >= SLOW;
         let is_old = now.since(stream.opened) >= SEGMENT_TIME;
         let streams = self.config.streams_per_server + 1;
         let other = self.servers.pick(now, next, streams, true, Some(&peer));
-        let Some((_, other)) = other.filter(|(_, rate)| *rate > 0) else { return };
+        let Some((_, other)) = other.filter(|(_, rate)| *rate > 0 || is_silent) else { return };
         if is_late {
             self.measure(now, id);
             self.release(id);

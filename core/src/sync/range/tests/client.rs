@@ -110,7 +110,7 @@ impl Sim {
             sim.servers.insert(*server, RangeServer::new(RangeServerConfig::new(1)));
         }
         let wanted = BlockId::of(&sim.chain[blocks as usize]);
-        sim.client.aim(Some(Range { wanted, lowest: 1 }));
+        sim.client.aim(at(sim.now), Some(Range { wanted, lowest: 1 }));
         sim
     }
 
@@ -499,7 +499,7 @@ fn another_aim_cancels_and_a_pause_waits() {
     assert_eq!((sim.proved.len(), sim.faults(1)), (before, vec![]));
     sim.client.pause(at(sim.now), false);
     let wanted = BlockId::of(&sim.chain[900]);
-    sim.client.aim(Some(Range { wanted, lowest: 800 }));
+    sim.client.aim(at(sim.now), Some(Range { wanted, lowest: 800 }));
     sim.proved.clear();
     sim.run(60_000);
     let numbers: Vec<u64> = sim.proved.iter().map(Block::number).collect();
@@ -522,7 +522,7 @@ fn a_block_larger_than_a_lower_segment_allows_arrives_at_the_frontier() {
         blocks.push(Block::decode(version, None, body.into()).expect("ours"));
     }
     sim.chain = blocks;
-    sim.client.aim(Some(Range { wanted: BlockId::of(&sim.chain[200]), lowest: 1 }));
+    sim.client.aim(at(sim.now), Some(Range { wanted: BlockId::of(&sim.chain[200]), lowest: 1 }));
     sim.run(60_000);
     sim.assert_complete();
     assert_eq!((sim.faults(1), sim.faults(2)), (vec![], vec![]));
@@ -534,7 +534,7 @@ fn share_of(rate: usize, kinds: &[Kind]) -> usize {
     let mut sim = Sim::new(1000, 300, kinds, 96 << 20);
     (sim.chain, sim.branch) = (noise(1000, 20_000), noise(1000, 10_000));
     sim.latency = 100;
-    sim.client.aim(Some(Range { wanted: BlockId::of(&sim.chain[1000]), lowest: 1 }));
+    sim.client.aim(at(sim.now), Some(Range { wanted: BlockId::of(&sim.chain[1000]), lowest: 1 }));
     sim.run(300_000);
     sim.assert_complete();
     let bytes: usize = sim.chain[1..].iter().map(|block| block.body().len()).sum();

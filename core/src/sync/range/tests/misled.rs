@@ -19,7 +19,7 @@ impl Misled {
         let (blocks, branch) = (chain(200, 0, 50), chain(200, 9, 50));
         let mut client = SegmentClient::new(SegmentClientConfig::new(1));
         client.connected(peer(1));
-        client.aim(Some(Range { wanted: BlockId::of(&blocks[200]), lowest: 1 }));
+        client.aim(at(0), Some(Range { wanted: BlockId::of(&blocks[200]), lowest: 1 }));
         let mut lower = None;
         while let Some(step) = client.poll(at(0)) {
             if let SegmentStep::Open { id, request, .. } = step
