@@ -150,7 +150,7 @@ impl Store {
 
     fn check_one(&self, id: ChainId) -> Result<B256, Checked> {
         match self.block_by_hash(id.hash) {
-            Ok(Some(block)) => contents(id, block).map_err(Checked::Defect),
+            Ok(Some(block)) => contents(id, &block).map_err(Checked::Defect),
             Ok(None) => Err(Checked::Defect("its record is missing".to_owned())),
             Err(StoreError::CorruptedBlock { detail, .. }) => Err(Checked::Defect(detail)),
             Err(error) => Err(Checked::Store(error)),
@@ -171,7 +171,7 @@ struct Entry {
 }
 
 /// Returns the parent of a block whose contents have its hash.
-fn contents(id: ChainId, stored: StoredBlock) -> Result<B256, String> {
+fn contents(id: ChainId, stored: &StoredBlock) -> Result<B256, String> {
     let version = PayloadVersion::from_number(stored.version)
         .ok_or_else(|| format!("its payload has version {}", stored.version))?;
     let body = stored.message.get(SIGNATURE_BYTES..).ok_or("it is shorter than a signature")?;
