@@ -4,10 +4,12 @@
 //! For each size, a server's store is filled, and a follower with an empty store learns of one new
 //! block by gossip. The benchmark measures the time until the follower has delivered all blocks
 //! below. The share of validation is the time that the checks of those answers take on one thread,
-//! measured in the same run, as a share of that time.
+//! measured in the same run, as a share of that time. The time in which the server's store reads
+//! and packs the same blocks for ranges is measured before, likewise.
 //!
-//! `cargo bench -p opp2p --bench sync` runs all sizes; a number of blocks and their size in bytes
-//! can be given: `-- 5000 2600`.
+//! `cargo bench -p opp2p --bench sync` runs all sizes, each by ranges and by number; a number of
+//! blocks and their size in bytes can be given: `-- 5000 2600`. `ranges` or `numbers` selects one
+//! of the two ways.
 
 use alloy_primitives::{B256, Bytes, U256};
 use opp2p_core::chain::{BlockId, ChainConfig, ChainEvent, Fork};
@@ -15,6 +17,7 @@ use opp2p_core::gossip::SIGNATURE_SIZE;
 use opp2p_core::node::{Event, SyncConfig};
 use opp2p_core::payload::{Block, Envelope, ExecutionPayload, PayloadVersion};
 use opp2p_core::sequencer::LocalSigner;
+use opp2p_core::sync::range::{First, Next, ReadOrder};
 use opp2p_core::sync::{ServerConfig, decode_response, encode_response};
 use opp2p_node::host::{Host, HostConfig, HostEventKind};
 use opp2p_node::key::SecretKey;
@@ -115,7 +118,40 @@ fn fill(path: &Path, chain: &ChainConfig, blocks: u64, bytes: usize) -> (BlockId
     (BlockId::new(blocks, parent), sample)
 }
 
-fn config(chain: &ChainConfig, directory: &Path, name: &str) -> HostConfig {
+/// Way in which blocks are fetched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    Ranges,
+    Numbers,
+}
+
+impl Way {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Ranges => "ranges",
+            Self::Numbers => "numbers",
+        }
+    }
+}
+
+/// Measures the time in which the store reads and packs a block for an answer, on one thread.
+fn read_time(path: &Path, chain: &ChainConfig, last: BlockId) -> Duration {
+    let store = Store::open(StoreConfig::for_memory(path.into(), CHAIN_ID, chain.genesis.hash));
+    let store = store.expect("a store");
+    let (mut first, mut blocks) = (First::Block(last), 0);
+    let start = Instant::now();
+    loop {
+        let order = ReadOrder { first, blocks: u32::MAX, bytes: u64::MAX, held: Vec::new() };
+        let done = store.read_range(&order).expect("it can be read");
+        blocks += done.packed.map_or(0, |packed| u32::from(packed.blocks));
+        match done.next {
+            Next::Block(next) => first = next,
+            _ => return start.elapsed() / blocks.max(1),
+        }
+    }
+}
+
+fn config(chain: &ChainConfig, directory: &Path, name: &str, way: Way) -> HostConfig {
     let key = SecretKey::generate().expect("randomness");
     let mut config = HostConfig::new(chain.clone(), key, directory.join(name));
     config.listen_ip = Ipv4Addr::LOCALHOST.into();
@@ -123,7 +159,11 @@ fn config(chain: &ChainConfig, directory: &Path, name: &str) -> HostConfig {
     config.from_genesis = true;
     config.retention.max_bytes = u64::MAX;
     config.retention.max_age = Duration::from_secs(1 << 30);
-    config.sync = Some(SyncConfig { serve: ServerConfig::unlimited(), ..SyncConfig::default() });
+    config.sync = Some(SyncConfig {
+        serve: ServerConfig::unlimited(),
+        ranges: way == Way::Ranges,
+        ..SyncConfig::default()
+    });
     config
 }
 
@@ -140,17 +180,18 @@ fn check_time(sample: &[Block]) -> Duration {
     start.elapsed() / u32::try_from(answers.len()).unwrap_or(1)
 }
 
-async fn run(blocks: u64, bytes: usize) {
+async fn run(blocks: u64, bytes: usize, way: Way) {
     let directory = tempfile::tempdir().expect("a directory");
     let chain = chain(blocks);
     let (last, sample) = fill(&directory.path().join("server"), &chain, blocks, bytes);
     let size = sample.last().map_or(0, |block| block.body().len());
     let check = check_time(&sample);
+    let read = read_time(&directory.path().join("server"), &chain, last);
 
-    let mut serving = config(&chain, directory.path(), "server");
+    let mut serving = config(&chain, directory.path(), "server", way);
     serving.sequencer = Some(signer().into());
     let server = Host::start(serving).await.expect("starts");
-    let mut following = config(&chain, directory.path(), "follower");
+    let mut following = config(&chain, directory.path(), "follower", way);
     following.static_peers = vec![server.address()];
     let (follower, mut events) = Host::start_heard(following).await.expect("starts");
     let mut status = server.status();
@@ -184,14 +225,16 @@ async fn run(blocks: u64, bytes: usize) {
     let per_second = blocks as f64 / handed_on.as_secs_f64();
     let share = check.as_secs_f64() * blocks as f64 / handed_on.as_secs_f64();
     println!(
-        "{blocks} blocks of {size} bytes: {per_second:.0} blocks/s, {:.1} MB/s handed on in {:.2} \
-         s, on the disk as canonical after {:.2} s; validation {:.0} µs a block, {:.0} % of one \
-         core",
+        "{blocks} blocks of {size} bytes by {}: {per_second:.0} blocks/s, {:.1} MB/s handed on in \
+         {:.2} s, on the disk as canonical after {:.2} s; validation {:.0} µs a block, {:.0} % of \
+         one core; a read for ranges {:.0} µs a block",
+        way.name(),
         per_second * size as f64 / 1e6,
         handed_on.as_secs_f64(),
         on_disk.as_secs_f64(),
         check.as_secs_f64() * 1e6,
         share * 100.0,
+        read.as_secs_f64() * 1e6,
     );
     follower.stop().await;
     server.stop().await;
@@ -205,7 +248,12 @@ fn main() {
     };
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("threads");
+    let ways = [Way::Ranges, Way::Numbers];
+    let named = |way: &Way| std::env::args().any(|arg| arg == way.name());
+    let is_one = ways.iter().any(named);
     for (blocks, bytes) in runs {
-        runtime.block_on(run(blocks, bytes));
+        for way in ways.into_iter().filter(|way| !is_one || named(way)) {
+            runtime.block_on(run(blocks, bytes, way));
+        }
     }
 }
