@@ -377,6 +377,15 @@ fn import(args: &Import) -> Result<ExitCode, Failure> {
         "{} blocks stored and {} known before, from {} ({}) down to {lowest}, in {seconds:.1} s",
         progress.new, progress.known, header.highest.number, header.highest.hash,
     ))?;
+    if let Some(below) = lowest.checked_sub(1)
+        && store.lowest()?.is_some_and(|stored| stored.number < below)
+        && store.canonical_by_number(below)?.is_none()
+    {
+        remark(format_args!(
+            "block {below} is missing: import the blocks between this file and those that the \
+             store had as well"
+        ));
+    }
     if args.hash.is_none() && !progress.is_linked {
         remark(
             "nothing proves that the sequencer made the highest block: compare its hash with one \

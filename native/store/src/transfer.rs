@@ -36,6 +36,11 @@ mod input;
 
 pub use error::{ExportError, FORMAT_VERSION, ImportError};
 pub use import::Imported;
+
+/// Size of a file's header in bytes.
+pub const HEADER_SIZE: usize = 90;
+/// First bytes of a file.
+const MAGIC: &[u8; 8] = b"opp2pblk";
 /// Maximum number of chunks that are checked ahead of the one that is stored.
 const AHEAD: usize = 8;
 /// Size in bytes of blocks from which an import commits.

@@ -107,6 +107,26 @@ fn blocks_flow_from_store_to_store_through_a_file_on_standard_input() {
 }
 
 #[test]
+fn a_hole_below_the_blocks_of_a_file_is_reported() {
+    let (place, chain) = (Place::new(), blocks(20, 1));
+    fill(&place, "from", &chain);
+    fill(&place, "to", &chain[..5]);
+    let upper = ["store", "export", "upper", "--from", "1010", "--data-dir", "from"];
+    assert_eq!(place.run(&upper).code, Some(0));
+    let imported = place.run(&["store", "import", "upper", "--data-dir", "to"]);
+    assert!(imported.stdout.starts_with("10 blocks stored"), "{imported:#?}");
+    assert!(imported.stderr.contains("block 1009 is missing"), "{imported:#?}");
+    let verified = json(&place.run(&["store", "verify", "--json", "--data-dir", "to"]));
+    assert_eq!((&verified["canonical"], &verified["holes"]), (&15.into(), &1.into()));
+    let between = ["store", "export", "between", "--from", "1003", "--to", "1009"];
+    assert_eq!(place.run(&[&between[..], &["--data-dir", "from"]].concat()).code, Some(0));
+    let imported = place.run(&["store", "import", "between", "--data-dir", "to"]);
+    assert_eq!((imported.code, imported.stderr.as_str()), (Some(0), ""), "{imported:#?}");
+    let verified = json(&place.run(&["store", "verify", "--json", "--data-dir", "to"]));
+    assert_eq!((&verified["canonical"], &verified["holes"]), (&20.into(), &0.into()));
+}
+
+#[test]
 fn unusable_files_and_stores_are_refused_in_one_sentence() {
     let (place, chain) = (Place::new(), blocks(20, 1));
     fill(&place, "from", &chain);
@@ -125,7 +145,7 @@ fn unusable_files_and_stores_are_refused_in_one_sentence() {
     changed[400] ^= 1;
     place.file("changed", &changed);
     import("changed").refused(&["changed can't be imported", "nothing was stored"]);
-    let mut chain_of_another = bytes.clone();
+    let mut chain_of_another = bytes;
     chain_of_another[10..18].copy_from_slice(&7_654_321_u64.to_le_bytes());
     place.file("chain", &chain_of_another);
     import("chain").refused(&["chain 7654321", "--rollup.config"]);

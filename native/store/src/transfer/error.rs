@@ -7,10 +7,6 @@ use opp2p_core::sync::range::{ChunkError, StreamError};
 
 use crate::StoreError;
 
-/// Size of a file's header in bytes.
-pub const HEADER_SIZE: usize = 90;
-/// First bytes of a file.
-const MAGIC: &[u8; 8] = b"opp2pblk";
 /// Version of the format that this program writes and reads.
 pub const FORMAT_VERSION: u16 = 1;
 
