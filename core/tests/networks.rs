@@ -194,7 +194,7 @@ fn render() -> String {
     );
     write!(
         out,
-        "\n/// Every network. Only the lookups may name it: whoever does carries all of them.\n\
+        "\n/// Every network. Only the lookups may name it: its users link all of them.\n\
          pub(super) static ALL: [&Network; {}] = [\n{list}];\n",
         chains.len()
     )

@@ -163,8 +163,8 @@ pub struct FeedSink<B> {
     published: u64,
     /// The stored head.
     head: Option<BlockId>,
-    /// Number up to which all blocks are in the stream; while the stream is unknown, the number of
-    /// the first head.
+    /// Number of the highest block up to which the stream has all blocks. While the contents of the
+    /// stream are unknown, this is the number of the first head.
     done: Option<u64>,
 }
 

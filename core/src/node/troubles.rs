@@ -69,7 +69,7 @@ pub(super) struct Troubles {
     strangers: Option<Strangers>,
     untimely: Untimely,
     shares: Shares,
-    /// What would change if the lowest gap were being filled, and when it last changed.
+    /// Progress in filling the lowest gap, and when it last changed.
     gap: Option<(Progress, Instant)>,
     pub(super) mesh: Option<[usize; PayloadVersion::ALL.len()]>,
     panics: u64,

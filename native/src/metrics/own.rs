@@ -68,7 +68,7 @@ fn peers(host: &HostHandle, core: &Core, text: &mut Exposition) {
     text.own(
         "opp2p_subscribers",
         Kind::Gauge,
-        "Peers but for browsers that subscribe to that topic",
+        "Peers that subscribe to that topic, without browsers",
     )
     .value(status.subscribers);
     text.own("opp2p_peers_wanted", Kind::Gauge, "Peers that are missing below the low mark")

@@ -1,6 +1,6 @@
 //! Reads the page's folder again after it has changed.
 //!
-//! A new `index.html` is the sign of a change: whoever writes a page writes that file last. Between
+//! A new `index.html` is the sign of a change: a build of the page writes that file last. Between
 //! two looks at it, [`PERIOD`] passes. The folder's bounds are those of [`PageFiles::folder`], so
 //! two pages are in memory at most.
 

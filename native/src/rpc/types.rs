@@ -276,7 +276,7 @@ impl From<UnknownFork> for UnknownForkInfo {
 pub struct EngineInfo {
     /// `starting`, `following`, `syncing`, `away`, `mismatched` or `stuck`.
     pub activity: String,
-    /// Highest block that it is known to have executed as its head.
+    /// Highest block that the client has confirmed as its head.
     pub head: Option<Id>,
     /// Number of blocks that it is behind this node's head.
     pub behind: u64,

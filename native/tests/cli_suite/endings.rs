@@ -1,4 +1,4 @@
-//! How a running node ends: by which signals, and whoever does not read.
+//! How a running node ends: by which signals, and with readers that do not read.
 
 use crate::chain::{Blocks, SEQUENCER_KEY, node_arguments};
 use crate::support::{Daemon, PATIENCE, Place};

@@ -1230,7 +1230,7 @@ pub static DEVNET_2_SEPOLIA_DEVNET_2: Network = Network {
     unsafe_block_signer: None,
 };
 
-/// Every network. Only the lookups may name it: whoever does carries all of them.
+/// Every network. Only the lookups may name it: its users link all of them.
 pub(super) static ALL: [&Network; 63] = [
     &OP_MAINNET,
     &UNICHAIN_MAINNET,

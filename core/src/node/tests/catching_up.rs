@@ -64,7 +64,7 @@ fn blocks_that_are_missing_are_fetched_when_a_peer_is_back_however_long_that_tak
         world.pass(5 * SECOND, serve, no_endpoint);
         assert_eq!((world.head(), &world.skipped[..]), (number(6), &[][..]), "{seconds} s");
     }
-    // A peer that does not have them: they are left out as ever, after all of that time.
+    // A peer that does not have them: they are left out after the whole patience, as before.
     let mut world = cut_off(&chain, |_| {});
     world.pass(60 * SECOND, |_| Ok(vec![1]), no_endpoint);
     world.tell(Input::Connected(peer(1)));

@@ -1,4 +1,4 @@
-//! Chunks: several blocks, compressed together, and the check of them.
+//! Chunks: several blocks that are compressed together, and how they are checked.
 //!
 //! The contents of a chunk are its blocks, highest first. Each is a payload version (1 byte), the
 //! length of its body (4 bytes), and the body: the parent beacon block root if the version has one,

@@ -203,7 +203,7 @@ impl SegmentClient {
         self.steps.push_back(SegmentStep::Cancel(id));
     }
 
-    /// Records that the stream of a test is dropped: without an answer, so is the charge.
+    /// Records that the stream of a test is dropped. Without an answer, its charge is dropped too.
     pub(super) fn recheck_dropped(&mut self, id: StreamId) {
         let is_open = |recheck: &mut Recheck| recheck.stream == id && recheck.answer.is_none();
         if let Some(recheck) = self.recheck.take_if(is_open) {

@@ -10,7 +10,7 @@ use crate::peers::PeerId;
 use crate::sorted::SortedMap;
 use crate::time::Instant;
 
-/// Time for which a server's word about its lowest or highest block counts.
+/// Time for which a server's claim about its lowest or highest block counts.
 const HINT_LASTS: Duration = Duration::from_secs(30);
 
 /// Number of answers without a block after which a server that never had one counts as one that
@@ -130,7 +130,7 @@ impl Server {
         self.highest = Some((highest, now + HINT_LASTS));
     }
 
-    /// Returns when it may be asked for a block, as far as its rest and its word are concerned.
+    /// Returns when it may be asked for a block, given its rest and the numbers that it claims.
     fn ready_at(&self, number: u64) -> Instant {
         let low = self.lowest.filter(|(lowest, _)| number < *lowest).map(|(_, until)| until);
         let high = self.highest.filter(|(highest, _)| number > *highest).map(|(_, until)| until);

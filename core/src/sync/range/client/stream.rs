@@ -34,7 +34,7 @@ pub(super) struct Stream {
     pub(super) opened: Instant,
     /// When blocks last came, or when we last had a part in the wait.
     pub(super) progress: Instant,
-    /// When bytes last came, likewise.
+    /// When bytes last came, or when we last had a part in the wait.
     pub(super) heard: Instant,
     /// Contents of checked chunks, in bytes.
     pub(super) delivered: u64,
