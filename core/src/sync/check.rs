@@ -238,3 +238,34 @@ fn shortened(text: &str) -> String {
     let one_line = text.chars().map(|c| if c.is_control() { ' ' } else { c });
     one_line.take(MESSAGE_LENGTH).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_endpoints_error_lacks_the_block_only_if_it_does_not_speak_of_the_method() {
+        let of = |code, message: &str, method| {
+            refused(Refusal { code, message: message.into() }, method)
+        };
+        let not_found = RpcError::NotFound;
+        for text in ["block not found", "Unknown block", "header NOT FOUND"] {
+            assert_eq!(of(-32000, text, RpcMethod::Raw), not_found, "{text}");
+            assert_eq!(of(-32000, text, RpcMethod::Parts), not_found, "{text}");
+        }
+        for (code, text) in [
+            (-32601, "not found"),
+            (-32000, "the method debug_getRawBlock is not found"),
+            (-32601, "the method debug_getRawBlock is not found"),
+            (-32000, "internal error"),
+        ] {
+            let unsupported = RpcError::Unsupported(text.into());
+            assert_eq!(of(code, text, RpcMethod::Raw), unsupported);
+            let refused = RpcError::Refused { code, message: text.into() };
+            assert_eq!(of(code, text, RpcMethod::Parts), refused);
+        }
+        for (code, text) in [(429, ""), (-32005, "no"), (-32000, "Too many requests")] {
+            assert_eq!(of(code, text, RpcMethod::Raw), RpcError::Limited(text.into()));
+        }
+    }
+}

@@ -199,6 +199,33 @@ fn only_members_of_our_mesh_are_in_it() {
 }
 
 #[test]
+fn a_peer_is_subscribed_to_the_topics_that_it_joined_and_did_not_leave() {
+    let mut peers = manager(PeersConfig::default());
+    arrive(&mut peers, at(0), 1, "1.2.3.4");
+    let topics =
+        |peers: &PeerManager| PayloadVersion::ALL.map(|topic| peers.is_subscribed(&peer(1), topic));
+    assert_eq!(topics(&peers), [false; 4]);
+    peers.subscribed(&peer(1), PayloadVersion::V2, true);
+    peers.subscribed(&peer(1), PayloadVersion::V4, true);
+    assert_eq!(topics(&peers), [false, true, false, true]);
+    peers.subscribed(&peer(1), PayloadVersion::V2, false);
+    assert_eq!(topics(&peers), [false, false, false, true]);
+}
+
+#[test]
+fn a_ban_for_misbehaviour_records_the_scores_of_connected_peers_only() {
+    let mut peers = manager(PeersConfig::default());
+    peers.misbehaved(at(0), &peer(2), DisconnectReason::Flooding);
+    assert!(peers.book().is_empty(), "a stranger's name takes no record");
+    arrive(&mut peers, at(0), 1, "1.2.3.4");
+    peers.conduct(at(1), &peer(1), Conduct::RejectedPayload);
+    peers.misbehaved(at(1), &peer(1), DisconnectReason::Flooding);
+    assert_eq!(peers.gate().peer_bans().count(), 2);
+    let unix = at(1).unix_seconds();
+    assert_eq!(peers.book().scores(unix, &peer(1)).req_resp.rejected_payloads, 1.0);
+}
+
+#[test]
 fn a_lack_of_peers_begins_and_ends_once() {
     let connections = ConnectionManagerConfig { low: 2, ..ConnectionManagerConfig::default() };
     let mut peers = manager(PeersConfig { connections, ..PeersConfig::default() });

@@ -461,6 +461,19 @@ fn a_reorg_while_filling_is_not_blamed_on_honest_servers() {
 }
 
 #[test]
+fn a_peer_that_gossips_near_the_wanted_block_is_asked_first() {
+    let made = blocks(&config(3000), 3000, 0, 10);
+    for near in 1..=3 {
+        let mut world = World::new(1..=3);
+        for byte in 1..=3 {
+            world.client.heard(at(0), &peer(byte), if byte == near { 3000 } else { 100 });
+        }
+        world.aim(&made[2999], 2990);
+        assert_eq!(world.asked.first().map(|asked| (asked.1, asked.2)), Some((near, 2999)));
+    }
+}
+
+#[test]
 fn a_server_is_blamed_once_for_many_blocks() {
     let made = blocks(&config(300), 300, 0, 100);
     let forked = blocks(&config(300), 300, 9, 100);

@@ -3,6 +3,7 @@
 mod client;
 mod misled;
 mod order;
+mod segments;
 mod server;
 mod vectors;
 mod wire;
