@@ -37,7 +37,7 @@ pub enum EngineFailure {
     #[error("it refuses the safe or finalized block: {0}")]
     Forkchoice(String),
     /// The engine accepts no payload of this fork at this time.
-    #[error("its fork schedule is another: {0}")]
+    #[error("its fork schedule is not this chain's: {0}")]
     OtherFork(String),
     /// The engine does not know the payload that it was building.
     #[error("it does not know the payload any more: {0}")]
@@ -115,7 +115,7 @@ pub enum Mismatch {
     },
     /// The engine lacks a method that current blocks need.
     #[error(
-        "it lacks {method}, which blocks of now need; it is too old, or no engine of the OP Stack"
+        "it lacks {method}, which current blocks need; it is too old, or not made for the OP Stack"
     )]
     Method {
         /// Name of the method.
