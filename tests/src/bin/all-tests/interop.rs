@@ -31,10 +31,10 @@ const OPTIMISM: &str = "github.com/ethereum-optimism/optimism";
 const DOWNLOAD: Duration = Duration::from_secs(600);
 
 /// Variable that gives the tests the folder of the built programs.
-const PROGRAMS: &str = "OPP2P_INTEROP";
+pub(crate) const PROGRAMS: &str = "OPP2P_INTEROP";
 
 /// Returns the folder of the built programs.
-fn programs(shell: &Shell) -> PathBuf {
+pub(crate) fn programs(shell: &Shell) -> PathBuf {
     shell.target().join("interop")
 }
 

@@ -304,6 +304,13 @@ const STEPS: &[Step] = &[
     .only_if_named(),
     Step::new("path", "the latency of a block", &["c-compiler"], measure::path).only_if_named(),
     Step::new(
+        "wan",
+        "our nodes beside op-node's in an emulated wide-area network, as root on Linux",
+        &["c-compiler", "op-node"],
+        measure::wan,
+    )
+    .only_if_named(),
+    Step::new(
         "denim",
         "ten nodes at five blocks a second, for ten minutes",
         &["c-compiler"],
