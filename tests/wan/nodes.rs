@@ -114,6 +114,7 @@ impl Nodes {
                 .collect(),
             loss: lines.loss,
             seed: lines.seed,
+            outside: namespace_of("self").map_err(|error| error.to_string())?,
         };
         let plan = serde_json::to_value(plan).map_err(|error| error.to_string())?;
         router.ask("start", plan).await?;

@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -38,6 +38,8 @@ pub(crate) struct Plan {
     pub(crate) loss: f64,
     /// Seed of the losses.
     pub(crate) seed: u64,
+    /// Name of the namespace that the testbed was started in, which it must not change.
+    pub(crate) outside: PathBuf,
 }
 
 /// One node's place in the network.
@@ -144,7 +146,7 @@ impl Router {
     fn start(plan: Plan) -> io::Result<Self> {
         let mut devices = Vec::new();
         for (index, place) in plan.nodes.iter().enumerate() {
-            devices.push(connect(index, place.pid)?);
+            devices.push(connect(index, place.pid, &plan.outside)?);
         }
         let rates = |place: &Place| Rates { up: place.rate, down: place.rate, queue: place.queue };
         let rates: Vec<Rates> = plan.nodes.iter().map(rates).collect();
@@ -199,9 +201,8 @@ pub(crate) fn namespace_of(process: impl std::fmt::Display) -> io::Result<PathBu
 }
 
 /// Makes the device of one node.
-fn connect(index: usize, pid: u32) -> io::Result<OwnedFd> {
-    let own = namespace_of("self")?;
-    if own == namespace_of(1)? || namespace_of(pid)? == namespace_of(1)? {
+fn connect(index: usize, pid: u32, outside: &Path) -> io::Result<OwnedFd> {
+    if namespace_of("self")? == outside || namespace_of(pid)? == outside {
         return Err(io::Error::other("router and nodes need namespaces of their own"));
     }
     let (name, address) = (format!("wan{index}"), address(index));
