@@ -206,7 +206,14 @@ async fn measure(asked: &Asked) -> ExitCode {
         for (servers, loss, blocks) in range::plans() {
             println!("range, {servers} servers, {} blocks of {} bytes …", blocks.0, blocks.1);
             match range::run(servers, loss, blocks, asked.seed).await {
-                Ok(range) => ranges.push(range),
+                Ok(range) => {
+                    println!(
+                        "  {:.1} s, {:.0} % of the line",
+                        range.seconds,
+                        range.share() * 100.0
+                    );
+                    ranges.push(range);
+                }
                 Err(error) => {
                     eprintln!("range: {error}");
                     is_good = false;
