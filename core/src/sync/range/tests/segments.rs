@@ -13,7 +13,7 @@ fn client(chain: &[Block], servers: usize, peers: &[u8]) -> SegmentClient {
     let mut client = SegmentClient::new(config);
     peers.iter().for_each(|byte| client.connected(peer(*byte)));
     let wanted = BlockId::of(chain.last().expect("a block"));
-    client.aim(Some(Range { wanted, lowest: 1 }));
+    client.aim(at(0), Some(Range { wanted, lowest: 1 }));
     client
 }
 
@@ -116,7 +116,12 @@ impl EncodedBlocks for Stored<'_> {
 
     fn canonical(&mut self, number: u64) -> Result<Option<Encoded<Vec<u8>>>, Infallible> {
         let block = self.0.iter().find(|block| block.number() == number);
-        Ok(block.map(|block| (block.hash(), block.version(), block.body().to_vec())))
+        Ok(block.map(|block| Encoded {
+            hash: block.hash(),
+            parent_hash: block.parent_hash(),
+            version: block.version(),
+            body: block.body().to_vec(),
+        }))
     }
 
     fn numbers(&mut self) -> Result<Option<(u64, u64)>, Infallible> {
