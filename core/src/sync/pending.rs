@@ -207,3 +207,59 @@ impl PendingArea {
         gone
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::payload::{Envelope, ExecutionPayload};
+
+    #[test]
+    fn the_number_of_remembered_ways_is_bounded() {
+        let id = |number| BlockId::new(number, B256::with_last_byte(number as u8));
+        // Each walk has a block of its own, whose parent is not in the area.
+        let starts: Vec<u64> = (1..=2 * KNOWN_WAYS as u64).map(|index| 2 * index).collect();
+        let blocks = starts.iter().map(|number| PendingBlock {
+            id: id(*number),
+            parent: id(number - 1).hash,
+            size: 1,
+        });
+        let mut area = PendingArea::new(blocks);
+        assert_eq!(area.len(), 2 * KNOWN_WAYS);
+        for number in starts {
+            assert_eq!(area.walk_down(id(number), |_| false), id(number - 1));
+            assert!(area.ways.len() <= KNOWN_WAYS, "{} after {number}", area.ways.len());
+        }
+    }
+
+    #[test]
+    fn the_lowest_stored_blocks_stay_in_memory_within_the_bound() {
+        let block = |number, bytes| {
+            let mut payload = ExecutionPayload {
+                block_number: number,
+                transactions: vec![vec![1; bytes].into()],
+                withdrawals: Some(Vec::new()),
+                ..ExecutionPayload::default()
+            };
+            payload.seal(None).expect("complete");
+            let mut body = Vec::new();
+            let envelope = Envelope { parent_beacon_block_root: None, payload };
+            let version = envelope.encode(&mut body).expect("complete");
+            Block::decode(version, None, body.into()).expect("ours")
+        };
+        let mut area = PendingArea::default();
+        let blocks = [block(7, CACHED_BYTES / 2), block(9, CACHED_BYTES), block(8, 100)];
+        let in_memory = |area: &PendingArea| {
+            blocks.each_ref().map(|block| area.block(&BlockId::of(block)).is_some())
+        };
+        for block in &blocks {
+            assert!(area.insert(block));
+        }
+        assert_eq!(in_memory(&area), [true; 3], "the store does not have them yet");
+        for block in &blocks {
+            area.saved(&BlockId::of(block));
+            assert!(area.memory() - area.unsaved() <= CACHED_BYTES);
+        }
+        assert_eq!(in_memory(&area), [true, false, true]);
+        assert_eq!(area.unsaved(), 0);
+    }
+}

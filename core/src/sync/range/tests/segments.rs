@@ -51,6 +51,41 @@ fn is_blamed(steps: &[SegmentStep], from: PeerId) -> bool {
 }
 
 #[test]
+fn the_first_request_is_for_the_default_number_of_blocks() {
+    let chain = chain(300, 0, 100);
+    let mut client = client(&chain, 8, &[1]);
+    let request = opened(&steps(&mut client, 0))[0].2;
+    assert_eq!(request.first, First::Block(BlockId::of(&chain[300])));
+    assert_eq!(request.blocks, FIRST_BLOCKS);
+}
+
+#[test]
+fn a_server_is_praised_once_for_many_blocks_and_at_the_end() {
+    let chain = chain(130, 0, 100);
+    let mut client = client(&chain, 8, &[1]);
+    let mut praises = Vec::new();
+    let mut proved = 0;
+    for now in 1..100 {
+        let steps = steps(&mut client, now);
+        for step in &steps {
+            match step {
+                SegmentStep::Proved(..) => proved += 1,
+                SegmentStep::Conduct(_, Conduct::ValidResponse) => praises.push(proved),
+                _ => {}
+            }
+        }
+        for (id, _, request) in opened(&steps) {
+            let count = u64::from(request.blocks);
+            client.received(at(now), id, &chunk(&chain, request.first.number(), count));
+            client.received(at(now), id, &End::Complete.encode());
+            client.closed(at(now), id, StreamClose::Finished);
+        }
+    }
+    assert_eq!((proved, client.range()), (130, None));
+    assert_eq!(praises, [PRAISE, 2 * PRAISE, 130]);
+}
+
+#[test]
 fn a_server_that_sends_more_blocks_than_requested_in_several_chunks_is_at_fault() {
     let chain = chain(300, 0, 100);
     let mut client = client(&chain, 8, &[1, 2]);
