@@ -98,6 +98,24 @@ fn a_server_that_sends_more_blocks_than_requested_in_several_chunks_is_at_fault(
 }
 
 #[test]
+fn a_server_that_sends_more_bytes_than_requested_in_several_chunks_is_at_fault() {
+    let chain = noise(200, 30_000);
+    let mut client = client(&chain, 8, &[1, 2]);
+    let open = opened(&steps(&mut client, 0));
+    let is_lower = |(_, _, request): &&(_, _, Request)| request.first.number() < 200;
+    let (id, from, request) = open.iter().find(is_lower).expect("a segment below the frontier");
+    let (mut next, mut sent) = (request.first.number(), 0);
+    while sent <= request.bytes {
+        assert!(!is_blamed(&steps(&mut client, 10), *from), "after {sent} bytes");
+        client.received(at(10), *id, &chunk(&chain, next, 8));
+        (next, sent) = (next - 8, sent + 8 * 30_000);
+    }
+    let count = request.first.number() - next;
+    assert!(count <= request.blocks.into(), "the number of blocks is not the reason");
+    assert!(is_blamed(&steps(&mut client, 10), *from));
+}
+
+#[test]
 fn blocks_that_wait_for_the_frontier_count_with_their_size() {
     let chain = noise(200, 5000);
     let mut client = client(&chain, 8, &[1, 2]);
