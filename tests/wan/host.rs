@@ -10,7 +10,7 @@ use opp2p_core::node::SyncConfig;
 use opp2p_core::payload::{Envelope, PayloadVersion};
 use opp2p_core::sequencer::LocalSigner;
 use opp2p_core::sync::ServerConfig;
-use opp2p_node::host::{Host, HostConfig, HostEvent, HostEventKind, Router};
+use opp2p_node::host::{Host, HostConfig, HostEvent, HostEventKind};
 use opp2p_node::key::SecretKey;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -26,8 +26,6 @@ pub(crate) const ROLE: &str = "--node";
 /// Settings of a node.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Setup {
-    /// Name of its gossip router.
-    pub(crate) router: String,
     /// Address on which it listens.
     pub(crate) ip: Ipv4Addr,
     /// Port on which it listens.
@@ -121,10 +119,6 @@ async fn start(folder: &Path, setup: Setup) -> Result<(Host, Option<Value>), Str
     config.listen_ip = setup.ip.into();
     config.listen_tcp = setup.port;
     config.static_peers = setup.dials;
-    config.router = Router::ALL
-        .into_iter()
-        .find(|router| router.name() == setup.router)
-        .ok_or_else(|| format!("there is no router {}", setup.router))?;
     if setup.publishes {
         let signer = LocalSigner::from_bytes(&SIGNER).map_err(|e| e.to_string())?;
         config.sequencer = Some(signer.into());

@@ -6,7 +6,6 @@ use crate::router::{self, Counted, Place, Plan, namespace_of};
 use alloy_primitives::hex;
 use libp2p::Multiaddr;
 use libp2p::multiaddr::Protocol;
-use opp2p_node::host::Router;
 use opp2p_node::key::SecretKey;
 use opp2p_tests::net::{Random, address};
 use serde_json::{Value, json};
@@ -24,25 +23,21 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// A node's implementation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// Our node, with this gossip router.
-    Ours(Router),
+    /// Our node.
+    Ours,
     /// A program around op-node's own package.
     OpNode(&'static str),
 }
 
 impl Kind {
     /// All kinds.
-    pub(crate) const ALL: [Self; 4] = [
-        Self::OpNode("op-node"),
-        Self::OpNode("op-node-newest"),
-        Self::Ours(Router::Libp2p),
-        Self::Ours(Router::Own),
-    ];
+    pub(crate) const ALL: [Self; 3] =
+        [Self::OpNode("op-node"), Self::OpNode("op-node-newest"), Self::Ours];
 
     /// Returns the name by which an argument chooses the kind.
     pub(crate) const fn name(self) -> &'static str {
         match self {
-            Self::Ours(router) => router.name(),
+            Self::Ours => "opp2p",
             Self::OpNode(program) => program,
         }
     }
@@ -50,14 +45,14 @@ impl Kind {
     /// Returns `true` if the program is built.
     pub(crate) fn is_here(self) -> bool {
         match self {
-            Self::Ours(_) => true,
+            Self::Ours => true,
             Self::OpNode(program) => foreign::is_built(program),
         }
     }
 
     fn command(self) -> (PathBuf, Vec<&'static str>) {
         match self {
-            Self::Ours(_) => {
+            Self::Ours => {
                 (std::env::current_exe().expect("this program is a file"), vec![host::ROLE])
             }
             Self::OpNode(program) => {
@@ -197,9 +192,8 @@ impl Member {
     }
 
     /// Returns the settings of our node as this member.
-    pub(crate) fn setup(&self, router: Router, genesis_time: u64) -> Setup {
+    pub(crate) fn setup(&self, genesis_time: u64) -> Setup {
         Setup {
-            router: router.name().to_owned(),
             ip: address(self.index),
             port: PORT,
             key: hex::encode(self.key),
@@ -213,8 +207,8 @@ impl Member {
 
     /// Returns the parameters with which a node of the kind starts as this member.
     pub(crate) fn start(&self, kind: Kind, publishes: bool, genesis_time: u64) -> Value {
-        let Kind::Ours(router) = kind else { return self.op_node(publishes, genesis_time) };
-        let setup = Setup { publishes, ..self.setup(router, genesis_time) };
+        let Kind::Ours = kind else { return self.op_node(publishes, genesis_time) };
+        let setup = Setup { publishes, ..self.setup(genesis_time) };
         serde_json::to_value(setup).expect("settings are JSON")
     }
 

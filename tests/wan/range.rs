@@ -3,7 +3,6 @@
 use crate::host::{Fetched, Setup};
 use crate::nodes::{Kind, Lines, Nodes, members};
 use opp2p::devnet::unix_seconds;
-use opp2p_node::host::Router;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 use tokio::time::sleep;
@@ -64,16 +63,16 @@ pub(crate) async fn run(
     blocks: (u64, usize),
     seed: u64,
 ) -> Result<Range, String> {
-    let (router, count) = (Router::default(), servers + 1);
+    let count = servers + 1;
     let delays = vec![vec![ONE_WAY; count]; count];
     let lines = Lines { mbit: MBIT, queue: Duration::from_millis(300), delays, loss, seed };
-    let nodes = Nodes::start(&vec![Kind::Ours(router); count], &lines).await?;
+    let nodes = Nodes::start(&vec![Kind::Ours; count], &lines).await?;
     let genesis_time = unix_seconds() - blocks.0 - 10;
     let mut top = Value::Null;
     // The last node dials all others, and fetches.
     let members = members(count, servers, seed);
     for (index, (node, member)) in nodes.all.iter().zip(&members).enumerate() {
-        let setup = member.setup(router, genesis_time);
+        let setup = member.setup(genesis_time);
         let is_server = index < servers;
         let has = is_server.then_some(blocks);
         let mut setup = Setup { has, fetches: true, ..setup };

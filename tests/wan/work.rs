@@ -22,8 +22,8 @@ PART is one of
   five-loss     the same with 0.5 % loss
   range         a follower that is far behind, with one and four servers
 OPTION is one of
-  --kinds       of op-node, op-node-newest, libp2p and own, those to compare, separated by commas;
-                the first is what the others are compared with (op-node,libp2p,own)
+  --kinds       of op-node, op-node-newest and opp2p, those to compare, separated by commas; the
+                first is what the others are compared with (op-node,opp2p)
   --rounds      how often each kind has its turn in each part (2)
   --nodes       number of nodes (12)
   --mbit        rate of each line (50)
@@ -87,7 +87,7 @@ impl Asked {
     fn read(words: &[String]) -> Option<Self> {
         let mut asked = Self {
             parts: Vec::new(),
-            kinds: kinds("op-node,libp2p,own")?,
+            kinds: kinds("op-node,opp2p")?,
             rounds: 2,
             nodes: 12,
             mbit: 50.0,
