@@ -144,20 +144,23 @@ fn a_full_table_of_servers_forgets_one_that_left_and_no_connected_one() {
 }
 
 #[test]
-fn a_late_server_keeps_the_frontier_while_no_other_is_proven() {
+fn a_silent_server_keeps_the_frontier_for_four_seconds_while_no_other_is_proven() {
     let chain = chain(10, 0, 100);
     let mut client = client(&chain, 8, &[1, 2]);
     let mut now = 0;
     assert_eq!(opened(&steps(&mut client, now)).len(), 1, "ten blocks are one segment");
+    let mut asked = Vec::new();
     while now < STALL.as_millis() as u64 {
         let due = client.next_wakeup(at(now)).expect("a silent server is not waited for for ever");
         assert!(due > at(now));
         now = due.since_start().as_millis() as u64;
-        let steps = steps(&mut client, now);
-        let is_stall = now == STALL.as_millis() as u64;
-        assert_eq!(opened(&steps).len(), usize::from(is_stall), "after {now} ms: {steps:?}");
+        let open = opened(&steps(&mut client, now));
+        asked.extend(open.iter().map(|(_, whom, _)| (now, *whom)));
     }
-    assert_eq!(now, STALL.as_millis() as u64);
+    let (first_pause, other) = (asked[0].0, asked[0].1);
+    assert_eq!(first_pause, 4_000, "{asked:?}");
+    // The other one is silent too, so the first has its turn again.
+    assert!(asked[1..].iter().any(|(_, whom)| *whom != other), "{asked:?}");
 }
 
 /// A store with the blocks of a chain.
@@ -190,7 +193,7 @@ fn a_read_goes_on_from_blocks_in_memory_to_those_of_the_store() {
     let order = ReadOrder { first, blocks: 5, bytes: u64::MAX, held };
     let Ok(done) = order.run(&mut Stored(&chain[..=18]));
     let Some(packed) = &done.packed else { panic!("{done:?}") };
-    assert_eq!((packed.blocks, done.next), (5, Next::Block(First::Canonical(15))));
+    assert_eq!((packed.blocks, done.next), (5, Next::Block(First::Block(BlockId::of(&chain[15])))));
 
     let Ok(done) = ReadOrder { blocks: 1, ..order }.run(&mut Stored(&[]));
     let next = Next::Block(First::Block(BlockId::of(&chain[19])));
