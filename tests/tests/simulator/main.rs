@@ -7,7 +7,10 @@
 //! `meshes` are such names too. Every other seed is a chain that makes a block every 200 ms, so
 //! five blocks share a timestamp; with `--denim` all are. `cargo simulate --crowds 1000` runs this
 //! many networks of a hundred nodes, see `crowd`; `cargo simulate --meshes 100` runs networks of
-//! fifty that exchange the gossip router's frames, see `frames`. Elsewhere gossip is flooding.
+//! fifty that exchange the gossip router's frames, see `frames`. `cargo simulate --gossip 1` runs
+//! gossip routers alone, with `--nodes N`, `--blocks N`, `--sybils N` for each node, and `--trace
+//! FILE` for a page that plays the run; words select attacks, see `gossip`. Elsewhere gossip is
+//! flooding.
 //!
 //! In every run, for every node: no block is delivered that the sequencer did not sign or build on,
 //! none twice, none out of order; no honest peer is penalised for something that it did not do, or
@@ -19,6 +22,7 @@ mod crowd;
 mod engine;
 mod found;
 mod frames;
+mod gossip;
 mod liar;
 mod memory;
 mod plan;
@@ -54,6 +58,11 @@ struct Args {
     seeds: Option<u64>,
     crowds: Option<u64>,
     meshes: Option<u64>,
+    gossip: Option<u64>,
+    nodes: Option<u64>,
+    blocks: Option<u64>,
+    sybils: Option<u64>,
+    trace: Option<String>,
     from: u64,
     words: Vec<String>,
     /// Whether a word selects only the scenario of that name.
@@ -76,6 +85,10 @@ fn args() -> Result<Args, String> {
     let mut args = Args::default();
     let mut rest = std::env::args().skip(1);
     while let Some(arg) = rest.next() {
+        if arg == "--trace" {
+            args.trace = Some(rest.next().ok_or("--trace needs a file")?);
+            continue;
+        }
         let mut number = || {
             let value = rest.next().ok_or(format!("{arg} needs a number"))?;
             value.parse::<u64>().map_err(|_| format!("{arg} needs a number, not {value:?}"))
@@ -85,6 +98,10 @@ fn args() -> Result<Args, String> {
             "--seeds" => args.seeds = Some(number()?),
             "--crowds" => args.crowds = Some(number()?),
             "--meshes" => args.meshes = Some(number()?),
+            "--gossip" => args.gossip = Some(number()?),
+            "--nodes" => args.nodes = Some(number()?),
+            "--blocks" => args.blocks = Some(number()?),
+            "--sybils" => args.sybils = Some(number()?),
             "--from" => args.from = number()?,
             "--list" => args.list = true,
             "--denim" => args.denim = true,
@@ -106,16 +123,22 @@ fn main() -> ExitCode {
         Err(error) => {
             eprintln!(
                 "{error}; use --seed N, --seeds N, --crowds N, --meshes N, --from N, --denim, \
-                 --list, or words of scenarios, with --exact their names"
+                 --list, or words of scenarios, with --exact their names; or --gossip N with \
+                 --seed N, --nodes N, --blocks N, --sybils N, --trace FILE"
             );
             return ExitCode::FAILURE;
         }
     };
     if args.list {
-        for (name, _) in scenarios::ALL {
+        let gossip = gossip::attacks::ALL.iter().map(|(name, _)| name);
+        for name in scenarios::ALL.iter().map(|(name, _)| name).chain(gossip) {
             println!("{name}: test");
         }
         return ExitCode::SUCCESS;
+    }
+    if let Some(count) = args.gossip {
+        let passes = gossip::cli::main(&args, count);
+        return if passes { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     }
     if let Some(seed) = args.seed {
         println!("{:#?}", Plan::random(seed, pace(seed, args.denim)));
@@ -149,7 +172,9 @@ fn run_tests(args: &Args) -> bool {
     let (seeds, crowds) = (args.selects(ALL_SEEDS), args.selects(ALL_CROWDS));
     let meshes = args.selects(ALL_MESHES);
     let many = [seeds, crowds, meshes].into_iter().filter(|is_selected| *is_selected).count();
-    println!("running {} tests", scenarios.len() + many);
+    let gossip: Vec<_> =
+        gossip::attacks::ALL.iter().filter(|(name, _)| args.selects(name)).collect();
+    println!("running {} tests", scenarios.len() + gossip.len() + many);
     let (mut passed, mut failed) = (0, 0);
     let mut tell = |name: &str, passes: bool| {
         println!("test {name} ... {}", if passes { "ok" } else { "FAILED" });
@@ -160,6 +185,9 @@ fn run_tests(args: &Args) -> bool {
         let passes = catch_unwind(scenario).is_ok();
         println!("{name} took {} ms", start.elapsed().as_millis());
         tell(name, passes);
+    }
+    for (name, scene) in gossip {
+        tell(name, gossip::cli::run_scene(args, name, *scene, 1));
     }
     if seeds {
         tell(ALL_SEEDS, run_all_seeds(args, SEEDS));
@@ -206,9 +234,6 @@ fn pace(seed: u64, is_denim: bool) -> Pace {
     if is_denim || seed % 2 == 1 { Pace::Denim } else { Pace::Slow }
 }
 
-/// Runs a seed and returns the digest of its run.
-type Run = fn(u64) -> u64;
-
 /// Runs one seed, and returns its digest.
 fn run(seed: u64, pace: Pace) -> u64 {
     let plan = Plan::random(seed, pace);
@@ -247,7 +272,8 @@ fn run_mesh(seed: u64) -> u64 {
     shown.digest
 }
 
-fn run_seeds(what: &str, from: u64, count: u64, run: Run) -> bool {
+/// Runs seeds on all processors. A run returns its digest, and panics if it shows what it must not.
+fn run_seeds(what: &str, from: u64, count: u64, run: impl Fn(u64) -> u64 + Sync) -> bool {
     let start = Instant::now();
     let (next, failed) = (AtomicU64::new(from), Mutex::new(Vec::new()));
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
@@ -268,6 +294,9 @@ fn run_seeds(what: &str, from: u64, count: u64, run: Run) -> bool {
                         let again = match what {
                             "crowd" => format!("--crowds 1 --from {seed}"),
                             "mesh" => format!("--meshes 1 --from {seed}"),
+                            name if name.starts_with("gossip_") => {
+                                format!("--gossip 1 --seed {seed} --exact {name}")
+                            }
                             "Denim seed" => format!("--denim --seed {seed}"),
                             _ => format!("--seed {seed}"),
                         };

@@ -1,0 +1,78 @@
+//! The runs: peace, and the attacks of the gossipsub 1.1 evaluation (PL-TechRep-2020-001) at our
+//! scale.
+//!
+//! In none of them may an attack keep more than one in a thousand deliveries from the honest
+//! nodes, or make an honest node ban, or blame, another honest one.
+
+use super::plan::{Plan, Target, Trick};
+use super::{MS, SECOND};
+
+/// A named run, given the numbers of nodes, blocks, and sybils for each node.
+pub(crate) type Scene = fn(u32, u32, u32) -> Plan;
+
+/// Names of the runs. The names of attacks begin with `gossip_attack`.
+pub(crate) const ALL: [(&str, Scene); 12] = [
+    ("gossip_peace", |nodes, blocks, _| Plan::peace(nodes, blocks)),
+    ("gossip_attack_eclipse_of_a_node", |n, b, s| eclipse(n, b, s, 1)),
+    ("gossip_attack_eclipse_of_the_publisher", |n, b, s| eclipse(n, b, s, 0)),
+    ("gossip_attack_cold_boot", cold_boot),
+    ("gossip_attack_covert_flash", covert_flash),
+    ("gossip_attack_at_dawn", dawn),
+    ("gossip_attack_censoring", |n, b, s| besieged(n, b, s, Trick::Censor)),
+    ("gossip_attack_broken_promises", |n, b, s| besieged(n, b, s, Trick::Promises)),
+    ("gossip_attack_promises_at_dawn", |n, b, s| Plan { trick: Trick::Promises, ..dawn(n, b, s) }),
+    ("gossip_attack_graft_flood", |n, b, s| besieged(n, b, s, Trick::Grafts)),
+    ("gossip_attack_control_flood", |n, b, s| besieged(n, b, s, Trick::Control)),
+    ("gossip_attack_churn", churn),
+];
+
+/// Sybils come from all sides after the network has formed, and are dialled by honest nodes too.
+fn besieged(nodes: u32, blocks: u32, each: u32, trick: Trick) -> Plan {
+    Plan {
+        sybils: nodes * each,
+        interval: SECOND,
+        lured: 4,
+        trick,
+        attack: 20 * SECOND,
+        ..Plan::peace(nodes, blocks)
+    }
+}
+
+/// All sybils connect to one node, and pass nothing on.
+fn eclipse(nodes: u32, blocks: u32, each: u32, victim: u32) -> Plan {
+    Plan { target: Target::One(victim), ..besieged(nodes, blocks, each, Trick::Silence) }
+}
+
+/// Everybody starts at the same time, sybils as well, and blocks come at once.
+fn cold_boot(nodes: u32, blocks: u32, each: u32) -> Plan {
+    Plan {
+        start: 500 * MS,
+        attack: 0,
+        first: 2 * SECOND,
+        ..besieged(nodes, blocks, each, Trick::Silence)
+    }
+}
+
+/// Sybils relay, faster than honest nodes, until they stop in the same moment: half the run.
+fn covert_flash(nodes: u32, blocks: u32, each: u32) -> Plan {
+    let plan = besieged(nodes, blocks, each, Trick::Silence);
+    let flash = plan.first + u64::from(blocks) * plan.interval / 2;
+    Plan { trick: Trick::Flash(flash), ..plan }
+}
+
+/// Sybils are there first: a node meets honest ones ten seconds after its start.
+fn dawn(nodes: u32, blocks: u32, each: u32) -> Plan {
+    Plan {
+        start: 2 * SECOND,
+        lateness: 10 * SECOND,
+        attack: 0,
+        first: 15 * SECOND,
+        ..besieged(nodes, blocks, each, Trick::Silence)
+    }
+}
+
+/// Honest nodes restart all the time, beside silent sybils.
+fn churn(nodes: u32, blocks: u32, each: u32) -> Plan {
+    let churn = Some(60 * SECOND / u64::from(nodes));
+    Plan { churn, ..besieged(nodes, blocks, each, Trick::Silence) }
+}
