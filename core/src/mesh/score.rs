@@ -65,8 +65,10 @@ impl Counters {
         missing * missing
     }
 
-    fn score(&self, now: Instant, of: &TopicParams) -> f64 {
-        let time = self.in_mesh_since.map(|since| now.since(since)).unwrap_or_default();
+    /// Applies the formula, with or without P1.
+    fn score(&self, now: Instant, of: &TopicParams, time_counts: bool) -> f64 {
+        let since = self.in_mesh_since.filter(|_| time_counts);
+        let time = since.map(|since| now.since(since)).unwrap_or_default();
         let quanta = time.as_nanos() / of.time_in_mesh_quantum.as_nanos().max(1);
         of.topic_weight
             * ((quanta as f64).min(of.time_in_mesh_cap) * of.time_in_mesh_weight
@@ -221,14 +223,21 @@ impl Scores {
 
     pub(super) fn score(&self, now: Instant, peer: &PeerId) -> f64 {
         let Some(scored) = self.peers.get(peer) else { return 0.0 };
-        self.total(now, scored, scored.application)
+        self.total(now, scored, scored.application, true)
     }
 
-    /// Applies the formula, with this application score.
-    fn total(&self, now: Instant, scored: &Scored, application: f64) -> f64 {
+    /// Returns the score without P1: the time in the mesh, which a peer gains without doing
+    /// anything.
+    pub(super) fn merit(&self, now: Instant, peer: &PeerId) -> f64 {
+        let Some(scored) = self.peers.get(peer) else { return 0.0 };
+        self.total(now, scored, scored.application, false)
+    }
+
+    /// Applies the formula, with this application score, and with or without P1.
+    fn total(&self, now: Instant, scored: &Scored, application: f64, time_counts: bool) -> f64 {
         let mut topics = 0.0;
         for (counters, live) in scored.topics.iter().zip(self.live) {
-            topics += counters.score(now, self.params.topic(live));
+            topics += counters.score(now, self.params.topic(live), time_counts);
         }
         if self.params.topic_score_cap > 0.0 {
             topics = topics.min(self.params.topic_score_cap);
@@ -260,7 +269,7 @@ impl Scores {
 
     /// Returns the snapshot with the application's part left out of the total.
     pub(super) fn conduct(&self, now: Instant, peer: &PeerId) -> GossipSnapshot {
-        let total = self.peers.get(peer).map_or(0.0, |scored| self.total(now, scored, 0.0));
+        let total = self.peers.get(peer).map_or(0.0, |scored| self.total(now, scored, 0.0, true));
         GossipSnapshot { total, ..self.snapshot(now, peer) }
     }
 

@@ -158,7 +158,7 @@ impl Router {
 
         let size = |router: &Self| router.link(topic).map_or(0, |link| link.nodes.len());
         if size(self) < params.low {
-            self.fill_mesh(now, topic, params.d, |_| true);
+            self.fill_mesh(now, topic, params.d, |_, _| true);
         }
         if size(self) >= params.high {
             self.trim(now, topic);
@@ -166,7 +166,7 @@ impl Router {
         if size(self) >= params.low {
             let missing = OUTBOUND.saturating_sub(self.outbound(topic));
             if missing > 0 {
-                self.fill_mesh(now, topic, size(self) + missing, |known| known.is_outbound);
+                self.fill_mesh(now, topic, size(self) + missing, |_, known| known.is_outbound);
             }
         }
         if is_opportunistic {
@@ -217,18 +217,28 @@ impl Router {
         pruned.iter().for_each(|peer| self.prune(now, topic, peer, PRUNE_BACKOFF));
     }
 
-    /// Grafts better peers if the mesh's median score is low.
+    /// Grafts peers that deliver more if half of the mesh delivers next to nothing.
+    ///
+    /// The time in the mesh does not count here. A silent peer gains it too, and with the
+    /// reference's weights it passes the threshold by it within the interval, so that a mesh full
+    /// of silent peers would stay as it is.
     fn improve(&mut self, now: Instant, topic: Topic) {
-        let Some(link) = self.link(topic) else { return };
-        let mut scores: Vec<f64> = link.nodes.iter().map(|peer| self.cached_score(peer)).collect();
-        if scores.len() < 2 {
+        let (Some(link), Some(scores)) = (self.link(topic), &self.scores) else { return };
+        let mut merits: Vec<f64> = link.nodes.iter().map(|peer| scores.merit(now, peer)).collect();
+        if merits.len() < 2 {
             return;
         }
-        scores.sort_by(f64::total_cmp);
-        let median = scores[scores.len() / 2];
+        merits.sort_by(f64::total_cmp);
+        let median = merits[merits.len() / 2];
         if median < self.config.thresholds.opportunistic_graft {
-            let size = scores.len() + OPPORTUNISTIC_PEERS;
-            self.fill_mesh(now, topic, size, |known| known.score > median);
+            let size = merits.len() + OPPORTUNISTIC_PEERS;
+            let better: SortedSet<PeerId> = self
+                .peers
+                .keys()
+                .filter(|peer| scores.merit(now, peer) > median)
+                .copied()
+                .collect();
+            self.fill_mesh(now, topic, size, |peer, _| better.contains(peer));
         }
     }
 

@@ -28,7 +28,7 @@ impl Router {
                 self.graft(now, topic, peer);
             }
         }
-        self.fill_mesh(now, topic, wanted, |_| true);
+        self.fill_mesh(now, topic, wanted, |_, _| true);
     }
 
     pub(super) fn leave(&mut self, now: Instant, topic: Topic) {
@@ -83,7 +83,7 @@ impl Router {
         now: Instant,
         topic: Topic,
         size: usize,
-        suits: impl Fn(&crate::mesh::peers::Peer) -> bool,
+        suits: impl Fn(&PeerId, &crate::mesh::peers::Peer) -> bool,
     ) {
         let Some(link) = self.link(topic) else { return };
         let missing = size.saturating_sub(link.nodes.len());
@@ -93,7 +93,9 @@ impl Router {
         let candidates: Vec<PeerId> = self
             .peers
             .iter()
-            .filter(|(peer, known)| suits(known) && self.may_graft(now, topic, peer, known.score))
+            .filter(|(peer, known)| {
+                suits(peer, known) && self.may_graft(now, topic, peer, known.score)
+            })
             .map(|(peer, _)| *peer)
             .collect();
         for peer in self.random.choose(candidates, missing) {

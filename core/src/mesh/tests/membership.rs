@@ -235,3 +235,21 @@ fn a_low_median_brings_better_peers() {
     bench.pass(secs(31));
     assert_eq!(bench.mesh(), (1..=6).chain([8]).collect());
 }
+
+#[test]
+fn a_mesh_of_silent_peers_takes_those_that_deliver() {
+    let mut bench = Bench::new();
+    (1..=6).for_each(|number| bench.connect(number));
+    bench.pass(secs(25));
+    // By their time in the mesh alone, they are above the threshold.
+    let threshold = crate::peers::Thresholds::REFERENCE.opportunistic_graft;
+    assert!(
+        (1..=6).all(|number| bench.mesh().contains(&number) && bench.score(number) > threshold)
+    );
+    (9..=11).for_each(|number| bench.connect(number));
+    (9..=10).for_each(|number| bench.send(number, &block(number.into(), 100)));
+    assert!((9..=11).all(|number| !bench.mesh().contains(&number)));
+    bench.pass(secs(10));
+    assert!(bench.mesh().contains(&9) && bench.mesh().contains(&10), "{:?}", bench.mesh());
+    assert!(!bench.mesh().contains(&11));
+}
