@@ -8,9 +8,9 @@
 //! five blocks share a timestamp; with `--denim` all are. `cargo simulate --crowds 1000` runs this
 //! many networks of a hundred nodes, see `crowd`; `cargo simulate --meshes 100` runs networks of
 //! fifty that exchange the gossip router's frames, see `frames`. `cargo simulate --gossip 1` runs
-//! gossip routers alone, with `--nodes N`, `--blocks N`, `--sybils N` for each node, and `--trace
-//! FILE` for a page that plays the run; words select attacks, see `gossip`. Elsewhere gossip is
-//! flooding.
+//! gossip routers alone, with `--nodes N`, `--blocks N`, `--sybils N` for each node, `--plot FILE`
+//! for a picture of the distributions, and `--trace FILE` for a page that plays the run; words
+//! select attacks, see `gossip`. Elsewhere gossip is flooding.
 //!
 //! In every run, for every node: no block is delivered that the sequencer did not sign or build on,
 //! none twice, none out of order; no honest peer is penalised for something that it did not do, or
@@ -63,6 +63,7 @@ struct Args {
     blocks: Option<u64>,
     sybils: Option<u64>,
     trace: Option<String>,
+    plot: Option<String>,
     from: u64,
     words: Vec<String>,
     /// Whether a word selects only the scenario of that name.
@@ -85,8 +86,9 @@ fn args() -> Result<Args, String> {
     let mut args = Args::default();
     let mut rest = std::env::args().skip(1);
     while let Some(arg) = rest.next() {
-        if arg == "--trace" {
-            args.trace = Some(rest.next().ok_or("--trace needs a file")?);
+        if arg == "--trace" || arg == "--plot" {
+            let file = rest.next().ok_or(format!("{arg} needs a file"))?;
+            *(if arg == "--trace" { &mut args.trace } else { &mut args.plot }) = Some(file);
             continue;
         }
         let mut number = || {
@@ -124,7 +126,8 @@ fn main() -> ExitCode {
             eprintln!(
                 "{error}; use --seed N, --seeds N, --crowds N, --meshes N, --from N, --denim, \
                  --list, or words of scenarios, with --exact their names; or --gossip N with \
-                 --seed N, --nodes N, --blocks N, --sybils N, --trace FILE"
+                 --seed N, --nodes N, --blocks N, --sybils N, --trace FILE, \
+                 --plot FILE"
             );
             return ExitCode::FAILURE;
         }

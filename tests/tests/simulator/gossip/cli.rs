@@ -6,7 +6,7 @@ use crate::{Args, run_seeds};
 
 /// Sizes of the runs that are part of every test run.
 const PEACE: Size = Size { nodes: 100, blocks: 100, sybils: 0 };
-const ATTACK: Size = Size { nodes: 16, blocks: 120, sybils: 4 };
+const ATTACK: Size = Size { nodes: 12, blocks: 60, sybils: 4 };
 
 /// Returns a scene's size as asked for, or the usual one.
 fn size(args: &Args, name: &str) -> Size {
@@ -29,6 +29,9 @@ pub(crate) fn run_scene(args: &Args, name: &str, scene: Scene, count: u64) -> bo
         let distributions =
             if name == "gossip_peace" { report.distributions() } else { String::new() };
         println!("{name}, seed {seed}: {report}\n{distributions}");
+        if let Some(file) = &args.plot {
+            write(file, &report.picture());
+        }
         report.check();
         report.digest
     })
@@ -73,9 +76,15 @@ fn trace(args: &Args, name: &str, scene: Scene, file: &str) -> bool {
     net.start_trace();
     net.run();
     println!("{name}, seed {seed}: {}", net.report());
-    match std::fs::write(file, net.page(name, seed)) {
-        Ok(()) => println!("{file} plays it"),
+    write(file, &net.page(name, seed))
+}
+
+/// Writes a file. Returns `false` if it can't.
+fn write(file: &str, text: &str) -> bool {
+    let written = std::fs::write(file, text);
+    match &written {
+        Ok(()) => println!("wrote {file}"),
         Err(error) => println!("can't write {file}: {error}"),
     }
-    true
+    written.is_ok()
 }

@@ -12,6 +12,7 @@ pub(crate) mod attacks;
 pub(crate) mod cli;
 mod net;
 mod plan;
+mod plots;
 mod record;
 mod report;
 mod sybil;

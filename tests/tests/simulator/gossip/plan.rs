@@ -55,6 +55,8 @@ pub(crate) struct Plan {
     pub(crate) first: u64,
     /// Time between two restarts of some honest node, if any.
     pub(crate) churn: Option<u64>,
+    /// Number of deliveries in ten thousand that the attack may prevent.
+    pub(crate) may_lose: u64,
 }
 
 impl Plan {
@@ -75,6 +77,7 @@ impl Plan {
             attack: 20 * SECOND,
             first: 6 * SECOND,
             churn: None,
+            may_lose: 0,
         }
     }
 

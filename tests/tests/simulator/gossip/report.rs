@@ -24,7 +24,7 @@ pub(crate) struct Report {
     pub(crate) hops: Vec<u64>,
     /// Number of deliveries with each number of copies.
     pub(crate) copies: Vec<u64>,
-    /// Number of deliveries in each tenth of a second.
+    /// Number of deliveries in each twentieth of a second.
     pub(crate) times: Vec<u64>,
     /// Number of nodes with each size of the mesh in the end.
     pub(crate) degrees: Vec<u64>,
@@ -39,6 +39,7 @@ pub(crate) struct Report {
     bans: usize,
     first_ban: Option<f64>,
     wronged: Vec<String>,
+    may_lose: u64,
     pub(crate) digest: u64,
 }
 
@@ -63,8 +64,8 @@ impl Net {
         let share = |sample: &super::record::Sample| {
             f64::from(sample.sybils) / f64::from(sample.places.max(1))
         };
-        let mut tenths = vec![0; times.last().map_or(0, |last| *last as usize / 100_000 + 1)];
-        times.iter().for_each(|time| tenths[*time as usize / 100_000] += 1);
+        let mut parts = vec![0; times.last().map_or(0, |last| *last as usize / 50_000 + 1)];
+        times.iter().for_each(|time| parts[*time as usize / 50_000] += 1);
         let mut degrees = Vec::new();
         for member in self.members.iter().filter(|member| member.since.is_some()) {
             let degree = member.router.nodes_in_mesh(super::net::topic());
@@ -82,7 +83,7 @@ impl Net {
             last: percentile(&times, 100.0),
             hops: record.hops(),
             copies: record.copies(),
-            times: tenths,
+            times: parts,
             degrees,
             sent: record.sent,
             clean: record.clean_at().map(after),
@@ -92,6 +93,7 @@ impl Net {
             bans: record.bans.len(),
             first_ban: record.bans.first().map(|(at, ..)| after(*at)),
             wronged: self.wronged(),
+            may_lose: self.plan.may_lose,
             digest: self.digest,
         }
     }
@@ -126,7 +128,7 @@ impl Report {
             self.wronged.len(),
             self.wronged[0]
         );
-        let allowed = if self.sybils == 0 { 0 } else { self.expected / 1000 };
+        let allowed = self.expected * self.may_lose / 10_000;
         assert!(
             self.missing <= allowed,
             "{} of {} deliveries are missing",
@@ -135,13 +137,18 @@ impl Report {
         );
     }
 
+    /// Returns the distributions as an SVG picture.
+    pub(crate) fn picture(&self) -> String {
+        super::plots::picture(self)
+    }
+
     /// Returns the distributions as a table.
     pub(crate) fn distributions(&self) -> String {
         let mut text = String::new();
         for (what, counts) in [
             ("hops", &self.hops),
             ("copies", &self.copies),
-            ("tenths of a second", &self.times),
+            ("twentieths of a second", &self.times),
             ("peers in the mesh", &self.degrees),
         ] {
             let all: u64 = counts.iter().sum();
