@@ -313,7 +313,11 @@ fn run_seeds(what: &str, from: u64, count: u64, run: impl Fn(u64) -> u64 + Sync)
     let failed = failed.into_inner().unwrap_or_default();
     println!(
         "{count} {what}{} from {from} in {:.1} s, {} failed",
-        if what.ends_with('h') { "es" } else { "s" },
+        match what {
+            name if name.starts_with("gossip_") => "",
+            name if name.ends_with('h') => "es",
+            _ => "s",
+        },
         start.elapsed().as_secs_f64(),
         failed.len()
     );
