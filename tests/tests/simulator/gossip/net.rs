@@ -141,7 +141,7 @@ const MARK: &[u8; 4] = b"opp2";
 
 impl Net {
     pub(crate) fn new(seed: u64, plan: Plan) -> Self {
-        let mut rng = Rng::new(seed ^ 0x67_6f73_7369_70);
+        let mut rng = Rng::new(seed ^ 0x676f_7373_6970);
         let everybody = plan.nodes + plan.sybils;
         let place = |rng: &mut Rng| Place {
             x: rng.range(0, 1000),
@@ -294,7 +294,7 @@ impl Net {
         let is_ready =
             |member: &Member| member.since.is_some_and(|since| since + 2 * SECOND <= now);
         let ready = self.members.iter().map(is_ready).collect();
-        self.record.publish(now, ready);
+        self.record.publish(now, &ready);
         if let Some(trace) = &mut self.trace {
             trace.published(now, number, data.len());
         }

@@ -63,10 +63,10 @@ impl Record {
     }
 
     /// The first node publishes a block. The nodes that are `ready` should get it.
-    pub(super) fn publish(&mut self, now: u64, ready: Vec<bool>) {
+    pub(super) fn publish(&mut self, now: u64, ready: &[bool]) {
         let row = self.published.len() * self.nodes;
         self.published.push(now);
-        self.expected[row..row + self.nodes].copy_from_slice(&ready);
+        self.expected[row..row + self.nodes].copy_from_slice(ready);
         self.took[row] = 0;
     }
 
