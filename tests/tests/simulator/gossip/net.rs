@@ -293,7 +293,7 @@ impl Net {
         let now = self.now;
         let is_ready =
             |member: &Member| member.since.is_some_and(|since| since + 2 * SECOND <= now);
-        let ready = self.members.iter().map(is_ready).collect();
+        let ready: Vec<bool> = self.members.iter().map(is_ready).collect();
         self.record.publish(now, &ready);
         if let Some(trace) = &mut self.trace {
             trace.published(now, number, data.len());
