@@ -2,8 +2,8 @@
 //! scale.
 //!
 //! In none of them may an attack keep more than one in a thousand deliveries from the honest
-//! nodes, or make an honest node ban, or blame, another honest one. For one run, the limit is higher,
-//! because its attack has some success.
+//! nodes, or make an honest node ban, or blame, another honest one. For one run, the limit is
+//! higher, because its attack has some success.
 
 use super::plan::{Plan, Target, Trick};
 use super::{MS, SECOND};

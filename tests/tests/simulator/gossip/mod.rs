@@ -1,10 +1,10 @@
 //! Networks of gossip routers alone, without the rest of a node: so many fit into one run.
 //!
 //! Routers are real ([`opp2p_core::mesh::Router`]), and so are their frames and naming jobs. Lines
-//! have latency by distance, uplinks have bandwidth, verdicts take time. A valid block is one that a
-//! table knows, so that nobody needs to sign. A node closes and refuses connections of a peer that
-//! its router wants banned, or whose score is below -100. What isn't here is a limit of incoming
-//! bandwidth, of connections, and loss: a line is a TCP connection.
+//! have latency by distance, uplinks have bandwidth, and verdicts take time. A table knows the valid
+//! blocks, so they need no signatures. A node closes and refuses connections of a peer that its
+//! router wants banned, or whose score is below -100. Incoming bandwidth and connections have no
+//! limit, and nothing is lost: a line is a TCP connection.
 //!
 //! [`attacks`] has the runs. Each seed replays, bit for bit.
 

@@ -189,7 +189,8 @@ impl fmt::Display for Report {
         write!(
             f,
             "; {} sybils hold {:.0} % of the places in meshes at most, {:.1} % in the end, none \
-             after: {}; each mesh has {HEALTHY} honest peers after: {}; {} bans, the first after: {}",
+             after: {}; each mesh has {HEALTHY} honest peers after: {}; {} bans, the first \
+             after: {}",
             self.sybils,
             self.peak * 100.0,
             self.end * 100.0,
