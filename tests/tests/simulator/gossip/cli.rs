@@ -21,8 +21,8 @@ fn size(args: &Args, name: &str) -> Size {
     }
 }
 
-/// Returns the first seed. Peace shows that runs replay, because seed 0 runs twice. Attacks need not
-/// show it again.
+/// Returns the first seed. Peace shows that runs replay, because seed 0 runs twice. Attacks need
+/// not show it again.
 fn first(args: &Args, name: &str) -> u64 {
     let is_peace = name == "gossip_peace";
     args.seed.unwrap_or(if is_peace || args.from > 0 { args.from } else { 1 })
