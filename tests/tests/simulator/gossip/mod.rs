@@ -2,9 +2,9 @@
 //!
 //! Routers are real ([`opp2p_core::mesh::Router`]), and so are their frames and naming jobs. Lines
 //! have latency by distance, uplinks have bandwidth, and verdicts take time. A table knows the
-//! valid blocks, so they need no signatures. A node closes and refuses connections of a peer that its
-//! router wants banned, or whose score is below -100. Incoming bandwidth and connections have no
-//! limit, and nothing is lost: a line is a TCP connection.
+//! valid blocks, so they need no signatures. A node closes and refuses connections of a peer that
+//! its router wants banned, or whose score is below -100. Incoming bandwidth and connections have
+//! no limit, and nothing is lost: a line is a TCP connection.
 //!
 //! [`attacks`] has the runs. Each seed replays, bit for bit.
 
