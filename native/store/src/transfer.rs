@@ -19,8 +19,8 @@
 //! shown only by a block of the store above it, or by a hash that the caller knows.
 //!
 //! # Bounds
-//! Memory of an import: [`AHEAD`] chunks that are being checked, and one commit of
-//! [`COMMIT_BYTES`]. A chunk has at most 10 MiB.
+//! Memory of an import: eight chunks that are being checked, and one commit of 16 MiB and a chunk.
+//! A chunk has at most 10 MiB.
 
 use std::io::{Read, Write};
 
