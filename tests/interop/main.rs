@@ -126,7 +126,7 @@ fn beside_others() -> Vec<Trial> {
             each_refuses_blocks_that_a_stranger_signed,
             they_refuse_the_messages_that_we_refuse, its_message_ids_lack_the_topic,
             it_fetches_announced_blocks_and_penalises_our_ids,
-            we_fetch_announced_blocks_and_penalise_its_ids,
+            we_fetch_announced_blocks_and_forgive_its_ids,
             the_reference_also_penalises_its_ids,
             in_a_mesh_of_three_implementations_every_block_reaches_all,
             each_finds_the_other_by_discovery,
