@@ -240,8 +240,10 @@ async fn every_query_of_the_dashboard_finds_data_in_a_real_prometheus() {
         publish(&sequencer, &mut maker, 1).await;
         follower.rpc.answered("opp2p_self", Duration::from_millis(2));
         if late.is_none() && found_in > all / 2 {
-            // A follower that has to ask for blocks that it missed.
-            late = Some(Measured::follower(directory.path(), "late", &[&sequencer]).await);
+            // A follower that has to ask for blocks that it missed, by number as older peers do.
+            let mut config = config(directory.path(), "late", &[&sequencer]);
+            config.sync.as_mut().unwrap().ranges = false;
+            late = Some(Measured::start(config).await);
         }
         for query in waiting.clone() {
             let found = prometheus.query(&query).await.unwrap();
