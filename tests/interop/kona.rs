@@ -322,8 +322,8 @@ pub(crate) async fn we_fetch_announced_blocks_and_forgive_its_ids() {
         let hash = theirs.publish(&maker.next(unix_seconds())).await.hash;
         assert_eq!(verdict(&mut events).await.map(|block| block.hash), Ok(hash));
     }
-    // It delivers, and keeps no promise under the ids that it announces: they are foreign. From then
-    // on it is not asked for them, so that it breaks no more promises.
+    // It delivers, and keeps no promise under the ids that it announces: they are foreign. From
+    // then on it is not asked for them, so that it breaks no more promises.
     for _ in 0..2 * FOREIGN_AFTER {
         theirs.publish(&maker.next(unix_seconds())).await;
         sleep(10 * LOOK).await;
