@@ -13,7 +13,6 @@
 
 use alloy_primitives::{B256, Bytes, U256};
 use opp2p_core::chain::{BlockId, ChainConfig, ChainEvent, Fork};
-use opp2p_core::gossip::SIGNATURE_SIZE;
 use opp2p_core::node::{Event, SyncConfig};
 use opp2p_core::payload::{Block, Envelope, ExecutionPayload, PayloadVersion};
 use opp2p_core::sequencer::LocalSigner;
@@ -74,20 +73,6 @@ fn envelope(chain: &ChainConfig, number: u64, parent: B256, bytes: usize) -> Env
     Envelope { parent_beacon_block_root: root, payload }
 }
 
-fn stored(block: &Block) -> StoredBlock {
-    let mut message = vec![0; SIGNATURE_SIZE];
-    message.extend_from_slice(block.body());
-    StoredBlock {
-        number: block.number(),
-        hash: block.hash(),
-        parent_hash: block.parent_hash(),
-        timestamp: block.timestamp(),
-        received_unix_ms: 0,
-        version: block.version().number(),
-        message,
-    }
-}
-
 /// Fills a store with the chain; returns its last block and a sample.
 fn fill(path: &Path, chain: &ChainConfig, blocks: u64, bytes: usize) -> (BlockId, Vec<Block>) {
     let store = Store::open(StoreConfig {
@@ -106,7 +91,7 @@ fn fill(path: &Path, chain: &ChainConfig, blocks: u64, bytes: usize) -> (BlockId
         envelope(chain, number, parent, bytes).encode(&mut body).expect("complete");
         let block = Block::decode(PayloadVersion::V4, None, body.into()).expect("ours");
         parent = block.hash();
-        batch.blocks.push(stored(&block));
+        batch.blocks.push(StoredBlock::new(&block, 0));
         batch.canonical.push((number, parent));
         if number <= 200 {
             sample.push(block);

@@ -29,7 +29,7 @@ pub(crate) struct Times {
     pub(crate) last: Vec<f64>,
 }
 
-/// Returns the value at the share `part` (0 to 1) of the sorted values, or 0 if there are none.
+/// Returns the value at the share `part` (0 to 1) of the sorted values. Without values, it is 0.
 pub(crate) fn at(values: &[f64], part: f64) -> f64 {
     let last = values.len().saturating_sub(1);
     values.get((last as f64 * part).round() as usize).copied().unwrap_or_default()

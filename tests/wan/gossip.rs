@@ -60,7 +60,7 @@ pub(crate) struct Run {
     pub(crate) seconds_per_block: f64,
 }
 
-/// The lines between this many nodes, of which each third is in one region.
+/// The lines between this many nodes. Each region has a third of them.
 pub(crate) fn lines(count: usize, mbit: f64, loss: f64, seed: u64) -> Lines {
     let delay =
         |from: usize, to: usize| Duration::from_micros(ROUND_TRIPS[from % 3][to % 3] * 1000 / 2);

@@ -7,7 +7,7 @@ use rustix::fs::{Mode, OFlags, open};
 use rustix::ioctl::{Opcode, Setter, ioctl, opcode};
 use std::io;
 
-/// The kernel's `struct ifreq`, of which this call reads the name and the flags.
+/// The kernel's `struct ifreq`. This call reads its name and its flags.
 #[repr(C)]
 struct Request {
     name: [u8; 16],

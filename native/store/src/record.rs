@@ -18,6 +18,8 @@ use std::fmt;
 use std::io::{self, Read, Write};
 
 use alloy_primitives::B256;
+use opp2p_core::gossip::SIGNATURE_SIZE;
+use opp2p_core::payload::Block;
 use snap::read::FrameDecoder;
 use snap::write::FrameEncoder;
 
@@ -65,6 +67,23 @@ pub struct StoredBlock {
 }
 
 impl StoredBlock {
+    /// Creates the record of a block. Zeros take the place of a signature that it lacks.
+    #[must_use]
+    pub fn new(block: &Block, received_unix_ms: u64) -> Self {
+        let mut message = Vec::with_capacity(SIGNATURE_SIZE + block.body().len());
+        message.extend_from_slice(block.signature().unwrap_or(&[0; SIGNATURE_SIZE]));
+        message.extend_from_slice(block.body());
+        Self {
+            number: block.number(),
+            hash: block.hash(),
+            parent_hash: block.parent_hash(),
+            timestamp: block.timestamp(),
+            received_unix_ms,
+            version: block.version().number(),
+            message,
+        }
+    }
+
     /// Returns the block's identity, without its message.
     #[must_use]
     pub fn id(&self) -> BlockId {

@@ -123,7 +123,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// If there is no such block, or the store can't be read, or `out` can't be written.
+    /// If the store lacks a block or can't be read, or if `out` can't be written.
     pub fn export(
         &self,
         lowest: u64,

@@ -37,18 +37,8 @@ fn fill(place: &Place, directory: &str, blocks: &[Block]) {
     let store = Store::open(StoreConfig::for_memory(path, CHAIN, genesis)).unwrap();
     let mut batch = Batch::default();
     for block in blocks {
-        let mut message = vec![0; 65];
-        message.extend_from_slice(block.body());
         batch.canonical.push((block.number(), block.hash()));
-        batch.blocks.push(StoredBlock {
-            number: block.number(),
-            hash: block.hash(),
-            parent_hash: block.parent_hash(),
-            timestamp: block.timestamp(),
-            received_unix_ms: 0,
-            version: block.version().number(),
-            message,
-        });
+        batch.blocks.push(StoredBlock::new(block, 0));
     }
     store.commit(&batch).unwrap();
 }

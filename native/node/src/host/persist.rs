@@ -21,12 +21,13 @@ pub(super) fn batch(change: &StoreChange, received_unix_ms: u64) -> Batch {
         ..Batch::default()
     };
     match change {
-        StoreChange::Extend(block) => {
-            Batch { blocks: vec![stored(block, received_unix_ms)], ..canonical(BlockId::of(block)) }
-        }
+        StoreChange::Extend(block) => Batch {
+            blocks: vec![StoredBlock::new(block, received_unix_ms)],
+            ..canonical(BlockId::of(block))
+        },
         StoreChange::Promote(id) => canonical(*id),
         StoreChange::Hold(block) => {
-            Batch { pending: vec![stored(block, received_unix_ms)], ..Batch::default() }
+            Batch { pending: vec![StoredBlock::new(block, received_unix_ms)], ..Batch::default() }
         }
         StoreChange::Release(ids) => {
             let release = ids.iter().map(|id| (id.number, id.hash)).collect();
@@ -120,20 +121,4 @@ pub(super) fn page(
         let size = block.body().len();
         Some((block, size))
     })
-}
-
-/// Converts a block to the store's form.
-pub(super) fn stored(block: &Block, received_unix_ms: u64) -> StoredBlock {
-    let mut message = Vec::with_capacity(SIGNATURE_SIZE + block.body().len());
-    message.extend_from_slice(block.signature().unwrap_or(&[0; SIGNATURE_SIZE]));
-    message.extend_from_slice(block.body());
-    StoredBlock {
-        number: block.number(),
-        hash: block.hash(),
-        parent_hash: block.parent_hash(),
-        timestamp: block.timestamp(),
-        received_unix_ms,
-        version: block.version().number(),
-        message,
-    }
 }

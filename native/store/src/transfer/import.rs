@@ -13,7 +13,6 @@ use opp2p_core::sync::range::{Checked, ChunkError};
 use super::error::ImportError;
 use super::input::{Item, Reader, check};
 use super::{AHEAD, COMMIT_BYTES, Header};
-use crate::range::SIGNATURE_BYTES;
 use crate::{Batch, Store, StoreError, StoredBlock};
 
 /// Maximum number of blocks in one commit.
@@ -159,7 +158,9 @@ impl Taker<'_> {
                 Some(_) => known += 1,
                 None => {
                     new += 1;
-                    batch.blocks.push(stored(block));
+                    // When it was received is unknown, so its own time is recorded.
+                    let own_time = block.timestamp().saturating_mul(1000);
+                    batch.blocks.push(StoredBlock::new(block, own_time));
                 }
             }
             if present.is_none() || !is_canonical(block) {
@@ -201,21 +202,5 @@ impl Taker<'_> {
             self.progress.is_linked = parent.is_some() || positions.contains(&ChainId::of(first));
         }
         Ok(positions)
-    }
-}
-
-/// Converts a block to the store's form. It has no signature; zeros take its place. When it was
-/// received is unknown, so its own time is recorded.
-fn stored(block: &Block) -> StoredBlock {
-    let mut message = vec![0; SIGNATURE_BYTES];
-    message.extend_from_slice(block.body());
-    StoredBlock {
-        number: block.number(),
-        hash: block.hash(),
-        parent_hash: block.parent_hash(),
-        timestamp: block.timestamp(),
-        received_unix_ms: block.timestamp().saturating_mul(1000),
-        version: block.version().number(),
-        message,
     }
 }

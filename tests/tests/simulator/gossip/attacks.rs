@@ -80,7 +80,7 @@ fn dawn(nodes: u32, blocks: u32, each: u32) -> Plan {
 ///
 /// This one keeps blocks from nodes whose whole mesh is sybils: at most two peers are asked for a
 /// message, for three seconds, and honest ones advertise it for one and a half. Such a node has to
-/// fetch the block by its number, of which routers know nothing.
+/// fetch the block by its number, which a router does not do.
 fn promises_at_dawn(nodes: u32, blocks: u32, each: u32) -> Plan {
     Plan { trick: Trick::Promises, may_lose: 300, ..dawn(nodes, blocks, each) }
 }

@@ -371,7 +371,7 @@ impl Net {
         }
     }
 
-    /// Connects two peers, the first of which dials.
+    /// Connects two peers. The first one dials.
     pub(super) fn connect(&mut self, dialler: u32, other: u32) {
         let bans = |at: u32, whom: u32| {
             self.is_honest(at) && self.members[at as usize].banned.contains(&whom)

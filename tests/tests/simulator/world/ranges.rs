@@ -342,7 +342,7 @@ impl World {
 /// A frame of 15 bytes that is to be skipped.
 const SKIPPABLE: &[u8] = &[0x80, 10, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0];
 
-/// Returns one chunk with these blocks, or nothing if there are none.
+/// Returns one chunk with these blocks. Without blocks, it returns no bytes.
 fn chunk(blocks: impl IntoIterator<Item = Block>) -> Vec<u8> {
     let mut packer = Packer::new(u64::MAX);
     for block in blocks {
