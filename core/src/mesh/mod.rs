@@ -70,7 +70,7 @@ pub use io::{Input, Misconduct, NameJob, Named, Output, StreamAction, StreamEven
 pub use peers::{
     FOREIGN_AFTER, MAX_READERS, MAX_REOPENED, OPEN_AFTER, READERS_WINDOW, REOPEN_WINDOW,
 };
-pub use promises::{MAX_PROMISES, PROMISE_TIME, PROMISES_PER_PEER};
+pub use promises::{MAX_PROMISES, PROMISE_TIME, PROMISES_PER_ID, PROMISES_PER_PEER};
 pub use router::{
     Counts, MAX_BACKOFF, MAX_HELD, PRUNE_BACKOFF, Router, Sizes, UNSUBSCRIBE_BACKOFF,
 };

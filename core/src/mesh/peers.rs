@@ -68,10 +68,20 @@ pub(super) struct Ids {
     /// Promises that came to nothing before any was kept.
     pub(super) broken: u32,
     pub(super) has_kept: bool,
+    /// Whether a promise was overdue, and none was kept since.
+    pub(super) is_debtor: bool,
     /// Whether the peer sent any accepted message.
     pub(super) has_delivered: bool,
     /// The peer's ids are not ours.
     pub(super) is_foreign: bool,
+}
+
+impl Ids {
+    /// Notes that the peer delivered what it advertised.
+    pub(super) const fn keep(&mut self) {
+        self.has_kept = true;
+        self.is_debtor = false;
+    }
 }
 
 /// Number of broken promises of a peer that delivers, and has kept none, after which its ids are

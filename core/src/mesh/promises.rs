@@ -1,8 +1,13 @@
 //! Messages that peers advertised and that we asked for.
 //!
+//! Peers are asked for a message one after another, so that few copies arrive. A debtor is a peer
+//! that let a promise become overdue, and has kept none since. It may be asked, but no other peer
+//! waits for it: peers that advertise what they don't deliver can't keep us from asking the honest
+//! ones.
+//!
 //! # Bounds
-//! [`MAX_PROMISES`] promises, [`PROMISES_PER_PEER`] of each peer, for [`PROMISE_TIME`]; two peers
-//! for a message. A message that would be one too many is not asked for.
+//! [`MAX_PROMISES`] promises, [`PROMISES_PER_PEER`] of each peer, [`PROMISES_PER_ID`] of a message,
+//! for [`PROMISE_TIME`]. A message that would be one too many is not asked for.
 
 use super::Id;
 use crate::peers::PeerId;
@@ -14,14 +19,26 @@ use std::time::Duration;
 pub const MAX_PROMISES: usize = 4096;
 /// Maximum number of promises kept of one peer.
 pub const PROMISES_PER_PEER: usize = 64;
+/// Maximum number of promises kept of one message.
+pub const PROMISES_PER_ID: usize = 8;
 /// Time within which an advertised message must arrive after we asked for it.
 pub const PROMISE_TIME: Duration = Duration::from_secs(3);
-/// Maximum number of peers that are asked for one message at a time.
-const ASKED_AT_ONCE: usize = 2;
+/// Time after which a promise is overdue, so that its peer becomes a debtor.
+const OVERDUE: Duration = Duration::from_secs(1);
+/// Maximum number of promises of one message by debtors.
+const DEBTORS_PER_ID: usize = PROMISES_PER_ID / 2;
+
+#[derive(Clone, Copy, Debug)]
+struct Promise {
+    peer: PeerId,
+    at: Instant,
+    /// Whether the peer was a debtor when it was asked.
+    by_debtor: bool,
+}
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Promises {
-    asked: SortedMap<Id, Vec<(PeerId, Instant)>>,
+    asked: SortedMap<Id, Vec<Promise>>,
     per_peer: SortedMap<PeerId, usize>,
     count: usize,
 }
@@ -29,25 +46,41 @@ pub(super) struct Promises {
 impl Promises {
     /// Returns `true` if `peer` may be asked for this message: others were asked long enough ago
     /// (`patience`), and there is room.
-    pub(super) fn may_ask(&self, now: Instant, id: &Id, peer: &PeerId, patience: Duration) -> bool {
+    pub(super) fn may_ask(
+        &self,
+        now: Instant,
+        id: &Id,
+        peer: &PeerId,
+        is_debtor: bool,
+        patience: Duration,
+    ) -> bool {
+        let of_peer = self.per_peer.get(peer).copied().unwrap_or_default();
+        if self.count >= MAX_PROMISES || of_peer >= PROMISES_PER_PEER {
+            return false;
+        }
         let asked = self.asked.get(id).map_or(&[][..], |asked| asked);
-        asked.len() < ASKED_AT_ONCE
-            && asked.iter().all(|(other, at)| other != peer && now.since(*at) >= patience)
-            && self.count < MAX_PROMISES
-            && self.per_peer.get(peer).is_none_or(|count| *count < PROMISES_PER_PEER)
+        if asked.len() >= PROMISES_PER_ID || asked.iter().any(|promise| promise.peer == *peer) {
+            return false;
+        }
+        if is_debtor {
+            return asked.iter().filter(|promise| promise.by_debtor).count() < DEBTORS_PER_ID;
+        }
+        let mut others = asked.iter().filter(|promise| !promise.by_debtor);
+        others.all(|promise| now.since(promise.at) >= patience)
     }
 
     /// Notes that `peer` was asked, which [`Self::may_ask`] allows.
-    pub(super) fn insert(&mut self, now: Instant, id: Id, peer: PeerId) {
-        self.asked.get_or_insert_with(id, Vec::new).push((peer, now));
+    pub(super) fn insert(&mut self, now: Instant, id: Id, peer: PeerId, by_debtor: bool) {
         *self.per_peer.get_or_insert_with(peer, || 0) += 1;
+        let promise = Promise { peer, at: now, by_debtor };
+        self.asked.get_or_insert_with(id, Vec::new).push(promise);
         self.count += 1;
     }
 
     /// Forgets all promises of a message that arrived. Returns the peers that promised it.
     pub(super) fn fulfil(&mut self, id: &Id) -> Vec<PeerId> {
         let asked = self.asked.remove(id).unwrap_or_default();
-        let peers: Vec<PeerId> = asked.into_iter().map(|(peer, _)| peer).collect();
+        let peers: Vec<PeerId> = asked.into_iter().map(|promise| promise.peer).collect();
         peers.iter().for_each(|peer| self.uncount(peer));
         peers
     }
@@ -56,7 +89,7 @@ impl Promises {
     pub(super) fn void(&mut self, peer: &PeerId) {
         if let Some(count) = self.per_peer.remove(peer) {
             self.count -= count;
-            self.asked.values_mut().for_each(|asked| asked.retain(|(of, _)| of != peer));
+            self.asked.values_mut().for_each(|asked| asked.retain(|of| of.peer != *peer));
             self.asked.retain(|_, asked| !asked.is_empty());
         }
     }
@@ -75,11 +108,11 @@ impl Promises {
     ) -> Vec<PeerId> {
         let mut broken = Vec::new();
         for asked in self.asked.values_mut() {
-            asked.retain(|(peer, at)| {
-                let end = *at + PROMISE_TIME;
-                let is_broken = end <= now && !excused(peer, end);
+            asked.retain(|promise| {
+                let end = promise.at + PROMISE_TIME;
+                let is_broken = end <= now && !excused(&promise.peer, end);
                 if is_broken {
-                    broken.push(*peer);
+                    broken.push(promise.peer);
                 }
                 !is_broken
             });
@@ -87,6 +120,21 @@ impl Promises {
         self.asked.retain(|_, asked| !asked.is_empty());
         broken.iter().for_each(|peer| self.uncount(peer));
         broken
+    }
+
+    /// Returns the peers with promises that are overdue, but for those that `excused` names.
+    pub(super) fn overdue(
+        &self,
+        now: Instant,
+        excused: impl Fn(&PeerId, Instant) -> bool,
+    ) -> impl Iterator<Item = PeerId> {
+        let promises = self.asked.values().flatten();
+        promises
+            .filter(move |promise| {
+                let end = promise.at + OVERDUE;
+                end <= now && !excused(&promise.peer, end)
+            })
+            .map(|promise| promise.peer)
     }
 
     pub(super) const fn len(&self) -> usize {

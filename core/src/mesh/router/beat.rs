@@ -66,9 +66,14 @@ impl Router {
         self.cache.shift();
     }
 
-    /// Counts promises that were not kept.
+    /// Notes the peers with overdue promises, and counts promises that were not kept.
     fn charge_broken_promises(&mut self, now: Instant) {
         let intake = &self.intake;
+        for peer in self.promises.overdue(now, |peer, end| intake.owes_name(peer, end)) {
+            if let Some(known) = self.peers.get_mut(&peer) {
+                known.ids.is_debtor = true;
+            }
+        }
         let broken = self.promises.broken(now, |peer, end| intake.owes_name(peer, end));
         for peer in broken {
             let Some(known) = self.peers.get_mut(&peer) else { continue };

@@ -146,13 +146,13 @@ impl Router {
             || known.outbox.iwant.len() >= MAX_IWANT
             || !known.has_mesh()
             || self.seen.get(&id).is_some()
-            || !self.promises.may_ask(now, &id, peer, patience)
+            || !self.promises.may_ask(now, &id, peer, known.ids.is_debtor, patience)
         {
             return;
         }
         known.asked += 1;
         known.outbox.iwant.push(id);
-        self.promises.insert(now, id, *peer);
+        self.promises.insert(now, id, *peer, known.ids.is_debtor);
         self.announce(peer);
     }
 

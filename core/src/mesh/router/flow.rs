@@ -119,7 +119,7 @@ impl Router {
             if let Some(peer) =
                 self.peers.get_mut(&promised).filter(|_| sources.contains(&promised))
             {
-                peer.ids.has_kept = true;
+                peer.ids.keep();
             }
         }
         self.seen.expire(now);
@@ -195,7 +195,7 @@ impl Router {
         }
         for promised in self.promises.fulfil(&id) {
             if let Some(known) = self.peers.get_mut(&promised).filter(|_| promised == *peer) {
-                known.ids.has_kept = true;
+                known.ids.keep();
             }
         }
     }

@@ -69,7 +69,38 @@ fn a_silent_advertiser_does_not_keep_us_from_asking_another() {
         count
     };
     assert_eq!((advertise(1), advertise(2)), (1, 0), "not at once");
-    assert_eq!((advertise(2), advertise(3), advertise(4)), (1, 0, 0), "at most two");
+    assert_eq!((advertise(2), advertise(3)), (1, 0), "one after another");
+    assert_eq!((advertise(3), advertise(4)), (1, 0), "one after another");
+}
+
+#[test]
+fn liars_that_advertise_first_do_not_keep_us_from_asking_an_honest_peer() {
+    let (liars, honest) = (1..=12, 13);
+    let mut bench = Bench::new();
+    liars.clone().chain([honest]).for_each(|number| bench.connect(number));
+    // Each message is advertised in three heartbeats, by all liars before the honest peer.
+    let arrived: Vec<bool> = (0..20)
+        .map(|round| {
+            let data = block(round, 500);
+            let advertise = |bench: &mut Bench, number| {
+                bench.say(number, |writer| writer.ihave(BLOCKS, &[name(&data)]));
+            };
+            let mut has_arrived = false;
+            for _ in 0..3 {
+                liars.clone().for_each(|liar| advertise(&mut bench, liar));
+                bench.pass(millis(20));
+                advertise(&mut bench, honest);
+                if !asked(&bench.said(honest)).is_empty() {
+                    bench.send(honest, &data);
+                    has_arrived = true;
+                }
+                bench.pass(millis(480));
+            }
+            has_arrived
+        })
+        .collect();
+    assert!(arrived[8..].iter().all(|arrived| *arrived), "{arrived:?}");
+    assert_eq!(bench.breaches(honest), 0.0);
 }
 
 #[test]
