@@ -39,7 +39,9 @@ use opp2p_core::gossip::HEARTBEAT;
 use opp2p_core::node::{Input, Node, Output};
 use opp2p_core::peers::PeerNews;
 use opp2p_core::sync::{ServeId, answer};
-use opp2p_wire::{Bandwidth, Behaviour, Config, Core, Event, Notice, Response, Wire, to_libp2p};
+use opp2p_wire::{
+    Bandwidth, Behaviour, Config, Core, Event, Notice, RangeUse, Response, Wire, to_libp2p,
+};
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -125,7 +127,7 @@ impl Driver {
             chain_id: plan.chain.chain_id,
             agent: concat!("opp2p-web/", env!("CARGO_PKG_VERSION")).into(),
             payloads: true,
-            ranges: opp2p_wire::RangeUse::Off,
+            ranges: RangeUse::Asks,
             ping: Some(PING_INTERVAL),
             gatekeeper: Some(core.gatekeeper()),
         };

@@ -2,7 +2,7 @@
 
 use crate::options::Plan;
 use libp2p::PeerId;
-use opp2p_core::node::{MeshSettings, NodeConfig, ObserverConfig, SyncConfig};
+use opp2p_core::node::{MeshSettings, NodeConfig, ObserverConfig};
 use opp2p_core::peers::StaticPeer;
 use opp2p_wire::from_libp2p;
 
@@ -33,10 +33,7 @@ pub(crate) fn node_config(plan: &Plan, own: PeerId, secret: u64) -> NodeConfig {
         max_gap: plan.max_gap,
     };
     let observer = NodeConfig::observer(plan.chain.clone(), &config);
-    // Its network does not speak the range protocol, which would add to the module's size.
-    let sync = observer.sync.map(|sync| SyncConfig { ranges: false, ..sync });
     NodeConfig {
-        sync,
         seed: from_libp2p(&own).map_or(0, |own| own.seed()),
         signer: plan.signer,
         reads_signer: plan.reads_signer,

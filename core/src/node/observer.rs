@@ -12,6 +12,7 @@
 use super::{NodeConfig, SyncConfig};
 use crate::chain::{ChainConfig, ChainViewConfig, GAP_PATIENCE};
 use crate::peers::{Backoff, ConnectionManagerConfig, PeersConfig, StaticPeer};
+use crate::sync::range::SegmentClientConfig;
 use crate::sync::{ClientConfig, FillConfig};
 use std::time::Duration;
 
@@ -66,6 +67,10 @@ impl NodeConfig {
         let fill = FillConfig {
             client: ClientConfig { endpoints: config.endpoints, ..ClientConfig::default() },
             // Blocks whose answers are still being checked may take half of the room.
+            segments: SegmentClientConfig {
+                bytes: usize::try_from(config.gap_memory / 2).unwrap_or(usize::MAX),
+                ..SegmentClientConfig::new(chain.chain_id)
+            },
             pending_bytes: config.gap_memory / 2,
             // A development chain's genesis may be long ago while its first block is new.
             max_age: FillConfig::default().max_age.filter(|_| !config.from_genesis),

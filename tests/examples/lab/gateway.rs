@@ -125,6 +125,11 @@ impl Gateway {
         Ok(json!({ "nodes": status.peers, "browsers": status.browsers }))
     }
 
+    pub(crate) fn served(&self) -> Result<Value, Failure> {
+        let counts = self.host()?.handle().core(|node, _| node.ranges_served().copied());
+        Ok(json!({ "blocks": counts.map_or(0, |counts| counts.blocks) }))
+    }
+
     pub(crate) fn seen(&self) -> Vec<Value> {
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let each = seen

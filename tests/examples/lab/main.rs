@@ -17,6 +17,7 @@
 //!   `stale` or `garbage` messages.
 //! * `{"do":"peers","name":"a"}`: the number of the gateway's peers: `nodes`, which include the
 //!   sequencer, and `browsers`.
+//! * `{"do":"served","name":"a"}`: what the gateway served since it started: the `blocks` of ranges.
 //! * `{"do":"certificate"}`: `cert` and `key`, files with a self-signed certificate for this
 //!   machine.
 //!
@@ -67,6 +68,7 @@ enum Command {
     Seen { name: String },
     Liar { name: String, lie: liar::Lie },
     Peers { name: String },
+    Served { name: String },
     Certificate,
 }
 
@@ -164,6 +166,7 @@ impl Lab {
                 json!({ "cert": cert, "key": key })
             }
             Command::Peers { name } => self.gateway(&name)?.peers()?,
+            Command::Served { name } => self.gateway(&name)?.served()?,
         })
     }
 
