@@ -5,13 +5,17 @@
 // * from navigation to the first verified block, in a fresh browser each time;
 // * from the moment that the sequencer gets a block until it is handed on: by the gateway, to the
 //   page, to the polling page;
-// * memory after 1,000 blocks.
+// * memory after 1,000 blocks;
+// * from the return of the network until a page that missed 3,000 blocks has them all, over a line of
+//   20 Mbit/s with a round trip of 80 ms, and the longest pause of the page meanwhile.
 
-import { Lab, Tab, launch, pause, serve } from "./support.mjs";
+import { slow } from "./slow.mjs";
+import { Lab, Tab, launch, pause, portOf, serve, through } from "./support.mjs";
 
 const BLOCKS = Number(process.env.BLOCKS ?? 300);
 const LOADS = Number(process.env.LOADS ?? 10);
 const LONG = Number(process.env.LONG ?? 1000);
+const BEHIND = Number(process.env.BEHIND ?? 3000);
 
 const lab = await Lab.start();
 const gateway = await lab.gateway("measured");
@@ -100,6 +104,41 @@ for (let round = 0; round < LONG; round += 100) {
 }
 console.log(`WebAssembly memory after ${published.length} blocks and after each 100 more, in MB: ${memory.map((bytes) => (bytes / 1e6).toFixed(1)).join(" ")}`);
 
+// ---- far behind ----
+
+const line = { trip: 80, rate: 20e6 / 8, free: 0, bytes: 0 };
+const door = await slow(portOf(gateway.address), line);
+const late = await Tab.open(browser, server.url);
+await late.observe({ ...options, peers: through(gateway.address, door.port), maxGap: BEHIND + 1000 });
+await late.connected();
+await late.reached((await lab.publish(2, 100)).at(-1).number);
+door.cut();
+await lab.publish(BEHIND, 8);
+await late.page.evaluate(() => {
+  window.pause = 0;
+  let last = performance.now();
+  setInterval(() => {
+    const now = performance.now();
+    window.pause = Math.max(window.pause, now - last);
+    last = now;
+  }, 10);
+});
+line.bytes = 0;
+door.mend();
+const mended = performance.now();
+await late.connected();
+const [top] = await lab.publish(1, 50);
+await late.reached(top.number, 120);
+const took = (performance.now() - mended) / 1000;
+const { memory: held } = await late.counters();
+const longest = await late.page.evaluate(() => window.pause);
+console.log(
+  `${BEHIND} blocks behind, 20 Mbit/s, 80 ms: caught up ${took.toFixed(1)} s after the network's return, ` +
+    `${(line.bytes / 1e6).toFixed(1)} MB towards the page, ${((8 * line.bytes) / took / 1e6).toFixed(1)} Mbit/s; ` +
+    `WebAssembly memory ${(held / 1e6).toFixed(1)} MB; longest pause of the page ${longest.toFixed(0)} ms`,
+);
+
 await browser.close();
 await server.stop();
+await door.stop();
 await lab.stop();

@@ -4,12 +4,11 @@
 // the visitor got by then. `cargo web-measure` runs it.
 
 import { spawn } from "node:child_process";
-import { once } from "node:events";
-import { connect, createServer } from "node:net";
 import path from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { slow } from "../slow.mjs";
 import { launch } from "../support.mjs";
 
 const ROOT = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "../../..");
@@ -32,41 +31,6 @@ const SETTLE = 5000;
 /** Milliseconds for the first head to come. */
 const PATIENCE = 120_000;
 
-/**
- * Starts a proxy to a port that delays what it passes on. A connection costs a round trip before its
- * first byte, as with TCP. All connections of `line` share its bandwidth.
- */
-async function slow(port, line) {
-  const server = createServer((near) => {
-    const far = connect(port, "127.0.0.1");
-    const ends = [];
-    const pass = (from, to, isDown) => {
-      // Data arrives in order: never before what was sent earlier.
-      let due = performance.now() + (isDown ? 0 : line.trip);
-      const later = (act, bytes) => {
-        const now = performance.now();
-        if (isDown) {
-          line.free = Math.max(line.free, now) + (1000 * bytes) / line.rate;
-          line.bytes += bytes;
-        }
-        due = Math.max(due, (isDown ? line.free : now) + line.trip / 2);
-        setTimeout(act, due - now);
-      };
-      from.setNoDelay(true);
-      from.on("data", (data) => later(() => to.write(data), data.length));
-      from.on("end", () => later(() => to.end(), 0));
-      from.on("error", () => to.destroy());
-      ends.push(from);
-    };
-    pass(near, far, false);
-    pass(far, near, true);
-    near.on("close", () => ends.forEach((end) => end.destroy()));
-  });
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  return server.address().port;
-}
-
 /** Starts a devnet that serves the page. Resolves to it and the URL of its page. */
 async function devnet() {
   const node = spawn(given.opp2p, ["devnet", "--followers", "1", "--block-time", "1", "--json", "--web.root", given.page], {
@@ -83,7 +47,8 @@ async function devnet() {
 
 async function load(browser, served, peer, { trip, rate }) {
   const line = { trip, rate, free: 0, bytes: 0 };
-  const [page, door] = await Promise.all([slow(new URL(served).port, line), slow(/\/tcp\/(\d+)/.exec(peer)[1], line)]);
+  const doors = await Promise.all([slow(new URL(served).port, line), slow(/\/tcp\/(\d+)/.exec(peer)[1], line)]);
+  const [page, door] = doors.map(({ port }) => port);
   const context = await browser.newContext({ viewport: { width: 1280, height: 800 } });
   const tab = await context.newPage();
   await tab.addInitScript(() => {
@@ -106,6 +71,7 @@ async function load(browser, served, peer, { trip, rate }) {
     shift: window.shift,
   }));
   await context.close();
+  await Promise.all(doors.map((proxy) => proxy.stop()));
   return { ...seen, head: first, bytes };
 }
 
