@@ -16,6 +16,7 @@ use opp2p_core::gossip::{InvalidMesh, ScheduleRule};
 use opp2p_core::trouble::{Trouble, TroubleKind};
 use opp2p_node::discovery::DiscoveryError;
 use opp2p_node::host::HostError;
+use opp2p_store::StoreError;
 use std::error::Error;
 
 /// Returns an error as one sentence that names the flags for its remedy.
@@ -44,6 +45,8 @@ fn around(error: &(dyn Error + 'static)) -> (&'static str, &'static str) {
     let after = if let Some(error) = error.downcast_ref() {
         host(error)
     } else if let Some(error) = error.downcast_ref() {
+        store(error)
+    } else if let Some(error) = error.downcast_ref() {
         page(error)
     } else if let Some(error) = error.downcast_ref::<MetricsError>() {
         match error {
@@ -66,6 +69,16 @@ const fn host(error: &HostError) -> &'static str {
     match error {
         HostError::Discovery(DiscoveryError::Bind { .. }) => " with --p2p.listen.udp",
         HostError::Discovery(DiscoveryError::Table { .. }) => " with --p2p.discovery.path",
+        HostError::Store(error) => store(error),
+        _ => "",
+    }
+}
+
+const fn store(error: &StoreError) -> &'static str {
+    match error {
+        StoreError::Corrupted { .. } | StoreError::CorruptedBlock { .. } => {
+            " with `opp2p store salvage`"
+        }
         _ => "",
     }
 }

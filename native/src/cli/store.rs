@@ -11,7 +11,7 @@ use opp2p_core::chain::BlockId;
 use opp2p_core::chain::networks;
 use opp2p_store::new_file::NewFile;
 use opp2p_store::transfer::{HEADER_SIZE, Header, ImportError, Imported};
-use opp2p_store::{Store, StoreConfig};
+use opp2p_store::{Salvaged, Store, StoreConfig};
 use serde_json::json;
 use std::fmt::Display;
 use std::fs::File;
@@ -49,6 +49,9 @@ enum Command {
     Import(Import),
     /// Removes the blocks that a node with these limits would remove.
     Prune(Prune),
+    /// Moves what is intact in a damaged store into a new one, which takes its place. The damaged
+    /// file is kept.
+    Salvage(Salvage),
 }
 
 /// Selection of the store.
@@ -124,6 +127,12 @@ struct Prune {
     place: Place,
 }
 
+#[derive(Debug, clap::Args)]
+struct Salvage {
+    #[command(flatten)]
+    place: Place,
+}
+
 fn hash(text: &str) -> Result<B256, String> {
     text.parse().map_err(|_| "a hash is 0x and 64 hexadecimal digits".into())
 }
@@ -135,6 +144,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         Command::Export(args) => export(args),
         Command::Import(args) => import(args),
         Command::Prune(args) => prune(args),
+        Command::Salvage(args) => salvage(args),
     }
 }
 
@@ -181,6 +191,27 @@ impl Place {
                 chains.iter().map(u64::to_string).collect::<Vec<_>>().join(", ")
             ))),
         }
+    }
+
+    /// Returns the store's file and its chain, which may be unreadable in the file.
+    fn find_damaged(&self) -> Result<(PathBuf, u64, B256), Failure> {
+        let (file, given) = self.find()?;
+        if let Some((chain_id, genesis)) = given {
+            return Ok((file, chain_id, genesis));
+        }
+        if let Ok(Some((chain_id, genesis))) = Store::owner(&file) {
+            return Ok((file, chain_id, genesis));
+        }
+        // The name of its directory is the chain's id.
+        let name = file.parent().and_then(Path::file_name).and_then(|name| name.to_str());
+        let network = name.and_then(|id| networks::find(id).ok());
+        let chain = network.map(|network| network.config()).ok_or_else(|| {
+            Failure::new(format!(
+                "can't read the chain of {}, and it is not built in: give its --rollup.config",
+                file.display()
+            ))
+        })?;
+        Ok((file, chain.chain_id, chain.genesis.hash))
     }
 
     fn file_of(&self, chain_id: u64) -> PathBuf {
@@ -426,4 +457,79 @@ fn prune(args: &Prune) -> Result<ExitCode, Failure> {
         size(before)
     ))?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn salvage(args: &Salvage) -> Result<ExitCode, Failure> {
+    let (file, chain_id, genesis) = args.place.find_damaged()?;
+    let beside = |ending: &str| {
+        let mut name = file.clone().into_os_string();
+        name.push(ending);
+        PathBuf::from(name)
+    };
+    let new = beside(".salvaged");
+    let failed = |what: &Path, error: std::io::Error| {
+        Failure::new(format!(
+            "can't write {}: {error}; make its directory writable for this user",
+            what.display()
+        ))
+    };
+    // An earlier attempt may have ended early.
+    match std::fs::remove_file(&new) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(failed(&new, error)),
+        _ => {}
+    }
+    let store = Store::open(StoreConfig::for_memory(new.clone(), chain_id, genesis))?;
+    let salvaged = store.salvage(&file);
+    drop(store);
+    let salvaged = match salvaged {
+        Ok(salvaged) if salvaged.blocks > 0 => salvaged,
+        outcome => {
+            std::fs::remove_file(&new).map_err(|error| failed(&new, error))?;
+            outcome?;
+            return Err(Failure::new(format!(
+                "no intact block is in {}: move it away, and start the node with an empty store",
+                file.display()
+            )));
+        }
+    };
+    let kept = (0_u32..)
+        .map(|number| match number {
+            0 => beside(".damaged"),
+            number => beside(&format!(".damaged-{number}")),
+        })
+        .find(|name| std::fs::symlink_metadata(name).is_err())
+        .unwrap_or_else(|| beside(".damaged"));
+    std::fs::rename(&file, &kept).map_err(|error| failed(&kept, error))?;
+    std::fs::rename(&new, &file).map_err(|error| failed(&file, error))?;
+    answer(told(&salvaged))?;
+    remark(format_args!(
+        "the damaged file is {} now: remove it when the node runs well",
+        kept.display()
+    ));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Returns what was salvaged and what is lost, as sentences.
+fn told(salvaged: &Salvaged) -> String {
+    let id = |id: Option<BlockId>| id.map_or_else(String::new, |id| id.number.to_string());
+    let mut text = format!(
+        "{} blocks salvaged, from {} to {}, with {} holes",
+        salvaged.blocks,
+        id(salvaged.lowest),
+        id(salvaged.highest),
+        salvaged.holes
+    );
+    if salvaged.left_out > 0 {
+        text += &format!("; {} others are on other branches", salvaged.left_out);
+    }
+    if salvaged.damaged > 0 {
+        text += &format!("; {} blocks are damaged", salvaged.damaged);
+    }
+    if salvaged.unreadable > 0 {
+        text += &format!("; {} of the file can't be read", size(salvaged.unreadable));
+    }
+    text + match salvaged.memory {
+        Some(_) => "; bans, scores, block lists and known peers are salvaged",
+        None => "; bans, scores, block lists and known peers are lost",
+    }
 }

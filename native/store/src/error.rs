@@ -9,7 +9,7 @@ use alloy_primitives::B256;
 use super::record::MAX_MESSAGE_BYTES;
 use super::{MAX_MEMORY_KEY, MAX_MEMORY_VALUE};
 
-/// Losses when starting with a new store, as the end of a message.
+/// Losses when starting with an empty store, as a part of a message.
 const LOST: &str = "the blocks, bans, scores, block lists and known peers in it are lost, and \
                     older blocks are not fetched again";
 
@@ -145,8 +145,8 @@ pub enum StoreError {
     },
     /// The file is a store, but its structure is damaged.
     #[error(
-        "the store {} is damaged ({detail}): move it away and start again with an empty one; \
-         {LOST}",
+        "the store {} is damaged ({detail}): with an empty store in its place, {LOST}; salvage the \
+         intact blocks, and what can be read of the rest, into a new store",
         path.display()
     )]
     Corrupted {
@@ -158,7 +158,7 @@ pub enum StoreError {
     /// The store's structure is intact, but one block's bytes are not those that were written.
     #[error(
         "block {hash} in the block store {} is damaged ({detail}): check the disk, and if more \
-         blocks are damaged, move the store away and start again with an empty one; {LOST}",
+         blocks are damaged, salvage the intact ones into a new store",
         path.display()
     )]
     CorruptedBlock {

@@ -171,7 +171,7 @@ struct Entry {
 }
 
 /// Returns the parent of a block whose contents have its hash.
-fn contents(id: ChainId, stored: &StoredBlock) -> Result<B256, String> {
+pub(super) fn contents(id: ChainId, stored: &StoredBlock) -> Result<B256, String> {
     let version = PayloadVersion::from_number(stored.version)
         .ok_or_else(|| format!("its payload has version {}", stored.version))?;
     let body = stored.message.get(SIGNATURE_BYTES..).ok_or("it is shorter than a signature")?;

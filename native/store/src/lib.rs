@@ -71,6 +71,7 @@ mod read;
 mod record;
 mod reopening;
 mod room;
+mod salvage;
 mod schema;
 pub mod transfer;
 mod types;
@@ -93,6 +94,7 @@ pub use config::{MAX_MEMORY_KEY, MAX_MEMORY_VALUE, MemoryEntry, StoreConfig};
 pub use error::{BatchError, StoreError};
 pub use examine::{Defect, Info, Verified};
 pub use record::{BlockId, MAX_MESSAGE_BYTES, StoredBlock};
+pub use salvage::Salvaged;
 pub use types::{Batch, Committed, PendingBlock, Pruned};
 pub use writer::{LoadRefused, QueueFull, WriteFailed, Writer, WriterConfig};
 

@@ -159,27 +159,40 @@ fn open(config: &StoreConfig, file: File, pages: Pages) -> Result<Database, Stor
 
 /// Returns the chain of the store in this file, if a file exists. It is not changed.
 pub(super) fn owner(path: &Path) -> Result<Option<(u64, alloy_primitives::B256)>, StoreError> {
-    let Some(file) = open_file(path)? else { return Ok(None) };
-    let found = contained(|| {
-        // The gate is never opened, so the writes of the database are dropped.
-        let (backend, _gate) = HeldFile::new(FileBackend::new(file)?);
-        let database = Builder::new()
-            .set_cache_size(CACHE_BYTES)
-            .set_check_integrity_on_open(false)
-            .create_with_backend(backend)?;
-        schema::owner(&database)
-    });
+    let Some(database) = unchecked(path)? else { return Ok(None) };
     let path = || path.to_path_buf();
-    match found {
+    match contained(|| schema::owner(&database)) {
         Ok(Owner::Chain { chain_id, genesis_hash }) => Ok(Some((chain_id, genesis_hash))),
         Ok(Owner::OtherSchema(found)) => {
             Err(StoreError::UnknownSchema { path: path(), found, known: SCHEMA })
         }
-        Ok(Owner::Foreign) | Err(Fault::Database(redb::Error::UpgradeRequired(_))) => {
+        Ok(Owner::Foreign) => {
             let found = "it is the database of another program";
             Err(StoreError::NotAStore { path: path(), found })
         }
         Err(fault) => Err(fault.at(&path(), "opening")),
+    }
+}
+
+/// Opens the database in this file for reading, if a file exists. Its pages are not checked, and no
+/// byte of it changes.
+pub(super) fn unchecked(path: &Path) -> Result<Option<Database>, StoreError> {
+    let Some(file) = open_file(path)? else { return Ok(None) };
+    let opened = contained(|| {
+        // The gate is never opened, so the writes of the database are dropped.
+        let (backend, _gate) = HeldFile::new(FileBackend::new(file)?);
+        Ok(Builder::new()
+            .set_cache_size(CACHE_BYTES)
+            .set_check_integrity_on_open(false)
+            .create_with_backend(backend)?)
+    });
+    match opened {
+        Ok(database) => Ok(Some(database)),
+        Err(Fault::Database(redb::Error::UpgradeRequired(_))) => Err(StoreError::NotAStore {
+            path: path.to_path_buf(),
+            found: "it is the database of another program",
+        }),
+        Err(fault) => Err(fault.at(path, "opening")),
     }
 }
 

@@ -128,16 +128,26 @@ pub(super) fn encode(block: &StoredBlock) -> io::Result<Vec<u8>> {
 /// Decodes the whole record stored under `hash`, or describes its defect.
 pub(super) fn decode(hash: &B256, record: &[u8]) -> Result<StoredBlock, String> {
     let mut stream = FrameDecoder::new(record);
-    let head = read_head(hash, &mut stream)?;
+    let block = read_block(Some(hash), &mut stream)?;
+    match stream.read(&mut [0]) {
+        Ok(0) => Ok(block),
+        Ok(_) => Err("bytes follow its message".to_owned()),
+        Err(error) => Err(format!("its end can't be read: {error}")),
+    }
+}
+
+/// Decodes the record at the beginning of `bytes`, which other bytes may follow, or describes its
+/// defect.
+pub(super) fn decode_found(bytes: &mut impl Read) -> Result<StoredBlock, String> {
+    read_block(None, &mut FrameDecoder::new(bytes))
+}
+
+fn read_block(key: Option<&B256>, stream: &mut impl Read) -> Result<StoredBlock, String> {
+    let head = read_head(key, stream)?;
     let mut message = vec![0; head.message_len];
     stream
         .read_exact(&mut message)
         .map_err(|error| format!("its message can't be read: {error}"))?;
-    match stream.read(&mut [0]) {
-        Ok(0) => {}
-        Ok(_) => return Err("bytes follow its message".to_owned()),
-        Err(error) => return Err(format!("its end can't be read: {error}")),
-    }
     Ok(StoredBlock {
         number: head.id.number,
         hash: head.id.hash,
@@ -151,7 +161,7 @@ pub(super) fn decode(hash: &B256, record: &[u8]) -> Result<StoredBlock, String> 
 
 /// Decodes only the identity from the record stored under `hash`.
 pub(super) fn decode_id(hash: &B256, record: &[u8]) -> Result<BlockId, String> {
-    read_head(hash, &mut FrameDecoder::new(record)).map(|head| head.id)
+    read_head(Some(hash), &mut FrameDecoder::new(record)).map(|head| head.id)
 }
 
 struct Head {
@@ -161,7 +171,8 @@ struct Head {
     message_len: usize,
 }
 
-fn read_head(key: &B256, stream: &mut impl Read) -> Result<Head, String> {
+/// Reads the head of a record, which must be that of block `key` if it is given.
+fn read_head(key: Option<&B256>, stream: &mut impl Read) -> Result<Head, String> {
     let [layout, version] = read(stream)?;
     if layout != LAYOUT {
         return Err(format!("its record has layout {layout}, not {LAYOUT}"));
@@ -172,7 +183,7 @@ fn read_head(key: &B256, stream: &mut impl Read) -> Result<Head, String> {
     let timestamp = u64::from_be_bytes(read(stream)?);
     let received_unix_ms = u64::from_be_bytes(read(stream)?);
     let length = u32::from_be_bytes(read(stream)?);
-    if hash != *key {
+    if key.is_some_and(|key| *key != hash) {
         return Err(format!("its record is that of block {hash}"));
     }
     let message_len = usize::try_from(length).unwrap_or(usize::MAX);

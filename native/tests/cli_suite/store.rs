@@ -5,6 +5,7 @@ use alloy_primitives::B256;
 use opp2p_core::payload::{Block, Envelope, ExecutionPayload};
 use opp2p_store::{Batch, Store, StoreConfig, StoredBlock};
 use serde_json::Value;
+use std::path::PathBuf;
 
 /// A chain that is built in.
 const CHAIN: u64 = 10;
@@ -30,10 +31,15 @@ fn blocks(count: u64, salt: u8) -> Vec<Block> {
     made
 }
 
+/// Returns the store's file in a data directory.
+fn file_of(place: &Place, directory: &str) -> PathBuf {
+    place.path(directory).join(CHAIN.to_string()).join("blocks.redb")
+}
+
 /// Fills the store of a data directory.
 fn fill(place: &Place, directory: &str, blocks: &[Block]) {
     let genesis = opp2p_core::chain::networks::find("10").unwrap().config().genesis.hash;
-    let path = place.path(directory).join(CHAIN.to_string()).join("blocks.redb");
+    let path = file_of(place, directory);
     let store = Store::open(StoreConfig::for_memory(path, CHAIN, genesis)).unwrap();
     let mut batch = Batch::default();
     for block in blocks {
@@ -155,4 +161,33 @@ fn unusable_files_and_stores_are_refused_in_one_sentence() {
     let missing = ["store", "export", "new", "--to", "5", "--data-dir", "from"];
     place.run(&missing).refused(&["no block 5", "1019"]);
     assert!(!place.path("new").exists(), "no file remains");
+}
+
+#[test]
+fn a_damaged_store_is_refused_with_a_remedy_which_salvages_its_blocks() {
+    let (place, chain) = (Place::new(), blocks(60, 1));
+    fill(&place, "from", &chain);
+    let file = file_of(&place, "from");
+    let mut bytes = std::fs::read(&file).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle..middle + 600].fill(0x55);
+    bytes[64..1024].fill(0x55);
+    std::fs::write(&file, &bytes).unwrap();
+    let info = place.run(&["store", "info", "--data-dir", "from"]);
+    info.refused(&["is damaged", "known peers in it are lost", "with `opp2p store salvage`"]);
+
+    let salvaged = place.run(&["store", "salvage", "--data-dir", "from"]);
+    assert_eq!(salvaged.code, Some(0), "{salvaged:#?}");
+    assert!(salvaged.stdout.contains(" blocks salvaged, from 1000 to 1059"), "{salvaged:#?}");
+    assert!(salvaged.stderr.contains(".damaged now"), "{salvaged:#?}");
+    let kept = file.with_file_name("blocks.redb.damaged");
+    assert!(std::fs::read(kept).unwrap() == bytes, "the damaged file is kept");
+    let verified = json(&place.run(&["store", "verify", "--json", "--data-dir", "from"]));
+    assert_eq!(verified["defects"], 0);
+    assert!(verified["canonical"].as_u64().unwrap() > 20, "{verified}");
+
+    std::fs::write(&file, [0; 9000]).unwrap();
+    let vain = place.run(&["store", "salvage", "--data-dir", "from", "--network", "op-mainnet"]);
+    vain.refused(&["no intact block is in", "start the node with an empty store"]);
+    assert!(std::fs::read(&file).unwrap() == [0; 9000]);
 }

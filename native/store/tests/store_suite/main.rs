@@ -17,6 +17,7 @@ mod permissions;
 mod ranges;
 mod refusals;
 mod rewinds;
+mod salvage;
 mod support;
 mod transfer;
 mod writer;

@@ -13,7 +13,7 @@ use opp2p_store::{Store, StoreConfig, StoredBlock};
 use crate::support::{config, extend, open};
 
 /// Linked real blocks 0 to `last`, lowest first.
-fn chain(last: u64, salt: u8) -> Vec<Block> {
+pub(crate) fn chain(last: u64, salt: u8) -> Vec<Block> {
     let mut made: Vec<Block> = Vec::new();
     for number in 0..=last {
         let mut payload = ExecutionPayload {
@@ -34,7 +34,7 @@ fn chain(last: u64, salt: u8) -> Vec<Block> {
     made
 }
 
-fn stored(block: &Block) -> StoredBlock {
+pub(crate) fn stored(block: &Block) -> StoredBlock {
     // A signature, which an import must not lose.
     let mut message = vec![7; 65];
     message.extend_from_slice(block.body());
@@ -49,7 +49,7 @@ fn stored(block: &Block) -> StoredBlock {
     }
 }
 
-fn with(path: &Path, blocks: &[Block]) -> Store {
+pub(crate) fn with(path: &Path, blocks: &[Block]) -> Store {
     let store = open(path);
     store.commit(&extend(blocks.iter().map(stored))).expect("commits");
     store
@@ -67,14 +67,14 @@ fn import(store: &Store, file: &[u8]) -> (Result<(), ImportError>, Imported) {
 }
 
 /// Returns the canonical hashes of a store, lowest first.
-fn hashes(store: &Store) -> Vec<B256> {
+pub(crate) fn hashes(store: &Store) -> Vec<B256> {
     let mut ids = store.canonical_ids(u64::MAX, 10_000).expect("reads");
     ids.retain(|id| store.canonical_by_number(id.number).expect("reads").is_some());
     ids.reverse();
     ids.into_iter().map(|id| id.hash).collect()
 }
 
-fn hashes_of(blocks: &[Block]) -> Vec<B256> {
+pub(crate) fn hashes_of(blocks: &[Block]) -> Vec<B256> {
     blocks.iter().map(Block::hash).collect()
 }
 

@@ -1,0 +1,269 @@
+//! Recovery of the intact blocks of a damaged file.
+//!
+//! Every record begins with the same ten bytes, those of snappy's framing format, and has checksums
+//! and its length. So blocks are found without the tables of the file, whatever part of it is
+//! damaged: the file is read once from its start to its end, each record that begins in it is
+//! decoded, and its contents are checked against its hash.
+//!
+//! The head that the tables name, or else the highest signed block, leads the canonical chain of
+//! the new store, and parent hashes lead down from it. Where a block is missing, the chain
+//! continues at the highest block below the hole. Blocks of other branches are left out. A file
+//! may still have records that its store had removed. They are intact too, and are salvaged.
+//!
+//! # Bounds
+//! In memory: about 100 bytes for each intact block, and the blocks of one commit. On disk: a copy
+//! of the intact blocks.
+
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::ops::Bound;
+use std::path::Path;
+use std::sync::Arc;
+
+use alloy_primitives::B256;
+use opp2p_core::chain::BlockId as ChainId;
+use opp2p_core::gossip::SIGNATURE_SIZE;
+use redb::backends::FileBackend;
+use redb::{BackendError, StorageBackend};
+
+use super::examine::contents;
+use super::fault::contained;
+use super::record::{self, MAX_MESSAGE_BYTES, StoredBlock};
+use super::{Batch, MemoryEntry, Store, StoreError, open, read};
+
+/// First bytes of a stream in snappy's framing format.
+const MARK: &[u8; 10] = b"\xff\x06\x00\x00sNaPpY";
+/// Number of bytes that are searched at a time.
+const WINDOW: usize = 1 << 20;
+/// Number of bytes that are skipped when they can't be read.
+const SECTOR: u64 = 4096;
+/// Maximum size of a record: incompressible contents, and the heads of its chunks.
+const MAX_RECORD: u64 = MAX_MESSAGE_BYTES as u64 / 8 * 9;
+/// Size of the messages after which a commit is made, in bytes.
+const COMMIT_BYTES: usize = 16 << 20;
+
+/// Result of [`Store::salvage`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Salvaged {
+    /// Number of blocks in the new store, all canonical.
+    pub blocks: u64,
+    /// The lowest of them.
+    pub lowest: Option<ChainId>,
+    /// The highest of them.
+    pub highest: Option<ChainId>,
+    /// Number of places at which blocks are missing between the lowest and the highest.
+    pub holes: u64,
+    /// Number of intact blocks that are not on the chain, and were left out.
+    pub left_out: u64,
+    /// Number of records that begin in the file and are damaged.
+    pub damaged: u64,
+    /// Number of bytes of the file that can't be read.
+    pub unreadable: u64,
+    /// Number of entries of the memory, or `None` if they can't be read.
+    pub memory: Option<u64>,
+}
+
+/// An intact record, by the number and the hash of its block.
+#[derive(Clone, Copy, Debug)]
+struct Found {
+    /// Position in the file.
+    at: u64,
+    parent: B256,
+    is_signed: bool,
+}
+
+type Blocks = BTreeMap<(u64, B256), Found>;
+
+impl Store {
+    /// Copies what is intact in the damaged store in `file` to this store, which must be empty.
+    /// The file is only read.
+    ///
+    /// # Errors
+    ///
+    /// If the file can't be opened or is in use, or this store can't be written.
+    pub fn salvage(&self, file: &Path) -> Result<Salvaged, StoreError> {
+        let failed = |source: io::Error| StoreError::Io {
+            path: file.to_path_buf(),
+            doing: "reading",
+            source: Arc::new(source),
+        };
+        let (head, memory) = match read_tables(file) {
+            Some((head, memory)) => (head, Some(memory)),
+            None => (None, None),
+        };
+        let _lock = lock(file)?;
+        let mut records = File::open(file).map_err(failed)?;
+        let mut salvaged = Salvaged::default();
+        let blocks = scan(file, &mut records, &mut salvaged).map_err(failed)?;
+        let chain = chain(&blocks, head, &mut salvaged);
+        salvaged.left_out = (blocks.len() - chain.len()) as u64;
+        self.copy(&mut records, &blocks, &chain, &mut salvaged).map_err(|error| match error {
+            Copying::Source(source) => failed(source),
+            Copying::Target(error) => error,
+        })?;
+        if let Some(memory) = memory {
+            let entries = memory.into_iter().map(|(key, value)| (key, Some(value))).collect();
+            let batch = Batch { memory: entries, ..Batch::default() };
+            salvaged.memory = Some(batch.memory.len() as u64);
+            self.commit(&batch)?;
+        }
+        Ok(salvaged)
+    }
+
+    /// Copies the blocks of the chain, lowest first.
+    fn copy(
+        &self,
+        records: &mut File,
+        blocks: &Blocks,
+        chain: &[(u64, B256)],
+        salvaged: &mut Salvaged,
+    ) -> Result<(), Copying> {
+        let (mut batch, mut size) = (Batch::default(), 0);
+        for key in chain.iter().rev() {
+            let Some(found) = blocks.get(key) else { continue };
+            // It was intact a moment ago.
+            let block = decode(records, found.at)?.map_err(io::Error::other)?;
+            size += block.message.len();
+            batch.canonical.push((block.number, block.hash));
+            batch.blocks.push(block);
+            if size >= COMMIT_BYTES {
+                self.commit(&std::mem::take(&mut batch))?;
+                size = 0;
+            }
+        }
+        if !batch.blocks.is_empty() {
+            self.commit(&batch)?;
+        }
+        salvaged.blocks = chain.len() as u64;
+        let id = |key: &(u64, B256)| ChainId::new(key.0, key.1);
+        salvaged.highest = chain.first().map(id);
+        salvaged.lowest = chain.last().map(id);
+        Ok(())
+    }
+}
+
+/// Side on which copying failed.
+enum Copying {
+    Source(io::Error),
+    Target(StoreError),
+}
+
+impl From<io::Error> for Copying {
+    fn from(error: io::Error) -> Self {
+        Self::Source(error)
+    }
+}
+
+impl From<StoreError> for Copying {
+    fn from(error: StoreError) -> Self {
+        Self::Target(error)
+    }
+}
+
+/// Locks the file, so that no node writes to it meanwhile.
+fn lock(file: &Path) -> Result<FileBackend, StoreError> {
+    let locked = contained(|| {
+        let backend = FileBackend::new(OpenOptions::new().read(true).write(true).open(file)?)?;
+        let locked = match backend.try_lock_range(Bound::Included(0), Bound::Unbounded) {
+            Err(BackendError::Unsupported) => true,
+            Err(error) => return Err(io::Error::other(error.to_string()).into()),
+            Ok(locked) => locked,
+        };
+        Ok(locked.then_some(backend))
+    });
+    let locked = locked.map_err(|fault| fault.at(file, "opening"))?;
+    locked.ok_or_else(|| StoreError::Locked { path: file.to_path_buf() })
+}
+
+/// Returns the head and the memory if the tables can be read. The file is not changed.
+fn read_tables(file: &Path) -> Option<(Option<ChainId>, Vec<MemoryEntry>)> {
+    let database = open::unchecked(file).ok()??;
+    let head = contained(|| read::canonical_head(&database)).ok().flatten();
+    let memory = contained(|| read::memory(&database)).ok()?;
+    // Closing a damaged database may panic, too.
+    let _ = contained(|| {
+        drop(database);
+        Ok(())
+    });
+    Some((head, memory))
+}
+
+/// Finds all intact records.
+fn scan(path: &Path, records: &mut File, salvaged: &mut Salvaged) -> io::Result<Blocks> {
+    let mut file = File::open(path)?;
+    let length = file.seek(SeekFrom::End(0))?;
+    let mut blocks = Blocks::new();
+    // The window begins at `at`. Its first bytes are the last ones of the window before.
+    let (mut window, mut at) = (Vec::new(), 0_u64);
+    loop {
+        let next = at + window.len() as u64;
+        if next >= length {
+            return Ok(blocks);
+        }
+        file.seek(SeekFrom::Start(next))?;
+        let kept = window.len();
+        match (&mut file).take(WINDOW as u64).read_to_end(&mut window) {
+            Ok(0) => return Ok(blocks),
+            Ok(_) => {}
+            Err(_) => {
+                // A part may have been read before the error.
+                if window.len() == kept {
+                    salvaged.unreadable += SECTOR.min(length - next);
+                    (window, at) = (Vec::new(), next + SECTOR);
+                    continue;
+                }
+            }
+        }
+        for (offset, _) in window.windows(MARK.len()).enumerate().filter(|(_, seen)| seen == MARK) {
+            let at = at + offset as u64;
+            match decode(records, at)?.and_then(|block| intact(&block, at)) {
+                Ok((key, found)) => {
+                    blocks.insert(key, found);
+                }
+                Err(_) => salvaged.damaged += 1,
+            }
+        }
+        let rest = window.len().saturating_sub(MARK.len() - 1);
+        at += rest as u64;
+        window.drain(..rest);
+    }
+}
+
+/// Decodes the record at this position. The outer error is one of the file itself.
+fn decode(records: &mut File, at: u64) -> io::Result<Result<StoredBlock, String>> {
+    records.seek(SeekFrom::Start(at))?;
+    Ok(record::decode_found(&mut BufReader::new(records.take(MAX_RECORD))))
+}
+
+fn intact(block: &StoredBlock, at: u64) -> Result<((u64, B256), Found), String> {
+    let parent = contents(ChainId::new(block.number, block.hash), block)?;
+    if parent != block.parent_hash {
+        return Err("its record names another parent".to_owned());
+    }
+    let is_signed = block.message.iter().take(SIGNATURE_SIZE).any(|byte| *byte != 0);
+    Ok(((block.number, block.hash), Found { at, parent, is_signed }))
+}
+
+/// Returns the canonical chain, highest first.
+fn chain(blocks: &Blocks, head: Option<ChainId>, salvaged: &mut Salvaged) -> Vec<(u64, B256)> {
+    let named = head.map(|head| (head.number, head.hash)).filter(|key| blocks.contains_key(key));
+    let signed = || blocks.iter().rev().find(|(_, found)| found.is_signed).map(|(key, _)| *key);
+    let highest = || blocks.last_key_value().map(|(key, _)| *key);
+    let mut next = named.or_else(signed).or_else(highest);
+    let mut chain = Vec::new();
+    while let Some(key) = next {
+        chain.push(key);
+        let Some(found) = blocks.get(&key) else { break };
+        let Some(number) = key.0.checked_sub(1) else { break };
+        let parent = (number, found.parent);
+        next = if blocks.contains_key(&parent) {
+            Some(parent)
+        } else {
+            let below = blocks.range(..(number, B256::ZERO)).next_back().map(|(key, _)| *key);
+            salvaged.holes += u64::from(below.is_some());
+            below
+        };
+    }
+    chain
+}
