@@ -109,6 +109,7 @@ impl Router {
             let outbox = &mut known.outbox;
             outbox.control_frames = 0;
             outbox.expire(now);
+            outbox.settle(now);
             self.counts.dropped += outbox.take_dropped();
             if has_slept {
                 outbox.progress = now;

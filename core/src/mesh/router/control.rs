@@ -92,7 +92,7 @@ impl Router {
             let Some(id) = self.read_id(id) else { continue };
             let Some(known) = self.peers.get_mut(peer) else { return false };
             known.unwanted.insert(now, key, &id);
-            self.cancel(peer, &id);
+            self.cancel(now, peer, &id);
         }
         true
     }
@@ -196,9 +196,9 @@ impl Router {
     }
 
     /// Cancels a message that a peer has or does not want, unless it is on its way.
-    pub(super) fn cancel(&mut self, peer: &PeerId, id: &Id) {
+    pub(super) fn cancel(&mut self, now: Instant, peer: &PeerId, id: &Id) {
         if let Some(known) = self.peers.get_mut(peer)
-            && known.outbox.cancel(id)
+            && known.outbox.cancel(now, id)
         {
             self.uplink.revoke(peer, id);
         }
@@ -214,7 +214,8 @@ impl Router {
         kind: Kind,
     ) -> bool {
         let Some(known) = self.peers.get_mut(peer) else { return false };
-        if !known.outbox.push(now, id, frame.clone(), kind) {
+        let tells = known.has_idontwant();
+        if !known.outbox.push(now, id, frame.clone(), kind, tells) {
             return false;
         }
         if frame.len() >= LARGE {

@@ -190,7 +190,7 @@ impl Router {
                 if self.intake.add_late_source(&id, *peer) {
                     self.judged_copy(now, peer, topic, &id);
                 }
-                self.cancel(peer, &id);
+                self.cancel(now, peer, &id);
             }
         }
         for promised in self.promises.fulfil(&id) {
@@ -209,7 +209,7 @@ impl Router {
                 {
                     scores.in_mesh_delivery(peer, topic);
                 }
-                self.cancel(peer, id);
+                self.cancel(now, peer, id);
             }
             Some(State::Rejected) => self.invalid(now, peer, topic),
             Some(State::Ignored | State::Judging(_)) | None => {}

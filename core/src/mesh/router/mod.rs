@@ -203,7 +203,7 @@ impl Router {
         let others = [
             self.openings.first().map(|(at, _)| *at),
             self.held.front().map(|held| held.until),
-            self.uplink.next_wakeup(now).filter(|_| !self.want_large.is_empty()),
+            self.next_turn(now),
         ];
         others.into_iter().flatten().fold(self.next_heartbeat, Instant::min)
     }

@@ -162,9 +162,8 @@ impl Router {
         if !is_node_free && !is_browser_free {
             return None;
         }
-        self.want_large.retain(|peer| {
-            peers.get(peer).is_some_and(|known| known.outbox.next_large(now).is_some())
-        });
+        self.want_large
+            .retain(|peer| peers.get(peer).is_some_and(|known| known.outbox.has_large(now)));
         let needs = self.want_large.iter().filter_map(|peer| {
             let known = peers.get(peer)?;
             let is_browser = known.class.is_browser();
@@ -184,6 +183,18 @@ impl Router {
             Some((need, *peer, id, length))
         });
         needs.min()
+    }
+}
+
+impl Router {
+    /// Returns the time of the next change of whose turn it is.
+    pub(super) fn next_turn(&self, now: Instant) -> Option<Instant> {
+        if self.want_large.is_empty() {
+            return None;
+        }
+        let peers = self.want_large.iter().filter_map(|peer| self.peers.get(peer));
+        let begins = peers.filter_map(|known| known.outbox.next_large_at(now));
+        begins.chain(self.uplink.next_wakeup(now)).min()
     }
 }
 

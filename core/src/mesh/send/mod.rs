@@ -3,6 +3,7 @@
 //! Nothing is handed to a socket before the socket accepts it, so what waits is here, where it can
 //! still be cancelled, replaced, or given up. Each peer has an outbox. All share our uplink, which
 //! lets only a few large messages travel at the same time: parallel copies would all arrive late.
+//! A peer that has large messages from others before gets them late, and mostly not at all.
 //!
 //! # Bounds
 //!
@@ -15,9 +16,11 @@
 //! * With the shell: one large frame, or what it said it accepts.
 
 mod outbox;
+mod thrift;
 mod uplink;
 
 pub use outbox::{BROWSER_QUEUE, LARGE, MAX_IDONTWANT, MAX_IWANT, MAX_QUEUED_BYTES};
 pub(super) use outbox::{Kind, Outbox, Say};
+pub use thrift::{MAX_HOLD, TRACKED};
 pub(super) use uplink::{Need, Uplink};
 pub use uplink::{PATIENCE, STUCK};

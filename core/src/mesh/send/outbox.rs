@@ -1,5 +1,6 @@
 //! What waits to be sent to one peer.
 
+use super::thrift::Thrift;
 use crate::gossip::OUTBOUND_QUEUE;
 use crate::mesh::ids::Topics;
 use crate::mesh::{Frame, Id, MAX_TOPICS};
@@ -54,6 +55,8 @@ struct Queued {
     id: Id,
     frame: Frame,
     kind: Kind,
+    /// A large message is not sent before.
+    begin: Instant,
     end: Instant,
 }
 
@@ -67,6 +70,8 @@ pub(in crate::mesh) struct Outbox {
     /// In order of arrival.
     messages: VecDeque<Queued>,
     bytes: usize,
+    /// Whether the peer needs our large messages.
+    thrift: Thrift,
     /// Bytes that the shell has taken and not yet written.
     pub(in crate::mesh) unwritten: usize,
     /// The last time the shell wrote something, or had nothing to write.
@@ -89,7 +94,16 @@ impl Outbox {
     }
 
     /// Queues a message, unless it waits already. Returns `false` if there is no room.
-    pub(in crate::mesh) fn push(&mut self, now: Instant, id: Id, frame: Frame, kind: Kind) -> bool {
+    ///
+    /// With `tells`, the peer tells what it has, so that a large message may be held back.
+    pub(in crate::mesh) fn push(
+        &mut self,
+        now: Instant,
+        id: Id,
+        frame: Frame,
+        kind: Kind,
+        tells: bool,
+    ) -> bool {
         if self.messages.iter().any(|queued| queued.id == id) {
             return true;
         }
@@ -111,8 +125,13 @@ impl Outbox {
             self.forwards += 1;
         }
         self.bytes += frame.len();
-        let end = now + kind.lifetime(frame.len());
-        self.messages.push_back(Queued { id, frame, kind, end });
+        let may_hold = tells && frame.len() >= LARGE && kind != Kind::Answer;
+        let hold = match may_hold {
+            true => self.thrift.queued(now, id, frame.len()),
+            false => Duration::ZERO,
+        };
+        let (begin, end) = (now + hold, now + kind.lifetime(frame.len()));
+        self.messages.push_back(Queued { id, frame, kind, begin, end });
         true
     }
 
@@ -131,8 +150,9 @@ impl Outbox {
         self.messages.is_empty() || self.bytes - first + length <= MAX_QUEUED_BYTES
     }
 
-    /// Cancels a message. Returns `true` if it was waiting.
-    pub(in crate::mesh) fn cancel(&mut self, id: &Id) -> bool {
+    /// Cancels a message, since the peer has it. Returns `true` if it was waiting.
+    pub(in crate::mesh) fn cancel(&mut self, now: Instant, id: &Id) -> bool {
+        self.thrift.has(now, id);
         let at = self.messages.iter().position(|queued| queued.id == *id);
         if let Some(at) = at {
             self.take_at(at);
@@ -152,16 +172,36 @@ impl Outbox {
         self.take_at(at).map(|queued| queued.frame)
     }
 
-    /// Returns the most urgent large message: its kind, id and length.
+    /// Returns the most urgent large message that may be sent: its kind, id and length.
     pub(in crate::mesh) fn next_large(&self, now: Instant) -> Option<(Kind, Id, usize)> {
-        let large = self.messages.iter().enumerate();
-        let large = large.filter(|(_, queued)| queued.frame.len() >= LARGE && queued.end > now);
+        let large = self.large(now).filter(|queued| queued.begin <= now).enumerate();
         let (_, queued) = large.min_by_key(|(at, queued)| (queued.kind, *at))?;
         Some((queued.kind, queued.id, queued.frame.len()))
     }
 
-    /// Takes a message out, to send it.
+    /// Returns `true` if a large message waits.
+    pub(in crate::mesh) fn has_large(&self, now: Instant) -> bool {
+        self.large(now).next().is_some()
+    }
+
+    /// Returns the time at which the next large message is not held back any more.
+    pub(in crate::mesh) fn next_large_at(&self, now: Instant) -> Option<Instant> {
+        self.large(now).map(|queued| queued.begin).filter(|begin| *begin > now).min()
+    }
+
+    fn large(&self, now: Instant) -> impl Iterator<Item = &Queued> {
+        let large = |queued: &&Queued| queued.frame.len() >= LARGE;
+        self.messages.iter().filter(large).filter(move |queued| queued.end > now)
+    }
+
+    /// Notes which large messages the peer needed.
+    pub(in crate::mesh) fn settle(&mut self, now: Instant) {
+        self.thrift.settle(now);
+    }
+
+    /// Takes a large message out, to send it.
     pub(in crate::mesh) fn take(&mut self, id: &Id) -> Option<Frame> {
+        self.thrift.sent(id);
         let at = self.messages.iter().position(|queued| queued.id == *id)?;
         self.take_at(at).map(|queued| queued.frame)
     }

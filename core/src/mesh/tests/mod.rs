@@ -9,6 +9,7 @@ mod properties;
 mod publishing;
 mod sending;
 mod streams;
+mod thrift;
 
 use super::random::Random;
 use super::wire::{Control, ControlWriter, Rpc, Subscription};

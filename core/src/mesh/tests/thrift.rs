@@ -1,0 +1,96 @@
+//! Peers that have large messages from others before us.
+
+use super::*;
+use crate::mesh::send::MAX_HOLD;
+
+const BIG: usize = 200_000;
+/// Number of the peer that has everything first.
+const SOURCE: u16 = 1;
+/// Number of the peer that is told.
+const PEER: u16 = 2;
+
+fn bench() -> Bench {
+    let mut bench = Bench::new();
+    for number in [SOURCE, PEER] {
+        bench.connect(number);
+        bench.say(number, |writer| writer.graft(BLOCKS));
+    }
+    bench.said(PEER);
+    bench
+}
+
+/// A large message arrives. Returns whether it was sent to the peer within `wait`, or after that,
+/// when the peer has said whether it has it.
+fn relayed(bench: &mut Bench, seed: u64, wait: Duration, has: bool) -> (bool, bool) {
+    let data = block(seed, BIG);
+    let sent = |bench: &mut Bench| bench.said(PEER).contains(&Said::Message(data.clone()));
+    bench.send(SOURCE, &data);
+    bench.pass(wait);
+    let early = sent(bench);
+    if has {
+        bench.say(PEER, |writer| writer.idontwant(&[name(&data)]));
+    }
+    bench.pass(secs(4));
+    (early, sent(bench))
+}
+
+const WAIT: Duration = Duration::from_millis(100);
+
+#[test]
+fn a_peer_that_has_large_messages_before_is_sent_no_more_of_them() {
+    let mut bench = bench();
+    let early: Vec<bool> =
+        (0..10).map(|seed| relayed(&mut bench, seed, WAIT, true)).map(|(early, _)| early).collect();
+    assert!(early[..2].iter().all(|early| *early), "until it is known: {early:?}");
+    assert!(early[2..].iter().all(|early| !early), "{early:?}");
+    // Small messages are never held back.
+    let small = block(50, 500);
+    bench.send(SOURCE, &small);
+    assert!(bench.said(PEER).contains(&Said::Message(small)));
+}
+
+#[test]
+fn a_copy_that_is_needed_comes_late_once_and_then_at_once() {
+    let mut bench = bench();
+    (0..10).for_each(|seed| _ = relayed(&mut bench, seed, WAIT, true));
+    // Its other source is gone.
+    assert_eq!(relayed(&mut bench, 20, WAIT, false), (false, true));
+    let after: Vec<_> = (21..24).map(|seed| relayed(&mut bench, seed, WAIT, false)).collect();
+    assert!(after[1..].iter().all(|at| *at == (true, false)), "{after:?}");
+}
+
+#[test]
+fn a_copy_is_held_back_for_a_second_at_most() {
+    let mut bench = bench();
+    // It always says so late.
+    (0..10).for_each(|seed| _ = relayed(&mut bench, seed, secs(2), true));
+    assert!(!relayed(&mut bench, 20, millis(900), true).0);
+    assert!(relayed(&mut bench, 21, MAX_HOLD + millis(10), true).0);
+}
+
+#[test]
+fn a_copy_in_return_counts_like_idontwant() {
+    let mut bench = bench();
+    for seed in 0..6 {
+        let data = block(seed, BIG);
+        bench.send(SOURCE, &data);
+        bench.pass(WAIT);
+        bench.send(PEER, &data);
+        bench.pass(secs(1));
+    }
+    bench.said(PEER);
+    assert!(!relayed(&mut bench, 20, WAIT, true).0);
+}
+
+#[test]
+fn a_peer_that_can_not_say_so_gets_everything_at_once() {
+    let mut bench = Bench::new();
+    bench.connect(SOURCE);
+    bench.connect_as(PEER, Class::Node, false, Version::V1_1);
+    bench.hello(PEER);
+    bench.say(PEER, |writer| writer.graft(BLOCKS));
+    bench.said(PEER);
+    for seed in 0..10 {
+        assert!(relayed(&mut bench, seed, WAIT, true).0, "{seed}");
+    }
+}
