@@ -8,7 +8,7 @@ use crate::text::size;
 use alloy_primitives::B256;
 use clap::Subcommand;
 use opp2p_core::chain::BlockId;
-use opp2p_core::chain::networks;
+use opp2p_core::chain::networks::{self, Network};
 use opp2p_store::new_file::NewFile;
 use opp2p_store::transfer::{HEADER_SIZE, Header, ImportError, Imported};
 use opp2p_store::{Salvaged, Store, StoreConfig};
@@ -205,12 +205,12 @@ impl Place {
         // The name of its directory is the chain's id.
         let name = file.parent().and_then(Path::file_name).and_then(|name| name.to_str());
         let network = name.and_then(|id| networks::find(id).ok());
-        let chain = network.map(|network| network.config()).ok_or_else(|| {
-            Failure::new(format!(
+        let Some(chain) = network.map(Network::config) else {
+            return Err(Failure::new(format!(
                 "can't read the chain of {}, and it is not built in: give its --rollup.config",
                 file.display()
-            ))
-        })?;
+            )));
+        };
         Ok((file, chain.chain_id, chain.genesis.hash))
     }
 
