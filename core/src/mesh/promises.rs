@@ -1,9 +1,9 @@
 //! Messages that peers advertised and that we asked for.
 //!
-//! Peers are asked for a message one after another, so that few copies arrive. A debtor is a peer
-//! that let a promise become overdue, and has kept none since. It may be asked, but no other peer
-//! waits for it: peers that advertise what they don't deliver can't keep us from asking the honest
-//! ones.
+//! Peers are asked for a message one after another, so that few copies arrive. A doubtful peer is a
+//! debtor, which let a promise become overdue and has kept none since, or a member of our mesh,
+//! which would send what it has. It may be asked, but no other peer waits for it: peers that
+//! advertise what they don't deliver can't keep us from asking the honest ones.
 //!
 //! # Bounds
 //! [`MAX_PROMISES`] promises, [`PROMISES_PER_PEER`] of each peer, [`PROMISES_PER_ID`] of a message,
@@ -25,15 +25,15 @@ pub const PROMISES_PER_ID: usize = 8;
 pub const PROMISE_TIME: Duration = Duration::from_secs(3);
 /// Time after which a promise is overdue, so that its peer becomes a debtor.
 const OVERDUE: Duration = Duration::from_secs(1);
-/// Maximum number of promises of one message by debtors.
-const DEBTORS_PER_ID: usize = PROMISES_PER_ID / 2;
+/// Maximum number of promises of one message by doubtful peers.
+const DOUBTFUL_PER_ID: usize = PROMISES_PER_ID / 2;
 
 #[derive(Clone, Copy, Debug)]
 struct Promise {
     peer: PeerId,
     at: Instant,
-    /// Whether the peer was a debtor when it was asked.
-    by_debtor: bool,
+    /// Whether the peer was doubtful when it was asked.
+    is_doubtful: bool,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -51,7 +51,7 @@ impl Promises {
         now: Instant,
         id: &Id,
         peer: &PeerId,
-        is_debtor: bool,
+        is_doubtful: bool,
         patience: Duration,
     ) -> bool {
         let of_peer = self.per_peer.get(peer).copied().unwrap_or_default();
@@ -62,17 +62,17 @@ impl Promises {
         if asked.len() >= PROMISES_PER_ID || asked.iter().any(|promise| promise.peer == *peer) {
             return false;
         }
-        if is_debtor {
-            return asked.iter().filter(|promise| promise.by_debtor).count() < DEBTORS_PER_ID;
+        if is_doubtful {
+            return asked.iter().filter(|promise| promise.is_doubtful).count() < DOUBTFUL_PER_ID;
         }
-        let mut others = asked.iter().filter(|promise| !promise.by_debtor);
+        let mut others = asked.iter().filter(|promise| !promise.is_doubtful);
         others.all(|promise| now.since(promise.at) >= patience)
     }
 
     /// Notes that `peer` was asked, which [`Self::may_ask`] allows.
-    pub(super) fn insert(&mut self, now: Instant, id: Id, peer: PeerId, by_debtor: bool) {
+    pub(super) fn insert(&mut self, now: Instant, id: Id, peer: PeerId, is_doubtful: bool) {
         *self.per_peer.get_or_insert_with(peer, || 0) += 1;
-        let promise = Promise { peer, at: now, by_debtor };
+        let promise = Promise { peer, at: now, is_doubtful };
         self.asked.get_or_insert_with(id, Vec::new).push(promise);
         self.count += 1;
     }

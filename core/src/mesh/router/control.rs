@@ -132,27 +132,29 @@ impl Router {
                     self.held.push_back(held);
                 }
             } else {
-                self.ask(now, peer, id);
+                self.ask(now, peer, topic, id);
             }
         }
         true
     }
 
     /// Asks a peer for a message that it advertised, unless enough others were asked.
-    fn ask(&mut self, now: Instant, peer: &PeerId, id: Id) {
+    fn ask(&mut self, now: Instant, peer: &PeerId, topic: Topic, id: Id) {
         let patience = self.config.heartbeat;
+        // A member of the mesh sends what it has. One that advertises instead is in no hurry.
+        let is_meshed = self.link(topic).is_some_and(|link| link.has(peer));
         let Some(known) = self.peers.get_mut(peer) else { return };
         if known.asked >= PROMISES_PER_PEER
             || known.outbox.iwant.len() >= MAX_IWANT
             || !known.has_mesh()
             || self.seen.get(&id).is_some()
-            || !self.promises.may_ask(now, &id, peer, known.ids.is_debtor, patience)
+            || !self.promises.may_ask(now, &id, peer, is_meshed || known.ids.is_debtor, patience)
         {
             return;
         }
         known.asked += 1;
         known.outbox.iwant.push(id);
-        self.promises.insert(now, id, *peer, known.ids.is_debtor);
+        self.promises.insert(now, id, *peer, is_meshed || known.ids.is_debtor);
         self.announce(peer);
     }
 
@@ -167,7 +169,7 @@ impl Router {
         });
         self.held = waiting.into();
         for held in ready {
-            self.ask(now, &held.peer, held.id);
+            self.ask(now, &held.peer, held.topic, held.id);
         }
     }
 

@@ -58,10 +58,19 @@ fn anybodys_copy_keeps_the_promises_of_all() {
     assert_eq!((bench.breaches(1), bench.router.sizes().promises), (0.0, 0));
 }
 
+/// Number of members of the mesh that are asked for one message.
+const DOUBTFUL: usize = PROMISES_PER_ID / 2;
+
+/// Connects a peer that does not want to be in our mesh.
+fn connect_outside(bench: &mut Bench, number: u16) {
+    bench.connect(number);
+    bench.say(number, |writer| writer.prune(BLOCKS, Some(600)));
+}
+
 #[test]
 fn a_silent_advertiser_does_not_keep_us_from_asking_another() {
     let mut bench = Bench::new();
-    (1..=4).for_each(|number| bench.connect(number));
+    (1..=4).for_each(|number| connect_outside(&mut bench, number));
     let mut advertise = |number| {
         bench.say(number, |writer| writer.ihave(BLOCKS, &ids(1)));
         let count = asked(&bench.said(number)).len();
@@ -74,10 +83,24 @@ fn a_silent_advertiser_does_not_keep_us_from_asking_another() {
 }
 
 #[test]
+fn members_of_the_mesh_that_advertise_first_do_not_keep_us_from_asking_others() {
+    let mut bench = Bench::new();
+    (1..=6).for_each(|number| bench.connect(number));
+    connect_outside(&mut bench, 7);
+    for number in 1..=6 {
+        bench.say(number, |writer| writer.ihave(BLOCKS, &ids(1)));
+    }
+    bench.say(7, |writer| writer.ihave(BLOCKS, &ids(1)));
+    assert_eq!(asked(&bench.said(7)).len(), 1);
+    let members = (1..=6).filter(|number| !asked(&bench.said(*number)).is_empty()).count();
+    assert_eq!(members, DOUBTFUL);
+}
+
+#[test]
 fn liars_that_advertise_first_do_not_keep_us_from_asking_an_honest_peer() {
     let (liars, honest) = (1..=12, 13);
     let mut bench = Bench::new();
-    liars.clone().chain([honest]).for_each(|number| bench.connect(number));
+    liars.clone().chain([honest]).for_each(|number| connect_outside(&mut bench, number));
     // Each message is advertised in three heartbeats, by all liars before the honest peer.
     let arrived: Vec<bool> = (0..20)
         .map(|round| {
