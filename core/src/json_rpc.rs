@@ -38,6 +38,14 @@ pub struct Refusal {
     pub message: String,
 }
 
+/// Shortens foreign text to at most one line.
+pub(crate) fn shortened(text: &str) -> String {
+    const LONGEST: usize = 200;
+    let line: String =
+        text.chars().take(LONGEST).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if text.chars().nth(LONGEST).is_some() { format!("{line}…") } else { line }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -24,7 +24,7 @@ mod origin;
 pub use head::L1Block;
 pub use origin::SignerOrigin;
 
-use crate::json_rpc::{Answer, Refusal};
+use crate::json_rpc::{Answer, Refusal, shortened};
 use crate::time::Instant;
 use alloy_primitives::{Address, B256, U64, b256};
 use serde::Deserialize;
@@ -350,14 +350,6 @@ impl SignerSource {
 /// Returns the beginning of a body, which may be a whole page from a proxy.
 fn head_of(body: &[u8]) -> &[u8] {
     &body[..body.len().min(400)]
-}
-
-/// Shortens foreign text to at most one line.
-fn shortened(text: &str) -> String {
-    const LONGEST: usize = 200;
-    let line: String =
-        text.chars().take(LONGEST).map(|c| if c.is_control() { ' ' } else { c }).collect();
-    if text.chars().nth(LONGEST).is_some() { format!("{line}…") } else { line }
 }
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ silent.unref();
 const id = "16Uiu2HAmQEb7GtB9aRmZ9ARMP9pPKzCqXjyELiWLMFcx6ysn38bs";
 const query = new URLSearchParams({
   network: "op-mainnet",
+  rpc: "http://127.0.0.1:9",
   peers: `/ip4/127.0.0.1/tcp/${silent.address().port}/ws/p2p/${id}`,
 });
 

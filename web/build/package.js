@@ -41,5 +41,12 @@ for (const entry of ["index.js", "static.js", "inline.js"]) {
   const { verdict } = await inspect("base", 4, new Uint8Array(9).fill(255), 1_750_000_000_000);
   assert.equal(verdict, "reject", `${entry} exports inspect()`);
 }
+for (const [entry, name] of [
+  ["provider.js", "createProvider"],
+  ["viem.js", "opp2p"],
+  ["react.js", "useHead"],
+  ["shared.js", "shared"],
+])
+  assert.equal(typeof (await load(entry))[name], "function", `${entry} exports ${name}()`);
 console.log(`${out}: opp2p ${version}, loaded and works in Node.js ${process.version}`);
 process.exit();

@@ -312,6 +312,16 @@ export interface SignerEvent {
   readonly previous: Hex | null;
 }
 
+/** A JSON-RPC endpoint answered falsely. */
+export interface LieEvent {
+  /** Host of the endpoint, without the rest of its URL, which can hold a key. */
+  readonly endpoint: string;
+  /** The method that it was asked. */
+  readonly method: string;
+  /** The part of the answer that is false, such as `balance`. */
+  readonly part: string;
+}
+
 /** Counts since the start. */
 export interface Counters {
   /** Blocks handed on. */

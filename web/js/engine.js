@@ -5,6 +5,7 @@ import init, * as module from "./wasm/opp2p_web.js";
 import { violations, forbidden } from "./diagnose.js";
 import { ObserverError, asObserverError } from "./errors.js";
 import { storedIdentity } from "./identity.js";
+import { open } from "./kept.js";
 import { compile } from "./module.js";
 import { poster } from "./rpc.js";
 
@@ -94,7 +95,8 @@ function watchPolicy(tell) {
  * Starts a node. It reports to `tell(kind, detail, payload)`. Resolves to the node's identity and
  * network (`about`) and the functions that control it.
  *
- * @param options `{ node: <options that the module reads>, identity: "fresh" | "persistent", wasm }`
+ * @param options `{ node: <options that the module reads>, identity: "fresh" | "persistent", keep,
+ *   wasm }`
  * @param {AbortSignal} [cancelled] ends the start as soon as it can
  */
 export async function start(options, tell, cancelled) {
@@ -109,8 +111,14 @@ export async function start(options, tell, cancelled) {
       throw asObserverError(error, "storage");
     }
   }
+  const store = options.keep ? await open(options.node) : null;
   const secure = globalThis.location?.protocol === "https:";
-  const json = JSON.stringify({ ...options.node, isSecurePage: options.isSecurePage ?? secure });
+  const json = JSON.stringify({
+    ...options.node,
+    isSecurePage: options.isSecurePage ?? secure,
+    keptAt: store?.headAt ?? null,
+    memory: store?.peers ?? null,
+  });
   if (cancelled?.aborted) {
     kept?.release();
     throw new ObserverError("stopped", "the observer was stopped before it started");
@@ -120,6 +128,7 @@ export async function start(options, tell, cancelled) {
   const ending = () => {
     endpoints.stop();
     policy.end();
+    store?.end();
   };
   /** Rejections of the questions under way: a node that ends does not answer them. */
   const questions = new Set();
@@ -130,6 +139,20 @@ export async function start(options, tell, cancelled) {
     kept?.release();
   };
   let node;
+  /** Puts a question to the node. Fails if the node ends before it answers. */
+  const asked = async (question) => {
+    let fail;
+    const lost = new Promise((_, reject) => questions.add((fail = reject)));
+    try {
+      mustBeSound();
+      if (!node) throw new ObserverError("stopped", "the observer has ended");
+      return await Promise.race([question(node), lost]);
+    } catch (error) {
+      throw asObserverError(error, "option");
+    } finally {
+      questions.delete(fail);
+    }
+  };
   const crashed = (detail) => {
     crashListeners.delete(crashed);
     // It is not called again, not even to be freed.
@@ -140,13 +163,15 @@ export async function start(options, tell, cancelled) {
   };
   const told = (text, payload) => {
     const { kind, detail } = JSON.parse(text);
+    if (kind === "remember") return store?.remember(detail);
+    if (kind === "block") store?.block(detail, payload);
     if (kind === "status") detail.memory = exported.memory.buffer.byteLength;
     tell(kind, detail, payload);
   };
   try {
     // Another node may have crashed while the identity was read.
     mustBeSound();
-    node = new module.Node(json, kept?.identity, told, endpoints.post);
+    node = new module.Node(json, kept?.identity, store?.head, told, endpoints.post);
   } catch (error) {
     ended();
     mustBeSound();
@@ -159,18 +184,13 @@ export async function start(options, tell, cancelled) {
     signerRead: (signer) => node?.signerRead(signer ?? undefined),
     decode: async (...block) => decode(...block),
     async block(wanted) {
-      let fail;
-      const lost = new Promise((_, reject) => questions.add((fail = reject)));
-      try {
-        mustBeSound();
-        const found = await Promise.race([node.block(wanted), lost]);
-        return found && { detail: JSON.parse(found[0]).detail, payload: found[1] };
-      } catch (error) {
-        throw asObserverError(error, "option");
-      } finally {
-        questions.delete(fail);
-      }
+      const found = await asked((running) => running.block(wanted));
+      return found && { detail: JSON.parse(found[0]).detail, payload: found[1] };
     },
+    async read(ticket, method, params) {
+      return JSON.parse(await asked((running) => running.read(ticket, method, params)));
+    },
+    cancelRead: (ticket) => node?.cancelRead(ticket),
     async stop() {
       const running = node;
       node = undefined;

@@ -229,6 +229,8 @@ function running({ worker }, about, hooks) {
     signerRead: (signer) => worker.postMessage({ signerRead: { signer } }),
     decode: (...block) => ask("decode", ...block),
     block: (wanted) => ask("block", wanted),
+    read: (...question) => ask("read", ...question),
+    cancelRead: (ticket) => worker.postMessage({ cancelRead: ticket }),
     async stop() {
       for (const { reject } of asked.values()) reject(ended());
       asked.clear();

@@ -28,6 +28,7 @@ import type {
   GapEvent,
   Head,
   Hex,
+  LieEvent,
   Network,
   Peer,
   PeerStateEvent,
@@ -182,6 +183,17 @@ export interface ObserveOptions {
    */
   gapPatience?: number | undefined;
   /**
+   * Keeps the newest block in IndexedDB, so that the next visit has a head at once, and blocks go on
+   * from it. It is checked again, as if it had just arrived. Without storage nothing is kept.
+   * Default: `false`.
+   */
+  keep?: boolean | undefined;
+  /**
+   * Lets a provider read through this observer; see `opp2p/provider`. `rpc` must have an endpoint.
+   * Default: the observer answers no reads.
+   */
+  reads?: ReadOptions | undefined;
+  /**
    * Seconds for the worker and the module to arrive and to start. Default: 60. After it,
    * {@link observe} rejects with the code `timeout`. `Infinity` sets no limit.
    */
@@ -191,6 +203,24 @@ export interface ObserveOptions {
    * at once with the signal's `reason`.
    */
   signal?: Signal | null | undefined;
+}
+
+/** How reads are answered. */
+export interface ReadOptions {
+  /**
+   * Methods that can't be proved and are passed on to an endpoint all the same, such as
+   * `eth_gasPrice`; at most 64. Their answers can be false, and are marked as not verified. Default:
+   * none.
+   */
+  unverified?: string | Iterable<string> | undefined;
+  /**
+   * What becomes of a read of the newest block if the endpoints lag behind gossip.
+   *
+   * `{ wait: 5 }` (the default): it waits for them, at most this number of seconds, up to 20.
+   * `{ newest: 64 }`: it is answered as of the newest block that an endpoint has, at most this number
+   * of blocks below the head, up to 128. The answer says which block.
+   */
+  lag?: { readonly wait: number } | { readonly newest: number } | undefined;
 }
 
 /** A source of the WebAssembly module; see {@link ObserveOptions.wasm}. */
@@ -377,6 +407,8 @@ export interface ObserverEvents {
   "trouble-ended": Trouble;
   /** {@link ObserveOptions.readSigner} found another signer. */
   signer: SignerEvent;
+  /** An endpoint of `rpc` answered a read falsely. It is not asked again. */
+  lie: LieEvent;
   /** {@link Observer.status} has changed. */
   status: Status;
   error: ObserverError;
@@ -389,6 +421,8 @@ export class Observer implements Target {
   readonly network: Readonly<Network>;
   /** Peer id of this observer. */
   readonly peerId: string;
+  /** How reads are answered; `null` without {@link ObserveOptions.reads}. */
+  readonly reads: Readonly<ReadOptions> | null;
   /**
    * The state, refreshed with every event and once a second. It is the same object until something
    * in it has changed, which a `status` event reports: what `useSyncExternalStore` asks for.

@@ -18,6 +18,7 @@ const EVENTS = new Set([
   "trouble",
   "trouble-ended",
   "signer",
+  "lie",
   "status",
   "error",
 ]);
@@ -29,6 +30,8 @@ const MOST_BLOCKS = 65_536;
 
 /** Key of the constructor: only `observe` makes observers. */
 export const MADE = Symbol("observe");
+/** Key of the method by which a provider has the node answer. */
+export const READ = Symbol("read");
 
 const COUNTERS = {
   blocks: 0,
@@ -103,6 +106,9 @@ export class Observer extends EventTarget {
   #stopping;
   #signal;
   #readSigner;
+  #reads;
+  /** Number of questions of providers so far. */
+  #tickets = 0;
   #ready;
   #isReady;
   /** Counts readings of the signer: only the answer to the newest one counts. */
@@ -113,12 +119,13 @@ export class Observer extends EventTarget {
     if (globalThis.document?.visibilityState !== "hidden") this.#node?.networkChanged();
   };
 
-  constructor(made, node, signal, readSigner) {
+  constructor(made, node, signal, readSigner, reads) {
     super();
     if (made !== MADE) throw new TypeError("observers are made by observe()");
     this.#node = node;
     this.#signal = signal;
     this.#readSigner = readSigner;
+    this.#reads = freeze(reads ?? null);
     this.#network = freeze({ ...node.about.network });
     this.#peerId = node.about.peerId;
     this.#ready = new Promise((resolve, reject) => (this.#isReady = { resolve, reject }));
@@ -135,6 +142,10 @@ export class Observer extends EventTarget {
 
   get peerId() {
     return this.#peerId;
+  }
+
+  get reads() {
+    return this.#reads;
   }
 
   get status() {
@@ -228,6 +239,29 @@ export class Observer extends EventTarget {
     if (!this.#node) throw new ObserverError("stopped", "the observer has ended");
     const found = await this.#node.block(wanted);
     return found ? new Block(freeze(found.detail), found.payload) : null;
+  }
+
+  /**
+   * Has the node answer a JSON-RPC method. Resolves to `{ result, block, verified }`, or to
+   * `{ error }`. Rejects with the reason of `signal`.
+   *
+   * @param {string} params as JSON
+   */
+  async [READ](method, params, signal) {
+    const node = this.#node;
+    if (!node) throw new ObserverError("stopped", "the observer has ended");
+    const ticket = (this.#tickets += 1);
+    const answer = node.read(ticket, method, params);
+    if (!signal) return answer;
+    return new Promise((resolve, reject) => {
+      const aborted = () => {
+        node.cancelRead(ticket);
+        reject(signal.reason);
+      };
+      signal.addEventListener("abort", aborted, { once: true });
+      const settled = () => signal.removeEventListener("abort", aborted);
+      answer.then(resolve, reject).then(settled, settled);
+    });
   }
 
   async #stop() {

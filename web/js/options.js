@@ -111,6 +111,7 @@ function check(
     gapPatience,
     startTimeout,
     signal,
+    keep,
   },
   isHere,
 ) {
@@ -128,6 +129,8 @@ function check(
     refuse("option", '`onGap` is neither "fill" nor "skip"');
   if (fromGenesis !== undefined && typeof fromGenesis !== "boolean")
     refuse("option", "`fromGenesis` is neither true nor false");
+  if (keep !== undefined && typeof keep !== "boolean")
+    refuse("option", "`keep` is neither true nor false");
   if (startTimeout !== undefined && !(typeof startTimeout === "number" && startTimeout > 0)) {
     refuse("option", "`startTimeout` is not a number of seconds above 0");
   }
@@ -135,6 +138,32 @@ function check(
     refuse("option", "`signal` is not an AbortSignal: give the `signal` of an AbortController");
   checkWorker(worker, isHere);
   checkWasm(wasm);
+}
+
+/** Returns the option `reads` as the node reads it; `null` without it. */
+function readsOf(reads, endpoints) {
+  if (reads === undefined) return null;
+  if (typeof reads !== "object" || reads === null)
+    refuse("option", "`reads` is not an object of options");
+  const { unverified, lag, ...rest } = reads;
+  const [unknown] = Object.keys(rest);
+  if (unknown !== undefined) refuse("option", `\`reads\` has no option \`${unknown}\``);
+  if (endpoints.length === 0)
+    refuse("option", "`rpc` has no endpoint: give at least one to read from");
+  const methods =
+    texts(unverified ?? []) ?? refuse("option", "`unverified` is not a list of names of methods");
+  const isLag = (value) => {
+    const [[name, bound] = [], ...more] = Object.entries(value ?? {});
+    return (
+      more.length === 0 &&
+      (name === "wait" || name === "newest") &&
+      typeof bound === "number" &&
+      Number.isFinite(bound)
+    );
+  };
+  if (lag !== undefined && !isLag(lag))
+    refuse("option", "`lag` is neither `{ wait: <seconds> }` nor `{ newest: <blocks> }`");
+  return { unverified: methods, ...(lag === undefined ? {} : { lag: { ...lag } }) };
 }
 
 /**
@@ -159,6 +188,8 @@ export function read(options, isHere) {
     gapPatience,
     startTimeout,
     signal,
+    reads,
+    keep,
     ...rest
   } = others;
   const [unknown] = Object.keys(rest);
@@ -172,14 +203,17 @@ export function read(options, isHere) {
   // Only a browser knows which URLs it can ask. No text contains the URL, which can hold a key.
   if (!endpoints.every(isUrl))
     refuse("option", "an endpoint of `rpc` is not a URL: give https://<host>, or http://<host>");
+  const reading = readsOf(reads, endpoints);
   return {
     worker,
     wasm,
     signal: signal ?? undefined,
     readSigner,
+    reads: reading,
     startSeconds: startTimeout ?? START_SECONDS,
     start: {
       identity: identity ?? "fresh",
+      keep: keep ?? false,
       isSecurePage: globalThis.location?.protocol === "https:",
       node: {
         network: named(network),
@@ -192,6 +226,9 @@ export function read(options, isHere) {
         ...(maxGap === undefined ? {} : { maxGap }),
         gapMemory: gapMemory ?? null,
         gapPatience: gapPatience ?? null,
+        ...(reading === null
+          ? {}
+          : { reads: { unverified: reading.unverified, ...reading.lag } }),
       },
     },
   };

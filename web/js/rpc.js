@@ -7,6 +7,8 @@
 /** Time in milliseconds for one answer, to its last byte. */
 export const TIMEOUT_MS = 10_000;
 
+const CANCELLED = Object.freeze({ failure: "closed", why: "the request was cancelled" });
+
 /**
  * A request without an answer: the node's name for the failure, and the reason. No text contains
  * the URL.
@@ -19,9 +21,9 @@ class Failure extends Error {
 }
 
 /**
- * Makes `post(url, body, limit)`, and `stop()`, which ends all requests under way and allows no
- * more. `post` always resolves: to the bytes of the answer, or to `{ failure, why }` with `failure`
- * one of `timeout`, `closed`, `too-long`, `limited`.
+ * Makes `post(url, body, limit, signal)`, and `stop()`, which ends all requests under way and allows
+ * no more. `post` always resolves: to the bytes of the answer, or to `{ failure, why }` with `failure`
+ * one of `timeout`, `closed`, `too-long`, `limited`. The abort of `signal` ends the request.
  *
  * @param {number} [timeout] milliseconds
  */
@@ -29,8 +31,9 @@ export function poster(timeout = TIMEOUT_MS) {
   const underWay = new Set();
   let stopped = false;
   return {
-    async post(url, body, limit) {
+    async post(url, body, limit, signal) {
       if (stopped) return { failure: "closed", why: "the node stops" };
+      if (signal?.aborted) return CANCELLED;
       const controller = new AbortController();
       let timedOut = false;
       const timer = setTimeout(() => {
@@ -38,9 +41,12 @@ export function poster(timeout = TIMEOUT_MS) {
         controller.abort();
       }, timeout);
       underWay.add(controller);
+      const cancel = () => controller.abort();
+      signal?.addEventListener("abort", cancel, { once: true });
       try {
         return await answer(url, body, limit, controller.signal);
       } catch (error) {
+        if (signal?.aborted) return CANCELLED;
         if (timedOut) return { failure: "timeout", why: `no answer within ${timeout / 1000} s` };
         if (error instanceof Failure) return { failure: error.failure, why: error.message };
         // Scripts don't learn more, and the error's own text can hold the URL.
@@ -48,6 +54,7 @@ export function poster(timeout = TIMEOUT_MS) {
         return { failure: "closed", why };
       } finally {
         clearTimeout(timer);
+        signal?.removeEventListener("abort", cancel);
         underWay.delete(controller);
         // Ends a response that was not read to its end. A complete one is not affected.
         controller.abort();

@@ -62,7 +62,7 @@ function inTimeOrAborted(starting, { signal, startSeconds }, cancel) {
 export function observing(load, { isHere = false, wasm } = {}) {
   return async (options) => {
     const asked = read(options, isHere);
-    const { signal, worker, readSigner } = asked;
+    const { signal, worker, readSigner, reads } = asked;
     if (signal?.aborted) throw reasonOf(signal);
     // Where there are no workers, such as in another worker of some browsers, the node runs here.
     const inWorker = !isHere && (worker ?? typeof globalThis.Worker === "function") !== false;
@@ -88,7 +88,7 @@ export function observing(load, { isHere = false, wasm } = {}) {
     let observer;
     try {
       if (signal?.aborted) throw reasonOf(signal);
-      observer = new Observer(MADE, node, signal, readSigner);
+      observer = new Observer(MADE, node, signal, readSigner, reads);
     } catch (error) {
       await node.stop();
       throw error;

@@ -1,5 +1,5 @@
 // The node in a worker: one node for each worker. Messages in: {start}, {networkChanged},
-// {signerRead}, {ask}, {stop}. Messages out: {started} or {failed}, {kind, detail, payload} for
+// {signerRead}, {ask}, {cancelRead}, {stop}. Messages out: {started} or {failed}, {kind, detail, payload} for
 // reports, {answered}, {stopped}.
 
 import { start } from "./engine.js";
@@ -38,6 +38,8 @@ globalThis.addEventListener("message", async ({ data }) => {
       node?.signerRead(data.signerRead.signer);
     } else if (data.ask) {
       await answer(data.ask);
+    } else if (data.cancelRead !== undefined) {
+      node?.cancelRead(data.cancelRead);
     } else if (data.stop) {
       await node?.stop();
       node = undefined;

@@ -13,15 +13,16 @@ mod blocks;
 mod events;
 mod known;
 mod peers;
+mod reads;
 mod timing;
 mod wanted;
 
 use crate::clock::Clock;
-use crate::endpoints::{Answered, Endpoints, Post};
+use crate::endpoints::{Answered, Asked, Endpoints, Post};
 use crate::options::Plan;
 use crate::pending::PendingArea;
 use crate::settings::{PING_INTERVAL, node_config, swarm_config};
-use crate::tell::{CountersJs, GapJs, HeadJs, Told};
+use crate::tell::{Arrival, CountersJs, GapJs, HeadJs, Hex, Told};
 use crate::transport::Senders;
 use alloy_primitives::Address;
 use arrivals::Arrivals;
@@ -42,6 +43,8 @@ use opp2p_core::sync::{ServeId, answer};
 use opp2p_wire::{
     Bandwidth, Behaviour, Config, Core, Event, Notice, RangeUse, Response, Wire, to_libp2p,
 };
+pub(crate) use reads::Question;
+use reads::Reads;
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -67,6 +70,10 @@ pub(crate) enum Command {
     SignerRead(Option<Address>),
     /// The page asks for a block.
     Block(Wanted, oneshot::Sender<Option<Found>>),
+    /// A wallet asks; the answer is JSON.
+    Read(Question, oneshot::Sender<String>),
+    /// A wallet needs no answer any longer to the question with this ticket.
+    CancelRead(u32),
     /// Close everything, then confirm.
     Stop(oneshot::Sender<()>),
 }
@@ -90,6 +97,10 @@ pub(crate) struct Driver {
     peers: BTreeMap<PeerId, Known>,
     pending: PendingArea,
     endpoints: Endpoints,
+    /// Reads of wallets, if the page asked for them.
+    reads: Option<Reads>,
+    /// Whether what is learned of peers is kept for the next visit.
+    remembers: bool,
     /// Whether the page can read the signer.
     reads_signer: bool,
     /// The network's own signer.
@@ -136,6 +147,11 @@ impl Driver {
         let swarm = Swarm::new(transport, behaviour, own, swarm_config());
         let peers = plan.peers.into_iter().filter(|(peer, _)| *peer != own);
         let now = Instant::now();
+        let mut arrivals = Arrivals::default();
+        if let (Some(block), Some(received_at)) = (&plan.kept, plan.kept_at) {
+            let arrival = Arrival { is_gossip: true, peer: None, received_at, validation: None };
+            arrivals.insert(block.hash(), arrival);
+        }
         Ok(Self {
             core,
             chain_id: wiring.chain_id,
@@ -144,11 +160,13 @@ impl Driver {
             senders,
             peers: peers.map(|(peer, addresses)| (peer, Known::new(addresses))).collect(),
             pending: PendingArea::new(usize::try_from(plan.gap_memory).unwrap_or(usize::MAX)),
+            remembers: plan.memory.is_some(),
+            reads: plan.reads.map(Reads::new),
             endpoints: Endpoints::new(plan.endpoints, post),
             reads_signer: plan.reads_signer,
             own_signer: plan.chain.unsafe_block_signer,
             signer_due: plan.signer.is_none().then_some(now),
-            arrivals: Arrivals::default(),
+            arrivals,
             counters: CountersJs::default(),
             head: None,
             progress: None,
@@ -187,6 +205,10 @@ impl Driver {
                 Next::Command(Some(Command::NetworkChanged)) => self.feed(Input::NetworkChanged),
                 Next::Command(Some(Command::SignerRead(signer))) => self.signer_read(signer),
                 Next::Command(Some(Command::Block(wanted, answer))) => self.answer(wanted, answer),
+                Next::Command(Some(Command::Read(question, answer))) => {
+                    self.read(question, answer);
+                }
+                Next::Command(Some(Command::CancelRead(ticket))) => self.cancel_read(ticket),
                 Next::Command(Some(Command::Stop(stopped))) => break Some(stopped),
                 Next::Time => self.on_time(),
             }
@@ -221,6 +243,7 @@ impl Driver {
         let core = &self.core;
         self.wire.write(|peer, window| core.transmit(peer, window));
         self.follow_head();
+        self.act_for_reads();
     }
 
     /// Carries out an output that does not concern the network.
@@ -238,11 +261,16 @@ impl Driver {
                 self.feed(Input::Loaded(blocks));
             }
             Output::RequestRpc { id, endpoint, body, limit, .. } => {
-                self.endpoints.post(id, endpoint, &body, limit);
+                self.endpoints.post(Asked::Sync(id), endpoint, &body, limit);
             }
             Output::Serve { id, held, .. } => {
                 let (_, response) = answer(&Ok::<_, Infallible>(held));
                 self.respond(id, response);
+            }
+            Output::Remember(changes) if self.remembers => {
+                let changes = changes.into_iter();
+                let changes = changes.map(|change| (Hex(change.key), change.value.map(Hex)));
+                self.tell(&Told::Remember(changes.collect()));
             }
             Output::Event(event) => self.on_core(event),
             // An observer signs nothing and persists nothing. The others are the network's, see
@@ -273,7 +301,13 @@ impl Driver {
         if let Some(told) = told {
             self.tell(&told);
         }
-        self.feed(Input::Response { id, result });
+        match id {
+            Asked::Sync(id) => {
+                let result = result.map_err(|failed| failed.failure);
+                self.feed(Input::Response { id, result });
+            }
+            Asked::Read(id) => self.fetched(id, result),
+        }
     }
 
     fn on_swarm(&mut self, event: SwarmEvent<Event>) {

@@ -1,7 +1,7 @@
-//! JSON-RPC endpoints to fetch missing blocks from: has the package's script post the core's
-//! requests, and returns the answers.
+//! JSON-RPC endpoints, which have missing blocks and the state that wallets read: has the
+//! package's script post the core's requests, and returns the answers.
 //!
-//! The endpoints are not trusted. The core proves each block by its hash.
+//! The endpoints are not trusted. The core proves each answer.
 //!
 //! # Bounds
 //! The core bounds the requests under way and sets the maximum bytes of each answer. The script
@@ -12,18 +12,21 @@ use crate::tell::Told;
 use crate::trouble::TroubleJs;
 use alloy_primitives::Bytes;
 use futures::StreamExt;
-use futures::future::LocalBoxFuture;
+use futures::future::{AbortHandle, Abortable, LocalBoxFuture};
 use futures::stream::FuturesUnordered;
 use js_sys::{Function, Promise, Reflect, Uint8Array};
+use opp2p_core::proof::reader::FetchId;
 use opp2p_core::sync::{RequestFailure, RequestId};
+use std::collections::BTreeMap;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
+use web_sys::AbortController;
 
 /// Failure of a request: the kind for the core, and the words for the page.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Failed {
-    failure: RequestFailure,
-    why: String,
+    pub(crate) failure: RequestFailure,
+    pub(crate) why: String,
 }
 
 impl Failed {
@@ -32,27 +35,39 @@ impl Failed {
     }
 }
 
-/// Posts a body to an endpoint. The number is the maximum bytes of the answer.
+/// Posts a body to an endpoint. The number is the maximum bytes of the answer. The request ends if
+/// the future is dropped.
 pub(crate) type Post =
     Box<dyn Fn(&Endpoint, &str, usize) -> LocalBoxFuture<'static, Result<Vec<u8>, Failed>>>;
 
+/// Who asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Asked {
+    /// The search for missing blocks.
+    Sync(RequestId),
+    /// The reads of wallets.
+    Read(FetchId),
+}
+
 /// A request that ended.
-pub(crate) struct Answered<Id = RequestId> {
+pub(crate) struct Answered<Id = Asked> {
     pub(crate) id: Id,
-    pub(crate) result: Result<Bytes, RequestFailure>,
+    pub(crate) result: Result<Bytes, Failed>,
     /// Report to the page, if the first endpoint began to fail or the last one answers again.
     pub(crate) told: Option<Box<Told>>,
 }
 
 /// The endpoints, in the page's order.
-pub(crate) struct Endpoints<Id = RequestId> {
+pub(crate) struct Endpoints<Id = Asked> {
     endpoints: Vec<(Endpoint, Standing)>,
     post: Post,
     under_way: FuturesUnordered<LocalBoxFuture<'static, Ended<Id>>>,
+    /// Ends each request that is under way.
+    handles: BTreeMap<Id, AbortHandle>,
 }
 
-/// The request, its endpoint, and its result.
-type Ended<Id> = (Id, usize, Result<Vec<u8>, Failed>);
+/// The request, its endpoint, and its result; no result if it was cancelled.
+type Ended<Id> = (Id, usize, Option<Result<Vec<u8>, Failed>>);
 
 /// Whether the last request to an endpoint succeeded.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -63,21 +78,30 @@ enum Standing {
     Fails { since: u64, last: u64, why: String },
 }
 
-impl<Id: 'static> Endpoints<Id> {
+impl<Id: Copy + Ord + 'static> Endpoints<Id> {
     pub(crate) fn new(endpoints: Vec<Endpoint>, post: Post) -> Self {
         let endpoints =
             endpoints.into_iter().map(|endpoint| (endpoint, Standing::default())).collect();
-        Self { endpoints, post, under_way: FuturesUnordered::new() }
+        let (under_way, handles) = (FuturesUnordered::new(), BTreeMap::new());
+        Self { endpoints, post, under_way, handles }
     }
 
-    /// Posts a request. Its result always arrives through [`Self::answered`].
-    pub(crate) fn post(&self, id: Id, endpoint: usize, body: &str, limit: usize) {
+    /// Returns the host of an endpoint, with the port if its URL has one.
+    pub(crate) fn host(&self, endpoint: usize) -> &str {
+        self.endpoints.get(endpoint).map_or("", |(endpoint, _)| endpoint.host())
+    }
+
+    /// Posts a request. Its result arrives through [`Self::answered`], unless it is cancelled.
+    pub(crate) fn post(&mut self, id: Id, endpoint: usize, body: &str, limit: usize) {
         let answer = match self.endpoints.get(endpoint) {
             Some((to, _)) => (self.post)(to, body, limit),
             None => Box::pin(async { Err(Failed::closed("it is not in the list")) }),
         };
+        let (handle, registration) = AbortHandle::new_pair();
+        self.handles.insert(id, handle);
+        let answer = Abortable::new(answer, registration);
         self.under_way.push(Box::pin(async move {
-            let answer = answer.await;
+            let Ok(answer) = answer.await else { return (id, endpoint, None) };
             let answer = answer.and_then(|bytes| match bytes.len() {
                 length if length > limit => Err(Failed {
                     failure: RequestFailure::TooLong,
@@ -85,16 +109,29 @@ impl<Id: 'static> Endpoints<Id> {
                 }),
                 _ => Ok(bytes),
             });
-            (id, endpoint, answer)
+            (id, endpoint, Some(answer))
         }));
+    }
+
+    /// Ends a request that is under way. It gets no answer.
+    pub(crate) fn cancel(&mut self, id: Id) {
+        if let Some(handle) = self.handles.remove(&id) {
+            handle.abort();
+        }
     }
 
     /// Returns the next answer. Stays pending while no request is under way. `now` gives the time
     /// in seconds since 1970.
     pub(crate) async fn answered(&mut self, now: impl Fn() -> u64) -> Answered<Id> {
-        let Some((id, endpoint, answer)) = self.under_way.next().await else {
-            return std::future::pending().await;
+        let (id, endpoint, answer) = loop {
+            match self.under_way.next().await {
+                Some((id, endpoint, Some(answer))) => break (id, endpoint, answer),
+                // It was cancelled.
+                Some((_, _, None)) => {}
+                None => return std::future::pending().await,
+            }
         };
+        self.handles.remove(&id);
         let before = self.trouble();
         self.judge(endpoint, answer.as_ref().err(), now());
         let told = match (before, self.trouble()) {
@@ -102,8 +139,7 @@ impl<Id: 'static> Endpoints<Id> {
             (Some(ended), None) => Some(Box::new(Told::TroubleEnded(ended))),
             _ => None,
         };
-        let result = answer.map(Bytes::from).map_err(|failed| failed.failure);
-        Answered { id, result, told }
+        Answered { id, result: answer.map(Bytes::from), told }
     }
 
     fn judge(&mut self, endpoint: usize, failed: Option<&Failed>, now: u64) {
@@ -143,16 +179,31 @@ impl<Id: 'static> Endpoints<Id> {
     }
 }
 
-/// Posts by the package's script: `post(url, body, limit)` of `js/rpc.js`.
+/// Ends a request of the script when it is dropped. A request that has ended is not affected.
+struct Cancel(AbortController);
+
+impl Drop for Cancel {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Posts by the package's script: `post(url, body, limit, signal)` of `js/rpc.js`.
 pub(crate) fn by_script(post: Function) -> Post {
     Box::new(move |endpoint: &Endpoint, body: &str, limit: usize| {
         // A limit is at most a few MiB.
         let limit = u32::try_from(limit).unwrap_or(u32::MAX);
-        let promise =
-            post.call3(&JsValue::NULL, &endpoint.url().into(), &body.into(), &JsValue::from(limit));
+        let (url, body) = (endpoint.url().into(), body.into());
+        let cancel = AbortController::new().map(Cancel);
+        let promise = cancel.and_then(|cancel| {
+            let signal = cancel.0.signal();
+            let limit = JsValue::from(limit);
+            Ok((cancel, post.call4(&JsValue::NULL, &url, &body, &limit, &signal)?))
+        });
         Box::pin(async move {
             let broken = |_| Failed::closed("the script can't post");
-            let promise = Promise::resolve(&promise.map_err(broken)?);
+            let (_cancel, promise) = promise.map_err(broken)?;
+            let promise = Promise::resolve(&promise);
             read(&JsFuture::from(promise).await.map_err(broken)?)
         })
     })
@@ -220,8 +271,26 @@ mod tests {
         ] {
             endpoints.post(9, endpoint, body, LIMIT);
             let answered = block_on(endpoints.answered(|| 0));
-            assert_eq!((answered.id, answered.result), (9, expected), "{body}");
+            let result = answered.result.map_err(|failed| failed.failure);
+            assert_eq!((answered.id, result), (9, expected), "{body}");
         }
+    }
+
+    #[test]
+    fn a_cancelled_request_ends_without_an_answer_and_is_not_a_failure() {
+        let mut endpoints = endpoints();
+        endpoints.post(1, 0, "timeout", LIMIT);
+        endpoints.post(2, 0, "closed", LIMIT);
+        endpoints.post(3, 1, "5", LIMIT);
+        endpoints.cancel(1);
+        endpoints.cancel(1);
+        endpoints.cancel(9);
+        endpoints.cancel(2);
+        let answered = block_on(endpoints.answered(|| 0));
+        assert_eq!((answered.id, answered.result), (3, Ok(vec![7; 5].into())));
+        assert!(endpoints.answered(|| 0).now_or_never().is_none());
+        assert!(endpoints.handles.is_empty() && endpoints.under_way.is_empty());
+        assert!(endpoints.trouble().is_none());
     }
 
     #[test]

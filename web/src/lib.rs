@@ -10,6 +10,7 @@ mod clock;
 mod driver;
 mod endpoints;
 mod faults;
+mod kept;
 mod options;
 mod pending;
 mod settings;
@@ -18,7 +19,7 @@ mod transport;
 mod trouble;
 
 use alloy_primitives::B256;
-use driver::{Command, Driver, Wanted};
+use driver::{Command, Driver, Question, Wanted};
 use futures::channel::{mpsc, oneshot};
 use js_sys::{Array, Function, Object, Promise, Reflect, Uint8Array};
 use libp2p::identity::Keypair;
@@ -65,6 +66,11 @@ fn option(error: impl ToString) -> JsValue {
     thrown(&Refusal { code: Code::Option, message: error.to_string() })
 }
 
+/// Returns the error of a question that has no answer because the node stopped.
+fn ended() -> JsValue {
+    thrown(&Refusal { code: Code::Stopped, message: "the observer has ended".into() })
+}
+
 /// Creates a new identity in the form that [`Node::new`] takes.
 ///
 /// # Errors
@@ -85,7 +91,9 @@ pub struct Node {
 #[wasm_bindgen]
 impl Node {
     /// Starts an observer with `options`, the JSON that the package's scripts write, and an
-    /// identity. A new identity is created if none is given.
+    /// identity. A new identity is created if none is given. `kept` is the newest block of an
+    /// earlier visit: a byte with its version, its signature, and the rest as it was signed. It is
+    /// left out if it breaks a rule.
     ///
     /// `tell` is called with the JSON of each `{kind, detail}`, and for a block also with the bytes
     /// of its payload. `post` sends requests to JSON-RPC endpoints: it is called with a URL, the
@@ -98,12 +106,17 @@ impl Node {
     pub fn new(
         options: &str,
         identity: Option<Vec<u8>>,
+        kept: Option<Vec<u8>>,
         tell: Function,
         post: Function,
     ) -> Result<Self, JsValue> {
-        let plan = Options::read(options)
+        let mut plan = Options::read(options)
             .and_then(|options| options.plan())
             .map_err(|refusal| thrown(&refusal))?;
+        plan.kept = kept.and_then(|bytes| {
+            let signers = Signers { current: plan.signer, previous: None };
+            kept::read(&Rules::new(&plan.chain, signers), &bytes)
+        });
         let keypair = match identity {
             Some(bytes) => Keypair::from_protobuf_encoding(&bytes)
                 .map_err(|_| option("the stored identity is invalid: clear this site's data"))?,
@@ -198,15 +211,33 @@ impl Node {
         // A node that has stopped drops the command, and so the sender.
         let _ = self.commands.unbounded_send(Command::Block(wanted, answer));
         Ok(wasm_bindgen_futures::future_to_promise(async {
-            let Ok(found) = answered.await else {
-                let message = "the observer has ended".into();
-                return Err(thrown(&Refusal { code: Code::Stopped, message }));
-            };
+            let Ok(found) = answered.await else { return Err(ended()) };
             let Some(found) = found else { return Ok(JsValue::NULL) };
             let json = serde_json::to_string(&found.told).map_err(option)?;
             let payload = Uint8Array::from(&found.payload[..]);
             Ok(Array::of2(&json.into(), &payload).into())
         }))
+    }
+
+    /// Returns a promise of the answer to a wallet's JSON-RPC read. `params` is JSON. It resolves
+    /// to the JSON of `{ result, block, verified }` or of `{ error: { code, message, data } }`. It
+    /// rejects with the code `stopped` if the node stops before, or if [`Self::cancel_read`] is
+    /// called with the same `ticket`. The caller gives each read another ticket.
+    pub fn read(&self, ticket: u32, method: String, params: &str) -> Promise {
+        let (answer, answered) = oneshot::channel();
+        let params = serde_json::from_str(params).unwrap_or_default();
+        let question = Question { ticket, method, params };
+        // A node that has stopped drops the command, and so the sender.
+        let _ = self.commands.unbounded_send(Command::Read(question, answer));
+        wasm_bindgen_futures::future_to_promise(async {
+            answered.await.map(Into::into).map_err(|_| ended())
+        })
+    }
+
+    /// Ends the read with this ticket, if it still waits for its answer.
+    #[wasm_bindgen(js_name = cancelRead)]
+    pub fn cancel_read(&self, ticket: u32) {
+        let _ = self.commands.unbounded_send(Command::CancelRead(ticket));
     }
 
     /// Closes all connections and frees everything. Resolves when that is done.

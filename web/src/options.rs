@@ -1,13 +1,15 @@
 //! The options of a page, read and checked before anything starts.
 //!
 //! # Bounds
-//! The page's list of peers: [`MAX_PEERS`]. Its list of endpoints: [`MAX_ENDPOINTS`]. A rollup
-//! configuration: the core's limit.
+//! The page's list of peers: [`MAX_PEERS`]. Its list of endpoints: [`MAX_ENDPOINTS`]. Its list of
+//! methods: [`MAX_UNVERIFIED`]. A rollup configuration: the core's limit.
 
-use alloy_primitives::Address;
+use alloy_primitives::{Address, Bytes};
 use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, PeerId};
 use opp2p_core::chain::{ChainConfig, networks};
+use opp2p_core::payload::Block;
+use opp2p_core::proof::reader::{LAG_WAIT, LagPolicy, ReaderConfig};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -18,6 +20,14 @@ use std::time::Duration;
 pub(crate) const MAX_PEERS: usize = 64;
 /// Maximum number of JSON-RPC endpoints that a page may give.
 const MAX_ENDPOINTS: usize = 8;
+/// Maximum number of methods whose answers are not verified.
+const MAX_UNVERIFIED: usize = 64;
+/// Maximum time in seconds that a read waits for lagging endpoints.
+const MAX_LAG_WAIT: f64 = 20.0;
+/// Maximum number of blocks below the head: execution clients have the state of 128.
+const MAX_LAG_BLOCKS: f64 = 128.0;
+/// Time that a read waits for the first head.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(25);
 /// Minimum memory for filling gaps, in bytes: less could not hold two of the largest blocks.
 pub(crate) const MIN_GAP_MEMORY: u64 = 24 << 20;
 /// Maximum memory for filling gaps, in bytes: WebAssembly has 4 GiB for everything.
@@ -97,9 +107,26 @@ pub(crate) struct Options {
     pub(crate) on_gap: Option<String>,
     /// Maximum number of missing blocks that are fetched.
     pub(crate) max_gap: Option<f64>,
+    /// Time of arrival of the newest block of an earlier visit, in milliseconds since 1970.
+    pub(crate) kept_at: Option<f64>,
+    /// What an earlier visit learned of peers, if it is to be kept: pairs of hexadecimal digits.
+    pub(crate) memory: Option<Vec<(Bytes, Bytes)>>,
+    /// How wallets' reads are answered, if the page asked for them.
+    pub(crate) reads: Option<ReadOptions>,
     /// Whether the page was loaded over https, so that the browser forbids it to dial `ws`.
     #[serde(default)]
     pub(crate) is_secure_page: bool,
+}
+
+/// How reads are answered.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub(crate) struct ReadOptions {
+    /// Names of methods.
+    unverified: Vec<String>,
+    /// Seconds that a read waits for the endpoints. This or the next, or neither.
+    wait: Option<f64>,
+    /// Maximum number of blocks below the head at which a read is answered.
+    newest: Option<f64>,
 }
 
 /// The checked options, ready to start with.
@@ -112,8 +139,15 @@ pub(crate) struct Plan {
     /// Addresses at which each peer is dialled, each complete.
     pub(crate) peers: BTreeMap<PeerId, Vec<Multiaddr>>,
     pub(crate) from_genesis: bool,
+    /// The newest block of an earlier visit.
+    pub(crate) kept: Option<Block>,
+    /// Its time of arrival, in milliseconds since 1970.
+    pub(crate) kept_at: Option<f64>,
+    /// What an earlier visit learned of peers, if it is to be kept.
+    pub(crate) memory: Option<Vec<(Bytes, Bytes)>>,
     /// Endpoints to ask for blocks that no peer delivers.
     pub(crate) endpoints: Vec<Endpoint>,
+    pub(crate) reads: Option<ReaderConfig>,
     /// In bytes.
     pub(crate) gap_memory: u64,
     pub(crate) gap_patience: Duration,
@@ -272,13 +306,18 @@ impl Options {
         };
         let max_gap = self.max_gap()?;
         let peers = self.dialled()?;
+        let reads = self.reads(chain.chain_id)?;
         Ok(Plan {
             chain,
             signer,
             reads_signer: self.reads_signer,
             peers,
             from_genesis: self.from_genesis,
+            kept: None,
+            kept_at: self.kept_at,
+            memory: self.memory.clone(),
             endpoints: self.endpoints()?,
+            reads,
             gap_memory,
             gap_patience,
             max_gap,
@@ -296,6 +335,45 @@ impl Options {
             Some("skip") => Ok(0),
             Some(_) => refuse(Code::Option, "`onGap` is neither \"fill\" nor \"skip\""),
         }
+    }
+
+    fn reads(&self, chain_id: u64) -> Result<Option<ReaderConfig>, Refusal> {
+        let Some(options) = &self.reads else { return Ok(None) };
+        if self.rpc.is_empty() {
+            let message = "`rpc` has no endpoint: give at least one to read from";
+            return refuse(Code::Option, message);
+        }
+        let count = options.unverified.len();
+        if count > MAX_UNVERIFIED {
+            let message =
+                format!("`unverified` has {count} methods: give at most {MAX_UNVERIFIED}");
+            return refuse(Code::Option, message);
+        }
+        let lag = match (options.wait, options.newest) {
+            (None, None) => LagPolicy::Wait(LAG_WAIT),
+            (Some(seconds), None) if (0.0..=MAX_LAG_WAIT).contains(&seconds) => {
+                LagPolicy::Wait(Duration::from_secs_f64(seconds))
+            }
+            (None, Some(blocks)) if (0.0..=MAX_LAG_BLOCKS).contains(&blocks) => {
+                LagPolicy::Newest { max_blocks: blocks as u64 }
+            }
+            _ => {
+                return refuse(
+                    Code::Option,
+                    format!(
+                        "`lag` is neither {{ wait: 0 to {MAX_LAG_WAIT} seconds }} nor \
+                         {{ newest: 0 to {MAX_LAG_BLOCKS} blocks }}"
+                    ),
+                );
+            }
+        };
+        Ok(Some(ReaderConfig {
+            lag,
+            unverified: options.unverified.clone(),
+            // The first gateway may take some dials.
+            head_timeout: HEAD_TIMEOUT,
+            ..ReaderConfig::new(chain_id, self.rpc.len())
+        }))
     }
 
     fn endpoints(&self) -> Result<Vec<Endpoint>, Refusal> {

@@ -1,7 +1,9 @@
 //! Settings of the observer's node and its network.
 
 use crate::options::Plan;
+use alloy_primitives::Bytes;
 use libp2p::PeerId;
+use opp2p_core::chain::BlockId;
 use opp2p_core::node::{MeshSettings, NodeConfig, ObserverConfig};
 use opp2p_core::peers::StaticPeer;
 use opp2p_wire::from_libp2p;
@@ -15,6 +17,10 @@ pub(crate) fn swarm_config() -> libp2p::swarm::Config {
     #[cfg(not(target_arch = "wasm32"))]
     let config = libp2p::swarm::Config::without_executor();
     config.with_idle_connection_timeout(opp2p_wire::IDLE_TIMEOUT)
+}
+
+fn entry((key, value): &(Bytes, Bytes)) -> (Vec<u8>, Vec<u8>) {
+    (key.to_vec(), value.to_vec())
 }
 
 /// Returns the configuration of the core. `secret` is a random number that no peer knows.
@@ -34,6 +40,9 @@ pub(crate) fn node_config(plan: &Plan, own: PeerId, secret: u64) -> NodeConfig {
     };
     let observer = NodeConfig::observer(plan.chain.clone(), &config);
     NodeConfig {
+        memory: plan.memory.iter().flatten().map(entry).collect(),
+        head: plan.kept.as_ref().map(BlockId::of),
+        recent: plan.kept.iter().cloned().collect(),
         seed: from_libp2p(&own).map_or(0, |own| own.seed()),
         signer: plan.signer,
         reads_signer: plan.reads_signer,

@@ -34,6 +34,10 @@ pub(crate) enum Told {
     /// The page is asked to read the signer again. This is not an event of the package.
     #[serde(rename = "read-signer")]
     ReadSigner,
+    Lie(LieJs),
+    /// Changes of what is known of peers, for the next visit: keys and values, or `null` for none.
+    /// This is not an event of the package.
+    Remember(Vec<(Hex, Option<Hex>)>),
     Error(Refusal),
     Status(StatusJs),
 }
@@ -306,6 +310,15 @@ pub(crate) fn chain_event(event: &ChainEvent<Block>) -> Option<Told> {
             Told::Gap(GapJs::skipped(*from, *to, *reason))
         }
     })
+}
+
+/// An endpoint answered falsely.
+#[derive(Debug, Serialize)]
+pub(crate) struct LieJs {
+    /// Host of the endpoint.
+    pub(crate) endpoint: String,
+    pub(crate) method: String,
+    pub(crate) part: String,
 }
 
 /// The signer of unsafe blocks has changed.

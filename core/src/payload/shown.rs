@@ -175,7 +175,7 @@ fn lists(
 }
 
 /// Decodes a transaction. `None` if its type is unknown, or it is malformed or not signed.
-fn read(raw: &[u8], base_fee: U256) -> Option<Map<String, Value>> {
+pub(crate) fn read(raw: &[u8], base_fee: U256) -> Option<Map<String, Value>> {
     let (kind, mut list) = match raw.first()? {
         0xc0.. => (0, raw),
         kind => (*kind, &raw[1..]),

@@ -82,6 +82,7 @@ mod account;
 mod header;
 pub mod json;
 mod logs;
+pub mod reader;
 mod receipts;
 #[cfg(test)]
 mod tests;

@@ -11,6 +11,8 @@
 //! * `{"do":"kill","name":"a"}`: ends a gateway without a farewell.
 //! * `{"do":"publish","count":30,"every":200}`: the blocks: `number`, `hash`, `bytes`, and `at`,
 //!   the time when the sequencer was given each.
+//! * `{"do":"roots","state":"0x…","receipts":"0x…"}`: all blocks from now on have these roots, so
+//!   that a test knows the state and the receipts behind them.
 //! * `{"do":"seen","name":"a"}`: the time when the gateway's follower of the chain had each block:
 //!   `number`, `hash`, `at`.
 //! * `{"do":"liar","name":"x","lie":"forged"}`: the address of a gateway that publishes `forged`,
@@ -28,11 +30,12 @@ mod gateway;
 mod gossiper;
 mod liar;
 
-use alloy_primitives::{Address, b256};
+use alloy_primitives::{Address, B256, Bloom, b256};
 use gateway::Gateway;
 use liar::Liar;
 use opp2p::devnet::{BlockMaker, unix_seconds};
-use opp2p_core::chain::{ChainConfig, Fork};
+use opp2p_core::chain::{BlockId, ChainConfig, Fork};
+use opp2p_core::payload::Envelope;
 use opp2p_core::sequencer::LocalSigner;
 use opp2p_node::host::{Host, HostConfig};
 use opp2p_node::key::SecretKey;
@@ -65,6 +68,7 @@ enum Command {
     Gateway { name: String, tls: Option<Tls>, room: Option<usize> },
     Kill { name: String },
     Publish { count: usize, every: u64 },
+    Roots { state: B256, receipts: B256 },
     Seen { name: String },
     Liar { name: String, lie: liar::Lie },
     Peers { name: String },
@@ -83,6 +87,8 @@ struct Lab {
     signer: SecretKey,
     sequencer: Host,
     maker: BlockMaker,
+    /// State and receipts root of the blocks, if the test knows what is behind them.
+    roots: Option<(B256, B256)>,
     gateways: BTreeMap<String, Gateway>,
     liars: BTreeMap<String, Liar>,
 }
@@ -114,6 +120,7 @@ impl Lab {
             signer,
             sequencer,
             maker,
+            roots: None,
             gateways: BTreeMap::new(),
             liars: BTreeMap::new(),
         })
@@ -149,6 +156,10 @@ impl Lab {
             Command::Publish { count, every } => {
                 json!({ "blocks": self.publish(count, every).await? })
             }
+            Command::Roots { state, receipts } => {
+                self.roots = Some((state, receipts));
+                json!({})
+            }
             Command::Seen { name } => json!({ "blocks": self.gateway(&name)?.seen() }),
             Command::Liar { name, lie } => {
                 let liar = Liar::start(&self.chain, &self.signer, lie).await?;
@@ -174,13 +185,27 @@ impl Lab {
         self.gateways.get_mut(name).ok_or_else(|| format!("there is no gateway {name}").into())
     }
 
+    fn next_block(&mut self) -> Result<Envelope, Failure> {
+        let mut envelope = self.maker.next(unix_seconds());
+        if let Some((state, receipts)) = self.roots {
+            let payload = &mut envelope.payload;
+            (payload.state_root, payload.receipts_root) = (state, receipts);
+            // No block has a log that the test does not know.
+            payload.logs_bloom = Bloom::ZERO;
+            let hash = payload.seal(envelope.parent_beacon_block_root)?;
+            let (number, timestamp) = (payload.block_number, payload.timestamp);
+            self.maker.resume(BlockId::new(number, hash), timestamp);
+        }
+        Ok(envelope)
+    }
+
     /// Publishes this many blocks, one every `every` milliseconds.
     async fn publish(&mut self, count: usize, every: u64) -> Result<Vec<Value>, Failure> {
         let mut blocks = Vec::new();
         let mut tick = tokio::time::interval(Duration::from_millis(every.max(1)));
         for _ in 0..count {
             tick.tick().await;
-            let envelope = self.maker.next(unix_seconds());
+            let envelope = self.next_block()?;
             let (number, hash) = (envelope.payload.block_number, envelope.payload.block_hash);
             let size: usize = envelope.payload.transactions.iter().map(|raw| raw.len()).sum();
             let at = now();

@@ -111,3 +111,67 @@ export const block = (number) => ({
   size: 4321,
   receivedAt: 1,
 });
+
+/** Endpoints that a provider may name. */
+export const RPC = ["https://rpc.example"];
+
+/**
+ * A worker whose node answers each read by `answers(method, params, ticket)`: a result, or nothing for
+ * no answer yet. Has a head unless `isHeadless`.
+ */
+export class Reading extends MockWorker {
+  reads = [];
+  cancelled = [];
+
+  constructor(answers = () => null, isHeadless = false) {
+    super((message, worker) => worker.acts(message));
+    this.answers = answers;
+    this.isHeadless = isHeadless;
+  }
+
+  acts(message) {
+    MockWorker.starts(message, this);
+    if (message.start && !this.isHeadless) this.head(1);
+    if (message.cancelRead !== undefined) this.cancelled.push(message.cancelRead);
+    if (message.ask?.what !== "read") return;
+    const [ticket, method, text] = message.ask.given;
+    const params = JSON.parse(text);
+    this.reads.push([method, params]);
+    const value = this.answers(method, params, ticket);
+    if (value === undefined) return;
+    const answer = value?.error ? value : { result: value, block: null, verified: true };
+    this.says({ answered: { id: message.ask.id, value: answer } });
+  }
+
+  head(number) {
+    const { hash, timestamp, timestampMs, receivedAt } = block(number);
+    this.tell("head", { number, hash, timestamp, timestampMs, receivedAt });
+  }
+
+  block(number, changes = {}) {
+    this.tell("block", { ...FIELDS, ...block(number), ...changes }, payload([]));
+  }
+}
+
+export const root = (byte) => `0x${byte.repeat(32)}`;
+/** Fields of a header that the mock's blocks lack. */
+export const FIELDS = {
+  logsBloom: `0x${"00".repeat(256)}`,
+  transactionsRoot: root("aa"),
+  stateRoot: root("bb"),
+  receiptsRoot: root("cc"),
+  extraData: "0x",
+  withdrawalsRoot: root("dd"),
+  parentBeaconBlockRoot: root("ee"),
+  requestsHash: null,
+};
+
+/** Waits until something holds, for as long as a slow machine needs. */
+export async function until(holds) {
+  await settles(
+    (async () => {
+      while (!holds()) await new Promise((resolve) => setTimeout(resolve, 5));
+    })(),
+    String(holds),
+  );
+}

@@ -84,6 +84,7 @@ impl Driver {
 
     /// Hands the chain's next block on to the page.
     pub(super) fn hand_on(&mut self, block: &Block) {
+        self.lead_reads(block);
         let clock = &self.core.clock;
         let arrival = self.arrivals.hand_on(block.hash(), || unknown(block, clock.unix_millis()));
         self.counters.blocks += 1;
@@ -115,7 +116,7 @@ impl Driver {
 
     /// Reports the newest block that was verified, if it is another one now. It may be above a gap.
     pub(super) fn follow_head(&mut self) {
-        let (id, head) = {
+        let (id, head, newest) = {
             let core = self.core.lock();
             let view = core.view();
             let Some(id) = view.highest() else { return };
@@ -131,8 +132,11 @@ impl Driver {
                 timestamp_ms: block.timestamp_ms(),
                 received_at: arrival.unwrap_or_else(|| self.core.clock.unix_millis()),
             };
-            (id, head)
+            (id, head, self.reads.is_some().then(|| block.clone()))
         };
+        if let Some(block) = newest {
+            self.jump_reads(&block);
+        }
         self.tell(&Told::Head(head.clone()));
         self.head = Some((id, head));
         self.status_changed = true;

@@ -25,6 +25,9 @@ impl Driver {
         match event {
             Event::Chain(ChainEvent::Extended(block)) => self.hand_on(&block),
             Event::Chain(event) => {
+                if matches!(event, ChainEvent::Reorg { .. }) {
+                    self.turn_reads(&event);
+                }
                 // What is known of a gap now is newer than its progress.
                 self.progress = None;
                 if let Some(told) = tell::chain_event(&event) {

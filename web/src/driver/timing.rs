@@ -1,7 +1,7 @@
 //! The timers of an observer: heartbeats, statuses, questions for the signer, and pauses for the
 //! browser.
 
-use super::Driver;
+use super::{Driver, Reads};
 use crate::tell::Told;
 use futures_timer::Delay;
 use opp2p_core::gossip::HEARTBEAT;
@@ -39,8 +39,9 @@ impl Driver {
         };
         let due = self.signer_due.unwrap_or(status).min(status).min(self.heartbeat);
         let own = due.saturating_duration_since(now);
-        let core = self.core.next_wakeup().map(|at| self.core.clock.until(at));
-        core.map_or(own, |core| core.min(own))
+        let reads = self.reads.as_ref().and_then(Reads::deadline);
+        let machines = [self.core.next_wakeup(), reads].into_iter().flatten().min();
+        machines.map_or(own, |at| self.core.clock.until(at).min(own))
     }
 
     /// Does what is due.
@@ -61,6 +62,7 @@ impl Driver {
             self.feed(Input::Peer(peer, PeerNews::Received));
         }
         self.feed(Input::Wake);
+        self.wake_reads();
         let is_due = now >= self.status_due
             || (self.status_changed && now >= self.status_told + STATUS_PAUSE);
         if is_due {

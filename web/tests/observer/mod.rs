@@ -86,7 +86,7 @@ fn code(error: &JsValue) -> String {
 #[wasm_bindgen_test]
 async fn an_observer_starts_dials_gives_up_redials_and_stops() {
     let heard = Heard::default();
-    let node = Node::new(&options("op-mainnet", NOBODY), None, heard.listener(), no_post())
+    let node = Node::new(&options("op-mainnet", NOBODY), None, None, heard.listener(), no_post())
         .expect("good options");
     let about: Value = serde_json::from_str(&node.about()).expect("JSON");
     assert_eq!(about["network"]["chainId"], 10);
@@ -108,7 +108,7 @@ async fn an_observer_starts_dials_gives_up_redials_and_stops() {
 #[wasm_bindgen_test]
 async fn waiting_peers_are_dialled_at_once_after_a_network_change() {
     let heard = Heard::default();
-    let node = Node::new(&options("base", NOBODY), None, heard.listener(), no_post())
+    let node = Node::new(&options("base", NOBODY), None, None, heard.listener(), no_post())
         .expect("good options");
     while !heard.event_names().iter().any(|what| what == "unreachable") {
         Delay::new(Duration::from_millis(20)).await;
@@ -138,7 +138,8 @@ async fn an_unknown_signer_is_asked_for_and_is_a_trouble_until_it_is_read() {
     }"#;
     let options = serde_json::json!({ "network": network, "peers": [NOBODY], "readsSigner": true });
     let heard = Heard::default();
-    let node = Node::new(&options.to_string(), None, heard.listener(), no_post()).expect("good");
+    let node =
+        Node::new(&options.to_string(), None, None, heard.listener(), no_post()).expect("good");
     let about: Value = serde_json::from_str(&node.about()).expect("JSON");
     assert!(about["network"]["signer"].is_null());
     let has = |list: &Value| {
@@ -167,7 +168,8 @@ async fn an_unknown_signer_is_asked_for_and_is_a_trouble_until_it_is_read() {
 #[wasm_bindgen_test]
 async fn a_question_for_a_block_is_answered_or_ends_with_the_node() {
     let node =
-        Node::new(&options("base", NOBODY), None, Heard::default().listener(), no_post()).unwrap();
+        Node::new(&options("base", NOBODY), None, None, Heard::default().listener(), no_post())
+            .unwrap();
     for wrong in ["", "latest", "-1", "0x12"] {
         assert_eq!(code(&node.block(wrong).expect_err("no block")), "option", "{wrong}");
     }
@@ -188,7 +190,7 @@ async fn a_question_for_a_block_is_answered_or_ends_with_the_node() {
 fn mistakes_are_javascript_errors_with_a_code() {
     let tell = || Heard::default().listener();
     let failed = |options: &str, identity| {
-        code(&Node::new(options, identity, tell(), no_post()).expect_err("a mistake"))
+        code(&Node::new(options, identity, None, tell(), no_post()).expect_err("a mistake"))
     };
     assert_eq!(failed("{", None), "option");
     assert_eq!(failed(&options("nowhere", NOBODY), None), "network");
@@ -208,7 +210,7 @@ fn mistakes_are_javascript_errors_with_a_code() {
 async fn a_kept_identity_is_the_same_peer() {
     let identity = new_identity().expect("there is randomness");
     let start = |identity| {
-        Node::new(&options("base", NOBODY), identity, Heard::default().listener(), no_post())
+        Node::new(&options("base", NOBODY), identity, None, Heard::default().listener(), no_post())
     };
     let one = start(Some(identity.clone())).expect("good options");
     let two = start(Some(identity)).expect("good options");

@@ -381,7 +381,8 @@ pub(crate) fn example(shell: &Shell) -> Result<String, String> {
 /// Then tests what every browser is tested with, in all browsers that are here.
 pub(crate) fn observer(shell: &Shell) -> Result<String, String> {
     lab(shell)?;
-    let passed = node_tests(shell, "web/e2e/observer.test.mjs")?;
+    let passed = node_tests(shell, "web/e2e/observer.test.mjs")?
+        + node_tests(shell, "web/e2e/reads.test.mjs")?;
     let each = node_tests(shell, "web/e2e/browsers.test.mjs")?;
     let (found, lacking) = setup::found_browsers();
     let mut notes =
@@ -396,9 +397,11 @@ pub(crate) fn projects(shell: &Shell) -> Result<String, String> {
     npm_ci(&shell.root().join(PROJECT_TOOLS))?;
     lab(shell)?;
     let mut passed = 0;
-    for file in ["package/start", "package/observer", "projects/fast"] {
-        passed += node_tests(shell, &format!("web/e2e/{file}.test.mjs"))?;
+    let scripts = ["start", "observer", "provider", "libraries", "shared"];
+    for name in scripts {
+        passed += node_tests(shell, &format!("web/e2e/package/{name}.test.mjs"))?;
     }
+    passed += node_tests(shell, "web/e2e/projects/fast.test.mjs")?;
     Ok(format!("{passed} passed"))
 }
 

@@ -10,6 +10,8 @@ import {
   type Head,
   type WasmSource,
 } from "opp2p";
+import { createProvider, type Answer, type Provider } from "opp2p/provider";
+import { shared } from "opp2p/shared";
 import { observe as observeInline } from "opp2p/inline";
 import { observe as observeStatic } from "opp2p/static";
 import "opp2p/worker.js";
@@ -68,6 +70,29 @@ export async function types(signal: AbortSignal): Promise<void> {
   await observer.getBlock("latest");
   // @ts-expect-error Only observe() makes observers.
   new Observer();
+}
+
+export async function reads(signal: AbortSignal): Promise<Provider> {
+  await using provider = await createProvider({
+    network: 10,
+    peers: PEERS,
+    rpc: "https://rpc.example",
+    unverified: ["eth_call"],
+    lag: { newest: 5 },
+    worker: shared,
+    keep: true,
+  });
+  const answer: Answer = await provider.read({ method: "eth_chainId" }, { signal });
+  console.log(answer.block?.number, answer.verified, await provider.request({ method: "x", params: [1] }));
+  provider.on("message", ({ data }) => console.log(data.subscription));
+  provider.on("lie", ({ endpoint, method, part }) => console.log(endpoint, method, part));
+  provider.once("disconnect", ({ code }) => console.log(code)).on("other", () => {});
+  const observer = await observe({ network: 10, peers: PEERS, rpc: [], reads: { lag: { wait: 1 } } });
+  // @ts-expect-error An observer has no further options.
+  await createProvider({ observer, network: 10 });
+  // @ts-expect-error There has to be an endpoint.
+  await createProvider({ network: 10, peers: PEERS });
+  return createProvider({ observer });
 }
 
 export async function options(wasm: WasmSource): Promise<string> {

@@ -1,0 +1,259 @@
+//! Blocks and facts, as far as a read knows them: what is missing is named as a need.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use alloy_primitives::{Address, B256, U256, address};
+
+use super::cache::Cache;
+use super::chain::Chain;
+use super::config::{HISTORY_BLOCKS, MAX_LINKS};
+use super::error::ReadError;
+use super::need::{Fact, Key, Need};
+use super::params::Place;
+use crate::chain::{BlockId, Meant};
+use crate::payload::Block;
+use crate::proof::json::MAX_SLOTS;
+use crate::proof::{BlockHeader, ProvedReceipts};
+
+/// The contract whose storage holds the hashes of the last [`HISTORY_BLOCKS`] blocks (EIP-2935).
+pub(super) const HISTORY: Address = address!("0000F90827F1C53a10cb7A02335B175320002935");
+
+/// Maximum number of block hashes that are proved by one answer: 200 kB.
+const HASHES_AT_ONCE: usize = 64;
+const _: () = assert!(HASHES_AT_ONCE <= MAX_SLOTS);
+
+/// Proved facts of earlier reads.
+///
+/// # Bounds
+/// Each cache has at most [`MAX_CACHE_BYTES`](super::config::MAX_CACHE_BYTES).
+#[derive(Debug, Default)]
+pub(super) struct Caches {
+    pub(super) headers: Cache<Arc<BlockHeader>>,
+    pub(super) blocks: Cache<Block>,
+    pub(super) receipts: Cache<Arc<ProvedReceipts>>,
+    pub(super) code: Cache<alloy_primitives::Bytes>,
+}
+
+/// The reason why a read can't be answered now.
+#[derive(Debug)]
+pub(super) enum Stop {
+    /// These facts are needed first.
+    Need(Vec<Need>),
+    /// The first head is awaited.
+    Head,
+    /// An endpoint's claim was found to be false.
+    False {
+        endpoint: usize,
+        method: &'static str,
+        part: String,
+    },
+    /// An endpoint's claim can't be used.
+    Distrust {
+        endpoint: usize,
+        claim: Key,
+    },
+    Fail(ReadError),
+}
+
+impl From<ReadError> for Stop {
+    fn from(error: ReadError) -> Self {
+        Self::Fail(error)
+    }
+}
+
+/// Everything that is known when a read is answered.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Context<'a> {
+    pub(super) chain_id: u64,
+    pub(super) chain: &'a Chain,
+    pub(super) caches: &'a Caches,
+    /// The block that `latest` means for this read, and by whose state it finds older blocks.
+    pub(super) anchor: Option<BlockId>,
+    pub(super) facts: &'a BTreeMap<Key, Fact>,
+}
+
+impl<'a> Context<'a> {
+    pub(super) fn anchor(&self) -> Result<BlockId, Stop> {
+        self.anchor.ok_or(Stop::Head)
+    }
+
+    /// Returns the fact for a need, which may be that it is absent.
+    pub(super) fn fact(&self, need: Need) -> Result<&'a Fact, Stop> {
+        match self.facts.get(&need.key()) {
+            Some(Fact::Failed(error)) => Err(Stop::Fail(error.clone())),
+            Some(fact) => Ok(fact),
+            None => Err(Stop::Need(vec![need])),
+        }
+    }
+
+    /// Returns the header with this hash, or `None` if no endpoint has it.
+    fn header_if_any(&self, hash: B256) -> Result<Option<Arc<BlockHeader>>, Stop> {
+        if let Some((_, header)) = self.chain.header(hash) {
+            return Ok(Some(header.clone()));
+        }
+        if let Some(header) = self.caches.headers.get(&hash) {
+            return Ok(Some(header.clone()));
+        }
+        match self.fact(Need::Header { hash })? {
+            Fact::Header(header) => Ok(Some(header.clone())),
+            _ => Ok(None),
+        }
+    }
+
+    /// Returns the header of a canonical block.
+    pub(super) fn header(&self, hash: B256) -> Result<Arc<BlockHeader>, Stop> {
+        match self.header_if_any(hash)? {
+            Some(header) => Ok(header),
+            None => Err(self.absent(&Need::Header { hash })),
+        }
+    }
+
+    /// Returns the error of a fact that no endpoint has although the chain does.
+    fn absent(&self, need: &Need) -> Stop {
+        match self.facts.get(&need.key()) {
+            Some(Fact::Absent(error)) => Stop::Fail(error.clone()),
+            _ => Stop::Fail(ReadError::UnknownBlock),
+        }
+    }
+
+    /// Returns the whole block with this hash, or `None` if no endpoint has it.
+    pub(super) fn whole_if_any(&self, hash: B256) -> Result<Option<Block>, Stop> {
+        let recent = self.chain.header(hash).and_then(|(id, _)| self.chain.block(id));
+        if let Some(block) = recent.or_else(|| self.caches.blocks.get(&hash)) {
+            return Ok(Some(block.clone()));
+        }
+        match self.fact(Need::Body { hash })? {
+            Fact::Body(block) => Ok(Some(block.clone())),
+            _ => Ok(None),
+        }
+    }
+
+    /// Returns a whole canonical block.
+    pub(super) fn whole(&self, hash: B256) -> Result<Block, Stop> {
+        self.whole_if_any(hash)?.ok_or_else(|| self.absent(&Need::Body { hash }))
+    }
+
+    /// Returns the canonical block at a place.
+    pub(super) fn id(&self, place: Place) -> Result<BlockId, Stop> {
+        match place {
+            Place::Tag(tag) => match self.chain.labels.meant(tag, Some(self.anchor()?)) {
+                Ok(Meant::Block(id)) => Ok(id),
+                Ok(Meant::Lowest) => self.id(Place::Number(0)),
+                Ok(Meant::Nothing) => Err(Stop::Head),
+                Err(error) => Err(Stop::Fail(error.into())),
+            },
+            Place::Number(number) => Ok(BlockId::new(number, self.hash(number)?)),
+            Place::Hash(hash) => {
+                self.anchor()?;
+                if let Some((id, _)) = self.chain.header(hash) {
+                    return Ok(id);
+                }
+                let header = self.header_if_any(hash)?.ok_or(ReadError::UnknownBlock)?;
+                self.canonical(BlockId::new(header.number, hash))
+            }
+        }
+    }
+
+    /// Checks that a block is canonical.
+    pub(super) fn canonical(&self, id: BlockId) -> Result<BlockId, Stop> {
+        let labels = [self.chain.labels.safe, self.chain.labels.finalized];
+        if labels.contains(&Some(id)) || self.hash(id.number)? == id.hash {
+            Ok(id)
+        } else {
+            Err(ReadError::UnknownBlock.into())
+        }
+    }
+
+    /// Returns the hash of the canonical block with this number.
+    fn hash(&self, number: u64) -> Result<B256, Stop> {
+        let hashes = self.hashes(number, number)?;
+        hashes.first().copied().ok_or(Stop::Fail(ReadError::UnknownBlock))
+    }
+
+    /// Returns the hashes of the canonical blocks in a range.
+    pub(super) fn hashes(&self, first: u64, last: u64) -> Result<Vec<B256>, Stop> {
+        let anchor = self.anchor()?;
+        if last > anchor.number && self.chain.at(last).is_none() {
+            return Err(ReadError::UnknownBlock.into());
+        }
+        let unknown: Vec<u64> =
+            (first..=last).take_while(|number| self.chain.at(*number).is_none()).collect();
+        let mut hashes = if unknown.is_empty() { Vec::new() } else { self.older(&unknown)? };
+        let recent = first + unknown.len() as u64..=last;
+        hashes.extend(recent.filter_map(|number| self.chain.at(number)).map(|id| id.hash));
+        Ok(hashes)
+    }
+
+    /// Returns the hashes of blocks below the run of recent blocks, given their ascending numbers.
+    fn older(&self, numbers: &[u64]) -> Result<Vec<B256>, Stop> {
+        let anchor = self.anchor()?;
+        let (Some(first), Some(lowest)) = (numbers.first(), self.chain.lowest()) else {
+            return Err(Stop::Head);
+        };
+        let is_isthmus = self
+            .chain
+            .header(anchor.hash)
+            .is_some_and(|(_, header)| header.requests_hash.is_some());
+        let depth = anchor.number.saturating_sub(*first);
+        if is_isthmus
+            && depth <= HISTORY_BLOCKS
+            && let Some(hashes) = self.from_history(anchor, numbers)?
+        {
+            return Ok(hashes);
+        }
+        if lowest.number - first > MAX_LINKS {
+            let within = if is_isthmus { HISTORY_BLOCKS } else { MAX_LINKS };
+            let from = if is_isthmus { anchor.number } else { lowest.number };
+            let lowest = from.saturating_sub(within);
+            return Err(ReadError::TooOld { number: *first, lowest }.into());
+        }
+        self.from_links(lowest, numbers)
+    }
+
+    /// Returns the hashes that the state of the anchor holds, or `None` if it holds none.
+    fn from_history(&self, anchor: BlockId, numbers: &[u64]) -> Result<Option<Vec<B256>>, Stop> {
+        let state_root = self.header(anchor.hash)?.state_root;
+        let (mut hashes, mut needs) = (Vec::with_capacity(numbers.len()), Vec::new());
+        for part in numbers.chunks(HASHES_AT_ONCE) {
+            let slots = part.iter().map(|number| U256::from(number % HISTORY_BLOCKS).into());
+            let slots = slots.collect();
+            let need = Need::Account { block: anchor, state_root, address: HISTORY, slots };
+            match self.fact(need) {
+                Ok(Fact::Account(proved)) => {
+                    hashes.extend(proved.1.values.iter().map(|value| B256::from(*value)));
+                }
+                Ok(_) => return Ok(None),
+                Err(Stop::Need(need)) => needs.extend(need),
+                Err(stop) => return Err(stop),
+            }
+        }
+        if !needs.is_empty() {
+            return Err(Stop::Need(needs));
+        }
+        // A chain whose genesis lacks the contract, or whose history began later.
+        Ok((!hashes.contains(&B256::ZERO)).then_some(hashes))
+    }
+
+    /// Follows the parents' hashes downwards from the lowest recent block.
+    fn from_links(&self, lowest: BlockId, numbers: &[u64]) -> Result<Vec<B256>, Stop> {
+        let mut below = self.header(lowest.hash)?.parent_hash;
+        let mut hashes = Vec::with_capacity(numbers.len());
+        let first = numbers.first().copied().unwrap_or(lowest.number);
+        for number in (first..lowest.number).rev() {
+            if numbers.last().is_some_and(|last| number <= *last) {
+                hashes.push(below);
+            }
+            if number > first {
+                below = self.header(below)?.parent_hash;
+            }
+        }
+        hashes.reverse();
+        Ok(hashes)
+    }
+
+    /// Returns `true` if a need finds an older block by the state of the anchor.
+    pub(super) fn is_history(need: &Need) -> bool {
+        matches!(need, Need::Account { address: HISTORY, .. })
+    }
+}

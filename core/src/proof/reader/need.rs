@@ -1,0 +1,293 @@
+//! What a read needs from an endpoint: the question, and the check of the answer.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use alloy_primitives::{Address, B256, Bytes};
+use serde_json::{Value, json};
+
+use super::error::ReadError;
+use super::show;
+use crate::chain::BlockId;
+use crate::payload::{Block, RebuildError};
+use crate::proof::json::read_code;
+use crate::proof::{
+    AccountAnswer, BlockHeader, CodeError, ProvedAccount, ProvedReceipts, ReceiptAnswer,
+    TransactionId, prove_code, prove_receipts,
+};
+
+/// A fact that a read needs. An endpoint's answer proves it, or is refused.
+#[derive(Clone, Debug)]
+pub(super) enum Need {
+    /// An account with slots, by the state root of a block.
+    Account { block: BlockId, state_root: B256, address: Address, slots: Vec<B256> },
+    /// The code with a hash.
+    Code { block: BlockId, address: Address, hash: B256 },
+    /// The header with a hash.
+    Header { hash: B256 },
+    /// The whole block with a hash.
+    Body { hash: B256 },
+    /// The receipts of a block.
+    Receipts { block: Block },
+    /// The block that contains a transaction: a mere claim.
+    Claim { transaction: B256 },
+    /// A transaction is to be accepted.
+    Sent { raw: Bytes, hash: B256 },
+    /// An endpoint's own answer.
+    Passed { method: String, params: Value },
+}
+
+/// Key of a fact among the facts of one read.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Key {
+    Account(B256, Address, Vec<B256>),
+    Code(B256),
+    Header(B256),
+    Body(B256),
+    Receipts(B256),
+    Claim(B256),
+    Sent,
+    Passed,
+}
+
+/// An endpoint's claim which block contains a transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Claim {
+    pub(super) endpoint: usize,
+    pub(super) block: BlockId,
+    pub(super) index: u64,
+}
+
+/// A fact: proved, unless it is a claim or an endpoint's own answer.
+#[derive(Clone, Debug)]
+pub(super) enum Fact {
+    Account(Arc<(AccountAnswer, ProvedAccount)>),
+    Code(Bytes),
+    Header(Arc<BlockHeader>),
+    Body(Block),
+    Receipts(Arc<ProvedReceipts>),
+    /// The matching logs of a block, instead of its receipts.
+    Logs(Vec<Value>),
+    Claim(Claim),
+    Value(Value),
+    /// No endpoint has it. The error is for a read that can't go on without it.
+    Absent(ReadError),
+    /// No endpoint gave a true answer.
+    Failed(ReadError),
+}
+
+/// The result of checking an answer.
+#[derive(Clone, Debug)]
+pub(super) enum Checked {
+    Fact(Fact),
+    /// The endpoint says that it does not have it.
+    Absent,
+    /// The answer can't be used, but that may not be the endpoint's fault.
+    Unusable(String),
+    /// This part of the answer is false.
+    False(String),
+}
+
+fn is_false(error: &dyn std::fmt::Display) -> Checked {
+    Checked::False(error.to_string())
+}
+
+/// Names a block of the state methods (EIP-1898).
+fn at(block: BlockId) -> Value {
+    json!({ "blockHash": block.hash })
+}
+
+impl Need {
+    pub(super) fn key(&self) -> Key {
+        match self {
+            Self::Account { block, address, slots, .. } => {
+                Key::Account(block.hash, *address, slots.clone())
+            }
+            Self::Code { hash, .. } => Key::Code(*hash),
+            Self::Header { hash } => Key::Header(*hash),
+            Self::Body { hash } => Key::Body(*hash),
+            Self::Receipts { block } => Key::Receipts(block.hash()),
+            Self::Claim { transaction } => Key::Claim(*transaction),
+            Self::Sent { .. } => Key::Sent,
+            Self::Passed { .. } => Key::Passed,
+        }
+    }
+
+    pub(super) fn method(&self) -> Cow<'static, str> {
+        Cow::Borrowed(match self {
+            Self::Account { .. } => "eth_getProof",
+            Self::Code { .. } => "eth_getCode",
+            Self::Header { .. } | Self::Body { .. } => "eth_getBlockByHash",
+            Self::Receipts { .. } => "eth_getBlockReceipts",
+            Self::Claim { .. } => "eth_getTransactionByHash",
+            Self::Sent { .. } => "eth_sendRawTransaction",
+            Self::Passed { method, .. } => return Cow::Owned(method.clone()),
+        })
+    }
+
+    pub(super) fn params(&self) -> Value {
+        match self {
+            Self::Account { block, address, slots, .. } => json!([address, slots, at(*block)]),
+            Self::Code { block, address, .. } => json!([address, at(*block)]),
+            Self::Header { hash } => json!([hash, false]),
+            Self::Body { hash } => json!([hash, true]),
+            Self::Receipts { block } => json!([block.hash()]),
+            Self::Claim { transaction } => json!([transaction]),
+            Self::Sent { raw, .. } => json!([raw]),
+            Self::Passed { params, .. } => params.clone(),
+        }
+    }
+
+    /// Returns the number of the block that an endpoint must have executed for the answer.
+    pub(super) fn executed(&self) -> Option<u64> {
+        match self {
+            Self::Account { block, .. } | Self::Code { block, .. } => Some(block.number),
+            Self::Receipts { block } => Some(block.number()),
+            _ => None,
+        }
+    }
+
+    /// Returns `true` if every endpoint is asked, and continues after the first success.
+    pub(super) const fn is_for_all(&self) -> bool {
+        matches!(self, Self::Sent { .. })
+    }
+
+    /// Checks an endpoint's answer.
+    pub(super) fn check(&self, endpoint: usize, answer: &Value) -> Checked {
+        if answer.is_null() && !matches!(self, Self::Passed { .. }) {
+            return Checked::Absent;
+        }
+        match self {
+            Self::Account { state_root, address, slots, .. } => {
+                account(answer, *state_root, *address, slots)
+            }
+            Self::Code { hash, .. } => code(answer, *hash),
+            Self::Header { hash } => match header(answer, *hash) {
+                Ok(header) => Checked::Fact(Fact::Header(Arc::new(header))),
+                Err(part) => Checked::False(part),
+            },
+            Self::Body { hash } => body(answer, *hash),
+            Self::Receipts { block } => receipts(answer, block),
+            Self::Claim { transaction } => claim(answer, endpoint, *transaction),
+            Self::Sent { hash, .. } => match answer.as_str() {
+                Some(text) if text.eq_ignore_ascii_case(&hash.to_string()) => {
+                    Checked::Fact(Fact::Value(json!(hash)))
+                }
+                _ => Checked::False(format!("the transaction's hash is not {hash}")),
+            },
+            Self::Passed { .. } => Checked::Fact(Fact::Value(answer.clone())),
+        }
+    }
+}
+
+fn account(answer: &Value, root: B256, address: Address, slots: &[B256]) -> Checked {
+    let read = match AccountAnswer::from_json(answer) {
+        Ok(read) => read,
+        Err(error) => return is_false(&error),
+    };
+    match read.verify(root, address, slots) {
+        Ok(proved) => Checked::Fact(Fact::Account(Arc::new((read, proved)))),
+        Err(error) => is_false(&error),
+    }
+}
+
+fn code(answer: &Value, hash: B256) -> Checked {
+    let code = match read_code(answer) {
+        Ok(code) => code,
+        Err(error) => return is_false(&error),
+    };
+    match prove_code(hash, &code) {
+        Ok(()) => Checked::Fact(Fact::Code(code)),
+        Err(error @ CodeError::TooLarge(_)) => Checked::Unusable(error.to_string()),
+        Err(error) => is_false(&error),
+    }
+}
+
+fn header(answer: &Value, hash: B256) -> Result<BlockHeader, String> {
+    let header = BlockHeader::from_json(answer).map_err(|error| error.to_string())?;
+    header.verify(hash).map_err(|error| error.to_string())?;
+    Ok(header)
+}
+
+fn body(answer: &Value, hash: B256) -> Checked {
+    if let Err(part) = header(answer, hash) {
+        return Checked::False(part);
+    }
+    match Block::from_json(answer) {
+        Ok(block) if block.hash() == hash => Checked::Fact(Fact::Body(block)),
+        Ok(_) => Checked::False(format!("the hash is not {hash}")),
+        Err(RebuildError::Hash) => {
+            Checked::False("the transactions have another root than the header".into())
+        }
+        Err(error @ RebuildError::Json(_)) => is_false(&error),
+        Err(error) => Checked::Unusable(error.to_string()),
+    }
+}
+
+fn receipts(answer: &Value, block: &Block) -> Checked {
+    let answers = match ReceiptAnswer::list_from_json(answer) {
+        Ok(answers) => answers,
+        Err(error) => return is_false(&error),
+    };
+    let transactions = match TransactionId::of_block(block) {
+        Ok(transactions) => transactions,
+        Err(error) => return Checked::Unusable(error.to_string()),
+    };
+    let proved = match prove_receipts(&BlockHeader::of_block(block), &transactions, answers) {
+        Ok(proved) => proved,
+        Err(error) => return is_false(&error),
+    };
+    match show::false_receipt(block, &proved, answer) {
+        Some(part) => Checked::False(part),
+        None => Checked::Fact(Fact::Receipts(Arc::new(proved))),
+    }
+}
+
+/// Reads the place of a transaction. A transaction in no block yet is absent.
+fn claim(answer: &Value, endpoint: usize, transaction: B256) -> Checked {
+    let wrong = |field: &str| Checked::False(format!("{field} is not what was asked for"));
+    if !answer.is_object() {
+        return wrong("the answer");
+    }
+    let part = |field: &str| answer.get(field).unwrap_or(&Value::Null);
+    let hash = |field: &str| part(field).as_str().and_then(|text| text.parse::<B256>().ok());
+    if hash("hash") != Some(transaction) {
+        return wrong("hash");
+    }
+    if part("blockHash").is_null() {
+        return Checked::Absent;
+    }
+    let number = |field: &str| super::params::number(part(field));
+    match (hash("blockHash"), number("blockNumber"), number("transactionIndex")) {
+        (Some(block), Some(number), Some(index)) => {
+            let block = BlockId::new(number, block);
+            Checked::Fact(Fact::Claim(Claim { endpoint, block, index }))
+        }
+        (None, ..) => wrong("blockHash"),
+        (_, None, _) => wrong("blockNumber"),
+        _ => wrong("transactionIndex"),
+    }
+}
+
+impl Fact {
+    /// Size of the fact in bytes, approximately.
+    pub(super) fn size(&self) -> usize {
+        let data = match self {
+            Self::Account(proved) => {
+                let nodes =
+                    |nodes: &[Bytes]| nodes.iter().map(|node| node.len() + 32).sum::<usize>();
+                let slots = &proved.0.storage_proof;
+                let slots = slots.iter().map(|slot| 96 + nodes(&slot.proof)).sum::<usize>();
+                slots + nodes(&proved.0.account_proof)
+            }
+            Self::Code(code) => code.len(),
+            Self::Header(_) => size_of::<BlockHeader>(),
+            Self::Body(block) => block.body().len(),
+            Self::Receipts(receipts) => show::receipts_size(receipts),
+            Self::Logs(logs) => logs.iter().map(show::log_size).sum(),
+            Self::Value(value) => show::value_size(value),
+            Self::Claim(_) | Self::Absent(_) | Self::Failed(_) => 0,
+        };
+        data + 256
+    }
+}

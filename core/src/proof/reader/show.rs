@@ -1,0 +1,175 @@
+//! Proved answers in the JSON of the execution API.
+
+use alloy_primitives::{Address, B256, Bytes, U256, hex, keccak256};
+use serde_json::{Map, Value, json};
+
+use crate::payload::{Block, shown};
+use crate::proof::{
+    Account, AccountAnswer, DEPOSIT, ProvedAccount, ProvedLog, ProvedReceipt, ProvedReceipts,
+};
+
+pub(super) fn quantity(number: u64) -> Value {
+    format!("{number:#x}").into()
+}
+
+fn data(bytes: impl AsRef<[u8]>) -> Value {
+    hex::encode_prefixed(bytes).into()
+}
+
+/// Shows the result of `eth_getProof`. `keys` are the slots as the caller wrote them.
+pub(super) fn proof(answer: &AccountAnswer, proved: &ProvedAccount, keys: &[Value]) -> Value {
+    let account = proved.account.unwrap_or(Account::ABSENT);
+    let nodes = |nodes: &[Bytes]| nodes.iter().map(data).collect::<Vec<_>>();
+    let slots = answer.storage_proof.iter().zip(&proved.values).zip(keys);
+    let slots = slots.map(|((slot, value), key)| {
+        json!({ "key": key, "value": format!("{value:#x}"), "proof": nodes(&slot.proof) })
+    });
+    json!({
+        "address": data(answer.address),
+        "accountProof": nodes(&answer.account_proof),
+        "balance": format!("{:#x}", account.balance),
+        "codeHash": account.code_hash,
+        "nonce": quantity(account.nonce),
+        "storageHash": account.storage_root,
+        "storageProof": slots.collect::<Vec<_>>(),
+    })
+}
+
+/// Shows a receipt with everything that follows from its transaction. The fees paid for L1 data
+/// are left out.
+pub(super) fn receipt(block: &Block, receipts: &ProvedReceipts, index: usize) -> Option<Value> {
+    let proved = receipts.receipts.get(index)?;
+    let raw = block.payload().transaction(index)?;
+    let first_log = proved.first_log;
+    let logs = proved.receipt.logs.iter().zip(first_log..).map(|(one, log_index)| {
+        let transaction_index = index as u64;
+        let transaction_hash = proved.transaction_hash;
+        log(block, &ProvedLog { log: one, transaction_hash, transaction_index, log_index })
+    });
+    let mut all = json!({
+        "transactionHash": proved.transaction_hash,
+        "transactionIndex": quantity(index as u64),
+        "blockHash": block.hash(),
+        "blockNumber": quantity(block.number()),
+        "type": quantity(proved.receipt.kind.into()),
+        "status": quantity(proved.receipt.is_success.into()),
+        "cumulativeGasUsed": quantity(proved.receipt.cumulative_gas_used),
+        "gasUsed": quantity(proved.gas_used),
+        "logsBloom": data(proved.receipt.logs_bloom),
+        "logs": logs.collect::<Vec<_>>(),
+    });
+    let fields = all.as_object_mut()?;
+    if let Some(deposit) = proved.receipt.deposit {
+        fields.insert("depositNonce".into(), quantity(deposit.nonce));
+        fields.insert("depositReceiptVersion".into(), quantity(deposit.version));
+    }
+    fields.extend(derived(block, proved, raw));
+    Some(all)
+}
+
+/// Returns the fields of a receipt that follow from the transaction: none, if it is of a type that
+/// is not known here.
+fn derived(block: &Block, proved: &ProvedReceipt, raw: &[u8]) -> Map<String, Value> {
+    let mut fields = Map::new();
+    let Some(shown) = shown::read(raw, block.payload().base_fee_per_gas()) else { return fields };
+    let part = |name: &str| shown.get(name).cloned().unwrap_or_default();
+    fields.insert("from".into(), part("from"));
+    fields.insert("to".into(), part("to"));
+    fields.insert("effectiveGasPrice".into(), part("gasPrice"));
+    // The consensus encoding has a deposit's nonce from Canyon on.
+    let nonce = match proved.receipt.kind {
+        DEPOSIT => proved.receipt.deposit.map(|deposit| deposit.nonce),
+        _ => super::params::number(&part("nonce")),
+    };
+    let from = part("from").as_str().and_then(|text| text.parse::<Address>().ok());
+    match (part("to"), from, nonce) {
+        (Value::Null, Some(from), Some(nonce)) => {
+            fields.insert("contractAddress".into(), data(from.create(nonce)));
+        }
+        (Value::Null, ..) => {}
+        _ => {
+            fields.insert("contractAddress".into(), Value::Null);
+        }
+    }
+    fields
+}
+
+/// Returns the first part of an answer that contradicts its transaction, and that the receipts'
+/// root does not commit to.
+pub(super) fn false_receipt(
+    block: &Block,
+    proved: &ProvedReceipts,
+    answer: &Value,
+) -> Option<String> {
+    let payload = block.payload();
+    let each = proved.receipts.iter().zip(payload.transactions()).enumerate();
+    each.zip(answer.as_array()?).find_map(|((index, (receipt, raw)), answer)| {
+        let fields = derived(block, receipt, raw);
+        let (name, _) = fields.iter().find(|(name, ours)| {
+            let theirs = answer.get(*name).unwrap_or(&Value::Null);
+            !theirs.is_null() && !is_same(ours, theirs)
+        })?;
+        Some(format!("receipt {index}: {name} is false"))
+    })
+}
+
+fn is_same(ours: &Value, theirs: &Value) -> bool {
+    match (ours.as_str(), theirs.as_str()) {
+        (Some(ours), Some(theirs)) => ours.eq_ignore_ascii_case(theirs),
+        _ => ours == theirs,
+    }
+}
+
+/// Shows a log.
+pub(super) fn log(block: &Block, proved: &ProvedLog<'_>) -> Value {
+    json!({
+        "address": data(proved.log.address),
+        "topics": proved.log.topics(),
+        "data": data(&proved.log.data.data),
+        "blockHash": block.hash(),
+        "blockNumber": quantity(block.number()),
+        "blockTimestamp": quantity(block.timestamp()),
+        "transactionHash": proved.transaction_hash,
+        "transactionIndex": quantity(proved.transaction_index),
+        "logIndex": quantity(proved.log_index),
+        "removed": false,
+    })
+}
+
+/// Size of receipts in memory, approximately.
+pub(super) fn receipts_size(receipts: &ProvedReceipts) -> usize {
+    let each = receipts.receipts.iter();
+    each.map(|proved| {
+        let logs = proved.receipt.logs.iter();
+        size_of::<ProvedReceipt>() + logs.map(|log| 256 + log.data.data.len()).sum::<usize>()
+    })
+    .sum()
+}
+
+/// Size of a shown log, approximately.
+pub(super) fn log_size(log: &Value) -> usize {
+    1024 + log.get("data").and_then(Value::as_str).map_or(0, str::len)
+}
+
+/// Size of a value in memory, approximately.
+pub(super) fn value_size(value: &Value) -> usize {
+    let own = size_of::<Value>();
+    own + match value {
+        Value::String(text) => text.len(),
+        Value::Array(items) => items.iter().map(value_size).sum(),
+        Value::Object(fields) => {
+            fields.iter().map(|(name, field)| 64 + name.len() + value_size(field)).sum()
+        }
+        _ => 0,
+    }
+}
+
+/// Returns the index of a transaction in a block.
+pub(super) fn index_of(block: &Block, transaction: &B256) -> Option<usize> {
+    block.payload().transactions().position(|raw| keccak256(raw) == *transaction)
+}
+
+/// A word of storage.
+pub(super) fn word(value: U256) -> Value {
+    json!(B256::from(value))
+}

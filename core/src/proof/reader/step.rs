@@ -1,0 +1,295 @@
+//! The answer to each request, as a function of the facts.
+//!
+//! A read is answered again from the beginning whenever it learns a fact, until nothing is missing.
+
+use std::sync::Arc;
+
+use alloy_primitives::{Address, B256, Bytes};
+use serde_json::{Value, json};
+
+use super::config::{MAX_LOG_BLOCKS, MAX_READ_BYTES};
+use super::error::ReadError;
+use super::locate::{Context, Stop};
+use super::need::{Claim, Fact, Key, Need};
+use super::params::Place;
+use super::request::{Range, Request, StateShow};
+use super::show;
+use crate::chain::{BlockId, BlockTag};
+use crate::payload::Block;
+use crate::payload::shown::{self, Transactions};
+use crate::proof::{Account, EMPTY_CODE_HASH, FilterBlooms, LogFilter, ProvedReceipts};
+
+/// The answer to a request.
+#[derive(Clone, Debug)]
+pub(super) struct Done {
+    pub(super) value: Value,
+    pub(super) block: Option<BlockId>,
+}
+
+impl Done {
+    fn at(block: BlockId, value: Value) -> Self {
+        Self { value, block: Some(block) }
+    }
+
+    const fn constant(value: Value) -> Self {
+        Self { value, block: None }
+    }
+}
+
+type Step = Result<Done, Stop>;
+
+/// Answers a request, or says what is missing.
+pub(super) fn answer(context: &Context<'_>, request: &Request) -> Step {
+    match request {
+        Request::ChainId => Ok(Done::constant(show::quantity(context.chain_id))),
+        Request::NetVersion => Ok(Done::constant(context.chain_id.to_string().into())),
+        Request::BlockNumber => {
+            let anchor = context.anchor()?;
+            Ok(Done::at(anchor, show::quantity(anchor.number)))
+        }
+        Request::Syncing => Ok(Done::at(context.anchor()?, Value::Bool(false))),
+        Request::State { place, address, slots, show } => {
+            state(context, *place, *address, slots, show)
+        }
+        Request::Block { place, is_full } => block(context, *place, *is_full),
+        Request::TransactionCount { place } => {
+            let Some(block) = block_at(context, *place)? else { return unknown() };
+            let count = block.payload().transaction_count();
+            Ok(Done::at(BlockId::of(&block), show::quantity(count as u64)))
+        }
+        Request::TransactionAt { place, index } => {
+            let Some(block) = block_at(context, *place)? else { return unknown() };
+            Ok(Done::at(BlockId::of(&block), transaction(&block, *index)?))
+        }
+        Request::Transaction { hash } => match find(context, *hash)? {
+            Some((block, index)) => Ok(Done::at(BlockId::of(&block), transaction(&block, index)?)),
+            None => unknown(),
+        },
+        Request::Receipt { hash } => match find(context, *hash)? {
+            Some((block, index)) => receipt(context, &block, index),
+            None => unknown(),
+        },
+        Request::Receipts { place } => receipts(context, *place),
+        Request::Logs { filter, blooms, range } => logs(context, (filter, blooms), *range),
+        Request::Send { raw, hash } => sent(context, raw, *hash),
+        Request::Pass { method, params } => {
+            let need = Need::Passed { method: method.clone(), params: params.clone() };
+            value(context, need)
+        }
+    }
+}
+
+/// The answer for a block or transaction that is not known.
+fn unknown() -> Step {
+    Ok(Done::constant(Value::Null))
+}
+
+fn value(context: &Context<'_>, need: Need) -> Step {
+    match context.fact(need)? {
+        Fact::Value(value) => Ok(Done::constant(value.clone())),
+        Fact::Absent(error) => Err(error.clone().into()),
+        _ => unknown(),
+    }
+}
+
+fn sent(context: &Context<'_>, raw: &Bytes, hash: B256) -> Step {
+    value(context, Need::Sent { raw: raw.clone(), hash })
+}
+
+fn state(
+    context: &Context<'_>,
+    place: Place,
+    address: Address,
+    slots: &[B256],
+    shown: &StateShow,
+) -> Step {
+    let block = context.id(place)?;
+    let state_root = context.header(block.hash)?.state_root;
+    let need = Need::Account { block, state_root, address, slots: slots.to_vec() };
+    let proved = match context.fact(need)? {
+        Fact::Account(proved) => proved,
+        Fact::Absent(error) => return Err(error.clone().into()),
+        _ => return unknown(),
+    };
+    let account = proved.1.account.unwrap_or(Account::ABSENT);
+    let value = match shown {
+        StateShow::Balance => json!(format!("{:#x}", account.balance)),
+        StateShow::Nonce => show::quantity(account.nonce),
+        StateShow::Slot => show::word(proved.1.values.first().copied().unwrap_or_default()),
+        StateShow::Proof(keys) => show::proof(&proved.0, &proved.1, keys),
+        StateShow::Code if account.code_hash == EMPTY_CODE_HASH => json!("0x"),
+        StateShow::Code => json!(code(context, block, address, account.code_hash)?),
+    };
+    Ok(Done::at(block, value))
+}
+
+fn code(
+    context: &Context<'_>,
+    block: BlockId,
+    address: Address,
+    hash: B256,
+) -> Result<Bytes, Stop> {
+    if let Some(code) = context.caches.code.get(&hash) {
+        return Ok(code.clone());
+    }
+    match context.fact(Need::Code { block, address, hash })? {
+        Fact::Code(code) => Ok(code.clone()),
+        Fact::Absent(error) => Err(error.clone().into()),
+        _ => Err(ReadError::UnknownBlock.into()),
+    }
+}
+
+/// Returns the whole canonical block at a place, or `None` if the chain has none there.
+fn block_at(context: &Context<'_>, place: Place) -> Result<Option<Block>, Stop> {
+    let id = match place {
+        Place::Hash(hash) if context.chain.header(hash).is_none() => {
+            context.anchor()?;
+            let Some(block) = context.whole_if_any(hash)? else { return Ok(None) };
+            context.canonical(BlockId::of(&block))
+        }
+        place => context.id(place),
+    };
+    match id {
+        Ok(id) => context.whole(id.hash).map(Some),
+        Err(Stop::Fail(ReadError::UnknownBlock)) => Ok(None),
+        Err(stop) => Err(stop),
+    }
+}
+
+fn block(context: &Context<'_>, place: Place, is_full: bool) -> Step {
+    let Some(block) = block_at(context, place)? else { return unknown() };
+    let form = if is_full { Transactions::Whole } else { Transactions::Hashes };
+    let text = shown::block(&block, form, MAX_READ_BYTES).map_err(|_| ReadError::TooLarge)?;
+    // The text was just written by a JSON writer.
+    let value = serde_json::from_str(&text).map_err(|_| ReadError::TooLarge)?;
+    Ok(Done::at(BlockId::of(&block), value))
+}
+
+fn transaction(block: &Block, index: u64) -> Result<Value, Stop> {
+    let index = usize::try_from(index).unwrap_or(usize::MAX);
+    let raw = block.payload().transaction(index);
+    Ok(raw.map_or(Value::Null, |raw| shown::transaction(block, index, raw)))
+}
+
+/// Finds a transaction in the canonical chain: in the recent blocks, or where an endpoint claims
+/// that it is.
+fn find(context: &Context<'_>, hash: B256) -> Result<Option<(Block, u64)>, Stop> {
+    context.anchor()?;
+    if let Some((block, index)) = context.chain.transaction(&hash) {
+        return Ok(Some((block.clone(), index as u64)));
+    }
+    let Fact::Claim(claim) = context.fact(Need::Claim { transaction: hash })? else {
+        return Ok(None);
+    };
+    let Claim { endpoint, block: claimed, index } = *claim;
+    let distrust = || Stop::Distrust { endpoint, claim: Key::Claim(hash) };
+    let is_false = |field: &str| {
+        let part = format!("{field} is false");
+        Stop::False { endpoint, method: "eth_getTransactionByHash", part }
+    };
+    let block = match context.whole_if_any(claimed.hash) {
+        Ok(Some(block)) => block,
+        Ok(None) | Err(Stop::Fail(_)) => return Err(distrust()),
+        Err(stop) => return Err(stop),
+    };
+    if block.number() != claimed.number {
+        return Err(is_false("blockNumber"));
+    }
+    match context.canonical(claimed) {
+        Err(Stop::Fail(ReadError::UnknownBlock)) => return Err(distrust()),
+        other => other?,
+    };
+    match show::index_of(&block, &hash) {
+        Some(found) if found as u64 == index => Ok(Some((block, index))),
+        Some(_) => Err(is_false("transactionIndex")),
+        None => Err(is_false("blockHash")),
+    }
+}
+
+/// Returns the proved receipts of a whole canonical block.
+fn proved(context: &Context<'_>, block: &Block) -> Result<Arc<ProvedReceipts>, Stop> {
+    if let Some(receipts) = context.caches.receipts.get(&block.hash()) {
+        return Ok(receipts.clone());
+    }
+    match context.fact(Need::Receipts { block: block.clone() })? {
+        Fact::Receipts(receipts) => Ok(receipts.clone()),
+        Fact::Absent(error) => Err(error.clone().into()),
+        _ => Err(ReadError::UnknownBlock.into()),
+    }
+}
+
+fn receipt(context: &Context<'_>, block: &Block, index: u64) -> Step {
+    let receipts = proved(context, block)?;
+    let index = usize::try_from(index).unwrap_or(usize::MAX);
+    let shown = show::receipt(block, &receipts, index).unwrap_or_default();
+    Ok(Done::at(BlockId::of(block), shown))
+}
+
+fn receipts(context: &Context<'_>, place: Place) -> Step {
+    let Some(block) = block_at(context, place)? else { return unknown() };
+    let receipts = proved(context, &block)?;
+    let each = (0..receipts.receipts.len()).filter_map(|at| show::receipt(&block, &receipts, at));
+    Ok(Done::at(BlockId::of(&block), each.collect::<Vec<_>>().into()))
+}
+
+/// Returns the first and last block of a range.
+fn bounds(context: &Context<'_>, range: Range) -> Result<(BlockId, BlockId), Stop> {
+    let (from, to) = match range {
+        Range::Block(hash) => {
+            let id = context.id(Place::Hash(hash))?;
+            return Ok((id, id));
+        }
+        Range::Between(from, to) => (from, to),
+    };
+    // The numbers are enough to refuse a range that is too long.
+    let number = |place| match place {
+        Place::Number(number) => Ok(number),
+        Place::Tag(BlockTag::Earliest) => Ok(0),
+        place => context.id(place).map(|id| id.number),
+    };
+    let (first, last) = (number(from)?, number(to)?);
+    let count = last.checked_sub(first).map_or(0, |more| more.saturating_add(1));
+    if !(1..=MAX_LOG_BLOCKS).contains(&count) {
+        return Err(ReadError::Range(count).into());
+    }
+    Ok((BlockId::new(first, B256::ZERO), BlockId::new(last, B256::ZERO)))
+}
+
+fn logs(context: &Context<'_>, filter: (&LogFilter, &FilterBlooms), range: Range) -> Step {
+    context.anchor()?;
+    let (first, last) = bounds(context, range)?;
+    let hashes = match range {
+        Range::Block(hash) => vec![hash],
+        Range::Between(..) => context.hashes(first.number, last.number)?,
+    };
+    let (mut found, mut needs) = (Vec::new(), Vec::new());
+    for hash in &hashes {
+        match block_logs(context, filter, *hash) {
+            Ok(logs) => found.extend(logs),
+            Err(Stop::Need(more)) => needs.extend(more),
+            Err(stop) => return Err(stop),
+        }
+    }
+    if !needs.is_empty() {
+        return Err(Stop::Need(needs));
+    }
+    let hash = hashes.last().copied().unwrap_or_default();
+    Ok(Done::at(BlockId::new(last.number, hash), found.into()))
+}
+
+/// Returns the matching logs of a canonical block.
+fn block_logs(
+    context: &Context<'_>,
+    (filter, blooms): (&LogFilter, &FilterBlooms),
+    hash: B256,
+) -> Result<Vec<Value>, Stop> {
+    if let Some(Fact::Logs(logs)) = context.facts.get(&Key::Receipts(hash)) {
+        return Ok(logs.clone());
+    }
+    if !blooms.may_match(&context.header(hash)?.logs_bloom) {
+        return Ok(Vec::new());
+    }
+    let block = context.whole(hash)?;
+    let receipts = proved(context, &block)?;
+    Ok(filter.select(&receipts).map(|log| show::log(&block, &log)).collect())
+}

@@ -1,0 +1,147 @@
+// One node for several observers, with a node of the test: `node --test
+// web/e2e/package/shared.test.mjs`.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { Hub } from "../../js/hub.js";
+import { ABOUT, block, until } from "./mock.mjs";
+
+/** A hub over a node of the test. `node.tell` reports; `ended` counts the hub's ends. */
+function made({ fails } = {}) {
+  const node = {
+    about: ABOUT,
+    starts: 0,
+    stops: 0,
+    got: [],
+    networkChanged: () => node.got.push("networkChanged"),
+    signerRead: (signer) => node.got.push(["signerRead", signer]),
+    block: async (wanted) => ({ wanted }),
+    read: (ticket, method) => {
+      node.got.push(["read", ticket, method]);
+      return method === "waits" ? new Promise(() => {}) : Promise.resolve({ result: method });
+    },
+    cancelRead: (ticket) => node.got.push(["cancelRead", ticket]),
+    stop: async () => (node.stops += 1),
+  };
+  let ended = 0;
+  const start = async (options, tell) => {
+    node.starts += 1;
+    node.options = options;
+    node.tell = tell;
+    if (fails?.()) throw new Error("it does not start");
+    return node;
+  };
+  const hub = new Hub(start, () => (ended += 1));
+  return { hub, node, ended: () => ended };
+}
+
+/** A client with all that it got. */
+async function joined(hub, options = { node: 1 }) {
+  const got = [];
+  const client = await hub.join((message) => got.push(message), options);
+  return { client, got, says: (message) => hub.heard(client, message) };
+}
+
+const kinds = (got) => got.map((message) => message.kind ?? Object.keys(message)[0]);
+
+test("two clients have one node, and each gets every report", async () => {
+  const { hub, node, ended } = made();
+  const [one, other] = await Promise.all([joined(hub), joined(hub, { node: 2 })]);
+  assert.deepEqual([node.starts, node.options], [1, { node: 1 }]);
+  node.tell("block", block(5), new Uint8Array(3));
+  for (const { got } of [one, other]) {
+    assert.deepEqual(kinds(got), ["started", "block"]);
+    assert.deepEqual([got[0].started, got[1].detail.number, got[1].payload.length], [ABOUT, 5, 3]);
+  }
+  await one.says({ networkChanged: true });
+  await other.says({ signerRead: { signer: "0x1" } });
+  assert.deepEqual(node.got, ["networkChanged", ["signerRead", "0x1"]]);
+  await one.says({ stop: true });
+  assert.deepEqual([kinds(one.got).at(-1), node.stops, ended()], ["stopped", 0, 0]);
+  node.tell("block", block(6), new Uint8Array(3));
+  assert.deepEqual([kinds(one.got).length, other.got.at(-1).detail.number], [3, 6]);
+  await other.says({ stop: true });
+  await other.says({ stop: true });
+  assert.deepEqual([node.stops, ended()], [1, 1]);
+});
+
+test("a client that comes later learns the state at once", async () => {
+  const { hub, node } = made();
+  await joined(hub);
+  const status = { head: block(9), counters: {} };
+  node.tell("status", status);
+  const late = await joined(hub);
+  assert.deepEqual(late.got, [{ started: ABOUT }, { kind: "status", detail: status }]);
+});
+
+test("questions of two clients with the same numbers get their own answers", async () => {
+  const { hub, node } = made();
+  const [one, other] = [await joined(hub), await joined(hub)];
+  const ask = (client, id, what, ...given) => client.says({ ask: { id, what, given } });
+  await ask(one, 1, "block", "7");
+  await Promise.all([ask(one, 2, "read", 1, "first", "[]"), ask(other, 2, "read", 1, "second", "[]")]);
+  const answers = ({ got }) => got.filter(({ answered }) => answered).map(({ answered }) => answered);
+  assert.deepEqual(answers(one), [{ id: 1, value: { wanted: "7" } }, { id: 2, value: { result: "first" } }]);
+  assert.deepEqual(answers(other), [{ id: 2, value: { result: "second" } }]);
+  void ask(one, 3, "read", 9, "waits", "[]");
+  void ask(other, 3, "read", 9, "waits", "[]");
+  await until(() => node.got.length === 4);
+  await other.says({ cancelRead: 9 });
+  await other.says({ cancelRead: 77 });
+  assert.deepEqual(node.got.at(-1), ["cancelRead", 4]);
+  await hub.leave(one.client);
+  assert.deepEqual(node.got.at(-1), ["cancelRead", 3], "nobody waits for its answer");
+});
+
+test("one client after the other is asked to read the signer", async () => {
+  const { hub, node } = made();
+  const clients = [await joined(hub), await joined(hub)];
+  for (let round = 0; round < 4; round++) node.tell("read-signer");
+  for (const { got } of clients) assert.deepEqual(kinds(got), ["started", "read-signer", "read-signer"]);
+});
+
+test("a client that takes no reports gets a bounded number, and learns what it missed", async () => {
+  const { hub, node } = made();
+  const [frozen, quick] = [await joined(hub), await joined(hub)];
+  for (let number = 1; number <= 2000; number++) {
+    node.tell("block", block(number), new Uint8Array(1));
+    await quick.says({ confirmed: 1 });
+  }
+  node.tell("status", { head: block(2000) });
+  assert.deepEqual([frozen.got.length, quick.got.length], [513, 2002]);
+  await frozen.says({ confirmed: 512 });
+  node.tell("block", block(2001), new Uint8Array(1));
+  node.tell("block", block(2002), new Uint8Array(1));
+  const [status, gap, next, last] = frozen.got.slice(513);
+  assert.deepEqual([status.kind, status.detail.head.number], ["status", 2000]);
+  const { state, after, before, missing } = gap.detail;
+  assert.deepEqual([state, after.number, before.number, missing], ["skipped", 512, 2001, 1488]);
+  assert.deepEqual([next.detail.number, last.detail.number], [2001, 2002]);
+});
+
+test("a start that fails is told to all who wait, and the next client starts again", async () => {
+  let attempts = 0;
+  const { hub, node } = made({ fails: () => (attempts += 1) === 1 });
+  const failed = await Promise.all([joined(hub), joined(hub)]);
+  for (const { got } of failed)
+    assert.deepEqual(got, [{ failed: { code: "worker", message: "it does not start" } }]);
+  const { got } = await joined(hub);
+  assert.deepEqual([kinds(got), node.starts], [["started"], 2]);
+});
+
+test("a crash is told to all, and the hub ends", async () => {
+  const { hub, node, ended } = made();
+  const clients = [await joined(hub), await joined(hub)];
+  node.tell("crashed", "unreachable");
+  for (const { got } of clients) assert.equal(got.at(-1).kind, "crashed");
+  assert.deepEqual([ended(), node.stops], [1, 0]);
+  await clients[0].says({ stop: true });
+  assert.equal(kinds(clients[0].got).at(-1), "stopped");
+});
+
+test("there is a bound on the clients of a node", async () => {
+  const { hub } = made();
+  for (let count = 0; count < 256; count++) await joined(hub);
+  const { got } = await joined(hub);
+  assert.equal(got[0].failed.code, "option");
+});

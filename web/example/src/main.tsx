@@ -1,0 +1,8 @@
+// A sample wallet whose RPC can't lie to it. Start it with a gateway and an endpoint:
+// `?network=op-mainnet&peers=/dns4/…/tcp/443/wss/p2p/16Uiu2…&rpc=https://…`.
+
+import { createRoot } from "react-dom/client";
+import { Wallet } from "./Wallet.js";
+import "./style.css";
+
+createRoot(document.getElementById("wallet")!).render(<Wallet />);

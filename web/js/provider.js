@@ -1,0 +1,266 @@
+// An EIP-1193 provider over an observer: the node answers what gossip and proofs show, and nothing
+// that an endpoint merely says.
+//
+// Bounds: the node bounds the reads under way, and MOST_PARAMS each question; subscriptions.js the
+// subscriptions.
+
+import { ObserverError, words } from "./errors.js";
+import { load } from "./load.js";
+import { Observer, READ } from "./observer.js";
+import { isSignal } from "./options.js";
+import { RpcError, fail } from "./rpc-error.js";
+import { observing } from "./start.js";
+import { Subscriptions } from "./subscriptions.js";
+
+export { ObserverError } from "./errors.js";
+export { RpcError } from "./rpc-error.js";
+
+/** Key of the constructor: only `createProvider` makes providers. */
+const MADE = Symbol("createProvider");
+
+/** EIP-1193: the provider is disconnected from all chains; the method is not supported. */
+const DISCONNECTED = 4900;
+const UNSUPPORTED = 4200;
+const INVALID_REQUEST = -32600;
+const INVALID_PARAMS = -32602;
+const INTERNAL = -32603;
+
+/** Maximum length of the parameters of a request, as JSON. */
+const MOST_PARAMS = 1 << 20;
+/** Methods that take keys, or a wallet's user. */
+const OF_WALLETS =
+  /^(wallet_|personal_|eth_sign|eth_sendTransaction$|eth_requestAccounts$|eth_(decrypt|getEncryptionPublicKey)$)/;
+
+const observe = /* @__PURE__ */ observing(load);
+
+export class Provider {
+  #observer;
+  /** Whether the observer ends with this provider. */
+  #isOwner;
+  #chainId;
+  #isConnected = false;
+  #stopped = false;
+  /** Sets of `{ listener, isOnce }`, by event. */
+  #listeners = new Map();
+  #subscriptions;
+  #unverified;
+  /** Functions that remove the listeners of the observer. */
+  #offs;
+  /** Methods that are answered here, with their parameters. */
+  #local = {
+    eth_accounts: () => [],
+    eth_subscribe: ([kind, filter]) => this.#subscriptions.subscribe(kind, filter),
+    eth_unsubscribe: ([id]) => this.#subscriptions.remove(id, false),
+    eth_newFilter: ([filter]) => this.#subscriptions.filter("logs", filter),
+    eth_newBlockFilter: () => this.#subscriptions.filter("newHeads"),
+    eth_uninstallFilter: ([id]) => this.#subscriptions.remove(id, true),
+    eth_getFilterChanges: ([id]) => this.#subscriptions.changes(id),
+    eth_getFilterLogs: async ([id], signal) =>
+      (await this.#ask("eth_getLogs", [this.#subscriptions.logsOf(id)], signal)).result,
+  };
+
+  constructor(made, observer, isOwner, unverified) {
+    if (made !== MADE) throw new TypeError("providers are made by createProvider()");
+    this.#observer = observer;
+    this.#isOwner = isOwner;
+    this.#unverified = new Set(unverified);
+    this.#chainId = `0x${observer.network.chainId.toString(16)}`;
+    this.#subscriptions = new Subscriptions(observer, {
+      message: (subscription, result) =>
+        this.#emit("message", { type: "eth_subscription", data: { subscription, result } }),
+      read: async (method, params, signal) => (await this.#ask(method, params, signal)).result,
+      missed: (detail) => this.#emit("missed", Object.freeze(detail)),
+    });
+    const isAlone = ({ kind }) => kind === "no_peers";
+    this.#offs = [
+      observer.on("lie", (lie) => this.#emit("lie", lie)),
+      observer.on("head", () => this.#connected(!observer.troubles.some(isAlone))),
+      observer.on("trouble", (trouble) => isAlone(trouble) && this.#connected(false)),
+      observer.on("trouble-ended", (trouble) => {
+        if (isAlone(trouble)) this.#connected(observer.head !== null);
+      }),
+    ];
+    this.#isConnected = observer.head !== null && !observer.troubles.some(isAlone);
+  }
+
+  get observer() {
+    return this.#observer;
+  }
+
+  get chainId() {
+    return this.#chainId;
+  }
+
+  isConnected() {
+    return this.#isConnected;
+  }
+
+  async request(args, options) {
+    return (await this.read(args, options)).result;
+  }
+
+  async read(args, { signal } = {}) {
+    const { method, params = [] } = args ?? {};
+    if (typeof method !== "string" || method === "")
+      fail(INVALID_REQUEST, "`method` is not the name of a method");
+    if (typeof params !== "object" || params === null)
+      fail(INVALID_REQUEST, "`params` is neither a list nor an object");
+    if (signal !== undefined && signal !== null && !isSignal(signal))
+      fail(INVALID_REQUEST, "`signal` is not an AbortSignal");
+    signal?.throwIfAborted?.();
+    if (this.#isEnded) throw this.#ended();
+    if (Object.hasOwn(this.#local, method)) {
+      const result = await this.#local[method](Array.isArray(params) ? params : [], signal);
+      return Object.freeze({ result, block: null, verified: true });
+    }
+    if (OF_WALLETS.test(method) && !this.#unverified.has(method)) {
+      fail(
+        UNSUPPORTED,
+        `${method} takes a wallet, and this provider holds no keys: ` +
+          "sign with an account of your own, and send by eth_sendRawTransaction",
+      );
+    }
+    const answer = await this.#ask(method, params, signal);
+    const { block, verified } = answer;
+    this.#emit("answer", Object.freeze({ method, block, verified }));
+    return answer;
+  }
+
+  /** Has the node answer, which may wait for its first head. Resolves to `{ result, block, verified }`. */
+  async #ask(method, params, signal) {
+    let answer;
+    try {
+      answer = await this.#observer[READ](method, written(params), signal);
+    } catch (error) {
+      if (signal?.aborted || error instanceof RpcError) throw error;
+      if (this.#isEnded) throw this.#ended(error);
+      throw new RpcError(INTERNAL, words(error), { cause: error });
+    }
+    if (answer.error) {
+      const { code, message, data } = answer.error;
+      throw new RpcError(code, message, { data });
+    }
+    return Object.freeze(answer);
+  }
+
+  get #isEnded() {
+    return this.#stopped || this.#observer.stopped;
+  }
+
+  #ended(cause) {
+    return new RpcError(DISCONNECTED, "the provider has ended", { cause });
+  }
+
+  on(event, listener) {
+    return this.#listen(event, listener, false);
+  }
+
+  once(event, listener) {
+    return this.#listen(event, listener, true);
+  }
+
+  addListener(event, listener) {
+    return this.on(event, listener);
+  }
+
+  #listen(event, listener, isOnce) {
+    if (typeof listener !== "function") throw new TypeError("the listener is not a function");
+    const listeners = this.#listeners.get(event) ?? [];
+    this.#listeners.set(event, [...listeners, { listener, isOnce }]);
+    return this;
+  }
+
+  removeListener(event, listener) {
+    const listeners = this.#listeners.get(event) ?? [];
+    // One of several, as Node.js does.
+    const at = listeners.findLastIndex((entry) => entry.listener === listener);
+    if (at >= 0) this.#listeners.set(event, listeners.toSpliced(at, 1));
+    return this;
+  }
+
+  off(event, listener) {
+    return this.removeListener(event, listener);
+  }
+
+  removeAllListeners(event) {
+    if (event === undefined) this.#listeners.clear();
+    else this.#listeners.delete(event);
+    return this;
+  }
+
+  listenerCount(event) {
+    return this.#listeners.get(event)?.length ?? 0;
+  }
+
+  #emit(event, detail) {
+    for (const { listener, isOnce } of this.#listeners.get(event) ?? []) {
+      if (isOnce) this.removeListener(event, listener);
+      try {
+        listener(detail);
+      } catch (error) {
+        // The error is the listener's own, and the other listeners are called all the same.
+        globalThis.queueMicrotask(() => {
+          throw error;
+        });
+      }
+    }
+  }
+
+  #connected(isConnected) {
+    if (this.#stopped || isConnected === this.#isConnected) return;
+    this.#isConnected = isConnected;
+    if (isConnected) this.#emit("connect", Object.freeze({ chainId: this.#chainId }));
+    else this.#emit("disconnect", new RpcError(DISCONNECTED, "no gateway is connected"));
+  }
+
+  async stop() {
+    if (!this.#stopped) {
+      this.#stopped = true;
+      for (const off of this.#offs) off();
+      this.#subscriptions.end();
+      if (this.#isConnected) this.#emit("disconnect", this.#ended());
+      this.#isConnected = false;
+    }
+    if (this.#isOwner) await this.#observer.stop();
+  }
+
+  async [Symbol.asyncDispose ?? Symbol.for("Symbol.asyncDispose")]() {
+    await this.stop();
+  }
+}
+
+/** Returns parameters as JSON. */
+function written(params) {
+  let text;
+  try {
+    text = JSON.stringify(params);
+  } catch (error) {
+    fail(INVALID_PARAMS, `\`params\` can't be written as JSON (${words(error)})`);
+  }
+  return text.length <= MOST_PARAMS
+    ? text
+    : fail(INVALID_PARAMS, `\`params\` has more than ${MOST_PARAMS} characters`);
+}
+
+const refuse = (message) => {
+  throw new ObserverError("option", message);
+};
+
+/** Starts a provider; see provider.d.ts. */
+export async function createProvider(options) {
+  if (typeof options !== "object" || options === null)
+    refuse("createProvider() takes an object of options");
+  const { observer, unverified, lag, ...others } = options;
+  if (others.reads !== undefined)
+    refuse("`reads` is an option of observe(): give `unverified` and `lag` themselves");
+  if (observer === undefined) {
+    const own = await observe({ ...others, reads: { unverified, lag } });
+    return new Provider(MADE, own, true, own.reads.unverified);
+  }
+  const [unknown] = Object.keys({ ...others, ...(unverified && { unverified }), ...(lag && { lag }) });
+  if (unknown !== undefined)
+    refuse(`\`${unknown}\` is an option of the observer: give it to observe(), or leave \`observer\` out`);
+  if (!(observer instanceof Observer)) refuse("`observer` is not an observer");
+  if (!observer.reads) refuse("`observer` was started without `reads`");
+  return new Provider(MADE, observer, false, observer.reads.unverified);
+}

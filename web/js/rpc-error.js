@@ -1,0 +1,14 @@
+// Errors of a provider, as EIP-1193 and JSON-RPC describe them.
+
+export class RpcError extends Error {
+  constructor(code, message, { data, cause } = {}) {
+    super(message, cause === undefined ? undefined : { cause });
+    this.name = "ProviderRpcError";
+    this.code = code;
+    if (data !== undefined) this.data = data;
+  }
+}
+
+export const fail = (code, message, more) => {
+  throw new RpcError(code, message, more);
+};

@@ -1,0 +1,38 @@
+// The nodes of all tabs of an origin, in a shared worker: one for each set of options.
+
+import { start } from "./engine.js";
+import { Hub } from "./hub.js";
+
+/** The nodes, by the key of their options. */
+const hubs = new Map();
+
+/** Starts a node. After a crash the module can't be used again here: the next tab needs a new worker. */
+function begin(options, tell) {
+  return start(options, (kind, ...report) => {
+    tell(kind, ...report);
+    if (kind === "crashed") setTimeout(() => globalThis.close());
+  });
+}
+
+function hubOf(key) {
+  if (!hubs.has(key)) hubs.set(key, new Hub(begin, () => hubs.delete(key)));
+  return hubs.get(key);
+}
+
+globalThis.addEventListener("connect", ({ ports: [port] }) => {
+  const post = (message) => port.postMessage(message);
+  let hub, joining;
+  const leave = async () => hub?.leave(await joining);
+  port.addEventListener("message", async ({ data }) => {
+    if (data.start) {
+      const { key, lock, ...options } = data.start;
+      hub = hubOf(key);
+      joining = hub.join(post, options);
+      // A tab that ends says nothing, but releases its lock.
+      if (lock) void navigator.locks.request(lock, leave);
+    } else if (hub) {
+      await hub.heard(await joining, data);
+    }
+  });
+  port.start();
+});
