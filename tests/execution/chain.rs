@@ -13,18 +13,18 @@ use tokio::time::sleep;
 /// Minimum number of blocks of the chain at the end.
 const BLOCKS: u64 = 100;
 
-struct World {
-    directory: TempDir,
-    genesis: Genesis,
-    rollup: Value,
-    sequencing: Geth,
+pub(crate) struct World {
+    pub(crate) directory: TempDir,
+    pub(crate) genesis: Genesis,
+    pub(crate) rollup: Value,
+    pub(crate) sequencing: Geth,
     sequencer: Node,
-    address: String,
+    pub(crate) address: String,
 }
 
 impl World {
     /// Starts a chain with a block per second, and the node that builds it.
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         Self::start_with(&[]).await
     }
 

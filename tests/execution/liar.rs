@@ -1,15 +1,14 @@
-//! A JSON-RPC endpoint that forwards requests to a real one and alters the blocks in the answers.
+//! A JSON-RPC endpoint that forwards requests to a real one and alters the answers.
 
 use crate::geth::Geth;
 use opp2p_node::http::{HttpClient, HttpConfig};
+use serde_json::Value;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-/// Text before a state root in an answer; the root's first digits are replaced.
-const STATE_ROOT: &str = "\"stateRoot\":\"0x";
 /// Maximum length of a request that is read.
 const MAX_REQUEST: usize = 64 << 10;
 
@@ -20,9 +19,29 @@ pub(crate) struct Liar {
     lies: Arc<AtomicUsize>,
 }
 
+/// Changes an answer, given the method. Returns `true` if it did.
+type Alter = Arc<dyn Fn(&str, &mut Value) -> bool + Send + Sync>;
+
 impl Liar {
-    /// Starts one that forwards requests to `geth`.
+    /// Starts one that forwards requests to `geth`, and changes the state roots.
     pub(crate) async fn start(geth: &Geth) -> Self {
+        Self::altering(geth, |_, answer| match answer.get_mut("stateRoot") {
+            Some(root) => {
+                let text = root.as_str().unwrap_or_default();
+                *root = format!("0xbadbadba{}", &text[10..]).into();
+                true
+            }
+            None => false,
+        })
+        .await
+    }
+
+    /// Starts one that forwards requests to `geth`, and changes the answers by this function.
+    pub(crate) async fn altering(
+        geth: &Geth,
+        alter: impl Fn(&str, &mut Value) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        let alter: Alter = Arc::new(alter);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let client =
@@ -32,7 +51,8 @@ impl Liar {
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let (client, lies) = (client.clone(), Arc::clone(&counter));
-                tokio::spawn(async move { answer(stream, &client, &lies).await });
+                let alter = Arc::clone(&alter);
+                tokio::spawn(async move { answer(stream, &client, &alter, &lies).await });
             }
         });
         Self { url, lies }
@@ -49,15 +69,22 @@ impl Liar {
 }
 
 /// Answers one request, or closes the connection if it can't be read.
-async fn answer(mut stream: TcpStream, client: &HttpClient, lies: &AtomicUsize) -> Option<()> {
+async fn answer(
+    mut stream: TcpStream,
+    client: &HttpClient,
+    alter: &Alter,
+    lies: &AtomicUsize,
+) -> Option<()> {
     let body = request_body(&mut stream).await?;
+    let asked: Value = serde_json::from_slice(&body).ok()?;
     let answer = client.post(body.into(), 64 << 20).await.ok()?;
-    let mut answer = String::from_utf8(answer.to_vec()).ok()?;
-    if let Some(found) = answer.find(STATE_ROOT) {
-        let digits = found + STATE_ROOT.len();
-        answer.replace_range(digits..digits + 8, "badbadba");
+    let mut answer: Value = serde_json::from_slice(&answer).ok()?;
+    if let Some(result) = answer.get_mut("result")
+        && alter(asked["method"].as_str()?, result)
+    {
         lies.fetch_add(1, Ordering::Relaxed);
     }
+    let answer = answer.to_string();
     let head = format!(
         "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n\
          content-length: {}\r\n\r\n",

@@ -20,6 +20,7 @@ mod geth;
 #[path = "../kit/mod.rs"]
 mod kit;
 mod liar;
+mod proofs;
 mod refusals;
 mod support;
 
@@ -53,6 +54,7 @@ fn main() -> ExitCode {
         refusals: a_wrong_secret_or_chain_is_reported_before_anything_starts,
             an_engine_of_another_fork_is_reported_and_gets_nothing_more,
             submitted_blocks_are_published_or_inserted_and_false_ones_refused;
+        proofs: proved_reads_equal_the_endpoints_answers, no_lie_of_an_endpoint_gets_through;
     };
     let is_built = programs().is_some();
     if !is_built {

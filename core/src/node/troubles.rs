@@ -195,6 +195,7 @@ impl Node {
             Report::Labels(_) => (TroubleKind::Labels, Trouble::Labels),
             Report::L1(_) => (TroubleKind::L1, Trouble::L1),
             Report::Feed(_) => (TroubleKind::Feed, Trouble::Feed),
+            Report::Proofs(_) => (TroubleKind::Proofs, Trouble::Proofs),
             Report::Mesh(mesh) => return troubles.mesh = Some(mesh),
             Report::KeyInUse(address) => {
                 return troubles.list.pulse(now, Trouble::KeyInUse(cut(&address)));
@@ -219,7 +220,8 @@ impl Node {
         | Report::Engine(state)
         | Report::Labels(state)
         | Report::L1(state)
-        | Report::Feed(state)) = report
+        | Report::Feed(state)
+        | Report::Proofs(state)) = report
         else {
             return;
         };

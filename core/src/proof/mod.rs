@@ -85,7 +85,7 @@ mod logs;
 pub mod reader;
 mod receipts;
 #[cfg(test)]
-mod tests;
+pub(in crate::proof) mod tests;
 mod transactions;
 pub mod trie;
 

@@ -1,7 +1,7 @@
 //! Tests of the proofs: true answers, and each part of each answer changed.
 
 mod account;
-mod builder;
+pub(in crate::proof) mod builder;
 mod header;
 mod receipts;
 mod trie;
@@ -11,7 +11,7 @@ use serde_json::Value;
 /// Returns the answer with one leaf changed, for each leaf: the path of the leaf, and the lie.
 ///
 /// The last digit of a text, the value of a boolean and the length of a list are changed.
-fn lies(answer: &Value) -> Vec<(String, Value)> {
+pub(in crate::proof) fn lies(answer: &Value) -> Vec<(String, Value)> {
     let mut lies = Vec::new();
     collect(answer, answer, "", &mut lies);
     assert!(!lies.is_empty());

@@ -139,6 +139,10 @@ kinds! {
     Feed = "feed", 5 s, 5 s:
         "The feed can't write into its stream";
         "check the server of the stream";
+    /// An RPC endpoint gave false answers.
+    Proofs = "proofs", 0 s, 5 s:
+        "An endpoint that reads are proved by gave a false answer, and is not asked any longer";
+        "replace the endpoint, and start the node again";
     /// The wall clock is wrong, judged by signed blocks.
     Clock = "clock", 0 s, 10 s:
         "The clock of this machine is wrong, judged by the blocks that the sequencer signed";

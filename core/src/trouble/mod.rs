@@ -112,6 +112,8 @@ pub enum Trouble {
     L1(String),
     /// The feed's stream fails: the error.
     Feed(String),
+    /// Endpoints gave false answers: which, and what was false.
+    Proofs(String),
     /// The wall clock is wrong.
     Clock {
         /// Milliseconds by which the clock is ahead of the newest signed block; negative if it is
@@ -155,6 +157,8 @@ pub enum Report {
     L1(Option<String>),
     /// State of the feed.
     Feed(Option<String>),
+    /// Endpoints that gave false answers: which, and what was false.
+    Proofs(Option<String>),
     /// Number of peers in the mesh of each topic, by version; browsers do not count. A driver that
     /// never reports it gets no [`TroubleKind::NoMesh`].
     Mesh([usize; PayloadVersion::ALL.len()]),

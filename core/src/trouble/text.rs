@@ -45,6 +45,7 @@ impl Trouble {
             Self::Publishing(_) => TroubleKind::Publishing,
             Self::L1(_) => TroubleKind::L1,
             Self::Feed(_) => TroubleKind::Feed,
+            Self::Proofs(_) => TroubleKind::Proofs,
             Self::Clock { .. } => TroubleKind::Clock,
             Self::KeyInUse(_) => TroubleKind::KeyInUse,
             Self::Refused { .. } => TroubleKind::Refused,
@@ -134,6 +135,7 @@ impl Trouble {
             | Self::Publishing(detail)
             | Self::L1(detail)
             | Self::Feed(detail)
+            | Self::Proofs(detail)
             | Self::PartLost(detail) => write!(f, "{meaning} ({detail})"),
         }
     }
@@ -220,6 +222,7 @@ mod tests {
             Trouble::Publishing(text()),
             Trouble::L1(text()),
             Trouble::Feed(text()),
+            Trouble::Proofs(text()),
             Trouble::Clock { ahead_ms: -120_000 },
             Trouble::KeyInUse("/ip4/1.2.3.4/tcp/9222".to_owned()),
             Trouble::Refused { reason: Reason::Payload, refused: 30, of: 40 },

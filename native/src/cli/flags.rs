@@ -57,6 +57,7 @@ fn around(error: &(dyn Error + 'static)) -> (&'static str, &'static str) {
         match error {
             RpcError::InUse(_) => " with --rpc.port",
             RpcError::Listen { .. } => " with --rpc.addr and --rpc.port",
+            RpcError::Proofs(_) => " (--l2.proofs)",
             RpcError::Token { .. } | RpcError::L1(_) => "",
         }
     } else {
@@ -138,6 +139,7 @@ pub(super) const fn of_kind(kind: TroubleKind) -> &'static str {
         TroubleKind::Signing => " (--signer.endpoint)",
         TroubleKind::L1 => " (--l1)",
         TroubleKind::Feed => " (--feed.nats)",
+        TroubleKind::Proofs => " (--l2.proofs)",
         TroubleKind::KeyInUse => " (--p2p.priv.path)",
         _ => "",
     }

@@ -4,10 +4,16 @@ use super::logging::caution;
 use super::values::{address, any_port, boolean};
 use super::{Failure, path};
 use crate::rpc::{Origins, RpcConfig, RpcLimits, RpcServer, Token};
+use opp2p_core::proof::reader::MAX_ENDPOINTS;
 use opp2p_node::host::Host;
+use opp2p_node::http::HttpConfig;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
+use std::time::Duration;
+
+/// Time limit of a request to an endpoint for proofs.
+const PROOF_ENDPOINT_TIME: Duration = Duration::from_secs(15);
 
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "RPC")]
@@ -119,6 +125,18 @@ pub(super) struct RpcArgs {
         value_parser = |text: &str| within(text, RpcLimits::REQUEST)
     )]
     max_request_bytes: u32,
+    /// RPC endpoints of execution clients, separated by commas. They need not be trusted: balances,
+    /// code, storage, receipts and logs are read from them, proved by this node's blocks, and
+    /// served on the RPC.
+    #[arg(
+        id = "l2_proofs",
+        long = "l2.proofs",
+        env = "OPP2P_L2_PROOFS",
+        value_name = "URLS",
+        value_delimiter = ',',
+        hide_env_values = true
+    )]
+    proofs: Vec<String>,
 }
 
 impl RpcArgs {
@@ -144,10 +162,17 @@ impl RpcArgs {
                 "--rpc.enable-admin has no effect with --rpc.enabled=false: leave out one",
             ));
         }
+        let proofs = self.proofs()?;
+        if !self.enabled && !proofs.is_empty() {
+            return Err(Failure::new(
+                "--l2.proofs has no effect with --rpc.enabled=false: leave out one",
+            ));
+        }
         if !self.enabled {
             return Ok(None);
         }
         let mut config = RpcConfig::new(SocketAddr::new(self.addr, self.port));
+        config.proofs = proofs;
         config.enable_admin = self.enable_admin;
         let hosts = self.hosts.iter().map(|name| name.trim()).filter(|name| !name.is_empty());
         config.hosts = hosts.map(host).collect::<Result<_, _>>()?;
@@ -165,6 +190,25 @@ impl RpcArgs {
             config.token = Some(file.token);
         }
         Ok(Some(config))
+    }
+
+    /// Returns the endpoints for proofs after checking them.
+    fn proofs(&self) -> Result<Vec<HttpConfig>, Failure> {
+        let urls = self.proofs.iter().map(|url| url.trim()).filter(|url| !url.is_empty());
+        let endpoints: Vec<_> = urls.map(|url| HttpConfig::new(url, PROOF_ENDPOINT_TIME)).collect();
+        if endpoints.len() > MAX_ENDPOINTS {
+            return Err(Failure::new(format!(
+                "--l2.proofs: {} endpoints are given, and at most {MAX_ENDPOINTS} are asked: leave \
+                 some out",
+                endpoints.len()
+            )));
+        }
+        for endpoint in &endpoints {
+            endpoint
+                .check()
+                .map_err(|error| Failure::new(format!("--l2.proofs can't be used: {error}")))?;
+        }
+        Ok(endpoints)
     }
 
     const fn limits(&self) -> RpcLimits {

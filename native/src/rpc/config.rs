@@ -35,6 +35,9 @@ pub struct RpcConfig {
     pub rollup: Option<Arc<RawValue>>,
     /// The L1 node whose newest blocks `optimism_syncStatus` shows.
     pub l1: Option<HttpConfig>,
+    /// Endpoints of execution clients, which are not trusted: reads are answered by them, and
+    /// proved by the node's own blocks. Without one, methods that need a proof don't exist.
+    pub proofs: Vec<HttpConfig>,
     /// Starts and stops block building.
     pub sequencer: Option<SequencerHandle>,
     /// Changes this process's log level.
@@ -59,6 +62,7 @@ impl RpcConfig {
             observer: None,
             rollup: None,
             l1: None,
+            proofs: Vec::new(),
             sequencer: None,
             log_level: None,
             reload: None,

@@ -7,6 +7,7 @@ use super::hooks::{LogLevel, Reload, RpcObserver};
 use super::l1::Optimism;
 use super::limits::CALL_TIME;
 use super::params::{Answer, failed};
+use super::proofs::Proofs;
 use super::recent::Recent;
 use crate::sequencer::SequencerHandle;
 use opp2p_core::gossip::TIMESTAMP_AHEAD;
@@ -37,6 +38,8 @@ pub(super) struct Rpc {
     pub(super) optimism: Optimism,
     pub(super) admin: Admin,
     pub(super) feeds: Feeds,
+    /// The prover of reads; `None` without an endpoint.
+    pub(super) proofs: Option<Proofs>,
     pub(super) large: Places,
     pub(super) blocks: Places,
 }
@@ -89,6 +92,7 @@ impl Rpc {
         optimism: Optimism,
         admin: Admin,
         feeds: Feeds,
+        proofs: Option<Proofs>,
     ) -> Self {
         Self {
             host,
@@ -98,6 +102,7 @@ impl Rpc {
             optimism,
             admin,
             feeds,
+            proofs,
             large: Places::new(LARGE_WAITING),
             blocks: Places::new(BLOCKS_WAITING),
         }

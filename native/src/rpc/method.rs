@@ -48,6 +48,9 @@ pub(super) enum Work {
     Block(Look),
     /// A read that has to wait for other parties' answers.
     Ask(fn(Rpc, Arguments) -> BoxFuture<'static, Answer>),
+    /// A read that an untrusted endpoint answers, and that a proof confirms. Without an endpoint,
+    /// the method does not exist.
+    Prove,
     /// A change, which needs permission.
     Change(fn(Rpc, Arguments) -> BoxFuture<'static, Answer>),
 }
@@ -75,6 +78,8 @@ pub(super) struct Method {
     pub(super) errors: &'static [(i32, &'static str)],
     pub(super) limit: Limit,
     pub(super) work: Work,
+    /// Whether what the node itself does not hold is proved.
+    pub(super) is_proved: bool,
 }
 
 impl Method {
@@ -87,12 +92,17 @@ impl Method {
         work: Work,
     ) -> Self {
         let limit = Limit::Fixed(CALL_TIME);
-        Self { name, parameters, does, result, errors: &[], limit, work }
+        Self { name, parameters, does, result, errors: &[], limit, work, is_proved: false }
     }
 
     /// Adds errors of its own.
     pub(super) const fn fails(self, errors: &'static [(i32, &'static str)]) -> Self {
         Self { errors, ..self }
+    }
+
+    /// What the node itself does not hold is answered by an untrusted endpoint, and proved.
+    pub(super) const fn proved(self) -> Self {
+        Self { is_proved: true, ..self }
     }
 
     /// Sets another time limit.

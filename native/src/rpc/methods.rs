@@ -16,9 +16,10 @@ use tokio::time::timeout;
 pub(super) fn all() -> impl Iterator<Item = &'static Method> {
     const OPP2P: &[Method] = &opp2p::METHODS;
     const ETH: &[Method] = &eth::METHODS;
+    const PROVED: &[Method] = &eth::proved::METHODS;
     const OPTIMISM: &[Method] = &optimism::METHODS;
     const ADMIN: &[Method] = &admin::METHODS;
-    [OPP2P, OPTIMISM, ADMIN, ETH].into_iter().flatten()
+    [OPP2P, OPTIMISM, ADMIN, ETH, PROVED].into_iter().flatten()
 }
 
 static BY_NAME: LazyLock<BTreeMap<&'static str, &'static Method>> =
@@ -69,7 +70,28 @@ impl Rpc {
                 (within(limit, method.name, work(self.clone(), given)).await, None)
             }
             Work::Large(look) => self.apart(&self.large, move |rpc| look(rpc, &given)).await,
-            Work::Block(look) => self.apart(&self.blocks, move |rpc| look(rpc, &given)).await,
+            Work::Prove => {
+                let answer = match &self.proofs {
+                    Some(proofs) => {
+                        let work = proofs.call(method.name, given.to_list());
+                        within(self.limit(method.limit), method.name, work).await
+                    }
+                    None => Err(not_found(method.name)),
+                };
+                (answer, None)
+            }
+            Work::Block(look) => {
+                let proofs = self.proofs.as_ref().filter(|_| method.is_proved);
+                let proofs = proofs.map(|proofs| (proofs, given.to_list()));
+                let (answer, place) = self.apart(&self.blocks, move |rpc| look(rpc, &given)).await;
+                match proofs {
+                    Some((proofs, params)) if is_null(&answer) => {
+                        drop(place);
+                        (proofs.call(method.name, params).await, None)
+                    }
+                    _ => (answer, place),
+                }
+            }
         }
     }
 
@@ -79,6 +101,11 @@ impl Rpc {
             Limit::Block => self.block_limit(),
         }
     }
+}
+
+/// Returns `true` if the node does not hold what was asked for.
+fn is_null(answer: &Answer) -> bool {
+    answer.as_ref().is_ok_and(|answer| answer.get() == "null")
 }
 
 /// Ends a call that takes too long with an error.

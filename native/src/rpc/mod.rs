@@ -104,6 +104,7 @@ mod optimism;
 mod origins;
 mod params;
 mod peers;
+mod proofs;
 mod recent;
 mod reference;
 mod service;
@@ -149,7 +150,7 @@ use tokio::task::JoinHandle;
 pub struct RpcServer {
     address: SocketAddr,
     stop: watch::Sender<bool>,
-    tasks: [JoinHandle<()>; 3],
+    tasks: Vec<JoinHandle<()>>,
 }
 
 impl RpcServer {
@@ -161,7 +162,8 @@ impl RpcServer {
         let listener =
             TcpListener::bind(config.listen).await.map_err(|error| config.refused(error))?;
         let address = listener.local_addr().map_err(|error| config.refused(error))?;
-        let RpcConfig { enable_admin, token, hosts, origins, limits, observer, .. } = config;
+        let RpcConfig { enable_admin, token, hosts, origins, limits, observer, proofs, .. } =
+            config;
         let l1 = config.l1.as_ref().map(L1::new).transpose().map_err(RpcError::L1)?.map(Arc::new);
         let optimism = Optimism { rollup: config.rollup, l1 };
         let admin = Admin {
@@ -178,7 +180,15 @@ impl RpcServer {
             tokio::spawn(guard("RPC's heads", eth::tell(subscribers, host.events())).map(drop));
         let eth = Eth::new(&host, config.labels, heads);
         let feeds = Feeds::new(limits.feeds);
-        let rpc = Rpc::new(host, recent, observer, eth, optimism, admin, feeds);
+        let (proofs, proving) = match &proofs[..] {
+            [] => (None, None),
+            endpoints => {
+                let (proofs, task) =
+                    proofs::start(endpoints, &host, &eth).map_err(RpcError::Proofs)?;
+                (Some(proofs), Some(tokio::spawn(guard("RPC's prover", task).map(drop))))
+            }
+        };
+        let rpc = Rpc::new(host, recent, observer, eth, optimism, admin, feeds, proofs);
         let hosts = hosts.iter().map(|name| name.to_ascii_lowercase()).collect();
         let (stop, stopping) = watch::channel(false);
         let site = Site {
@@ -191,7 +201,8 @@ impl RpcServer {
         };
         let serving = service::serve(listener, Arc::new(site));
         let serving = tokio::spawn(guard("RPC server", serving).map(drop));
-        Ok(Self { address, stop, tasks: [listening, telling, serving] })
+        let tasks = [listening, telling, serving].into_iter().chain(proving).collect();
+        Ok(Self { address, stop, tasks })
     }
 
     /// Returns the address that it listens on.

@@ -64,6 +64,11 @@ impl Arguments {
         Ok(Self(all))
     }
 
+    /// Returns the arguments as a list.
+    pub(super) fn to_list(&self) -> Value {
+        Value::Array(self.0.clone())
+    }
+
     /// Returns the number of arguments.
     pub(super) fn len(&self) -> usize {
         self.0.len()

@@ -5,7 +5,7 @@ use super::context::{BLOCKS_WAITING, LARGE_AT_ONCE, LARGE_WAITING};
 use super::error::{
     ANSWER_TOO_LONG, BATCH_ANSWER_TOO_LONG, BATCH_TOO_LONG, BUSY, FAILED, INVALID_PARAMS,
     INVALID_REQUEST, NEEDS_SOCKET, NOT_FOUND, PARSE, REQUEST_TOO_LONG, TIMEOUT,
-    TOO_MANY_SUBSCRIPTIONS,
+    TOO_MANY_SUBSCRIPTIONS, UNPROVED,
 };
 use super::limits::{
     ANSWER_TIME, BLOCK_REQUESTS, CONNECTIONS, CONNECTIONS_PER_ADDRESS, FEEDS, HEADER_TIME,
@@ -20,7 +20,7 @@ use std::fmt::Write;
 use std::ops::RangeInclusive;
 
 /// Errors that any call can get: code and meaning.
-const ERRORS: [(i32, &str); 13] = [
+const ERRORS: [(i32, &str); 14] = [
     (PARSE, "the request is not JSON"),
     (INVALID_REQUEST, "the JSON is not a call"),
     (NOT_FOUND, "the method does not exist"),
@@ -33,6 +33,7 @@ const ERRORS: [(i32, &str); 13] = [
     (NEEDS_SOCKET, "subscriptions need a WebSocket"),
     (TIMEOUT, "the call took longer than its time limit"),
     (BUSY, "too many such calls, or feeds, at once: try again"),
+    (UNPROVED, "no endpoint gave an answer that could be proved"),
     (TOO_MANY_SUBSCRIPTIONS, "the connection has too many subscriptions"),
     (REQUEST_TOO_LONG, "a WebSocket message is too long; the connection is closed"),
     (ANSWER_TOO_LONG, "the answer is too long"),
@@ -187,7 +188,7 @@ fn describe(page: &mut String, method: &Method) -> std::fmt::Result {
             "* Limit: {LARGE_AT_ONCE} calls that read blocks at once, and {BLOCKS_WAITING} that \
              wait."
         )?,
-        Work::Ask(_) | Work::Change(_) => match method.limit {
+        Work::Ask(_) | Work::Change(_) | Work::Prove => match method.limit {
             Limit::Fixed(limit) => writeln!(page, "* Limit: {} s.", limit.as_secs())?,
             Limit::Block => writeln!(
                 page,
@@ -195,6 +196,12 @@ fn describe(page: &mut String, method: &Method) -> std::fmt::Result {
                  `--p2p.gossip.timestamp.threshold`)."
             )?,
         },
+    }
+    if matches!(method.work, Work::Prove) {
+        writeln!(page, "* It exists only with `--l2.proofs`.")?;
+    }
+    if method.is_proved {
+        writeln!(page, "* With `--l2.proofs`, what the node does not hold is fetched and proved.")?;
     }
     if matches!(method.work, Work::Change(_)) {
         writeln!(page, "* It **changes** something, and needs permission.")?;

@@ -382,3 +382,21 @@ fn invalid_execution_client_flags_are_named() {
         ["node", "--network", "base", "--l2", url, "--l2.jwt-secret", &good, "--sequencer.enabled"];
     refused(&place, &place.run(&arguments), &["--sequencer.enabled", "development chains"]);
 }
+
+#[test]
+fn invalid_endpoints_for_proofs_are_named() {
+    let place = Place::new();
+    let url = "http://127.0.0.1:1";
+    let many = vec![url; 17].join(",");
+    for (flags, parts) in [
+        (&["--l2.proofs", "here"][..], &["--l2.proofs", "not a URL"][..]),
+        (&["--l2.proofs", "http://127.0.0.1:1,ftp://127.0.0.1:1"], &["--l2.proofs", "ftp://"]),
+        (&["--l2.proofs", &many], &["--l2.proofs", "17 endpoints", "at most 16"]),
+        (&["--l2.proofs", url, "--rpc.enabled=false"], &["--l2.proofs", "--rpc.enabled=false"]),
+    ] {
+        let arguments = node_arguments(&place, &[]);
+        let arguments: Vec<&str> =
+            arguments.iter().map(String::as_str).chain(flags.iter().copied()).collect();
+        refused(&place, &place.run(&arguments), parts);
+    }
+}

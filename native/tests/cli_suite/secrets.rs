@@ -122,6 +122,8 @@ fn the_shown_settings_contain_no_secret() {
             &http,
             "--l2.labels",
             &http,
+            "--l2.proofs",
+            &http,
             "--sync.rpc",
             &http,
             "--signer.endpoint",

@@ -144,6 +144,7 @@ const NODE: &[&str] = &[
     "--l2",
     "--l2.jwt-secret",
     "--l2.labels",
+    "--l2.proofs",
     "--l1.runtime-config-reload-interval",
     "--log.color",
     "--log.format",

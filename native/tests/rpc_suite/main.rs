@@ -15,6 +15,7 @@ mod memory;
 mod optimism;
 mod origins;
 mod pace;
+mod proofs;
 mod publish;
 mod reference;
 mod shapes;

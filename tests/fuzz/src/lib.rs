@@ -21,6 +21,7 @@ mod node;
 mod peers;
 mod publish;
 mod range;
+mod reader;
 mod sync;
 
 /// One fuzz target.
@@ -218,6 +219,14 @@ pub const TARGETS: &[Target] = &[
         run: engine::engine,
         max_len: 512,
         seeds: none,
+    },
+    Target {
+        name: "reader",
+        what: "endpoints that answer anything: nothing is answered that is not proved, and every \
+               read ends",
+        run: reader::reader,
+        max_len: 1024,
+        seeds: reader::seeds,
     },
     Target {
         name: "node",

@@ -424,7 +424,7 @@ fn two_sequencers_with_one_key_are_reported() {
 #[test]
 fn driver_reports_stay_in_the_list_until_they_clear() {
     type Make = fn(Option<String>) -> Report;
-    let reports: [(Make, TroubleKind); 8] = [
+    let reports: [(Make, TroubleKind); 9] = [
         (Report::Store, TroubleKind::Store),
         (Report::PeerStore, TroubleKind::PeerStore),
         (Report::StoreDamaged, TroubleKind::StoreDamaged),
@@ -433,6 +433,7 @@ fn driver_reports_stay_in_the_list_until_they_clear() {
         (Report::Labels, TroubleKind::Labels),
         (Report::L1, TroubleKind::L1),
         (Report::Feed, TroubleKind::Feed),
+        (Report::Proofs, TroubleKind::Proofs),
     ];
     for (report, kind) in reports {
         let mut conversation = connected(config(V4));

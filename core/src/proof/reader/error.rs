@@ -40,6 +40,9 @@ pub struct Causes(pub Vec<Cause>);
 
 impl fmt::Display for Causes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() {
+            return f.write_str("no endpoint is configured");
+        }
         for (index, cause) in self.0.iter().enumerate() {
             let comma = if index > 0 { "; " } else { "" };
             write!(f, "{comma}endpoint {index}: {cause}")?;

@@ -191,24 +191,28 @@ impl<'a> Context<'a> {
         let (Some(first), Some(lowest)) = (numbers.first(), self.chain.lowest()) else {
             return Err(Stop::Head);
         };
+        let can_follow_links = lowest.number - first <= MAX_LINKS;
         let is_isthmus = self
             .chain
             .header(anchor.hash)
             .is_some_and(|(_, header)| header.requests_hash.is_some());
-        let depth = anchor.number.saturating_sub(*first);
-        if is_isthmus
-            && depth <= HISTORY_BLOCKS
-            && let Some(hashes) = self.from_history(anchor, numbers)?
-        {
-            return Ok(hashes);
+        let is_in_history = is_isthmus && anchor.number.saturating_sub(*first) <= HISTORY_BLOCKS;
+        if is_in_history {
+            match self.from_history(anchor, numbers) {
+                Ok(Some(hashes)) => return Ok(hashes),
+                Ok(None) => {}
+                // No endpoint proves the state: the links remain.
+                Err(Stop::Fail(_)) if can_follow_links => {}
+                Err(stop) => return Err(stop),
+            }
         }
-        if lowest.number - first > MAX_LINKS {
-            let within = if is_isthmus { HISTORY_BLOCKS } else { MAX_LINKS };
-            let from = if is_isthmus { anchor.number } else { lowest.number };
-            let lowest = from.saturating_sub(within);
-            return Err(ReadError::TooOld { number: *first, lowest }.into());
+        if can_follow_links {
+            return self.from_links(lowest, numbers);
         }
-        self.from_links(lowest, numbers)
+        let by_links = lowest.number.saturating_sub(MAX_LINKS);
+        let by_history = anchor.number.saturating_sub(HISTORY_BLOCKS);
+        let lowest = if is_isthmus && !is_in_history { by_history.min(by_links) } else { by_links };
+        Err(ReadError::TooOld { number: *first, lowest }.into())
     }
 
     /// Returns the hashes that the state of the anchor holds, or `None` if it holds none.

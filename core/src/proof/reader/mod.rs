@@ -73,6 +73,8 @@ mod question;
 mod request;
 mod show;
 mod step;
+#[cfg(test)]
+mod tests;
 
 pub use config::{
     HISTORY_BLOCKS, LAG_WAIT, LagPolicy, MAX_CACHE_BYTES, MAX_ENDPOINTS, MAX_FETCH_BYTES,

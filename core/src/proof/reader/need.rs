@@ -51,11 +51,13 @@ pub(super) enum Key {
 }
 
 /// An endpoint's claim which block contains a transaction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Claim {
     pub(super) endpoint: usize,
     pub(super) block: BlockId,
     pub(super) index: u64,
+    /// The whole answer: the transaction.
+    pub(super) answer: Arc<Value>,
 }
 
 /// A fact: proved, unless it is a claim or an endpoint's own answer.
@@ -206,7 +208,10 @@ fn code(answer: &Value, hash: B256) -> Checked {
 fn header(answer: &Value, hash: B256) -> Result<BlockHeader, String> {
     let header = BlockHeader::from_json(answer).map_err(|error| error.to_string())?;
     header.verify(hash).map_err(|error| error.to_string())?;
-    Ok(header)
+    match show::contradiction(&json!({ "hash": hash }), answer) {
+        Some(part) => Err(part),
+        None => Ok(header),
+    }
 }
 
 fn body(answer: &Value, hash: B256) -> Checked {
@@ -214,7 +219,10 @@ fn body(answer: &Value, hash: B256) -> Checked {
         return Checked::False(part);
     }
     match Block::from_json(answer) {
-        Ok(block) if block.hash() == hash => Checked::Fact(Fact::Body(block)),
+        Ok(block) if block.hash() == hash => match show::false_block(&block, answer) {
+            Some(part) => Checked::False(part),
+            None => Checked::Fact(Fact::Body(block)),
+        },
         Ok(_) => Checked::False(format!("the hash is not {hash}")),
         Err(RebuildError::Hash) => {
             Checked::False("the transactions have another root than the header".into())
@@ -261,7 +269,8 @@ fn claim(answer: &Value, endpoint: usize, transaction: B256) -> Checked {
     match (hash("blockHash"), number("blockNumber"), number("transactionIndex")) {
         (Some(block), Some(number), Some(index)) => {
             let block = BlockId::new(number, block);
-            Checked::Fact(Fact::Claim(Claim { endpoint, block, index }))
+            let answer = Arc::new(answer.clone());
+            Checked::Fact(Fact::Claim(Claim { endpoint, block, index, answer }))
         }
         (None, ..) => wrong("blockHash"),
         (_, None, _) => wrong("blockNumber"),
@@ -286,7 +295,8 @@ impl Fact {
             Self::Receipts(receipts) => show::receipts_size(receipts),
             Self::Logs(logs) => logs.iter().map(show::log_size).sum(),
             Self::Value(value) => show::value_size(value),
-            Self::Claim(_) | Self::Absent(_) | Self::Failed(_) => 0,
+            Self::Claim(claim) => show::value_size(&claim.answer),
+            Self::Absent(_) | Self::Failed(_) => 0,
         };
         data + 256
     }

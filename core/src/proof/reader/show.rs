@@ -94,28 +94,77 @@ fn derived(block: &Block, proved: &ProvedReceipt, raw: &[u8]) -> Map<String, Val
     fields
 }
 
-/// Returns the first part of an answer that contradicts its transaction, and that the receipts'
-/// root does not commit to.
+/// Returns the first part of an answer that contradicts its transaction or block, and that the
+/// receipts' root does not commit to.
 pub(super) fn false_receipt(
     block: &Block,
     proved: &ProvedReceipts,
     answer: &Value,
 ) -> Option<String> {
     let payload = block.payload();
+    let time = json!({ "blockTimestamp": quantity(block.timestamp()) });
     let each = proved.receipts.iter().zip(payload.transactions()).enumerate();
     each.zip(answer.as_array()?).find_map(|((index, (receipt, raw)), answer)| {
-        let fields = derived(block, receipt, raw);
-        let (name, _) = fields.iter().find(|(name, ours)| {
-            let theirs = answer.get(*name).unwrap_or(&Value::Null);
-            !theirs.is_null() && !is_same(ours, theirs)
-        })?;
-        Some(format!("receipt {index}: {name} is false"))
+        let ours = derived(block, receipt, raw).into();
+        let logs = answer.get("logs").and_then(Value::as_array).into_iter().flatten();
+        let logs = logs.enumerate().map(|(at, log)| (format!("log {at}: "), &time, log));
+        let parts = std::iter::once((String::new(), &ours, answer)).chain(logs);
+        let mut parts = parts.map(|(at, ours, theirs)| (at, contradiction(ours, theirs)));
+        let (at, part) = parts.find_map(|(at, part)| Some((at, part?)))?;
+        Some(format!("receipt {index}: {at}{part}"))
     })
 }
 
+/// Returns the first part of an answer with a whole block that contradicts the block, and that the
+/// block's hash does not commit to.
+pub(super) fn false_block(block: &Block, answer: &Value) -> Option<String> {
+    let header = Value::from(shown::header(block));
+    let transactions = answer.get("transactions").and_then(Value::as_array)?;
+    let mut each = block.payload().transactions().zip(transactions).enumerate();
+    contradiction(&header, answer).or_else(|| {
+        each.find_map(|(index, (raw, answer))| {
+            let part = false_transaction(&shown::transaction(block, index, raw), answer)?;
+            Some(format!("transaction {index}: {part}"))
+        })
+    })
+}
+
+/// Returns the first field of an answer with a transaction that contradicts ours.
+pub(super) fn false_transaction(ours: &Value, answer: &Value) -> Option<String> {
+    let fields = ours.as_object()?.iter();
+    // Only the receipt of a deposit has its nonce.
+    let is_deposit = ours.get("type") == Some(&quantity(DEPOSIT.into()));
+    let fields = fields.filter(|(name, _)| !(is_deposit && *name == "nonce"));
+    let fields: Map<String, Value> =
+        fields.map(|(name, field)| (name.clone(), field.clone())).collect();
+    contradiction(&fields.into(), answer)
+}
+
+/// Returns the first field of an answer that differs from ours. Fields that either side lacks are
+/// not compared.
+pub(super) fn contradiction(ours: &Value, theirs: &Value) -> Option<String> {
+    let differing = ours.as_object()?.iter().find(|(name, ours)| {
+        let theirs = theirs.get(*name).unwrap_or(&Value::Null);
+        !theirs.is_null() && !is_same(ours, theirs)
+    });
+    differing.map(|(name, _)| format!("{name} is false"))
+}
+
+/// Compares values. Clients write hexadecimal digits in either case, with leading zeros or not.
 fn is_same(ours: &Value, theirs: &Value) -> bool {
-    match (ours.as_str(), theirs.as_str()) {
-        (Some(ours), Some(theirs)) => ours.eq_ignore_ascii_case(theirs),
+    match (ours, theirs) {
+        (Value::String(ours), Value::String(theirs)) => {
+            let digits = |text: &str| {
+                let digits = text.strip_prefix("0x").map(|digits| digits.trim_start_matches('0'));
+                digits.unwrap_or(text).to_ascii_lowercase()
+            };
+            digits(ours) == digits(theirs)
+        }
+        (Value::Array(ours), Value::Array(theirs)) => {
+            ours.len() == theirs.len()
+                && ours.iter().zip(theirs).all(|(ours, theirs)| is_same(ours, theirs))
+        }
+        (Value::Object(_), Value::Object(_)) => contradiction(ours, theirs).is_none(),
         _ => ours == theirs,
     }
 }

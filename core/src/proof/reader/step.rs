@@ -181,7 +181,7 @@ fn find(context: &Context<'_>, hash: B256) -> Result<Option<(Block, u64)>, Stop>
     let Fact::Claim(claim) = context.fact(Need::Claim { transaction: hash })? else {
         return Ok(None);
     };
-    let Claim { endpoint, block: claimed, index } = *claim;
+    let Claim { endpoint, block: claimed, index, .. } = *claim;
     let distrust = || Stop::Distrust { endpoint, claim: Key::Claim(hash) };
     let is_false = |field: &str| {
         let part = format!("{field} is false");
@@ -200,9 +200,13 @@ fn find(context: &Context<'_>, hash: B256) -> Result<Option<(Block, u64)>, Stop>
         other => other?,
     };
     match show::index_of(&block, &hash) {
-        Some(found) if found as u64 == index => Ok(Some((block, index))),
-        Some(_) => Err(is_false("transactionIndex")),
-        None => Err(is_false("blockHash")),
+        Some(found) if found as u64 == index => {}
+        Some(_) => return Err(is_false("transactionIndex")),
+        None => return Err(is_false("blockHash")),
+    }
+    match show::false_transaction(&transaction(&block, index)?, &claim.answer) {
+        Some(part) => Err(Stop::False { endpoint, method: "eth_getTransactionByHash", part }),
+        None => Ok(Some((block, index))),
     }
 }
 

@@ -8,21 +8,21 @@ use crate::payload::trie::EMPTY_ROOT;
 
 /// Values by the nibbles of their keys.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Trie(BTreeMap<Vec<u8>, Vec<u8>>);
+pub(in crate::proof) struct Trie(BTreeMap<Vec<u8>, Vec<u8>>);
 
 type Entry<'a> = (&'a [u8], &'a [u8]);
 
 impl Trie {
-    pub(super) fn insert(&mut self, key: &[u8], value: Vec<u8>) {
+    pub(in crate::proof) fn insert(&mut self, key: &[u8], value: Vec<u8>) {
         self.0.insert(nibbles(key), value);
     }
 
-    pub(super) fn root(&self) -> B256 {
+    pub(in crate::proof) fn root(&self) -> B256 {
         if self.0.is_empty() { EMPTY_ROOT } else { keccak256(node(&self.entries(), 0)) }
     }
 
     /// Returns the root by the library, for keys of one length.
-    pub(super) fn root_by_library(&self) -> B256 {
+    pub(in crate::proof) fn root_by_library(&self) -> B256 {
         let mut builder = alloy_trie::HashBuilder::default();
         for (key, value) in &self.0 {
             builder.add_leaf(alloy_trie::Nibbles::from_nibbles(key), value);
@@ -31,7 +31,7 @@ impl Trie {
     }
 
     /// Returns the proof of a key. Embedded nodes are entries of their own if `with_embedded`.
-    pub(super) fn proof(&self, key: &[u8], with_embedded: bool) -> Vec<Vec<u8>> {
+    pub(in crate::proof) fn proof(&self, key: &[u8], with_embedded: bool) -> Vec<Vec<u8>> {
         let key = nibbles(key);
         let mut nodes = Vec::new();
         let mut entries = self.entries();
@@ -66,7 +66,7 @@ impl Trie {
     }
 }
 
-pub(super) fn nibbles(key: &[u8]) -> Vec<u8> {
+pub(in crate::proof) fn nibbles(key: &[u8]) -> Vec<u8> {
     key.iter().flat_map(|byte| [byte >> 4, byte & 0xf]).collect()
 }
 
@@ -102,7 +102,7 @@ fn reference(node: &[u8]) -> Vec<u8> {
     if node.len() < 32 { node.to_vec() } else { string(keccak256(node).as_slice()) }
 }
 
-pub(super) fn hex_prefix(nibbles: &[u8], is_leaf: bool) -> Vec<u8> {
+pub(in crate::proof) fn hex_prefix(nibbles: &[u8], is_leaf: bool) -> Vec<u8> {
     let flag = if is_leaf { 2 } else { 0 };
     let padded = match nibbles.len() % 2 {
         0 => [&[flag, 0], nibbles].concat(),
@@ -111,13 +111,13 @@ pub(super) fn hex_prefix(nibbles: &[u8], is_leaf: bool) -> Vec<u8> {
     padded.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect()
 }
 
-pub(super) fn string(bytes: &[u8]) -> Vec<u8> {
+pub(in crate::proof) fn string(bytes: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     bytes.encode(&mut out);
     out
 }
 
-pub(super) fn list(items: &[Vec<u8>]) -> Vec<u8> {
+pub(in crate::proof) fn list(items: &[Vec<u8>]) -> Vec<u8> {
     let mut out = Vec::new();
     Header { list: true, payload_length: items.iter().map(Vec::len).sum() }.encode(&mut out);
     out.extend(items.concat());

@@ -57,6 +57,7 @@ pub struct HostHandle {
     pub(super) signer: watch::Receiver<SignerReport>,
     /// Present problem of the feed into a stream, once it has begun.
     pub(super) feed: Arc<OnceLock<watch::Receiver<Option<String>>>>,
+    pub(super) proofs: Arc<OnceLock<watch::Receiver<Option<String>>>>,
     /// Records of discovery, if it is enabled.
     pub(super) known: Option<watch::Receiver<Known>>,
     /// Status of the engine that this node's chain is fed to, if there is one.
@@ -383,6 +384,13 @@ impl HostHandle {
     pub fn set_feed(&self, problem: watch::Receiver<Option<String>>) {
         // Ignores a second feed: there is one sink for each node.
         let _ = self.feed.set(problem);
+    }
+
+    /// Registers the prover of reads by the false answers that it got, which are then one of the
+    /// node's troubles. Only the first call counts.
+    pub fn set_proofs(&self, problem: watch::Receiver<Option<String>>) {
+        // Ignores a second prover: there is one for each node.
+        let _ = self.proofs.set(problem);
     }
 
     /// Returns the stored head. Blocks while it reads the disk.

@@ -22,6 +22,7 @@ use tokio::sync::watch;
 pub(super) struct Reporter {
     engine: Arc<OnceLock<watch::Receiver<EngineStatus>>>,
     feed: Arc<OnceLock<watch::Receiver<Option<String>>>>,
+    proofs: Arc<OnceLock<watch::Receiver<Option<String>>>>,
     signer: watch::Receiver<SignerReport>,
     files: Option<Files>,
     last: Last,
@@ -47,6 +48,7 @@ struct Last {
     labels: Option<String>,
     l1: Option<String>,
     feed: Option<String>,
+    proofs: Option<String>,
     parts: String,
     panics: u64,
 }
@@ -84,11 +86,12 @@ impl Reporter {
     pub(super) fn new(
         engine: &Arc<OnceLock<watch::Receiver<EngineStatus>>>,
         feed: &Arc<OnceLock<watch::Receiver<Option<String>>>>,
+        proofs: &Arc<OnceLock<watch::Receiver<Option<String>>>>,
         signer: watch::Receiver<SignerReport>,
         twins: Twins,
     ) -> Self {
-        let (engine, feed) = (Arc::clone(engine), Arc::clone(feed));
-        Self { engine, feed, signer, files: None, last: Last::default(), twins }
+        let (engine, feed, proofs) = (Arc::clone(engine), Arc::clone(feed), Arc::clone(proofs));
+        Self { engine, feed, proofs, signer, files: None, last: Last::default(), twins }
     }
 
     /// Adds the store, whose damage is reported, and the path of the key's file while it is gone.
@@ -109,6 +112,7 @@ impl Reporter {
         let engine = engine.and_then(|status| problem(&status.activity));
         let l1 = self.signer.borrow().l1_error.clone();
         let feed = self.feed.get().and_then(|problem| problem.borrow().clone());
+        let proofs = self.proofs.get().and_then(|problem| problem.borrow().clone());
         let damage = self.files.as_ref().and_then(|files| damage(&files.store));
         let lost_key = self.files.as_ref().and_then(|files| files.lost_key.borrow().clone());
         let last = &mut self.last;
@@ -120,6 +124,7 @@ impl Reporter {
             change(&mut last.labels, labels).map(Report::Labels),
             change(&mut last.l1, l1).map(Report::L1),
             change(&mut last.feed, feed).map(Report::Feed),
+            change(&mut last.proofs, proofs).map(Report::Proofs),
             change(&mut last.parts, parts).map(Report::PartLost),
             change(&mut last.panics, panics).map(Report::Panics),
         ];
@@ -150,9 +155,17 @@ mod tests {
     use opp2p_core::chain::Labels;
     use opp2p_core::engine::EngineFailure;
 
+    fn reporter_of(
+        engine: &Arc<OnceLock<watch::Receiver<EngineStatus>>>,
+        problem: &Arc<OnceLock<watch::Receiver<Option<String>>>>,
+        signer: watch::Receiver<SignerReport>,
+    ) -> Reporter {
+        Reporter::new(engine, problem, problem, signer, Twins::default())
+    }
+
     fn reporter() -> (Reporter, watch::Sender<SignerReport>) {
         let (report, signer) = watch::channel(SignerReport::default());
-        (Reporter::new(&Arc::default(), &Arc::default(), signer, Twins::default()), report)
+        (reporter_of(&Arc::default(), &Arc::default(), signer), report)
     }
 
     #[test]
@@ -177,7 +190,7 @@ mod tests {
     fn an_engine_and_a_feed_that_start_later_are_reported() {
         let (engine, feed) = (Arc::new(OnceLock::new()), Arc::new(OnceLock::new()));
         let (_report, signer) = watch::channel(SignerReport::default());
-        let mut reporter = Reporter::new(&engine, &feed, signer, Twins::default());
+        let mut reporter = reporter_of(&engine, &feed, signer);
         reporter.look();
         let away = Activity::Away(EngineFailure::Unreachable("connection refused".into()));
         let status = EngineStatus {
@@ -204,7 +217,11 @@ mod tests {
         feed.set(problem).expect("the only one");
         assert!(!reporter.look().iter().any(|report| matches!(report, Report::Feed(_))));
         stuck.send_replace(Some("the stream is full".to_owned()));
-        assert!(reporter.look().contains(&Report::Feed(Some("the stream is full".into()))));
+        // The proofs have the same source here.
+        let text = Some("the stream is full".to_owned());
+        let reports = reporter.look();
+        assert!(reports.contains(&Report::Feed(text.clone())));
+        assert!(reports.contains(&Report::Proofs(text)));
     }
 
     #[test]

@@ -246,6 +246,7 @@ impl Parts {
             status,
             signer,
             feed: Arc::default(),
+            proofs: Arc::default(),
             known: None,
             engine: Arc::default(),
             certificate: identity.certificate.clone(),
@@ -265,8 +266,9 @@ impl Parts {
     fn driver(self, config: &mut HostConfig, handle: &HostHandle, ends: Ends) -> Driver {
         let Self { core, scoring, store, network, bound, meter, threads, .. } = self;
         let Threads { pool, endpoints, requests, writers } = threads;
-        let (engine, feed, signer) = (&handle.engine, &handle.feed, handle.signer.clone());
-        let reporter = Reporter::new(engine, feed, signer, network.twins);
+        let (engine, feed, proofs) = (&handle.engine, &handle.feed, &handle.proofs);
+        let signer = handle.signer.clone();
+        let reporter = Reporter::new(engine, feed, proofs, signer, network.twins);
         Driver {
             core,
             scores_peers: scoring.is_some(),

@@ -166,6 +166,11 @@ impl HttpClient {
         Ok(Self { way: Way::Http(Arc::new(Http { client, uri, headers })), host, timeout })
     }
 
+    /// Returns the host and port of the endpoint, without secrets.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
     /// Posts a JSON body. Returns the body of the answer, of at most `limit` bytes.
     ///
     /// # Errors

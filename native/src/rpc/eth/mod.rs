@@ -24,6 +24,10 @@
 //! * `eth_syncing` is `false` if no block above the head is known. Otherwise `startingBlock` is the
 //!   head at the start of the RPC.
 //!
+//! With `--l2.proofs`, older blocks and transactions than those that the node holds are fetched from
+//! an untrusted endpoint and proved, and so are the methods of `proved.rs`, in
+//! [`opp2p_core::proof::reader`].
+//!
 //! Invalid arguments are answered with -32602 and one sentence.
 //!
 //! # Bounds
@@ -35,6 +39,7 @@ pub(super) mod find;
 pub(super) mod given;
 mod heads;
 mod index;
+pub(super) mod proved;
 mod shapes;
 mod state;
 
@@ -112,7 +117,8 @@ pub(super) const METHODS: [Method; 14] = [
         BLOCK,
         Work::Block(|rpc, given| block(at(rpc, given)?.as_ref(), given.bool(1)?)),
     )
-    .fails(AT),
+    .fails(AT)
+    .proved(),
     Method::new(
         "eth_getBlockByHash",
         &[HASH, FULL],
@@ -120,7 +126,8 @@ pub(super) const METHODS: [Method; 14] = [
         BLOCK,
         Work::Block(|rpc, given| block(of_hash(rpc, given)?.as_ref(), given.bool(1)?)),
     )
-    .fails(OF_HASH),
+    .fails(OF_HASH)
+    .proved(),
     Method::new(
         "eth_getBlockTransactionCountByNumber",
         &[PLACE],
@@ -128,7 +135,8 @@ pub(super) const METHODS: [Method; 14] = [
         COUNT,
         Work::Block(|rpc, given| count(at(rpc, given)?)),
     )
-    .fails(AT),
+    .fails(AT)
+    .proved(),
     Method::new(
         "eth_getBlockTransactionCountByHash",
         &[HASH],
@@ -136,7 +144,8 @@ pub(super) const METHODS: [Method; 14] = [
         COUNT,
         Work::Block(|rpc, given| count(of_hash(rpc, given)?)),
     )
-    .fails(OF_HASH),
+    .fails(OF_HASH)
+    .proved(),
     Method::new(
         "eth_getTransactionByBlockNumberAndIndex",
         &[PLACE, INDEX],
@@ -144,7 +153,8 @@ pub(super) const METHODS: [Method; 14] = [
         TRANSACTION,
         Work::Block(|rpc, given| transaction(at(rpc, given)?.as_ref(), given::quantity(given, 1)?)),
     )
-    .fails(AT),
+    .fails(AT)
+    .proved(),
     Method::new(
         "eth_getTransactionByBlockHashAndIndex",
         &[HASH, INDEX],
@@ -154,7 +164,8 @@ pub(super) const METHODS: [Method; 14] = [
             transaction(of_hash(rpc, given)?.as_ref(), given::quantity(given, 1)?)
         }),
     )
-    .fails(OF_HASH),
+    .fails(OF_HASH)
+    .proved(),
     Method::new(
         "eth_getTransactionByHash",
         &[Parameter::new("hash", "a transaction hash")],
@@ -162,7 +173,8 @@ pub(super) const METHODS: [Method; 14] = [
         TRANSACTION,
         Work::Block(transaction_by_hash),
     )
-    .fails(OF_HASH),
+    .fails(OF_HASH)
+    .proved(),
     Method::new(
         "net_version",
         &[],

@@ -1,0 +1,224 @@
+//! Reads that untrusted endpoints answer, and that the node's own blocks prove: the shell of the
+//! core's [`Reader`], which decides everything.
+//!
+//! # Bounds
+//! Those of the [reader](opp2p_core::proof::reader), and a queue of as many calls. An answer is
+//! verified between two others, on one task.
+
+use super::error::{ANSWER_TOO_LONG, BUSY, CallError, FAILED, INVALID_PARAMS, UNPROVED};
+use super::eth::Eth;
+use super::params::{Answer, failed, raw};
+use futures::future::{AbortHandle, BoxFuture, abortable};
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt, StreamExt};
+use opp2p_core::chain::BlockId;
+use opp2p_core::node::Event;
+use opp2p_core::proof::reader::{
+    FetchFailure, FetchId, MAX_READS, ReadError, ReadId, Reader, ReaderConfig, ReaderOutput,
+};
+use opp2p_node::host::{HostEvent, HostEventKind, HostHandle};
+use opp2p_node::http::{self, HttpClient, HttpConfig, HttpError};
+use serde_json::Value;
+use std::collections::HashMap;
+use std::time::Duration;
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::sleep_until;
+
+/// Time limit of a proved call: longer than any read takes.
+pub(super) const PROOF_TIME: Duration = Duration::from_secs(45);
+
+type Proved = Result<Value, ReadError>;
+type Fetched = (FetchId, Option<Result<Value, FetchFailure>>);
+
+/// A call of a proved method.
+#[derive(Debug)]
+struct Call {
+    method: &'static str,
+    params: Value,
+    answer: oneshot::Sender<Proved>,
+}
+
+/// The way to the prover. Clones lead to the same one.
+#[derive(Clone, Debug)]
+pub(super) struct Proofs(mpsc::Sender<Call>);
+
+impl Proofs {
+    /// Answers a call with a proved result.
+    pub(super) async fn call(&self, method: &'static str, params: Value) -> Answer {
+        let (answer, proved) = oneshot::channel();
+        let ended = || failed("the node has stopped");
+        self.0.send(Call { method, params, answer }).await.map_err(|_| ended())?;
+        match proved.await.map_err(|_| ended())? {
+            Ok(value) => raw(&value),
+            Err(error) => Err(CallError::new(code(&error), error.to_string())),
+        }
+    }
+}
+
+/// Returns this server's code for an error.
+fn code(error: &ReadError) -> i32 {
+    match error {
+        ReadError::BadParams { .. } | ReadError::Range(_) => INVALID_PARAMS,
+        ReadError::TooManyReads => BUSY,
+        ReadError::TooLarge => ANSWER_TOO_LONG,
+        ReadError::Failed { .. } | ReadError::AllDropped | ReadError::TimedOut => UNPROVED,
+        ReadError::Endpoint { code, .. } => i32::try_from(*code).unwrap_or(FAILED),
+        _ => FAILED,
+    }
+}
+
+/// The task that proves reads until the node stops.
+struct Prover {
+    reader: Reader,
+    endpoints: Vec<HttpClient>,
+    host: HostHandle,
+    eth: Eth,
+    events: Receiver<HostEvent>,
+    calls: mpsc::Receiver<Call>,
+    waiting: HashMap<ReadId, oneshot::Sender<Proved>>,
+    fetches: FuturesUnordered<BoxFuture<'static, Fetched>>,
+    aborts: HashMap<FetchId, AbortHandle>,
+    /// The endpoints that gave false answers.
+    problem: watch::Sender<Option<String>>,
+}
+
+/// Sets up the prover, without connecting. Returns the way to it, and its task.
+///
+/// # Errors
+/// If a client can't be set up.
+pub(super) fn start(
+    endpoints: &[HttpConfig],
+    host: &HostHandle,
+    eth: &Eth,
+) -> Result<(Proofs, impl Future<Output = ()> + Send + use<>), HttpError> {
+    let clients = endpoints.iter().map(HttpClient::new);
+    let (asking, calls) = mpsc::channel(MAX_READS);
+    let (problem, told) = watch::channel(None);
+    host.set_proofs(told);
+    let chain_id = host.core(|node, _| node.chain().chain_id);
+    let mut prover = Prover {
+        reader: Reader::new(ReaderConfig::new(chain_id, endpoints.len())),
+        endpoints: clients.collect::<Result<_, _>>()?,
+        // Before the blocks are read, so that none is missed.
+        events: host.events(),
+        host: host.clone(),
+        eth: eth.clone(),
+        calls,
+        waiting: HashMap::new(),
+        fetches: FuturesUnordered::new(),
+        aborts: HashMap::new(),
+        problem,
+    };
+    prover.catch_up();
+    Ok((Proofs(asking), prover.run()))
+}
+
+impl Prover {
+    async fn run(mut self) {
+        loop {
+            self.carry_out();
+            let deadline = self.reader.deadline().map(|at| self.host.instant(at));
+            let due = async {
+                match deadline {
+                    Some(at) => sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                event = self.events.recv() => match event {
+                    Ok(event) => self.take(&event.kind),
+                    Err(RecvError::Lagged(_)) => self.catch_up(),
+                    Err(RecvError::Closed) => return,
+                },
+                call = self.calls.recv() => match call {
+                    Some(call) => self.begin(call),
+                    None => return,
+                },
+                Some((id, result)) = self.fetches.next() => {
+                    self.aborts.remove(&id);
+                    if let Some(result) = result {
+                        let now = self.host.now().monotonic;
+                        self.reader.fetched(id, result, now);
+                    }
+                }
+                () = due => {
+                    let now = self.host.now().monotonic;
+                    self.reader.wake(now);
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, event: &HostEventKind) {
+        if let HostEventKind::Core(Event::Chain(event)) = event {
+            let now = self.host.now().monotonic;
+            self.reader.follow(event, now);
+        }
+    }
+
+    /// Takes the blocks that the chain view holds, at the start and after missed events.
+    fn catch_up(&mut self) {
+        let blocks: Vec<_> = self.host.core(|node, _| node.view().recent().cloned().collect());
+        let now = self.host.now().monotonic;
+        let newest = self.reader.newest();
+        let known = blocks.iter().position(|block| Some(BlockId::of(block)) == newest);
+        for block in &blocks[known.map_or(0, |known| known + 1)..] {
+            self.reader.head(block, now);
+        }
+    }
+
+    fn begin(&mut self, call: Call) {
+        let now = self.host.now().monotonic;
+        self.reader.labels(self.eth.labels(&self.host));
+        let id = self.reader.request(call.method, &call.params, now);
+        self.waiting.insert(id, call.answer);
+    }
+
+    /// Executes the reader's outputs.
+    fn carry_out(&mut self) {
+        while let Some(output) = self.reader.poll() {
+            match output {
+                ReaderOutput::Fetch { id, endpoint, method, params, limit } => {
+                    let Some(client) = self.endpoints.get(endpoint).cloned() else { continue };
+                    let (fetch, abort) = abortable(async move {
+                        client.call(&method, params, limit).await.map_err(failure)
+                    });
+                    self.aborts.insert(id, abort);
+                    self.fetches.push(fetch.map(move |result| (id, result.ok())).boxed());
+                }
+                ReaderOutput::Cancel { id } => {
+                    if let Some(abort) = self.aborts.remove(&id) {
+                        abort.abort();
+                    }
+                }
+                ReaderOutput::Answer { read, result, .. } => {
+                    if let Some(waiting) = self.waiting.remove(&read) {
+                        // A caller that gave up does not wait for it.
+                        let _ = waiting.send(result);
+                    }
+                }
+                ReaderOutput::Dropped { endpoint, method, part } => {
+                    let host = self.endpoints.get(endpoint).map_or("", HttpClient::host);
+                    let text = format!("{host}: {method}: {part}");
+                    // The node's trouble list tells the operator.
+                    self.problem.send_modify(|problem| {
+                        let before = problem.take().map(|before| format!("{before}; "));
+                        *problem = Some(before.unwrap_or_default() + &text);
+                    });
+                }
+            }
+        }
+    }
+}
+
+fn failure(error: http::CallError) -> FetchFailure {
+    match error {
+        http::CallError::Http(HttpError::TooLong { .. }) => FetchFailure::TooLarge,
+        http::CallError::Refused { code, message } => {
+            FetchFailure::Refused { code, message, data: Value::Null }
+        }
+        error => FetchFailure::Transport(error.to_string()),
+    }
+}
