@@ -196,6 +196,7 @@ impl Node {
             Report::L1(_) => (TroubleKind::L1, Trouble::L1),
             Report::Feed(_) => (TroubleKind::Feed, Trouble::Feed),
             Report::Proofs(_) => (TroubleKind::Proofs, Trouble::Proofs),
+            Report::Certificate(_) => (TroubleKind::Certificate, Trouble::Certificate),
             Report::Mesh(mesh) => return troubles.mesh = Some(mesh),
             Report::KeyInUse(address) => {
                 return troubles.list.pulse(now, Trouble::KeyInUse(cut(&address)));
@@ -221,7 +222,8 @@ impl Node {
         | Report::Labels(state)
         | Report::L1(state)
         | Report::Feed(state)
-        | Report::Proofs(state)) = report
+        | Report::Proofs(state)
+        | Report::Certificate(state)) = report
         else {
             return;
         };

@@ -143,6 +143,10 @@ kinds! {
     Proofs = "proofs", 0 s, 5 s:
         "An endpoint that reads are proved by gave a false answer, and is not asked any longer";
         "replace the endpoint, and start the node again";
+    /// The certificate for browsers is not obtained or renewed.
+    Certificate = "certificate", 0 s, 0 s:
+        "The certificate for browsers is not obtained";
+        "check that its name leads to this node, and that the authority answers";
     /// The wall clock is wrong, judged by signed blocks.
     Clock = "clock", 0 s, 10 s:
         "The clock of this machine is wrong, judged by the blocks that the sequencer signed";

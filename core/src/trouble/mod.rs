@@ -114,6 +114,8 @@ pub enum Trouble {
     Feed(String),
     /// Endpoints gave false answers: which, and what was false.
     Proofs(String),
+    /// The certificate for browsers is not obtained or renewed: the reason.
+    Certificate(String),
     /// The wall clock is wrong.
     Clock {
         /// Milliseconds by which the clock is ahead of the newest signed block; negative if it is
@@ -159,6 +161,8 @@ pub enum Report {
     Feed(Option<String>),
     /// Endpoints that gave false answers: which, and what was false.
     Proofs(Option<String>),
+    /// State of obtaining the certificate for browsers.
+    Certificate(Option<String>),
     /// Number of peers in the mesh of each topic, by version; browsers do not count. A driver that
     /// never reports it gets no [`TroubleKind::NoMesh`].
     Mesh([usize; PayloadVersion::ALL.len()]),

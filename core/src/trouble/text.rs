@@ -46,6 +46,7 @@ impl Trouble {
             Self::L1(_) => TroubleKind::L1,
             Self::Feed(_) => TroubleKind::Feed,
             Self::Proofs(_) => TroubleKind::Proofs,
+            Self::Certificate(_) => TroubleKind::Certificate,
             Self::Clock { .. } => TroubleKind::Clock,
             Self::KeyInUse(_) => TroubleKind::KeyInUse,
             Self::Refused { .. } => TroubleKind::Refused,
@@ -136,6 +137,7 @@ impl Trouble {
             | Self::L1(detail)
             | Self::Feed(detail)
             | Self::Proofs(detail)
+            | Self::Certificate(detail)
             | Self::PartLost(detail) => write!(f, "{meaning} ({detail})"),
         }
     }
@@ -223,6 +225,7 @@ mod tests {
             Trouble::L1(text()),
             Trouble::Feed(text()),
             Trouble::Proofs(text()),
+            Trouble::Certificate(text()),
             Trouble::Clock { ahead_ms: -120_000 },
             Trouble::KeyInUse("/ip4/1.2.3.4/tcp/9222".to_owned()),
             Trouble::Refused { reason: Reason::Payload, refused: 30, of: 40 },

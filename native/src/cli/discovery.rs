@@ -111,12 +111,7 @@ impl DiscoveryArgs {
             bootnodes.push(node);
         }
         let restriction = self.restriction()?;
-        let advertise_ip = self
-            .advertise_ip
-            .as_deref()
-            .filter(|host| !host.is_empty())
-            .map(resolve)
-            .transpose()?;
+        let advertise_ip = self.advertised_ip()?;
         if self.no_discovery {
             return Ok(None);
         }
@@ -139,6 +134,12 @@ impl DiscoveryArgs {
 }
 
 impl DiscoveryArgs {
+    /// Returns the address of `--p2p.advertise.ip`. An error is one sentence.
+    pub(super) fn advertised_ip(&self) -> Result<Option<IpAddr>, String> {
+        let host = self.advertise_ip.as_deref().filter(|host| !host.is_empty());
+        host.map(resolve).transpose()
+    }
+
     /// Returns the networks of `--p2p.netrestrict`. They also hold without discovery. An error is
     /// one sentence.
     pub(super) fn restriction(&self) -> Result<Vec<Subnet>, String> {

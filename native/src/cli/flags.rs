@@ -140,6 +140,7 @@ pub(super) const fn of_kind(kind: TroubleKind) -> &'static str {
         TroubleKind::L1 => " (--l1)",
         TroubleKind::Feed => " (--feed.nats)",
         TroubleKind::Proofs => " (--l2.proofs)",
+        TroubleKind::Certificate => " (--p2p.ws.tls.acme, --p2p.ws.tls.auto)",
         TroubleKind::KeyInUse => " (--p2p.priv.path)",
         _ => "",
     }

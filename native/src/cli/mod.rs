@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 for success, 1 for a negative answer, 2 if an argument or an input is unusable.
 
+mod acme;
 mod chain;
 mod chains;
 mod config;

@@ -1,10 +1,12 @@
 //! `opp2p node`: joins a network and follows it until it is told to end.
 
+mod doors;
 mod follow;
 mod running;
 #[cfg(test)]
 mod tests;
 
+use super::acme::NodePlace;
 use super::chain::ChainArgs;
 use super::connect::ConnectArgs;
 use super::discovery::DiscoveryArgs;
@@ -388,7 +390,12 @@ fn plan(args: &Args) -> Result<Plan, Failure> {
     let rollup = args.chain.rollup()?;
     let engine =
         engine_setup::load(&args.engine, &chain, rollup.as_deref(), signing.is_sequencer())?;
-    let ws = args.ws.config(args.listen_tcp).map_err(Failure::new)?;
+    let node = NodePlace {
+        ip: args.discovery.advertised_ip().map_err(Failure::new)?,
+        learns_ip: args.discovery.is_on(),
+        data: &args.data_dir,
+    };
+    let ws = args.ws.config(args.listen_tcp, &node).map_err(Failure::new)?;
     let raw = args.priv_raw.as_deref().filter(|text| !text.is_empty());
     let key = raw.map(str::parse).transpose().map_err(|error| {
         Failure::new(format!("--p2p.priv.raw is not a key: {error}; opp2p key generate makes one"))
@@ -443,6 +450,7 @@ async fn configure(args: &Args, plan: Plan) -> Result<HostConfig, Failure> {
     }
     if let Some(ws) = &ws {
         listeners::check_port(args.listen_ip, ws.port, "--p2p.listen.ws")?;
+        args.ws.tell_port();
     }
     let key_file = key.is_none().then(|| args.key_file());
     let key = match key {

@@ -1,5 +1,6 @@
 //! Flags for the browsers' listener.
 
+use super::acme::{AcmeArgs, NodePlace};
 use super::path;
 use super::peers::at_least_one;
 use super::values::{any_port, boolean};
@@ -31,6 +32,8 @@ pub(super) struct WsArgs {
         value_parser = path()
     )]
     key: Option<PathBuf>,
+    #[command(flatten)]
+    acme: AcmeArgs,
     /// Addresses at which browsers reach the listener, such as behind a reverse proxy: multiaddrs
     /// like /dns4/gw.example/tcp/443/wss, separated by commas.
     #[arg(
@@ -63,8 +66,19 @@ impl WsArgs {
         self.listen
     }
 
+    /// Tells the operator what has to lead to this listener from outside.
+    pub(super) fn tell_port(&self) {
+        if let Some(port) = self.listen {
+            self.acme.tell_port(port);
+        }
+    }
+
     /// Returns the listener's settings, if it is requested; an error is one sentence.
-    pub(super) fn config(&self, tcp: u16) -> Result<Option<WsConfig>, String> {
+    pub(super) fn config(
+        &self,
+        tcp: u16,
+        node: &NodePlace<'_>,
+    ) -> Result<Option<WsConfig>, String> {
         // An empty environment variable counts as unset.
         let given =
             |path: &Option<PathBuf>| path.clone().filter(|path| !path.as_os_str().is_empty());
@@ -79,8 +93,9 @@ impl WsArgs {
                 ("--p2p.ws.peers", self.peers.is_some()),
                 ("--p2p.ws.suffices", self.suffices),
             ];
-            return match idle.iter().find(|(_, is_given)| *is_given) {
-                Some((flag, _)) => Err(format!(
+            let idle = idle.iter().find(|(_, is_given)| *is_given).map(|(flag, _)| *flag);
+            return match idle.or_else(|| self.acme.first()) {
+                Some(flag) => Err(format!(
                     "{flag} has no effect without a listener for browsers: give --p2p.listen.ws \
                      PORT too"
                 )),
@@ -105,8 +120,15 @@ impl WsArgs {
                 return Err("--p2p.ws.tls.key needs its certificate: give --p2p.ws.tls.cert".into());
             }
         };
+        if let (Some(_), Some(flag)) = (&tls, self.acme.first()) {
+            return Err(format!(
+                "--p2p.ws.tls.cert and {flag} each say where the certificate comes from: give one \
+                 of them"
+            ));
+        }
+        let acme = self.acme.config(node)?;
         let advertise = texts.into_iter().map(advertised).collect::<Result<_, _>>()?;
-        Ok(Some(WsConfig { port, tls, advertise, suffices: self.suffices }))
+        Ok(Some(WsConfig { port, tls, acme, advertise, suffices: self.suffices }))
     }
 
     /// Returns the limits for browsers.
@@ -126,15 +148,22 @@ fn advertised(text: &str) -> Result<Multiaddr, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::path::Path;
 
     fn args(listen: Option<u16>) -> WsArgs {
         let advertise = Vec::new();
-        WsArgs { listen, cert: None, key: None, advertise, peers: None, suffices: false }
+        let acme = AcmeArgs::default();
+        WsArgs { listen, cert: None, key: None, acme, advertise, peers: None, suffices: false }
+    }
+
+    fn config(args: &WsArgs, tcp: u16) -> Result<Option<WsConfig>, String> {
+        let node = NodePlace { ip: None, learns_ip: true, data: Path::new("data") };
+        args.config(tcp, &node)
     }
 
     #[test]
     fn without_a_port_browser_settings_are_refused() {
-        assert_eq!(args(None).config(9222), Ok(None));
+        assert_eq!(config(&args(None), 9222), Ok(None));
         for idle in [
             WsArgs { cert: Some("c".into()), ..args(None) },
             WsArgs { key: Some("k".into()), ..args(None) },
@@ -142,7 +171,7 @@ mod tests {
             WsArgs { peers: Some(7), ..args(None) },
             WsArgs { suffices: true, ..args(None) },
         ] {
-            let why = idle.config(9222).expect_err("it is of no use");
+            let why = config(&idle, 9222).expect_err("it is of no use");
             assert!(why.contains("--p2p.listen.ws"), "{why}");
         }
     }
@@ -150,8 +179,8 @@ mod tests {
     #[test]
     fn a_certificate_needs_its_key_and_empty_paths_count_as_unset() {
         let with = |cert: Option<&str>, key: Option<&str>| {
-            WsArgs { cert: cert.map(PathBuf::from), key: key.map(PathBuf::from), ..args(Some(0)) }
-                .config(0)
+            let (cert, key) = (cert.map(PathBuf::from), key.map(PathBuf::from));
+            config(&WsArgs { cert, key, ..args(Some(0)) }, 0)
         };
         let tls = Some(WsTls { cert: "c".into(), key: "k".into() });
         assert_eq!(with(Some("c"), Some("k")), Ok(Some(WsConfig { tls, ..WsConfig::default() })));
@@ -162,8 +191,8 @@ mod tests {
 
     #[test]
     fn browsers_have_their_own_port_and_place_limit() {
-        assert!(args(Some(9222)).config(9222).is_err_and(|why| why.contains("9222")));
-        assert!(args(Some(0)).config(0).is_ok());
+        assert!(config(&args(Some(9222)), 9222).is_err_and(|why| why.contains("9222")));
+        assert!(config(&args(Some(0)), 0).is_ok());
         assert_eq!(args(Some(0)).limits().inbound, 512);
         let limits = WsArgs { peers: Some(7), ..args(Some(0)) }.limits();
         assert!(limits.inbound == 7 && limits.per_address >= 7, "{limits:?}");
@@ -173,8 +202,7 @@ mod tests {
     fn only_websocket_addresses_can_be_advertised() {
         let with = |texts: &[&str]| {
             let advertise = texts.iter().map(|text| (*text).to_owned()).collect();
-            WsArgs { advertise, ..args(Some(0)) }
-                .config(0)
+            config(&WsArgs { advertise, ..args(Some(0)) }, 0)
                 .map(|door| door.map(|door| door.advertise.len()))
         };
         assert_eq!(

@@ -116,6 +116,7 @@ fn errors_in_the_browser_settings_are_named() {
     for (flag, value) in [
         ("--p2p.ws.tls.cert", "cert.pem"),
         ("--p2p.ws.tls.key", "key.pem"),
+        ("--p2p.ws.tls.acme", "gw.example"),
         ("--p2p.ws.advertise", "/dns4/gw.example/tcp/443/wss"),
         ("--p2p.ws.peers", "7"),
     ] {
@@ -132,6 +133,11 @@ fn errors_in_the_browser_settings_are_named() {
         &place,
         &door(&["--p2p.ws.tls.key", "key.pem"]),
         &["--p2p.ws.tls.key", "--p2p.ws.tls.cert"],
+    );
+    refused(
+        &place,
+        &door(&["--p2p.ws.tls.acme", "10.0.0.1"]),
+        &["--p2p.ws.tls.acme", "10.0.0.1", "gw.example.org"],
     );
     let address = "/dns4/gw.example/tcp/443";
     refused(

@@ -344,6 +344,12 @@ impl<B: Wired> Wire<B> {
         self.swarm.close_connection(connection);
     }
 
+    /// Announces addresses to peers, in place of old ones.
+    pub fn announce(&mut self, old: &[Multiaddr], new: Vec<Multiaddr>) {
+        old.iter().for_each(|address| self.swarm.remove_external_address(address));
+        new.into_iter().for_each(|address| self.swarm.add_external_address(address));
+    }
+
     /// Closes all connections and waits until the last one is closed, or until `patience` is over:
     /// a peer may delay it.
     pub async fn close(mut self, patience: Duration) {

@@ -434,6 +434,7 @@ fn driver_reports_stay_in_the_list_until_they_clear() {
         (Report::L1, TroubleKind::L1),
         (Report::Feed, TroubleKind::Feed),
         (Report::Proofs, TroubleKind::Proofs),
+        (Report::Certificate, TroubleKind::Certificate),
     ];
     for (report, kind) in reports {
         let mut conversation = connected(config(V4));

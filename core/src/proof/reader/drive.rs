@@ -198,7 +198,7 @@ impl Reader {
                 Err(Stop::Need(needs)) => return self.require(id, needs, now),
                 Err(Stop::False { endpoint, method, part }) => {
                     read.facts.retain(|key, _| !matches!(key, Key::Claim(_)));
-                    self.drop_endpoint(endpoint, method.into(), part);
+                    self.drop_endpoint(endpoint, method.into(), &part);
                 }
                 Err(Stop::Distrust { endpoint, claim }) => {
                     read.distrusted.push(endpoint);
@@ -283,7 +283,7 @@ impl Reader {
             Checked::Unusable(reason) => self.set(fetch, Attempt::Failed(reason)),
             Checked::False(part) => {
                 let method = need.method();
-                self.drop_endpoint(fetch.endpoint, method, part);
+                self.drop_endpoint(fetch.endpoint, method, &part);
                 self.set(fetch, Attempt::Untried);
             }
         }
@@ -344,7 +344,7 @@ impl Reader {
     }
 
     /// An endpoint's answer is false.
-    fn drop_endpoint(&mut self, endpoint: usize, method: Cow<'static, str>, part: String) {
+    fn drop_endpoint(&mut self, endpoint: usize, method: Cow<'static, str>, part: &str) {
         if self.endpoints.is_dropped(endpoint) {
             return;
         }
@@ -355,7 +355,7 @@ impl Reader {
             self.abort(id);
             self.set(fetch, Attempt::Untried);
         }
-        let part = shortened(&part);
+        let part = shortened(part);
         self.outputs.push_back(ReaderOutput::Dropped { endpoint, method, part });
     }
 

@@ -198,7 +198,7 @@ impl<'a> Context<'a> {
             .is_some_and(|(_, header)| header.requests_hash.is_some());
         let is_in_history = is_isthmus && anchor.number.saturating_sub(*first) <= HISTORY_BLOCKS;
         if is_in_history {
-            match self.from_history(anchor, numbers) {
+            match self.by_history(anchor, numbers) {
                 Ok(Some(hashes)) => return Ok(hashes),
                 Ok(None) => {}
                 // No endpoint proves the state: the links remain.
@@ -207,7 +207,7 @@ impl<'a> Context<'a> {
             }
         }
         if can_follow_links {
-            return self.from_links(lowest, numbers);
+            return self.by_links(lowest, numbers);
         }
         let by_links = lowest.number.saturating_sub(MAX_LINKS);
         let by_history = anchor.number.saturating_sub(HISTORY_BLOCKS);
@@ -216,7 +216,7 @@ impl<'a> Context<'a> {
     }
 
     /// Returns the hashes that the state of the anchor holds, or `None` if it holds none.
-    fn from_history(&self, anchor: BlockId, numbers: &[u64]) -> Result<Option<Vec<B256>>, Stop> {
+    fn by_history(&self, anchor: BlockId, numbers: &[u64]) -> Result<Option<Vec<B256>>, Stop> {
         let state_root = self.header(anchor.hash)?.state_root;
         let (mut hashes, mut needs) = (Vec::with_capacity(numbers.len()), Vec::new());
         for part in numbers.chunks(HASHES_AT_ONCE) {
@@ -240,7 +240,7 @@ impl<'a> Context<'a> {
     }
 
     /// Follows the parents' hashes downwards from the lowest recent block.
-    fn from_links(&self, lowest: BlockId, numbers: &[u64]) -> Result<Vec<B256>, Stop> {
+    fn by_links(&self, lowest: BlockId, numbers: &[u64]) -> Result<Vec<B256>, Stop> {
         let mut below = self.header(lowest.hash)?.parent_hash;
         let mut hashes = Vec::with_capacity(numbers.len());
         let first = numbers.first().copied().unwrap_or(lowest.number);

@@ -30,6 +30,7 @@ pub(super) enum Command {
     FetchRange { to: BlockId, answer: Answer<Result<(), RangeError>> },
     Peer { command: PeerCommand, answer: Answer<Result<(), ListFull>> },
     Configure { lists: PeerLists, answer: Answer<Result<PeerListsChange, ListFull>> },
+    Announce { old: Vec<Multiaddr>, new: Vec<Multiaddr> },
     Connect { peer: PeerId, address: Multiaddr, answer: Answer<Result<(), String>> },
 }
 

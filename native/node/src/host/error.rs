@@ -61,6 +61,15 @@ pub enum HostError {
         /// What is wrong with the file, and the remedy.
         why: String,
     },
+    /// The browsers' listener has the files of a certificate, and is to obtain one.
+    #[error(
+        "the browsers' listener has the files of a certificate and is to obtain one: leave out \
+         either"
+    )]
+    TwoCertificates,
+    /// The authority for certificates can't be asked.
+    #[error("the authority for certificates can't be asked: {0}")]
+    Acme(#[source] HttpError),
     /// An advertised address ends with the id of another node.
     #[error(
         "{0} is to be advertised and names another node; end it with this node's id, or leave the \

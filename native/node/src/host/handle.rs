@@ -1,5 +1,6 @@
 //! Queries and commands of a running node.
 
+use super::advertised::Advertised;
 use super::canonical;
 use super::certificate::Certificate;
 use super::commands::Command;
@@ -43,7 +44,7 @@ pub struct HostHandle {
     pub(super) agent: Arc<str>,
     pub(super) protocols: Arc<[String]>,
     pub(super) address: Multiaddr,
-    pub(super) advertised: Vec<Multiaddr>,
+    pub(super) advertised: Advertised,
     pub(super) listening: Listening,
     pub(super) store: Store,
     pub(super) core: Core,
@@ -85,9 +86,9 @@ impl HostHandle {
     /// Returns all listen addresses and the advertised ones, each with the peer id.
     pub fn addresses(&self) -> Vec<Multiaddr> {
         let mut ways = self.listening.addresses();
-        ways.extend(
-            self.advertised.iter().filter(|way| !ways.contains(way)).cloned().collect::<Vec<_>>(),
-        );
+        let mut advertised = self.advertised.get();
+        advertised.retain(|way| !ways.contains(way));
+        ways.append(&mut advertised);
         ways.into_iter().map(|way| way.with(Protocol::P2p(self.peer_id))).collect()
     }
 
@@ -115,11 +116,8 @@ impl HostHandle {
     /// Returns the addresses for browsers to dial, each with this node's peer id: the advertised
     /// ones, or else the WebSocket listener's. Empty if there is no listener.
     pub fn browser_addresses(&self) -> Vec<Multiaddr> {
-        let ways = if self.advertised.is_empty() {
-            self.listening.door()
-        } else {
-            self.advertised.clone()
-        };
+        let advertised = self.advertised.get();
+        let ways = if advertised.is_empty() { self.listening.door() } else { advertised };
         ways.into_iter().map(|way| way.with(Protocol::P2p(self.peer_id))).collect()
     }
 

@@ -1,10 +1,11 @@
 //! What follows from the node's key and its configuration, before anything is opened.
 
+use super::acme::{Kept, Validity};
 use super::certificate::Certificate;
 use super::config::HostConfig;
 use super::error::HostError;
 use super::lists::{check_lists, static_peers};
-use super::ws::{self, WsTls};
+use super::ws::{self, WsConfig};
 use libp2p::identity::Keypair;
 use libp2p::{Multiaddr, PeerId};
 use opp2p_core::peers::StaticPeer;
@@ -21,6 +22,8 @@ pub(super) struct Identity {
     /// Addresses to announce to peers, without this node's id.
     pub(super) advertised: Vec<Multiaddr>,
     pub(super) certificate: Option<Arc<Certificate>>,
+    /// Time of a certificate that the node obtained in an earlier run.
+    pub(super) validity: Option<Validity>,
 }
 
 impl Identity {
@@ -31,10 +34,29 @@ impl Identity {
         let static_peers = static_peers(&config.static_peers, peer_id)?;
         let ws = config.ws.as_ref();
         let advertised = ws::advertised(ws.map_or(&[], |ws| &ws.advertise), peer_id)?;
-        let tls = ws.and_then(|ws| ws.tls.as_ref()).map(WsTls::load).transpose()?;
-        let certificate = tls.map(|loaded| Arc::new(Certificate::new(loaded)));
+        let (certificate, validity) = certificate(ws, &peer_id)?;
         check_lists(&config.blocked)?;
         let secret = Zeroizing::new(*config.key.secret_bytes());
-        Ok(Self { keypair, secret, peer_id, static_peers, advertised, certificate })
+        Ok(Self { keypair, secret, peer_id, static_peers, advertised, certificate, validity })
     }
+}
+
+/// Returns the certificate of the browsers' listener, and the time of one that the node obtained in
+/// an earlier run.
+fn certificate(
+    ws: Option<&WsConfig>,
+    peer: &PeerId,
+) -> Result<(Option<Arc<Certificate>>, Option<Validity>), HostError> {
+    let (first, validity) = match ws.map(|ws| (&ws.tls, &ws.acme)) {
+        None | Some((None, None)) => return Ok((None, None)),
+        Some((Some(_), Some(_))) => return Err(HostError::TwoCertificates),
+        Some((Some(files), None)) => (Some(files.load()?), None),
+        Some((None, Some(acme))) => {
+            acme.check().map_err(HostError::Acme)?;
+            let kept = Kept::new(&acme.folder, &acme.directory, &acme.name.of(peer));
+            let stored = kept.certificate();
+            stored.map(|stored| (stored.certificate, stored.validity)).unzip()
+        }
+    };
+    Ok((Some(Arc::new(Certificate::new(first)?)), validity))
 }

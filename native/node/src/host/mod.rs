@@ -4,6 +4,8 @@
 //! task, and a [`HostHandle`] queries and commands it. Threads of their own validate large blocks
 //! and answer peers' requests, and another writes the store.
 
+mod acme;
+mod advertised;
 mod canonical;
 mod certificate;
 mod commands;
@@ -38,8 +40,10 @@ mod transport;
 mod twins;
 mod upgrade;
 mod ws;
+mod wss;
 
 pub use crate::clock::WallClock;
+pub use acme::{AcmeConfig, CertificateName, LETS_ENCRYPT, OwnName, PUBLIC_BROKER, PUBLIC_DOMAIN};
 pub use config::{DEFAULT_AGENT, HostConfig, Peerstore, Retention};
 pub use endpoints::TIMEOUT as ENDPOINT_TIMEOUT;
 pub use error::{ConnectError, HostError, Stopped};

@@ -35,6 +35,8 @@ struct Files {
     store: Store,
     /// Path of the key's file, while it is gone.
     lost_key: watch::Receiver<Option<String>>,
+    /// Reason why there is no new certificate for browsers.
+    certificate: watch::Receiver<Option<String>>,
 }
 
 /// What was reported last.
@@ -44,6 +46,7 @@ struct Last {
     peer_store: Option<String>,
     damage: Option<String>,
     lost_key: Option<String>,
+    certificate: Option<String>,
     engine: Option<String>,
     labels: Option<String>,
     l1: Option<String>,
@@ -94,13 +97,15 @@ impl Reporter {
         Self { engine, feed, proofs, signer, files: None, last: Last::default(), twins }
     }
 
-    /// Adds the store, whose damage is reported, and the path of the key's file while it is gone.
+    /// Adds the store, whose damage is reported, the path of the key's file while it is gone, and
+    /// the reason why there is no new certificate for browsers.
     pub(super) fn with_files(
         self,
         store: Store,
         lost_key: watch::Receiver<Option<String>>,
+        certificate: watch::Receiver<Option<String>>,
     ) -> Self {
-        Self { files: Some(Files { store, lost_key }), ..self }
+        Self { files: Some(Files { store, lost_key, certificate }), ..self }
     }
 
     /// Returns what has changed since the last look.
@@ -115,11 +120,13 @@ impl Reporter {
         let proofs = self.proofs.get().and_then(|problem| problem.borrow().clone());
         let damage = self.files.as_ref().and_then(|files| damage(&files.store));
         let lost_key = self.files.as_ref().and_then(|files| files.lost_key.borrow().clone());
+        let certificate = self.files.as_ref().and_then(|files| files.certificate.borrow().clone());
         let last = &mut self.last;
         let (parts, panics) = (panics::lost().join(", "), panics::count());
         let reports = [
             change(&mut last.damage, damage).map(Report::StoreDamaged),
             change(&mut last.lost_key, lost_key).map(Report::KeyFile),
+            change(&mut last.certificate, certificate).map(Report::Certificate),
             change(&mut last.engine, engine).map(Report::Engine),
             change(&mut last.labels, labels).map(Report::Labels),
             change(&mut last.l1, l1).map(Report::L1),

@@ -1,6 +1,8 @@
 //! The start of a node: opens the stores, listens, and runs the driver.
 
 use super::Host;
+use super::acme::Issuing;
+use super::advertised::Advertised;
 use super::commands::{Callers, Command};
 use super::config::{HostConfig, Retention};
 use super::driver::Driver;
@@ -74,17 +76,19 @@ impl Host {
         let (meter, store) = (Arc::new(Meter::default()), storage.blocks.clone());
         let (threads, ended) = Threads::start(&mut config, &core, storage, &meter)?;
         let parts = Parts { core, head, scoring, store, network, bound, meter, threads };
-        let Wired { driver, mut handle, events, driver_ends, lost_key } =
+        let Wired { driver, mut handle, events, driver_ends, lost_key, no_certificate } =
             parts.wire(&mut config, &identity);
         if let Err(error) = read_l1(&config, &driver, &handle, driver_ends) {
             return Err(abandoned(driver, ended, error).await);
         }
+        let reached_at = outside_port(&config, &handle);
         let discovery = match discover(&mut config, &identity, &handle).await {
             Ok(discovery) => discovery,
             Err(error) => return Err(abandoned(driver, ended, error).await),
         };
         let (discovery, known) = discovery.unzip();
         handle.known = known;
+        issue(&config, &identity, &handle, reached_at, no_certificate);
         if let Some(file) = config.key_file {
             let looking = key_file::watch(file, lost_key, handle.status.clone());
             tokio::spawn(guard("watch on the key's file", looking));
@@ -204,6 +208,8 @@ struct Wired {
     driver_ends: oneshot::Receiver<Infallible>,
     /// Takes the path of the key's file while that is gone.
     lost_key: watch::Sender<Option<String>>,
+    /// Takes the reason why there is no new certificate for browsers.
+    no_certificate: watch::Sender<Option<String>>,
 }
 
 /// The driver's ends of the channels to its handles and helpers.
@@ -214,6 +220,7 @@ struct Ends {
     report: watch::Sender<SignerReport>,
     reads_l1: oneshot::Sender<Infallible>,
     lost_key: watch::Receiver<Option<String>>,
+    no_certificate: watch::Receiver<Option<String>>,
 }
 
 impl Parts {
@@ -228,13 +235,14 @@ impl Parts {
         let (report, signer) = watch::channel(report);
         let (reads_l1, driver_ends) = oneshot::channel();
         let (lost_key, lost_key_receiver) = watch::channel(None);
+        let (no_certificate, no_certificate_receiver) = watch::channel(None);
         let Network { agent, protocols, bandwidth, streams, .. } = &self.network;
         let handle = HostHandle {
             peer_id: identity.peer_id,
             agent: Arc::clone(agent),
             protocols: Arc::clone(protocols),
             address: self.bound.address.clone(),
-            advertised: identity.advertised.clone(),
+            advertised: Advertised::new(identity.advertised.clone()),
             listening: self.bound.listening.clone(),
             store: self.store.clone(),
             core: self.core.clone(),
@@ -249,7 +257,7 @@ impl Parts {
             proofs: Arc::default(),
             known: None,
             engine: Arc::default(),
-            certificate: identity.certificate.clone(),
+            certificate: identity.certificate.clone().filter(|_| !obtains(config)),
         };
         let ends = Ends {
             commands,
@@ -258,9 +266,10 @@ impl Parts {
             report,
             reads_l1,
             lost_key: lost_key_receiver,
+            no_certificate: no_certificate_receiver,
         };
         let driver = self.driver(config, &handle, ends);
-        Wired { driver, handle, events, driver_ends, lost_key }
+        Wired { driver, handle, events, driver_ends, lost_key, no_certificate }
     }
 
     fn driver(self, config: &mut HostConfig, handle: &HostHandle, ends: Ends) -> Driver {
@@ -295,7 +304,7 @@ impl Parts {
             early: bound.early,
             dial_backs: DialBacks::default(),
             meter,
-            reporter: reporter.with_files(store, ends.lost_key),
+            reporter: reporter.with_files(store, ends.lost_key, ends.no_certificate),
         }
     }
 }
@@ -336,6 +345,46 @@ async fn discover(
         finder: Finder::new(ForDiscovery { core, commands }),
     };
     Ok(Some(Discovery::start(discovery, &config.chain, around).await?))
+}
+
+/// Returns the TCP port at which others reach the node: the one to advertise, or the bound one.
+fn outside_port(config: &HostConfig, handle: &HostHandle) -> u16 {
+    let advertised = config.discovery.as_ref().map(|discovery| discovery.advertise_tcp);
+    let bound = || tcp_port(&handle.address).unwrap_or_default();
+    advertised.filter(|port| *port != 0).unwrap_or_else(bound)
+}
+
+/// Returns whether the node obtains its certificate itself. A reload does not replace such a one.
+fn obtains(config: &HostConfig) -> bool {
+    config.ws.as_ref().is_some_and(|ws| ws.acme.is_some())
+}
+
+/// Starts to obtain certificates for browsers, if the node is to do so.
+fn issue(
+    config: &HostConfig,
+    identity: &Identity,
+    handle: &HostHandle,
+    reached_at: u16,
+    problem: watch::Sender<Option<String>>,
+) {
+    let Some(ws) = &config.ws else { return };
+    let (Some(acme), Some(certificate)) = (&ws.acme, &identity.certificate) else { return };
+    let door = handle.listening.door().first().and_then(tcp_port);
+    let issuing = Issuing {
+        config: acme.clone(),
+        key: identity.keypair.clone(),
+        peer_id: identity.peer_id,
+        certificate: Arc::clone(certificate),
+        held: identity.validity,
+        ports: (reached_at, door.unwrap_or_default()),
+        clock: config.clock.clone(),
+        known: handle.known.clone(),
+        commands: handle.commands.downgrade(),
+        advertised: ws.advertise.is_empty().then(|| handle.advertised.clone()),
+        problem,
+    };
+    let status = handle.status.clone();
+    tokio::spawn(guard("obtaining of certificates", issuing.run(status)));
 }
 
 /// Ends a driver that never ran, and waits until the store is closed: the caller may start again.

@@ -22,11 +22,13 @@
 use super::certificate::Certificate;
 use super::error::HostError;
 use super::upgrade::{Muxers, Securities};
+use super::wss::Wss;
 use futures::future::{MapOk, TryFutureExt};
 use futures::prelude::*;
 use libp2p::core::muxing::StreamMuxerBox;
 use libp2p::core::transport::{
-    Boxed, DialOpts, ListenerId, TransportError, TransportEvent, timeout::TransportTimeout,
+    Boxed, DialOpts, ListenerId, OptionalTransport, TransportError, TransportEvent,
+    timeout::TransportTimeout,
 };
 use libp2p::core::upgrade::Version;
 use libp2p::websocket;
@@ -79,25 +81,32 @@ pub(super) fn transport(
     certificate: Option<Arc<Certificate>>,
 ) -> Result<Boxed<(PeerId, StreamMuxerBox)>, HostError> {
     // Each has sockets of its own: the WebSocket layer takes all events of the layer below it.
-    let named = || {
+    let metered = || {
         let tcp = tcp::tokio::Transport::new(tcp::Config::default().nodelay(true))
             .map(|stream, _| shallow(stream));
         let (gatekeeper, bandwidth) = (gatekeeper.cloned(), Arc::clone(bandwidth));
-        dns::tokio::Transport::system(Metered { inner: tcp, gatekeeper, bandwidth })
+        Metered { inner: tcp, gatekeeper, bandwidth }
+    };
+    let named = || {
+        dns::tokio::Transport::system(metered())
             .map_err(|source| HostError::System { what: "a DNS resolver", source })
     };
     let mut websocket = websocket::Config::new(named()?);
     websocket.set_max_data_size(MAX_WS_DATA);
-    if let Some(tls) = certificate.as_ref().and_then(|held| held.take_new()) {
-        websocket.set_tls_config(tls);
-    }
-    let websocket = Renewed { inner: websocket, certificate };
     let guard = gatekeeper.cloned();
     let websocket = websocket
         .and_then(move |connection, way| begin(connection, way.is_listener(), guard.clone()));
+    let guard = gatekeeper.cloned();
+    let wss = certificate.map(|certificate| {
+        Wss::new(metered(), certificate, MAX_WS_DATA)
+            .and_then(move |connection, way| begin(connection, way.is_listener(), guard.clone()))
+    });
+    let wss = wss.map_or_else(OptionalTransport::none, OptionalTransport::some);
     let Setup { securities, muxers, dial_timeout, accept_timeout } = setup;
-    // The WebSocket transport passes on all other addresses.
+    // Each WebSocket transport passes on all other addresses. The first one dials `/wss`, but can't
+    // listen on it.
     let secured = websocket
+        .or_transport(wss)
         .or_transport(named()?)
         .upgrade(Version::V1Lazy)
         .authenticate(securities)
@@ -138,61 +147,6 @@ async fn begin<S: AsyncRead + AsyncWrite + Unpin>(
     // Whether the browser got the line or not, it is turned away.
     let _ = tokio::time::timeout(REFUSAL_TIME, farewell).await;
     Err(io::Error::new(io::ErrorKind::PermissionDenied, why))
-}
-
-/// A WebSocket transport whose certificate can be replaced.
-struct Renewed<T: Transport>
-where
-    T::Output: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    inner: websocket::Config<T>,
-    certificate: Option<Arc<Certificate>>,
-}
-
-impl<T> Transport for Renewed<T>
-where
-    T: Transport + Send + Unpin + 'static,
-    T::Error: Send + 'static,
-    T::Dial: Send + 'static,
-    T::ListenerUpgrade: Send + 'static,
-    T::Output: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    type Output = <websocket::Config<T> as Transport>::Output;
-    type Error = <websocket::Config<T> as Transport>::Error;
-    type ListenerUpgrade = <websocket::Config<T> as Transport>::ListenerUpgrade;
-    type Dial = <websocket::Config<T> as Transport>::Dial;
-
-    fn listen_on(
-        &mut self,
-        id: ListenerId,
-        address: Multiaddr,
-    ) -> Result<(), TransportError<Self::Error>> {
-        self.inner.listen_on(id, address)
-    }
-
-    fn remove_listener(&mut self, id: ListenerId) -> bool {
-        self.inner.remove_listener(id)
-    }
-
-    fn dial(
-        &mut self,
-        address: Multiaddr,
-        options: DialOpts,
-    ) -> Result<Self::Dial, TransportError<Self::Error>> {
-        self.inner.dial(address, options)
-    }
-
-    fn poll(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<TransportEvent<Self::ListenerUpgrade, Self::Error>> {
-        // A connection takes the certificate when it arrives, which is in the call below.
-        let new = self.certificate.as_ref().and_then(|held| held.take_new());
-        if let Some(tls) = new {
-            self.inner.set_tls_config(tls);
-        }
-        Pin::new(&mut self.inner).poll(cx)
-    }
 }
 
 /// A transport that asks the gatekeeper before it dials, and counts bytes.

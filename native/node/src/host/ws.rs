@@ -3,12 +3,15 @@
 //! # Bounds
 //! * The certificate and key files: [`MAX_PEM`] bytes each. They are the operator's.
 
+use super::acme::AcmeConfig;
+use super::certificate::provider;
 use super::error::HostError;
 use libp2p::multiaddr::Protocol;
 use libp2p::swarm::SwarmEvent;
-use libp2p::websocket::tls;
 use libp2p::{Multiaddr, PeerId};
 use opp2p_wire::is_browser;
+use rustls::sign::CertifiedKey;
+use rustls::{Error, InconsistentKeys};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use std::collections::BTreeSet;
@@ -30,8 +33,11 @@ const MAX_PEM: u64 = 1 << 20;
 pub struct WsConfig {
     /// TCP port to listen on; 0 lets the system choose.
     pub port: u16,
-    /// Certificate for `wss`; `None` for plain `ws`.
+    /// Certificate for `wss`, from files; `None` for plain `ws`, unless [`Self::acme`] is set.
     pub tls: Option<WsTls>,
+    /// How the node obtains a certificate for `wss` itself; `None` if it does not. With
+    /// [`Self::tls`] it is refused.
+    pub acme: Option<AcmeConfig>,
     /// Addresses at which browsers reach the listener, if not its own: multiaddrs such as
     /// `/dns4/gw.example/tcp/443/wss`, with or without this node's `/p2p/<peer id>` at the end.
     /// They are announced to peers.
@@ -54,8 +60,8 @@ pub struct WsTls {
 impl WsConfig {
     /// Returns the address to listen on.
     pub(super) fn listen_address(&self, ip: IpAddr) -> Multiaddr {
-        let way =
-            if self.tls.is_some() { Protocol::Wss("/".into()) } else { Protocol::Ws("/".into()) };
+        let is_secure = self.tls.is_some() || self.acme.is_some();
+        let way = if is_secure { Protocol::Wss("/".into()) } else { Protocol::Ws("/".into()) };
         Multiaddr::from(ip).with(Protocol::Tcp(self.port)).with(way)
     }
 }
@@ -65,9 +71,7 @@ impl WsTls {
     ///
     /// # Errors
     /// [`HostError::Tls`] with the file and what is wrong with it.
-    ///
-    /// The second value has the certificates alone.
-    pub(super) fn load(&self) -> Result<(tls::Config, Vec<Vec<u8>>), HostError> {
+    pub(super) fn load(&self) -> Result<CertifiedKey, HostError> {
         let certificates = read(&self.cert)?;
         let certificates: Vec<_> = CertificateDer::pem_slice_iter(&certificates)
             .collect::<Result<_, _>>()
@@ -88,23 +92,20 @@ impl WsTls {
                 format!("has no private key ({error}); give it as PEM: PKCS#8, SEC1 or PKCS#1"),
             )
         })?;
-        let key = key.secret_der().to_vec();
-        // The library parses the bytes again, and panics if they are not a key.
-        if let Err(error) = PrivateKeyDer::try_from(key.as_slice()) {
-            return Err(wrong(
-                &self.key,
-                format!("has no private key ({error}); give PKCS#8, SEC1 or PKCS#1"),
-            ));
-        }
-        let bytes: Vec<Vec<u8>> =
-            certificates.iter().map(|certificate| certificate.to_vec()).collect();
-        let chain = bytes.iter().cloned().map(tls::Certificate::new);
-        let config = tls::Config::new(tls::PrivateKey::new(key), chain).map_err(|error| {
-            let why =
-                format!("and the key in {} can't be used together: {error}", self.key.display());
-            wrong(&self.cert, format!("{why}; give a certificate and its own key"))
+        // Some bytes have the label of a key and are none.
+        let signer = provider().key_provider.load_private_key(key).map_err(|error| {
+            wrong(&self.key, format!("has no private key ({error}); give PKCS#8, SEC1 or PKCS#1"))
         })?;
-        Ok((config, bytes))
+        let certified = CertifiedKey::new(certificates, signer);
+        match certified.keys_match() {
+            // Not every kind of key tells.
+            Ok(()) | Err(Error::InconsistentKeys(InconsistentKeys::Unknown)) => Ok(certified),
+            Err(error) => {
+                let key = self.key.display();
+                let why = format!("and the key in {key} can't be used together: {error}");
+                Err(wrong(&self.cert, format!("{why}; give a certificate and its own key")))
+            }
+        }
     }
 }
 

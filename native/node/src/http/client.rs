@@ -153,16 +153,7 @@ impl HttpClient {
             let client = WsClient::new(uri, host.clone(), headers, is_secure.then_some(tls));
             return Ok(Self { way: Way::Ws(client.into()), host, timeout });
         }
-        let mut connector = HttpConnector::new();
-        connector.enforce_http(false);
-        // The last segment of a large request must not wait for the acknowledgement of the others.
-        connector.set_nodelay(true);
-        let connector = HttpsConnectorBuilder::new()
-            .with_tls_config(tls)
-            .https_or_http()
-            .enable_http1()
-            .wrap_connector(connector);
-        let client = Client::builder(TokioExecutor::new()).build(connector);
+        let client = Client::builder(TokioExecutor::new()).build(with_tls(tls));
         Ok(Self { way: Way::Http(Arc::new(Http { client, uri, headers })), host, timeout })
     }
 
@@ -241,8 +232,25 @@ impl HttpClient {
     }
 }
 
+/// Returns a connector for `http://` and `https://` with the certificates of these settings.
+pub(super) fn connector(config: &HttpConfig) -> Result<HttpsConnector<HttpConnector>, HttpError> {
+    tls(config).map(with_tls)
+}
+
+fn with_tls(tls: ClientConfig) -> HttpsConnector<HttpConnector> {
+    let mut connector = HttpConnector::new();
+    connector.enforce_http(false);
+    // The last segment of a large request must not wait for the acknowledgement of the others.
+    connector.set_nodelay(true);
+    HttpsConnectorBuilder::new()
+        .with_tls_config(tls)
+        .https_or_http()
+        .enable_http1()
+        .wrap_connector(connector)
+}
+
 /// Describes why a request failed.
-fn cause(error: &(dyn std::error::Error + 'static)) -> String {
+pub(super) fn cause(error: &(dyn std::error::Error + 'static)) -> String {
     let why = last_cause(error);
     // A server without TLS answers the handshake with plain text.
     match why.contains("InvalidContentType") {
@@ -254,7 +262,7 @@ fn cause(error: &(dyn std::error::Error + 'static)) -> String {
 }
 
 /// Returns the host and port, without the user.
-fn host_of(uri: &Uri) -> String {
+pub(super) fn host_of(uri: &Uri) -> String {
     let host = uri.host().unwrap_or_default();
     uri.port_u16().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }

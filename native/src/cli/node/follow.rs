@@ -7,13 +7,11 @@ use super::super::reload::ReloadPlan;
 use super::super::stdin::Lines;
 use super::super::web::Web;
 use super::super::{End, Failure, Request, log_events};
-use super::running::{Reports, Running, Services};
+use super::running::{Observed, Reports, Running, Services};
 use crate::engine::EngineSetup;
 use crate::page::PageStart;
 use crate::rpc::{Reload as _, RpcConfig};
 use alloy_primitives::{Address, hex};
-use libp2p::Multiaddr;
-use libp2p::multiaddr::Protocol;
 use opp2p_core::chain::ChainConfig;
 use opp2p_core::engine::EngineEvent;
 use opp2p_core::payload::Envelope;
@@ -51,9 +49,8 @@ pub(super) async fn follow(
         () = end.asked() => return Ok(ExitCode::SUCCESS),
     };
     log_start(&host, &chain);
-    let start =
-        start.map(|start| PageStart { peers: doors(&host.browser_addresses(), on_all), ..start });
-    let services = Services { engine, page: web.zip(start), feed: &feed, rpc, reload, metrics };
+    let page = web.zip(start).map(|(web, start)| Observed { web, start, on_all });
+    let services = Services { engine, page, feed: &feed, rpc, reload, metrics };
     let (running, reports) = Running::start(host, services).await?;
     let failure =
         match until_end(running.host.handle(), &mut end, events, reports, &feed, publish).await {
@@ -192,25 +189,6 @@ fn page_start(config: &HostConfig) -> PageStart {
         from_genesis: *from_genesis,
         name,
     }
-}
-
-/// Returns the addresses that the page should dial: these addresses, or, if the node listens on all
-/// addresses of its machine, the host that served the page. A visitor can reach that host, but not
-/// necessarily the others.
-pub(super) fn doors(addresses: &[Multiaddr], on_all: bool) -> Vec<String> {
-    let mut doors = Vec::new();
-    for address in addresses {
-        let mut parts = address.iter();
-        let is_ip = matches!(parts.next(), Some(Protocol::Ip4(_) | Protocol::Ip6(_)));
-        let door = match on_all && is_ip {
-            true => format!("/dns4/{{host}}{}", parts.collect::<Multiaddr>()),
-            false => address.to_string(),
-        };
-        if !doors.contains(&door) {
-            doors.push(door);
-        }
-    }
-    doors
 }
 
 /// Publishes the blocks on standard input in order, until the input ends.

@@ -6,6 +6,7 @@ use super::super::metrics::MetricsArgs;
 use super::super::reload::{ReloadPlan, Reloader};
 use super::super::rpc;
 use super::super::web::Web;
+use super::doors::doors;
 use crate::engine::{EngineLink, EngineSetup};
 use crate::feed::NatsFeed;
 use crate::metrics::{Metrics, RpcMeter};
@@ -20,12 +21,19 @@ use tokio::sync::broadcast::Receiver;
 /// Services to start beside a node.
 pub(super) struct Services<'a> {
     pub(super) engine: Option<EngineSetup>,
-    /// The observer page, with its configuration.
-    pub(super) page: Option<(Web, PageStart)>,
+    pub(super) page: Option<Observed>,
     pub(super) feed: &'a FeedPlan,
     pub(super) rpc: Option<RpcConfig>,
     pub(super) reload: ReloadPlan,
     pub(super) metrics: &'a MetricsArgs,
+}
+
+/// The observer page, with its configuration.
+pub(super) struct Observed {
+    pub(super) web: Web,
+    pub(super) start: PageStart,
+    /// Whether the node listens on all addresses of its machine.
+    pub(super) on_all: bool,
 }
 
 /// Everything that a started node owns. [`Self::stop`] stops the services before the node, so that
@@ -70,7 +78,7 @@ impl Running {
         let (engine, events) = engine.unzip();
         self.engine = engine;
         self.page = match page {
-            Some((web, start)) => Some(serve(web, start, host.clone()).await?),
+            Some(page) => Some(serve(page, host.clone()).await?),
             None => None,
         };
         let reloader = Reloader::new(reload, host.clone());
@@ -111,9 +119,15 @@ impl Running {
     }
 }
 
-/// Serves the page. Its signer is the one in force at each visit.
-async fn serve(web: Web, start: PageStart, host: HostHandle) -> Result<Page, Failure> {
-    let refresh = move |start: &mut PageStart| start.signer = host.signers().current;
+/// Serves the page. Its signer and the addresses are those at each visit: a node that obtains
+/// a certificate gets its name later.
+async fn serve(page: Observed, host: HostHandle) -> Result<Page, Failure> {
+    let Observed { web, mut start, on_all } = page;
+    let refresh = move |start: &mut PageStart| {
+        start.signer = host.signers().current;
+        start.peers = doors(&host.browser_addresses(), on_all);
+    };
+    refresh(&mut start);
     let page = web.start(start, Some(Arc::new(refresh))).await?;
     tracing::info!(url = page.url(), "serving the observer page");
     Ok(page)

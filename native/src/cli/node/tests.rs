@@ -1,7 +1,7 @@
 //! The flags of a node: each reaches its configuration.
 
 use super::super::{Cli, Command};
-use super::follow::doors;
+use super::doors::doors;
 use super::*;
 use clap::Parser;
 use opp2p_core::peers::Scoring;

@@ -26,6 +26,7 @@ pub(crate) const STEPS: &[&str] = &[
     "js-libp2p",
     "web3",
     "op-geth",
+    "pebble",
     "binary",
     "kona",
 ];

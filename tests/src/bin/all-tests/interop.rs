@@ -18,6 +18,9 @@ use crate::{setup, web};
 /// The oldest Go that builds op-node's package and op-geth, according to their `go.mod`.
 const OLDEST_GO: (u32, u32) = (1, 24);
 
+/// The oldest Go that builds pebble and p2p-forge.
+const OLDEST_GO_OF_AUTHORITY: (u32, u32) = (1, 25);
+
 /// The oldest Go that builds the programs with the current go-libp2p.
 const OLDEST_GO_OF_NEWEST: (u32, u32) = (1, 26);
 
@@ -71,6 +74,17 @@ pub(crate) fn op_node(shell: &Shell) -> Result<String, String> {
 /// Builds op-geth from its Go module.
 pub(crate) fn op_geth(shell: &Shell) -> Result<String, String> {
     go_program(shell, "op-geth", OLDEST_GO, "github.com/ethereum/go-ethereum/cmd/geth")
+}
+
+/// Builds an authority for certificates from its Go module.
+pub(crate) fn pebble(shell: &Shell) -> Result<String, String> {
+    let package = "github.com/letsencrypt/pebble/v2/cmd/pebble";
+    go_program(shell, "pebble", OLDEST_GO_OF_AUTHORITY, package)
+}
+
+/// Builds the broker of nodes' own names from its Go module.
+pub(crate) fn p2p_forge(shell: &Shell) -> Result<String, String> {
+    go_program(shell, "p2p-forge", OLDEST_GO_OF_AUTHORITY, "github.com/ipshipyard/p2p-forge")
 }
 
 /// Builds bare go-libp2p hosts.
@@ -294,6 +308,23 @@ pub(crate) fn execution(shell: &Shell) -> Result<String, String> {
     let mut command = shell.cargo_command();
     command.args(["test", "--locked", "--workspace", "--test", "execution"]);
     shell::run_tests(command.env(PROGRAMS, programs(shell)))
+}
+
+/// Runs the tests of certificates with a real authority.
+pub(crate) fn certificates(shell: &Shell) -> Result<String, String> {
+    with_authority(shell, "acme::", &["pebble"])
+}
+
+/// Runs the tests of nodes' own names with a real authority and broker.
+pub(crate) fn autotls(shell: &Shell) -> Result<String, String> {
+    with_authority(shell, "own_name::", &["pebble", "p2p-forge"])
+}
+
+fn with_authority(shell: &Shell, tests: &str, needs: &[&str]) -> Result<String, String> {
+    if let Some(lacking) = needs.iter().find(|name| !program(shell, name).exists()) {
+        return Ok(left_out(format_args!("{lacking} is not built, as that step says")));
+    }
+    run_tests(shell, &["test", "--locked", "--workspace", "--test", "certificates"], &[tests])
 }
 
 /// Measures our node and the reference side by side, and prints the report.

@@ -255,6 +255,34 @@ const STEPS: &[Step] = &[
         interop::execution,
     ),
     Step::new(
+        "pebble",
+        "set-up: an authority for certificates, where Go 1.25 is",
+        &[],
+        interop::pebble,
+    )
+    .twice(),
+    Step::new(
+        "certificates",
+        "gateways that obtain their certificates from it",
+        &["c-compiler", "pebble"],
+        interop::certificates,
+    ),
+    Step::new(
+        "p2p-forge",
+        "set-up: the broker of nodes' own names, where Go 1.25 is",
+        &[],
+        interop::p2p_forge,
+    )
+    .twice()
+    .only_if_named(),
+    Step::new(
+        "autotls",
+        "nodes without a domain that get certificates for their own names",
+        &["c-compiler", "pebble", "p2p-forge"],
+        interop::autotls,
+    )
+    .only_if_named(),
+    Step::new(
         "side-by-side",
         "the cost of our node beside the reference",
         &["c-compiler", "op-node"],

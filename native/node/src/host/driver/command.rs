@@ -50,6 +50,7 @@ impl Driver {
                 let _ = answer.send(());
             }
             Command::Found(peer, news) => self.feed(Input::Peer(peer, news)),
+            Command::Announce { old, new } => self.wire.announce(&old, new),
             Command::Connect { peer, address, answer } => self.connect(peer, address, answer),
             Command::FetchRange { to, answer } => {
                 let id = RangeId(self.callers.next());
