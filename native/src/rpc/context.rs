@@ -92,7 +92,6 @@ impl Rpc {
         optimism: Optimism,
         admin: Admin,
         feeds: Feeds,
-        proofs: Option<Proofs>,
     ) -> Self {
         Self {
             host,
@@ -102,10 +101,15 @@ impl Rpc {
             optimism,
             admin,
             feeds,
-            proofs,
+            proofs: None,
             large: Places::new(LARGE_WAITING),
             blocks: Places::new(BLOCKS_WAITING),
         }
+    }
+
+    /// Sets what proves answers of untrusted endpoints.
+    pub(super) fn with_proofs(self, proofs: Option<Proofs>) -> Self {
+        Self { proofs, ..self }
     }
 
     /// Returns the time limit of a block's publication.

@@ -188,7 +188,8 @@ impl RpcServer {
                 (Some(proofs), Some(tokio::spawn(guard("RPC's prover", task).map(drop))))
             }
         };
-        let rpc = Rpc::new(host, recent, observer, eth, optimism, admin, feeds, proofs);
+        let rpc = Rpc::new(host, recent, observer, eth, optimism, admin, feeds);
+        let rpc = rpc.with_proofs(proofs);
         let hosts = hosts.iter().map(|name| name.to_ascii_lowercase()).collect();
         let (stop, stopping) = watch::channel(false);
         let site = Site {

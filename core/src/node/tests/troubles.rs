@@ -424,7 +424,7 @@ fn two_sequencers_with_one_key_are_reported() {
 #[test]
 fn driver_reports_stay_in_the_list_until_they_clear() {
     type Make = fn(Option<String>) -> Report;
-    let reports: [(Make, TroubleKind); 9] = [
+    let reports: [(Make, TroubleKind); 10] = [
         (Report::Store, TroubleKind::Store),
         (Report::PeerStore, TroubleKind::PeerStore),
         (Report::StoreDamaged, TroubleKind::StoreDamaged),

@@ -91,12 +91,9 @@ proptest! {
         acts in prop::collection::vec(act(), 1..120),
         max_blocks in prop::option::of(0..6_u64),
     ) {
-        thread_local!(static WORLDS: [Rc<World>; 2] = {
-            let world = World::new(22, 0);
-            let fork = world.fork(15, 0, 23);
-            [Rc::new(world), Rc::new(fork)]
-        });
-        let worlds = WORLDS.with(Clone::clone);
+        let world = World::new(22, 0);
+        let fork = world.fork(15, 0, 23);
+        let worlds = [Rc::new(world), Rc::new(fork)];
         let lag = max_blocks.map_or(LagPolicy::Wait(Duration::from_secs(2)), |max_blocks| {
             LagPolicy::Newest { max_blocks }
         });

@@ -76,13 +76,16 @@ fn one_lie(lie: impl Fn(&str, &Value) -> Option<Value> + 'static) -> [Manner; 2]
     [Manner::Lies(lie.clone()), Manner::Lies(lie)]
 }
 
+/// An endpoint that was dropped, the method, and the false part.
+type Dropped = (usize, String, String);
+
 /// Runs a read in which `lie` is told instead of `answer`, once.
 fn run(
     world: &Rc<World>,
     first: u64,
     (read, params): (&str, &Value),
     (answer, lie): (&Value, &Value),
-) -> (Result<Value, ReadError>, Vec<(usize, String, String)>) {
+) -> (Result<Value, ReadError>, Vec<Dropped>) {
     let mut talk = Talk::new(world, one_at_a_time(2), first);
     let (answer, lie) = (answer.clone(), lie.clone());
     talk.manners(&one_lie(move |_, told| (*told == answer).then(|| lie.clone())));

@@ -107,7 +107,8 @@ fn receipts_of(number: u64, raws: &[Bytes]) -> Vec<Receipt> {
             let topics = vec![TRANSFER, B256::with_last_byte(index as u8)];
             // Every third block has logs.
             let log = Log::new_unchecked(TOKEN, topics, vec![number as u8; 40].into());
-            let logs = if number % 3 == 0 && index > 0 { vec![log; 2] } else { Vec::new() };
+            let logs =
+                if number.is_multiple_of(3) && index > 0 { vec![log; 2] } else { Vec::new() };
             Receipt {
                 kind,
                 is_success: index != 2,

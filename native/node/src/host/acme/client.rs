@@ -27,7 +27,8 @@ impl HttpClient for AcmeHttp {
         Box::pin(async move {
             let (head, body) = request.into_parts();
             // The body is in memory: it can't fail.
-            let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+            let body =
+                body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
             let request = Request::from_parts(head, Full::new(body));
             let answer =
                 sender.send(request).await.map_err(|error| Error::Other(Box::new(error)))?;
