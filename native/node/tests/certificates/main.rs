@@ -79,7 +79,8 @@ fn main() -> ExitCode {
     };
     if program("pebble").is_none() {
         println!(
-            "`cargo all-tests -- certificates` builds pebble, and runs those that count as ignored.\n"
+            "`cargo all-tests -- certificates` builds pebble, and runs those that count as \
+             ignored.\n"
         );
     }
     libtest_mimic::run(&arguments, trials).exit_code()

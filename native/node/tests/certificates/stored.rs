@@ -1,4 +1,5 @@
-//! What a node does with the certificates of an earlier run, and without an answer of the authority.
+//! What a node does with the certificates of an earlier run, and without an answer of the
+//! authority.
 
 use crate::support::{NAME, gateway, present, trouble, until_true};
 use opp2p_node::host::{AcmeConfig, CertificateName, Host, HostConfig, HostError, OwnName, WsTls};
