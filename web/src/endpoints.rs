@@ -17,7 +17,6 @@ use futures::stream::FuturesUnordered;
 use js_sys::{Function, Promise, Reflect, Uint8Array};
 use opp2p_core::proof::reader::FetchId;
 use opp2p_core::sync::{RequestFailure, RequestId};
-use std::collections::BTreeMap;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::AbortController;
@@ -41,7 +40,7 @@ pub(crate) type Post =
     Box<dyn Fn(&Endpoint, &str, usize) -> LocalBoxFuture<'static, Result<Vec<u8>, Failed>>>;
 
 /// Who asks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Asked {
     /// The search for missing blocks.
     Sync(RequestId),
@@ -62,8 +61,8 @@ pub(crate) struct Endpoints<Id = Asked> {
     endpoints: Vec<(Endpoint, Standing)>,
     post: Post,
     under_way: FuturesUnordered<LocalBoxFuture<'static, Ended<Id>>>,
-    /// Ends each request that is under way.
-    handles: BTreeMap<Id, AbortHandle>,
+    /// Ends each request that is under way. There are so few that a list does.
+    handles: Vec<(Id, AbortHandle)>,
 }
 
 /// The request, its endpoint, and its result; no result if it was cancelled.
@@ -78,11 +77,11 @@ enum Standing {
     Fails { since: u64, last: u64, why: String },
 }
 
-impl<Id: Copy + Ord + 'static> Endpoints<Id> {
+impl<Id: Copy + PartialEq + 'static> Endpoints<Id> {
     pub(crate) fn new(endpoints: Vec<Endpoint>, post: Post) -> Self {
         let endpoints =
             endpoints.into_iter().map(|endpoint| (endpoint, Standing::default())).collect();
-        let (under_way, handles) = (FuturesUnordered::new(), BTreeMap::new());
+        let (under_way, handles) = (FuturesUnordered::new(), Vec::new());
         Self { endpoints, post, under_way, handles }
     }
 
@@ -98,7 +97,7 @@ impl<Id: Copy + Ord + 'static> Endpoints<Id> {
             None => Box::pin(async { Err(Failed::closed("it is not in the list")) }),
         };
         let (handle, registration) = AbortHandle::new_pair();
-        self.handles.insert(id, handle);
+        self.handles.push((id, handle));
         let answer = Abortable::new(answer, registration);
         self.under_way.push(Box::pin(async move {
             let Ok(answer) = answer.await else { return (id, endpoint, None) };
@@ -115,9 +114,14 @@ impl<Id: Copy + Ord + 'static> Endpoints<Id> {
 
     /// Ends a request that is under way. It gets no answer.
     pub(crate) fn cancel(&mut self, id: Id) {
-        if let Some(handle) = self.handles.remove(&id) {
+        if let Some(handle) = self.forget(id) {
             handle.abort();
         }
+    }
+
+    fn forget(&mut self, id: Id) -> Option<AbortHandle> {
+        let position = self.handles.iter().position(|(other, _)| *other == id)?;
+        Some(self.handles.swap_remove(position).1)
     }
 
     /// Returns the next answer. Stays pending while no request is under way. `now` gives the time
@@ -131,7 +135,7 @@ impl<Id: Copy + Ord + 'static> Endpoints<Id> {
                 None => return std::future::pending().await,
             }
         };
-        self.handles.remove(&id);
+        self.forget(id);
         let before = self.trouble();
         self.judge(endpoint, answer.as_ref().err(), now());
         let told = match (before, self.trouble()) {

@@ -112,3 +112,26 @@ test("a stopping node ends requests under way and makes no more", async () => {
   assert.equal((await post(url, BODY, LIMIT)).failure, "closed");
   assert.equal(asked.length, 1);
 });
+
+test("a cancelled request ends at once, on the server too, and leaves the others alone", async () => {
+  let closed;
+  const ended = new Promise((resolve) => (closed = resolve));
+  let waiting;
+  serving((response) => {
+    if (waiting) return response.end("{}");
+    waiting = response;
+    response.on("close", closed);
+  });
+  const { post } = poster();
+  const control = new AbortController();
+  const cancelled = post(url, BODY, LIMIT, control.signal);
+  while (!waiting) await new Promise((resolve) => setTimeout(resolve, 5));
+  const other = post(url, BODY, LIMIT, new AbortController().signal);
+  control.abort();
+  assert.deepEqual(await cancelled, { failure: "closed", why: "the request was cancelled" });
+  await ended;
+  assert.equal(new TextDecoder().decode(await other), "{}");
+  const before = asked.length;
+  assert.equal((await post(url, BODY, LIMIT, control.signal)).failure, "closed");
+  assert.equal(asked.length, before, "it is not sent");
+});

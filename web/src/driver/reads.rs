@@ -18,7 +18,6 @@ use opp2p_core::proof::reader::{
 use opp2p_core::sync::RequestFailure;
 use opp2p_core::time::Instant;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
 
 /// A wallet's question.
 #[derive(Debug)]
@@ -31,6 +30,7 @@ pub(crate) struct Question {
 
 /// A question that waits for its answer.
 struct Waiting {
+    read: ReadId,
     ticket: u32,
     answer: oneshot::Sender<String>,
 }
@@ -38,12 +38,13 @@ struct Waiting {
 /// The reader, and the questions that it works on.
 pub(super) struct Reads {
     reader: Reader,
-    waiting: BTreeMap<ReadId, Waiting>,
+    /// So few that a list does.
+    waiting: Vec<Waiting>,
 }
 
 impl Reads {
     pub(super) fn new(config: ReaderConfig) -> Self {
-        Self { reader: Reader::new(config), waiting: BTreeMap::new() }
+        Self { reader: Reader::new(config), waiting: Vec::new() }
     }
 
     /// Returns when the reader wants to be woken.
@@ -52,9 +53,9 @@ impl Reads {
     }
 
     fn answered(&mut self, read: ReadId, text: String) {
-        if let Some(waiting) = self.waiting.remove(&read) {
+        if let Some(position) = self.waiting.iter().position(|waiting| waiting.read == read) {
             // The page may be gone.
-            let _ = waiting.answer.send(text);
+            let _ = self.waiting.swap_remove(position).answer.send(text);
         }
     }
 }
@@ -67,16 +68,16 @@ impl Driver {
         let Some(reads) = &mut self.reads else { return };
         let Question { ticket, method, params } = question;
         let read = reads.reader.request(&method, &params, now);
-        reads.waiting.insert(read, Waiting { ticket, answer });
+        reads.waiting.push(Waiting { read, ticket, answer });
     }
 
     /// Ends the read with this ticket.
     pub(super) fn cancel_read(&mut self, ticket: u32) {
         let now = self.core.clock.now().monotonic;
         let Some(reads) = &mut self.reads else { return };
-        let found = reads.waiting.iter().find(|(_, waiting)| waiting.ticket == ticket);
-        let Some(read) = found.map(|(read, _)| *read) else { return };
-        reads.waiting.remove(&read);
+        let found = reads.waiting.iter().position(|waiting| waiting.ticket == ticket);
+        let Some(position) = found else { return };
+        let Waiting { read, .. } = reads.waiting.swap_remove(position);
         reads.reader.cancel(read, now);
     }
 

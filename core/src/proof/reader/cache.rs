@@ -1,10 +1,11 @@
 //! A bounded cache by hash.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use alloy_primitives::B256;
 
 use super::config::MAX_CACHE_BYTES;
+use crate::sorted::SortedMap;
 
 /// Proved values by a hash. The oldest values are dropped first.
 ///
@@ -12,7 +13,7 @@ use super::config::MAX_CACHE_BYTES;
 /// The values have at most [`MAX_CACHE_BYTES`] bytes in all. A larger one is not kept.
 #[derive(Debug)]
 pub(super) struct Cache<T> {
-    values: BTreeMap<B256, Cached<T>>,
+    values: SortedMap<B256, Cached<T>>,
     /// The hashes, the oldest first.
     order: VecDeque<B256>,
     bytes: usize,
@@ -26,7 +27,7 @@ struct Cached<T> {
 
 impl<T> Default for Cache<T> {
     fn default() -> Self {
-        Self { values: BTreeMap::new(), order: VecDeque::new(), bytes: 0 }
+        Self { values: SortedMap::new(), order: VecDeque::new(), bytes: 0 }
     }
 }
 

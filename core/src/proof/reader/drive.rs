@@ -18,6 +18,7 @@ use super::{Fetch, Read, Reader, params, show};
 use crate::chain::BlockId;
 use crate::json_rpc::shortened;
 use crate::proof::BlockHeader;
+use crate::sorted::SortedSet;
 use crate::time::Instant;
 
 /// Maximum size of the answer of an endpoint that is asked for its newest block.
@@ -64,7 +65,7 @@ impl Reader {
     pub(super) fn moved(&mut self, now: Instant) {
         let head = self.chain.head();
         let mut changed = Vec::new();
-        for (id, read) in &mut self.reads {
+        for (id, read) in self.reads.iter_mut() {
             if read.anchor.is_none_or(|anchor| !self.chain.has(anchor)) && read.anchor != head {
                 read.anchor = head;
                 changed.push(*id);
@@ -82,7 +83,9 @@ impl Reader {
             self.launch(now);
             let mut questions = self.questions.iter();
             let over = questions.find(|(_, question)| question.is_over(&self.endpoints));
-            let Some(over) = over.map(|(id, _)| *id) else { return };
+            let over = over.map(|(id, _)| *id);
+            drop(questions);
+            let Some(over) = over else { return };
             self.conclude(over, now);
         }
     }
@@ -210,7 +213,7 @@ impl Reader {
 
     /// Asks what a read needs, a few questions at once, and withdraws its other questions.
     fn require(&mut self, id: ReadId, needs: Vec<Need>, now: Instant) {
-        let keys: std::collections::BTreeSet<Key> = needs.iter().map(Need::key).collect();
+        let keys: SortedSet<Key> = needs.iter().map(Need::key).collect();
         self.keep(id, |key| keys.contains(key));
         let own = self.questions.values().filter(|question| question.read == id);
         let mut asked: Vec<Key> = own.map(|question| question.need.key()).collect();

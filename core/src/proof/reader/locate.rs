@@ -1,6 +1,5 @@
 //! Blocks and facts, as far as a read knows them: what is missing is named as a need.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use alloy_primitives::{Address, B256, U256, address};
@@ -15,6 +14,7 @@ use crate::chain::{BlockId, Meant};
 use crate::payload::Block;
 use crate::proof::json::MAX_SLOTS;
 use crate::proof::{BlockHeader, ProvedReceipts};
+use crate::sorted::SortedMap;
 
 /// The contract whose storage holds the hashes of the last [`HISTORY_BLOCKS`] blocks (EIP-2935).
 pub(super) const HISTORY: Address = address!("0000F90827F1C53a10cb7A02335B175320002935");
@@ -70,7 +70,7 @@ pub(super) struct Context<'a> {
     pub(super) caches: &'a Caches,
     /// The block that `latest` means for this read, and by whose state it finds older blocks.
     pub(super) anchor: Option<BlockId>,
-    pub(super) facts: &'a BTreeMap<Key, Fact>,
+    pub(super) facts: &'a SortedMap<Key, Fact>,
 }
 
 impl<'a> Context<'a> {

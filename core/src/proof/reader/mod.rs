@@ -84,12 +84,13 @@ pub use config::{
 pub use error::{Cause, Causes, ReadError};
 pub use output::{FetchFailure, FetchId, ReadId, ReaderOutput};
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use serde_json::Value;
 
 use crate::chain::{BlockId, ChainEvent, Labels};
 use crate::payload::Block;
+use crate::sorted::SortedMap;
 use crate::time::Instant;
 use chain::Chain;
 use endpoints::Endpoints;
@@ -105,7 +106,7 @@ struct Read {
     /// The block that `latest` means, and by whose state older blocks are found. The head at the
     /// time of the request, or a block below it if the endpoints lag.
     anchor: Option<BlockId>,
-    facts: BTreeMap<Key, Fact>,
+    facts: SortedMap<Key, Fact>,
     /// Size of the facts.
     bytes: usize,
     /// Endpoints whose claims can't be used.
@@ -132,9 +133,9 @@ pub struct Reader {
     chain: Chain,
     caches: Caches,
     endpoints: Endpoints,
-    reads: BTreeMap<ReadId, Read>,
-    questions: BTreeMap<u64, Question>,
-    fetches: BTreeMap<FetchId, Fetch>,
+    reads: SortedMap<ReadId, Read>,
+    questions: SortedMap<u64, Question>,
+    fetches: SortedMap<FetchId, Fetch>,
     outputs: VecDeque<ReaderOutput>,
     /// The next id of a read, question or fetch.
     next: u64,
@@ -149,9 +150,9 @@ impl Reader {
             config,
             chain: Chain::default(),
             caches: Caches::default(),
-            reads: BTreeMap::new(),
-            questions: BTreeMap::new(),
-            fetches: BTreeMap::new(),
+            reads: SortedMap::new(),
+            questions: SortedMap::new(),
+            fetches: SortedMap::new(),
             outputs: VecDeque::new(),
             next: 0,
         }
