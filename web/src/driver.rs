@@ -13,6 +13,7 @@ mod blocks;
 mod events;
 mod known;
 mod peers;
+mod reading;
 mod reads;
 mod timing;
 mod wanted;

@@ -19,7 +19,7 @@
 //!   `stale` or `garbage` messages.
 //! * `{"do":"peers","name":"a"}`: the number of the gateway's peers: `nodes`, which include the
 //!   sequencer, and `browsers`.
-//! * `{"do":"served","name":"a"}`: what the gateway served since it started: the `blocks` of ranges.
+//! * `{"do":"served","name":"a"}`: the number of `blocks` that the gateway has served in ranges.
 //! * `{"do":"certificate"}`: `cert` and `key`, files with a self-signed certificate for this
 //!   machine.
 //!

@@ -1,20 +1,15 @@
-//! Reads of wallets: hands questions, heads and endpoints' answers to the core's [`Reader`], and
-//! carries out its outputs. The core decides what is asked, what is proved and what is refused.
+//! Reads of wallets: the core's [`Reader`], which decides what is asked, what is proved and what is
+//! refused, and the questions that wait for it. See `reading` for the driver's part.
 //!
 //! # Bounds
 //! Those of the reader. A question waits here as long as the reader works on it.
 
-use super::Driver;
-use crate::endpoints::{Asked, Failed};
-use crate::tell::{Id, LieJs, Told};
-use alloy_primitives::Bytes;
+use crate::endpoints::Failed;
+use crate::tell::Id;
 use futures::channel::oneshot;
-use opp2p_core::chain::{BlockId, ChainEvent};
+use opp2p_core::chain::BlockId;
 use opp2p_core::json_rpc::Answer;
-use opp2p_core::payload::Block;
-use opp2p_core::proof::reader::{
-    FetchFailure, FetchId, ReadError, ReadId, Reader, ReaderConfig, ReaderOutput,
-};
+use opp2p_core::proof::reader::{FetchFailure, ReadError, ReadId, Reader, ReaderConfig};
 use opp2p_core::sync::RequestFailure;
 use opp2p_core::time::Instant;
 use serde_json::{Value, json};
@@ -29,17 +24,17 @@ pub(crate) struct Question {
 }
 
 /// A question that waits for its answer.
-struct Waiting {
-    read: ReadId,
-    ticket: u32,
-    answer: oneshot::Sender<String>,
+pub(super) struct Waiting {
+    pub(super) read: ReadId,
+    pub(super) ticket: u32,
+    pub(super) answer: oneshot::Sender<String>,
 }
 
 /// The reader, and the questions that it works on.
 pub(super) struct Reads {
-    reader: Reader,
+    pub(super) reader: Reader,
     /// So few that a list does.
-    waiting: Vec<Waiting>,
+    pub(super) waiting: Vec<Waiting>,
 }
 
 impl Reads {
@@ -52,7 +47,7 @@ impl Reads {
         self.reader.deadline()
     }
 
-    fn answered(&mut self, read: ReadId, text: String) {
+    pub(super) fn answered(&mut self, read: ReadId, text: String) {
         if let Some(position) = self.waiting.iter().position(|waiting| waiting.read == read) {
             // The page may be gone.
             let _ = self.waiting.swap_remove(position).answer.send(text);
@@ -60,98 +55,12 @@ impl Reads {
     }
 }
 
-impl Driver {
-    /// Takes a wallet's question.
-    pub(super) fn read(&mut self, question: Question, answer: oneshot::Sender<String>) {
-        let now = self.core.clock.now().monotonic;
-        // The scripts only ask a node that was started for reads. The sender is dropped.
-        let Some(reads) = &mut self.reads else { return };
-        let Question { ticket, method, params } = question;
-        let read = reads.reader.request(&method, &params, now);
-        reads.waiting.push(Waiting { read, ticket, answer });
-    }
-
-    /// Ends the read with this ticket.
-    pub(super) fn cancel_read(&mut self, ticket: u32) {
-        let now = self.core.clock.now().monotonic;
-        let Some(reads) = &mut self.reads else { return };
-        let found = reads.waiting.iter().position(|waiting| waiting.ticket == ticket);
-        let Some(position) = found else { return };
-        let Waiting { read, .. } = reads.waiting.swap_remove(position);
-        reads.reader.cancel(read, now);
-    }
-
-    /// Hands an endpoint's answer to the reader.
-    pub(super) fn fetched(&mut self, id: FetchId, result: Result<Bytes, Failed>) {
-        let now = self.core.clock.now().monotonic;
-        if let Some(reads) = &mut self.reads {
-            reads.reader.fetched(id, result.map_err(failure).and_then(|bytes| opened(&bytes)), now);
-        }
-    }
-
-    pub(super) fn wake_reads(&mut self) {
-        let now = self.core.clock.now().monotonic;
-        if let Some(reads) = &mut self.reads {
-            reads.reader.wake(now);
-        }
-    }
-
-    /// Hands the chain's next block to the reader, unless the reader is ahead because the blocks
-    /// below its head were missing.
-    pub(super) fn lead_reads(&mut self, block: &Block) {
-        let now = self.core.clock.now().monotonic;
-        let Some(reads) = &mut self.reads else { return };
-        let newest = reads.reader.newest();
-        if newest.is_none_or(|newest| newest.hash == block.parent_hash()) {
-            reads.reader.head(block, now);
-        }
-    }
-
-    /// Hands the newest verified block to the reader, unless it has it.
-    pub(super) fn jump_reads(&mut self, block: &Block) {
-        let now = self.core.clock.now().monotonic;
-        let Some(reads) = &mut self.reads else { return };
-        if reads.reader.newest() != Some(BlockId::of(block)) {
-            reads.reader.head(block, now);
-        }
-    }
-
-    /// Hands a reorg to the reader, before the blocks that it brings.
-    pub(super) fn turn_reads(&mut self, reorg: &ChainEvent<Block>) {
-        let now = self.core.clock.now().monotonic;
-        if let Some(reads) = &mut self.reads {
-            reads.reader.follow(reorg, now);
-        }
-    }
-
-    /// Carries out the outputs of the reader.
-    pub(super) fn act_for_reads(&mut self) {
-        while let Some(output) = self.reads.as_mut().and_then(|reads| reads.reader.poll()) {
-            match output {
-                ReaderOutput::Fetch { id, endpoint, method, params, limit } => {
-                    let body =
-                        json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
-                    self.endpoints.post(Asked::Read(id), endpoint, &body.to_string(), limit);
-                }
-                ReaderOutput::Cancel { id } => self.endpoints.cancel(Asked::Read(id)),
-                ReaderOutput::Answer { read, result, block, is_verified } => {
-                    let text = shown(result, block, is_verified);
-                    if let Some(reads) = &mut self.reads {
-                        reads.answered(read, text);
-                    }
-                }
-                ReaderOutput::Dropped { endpoint, method, part } => {
-                    let endpoint = self.endpoints.host(endpoint).to_owned();
-                    let method = method.into_owned();
-                    self.tell(&Told::Lie(LieJs { endpoint, method, part }));
-                }
-            }
-        }
-    }
-}
-
 /// Returns the answer as the scripts read it.
-fn shown(result: Result<Value, ReadError>, block: Option<BlockId>, verified: bool) -> String {
+pub(super) fn shown(
+    result: Result<Value, ReadError>,
+    block: Option<BlockId>,
+    verified: bool,
+) -> String {
     let shown = match result {
         Ok(result) => {
             json!({ "result": result, "block": block.map(Id::from), "verified": verified })
@@ -168,7 +77,7 @@ fn shown(result: Result<Value, ReadError>, block: Option<BlockId>, verified: boo
 }
 
 /// Opens the envelope of an endpoint's answer.
-fn opened(bytes: &[u8]) -> Result<Value, FetchFailure> {
+pub(super) fn opened(bytes: &[u8]) -> Result<Value, FetchFailure> {
     let answer = Answer::read(bytes)
         .ok_or_else(|| FetchFailure::Transport("its answer is not JSON-RPC".into()))?;
     match answer.error {
@@ -181,7 +90,7 @@ fn opened(bytes: &[u8]) -> Result<Value, FetchFailure> {
     }
 }
 
-fn failure(failed: Failed) -> FetchFailure {
+pub(super) fn failure(failed: Failed) -> FetchFailure {
     match failed.failure {
         RequestFailure::TooLong => FetchFailure::TooLarge,
         _ => FetchFailure::Transport(failed.why),

@@ -24,8 +24,8 @@
 //! * `eth_syncing` is `false` if no block above the head is known. Otherwise `startingBlock` is the
 //!   head at the start of the RPC.
 //!
-//! With `--l2.proofs`, older blocks and transactions than those that the node holds are fetched from
-//! an untrusted endpoint and proved, and so are the methods of `proved.rs`, in
+//! With `--l2.proofs`, older blocks and transactions than those that the node holds are fetched
+//! from an untrusted endpoint and proved, and so are the methods of `proved.rs`, in
 //! [`opp2p_core::proof::reader`].
 //!
 //! Invalid arguments are answered with -32602 and one sentence.

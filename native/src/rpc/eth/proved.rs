@@ -88,8 +88,8 @@ pub(in crate::rpc) const METHODS: [Method; 9] = [
     method(
         "eth_getLogs",
         &[Parameter::new("filter", "`{fromBlock, toBlock, blockHash, address, topics}`")],
-        "Returns the logs of at most 1024 blocks. The blocks' bloom filters show which of them have \
-         none, and their receipts, which are proved, have all others.",
+        "Returns the logs of at most 1024 blocks. The blocks' bloom filters show which of them \
+         have none, and their receipts, which are proved, have all others.",
         "a list of logs",
     ),
     method(

@@ -7,6 +7,7 @@ use opp2p_core::chain::BlockId;
 use opp2p_core::payload::Block;
 use opp2p_store::{Batch, Salvaged, Store, StoreError};
 use proptest::prelude::*;
+use proptest::sample::Index;
 
 use crate::support::open;
 use crate::transfer::{chain, hashes, hashes_of, stored, with};
@@ -106,7 +107,7 @@ proptest! {
 
     #[test]
     fn random_damage_costs_only_the_blocks_that_it_hits(
-        hits in prop::collection::vec((any::<prop::sample::Index>(), 1..3 * PAGE, any::<u8>()), 1..12),
+        hits in prop::collection::vec((any::<Index>(), 1..3 * PAGE, any::<u8>()), 1..12),
     ) {
         let place = tempfile::tempdir().expect("a directory");
         let (blocks, mut bytes) = good(place.path());

@@ -130,7 +130,8 @@ proptest! {
                     talk.reader.wake(talk.at());
                 }
                 Act::Labels(at) => {
-                    let id = talk.world.blocks.get(at as usize).map(|block| talk.world.id(block.number()));
+                    let block = talk.world.blocks.get(at as usize);
+                    let id = block.map(|block| talk.world.id(block.number()));
                     talk.reader.labels(Labels { safe: id, finalized: None });
                 }
                 Act::Manner(at, which) => talk.servers[at].manner = manner(which),

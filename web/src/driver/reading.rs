@@ -1,0 +1,103 @@
+//! The driver's part of reads: hands questions, heads and endpoints' answers to the reader, and
+//! carries out its outputs.
+
+use super::Driver;
+use super::reads::{Question, Waiting, failure, opened, shown};
+use crate::endpoints::{Asked, Failed};
+use crate::tell::{LieJs, Told};
+use alloy_primitives::Bytes;
+use futures::channel::oneshot;
+use opp2p_core::chain::{BlockId, ChainEvent};
+use opp2p_core::payload::Block;
+use opp2p_core::proof::reader::{FetchId, ReaderOutput};
+use serde_json::json;
+
+impl Driver {
+    /// Takes a wallet's question.
+    pub(super) fn read(&mut self, question: Question, answer: oneshot::Sender<String>) {
+        let now = self.core.clock.now().monotonic;
+        // The scripts only ask a node that was started for reads. The sender is dropped.
+        let Some(reads) = &mut self.reads else { return };
+        let Question { ticket, method, params } = question;
+        let read = reads.reader.request(&method, &params, now);
+        reads.waiting.push(Waiting { read, ticket, answer });
+    }
+
+    /// Ends the read with this ticket.
+    pub(super) fn cancel_read(&mut self, ticket: u32) {
+        let now = self.core.clock.now().monotonic;
+        let Some(reads) = &mut self.reads else { return };
+        let found = reads.waiting.iter().position(|waiting| waiting.ticket == ticket);
+        let Some(position) = found else { return };
+        let Waiting { read, .. } = reads.waiting.swap_remove(position);
+        reads.reader.cancel(read, now);
+    }
+
+    /// Hands an endpoint's answer to the reader.
+    pub(super) fn fetched(&mut self, id: FetchId, result: Result<Bytes, Failed>) {
+        let now = self.core.clock.now().monotonic;
+        if let Some(reads) = &mut self.reads {
+            reads.reader.fetched(id, result.map_err(failure).and_then(|bytes| opened(&bytes)), now);
+        }
+    }
+
+    pub(super) fn wake_reads(&mut self) {
+        let now = self.core.clock.now().monotonic;
+        if let Some(reads) = &mut self.reads {
+            reads.reader.wake(now);
+        }
+    }
+
+    /// Hands the chain's next block to the reader, unless the reader is ahead because the blocks
+    /// below its head were missing.
+    pub(super) fn lead_reads(&mut self, block: &Block) {
+        let now = self.core.clock.now().monotonic;
+        let Some(reads) = &mut self.reads else { return };
+        let newest = reads.reader.newest();
+        if newest.is_none_or(|newest| newest.hash == block.parent_hash()) {
+            reads.reader.head(block, now);
+        }
+    }
+
+    /// Hands the newest verified block to the reader, unless it has it.
+    pub(super) fn jump_reads(&mut self, block: &Block) {
+        let now = self.core.clock.now().monotonic;
+        let Some(reads) = &mut self.reads else { return };
+        if reads.reader.newest() != Some(BlockId::of(block)) {
+            reads.reader.head(block, now);
+        }
+    }
+
+    /// Hands a reorg to the reader, before the blocks that it brings.
+    pub(super) fn turn_reads(&mut self, reorg: &ChainEvent<Block>) {
+        let now = self.core.clock.now().monotonic;
+        if let Some(reads) = &mut self.reads {
+            reads.reader.follow(reorg, now);
+        }
+    }
+
+    /// Carries out the outputs of the reader.
+    pub(super) fn act_for_reads(&mut self) {
+        while let Some(output) = self.reads.as_mut().and_then(|reads| reads.reader.poll()) {
+            match output {
+                ReaderOutput::Fetch { id, endpoint, method, params, limit } => {
+                    let body =
+                        json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
+                    self.endpoints.post(Asked::Read(id), endpoint, &body.to_string(), limit);
+                }
+                ReaderOutput::Cancel { id } => self.endpoints.cancel(Asked::Read(id)),
+                ReaderOutput::Answer { read, result, block, is_verified } => {
+                    let text = shown(result, block, is_verified);
+                    if let Some(reads) = &mut self.reads {
+                        reads.answered(read, text);
+                    }
+                }
+                ReaderOutput::Dropped { endpoint, method, part } => {
+                    let endpoint = self.endpoints.host(endpoint).to_owned();
+                    let method = method.into_owned();
+                    self.tell(&Told::Lie(LieJs { endpoint, method, part }));
+                }
+            }
+        }
+    }
+}
