@@ -71,6 +71,8 @@ async fn methods_that_need_a_proof_do_not_exist_without_an_endpoint() {
 async fn a_false_answer_is_never_passed_on_and_is_a_trouble() {
     let urls = [always(json!("0x1")).await, always(json!({ "address": Address::ZERO })).await];
     let node = Node::sequencer(proving(&urls)).await;
+    let hearer = Node::start(looking(), &[&node]).await;
+    node.until(|status| status.mesh == 1).await;
     node.publish(&mut BlockMaker::new(&crate::support::chain(), 1), 2).await;
     node.until(|status| status.head.is_some_and(|head| head.number == 2)).await;
     let params = json!([Address::repeat_byte(1), "latest"]);
@@ -96,12 +98,15 @@ async fn a_false_answer_is_never_passed_on_and_is_a_trouble() {
     let (code, text) = node.fails("eth_getBalance", json!(["0x12"])).await;
     assert!(code == -32602 && text.contains("address"), "{text}");
     node.stop().await;
+    hearer.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn blocks_that_the_node_lacks_are_fetched_and_proved() {
     // A node that holds them is an endpoint for them.
     let holder = Node::sequencer(looking()).await;
+    let hearer = Node::start(looking(), &[&holder]).await;
+    holder.until(|status| status.mesh == 1).await;
     let mut maker = BlockMaker::new(&crate::support::chain(), 1);
     holder.publish(&mut maker, 4).await;
     holder.until(|status| status.head.is_some_and(|head| head.number == 4)).await;
@@ -110,7 +115,7 @@ async fn blocks_that_the_node_lacks_are_fetched_and_proved() {
         config.from_genesis = false;
     })
     .await;
-    holder.until(|status| status.mesh == 1).await;
+    holder.until(|status| status.mesh == 2).await;
     holder.publish(&mut maker, 1).await;
     node.until(|status| status.head.is_some_and(|head| head.number == 5)).await;
     for number in ["0x1", "0x2", "0x4"] {
@@ -126,4 +131,5 @@ async fn blocks_that_the_node_lacks_are_fetched_and_proved() {
     assert_eq!(node.call("eth_getBlockByHash", unknown).await, Value::Null);
     node.stop().await;
     holder.stop().await;
+    hearer.stop().await;
 }
