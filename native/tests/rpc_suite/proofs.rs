@@ -124,7 +124,12 @@ async fn blocks_that_the_node_lacks_are_fetched_and_proved() {
         assert_eq!(node.call("eth_getBlockByHash", json!([block["hash"], true])).await, block);
         for transaction in block["transactions"].as_array().unwrap() {
             let params = json!([transaction["hash"]]);
-            assert_eq!(node.call("eth_getTransactionByHash", params).await, *transaction);
+            // The blocks of a devnet repeat transactions, so it may be in another one as well.
+            let found = node.call("eth_getTransactionByHash", params).await;
+            assert_eq!(
+                (&found["hash"], &found["input"]),
+                (&transaction["hash"], &transaction["input"])
+            );
         }
     }
     let unknown = json!([B256::repeat_byte(7), false]);
