@@ -153,9 +153,9 @@ impl Talk {
     /// Lets the first server answer that does, or time pass until something is due. Returns
     /// `false` if nothing is left to do.
     pub(super) fn step(&mut self) -> bool {
-        let mut answerable = self.waiting.iter();
-        let found = answerable
-            .position(|(_, at, method, params)| self.result(*at, method, params).is_some());
+        // Each answer is made once: a server may lie only the first time.
+        let is_silent = |at: &usize| matches!(self.servers[*at].manner, Manner::Silent);
+        let found = self.waiting.iter().position(|(_, at, ..)| !is_silent(at));
         if let Some(found) = found {
             let (id, endpoint, method, params) = self.waiting.remove(found).expect("found");
             let result = self.result(endpoint, &method, &params).expect("it answers");
