@@ -109,7 +109,7 @@ console.log(`WebAssembly memory after ${published.length} blocks and after each 
 const line = { trip: 80, rate: 20e6 / 8, free: 0, bytes: 0 };
 const door = await slow(portOf(gateway.address), line);
 const late = await Tab.open(browser, server.url);
-await late.observe({ ...options, peers: through(gateway.address, door.port), maxGap: BEHIND + 1000 });
+await late.observe({ ...options, peers: through(gateway.address, door.port), fromGenesis: true, maxGap: BEHIND + 1000, gapMemory: 512 * 2 ** 20 });
 await late.connected();
 await late.reached((await lab.publish(2, 100)).at(-1).number);
 door.cut();
