@@ -144,17 +144,18 @@ impl Router {
         // A member of the mesh sends what it has. One that advertises instead is in no hurry.
         let is_meshed = self.link(topic).is_some_and(|link| link.has(peer));
         let Some(known) = self.peers.get_mut(peer) else { return };
+        let is_doubtful = is_meshed || known.ids.is_debtor;
         if known.asked >= PROMISES_PER_PEER
             || known.outbox.iwant.len() >= MAX_IWANT
             || !known.has_mesh()
             || self.seen.get(&id).is_some()
-            || !self.promises.may_ask(now, &id, peer, is_meshed || known.ids.is_debtor, patience)
+            || !self.promises.may_ask(now, &id, peer, is_doubtful, patience)
         {
             return;
         }
         known.asked += 1;
         known.outbox.iwant.push(id);
-        self.promises.insert(now, id, *peer, is_meshed || known.ids.is_debtor);
+        self.promises.insert(now, id, *peer, is_doubtful);
         self.announce(peer);
     }
 

@@ -54,7 +54,7 @@
 //! ([`ReaderOutput::Dropped`]), until [`Reader::restore`].
 //!
 //! # Bounds
-//! [`MAX_READS`] reads, of which each asks [`MAX_QUESTIONS`] questions at once and collects
+//! [`MAX_READS`] reads. Each asks [`MAX_QUESTIONS`] questions at once and collects
 //! [`MAX_READ_BYTES`]; [`MAX_FETCHES`] requests in flight, with answers of [`MAX_FETCH_BYTES`];
 //! [`MAX_RECENT_HEADERS`] headers and [`MAX_RECENT_BYTES`] of recent blocks; four caches of
 //! [`MAX_CACHE_BYTES`]. A read ends within [`ReaderConfig::read_timeout`].
@@ -212,7 +212,7 @@ impl Reader {
     }
 
     /// Takes the result of a request to an endpoint: the `result` of the JSON-RPC response, or the
-    /// reason why there is none.
+    /// reason why it is missing.
     pub fn fetched(&mut self, id: FetchId, result: Result<Value, FetchFailure>, now: Instant) {
         self.take(id, result, now);
         self.run(now);

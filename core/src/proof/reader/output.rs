@@ -59,7 +59,7 @@ pub enum ReaderOutput {
     Answer {
         /// Id of the read.
         read: ReadId,
-        /// The result, or the reason why there is none.
+        /// The result, or the reason why it is missing.
         result: Result<Value, ReadError>,
         /// The block by which the result was proved: for `latest`, the block whose state it shows;
         /// for logs, the last block of the range. `None` if the result depends on no block.

@@ -92,7 +92,7 @@ impl WsTls {
                 format!("has no private key ({error}); give it as PEM: PKCS#8, SEC1 or PKCS#1"),
             )
         })?;
-        // Some bytes have the label of a key and are none.
+        // Bytes that are labelled as a key may be something else.
         let signer = provider().key_provider.load_private_key(key).map_err(|error| {
             wrong(&self.key, format!("has no private key ({error}); give PKCS#8, SEC1 or PKCS#1"))
         })?;

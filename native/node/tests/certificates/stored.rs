@@ -82,7 +82,7 @@ pub(crate) async fn an_expired_certificate_stays_until_the_authority_answers() {
     let host = Host::start(with(directory.path(), NO_AUTHORITY)).await.unwrap();
     let text = trouble(&host).await;
     assert!(text.contains("127.0.0.1:1") && text.contains("has expired"), "{text}");
-    // A browser sees that it has expired, and not that there is none.
+    // A browser sees an expired certificate, and not a missing one.
     let why = dial(&host, &held).await.unwrap_err();
     assert!(why.contains("expired"), "{why}");
     host.stop().await;

@@ -65,7 +65,7 @@ fn is_excusable(method: &str, answer: &Value, pointer: &str) -> bool {
     }
 }
 
-/// Returns servers of which the first one to give an answer that `lie` changes tells that lie. All
+/// Returns servers that lie once: in the first answer that `lie` changes, by any of them. All
 /// other answers are true.
 fn one_lie(lie: impl Fn(&str, &Value) -> Option<Value> + 'static) -> [Manner; 2] {
     let is_told = Cell::new(false);

@@ -198,7 +198,7 @@ fn logs_are_those_of_the_receipts() {
     let expected: Value = all(0, 40).filter(|log| log["topics"][1] == json!(second)).collect();
     assert_eq!(talk.proved("eth_getLogs", &filter), expected);
     assert!(!expected.as_array().expect("logs").is_empty());
-    // The bloom filters show that there are none.
+    // The bloom filters show that no log matches.
     let before = talk.count("eth_getBlockReceipts");
     let filter = json!([{ "fromBlock": "0x0", "address": ALICE }]);
     assert_eq!(talk.proved("eth_getLogs", &filter), json!([]));

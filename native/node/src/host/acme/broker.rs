@@ -52,7 +52,7 @@ impl Broker {
     ) -> Result<(), AcmeError> {
         let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
         let body = Bytes::from(json!({"value": value, "addresses": addresses}).to_string());
-        // The challenge is for whoever asks, so the first request says nothing yet.
+        // The broker challenges any caller, so the first request says nothing yet.
         let asked = self.send(Bytes::new(), None).await?;
         let header = asked.headers().get(WWW_AUTHENTICATE).and_then(|value| value.to_str().ok());
         let Some(challenge) = header.and_then(Challenge::read) else {
