@@ -35,7 +35,8 @@ pub(super) struct AcmeArgs {
     #[arg(
         long = "p2p.ws.tls.acme.directory",
         env = "OPP2P_P2P_WS_TLS_ACME_DIRECTORY",
-        value_name = "URL"
+        value_name = "URL",
+        hide_env_values = true
     )]
     directory: Option<String>,
     /// E-mail address to which the authority may write.
@@ -57,7 +58,8 @@ pub(super) struct AcmeArgs {
     #[arg(
         long = "p2p.ws.tls.auto.broker",
         env = "OPP2P_P2P_WS_TLS_AUTO_BROKER",
-        value_name = "URL"
+        value_name = "URL",
+        hide_env_values = true
     )]
     broker: Option<String>,
     /// Domain of this node's own name [default: libp2p.direct].
