@@ -94,13 +94,15 @@ impl Chain {
         self.bytes += block.size();
         self.run.push_back(Recent::new(block));
         while self.run.len() > MAX_RECENT_HEADERS {
-            self.drop_lowest_whole(self.whole == 0);
+            if self.whole == 0 {
+                self.drop_lowest_whole();
+            }
             self.run.pop_front();
             self.whole = self.whole.saturating_sub(1);
         }
         // The head stays whole.
         while self.bytes > MAX_RECENT_BYTES && self.whole + 1 < self.run.len() {
-            self.drop_lowest_whole(true);
+            self.drop_lowest_whole();
         }
         has_left
     }
@@ -114,10 +116,8 @@ impl Chain {
         self.whole = self.whole.min(keep);
     }
 
-    fn drop_lowest_whole(&mut self, is_wanted: bool) {
-        if !is_wanted {
-            return;
-        }
+    /// Drops the transactions of the lowest whole block. Its header stays.
+    fn drop_lowest_whole(&mut self) {
         if let Some(recent) = self.run.get_mut(self.whole) {
             self.bytes -= recent.block.take().map_or(0, |block| block.size());
             recent.hashes = OnceLock::new();
