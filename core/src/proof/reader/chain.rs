@@ -13,6 +13,7 @@ use super::config::{MAX_RECENT_BYTES, MAX_RECENT_HEADERS};
 use crate::chain::{BlockId, ChainBlock, Labels};
 use crate::payload::Block;
 use crate::proof::BlockHeader;
+use crate::sorted::SortedMap;
 
 /// A block of the run.
 #[derive(Debug)]
@@ -53,6 +54,8 @@ pub(super) fn hashes_of(block: &Block) -> Box<[B256]> {
 pub(super) struct Chain {
     /// Ascending. Each block is the parent of the next one.
     run: VecDeque<Recent>,
+    /// Numbers of the blocks in `run`, by hash.
+    numbers: SortedMap<B256, u64>,
     /// Size of the whole blocks.
     bytes: usize,
     /// Index in `run` of the lowest whole block.
@@ -92,12 +95,15 @@ impl Chain {
             return has_left;
         }
         self.bytes += block.size();
+        self.numbers.insert(block.hash(), block.number());
         self.run.push_back(Recent::new(block));
         while self.run.len() > MAX_RECENT_HEADERS {
             if self.whole == 0 {
                 self.drop_lowest_whole();
             }
-            self.run.pop_front();
+            if let Some(lowest) = self.run.pop_front() {
+                self.numbers.remove(&lowest.id.hash);
+            }
             self.whole = self.whole.saturating_sub(1);
         }
         // The head stays whole.
@@ -110,6 +116,10 @@ impl Chain {
     /// Drops the blocks above this one; all, if the run does not have it.
     pub(super) fn rewind(&mut self, to: Option<BlockId>) {
         let keep = to.and_then(|id| self.position(id)).map_or(0, |position| position + 1);
+        if let Some(lowest_dropped) = self.run.get(keep) {
+            let end = lowest_dropped.id.number;
+            self.numbers.retain(|_, number| *number < end);
+        }
         for dropped in self.run.drain(keep..) {
             self.bytes -= dropped.block.map_or(0, |block| block.size());
         }
@@ -145,11 +155,14 @@ impl Chain {
         self.position(id).is_some()
     }
 
-    /// Returns the id and header of a block of the run.
-    pub(super) fn header(&self, hash: B256) -> Option<(BlockId, &Arc<BlockHeader>)> {
-        // The newest blocks are asked for most.
-        let recent = self.run.iter().rev().find(|recent| recent.id.hash == hash)?;
-        Some((recent.id, &recent.header))
+    /// Returns the id of the block in the run that has this hash.
+    pub(super) fn id_of(&self, hash: B256) -> Option<BlockId> {
+        self.numbers.get(&hash).map(|number| BlockId::new(*number, hash))
+    }
+
+    /// Returns the header of a block of the run.
+    pub(super) fn header(&self, id: BlockId) -> Option<&Arc<BlockHeader>> {
+        self.position(id).map(|position| &self.run[position].header)
     }
 
     /// Returns a whole block of the run.
@@ -160,5 +173,119 @@ impl Chain {
     /// Finds a transaction in the whole blocks, the newest first.
     pub(super) fn transaction(&self, hash: &B256) -> Option<(&Block, usize)> {
         self.run.iter().skip(self.whole).rev().find_map(|recent| recent.index_of(hash))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::payload::{Envelope, ExecutionPayload};
+
+    /// Makes a child of a block, with one transaction of this many bytes. `salt` makes it another
+    /// one than its twin on another branch.
+    fn child(parent: Option<&Block>, salt: u8, bytes: usize) -> Block {
+        let mut payload = ExecutionPayload {
+            parent_hash: parent.map_or(B256::ZERO, Block::hash),
+            block_number: parent.map_or(0, |parent| parent.number() + 1),
+            extra_data: vec![salt].into(),
+            transactions: vec![vec![salt; bytes].into()],
+            withdrawals: Some(Vec::new()),
+            ..ExecutionPayload::default()
+        };
+        payload.seal(None).expect("complete");
+        let mut body = Vec::new();
+        let envelope = Envelope { parent_beacon_block_root: None, payload };
+        let version = envelope.encode(&mut body).expect("complete");
+        Block::decode(version, None, body.into()).expect("ours")
+    }
+
+    /// Checks that each block of the run is found by its hash, and no other one.
+    fn check(chain: &Chain) {
+        assert_eq!(chain.numbers.len(), chain.len());
+        for recent in &chain.run {
+            assert_eq!(chain.id_of(recent.id.hash), Some(recent.id));
+            let header = chain.header(recent.id).expect("it is in the run");
+            assert!(Arc::ptr_eq(header, &recent.header));
+        }
+    }
+
+    #[test]
+    fn a_replaced_block_is_not_found_any_longer() {
+        let first = child(None, 0, 1);
+        let (old, new) = (child(Some(&first), 1, 1), child(Some(&first), 2, 1));
+        let (old_id, new_id) = (BlockId::of(&old), BlockId::of(&new));
+        let mut chain = Chain::default();
+        assert!(!chain.extend(&first) && !chain.extend(&old));
+        check(&chain);
+        assert_eq!(chain.id_of(old_id.hash), Some(old_id));
+        assert!(chain.extend(&new), "the old block leaves the chain");
+        check(&chain);
+        assert_eq!((chain.id_of(old_id.hash), chain.header(old_id)), (None, None));
+        assert_eq!(chain.id_of(new_id.hash), Some(new_id));
+        // The number of one block and the hash of another are no block.
+        let mixed = BlockId::new(0, new_id.hash);
+        assert!(chain.header(mixed).is_none() && chain.block(mixed).is_none());
+        // The parent of this one is not known, so the chain begins again.
+        assert!(chain.extend(&child(Some(&old), 3, 1)));
+        check(&chain);
+        assert_eq!((chain.len(), chain.id_of(first.hash())), (1, None));
+    }
+
+    #[test]
+    fn a_block_above_the_target_of_a_rewind_is_not_found_any_longer() {
+        let first = child(None, 0, 1);
+        let second = child(Some(&first), 0, 1);
+        let third = child(Some(&second), 0, 1);
+        let mut chain = Chain::default();
+        for block in [&first, &second, &third] {
+            chain.extend(block);
+        }
+        chain.rewind(Some(BlockId::of(&third)));
+        check(&chain);
+        assert_eq!(chain.len(), 3);
+        chain.rewind(Some(BlockId::of(&first)));
+        check(&chain);
+        assert_eq!((chain.len(), chain.id_of(second.hash())), (1, None));
+        chain.rewind(Some(BlockId::of(&third)));
+        check(&chain);
+        assert_eq!((chain.len(), chain.bytes()), (0, 0));
+    }
+
+    #[test]
+    fn the_lowest_header_makes_room_for_the_next_one() {
+        let first = child(None, 0, 1);
+        let first_id = BlockId::of(&first);
+        let mut chain = Chain::default();
+        chain.extend(&first);
+        let mut head = first;
+        for _ in 1..MAX_RECENT_HEADERS {
+            head = child(Some(&head), 0, 1);
+            chain.extend(&head);
+        }
+        check(&chain);
+        assert_eq!((chain.len(), chain.lowest()), (MAX_RECENT_HEADERS, Some(first_id)));
+        assert_eq!(chain.id_of(first_id.hash), Some(first_id));
+        chain.extend(&child(Some(&head), 0, 1));
+        check(&chain);
+        assert_eq!(chain.len(), MAX_RECENT_HEADERS);
+        assert_eq!((chain.id_of(first_id.hash), chain.header(first_id)), (None, None));
+    }
+
+    #[test]
+    fn a_block_without_its_transactions_keeps_its_header() {
+        let half = MAX_RECENT_BYTES / 2;
+        let first = child(None, 0, half);
+        let second = child(Some(&first), 0, half);
+        let (first_id, second_id) = (BlockId::of(&first), BlockId::of(&second));
+        let mut chain = Chain::default();
+        chain.extend(&first);
+        assert!(chain.block(first_id).is_some());
+        chain.extend(&second);
+        check(&chain);
+        assert!(chain.block(first_id).is_none() && chain.block(second_id).is_some());
+        assert_eq!(chain.bytes(), second.size());
+        chain.rewind(Some(first_id));
+        check(&chain);
+        assert_eq!((chain.len(), chain.bytes()), (1, 0));
     }
 }

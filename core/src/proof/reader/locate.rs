@@ -87,11 +87,8 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// Returns the header with this hash, or `None` if no endpoint has it.
-    fn header_if_any(&self, hash: B256) -> Result<Option<Arc<BlockHeader>>, Stop> {
-        if let Some((_, header)) = self.chain.header(hash) {
-            return Ok(Some(header.clone()));
-        }
+    /// Returns the header of a block that is not a recent one, or `None` if no endpoint has it.
+    fn fetched_header(&self, hash: B256) -> Result<Option<Arc<BlockHeader>>, Stop> {
         if let Some(header) = self.caches.headers.get(&hash) {
             return Ok(Some(header.clone()));
         }
@@ -102,10 +99,13 @@ impl<'a> Context<'a> {
     }
 
     /// Returns the header of a canonical block.
-    pub(super) fn header(&self, hash: B256) -> Result<Arc<BlockHeader>, Stop> {
-        match self.header_if_any(hash)? {
+    pub(super) fn header(&self, id: BlockId) -> Result<Arc<BlockHeader>, Stop> {
+        if let Some(header) = self.chain.header(id) {
+            return Ok(header.clone());
+        }
+        match self.fetched_header(id.hash)? {
             Some(header) => Ok(header),
-            None => Err(self.absent(&Need::Header { hash })),
+            None => Err(self.absent(&Need::Header { hash: id.hash })),
         }
     }
 
@@ -119,8 +119,15 @@ impl<'a> Context<'a> {
 
     /// Returns the whole block with this hash, or `None` if no endpoint has it.
     pub(super) fn whole_if_any(&self, hash: B256) -> Result<Option<Block>, Stop> {
-        let recent = self.chain.header(hash).and_then(|(id, _)| self.chain.block(id));
-        if let Some(block) = recent.or_else(|| self.caches.blocks.get(&hash)) {
+        match self.chain.id_of(hash).and_then(|id| self.chain.block(id)) {
+            Some(block) => Ok(Some(block.clone())),
+            None => self.fetched_block(hash),
+        }
+    }
+
+    /// Returns a whole block that is not among the recent ones, or `None` if no endpoint has it.
+    fn fetched_block(&self, hash: B256) -> Result<Option<Block>, Stop> {
+        if let Some(block) = self.caches.blocks.get(&hash) {
             return Ok(Some(block.clone()));
         }
         match self.fact(Need::Body { hash })? {
@@ -130,8 +137,12 @@ impl<'a> Context<'a> {
     }
 
     /// Returns a whole canonical block.
-    pub(super) fn whole(&self, hash: B256) -> Result<Block, Stop> {
-        self.whole_if_any(hash)?.ok_or_else(|| self.absent(&Need::Body { hash }))
+    pub(super) fn whole(&self, id: BlockId) -> Result<Block, Stop> {
+        if let Some(block) = self.chain.block(id) {
+            return Ok(block.clone());
+        }
+        let hash = id.hash;
+        self.fetched_block(hash)?.ok_or_else(|| self.absent(&Need::Body { hash }))
     }
 
     /// Returns the canonical block at a place.
@@ -146,10 +157,10 @@ impl<'a> Context<'a> {
             Place::Number(number) => Ok(BlockId::new(number, self.hash(number)?)),
             Place::Hash(hash) => {
                 self.anchor()?;
-                if let Some((id, _)) = self.chain.header(hash) {
+                if let Some(id) = self.chain.id_of(hash) {
                     return Ok(id);
                 }
-                let header = self.header_if_any(hash)?.ok_or(ReadError::UnknownBlock)?;
+                let header = self.fetched_header(hash)?.ok_or(ReadError::UnknownBlock)?;
                 self.canonical(BlockId::new(header.number, hash))
             }
         }
@@ -192,10 +203,8 @@ impl<'a> Context<'a> {
             return Err(Stop::Head);
         };
         let can_follow_links = lowest.number - first <= MAX_LINKS;
-        let is_isthmus = self
-            .chain
-            .header(anchor.hash)
-            .is_some_and(|(_, header)| header.requests_hash.is_some());
+        let is_isthmus =
+            self.chain.header(anchor).is_some_and(|header| header.requests_hash.is_some());
         let is_in_history = is_isthmus && anchor.number.saturating_sub(*first) <= HISTORY_BLOCKS;
         if is_in_history {
             match self.by_history(anchor, numbers) {
@@ -217,7 +226,7 @@ impl<'a> Context<'a> {
 
     /// Returns the hashes that the state of the anchor holds, or `None` if it holds none.
     fn by_history(&self, anchor: BlockId, numbers: &[u64]) -> Result<Option<Vec<B256>>, Stop> {
-        let state_root = self.header(anchor.hash)?.state_root;
+        let state_root = self.header(anchor)?.state_root;
         let (mut hashes, mut needs) = (Vec::with_capacity(numbers.len()), Vec::new());
         for part in numbers.chunks(HASHES_AT_ONCE) {
             let slots = part.iter().map(|number| U256::from(number % HISTORY_BLOCKS).into());
@@ -241,7 +250,7 @@ impl<'a> Context<'a> {
 
     /// Follows the parents' hashes downwards from the lowest recent block.
     fn by_links(&self, lowest: BlockId, numbers: &[u64]) -> Result<Vec<B256>, Stop> {
-        let mut below = self.header(lowest.hash)?.parent_hash;
+        let mut below = self.header(lowest)?.parent_hash;
         let mut hashes = Vec::with_capacity(numbers.len());
         let first = numbers.first().copied().unwrap_or(lowest.number);
         for number in (first..lowest.number).rev() {
@@ -249,7 +258,7 @@ impl<'a> Context<'a> {
                 hashes.push(below);
             }
             if number > first {
-                below = self.header(below)?.parent_hash;
+                below = self.header(BlockId::new(number, below))?.parent_hash;
             }
         }
         hashes.reverse();

@@ -104,7 +104,7 @@ fn state(
     shown: &StateShow,
 ) -> Step {
     let block = context.id(place)?;
-    let state_root = context.header(block.hash)?.state_root;
+    let state_root = context.header(block)?.state_root;
     let need = Need::Account { block, state_root, address, slots: slots.to_vec() };
     let proved = match context.fact(need)? {
         Fact::Account(proved) => proved,
@@ -142,7 +142,7 @@ fn code(
 /// Returns the whole canonical block at a place, or `None` if the chain has none there.
 fn block_at(context: &Context<'_>, place: Place) -> Result<Option<Block>, Stop> {
     let id = match place {
-        Place::Hash(hash) if context.chain.header(hash).is_none() => {
+        Place::Hash(hash) if context.chain.id_of(hash).is_none() => {
             context.anchor()?;
             let Some(block) = context.whole_if_any(hash)? else { return Ok(None) };
             context.canonical(BlockId::of(&block))
@@ -150,7 +150,7 @@ fn block_at(context: &Context<'_>, place: Place) -> Result<Option<Block>, Stop> 
         place => context.id(place),
     };
     match id {
-        Ok(id) => context.whole(id.hash).map(Some),
+        Ok(id) => context.whole(id).map(Some),
         Err(Stop::Fail(ReadError::UnknownBlock)) => Ok(None),
         Err(stop) => Err(stop),
     }
@@ -236,13 +236,10 @@ fn receipts(context: &Context<'_>, place: Place) -> Step {
     Ok(Done::at(BlockId::of(&block), each.collect::<Vec<_>>().into()))
 }
 
-/// Returns the first and last block of a range.
-fn bounds(context: &Context<'_>, range: Range) -> Result<(BlockId, BlockId), Stop> {
+/// Returns the canonical blocks of a range, in ascending order.
+fn blocks(context: &Context<'_>, range: Range) -> Result<Vec<BlockId>, Stop> {
     let (from, to) = match range {
-        Range::Block(hash) => {
-            let id = context.id(Place::Hash(hash))?;
-            return Ok((id, id));
-        }
+        Range::Block(hash) => return Ok(vec![context.id(Place::Hash(hash))?]),
         Range::Between(from, to) => (from, to),
     };
     // The numbers are enough to refuse a range that is too long.
@@ -256,19 +253,16 @@ fn bounds(context: &Context<'_>, range: Range) -> Result<(BlockId, BlockId), Sto
     if !(1..=MAX_LOG_BLOCKS).contains(&count) {
         return Err(ReadError::Range(count).into());
     }
-    Ok((BlockId::new(first, B256::ZERO), BlockId::new(last, B256::ZERO)))
+    let hashes = context.hashes(first, last)?;
+    Ok((first..=last).zip(hashes).map(|(number, hash)| BlockId::new(number, hash)).collect())
 }
 
 fn logs(context: &Context<'_>, filter: (&LogFilter, &FilterBlooms), range: Range) -> Step {
     context.anchor()?;
-    let (first, last) = bounds(context, range)?;
-    let hashes = match range {
-        Range::Block(hash) => vec![hash],
-        Range::Between(..) => context.hashes(first.number, last.number)?,
-    };
+    let blocks = blocks(context, range)?;
     let (mut found, mut needs) = (Vec::new(), Vec::new());
-    for hash in &hashes {
-        match block_logs(context, filter, *hash) {
+    for block in &blocks {
+        match block_logs(context, filter, *block) {
             Ok(logs) => found.extend(logs),
             Err(Stop::Need(more)) => needs.extend(more),
             Err(stop) => return Err(stop),
@@ -277,23 +271,23 @@ fn logs(context: &Context<'_>, filter: (&LogFilter, &FilterBlooms), range: Range
     if !needs.is_empty() {
         return Err(Stop::Need(needs));
     }
-    let hash = hashes.last().copied().unwrap_or_default();
-    Ok(Done::at(BlockId::new(last.number, hash), found.into()))
+    let last = blocks.last().ok_or(ReadError::UnknownBlock)?;
+    Ok(Done::at(*last, found.into()))
 }
 
 /// Returns the matching logs of a canonical block.
 fn block_logs(
     context: &Context<'_>,
     (filter, blooms): (&LogFilter, &FilterBlooms),
-    hash: B256,
+    block: BlockId,
 ) -> Result<Vec<Value>, Stop> {
-    if let Some(Fact::Logs(logs)) = context.facts.get(&Key::Receipts(hash)) {
+    if let Some(Fact::Logs(logs)) = context.facts.get(&Key::Receipts(block.hash)) {
         return Ok(logs.clone());
     }
-    if !blooms.may_match(&context.header(hash)?.logs_bloom) {
+    if !blooms.may_match(&context.header(block)?.logs_bloom) {
         return Ok(Vec::new());
     }
-    let block = context.whole(hash)?;
+    let block = context.whole(block)?;
     let receipts = proved(context, &block)?;
     Ok(filter.select(&receipts).map(|log| show::log(&block, &log)).collect())
 }
