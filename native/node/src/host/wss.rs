@@ -9,11 +9,10 @@
 //! accept timeout.
 
 use super::certificate::Certificate;
-use futures::future::BoxFuture;
 use futures::prelude::*;
 use futures_rustls::server::TlsStream;
 use futures_rustls::{LazyConfigAcceptor, StartHandshake};
-use libp2p::core::transport::{DialOpts, ListenerId, TransportError, TransportEvent};
+use libp2p::core::transport::{Boxed, DialOpts, ListenerId, TransportError, TransportEvent};
 use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, Transport, websocket};
 use rustls::server::Acceptor;
@@ -27,15 +26,19 @@ pub(super) struct Wss<T> {
     inner: T,
 }
 
-impl<T> Wss<websocket::Config<Tls<T>>>
+impl<S> Wss<websocket::Config<Boxed<TlsStream<S>>>>
 where
-    T: Transport<Error = io::Error> + Send + Unpin + 'static,
-    T::ListenerUpgrade: Send + 'static,
-    T::Output: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     /// Listens over `below`, with messages of at most `max_data` bytes.
-    pub(super) fn new(below: T, certificate: Arc<Certificate>, max_data: usize) -> Self {
-        let mut inner = websocket::Config::new(Tls { below, certificate });
+    pub(super) fn new<T>(below: T, certificate: Arc<Certificate>, max_data: usize) -> Self
+    where
+        T: Transport<Output = S, Error = io::Error> + Send + Unpin + 'static,
+        T::ListenerUpgrade: Send + 'static,
+        T::Dial: Send + 'static,
+    {
+        let tls = below.and_then(move |stream, _| accept(stream, certificate));
+        let mut inner = websocket::Config::new(tls.boxed());
         inner.set_max_data_size(max_data);
         Self { inner }
     }
@@ -112,62 +115,11 @@ impl<T: Transport + Unpin> Transport for Wss<T> {
     }
 }
 
-/// A transport whose accepted connections are TLS. It does not dial.
-pub(super) struct Tls<T> {
-    below: T,
-    certificate: Arc<Certificate>,
-}
-
-impl<T> Transport for Tls<T>
-where
-    T: Transport<Error = io::Error> + Send + Unpin + 'static,
-    T::ListenerUpgrade: Send + 'static,
-    T::Output: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    type Output = TlsStream<T::Output>;
-    type Error = io::Error;
-    type ListenerUpgrade = BoxFuture<'static, io::Result<Self::Output>>;
-    type Dial = BoxFuture<'static, io::Result<Self::Output>>;
-
-    fn listen_on(
-        &mut self,
-        id: ListenerId,
-        address: Multiaddr,
-    ) -> Result<(), TransportError<io::Error>> {
-        self.below.listen_on(id, address)
-    }
-
-    fn remove_listener(&mut self, id: ListenerId) -> bool {
-        self.below.remove_listener(id)
-    }
-
-    fn dial(
-        &mut self,
-        address: Multiaddr,
-        _options: DialOpts,
-    ) -> Result<Self::Dial, TransportError<io::Error>> {
-        Err(TransportError::MultiaddrNotSupported(address))
-    }
-
-    fn poll(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<TransportEvent<Self::ListenerUpgrade, io::Error>> {
-        let this = &mut *self;
-        Pin::new(&mut this.below).poll(cx).map(|event| {
-            event.map_upgrade(|upgrade| {
-                let certificate = Arc::clone(&this.certificate);
-                async move { accept(upgrade.await?, &certificate).await }.boxed()
-            })
-        })
-    }
-}
-
 /// Accepts a TLS connection. One of an authority that asks for a proof ends with an error once it
 /// has the answer.
 async fn accept<S: AsyncRead + AsyncWrite + Unpin>(
     stream: S,
-    certificate: &Certificate,
+    certificate: Arc<Certificate>,
 ) -> io::Result<TlsStream<S>> {
     let begun: StartHandshake<S> = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
     let (settings, is_authority) = certificate.settings(&begun.client_hello());
