@@ -38,6 +38,22 @@ fn a_gap_above_the_limit_is_skipped_without_waiting() {
     assert_eq!(world.skipped, [(number(0), number(7))]);
 }
 
+#[test]
+fn what_does_not_fit_into_the_pending_area_is_left_out() {
+    let chain = chain(V4, 31);
+    let number = |at: usize| chain[at].payload.block_number;
+    let mut world = Following::new(&chain, |config| {
+        config.sync.as_mut().expect("on").fill.pending_blocks = 8;
+    });
+    world.hear(&chain[30]);
+    let serve = |wanted: u64| Ok(encode_response(&made(&chain[(wanted - number(0)) as usize])));
+    world.pass(20 * SECOND, serve, no_endpoint);
+    assert_eq!(world.head(), number(30));
+    let [(from, to)] = world.skipped[..] else { panic!("{:?}", world.skipped) };
+    assert_eq!(from, number(0));
+    assert!(to > number(15), "{to} is the first of the blocks that were kept");
+}
+
 /// Returns a node that misses blocks 1 to 5 of the chain, and has just lost its only peer.
 fn cut_off(chain: &[Envelope], change: impl FnOnce(&mut NodeConfig)) -> Following {
     let mut world = Following::new(chain, change);

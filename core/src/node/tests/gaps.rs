@@ -310,7 +310,9 @@ fn a_range_command_ends_despite_an_unfillable_gap() {
     let mut world = Following::new(&chain, |_| {});
     world.hear(&chain[10]);
     world.tell(Input::FetchRange { id: RangeId(1), to: id(&chain[30]) });
-    world.pass(60 * SECOND, |_| Ok(vec![1]), no_endpoint);
+    world.pass(9 * SECOND, |_| Ok(vec![1]), no_endpoint);
+    assert_eq!(world.ranges, [], "the patience is 10 s");
+    world.pass(51 * SECOND, |_| Ok(vec![1]), no_endpoint);
     assert!(matches!(world.ranges[..], [Err(RangeError::NotFound(_))]), "{:?}", world.ranges);
 }
 

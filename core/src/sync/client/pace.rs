@@ -494,4 +494,17 @@ mod tests {
         assert_eq!(pace.permit(at(10), 0), None);
         assert!(!pace.is_beyond_assumed());
     }
+
+    #[test]
+    fn the_usual_time_of_an_answer_follows_by_an_eighth() {
+        let mut pace = Pace::new(8);
+        let mut now = 0;
+        for (id, took, usual) in [(1, 80, 80), (2, 160, 90), (3, 90, 90), (4, 10, 80)] {
+            now += 1_000;
+            pace.sent(at(now), RequestId(id), Permit::Token, 0);
+            now += took;
+            pace.answered(at(now), RequestId(id), Duration::from_millis(took));
+            assert_eq!(pace.typical, Duration::from_millis(usual), "{id}");
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! Tests of the client alone, with scripted peers.
 
 mod hostile;
+mod parts;
 
 use super::*;
 use crate::chain::{ChainBlock, ChainConfig, Fork};

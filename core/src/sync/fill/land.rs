@@ -142,3 +142,32 @@ impl GapFiller {
         self.must_plan = true;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sync::{FillConfig, PendingBlock, RangeId};
+    use alloy_primitives::B256;
+
+    #[test]
+    fn blocks_are_loaded_up_to_a_size_or_a_number_or_the_first_that_is_missing() {
+        let id = |number: u64| BlockId::new(number, B256::left_padding_from(&[number as u8 + 1]));
+        let loaded = |sizes: &[usize]| {
+            let stored = sizes.iter().zip(0..).map(|(size, number)| PendingBlock {
+                id: id(number),
+                parent: B256::ZERO,
+                size: *size,
+            });
+            let mut filler = GapFiller::new(Instant::default(), FillConfig::default(), stored);
+            let path = (0..200).map(id).collect();
+            let aim = Aim::Command(RangeId(1));
+            filler.landing = Some(Landing { aim, path, skip: None, is_loading: false });
+            filler.chunk().len()
+        };
+        assert_eq!(loaded(&[100; 200]), LOAD_BLOCKS);
+        assert_eq!(loaded(&[100; 3]), 3);
+        assert_eq!(loaded(&[LOAD_BYTES / 2; 200]), 2);
+        assert_eq!(loaded(&[LOAD_BYTES / 2 + 1; 200]), 1);
+        assert_eq!(loaded(&[2 * LOAD_BYTES, 1]), 1);
+    }
+}

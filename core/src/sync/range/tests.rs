@@ -5,6 +5,7 @@ mod misled;
 mod order;
 mod segments;
 mod server;
+mod share;
 mod vectors;
 mod wire;
 

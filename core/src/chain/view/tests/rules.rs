@@ -118,6 +118,25 @@ fn blocks_whose_numbers_prove_wrong_are_dropped() {
 // Competitors.
 
 #[test]
+fn a_linked_block_beside_a_position_below_the_window_is_not_reported() {
+    // Of 40 canonical blocks, the view holds 15, and one fewer with each block of the branch.
+    let config = ChainViewConfig { max_blocks: 15, keep_depth: 2, ..plain() };
+    let mut pair = Pair::with_head(config, 40);
+    assert_eq!(pair.signed(block(B, 41)), Inserted::Pending);
+    for number in (32..=40).rev() {
+        assert_eq!(pair.linked(block(B, number)), Inserted::Pending);
+    }
+    pair.linked(on(id(A, 30), B, 31));
+    let number = |event: &_| match event {
+        ChainEvent::Equivocation { number, .. } => Some(*number),
+        _ => None,
+    };
+    let told: Vec<u64> = pair.events().iter().filter_map(number).collect();
+    assert_eq!(told, [40, 39, 38, 37, 36, 35, 34]);
+    assert_eq!(pair.head(), id(B, 41));
+}
+
+#[test]
 fn a_second_block_at_a_height_is_an_equivocation_reported_once() {
     let mut pair = Pair::with_head(plain(), 5);
     let rival = on(id(A, 4), B, 5);

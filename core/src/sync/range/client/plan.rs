@@ -145,3 +145,27 @@ impl Segment {
 }
 
 const _: () = assert!(Codec::Snappy.largest(LARGEST_LOWER) < LOWER_OVERHEAD);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sync::range::client::SegmentClientConfig;
+    use alloy_primitives::B256;
+
+    #[test]
+    fn the_rest_of_a_segment_keeps_its_place_unless_it_is_the_last_and_of_unknown_hash() {
+        let hash = Some(B256::repeat_byte(7));
+        for (at, rest, expected) in [
+            (1, Segment::new(20, None, 11), &[30, 20, 10][..]),
+            (1, Segment::new(20, hash, 11), &[30, 20, 10]),
+            (2, Segment::new(5, None, 1), &[30, 10]),
+            (2, Segment::new(5, hash, 1), &[30, 10, 5]),
+        ] {
+            let mut client = SegmentClient::new(SegmentClientConfig::new(1));
+            client.segments = vec![Segment::new(30, hash, 21), Segment::new(10, None, 6)];
+            client.append(at, rest);
+            let next: Vec<u64> = client.segments.iter().map(|segment| segment.next).collect();
+            assert_eq!(next, expected);
+        }
+    }
+}

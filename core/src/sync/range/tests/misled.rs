@@ -62,7 +62,7 @@ impl Misled {
     }
 }
 
-fn check(client: &mut SegmentClient) {
+pub(super) fn check(client: &mut SegmentClient) {
     match client.poll(at(0)) {
         Some(SegmentStep::Check(id, work)) => client.checked(at(0), id, work.run()),
         step => panic!("{step:?}"),
