@@ -200,12 +200,12 @@ impl Reader {
                 Err(Stop::Head) => return self.keep(id, |_| false),
                 Err(Stop::Need(needs)) => return self.require(id, needs, now),
                 Err(Stop::False { endpoint, method, part }) => {
-                    read.facts.retain(|key, _| !matches!(key, Key::Claim(_)));
+                    read.forget_claims();
                     self.drop_endpoint(endpoint, method.into(), &part);
                 }
-                Err(Stop::Distrust { endpoint, claim }) => {
+                Err(Stop::Distrust { endpoint }) => {
                     read.distrusted.push(endpoint);
-                    read.facts.remove(&claim);
+                    read.forget_claims();
                 }
             }
         }

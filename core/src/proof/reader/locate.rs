@@ -51,7 +51,6 @@ pub(super) enum Stop {
     /// An endpoint's claim can't be used.
     Distrust {
         endpoint: usize,
-        claim: Key,
     },
     Fail(ReadError),
 }

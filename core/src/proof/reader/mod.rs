@@ -117,6 +117,20 @@ struct Read {
     head_until: Instant,
 }
 
+impl Read {
+    /// Forgets where endpoints say that a transaction is.
+    fn forget_claims(&mut self) {
+        let bytes = &mut self.bytes;
+        self.facts.retain(|key, fact| {
+            let is_claim = matches!(key, Key::Claim(_));
+            if is_claim {
+                *bytes -= fact.size();
+            }
+            !is_claim
+        });
+    }
+}
+
 /// A request to an endpoint in flight.
 #[derive(Clone, Copy, Debug)]
 struct Fetch {
@@ -247,7 +261,9 @@ impl Reader {
             None if !read.request.is_constant() => read.until.min(read.head_until),
             _ => read.until,
         });
-        let questions = self.questions.values();
+        // Without room for a request, questions wait until one ends.
+        let has_room = self.fetches.len() < MAX_FETCHES;
+        let questions = self.questions.values().filter(|_| has_room);
         let questions = questions.filter_map(|question| question.deadline(&self.endpoints));
         fetches.chain(reads).chain(questions).min()
     }

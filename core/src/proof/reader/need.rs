@@ -251,9 +251,16 @@ fn receipts(answer: &Value, block: &Block) -> Checked {
     }
 }
 
+/// Maximum size of a transaction's claim in bytes: no transaction of a real chain comes near, and
+/// the block beside it still fits into [`MAX_READ_BYTES`](super::MAX_READ_BYTES).
+const MAX_CLAIM_BYTES: usize = 8 << 20;
+
 /// Reads the place of a transaction. A transaction in no block yet is absent.
 fn claim(answer: &Value, endpoint: usize, transaction: B256) -> Checked {
     let wrong = |field: &str| Checked::False(format!("{field} is not what was asked for"));
+    if show::value_size(answer) > MAX_CLAIM_BYTES {
+        return Checked::Unusable("its answer is too large".into());
+    }
     if !answer.is_object() {
         return wrong("the answer");
     }

@@ -108,8 +108,9 @@ impl Question {
         }
         let is_due =
             |attempt: &Attempt| matches!(attempt, Attempt::Paused { until, .. } if *until <= now);
-        let due = self.attempts.iter().position(is_due);
-        if let Some(due) = due.filter(|due| !endpoints.is_dropped(*due)) {
+        let mut each = self.attempts.iter().enumerate();
+        let due = each.find(|(index, attempt)| is_due(attempt) && !endpoints.is_dropped(*index));
+        if let Some((due, _)) = due {
             return Some(due);
         }
         if self.in_flight() >= self.width {

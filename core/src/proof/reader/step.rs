@@ -182,7 +182,7 @@ fn find(context: &Context<'_>, hash: B256) -> Result<Option<(Block, u64)>, Stop>
         return Ok(None);
     };
     let Claim { endpoint, block: claimed, index, .. } = *claim;
-    let distrust = || Stop::Distrust { endpoint, claim: Key::Claim(hash) };
+    let distrust = || Stop::Distrust { endpoint };
     let is_false = |field: &str| {
         let part = format!("{field} is false");
         Stop::False { endpoint, method: "eth_getTransactionByHash", part }

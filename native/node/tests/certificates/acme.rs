@@ -109,3 +109,23 @@ pub(crate) async fn a_name_that_the_authority_refuses_is_reported() {
     assert!(text.contains("127.0.0.1:") && text.contains(REFUSED), "{text}");
     host.stop().await;
 }
+
+pub(crate) async fn a_damaged_account_is_replaced_by_a_new_one() {
+    for damaged in ["{", "{}", r#"{"id":"https://a/1","key_pkcs8":"AAAA","directory":"https://a"}"#]
+    {
+        let directory = tempfile::tempdir().unwrap();
+        let (dns, port) = (Dns::start().await, free_port());
+        let pebble = Pebble::start(directory.path(), &dns.address, port, 3600).await;
+        let name = CertificateName::Domain(NAME.into());
+        let acme = acme(&pebble, directory.path(), name);
+        let authority = pebble.directory.trim_start_matches("https://").replace([':', '/'], "_");
+        let account = acme.folder.join(authority).join("account.json");
+        std::fs::create_dir_all(account.parent().unwrap()).unwrap();
+        std::fs::write(&account, damaged).unwrap();
+        let host = Host::start(gateway(directory.path(), port, acme)).await.unwrap();
+        until_true("a certificate", async || shown(&pebble.root, port, NAME).await.is_ok()).await;
+        assert_ne!(std::fs::read_to_string(&account).unwrap(), damaged);
+        assert_eq!(present(&host), None);
+        host.stop().await;
+    }
+}

@@ -72,7 +72,8 @@ fn main() -> ExitCode {
         acme, &["pebble"],
             a_certificate_is_obtained_and_renewed_while_a_connection_stays,
             a_name_that_leads_elsewhere_is_reported_in_the_authoritys_words,
-            a_name_that_the_authority_refuses_is_reported;
+            a_name_that_the_authority_refuses_is_reported,
+            a_damaged_account_is_replaced_by_a_new_one;
         own_name, &["pebble", "p2p-forge"],
             a_node_without_a_domain_is_reached_by_its_own_name,
             a_broker_that_cannot_reach_the_node_is_reported;

@@ -106,3 +106,27 @@ fn an_endpoint_that_refuses_although_it_has_the_block_is_not_asked_again_and_aga
     assert_eq!((talk.count("eth_getProof"), talk.count("eth_blockNumber")), (2, 1));
     assert_eq!(talk.dropped, []);
 }
+
+#[test]
+fn an_endpoint_that_lags_is_asked_again_though_another_one_was_dropped_meanwhile() {
+    let mut talk = Talk::new(&world(), config(2), 10);
+    talk.heights(&[19, 19]);
+    let read = talk.begin("eth_getBalance", &json!([ALICE, "latest"]));
+    while !talk.waiting.is_empty() {
+        assert!(talk.step());
+    }
+    let lie = |_: &str, mut told: Value| {
+        told["balance"] = json!("0x1");
+        told
+    };
+    talk.manners(&[Manner::Lies(Rc::new(lie)), Manner::Silent]);
+    let other = talk.begin("eth_getBalance", &json!([ALICE, "0x13"]));
+    while talk.dropped.is_empty() {
+        assert!(talk.step());
+    }
+    talk.manners(&[Manner::True, Manner::True]);
+    talk.heights(&[19, 20]);
+    assert_eq!(talk.wait(other).0, balance_at(19));
+    assert_eq!(talk.wait(read).0, balance_at(20));
+    assert!(talk.now < Duration::from_secs(3), "{:?}", talk.now);
+}

@@ -230,3 +230,22 @@ fn a_transaction_is_not_found_where_a_liar_says() {
     talk.manners(&[Manner::Lies(Rc::new(|_, _| Value::Null))]);
     assert_eq!(talk.proved("eth_getTransactionReceipt", &json!([hash])), truth);
 }
+
+#[test]
+fn claims_that_are_padded_do_not_end_a_read() {
+    let world = Rc::new(World::new(FULL + 2, 0));
+    let hash = keccak256(world.blocks[8].payload().transaction(1).expect("it is there"));
+    let truth = world.receipts[8][1].clone();
+    for megabytes in [7, 9] {
+        let mut talk = Talk::new(&world, one_at_a_time(7), FULL);
+        let padded = move |method: &str, mut told: Value| {
+            if method == "eth_getTransactionByHash" {
+                told["blockHash"] = json!(B256::repeat_byte(1));
+                told["padding"] = json!("x".repeat(megabytes << 20));
+            }
+            told
+        };
+        talk.manners(&vec![Manner::Lies(Rc::new(padded)); 6]);
+        assert_eq!(talk.proved("eth_getTransactionReceipt", &json!([hash])), truth);
+    }
+}

@@ -164,6 +164,8 @@ impl Talk {
         } else if let Some(deadline) = self.reader.deadline() {
             self.now = deadline.since_start().max(self.now);
             self.reader.wake(self.at());
+            let due = self.reader.deadline();
+            assert!(due.is_none_or(|due| due > self.at()), "it is due again at once");
         } else {
             return false;
         }

@@ -5,6 +5,7 @@
 //! it publishes anything: its names are for nodes that can be reached.
 
 use super::error::AcmeError;
+use super::order::host_of;
 use super::peer_auth::{CHALLENGE_BYTES, Challenge};
 use crate::host::config::DEFAULT_AGENT;
 use crate::http::{HttpError, HttpSender};
@@ -38,8 +39,7 @@ impl Broker {
     pub(super) fn new(http: HttpSender, url: &str) -> Result<Self, HttpError> {
         let uri: Uri =
             format!("{}{PATH}", url.trim_end_matches('/')).parse().map_err(|_| HttpError::Url)?;
-        let host = uri.authority().ok_or(HttpError::Url)?.to_string();
-        Ok(Self { http, uri, host })
+        Ok(Self { http, uri, host: host_of(url)? })
     }
 
     /// Has the broker publish a value for the owner of this key, who is reached at one of the

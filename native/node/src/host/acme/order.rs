@@ -103,16 +103,22 @@ impl<'a> Authority<'a> {
     async fn known_account(&self) -> Result<Option<Account>, AcmeError> {
         let kept = self.kept.clone();
         let Some(file) = spawn_blocking(move || kept.account()).await? else { return Ok(None) };
-        let Ok(credentials) = serde_json::from_slice::<AccountCredentials>(&file) else {
-            tracing::warn!(
-                "the file of the account at {} is damaged: a new one is made",
-                self.host
-            );
-            return Ok(None);
+        let account = match serde_json::from_slice::<AccountCredentials>(&file) {
+            Ok(credentials) => {
+                let builder = Account::builder_with_http(Box::new(AcmeHttp(self.http.clone())));
+                builder.from_credentials(credentials).await
+            }
+            Err(_) => Err(Error::Str("a part of the file")),
         };
-        let builder = Account::builder_with_http(Box::new(AcmeHttp(self.http.clone())));
-        let account = builder.from_credentials(credentials).await;
-        account.map(Some).map_err(|error| self.failed(error))
+        match account {
+            Ok(account) => Ok(Some(account)),
+            Err(error) if is_damage(&error) => {
+                let host = self.host;
+                tracing::warn!("the file of the account at {host} is damaged: a new one is made");
+                Ok(None)
+            }
+            Err(error) => Err(self.failed(error)),
+        }
     }
 
     async fn new_account(&self) -> Result<Account, AcmeError> {
@@ -184,6 +190,11 @@ impl<'a> Authority<'a> {
             error => AcmeError::Authority { host, why: error.to_string() },
         }
     }
+}
+
+/// Returns `true` if the error is due to the file of an account, and not to the authority.
+const fn is_damage(error: &Error) -> bool {
+    matches!(error, Error::KeyRejected | Error::Crypto | Error::Str(_))
 }
 
 /// Returns the reason why an authority did not accept a proof, which stands beside the challenge.

@@ -89,11 +89,15 @@ impl Issuing {
     async fn work(&mut self) {
         let mut plan = Plan::new(self.held);
         let mut announced = Vec::new();
+        // Time of the next attempt after one that failed.
+        let mut again = Instant::now();
         loop {
             if plan.has_certificate() {
                 self.announce(&mut announced).await;
             }
-            if let Some(wait) = plan.wait(self.now()) {
+            let pause = again.saturating_duration_since(Instant::now());
+            let wait = plan.wait(self.now()).unwrap_or_default().max(pause);
+            if !wait.is_zero() {
                 sleep(wait.min(ANNOUNCE_LOOK)).await;
                 continue;
             }
@@ -110,7 +114,7 @@ impl Issuing {
                     let problem = format!("{error}; {}", plan.present(self.now()));
                     tracing::warn!(again_s = pause.as_secs(), "no certificate: {problem}");
                     self.problem.send_replace(Some(problem));
-                    sleep(pause).await;
+                    again = Instant::now() + pause;
                 }
             }
         }
