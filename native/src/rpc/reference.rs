@@ -227,6 +227,7 @@ fn subscription(page: &mut String, kind: &Subscription) -> std::fmt::Result {
 mod tests {
     use super::*;
     use crate::rpc::CALL_TIME;
+    use crate::rpc::proofs::PROOF_TIME;
 
     #[test]
     fn every_method_has_one_complete_entry() {
@@ -244,7 +245,9 @@ mod tests {
             assert!(optional.is_sorted(), "{}", method.name);
             let limit_is_the_block_s = method.limit == Limit::Block;
             assert_eq!(limit_is_the_block_s, method.name == "opp2p_publishPayload");
-            assert!(matches!(method.limit, Limit::Block | Limit::Fixed(CALL_TIME)));
+            let is_proved = matches!(method.work, Work::Prove);
+            let fixed = if is_proved { PROOF_TIME } else { CALL_TIME };
+            assert!(limit_is_the_block_s || method.limit == Limit::Fixed(fixed));
         }
     }
 }
