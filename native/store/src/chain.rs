@@ -86,6 +86,18 @@ impl<'txn> Chain<'txn> {
         Ok(self.at(number)?.is_some_and(|entry| entry == *hash))
     }
 
+    /// Returns `true` if this is the parent of a canonical block that is stored.
+    pub(super) fn is_parent(
+        &self,
+        number: u64,
+        hash: &[u8; 32],
+        records: &Records<'_>,
+    ) -> Result<bool, Fault> {
+        let Some(above) = number.checked_add(1) else { return Ok(false) };
+        let Some(child) = self.at(above)? else { return Ok(false) };
+        Ok(parent_in_record(&child, records)?.is_some_and(|parent| parent == *hash))
+    }
+
     /// Returns the canonical position with this number, whether or not its block is stored.
     fn position(&self, number: u64) -> Result<Option<[u8; 32]>, Fault> {
         if let Some(hash) = self.at(number)? {

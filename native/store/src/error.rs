@@ -220,6 +220,14 @@ pub enum BatchError {
         /// The block.
         hash: B256,
     },
+    /// The batch extends the chain downwards, and this block is not the parent of a stored one.
+    #[error("block {hash} can't be canonical at number {number}: it is not below a stored block")]
+    NotBelow {
+        /// The number.
+        number: u64,
+        /// The block.
+        hash: B256,
+    },
     /// The head names a number that has no canonical block.
     #[error("number {number} can't be the head: it has no canonical block")]
     HeadNotCanonical {

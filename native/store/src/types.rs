@@ -18,6 +18,10 @@ pub struct Batch {
     /// entries above it, and a block that does not build on the one below it removes all entries
     /// below it: two branches never count as one chain.
     pub canonical: Vec<(u64, B256)>,
+    /// Whether the blocks extend the chain downwards: each canonical entry must be the parent of a
+    /// canonical block that is stored. Otherwise the batch is refused, and the chain can't get a
+    /// hole or a foreign lower end.
+    pub is_below: bool,
     /// Blocks that do not link to the chain yet, to put into the pending area. Canonical ones are
     /// not marked as pending.
     pub pending: Vec<StoredBlock>,

@@ -148,6 +148,9 @@ impl<'txn> Tables<'txn> {
             if !known {
                 return Ok(Err(BatchError::UnknownBlock { number: *number, hash: *hash }));
             }
+            if batch.is_below && !self.chain.is_parent(*number, &hash.0, &self.blocks)? {
+                return Ok(Err(BatchError::NotBelow { number: *number, hash: *hash }));
+            }
             if let Some(head) = batch.head.filter(|head| number > head) {
                 return Ok(Err(BatchError::AboveHead { number: *number, head }));
             }

@@ -14,6 +14,7 @@ mod memory;
 mod pending;
 #[cfg(unix)]
 mod permissions;
+mod prepend;
 mod ranges;
 mod refusals;
 mod rewinds;

@@ -1,0 +1,67 @@
+//! Blocks that extend the chain downwards, as a node that fetches history stores them.
+
+use opp2p_store::{Batch, BatchError, Store, StoreConfig, StoreError, StoredBlock};
+
+use crate::support::{block, config, extend, forked, hash, open};
+
+fn below(block: StoredBlock) -> Batch {
+    Batch { is_below: true, ..extend([block]) }
+}
+
+fn refused(store: &Store, batch: &Batch) -> BatchError {
+    match store.commit(batch).expect_err("must be refused") {
+        StoreError::Refused(error) => error,
+        error => panic!("{error}"),
+    }
+}
+
+#[test]
+fn the_chain_grows_downwards_and_its_head_stays() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("blocks.redb");
+    let store = open(&path);
+    store.commit(&extend((8..=9).map(|n| block(n, 0)))).expect("commits");
+    for number in (3..=7).rev() {
+        store.commit(&below(block(number, 0))).expect("commits");
+    }
+    drop(store);
+    let store = open(&path);
+    assert_eq!(store.lowest().expect("reads"), Some(block(3, 0)));
+    assert_eq!(store.head().expect("reads"), Some(block(9, 0).id()));
+    let ids = store.canonical_ids(9, 100).expect("reads");
+    assert!(ids.iter().map(|id| id.number).eq((2..=9).rev()), "{ids:?}");
+    // The chain goes on at its other end.
+    store.commit(&extend([block(10, 0)])).expect("commits");
+    assert_eq!(store.lowest().expect("reads"), Some(block(3, 0)));
+}
+
+#[test]
+fn a_block_that_is_not_below_a_stored_one_is_refused() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let store = open(&directory.path().join("blocks.redb"));
+    let not_below =
+        |number: u64, branch: u8| BatchError::NotBelow { number, hash: hash(number, branch) };
+    assert_eq!(refused(&store, &below(block(7, 0))), not_below(7, 0), "an empty store");
+    store.commit(&extend((8..=9).map(|n| block(n, 0)))).expect("commits");
+    // It would leave a hole, is on another branch, or is above the head.
+    assert_eq!(refused(&store, &below(block(6, 0))), not_below(6, 0));
+    assert_eq!(refused(&store, &below(forked(7, 1, 0, 300))), not_below(7, 1));
+    assert_eq!(refused(&store, &below(block(10, 0))), not_below(10, 0));
+    assert_eq!(store.lowest().expect("reads"), Some(block(8, 0)));
+    assert_eq!(store.len().expect("reads"), 2, "nothing of a refused batch is stored");
+}
+
+#[test]
+fn below_a_block_that_retention_removed_nothing_is_stored() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let few = StoreConfig { max_blocks: 3, ..config(&directory.path().join("blocks.redb")) };
+    let store = Store::open(few).expect("opens");
+    store.commit(&extend((8..=9).map(|n| block(n, 0)))).expect("commits");
+    let written = store.commit_group(&[below(block(7, 0)), below(block(6, 0))], true);
+    let written = written.expect("commits");
+    assert!(written.batches.iter().all(Result::is_ok));
+    assert_eq!(written.pruned.removed, 1);
+    assert_eq!(store.lowest().expect("reads"), Some(block(7, 0)));
+    let not_below = BatchError::NotBelow { number: 5, hash: hash(5, 0) };
+    assert_eq!(refused(&store, &below(block(5, 0))), not_below);
+}
