@@ -7,7 +7,7 @@ use crate::gossip::{MeshParams, TIMESTAMP_THRESHOLD};
 use crate::payload::Block;
 use crate::peers::{BlockEntry, PeersConfig, StaticPeer};
 use crate::sync::range::{RangeServerConfig, SegmentClientConfig};
-use crate::sync::{FillConfig, PendingBlock, ServerConfig};
+use crate::sync::{FillConfig, Lowest, PendingBlock, ServerConfig};
 use crate::trouble::Role;
 use alloy_primitives::Address;
 use std::time::Duration;
@@ -51,6 +51,9 @@ pub struct NodeConfig {
     pub sync: Option<SyncConfig>,
     /// Contents of the store's pending area.
     pub pending: Vec<PendingBlock>,
+    /// The lowest stored block of the head's chain, below which history goes on: see
+    /// [`FillConfig::history`].
+    pub lowest: Option<Lowest>,
     /// Settings of the peer management.
     pub peers: PeersConfig,
     /// Whether the signer can be read again when blocks of an unknown signer arrive, see
@@ -148,6 +151,7 @@ impl NodeConfig {
             remembered: Vec::new(),
             sync: None,
             pending: Vec::new(),
+            lowest: None,
             peers: PeersConfig::default(),
             reads_signer: false,
             memory: Vec::new(),

@@ -291,6 +291,9 @@ pub enum StoreChange {
     Hold(Block),
     /// These are no longer needed in the pending area.
     Release(Vec<BlockId>),
+    /// This block of the history is canonical, and the head stays. It must be refused unless the
+    /// stored chain has the block above, which names it as its parent.
+    Prepend(Block),
 }
 
 /// An event to report.

@@ -232,7 +232,9 @@ impl Node {
             live: Default::default(),
             filler: config.sync.map(|sync| {
                 let fill = sync.fill_for(config.chain.chain_id);
-                GapFiller::new(now.monotonic, fill, config.pending).with_seed(config.seed)
+                GapFiller::new(now.monotonic, fill, config.pending)
+                    .with_seed(config.seed)
+                    .with_lowest(config.lowest)
             }),
             server: config
                 .sync

@@ -17,7 +17,7 @@ impl Node {
         let is_static = self.peers.is_static(&peer);
         let is_asked = is_static || self.peers.is_browser(&peer) != Some(true);
         if let Some(filler) = self.filler.as_mut().filter(|_| is_asked) {
-            filler.client_mut().connected(peer, is_static);
+            filler.connected(peer, is_static);
         }
         self.join_mesh(now, peer);
     }

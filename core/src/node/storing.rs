@@ -7,9 +7,9 @@
 //! [`STORE_RETRY`]; as soon as the store takes one, the others follow.
 //!
 //! # Bounds
-//! * Changes without a result: [`UNSTORED`] of the chain, and as many blocks of the pending area as
-//!   the [`GapFiller`](crate::sync::GapFiller) holds at once. The driver fills this; further
-//!   changes of the chain wait in the view.
+//! * Changes without a result: [`UNSTORED`] of the chain, and as many blocks of the pending area
+//!   and of the history as the [`GapFiller`](crate::sync::GapFiller) holds at once. The driver
+//!   fills this; further changes of the chain wait in the view.
 //! * Changes that are issued again: [`REISSUED`] without a result. They share the view's blocks.
 //! * Blocks that the view drops while the store refuses them are not stored. Peers and restarts see
 //!   them as missing, and they can be fetched again. Keeping them would let a full disk fill the
@@ -41,6 +41,8 @@ enum Effect {
     Chain { above: Option<BlockId>, is_again: bool },
     /// The pending area has this block.
     Held(BlockId),
+    /// The stored chain has this block below the others.
+    Prepended(BlockId),
     /// The pending area lacks some blocks.
     Released,
 }
@@ -102,11 +104,10 @@ impl Storing {
         }
     }
 
-    /// Handles the result of a change. For a block of the pending area, returns the block and
-    /// whether it is stored.
-    fn result(&mut self, now: Instant, id: StoreId, is_stored: bool) -> Option<(BlockId, bool)> {
+    /// Handles the result of a change. Returns its effect if that concerns the gap filler.
+    fn result(&mut self, now: Instant, id: StoreId, is_stored: bool) -> Option<Effect> {
         match self.waiting.remove(&id)? {
-            Effect::Held(block) => return Some((block, is_stored)),
+            effect @ (Effect::Held(_) | Effect::Prepended(_)) => return Some(effect),
             Effect::Released => return None,
             Effect::Chain { .. } if is_stored => (self.retry, self.is_refusing) = (None, false),
             Effect::Chain { above, .. } => {
@@ -173,6 +174,12 @@ impl Node {
         self.outputs.push_back(Output::Store { id, change: StoreChange::Hold(block) });
     }
 
+    /// Issues a block of the history.
+    pub(super) fn prepend(&mut self, block: Block) {
+        let id = self.storing.wait(Effect::Prepended(BlockId::of(&block)));
+        self.outputs.push_back(Output::Store { id, change: StoreChange::Prepend(block) });
+    }
+
     /// Issues the removal of blocks from the pending area.
     pub(super) fn release(&mut self, ids: Vec<BlockId>) {
         let id = self.storing.wait(Effect::Released);
@@ -181,10 +188,13 @@ impl Node {
 
     /// Handles the result of a change of the store.
     pub(super) fn stored(&mut self, now: Now, id: StoreId, is_stored: bool) {
-        if let Some((block, is_held)) = self.storing.result(now.monotonic, id, is_stored)
-            && let Some(filler) = &mut self.filler
-        {
-            filler.held(now.monotonic, &block, is_held);
+        let at = now.monotonic;
+        match (self.storing.result(at, id, is_stored), &mut self.filler) {
+            (Some(Effect::Held(block)), Some(filler)) => filler.held(at, &block, is_stored),
+            (Some(Effect::Prepended(block)), Some(filler)) => {
+                filler.prepended(at, &block, is_stored);
+            }
+            _ => {}
         }
     }
 

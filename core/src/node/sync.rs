@@ -146,6 +146,7 @@ impl Node {
             }
             FillStep::Hold(block) => return self.hold(block),
             FillStep::Release(ids) => return self.release(ids),
+            FillStep::Prepend(block) => return self.prepend(block),
             FillStep::Load(ids) => Output::Load(ids),
             FillStep::Event(event) => {
                 if let SyncEvent::Conduct { peer, conduct } = &event {
@@ -165,8 +166,10 @@ impl Node {
             match &event {
                 ChainEvent::Extended(block) => {
                     let id = BlockId::of(block);
-                    let is_stored =
-                        self.filler.as_mut().is_some_and(|filler| filler.became_canonical(&id));
+                    let is_stored = self.filler.as_mut().is_some_and(|filler| {
+                        filler.extended(block);
+                        filler.became_canonical(&id)
+                    });
                     let change = if is_stored {
                         StoreChange::Promote(id)
                     } else {
@@ -187,6 +190,9 @@ impl Node {
                     }
                 }
                 ChainEvent::Skipped { detached: true, .. } => {
+                    if let Some(filler) = &mut self.filler {
+                        filler.detached();
+                    }
                     self.store_chain(StoreChange::Detach, None);
                 }
                 ChainEvent::Equivocation { .. }

@@ -19,6 +19,10 @@
 //!
 //! In the last two cases the view's patience ends the gap: see [`patience`].
 //!
+//! # History
+//! With [`FillConfig::history`], the blocks below the first head are fetched too, once there are
+//! neither gaps nor a command: see [`history`].
+//!
 //! # Bounds
 //! * Blocks being fetched: see [`RangeClient`] and [`SegmentClient`].
 //! * Peers that support the range protocol: those that are connected.
@@ -29,10 +33,12 @@
 //! * Landing: 40 bytes for each landing block, and at most [`LOAD_BLOCKS`] or [`LOAD_BYTES`] at
 //!   once in memory.
 //! * One commanded range at a time.
+//! * History: see [`history`].
 //! * Signed blocks that are of no use: at most `UNUSABLE` ids, the highest.
 //!
 //! [`ChainEvent::Skipped`]: crate::chain::ChainEvent::Skipped
 
+pub mod history;
 mod land;
 pub mod patience;
 mod segments;
@@ -54,9 +60,13 @@ use crate::payload::Block;
 use crate::peers::PeerId;
 use crate::sorted::{SortedMap, SortedSet};
 use crate::time::{Instant, Now};
+use history::History;
 use land::Landing;
 use patience::{Line, Stalls, beyond};
-pub use types::{FillConfig, FillStep, RangeError, RangeId, SyncEvent, SyncStatus};
+pub use types::{
+    FillConfig, FillStep, HistoryConfig, HistoryEnd, Lowest, RangeError, RangeId, Reach, SyncEvent,
+    SyncStatus,
+};
 
 /// Maximum number of blocks loaded at once.
 pub const LOAD_BLOCKS: usize = 64;
@@ -72,6 +82,7 @@ const STORE_PAUSE: Duration = Duration::from_secs(5);
 enum Aim {
     Gap(GapId),
     Command(RangeId),
+    History,
 }
 
 /// A commanded range.
@@ -98,6 +109,7 @@ pub struct GapFiller {
     pending: PendingArea,
     landing: Option<Landing>,
     command: Option<Command>,
+    history: Option<History>,
     aim: Option<Aim>,
     /// Stalls of each gap, and of the command under `None`.
     stalls: SortedMap<Option<GapId>, Stalls>,
@@ -143,6 +155,7 @@ impl GapFiller {
             pending: PendingArea::new(stored),
             landing: None,
             command: None,
+            history: config.history.map(History::new),
             aim: None,
             stalls: SortedMap::new(),
             refused: SortedSet::new(),
@@ -178,6 +191,7 @@ impl GapFiller {
         let (wanted, landing) = self.progress();
         SyncStatus {
             wanted,
+            history: self.history.as_ref().and_then(History::wanted),
             pending: self.pending.len(),
             charges: self.client.charges() + self.segments.charges(),
             in_flight: self.client.in_flight(),
@@ -191,7 +205,8 @@ impl GapFiller {
                 .client
                 .bytes()
                 .saturating_add(self.segments.bytes())
-                .saturating_add(self.pending.memory()),
+                .saturating_add(self.pending.memory())
+                .saturating_add(self.history.as_ref().map_or(0, History::bytes)),
         }
     }
 
@@ -289,7 +304,8 @@ impl GapFiller {
         let pause = (self.aim.is_some() && self.paused_until > now).then_some(self.paused_until);
         let hold = (!self.unheld.is_empty()).then_some(self.hold_at);
         let (client, segments) = (self.client.next_wakeup(now), self.segments.next_wakeup(now));
-        let times = [client, segments, stall, pause, self.land_at, hold];
+        let history = self.history.as_ref().and_then(History::next_wakeup);
+        let times = [client, segments, stall, pause, self.land_at, hold, history];
         times.into_iter().flatten().min()
     }
 
@@ -299,6 +315,7 @@ impl GapFiller {
         self.handle_stall(now, view, chain);
         self.hold_again(at);
         self.settle_charges(at, view);
+        self.settle_history(at, view, chain);
         if self.land_at.is_some_and(|due| due <= at) {
             self.land_at = None;
             self.must_plan = true;
@@ -354,6 +371,9 @@ impl GapFiller {
         view: &mut ChainView<Block>,
         stall: Duration,
     ) {
+        if self.proved_history(now, block, stall) {
+            return;
+        }
         self.next_stall = now + stall;
         self.progressed(now, view);
         if let Some(Aim::Gap(gap)) = self.aim {
@@ -394,8 +414,7 @@ impl GapFiller {
             self.end_command(id, Ok(()));
         }
         let Some((aim, wanted)) = self.choose(now, view, chain) else {
-            self.aim_at(now, None, chain);
-            self.aim_clients(now.monotonic, None);
+            self.plan_history(now, chain);
             return self.tidy(view);
         };
         self.aim_at(now, Some(aim), chain);
@@ -503,6 +522,6 @@ fn lowest(view: &ChainView<Block>, chain: &ChainConfig, number: u64) -> u64 {
 const fn gap_of(aim: Aim) -> Option<GapId> {
     match aim {
         Aim::Gap(id) => Some(id),
-        Aim::Command(_) => None,
+        Aim::Command(_) | Aim::History => None,
     }
 }

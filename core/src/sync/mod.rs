@@ -95,7 +95,8 @@
 //!         // No peer supports the range protocol.
 //!         FillStep::Open { .. } | FillStep::Receive { .. } | FillStep::Cancel(_) => {}
 //!         FillStep::CheckChunk(..) | FillStep::AskEndpoint { .. } => {}
-//!         FillStep::Release(_) | FillStep::Event(_) => {}
+//!         // No history is fetched.
+//!         FillStep::Release(_) | FillStep::Prepend(_) | FillStep::Event(_) => {}
 //!     }
 //! }
 //! let delivered = std::iter::from_fn(|| view.poll_event()).filter_map(|event| match event {
@@ -120,8 +121,8 @@ pub use client::{
     Answered, ClientConfig, ClientStep, Range, RangeClient, RequestId, RpcMethod, Source,
 };
 pub use fill::{
-    FillConfig, FillStep, GapFiller, LOAD_BLOCKS, LOAD_BYTES, RangeError, RangeId, SyncEvent,
-    SyncStatus,
+    FillConfig, FillStep, GapFiller, HistoryConfig, HistoryEnd, LOAD_BLOCKS, LOAD_BYTES, Lowest,
+    RangeError, RangeId, Reach, SyncEvent, SyncStatus,
 };
 pub use pending::PendingBlock;
 pub use rate::{Rate, TokenBucket};

@@ -231,6 +231,9 @@ fn log_sync(event: &SyncEvent) {
         SyncEvent::Range { result: Err(error), .. } => {
             tracing::warn!(%error, "the range is not fetched");
         }
+        SyncEvent::History { lowest, end } => {
+            tracing::info!(lowest, reason = %end, "no more history is fetched");
+        }
         SyncEvent::Conduct { conduct, .. } => {
             tracing::debug!(conduct = conduct_of(*conduct), "a peer answered");
         }

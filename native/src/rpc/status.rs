@@ -51,6 +51,7 @@ fn sync(node: &Node) -> Option<SyncInfo> {
     let base = node.view().head().map_or(0, |head| head.number);
     Some(SyncInfo {
         wanted: sync.wanted.map(Into::into),
+        history: sync.history.map(Into::into),
         left: sync.wanted.map_or(0, |wanted| wanted.number.saturating_sub(base)),
         pending: sync.pending as u64,
         in_flight: sync.in_flight as u64,

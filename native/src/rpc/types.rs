@@ -160,7 +160,6 @@ pub struct NodeStatus {
     /// Block signers.
     pub signer: SignerInfo,
     /// State of the execution client; `null` if there is none.
-    #[serde(default)]
     pub engine: Option<EngineInfo>,
     /// Agreement of the fork schedule with the chain.
     #[serde(default)]
@@ -315,7 +314,6 @@ pub struct Head {
     /// Its age in whole seconds.
     pub age: Option<u64>,
     /// Its age in milliseconds.
-    #[serde(default)]
     pub age_ms: Option<u64>,
 }
 
@@ -340,6 +338,8 @@ pub struct GapInfo {
 pub struct SyncInfo {
     /// The next block to verify, fetched from above; `null` if nothing is fetched.
     pub wanted: Option<Id>,
+    /// The next block of the history to verify; `null` if no history is fetched.
+    pub history: Option<Id>,
     /// Number of blocks above the head up to and including `wanted`, which are still to be fetched.
     pub left: u64,
     /// Fetched blocks that wait for blocks below them.

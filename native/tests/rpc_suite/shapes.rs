@@ -189,7 +189,7 @@ fn status_of_blocks() -> Value {
         "uptime": 0, "head": {"number": 0, "hash": "", "timestamp": 0, "age": 0, "ageMs": 0},
         "highest": id, "stored": id, "problems": [], "troubles": [], "gaps": [],
         "sync": {
-            "wanted": null, "left": 0, "pending": 0, "inFlight": 0, "servers": 0,
+            "wanted": null, "history": null, "left": 0, "pending": 0, "inFlight": 0, "servers": 0,
             "endpoints": 0, "landing": 0,
         },
         "peers": {

@@ -428,7 +428,7 @@ impl World {
                 assert!(self.skipped || self.stored.last().is_none_or(|head| *head == to));
             }
             StoreChange::Detach => self.stored.clear(),
-            StoreChange::Hold(_) => {}
+            StoreChange::Hold(_) | StoreChange::Prepend(_) => {}
             StoreChange::Release(ids) => ids.iter().for_each(|id| {
                 self.pending.remove(id);
             }),

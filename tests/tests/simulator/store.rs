@@ -45,6 +45,10 @@ impl Disk {
                 self.canonical.split_off(&(to.number + 1));
             }
             StoreChange::Detach => self.canonical.clear(),
+            StoreChange::Prepend(block) => {
+                self.put(block);
+                self.canonical.insert(block.number(), block.hash());
+            }
             StoreChange::Hold(block) => {
                 self.put(block);
                 let id = BlockId::of(block);

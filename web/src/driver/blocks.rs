@@ -25,6 +25,8 @@ impl Driver {
                 true
             }
             StoreChange::Extend(_) | StoreChange::Rewind(_) | StoreChange::Detach => true,
+            // An observer fetches no history.
+            StoreChange::Prepend(_) => false,
         };
         self.feed(Input::Stored { id, is_stored });
     }

@@ -2,6 +2,7 @@
 //! lies; and ranges served to peers.
 
 mod fetching;
+mod history;
 mod serving;
 mod world;
 
@@ -12,7 +13,7 @@ use crate::sync::range::{
     AnswerDecoder, End, First, Frame, NoBlocks, PROTOCOL, Packer, RangeServeId, ReadOrder, Request,
     StreamClose, StreamId,
 };
-use crate::sync::{RequestFailure, RequestId, SyncEvent, encode_response, protocol_id};
+use crate::sync::{HistoryEnd, RequestFailure, RequestId, SyncEvent, encode_response, protocol_id};
 use alloy_primitives::Bytes;
 use std::collections::BTreeMap;
 use world::{Kind, Stored, World};

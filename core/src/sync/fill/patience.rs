@@ -101,6 +101,15 @@ pub(super) fn beyond(
     (number > highest).then_some(RangeError::NotYet { number, highest })
 }
 
+/// Returns the timestamp of a canonical block: its own if the view holds it, otherwise the one by
+/// the schedule.
+pub(super) fn time_of(number: u64, view: &ChainView<Block>, chain: &ChainConfig) -> Option<u64> {
+    match view.canonical(number) {
+        Some(block) => Some(block.timestamp()),
+        None => chain.timestamp_of(number),
+    }
+}
+
 impl GapFiller {
     /// Returns `true` if a source could fill the gaps, as far as is known: an endpoint, or a
     /// connected peer that is not known to serve nothing.
@@ -137,10 +146,11 @@ impl GapFiller {
         self.line.is_cut = is_cut;
     }
 
-    /// Returns the next block to fetch and the number of landing blocks, as in [`Self::status`] but
-    /// without a walk over the servers.
+    /// Returns the next block to fetch, without the history, and the number of landing blocks: as
+    /// in [`Self::status`], but without a walk over the servers.
     pub fn progress(&self) -> (Option<BlockId>, usize) {
-        let wanted = self.client.range().map(|range| range.wanted);
+        let range = self.client.range().filter(|_| self.aim != Some(Aim::History));
+        let wanted = range.map(|range| range.wanted);
         (wanted, self.landing.as_ref().map_or(0, |landing| landing.path.len()))
     }
 
@@ -171,8 +181,11 @@ impl GapFiller {
         self.client.expedite(at);
         self.segments.expedite(at);
         self.next_stall = at + stall(now, chain);
-        self.stalled(at, aim);
         self.must_plan = true;
+        if aim == Aim::History {
+            return self.stalled_history(at);
+        }
+        self.stalled(at, aim);
         if let (Some(Command { id, to, since }), Some(patience)) =
             (self.command, view.gap_patience())
             && at.since(since) >= patience
@@ -244,10 +257,7 @@ impl GapFiller {
     ) -> Option<RangeError> {
         let limit = self.config.max_age?.as_secs();
         let number = view.head()?.number;
-        let timestamp = match view.canonical(number) {
-            Some(block) => block.timestamp(),
-            None => chain.timestamp_of(number)?,
-        };
+        let timestamp = time_of(number, view, chain)?;
         let age = now.unix_seconds().saturating_sub(timestamp);
         (age > limit).then_some(RangeError::TooOld { number, age, limit })
     }

@@ -13,7 +13,7 @@
 
 use std::time::Duration;
 
-use super::{FillStep, GapFiller, SyncEvent, UNSAVED_BYTES};
+use super::{Aim, FillStep, GapFiller, SyncEvent, UNSAVED_BYTES};
 use crate::chain::ChainView;
 use crate::payload::Block;
 use crate::peers::PeerId;
@@ -24,6 +24,12 @@ use crate::time::Instant;
 use crate::sync::range::SegmentClient;
 
 impl GapFiller {
+    /// Records the first connection to a peer that may be asked.
+    pub fn connected(&mut self, peer: PeerId, is_static: bool) {
+        self.client.connected(peer, is_static);
+        self.revive_history();
+    }
+
     /// Records whether a connected peer supports the range protocol.
     pub fn speaks_ranges(&mut self, now: Instant, peer: PeerId, speaks: bool, is_static: bool) {
         if speaks {
@@ -45,6 +51,7 @@ impl GapFiller {
         let may_ask = self.config.by_ranges && client.asks_peers;
         if may_ask && self.speakers.contains(&peer) && (is_static || !client.only_static) {
             self.segments.connected(peer);
+            self.revive_history();
         } else {
             self.segments.withdrawn(now, &peer);
         }
@@ -86,9 +93,7 @@ impl GapFiller {
         // Requests by number are sent once it is known that the others do not suffice.
         self.client.pause(true);
         loop {
-            let is_behind = self.pending.unsaved() >= UNSAVED_BYTES
-                || self.paused_until > now
-                || self.landing.is_some();
+            let is_behind = self.is_behind(now);
             self.segments.pause(now, is_behind);
             let step = self.segments.poll(now);
             let mut has_happened = step.is_some();
@@ -104,6 +109,15 @@ impl GapFiller {
                 break;
             }
         }
+    }
+
+    /// Returns `true` if fetching has to wait for the store or for a landing.
+    pub(super) fn is_behind(&self, now: Instant) -> bool {
+        let is_history = self.aim == Some(Aim::History);
+        self.pending.unsaved() >= UNSAVED_BYTES
+            || self.paused_until > now
+            || self.landing.is_some()
+            || self.history.as_ref().is_some_and(|history| is_history && history.is_full())
     }
 
     fn segment_step(

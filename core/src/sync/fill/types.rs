@@ -1,6 +1,9 @@
 //! Configuration, steps, events and status of the gap filler.
 
+use std::fmt;
 use std::time::Duration;
+
+use alloy_primitives::B256;
 
 use crate::chain::{BlockId, GapId};
 use crate::payload::Block;
@@ -25,10 +28,12 @@ pub struct FillConfig {
     /// Maximum age of a gap's lower end, by its timestamp (`op-node/node/node.go`); older gaps are
     /// not fetched. `None` for no maximum.
     pub max_age: Option<Duration>,
+    /// History to fetch below the first head; `None` for none.
+    pub history: Option<HistoryConfig>,
 }
 
 impl Default for FillConfig {
-    /// 200,000 blocks or 16 GiB pending, and 12 hours.
+    /// 200,000 blocks or 16 GiB pending, 12 hours, and no history.
     fn default() -> Self {
         Self {
             client: ClientConfig::default(),
@@ -37,7 +42,78 @@ impl Default for FillConfig {
             pending_blocks: 200_000,
             pending_bytes: 16 << 30,
             max_age: Some(Duration::from_secs(12 * 60 * 60)),
+            history: None,
         }
+    }
+}
+
+/// How far down history is fetched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// Down to the block with this number.
+    Number(u64),
+    /// Down to the first block that is at least this much older than the head, by their timestamps.
+    Age(Duration),
+}
+
+/// Settings of fetching history. What the store does not keep is not fetched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HistoryConfig {
+    /// How far down.
+    pub reach: Reach,
+    /// Maximum number of blocks that the store keeps.
+    pub keep_blocks: u64,
+    /// Maximum age of a block that the store keeps, relative to the head.
+    pub keep_age: Duration,
+}
+
+impl HistoryConfig {
+    /// Returns the settings for a store that keeps everything.
+    pub const fn new(reach: Reach) -> Self {
+        Self { reach, keep_blocks: u64::MAX, keep_age: Duration::MAX }
+    }
+}
+
+/// The lowest stored block of the chain, below which history goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lowest {
+    /// Number of the block.
+    pub number: u64,
+    /// Hash of its parent.
+    pub parent: B256,
+    /// Its timestamp, in unix seconds.
+    pub timestamp: u64,
+}
+
+impl Lowest {
+    /// Returns the position of this block.
+    pub fn of(block: &Block) -> Self {
+        let (number, parent) = (block.number(), block.parent_hash());
+        Self { number, parent, timestamp: block.timestamp() }
+    }
+}
+
+/// Reason why no more history is fetched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HistoryEnd {
+    /// It reaches down to where the settings say, or to the first block above the genesis.
+    Complete,
+    /// The store keeps no older blocks.
+    Retention,
+    /// No source has the next block. It is asked for again when another peer connects.
+    NotFound,
+    /// The store refused the next block several times.
+    Unstored,
+}
+
+impl fmt::Display for HistoryEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Complete => "all of it is there",
+            Self::Retention => "the store keeps no older blocks",
+            Self::NotFound => "no peer or endpoint has the next block",
+            Self::Unstored => "the store does not take the next block",
+        })
     }
 }
 
@@ -127,6 +203,13 @@ pub enum SyncEvent {
         /// Whether the range is complete, or why not.
         result: Result<(), RangeError>,
     },
+    /// No more history is fetched.
+    History {
+        /// Number of the lowest block that was fetched, or was there before.
+        lowest: u64,
+        /// Reason of the end.
+        end: HistoryEnd,
+    },
     /// Conduct of a peer as a server.
     Conduct {
         /// The peer in question.
@@ -198,6 +281,9 @@ pub enum FillStep {
     /// Load these blocks from the pending area, and pass them to
     /// [`GapFiller::loaded`](super::GapFiller::loaded).
     Load(Vec<BlockId>),
+    /// Put this block of the history below the stored chain, and report the result to
+    /// [`GapFiller::prepended`](super::GapFiller::prepended).
+    Prepend(Block),
     /// Publish this event.
     Event(SyncEvent),
 }
@@ -205,8 +291,10 @@ pub enum FillStep {
 /// State of fetching.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SyncStatus {
-    /// Next block to prove; `None` if nothing is being fetched.
+    /// Next block to prove for a gap or a command; `None` if none is being fetched.
     pub wanted: Option<BlockId>,
+    /// Next block of the history to prove; `None` if no history is being fetched.
+    pub history: Option<BlockId>,
     /// Number of blocks in the pending area.
     pub pending: usize,
     /// Number of requests by number in flight or being checked.

@@ -364,6 +364,7 @@ impl Meter {
             SyncEvent::Found { .. }
             | SyncEvent::Refused { .. }
             | SyncEvent::Range { .. }
+            | SyncEvent::History { .. }
             | SyncEvent::Conduct { .. } => {}
         }
     }

@@ -6,7 +6,7 @@ use opp2p_core::feed::{Page, Query};
 use opp2p_core::gossip::{SIGNATURE_SIZE, Signature};
 use opp2p_core::node::StoreChange;
 use opp2p_core::payload::{Block, PayloadVersion};
-use opp2p_core::sync::PendingBlock;
+use opp2p_core::sync::{Lowest, PendingBlock};
 use opp2p_store::{Batch, Store, StoreError, StoredBlock};
 
 /// Converts a change to one batch. `Extend` and `Promote` set the new head; canonical blocks above
@@ -37,6 +37,12 @@ pub(super) fn batch(change: &StoreChange, received_unix_ms: u64) -> Batch {
             Batch { cut: Some(to.number.saturating_add(1)), ..Batch::default() }
         }
         StoreChange::Detach => Batch { cut: Some(0), ..Batch::default() },
+        StoreChange::Prepend(block) => Batch {
+            blocks: vec![StoredBlock::new(block, received_unix_ms)],
+            canonical: vec![(block.number(), block.hash())],
+            is_below: true,
+            ..Batch::default()
+        },
     }
 }
 
@@ -79,6 +85,21 @@ pub(super) fn resume(store: &Store, count: usize, positions: usize) -> Result<Re
         None => Vec::new(),
     };
     Ok(Resumed { head: Some(head), recent, remembered })
+}
+
+/// Returns the lowest stored block of the head's chain. There is none if the store does not have
+/// that head, or can't read the block: history then begins again below the head.
+pub(super) fn lowest(store: &Store, head: Option<BlockId>) -> Result<Option<Lowest>, StoreError> {
+    let Some(head) = head else { return Ok(None) };
+    if store.canonical_ids(head.number, 1)?.first() != Some(&head) {
+        return Ok(None);
+    }
+    let lowest = store.lowest().ok().flatten();
+    Ok(lowest.map(|StoredBlock { number, parent_hash, timestamp, .. }| Lowest {
+        number,
+        parent: parent_hash,
+        timestamp,
+    }))
 }
 
 /// Returns the state for another head than the stored one: the store counts only if it has that

@@ -109,6 +109,7 @@ fn resume(
     let clock = Clock::start(config.clock.clone());
     let Resumed { head, recent, remembered } = storage.resume(config, clock.now())?;
     let pending = persist::pending(&storage.blocks)?;
+    let lowest = persist::lowest(&storage.blocks, head)?;
     let endpoints = config.endpoints.len();
     let sync = config.sync.map(|sync| fitted(sync, &config.retention, endpoints));
     let node = Node::new(
@@ -129,6 +130,7 @@ fn resume(
             from_genesis: config.from_genesis,
             sync,
             pending,
+            lowest,
             peers: config.peers.clone(),
             memory,
             role: config.role.unwrap_or_else(|| config.own_role()),
@@ -155,6 +157,10 @@ fn fitted(mut sync: SyncConfig, retention: &Retention, endpoints: usize) -> Sync
     let kept = usize::try_from(retention.max_blocks).unwrap_or(usize::MAX);
     sync.fill.pending_blocks = sync.fill.pending_blocks.min(kept);
     sync.fill.client.endpoints = endpoints;
+    if let Some(history) = &mut sync.fill.history {
+        history.keep_blocks = retention.max_blocks;
+        history.keep_age = retention.max_age;
+    }
     sync
 }
 

@@ -12,8 +12,8 @@ pub(super) enum Stored {
     Block(BlockId),
     /// The chain is cut back to this block, or all of it is left if `None`.
     Rewound(Option<BlockId>),
-    /// The pending area.
-    Pending,
+    /// Neither of them: the pending area, or history below the chain.
+    Elsewhere,
 }
 
 impl Stored {
@@ -23,7 +23,9 @@ impl Stored {
             StoreChange::Promote(id) => Self::Block(*id),
             StoreChange::Rewind(to) => Self::Rewound(Some(*to)),
             StoreChange::Detach => Self::Rewound(None),
-            StoreChange::Hold(_) | StoreChange::Release(_) => Self::Pending,
+            StoreChange::Hold(_) | StoreChange::Release(_) | StoreChange::Prepend(_) => {
+                Self::Elsewhere
+            }
         }
     }
 }

@@ -196,9 +196,15 @@ fn gaps(gaps: &[GapInfo]) -> String {
 }
 
 fn sync(sync: SyncInfo) -> String {
-    match sync.wanted {
-        None => format!("nothing to fetch; {} could be asked", sources(&sync)),
-        Some(wanted) => format!(
+    match (sync.wanted, sync.history) {
+        (None, None) => format!("nothing to fetch; {} could be asked", sources(&sync)),
+        (None, Some(history)) => format!(
+            "fetching history, {} and below: {} under way, from {}",
+            history.number,
+            sync.in_flight,
+            sources(&sync)
+        ),
+        (Some(wanted), _) => format!(
             "fetching {} and below: {} left, {} under way, {} pending, from {}",
             wanted.number,
             sync.left,

@@ -101,6 +101,11 @@ pub(super) struct World {
     held: BTreeMap<BlockId, Block>,
     pub(super) conduct: Vec<(PeerId, Conduct)>,
     pub(super) skipped: usize,
+    /// Numbers of the history's blocks, as the store took them, and its ends.
+    pub(super) prepended: Vec<u64>,
+    pub(super) ends: Vec<(u64, HistoryEnd)>,
+    /// Whether the store refuses blocks of the history.
+    pub(super) refuses: bool,
     /// Numbers of streams and of requests by number to each peer.
     pub(super) opened: BTreeMap<PeerId, usize>,
     pub(super) asked: BTreeMap<PeerId, usize>,
@@ -137,6 +142,9 @@ impl World {
             held: BTreeMap::new(),
             conduct: Vec::new(),
             skipped: 0,
+            prepended: Vec::new(),
+            ends: Vec::new(),
+            refuses: false,
             opened: BTreeMap::new(),
             asked: BTreeMap::new(),
             cancelled: 0,
@@ -218,7 +226,14 @@ impl World {
             }
             Output::Range(output) => self.range(output),
             Output::Store { id, change } => {
+                let mut is_stored = true;
                 match change {
+                    StoreChange::Prepend(block) => {
+                        let is_next =
+                            self.prepended.last().is_none_or(|last| *last == block.number() + 1);
+                        is_stored = is_next && !self.refuses;
+                        self.prepended.extend(is_stored.then_some(block.number()));
+                    }
                     StoreChange::Hold(block) => {
                         self.held.insert(BlockId::of(&block), block);
                     }
@@ -231,7 +246,7 @@ impl World {
                     StoreChange::Release(ids) => self.held.retain(|id, _| !ids.contains(id)),
                     _ => {}
                 }
-                self.node.handle(now, Input::Stored { id, is_stored: true });
+                self.node.handle(now, Input::Stored { id, is_stored });
             }
             Output::Load(ids) => {
                 let found = ids.iter().map(|id| self.held.get(id).cloned()).collect();
@@ -240,6 +255,9 @@ impl World {
             Output::Event(Event::Chain(ChainEvent::Skipped { .. })) => self.skipped += 1,
             Output::Event(Event::Sync(SyncEvent::Conduct { peer, conduct })) => {
                 self.conduct.push((peer, conduct));
+            }
+            Output::Event(Event::Sync(SyncEvent::History { lowest, end })) => {
+                self.ends.push((lowest, end));
             }
             _ => {}
         }

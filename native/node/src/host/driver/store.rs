@@ -93,8 +93,8 @@ impl Driver {
             (Stored::Block(_) | Stored::Rewound(_), Err(error)) => {
                 self.on_disk(Disk::Blocks, Some(error));
             }
-            // The core fetches such a block again.
-            (Stored::Pending, _) => {}
+            // The core stores such a block again, or fetches it again.
+            (Stored::Elsewhere, _) => {}
         }
         self.feed(Input::Stored { id, is_stored });
     }
