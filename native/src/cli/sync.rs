@@ -1,10 +1,12 @@
 //! Flags for missing blocks: their sources, and the time to wait for them.
 
 use super::Failure;
-use super::values::{boolean, duration};
+use super::values::{boolean, duration, reach};
+use opp2p_core::chain::ChainConfig;
 use opp2p_core::node::SyncConfig;
-use opp2p_core::sync::Rate;
 use opp2p_core::sync::range::{CostRate, Limits};
+use opp2p_core::sync::{HistoryConfig, Rate, Reach};
+use opp2p_node::clock::since_epoch;
 use opp2p_node::host::ENDPOINT_TIMEOUT;
 use opp2p_node::http::HttpConfig;
 use std::time::Duration;
@@ -98,6 +100,14 @@ pub(super) struct SyncArgs {
         allow_negative_numbers = true, value_parser = duration
     )]
     sync_max_age: Duration,
+    /// Fetch history below the first head, as far as peers serve it: down to the block with this
+    /// NUMBER, or, for an AGE such as 12h, 30m or 2d, to the first block that is this much older
+    /// than the head.
+    #[arg(
+        long = "sync.from", env = "OPP2P_SYNC_FROM", value_name = "NUMBER|AGE",
+        allow_negative_numbers = true, value_parser = reach
+    )]
+    sync_from: Option<Reach>,
     /// Skip missing blocks after they have held the head for this long without one of them being
     /// found; 0 for never. The time is three block intervals if no peer or endpoint could have
     /// them.
@@ -120,11 +130,12 @@ pub(super) struct SyncPlan {
 }
 
 impl SyncArgs {
-    /// Returns the settings that the flags ask for.
+    /// Returns the settings that the flags ask for, with a store that keeps blocks for this many
+    /// hours. Warns if it does not keep all of the history that they ask for.
     ///
     /// # Errors
-    /// If an endpoint is invalid.
-    pub(super) fn plan(&self) -> Result<SyncPlan, Failure> {
+    /// If an endpoint is invalid, or the history can't be fetched or kept.
+    pub(super) fn plan(&self, chain: &ChainConfig, hours: u64) -> Result<SyncPlan, Failure> {
         let unless_zero = |time: Duration| (!time.is_zero()).then_some(time);
         let urls = self.sync_rpc.iter().map(|url| url.trim()).filter(|url| !url.is_empty());
         let endpoints: Vec<_> = urls.map(|url| HttpConfig::new(url, ENDPOINT_TIMEOUT)).collect();
@@ -137,6 +148,10 @@ impl SyncArgs {
         config.fill.client.asks_peers = self.sync_req_resp && self.syncmode_req_resp;
         let rate = self.sync_rpc_rate;
         config.fill.client.endpoint_rate = Rate::per_second(rate, rate.saturating_mul(2));
+        config.fill.history = self.history(!endpoints.is_empty(), hours)?;
+        if let Some(caution) = self.caution(chain, hours, since_epoch()) {
+            tracing::warn!("{caution}");
+        }
         config.serves = self.sync_req_resp;
         config.ranges = self.sync_req_resp;
         config.serve_ranges.total =
@@ -148,6 +163,46 @@ impl SyncArgs {
             patience: unless_zero(self.sync_patience),
         })
     }
+
+    fn history(&self, has_endpoints: bool, hours: u64) -> Result<Option<HistoryConfig>, Failure> {
+        let Some(reach) = self.sync_from else { return Ok(None) };
+        let asks_peers = self.sync_req_resp && self.syncmode_req_resp;
+        if !asks_peers && !has_endpoints {
+            return Err(Failure::new(
+                "--sync.from has no source of blocks: let peers be asked (--p2p.sync.req-resp, \
+                 --syncmode.req-resp), give --sync.rpc, or leave it out",
+            ));
+        }
+        if let Reach::Age(age) = reach
+            && age > kept(hours)
+        {
+            return Err(Failure::new(format!(
+                "--sync.from asks for {} h of history, and --store.hours keeps {hours}: raise \
+                 --store.hours, or ask for less",
+                age.as_secs().div_ceil(3600)
+            )));
+        }
+        Ok(Some(HistoryConfig::new(reach)))
+    }
+
+    /// Returns a warning if the block that the history is to reach is older than the store keeps.
+    fn caution(&self, chain: &ChainConfig, hours: u64, now: Duration) -> Option<String> {
+        let Some(Reach::Number(number)) = self.sync_from else { return None };
+        let made = chain.timestamp_of(number.max(chain.genesis.number))?;
+        let age = now.saturating_sub(Duration::from_secs(made));
+        (age > kept(hours)).then(|| {
+            format!(
+                "--sync.from asks for block {number}, which is about {} h old, and --store.hours \
+                 keeps {hours}: history ends there; raise --store.hours to have all of it",
+                age.as_secs() / 3600
+            )
+        })
+    }
+}
+
+/// Returns the age up to which a store keeps blocks.
+const fn kept(hours: u64) -> Duration {
+    Duration::from_secs(hours.saturating_mul(3600))
 }
 
 /// Returns the limit of a flag. Two seconds of it may be saved up.
@@ -162,6 +217,7 @@ const fn rate_of(per_second: u64) -> CostRate {
 mod tests {
     use super::*;
     use clap::Parser;
+    use opp2p_core::chain::networks;
 
     #[derive(clap::Parser)]
     struct Args {
@@ -169,9 +225,21 @@ mod tests {
         sync: SyncArgs,
     }
 
+    fn parsed(args: &[&str]) -> SyncArgs {
+        Args::parse_from([&["opp2p"], args].concat()).sync
+    }
+
+    /// Returns the plan with a store that keeps blocks for two days.
+    fn planned(args: &[&str]) -> Result<SyncPlan, Failure> {
+        parsed(args).plan(&chain(), 48)
+    }
+
     fn plan(args: &[&str]) -> SyncPlan {
-        let args = Args::parse_from([&["opp2p"], args].concat());
-        args.sync.plan().expect("the flags are sound")
+        planned(args).expect("the flags are sound")
+    }
+
+    fn chain() -> ChainConfig {
+        networks::by_chain_id(10).expect("OP Mainnet is built in").config()
     }
 
     #[test]
@@ -200,5 +268,44 @@ mod tests {
         assert!(!config.ranges && !config.serves);
         let config = plan(&["--syncmode.req-resp=false"]).config.expect("it serves");
         assert!(config.ranges && config.serves && !config.fill.client.asks_peers);
+    }
+
+    #[test]
+    fn history_goes_back_to_a_number_or_an_age() {
+        let history = |args: &[&str]| plan(args).config.and_then(|config| config.fill.history);
+        assert_eq!(history(&[]), None);
+        let number = HistoryConfig::new(Reach::Number(120_000_000));
+        assert_eq!(history(&["--sync.from=120000000"]), Some(number));
+        let age = HistoryConfig::new(Reach::Age(Duration::from_secs(2 * 86_400)));
+        assert_eq!(history(&["--sync.from=2d"]), Some(age));
+    }
+
+    #[test]
+    fn history_that_cannot_be_fetched_or_kept_is_refused_by_name() {
+        let refused = |args: &[&str], parts: &[&str]| {
+            let Failure(why) = planned(args).expect_err("refused");
+            assert!(parts.iter().all(|part| why.contains(part)), "{why}");
+        };
+        refused(&["--sync.from=49h"], &["--sync.from", "49 h", "--store.hours keeps 48"]);
+        for off in ["--p2p.sync.req-resp=false", "--syncmode.req-resp=false"] {
+            refused(&["--sync.from=5", off], &["--sync.from", "--sync.rpc"]);
+            plan(&["--sync.from=5", off, "--sync.rpc=http://127.0.0.1:1"]);
+        }
+    }
+
+    #[test]
+    fn a_block_that_the_store_does_not_keep_causes_a_warning() {
+        let chain = chain();
+        let first = chain.genesis.number;
+        let caution = |number: u64, hours: u64| {
+            let age = Duration::from_secs(hours * 3600);
+            let now = Duration::from_secs(chain.genesis.time) + age;
+            parsed(&[&format!("--sync.from={number}")]).caution(&chain, 48, now)
+        };
+        assert_eq!((caution(first, 48), caution(first + 1800, 49)), (None, None));
+        for number in [0, first] {
+            let why = caution(number, 50).expect("a warning");
+            assert!(why.contains("about 50 h") && why.contains("--store.hours keeps 48"), "{why}");
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! Parsers for values on the command line.
 
+use opp2p_core::sync::Reach;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::time::Duration;
 
@@ -95,6 +96,20 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     if text.is_empty() { Err(wrong()) } else { Ok(total) }
 }
 
+/// Parses how far history goes back: to a block's number, or by an age such as `12h` or `2d`.
+pub(super) fn reach(text: &str) -> Result<Reach, String> {
+    if let Ok(number) = text.parse() {
+        return Ok(Reach::Number(number));
+    }
+    let age = match text.strip_suffix('d') {
+        Some(days) => product(days, 86_400_000_000_000).map(Duration::from_nanos),
+        None => duration(text).ok(),
+    };
+    age.filter(|age| !age.is_zero()).map(Reach::Age).ok_or_else(|| {
+        "use the number of a block, such as 120000000, or an age such as 12h, 30m or 2d".into()
+    })
+}
+
 /// Returns `count` units, where a unit is a power of ten or a multiple of one; `None` if `count` is
 /// not a number, or the product overflows.
 fn product(count: &str, unit: u64) -> Option<u64> {
@@ -161,6 +176,41 @@ mod tests {
             ".s",
         ] {
             assert!(duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn history_reaches_back_to_a_number_or_by_an_age() {
+        let age = |seconds| Ok(Reach::Age(Duration::from_secs(seconds)));
+        for (text, expected) in [
+            ("0", Ok(Reach::Number(0))),
+            ("120000000", Ok(Reach::Number(120_000_000))),
+            ("12h", age(43_200)),
+            ("30m", age(1800)),
+            ("1h30m", age(5400)),
+            ("90s", age(90)),
+            ("2d", age(172_800)),
+            ("1.5d", age(129_600)),
+        ] {
+            assert_eq!(reach(text), expected, "{text}");
+        }
+        for text in [
+            "",
+            "12x",
+            "-5",
+            "-12h",
+            "d",
+            "-1d",
+            "0h",
+            "0d",
+            "2d12h",
+            "h",
+            "latest",
+            "18446744073709551616",
+            "999999999d",
+        ] {
+            let why = reach(text).expect_err(text);
+            assert!(why.contains("12h") && why.contains("number of a block"), "{text}: {why}");
         }
     }
 

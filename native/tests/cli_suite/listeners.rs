@@ -136,6 +136,10 @@ fn settings_without_effect_are_refused_by_name() {
     refused(&["--store.blocks", "0"], &["--store.blocks", "1 or more"]);
     refused(&["--store.hours", "0.5"], &["--store.hours", "whole number"]);
     refused(&["--sync.max-age", "-1"], &["--sync.max-age", "seconds"]);
+    for wrong in ["12x", "-5", ""] {
+        refused(&["--sync.from", wrong], &["--sync.from", "number of a block", "12h"]);
+    }
+    refused(&["--sync.from", "3d"], &["--sync.from", "72 h", "--store.hours"]);
     refused(&["--p2p.scoring", "full"], &["--p2p.scoring", "light or none"]);
     refused(&["--metrics.enabled", "false"], &["=false"]);
 }

@@ -225,6 +225,7 @@ const NODE: &[&str] = &[
     "--store.blocks",
     "--store.gigabytes",
     "--store.hours",
+    "--sync.from",
     "--sync.max-age",
     "--sync.patience",
     "--sync.rpc",

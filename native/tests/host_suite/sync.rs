@@ -8,13 +8,14 @@ use opp2p_core::chain::{BlockId, ChainEvent};
 use opp2p_core::node::Event;
 use opp2p_core::payload::rebuild::to_rlp;
 use opp2p_core::payload::{Block, PayloadVersion};
-use opp2p_core::sync::{RangeError, SyncEvent};
-use opp2p_node::host::{Host, HostEventKind};
+use opp2p_core::sync::{HistoryConfig, HistoryEnd, RangeError, Reach, SyncEvent};
+use opp2p_node::host::{Host, HostEvent, HostEventKind};
 use opp2p_node::http::HttpConfig;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tokio::sync::broadcast;
 
 /// Publishes `count` blocks in turn.
 async fn publish(host: &Host, maker: &mut BlockMaker, count: usize) -> Vec<alloy_primitives::B256> {
@@ -170,6 +171,80 @@ async fn a_node_killed_halfway_continues_where_it_was() {
     assert!(again <= 52 - 25 + 10, "{again} blocks were fetched again");
     first.stop().await;
     third.stop().await;
+}
+
+/// Waits until the history is complete, and returns the number of its lowest block.
+async fn history(events: &mut broadcast::Receiver<HostEvent>) -> u64 {
+    loop {
+        let event = tokio::time::timeout(Duration::from_secs(20), events.recv()).await;
+        if let HostEventKind::Core(Event::Sync(SyncEvent::History { lowest, end })) =
+            event.unwrap().unwrap().kind
+        {
+            assert_eq!(end, HistoryEnd::Complete);
+            return lowest;
+        }
+    }
+}
+
+/// Returns the hash of the block with this number once it is stored.
+async fn stored(host: &Host, number: u64) -> B256 {
+    for _ in 0..100 {
+        if let Some(block) = host.stored_block(number).unwrap() {
+            return block.hash();
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("block {number} is not stored in time")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fresh_node_fetches_history_and_serves_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let first = sequencer(directory.path()).await;
+    let second = follower(directory.path(), "second", &[&first]).await;
+    until(&first, |status| status.mesh == 1).await;
+    let mut maker = BlockMaker::new(&chain(), 17);
+    let mut published = publish(&first, &mut maker, 40).await;
+    until(&second, |status| status.stored.is_some_and(|stored| stored.number == 40)).await;
+    // Longer than gossip offers old messages.
+    tokio::time::sleep(Duration::from_secs(7)).await;
+
+    let fresh = |name: &str, peers: &[&Host]| {
+        let mut config = config(directory.path(), name, peers);
+        config.from_genesis = false;
+        let sync = config.sync.as_mut().unwrap();
+        sync.fill.history = Some(HistoryConfig::new(Reach::Number(11)));
+        config
+    };
+    let peers = [&first, &second];
+    let (third, mut events) = Host::start_heard(fresh("third", &peers)).await.unwrap();
+    until(&first, |status| status.mesh == 2).await;
+    published.extend(publish(&first, &mut maker, 1).await);
+    assert_eq!(history(&mut events).await, 11);
+    assert_eq!(stored(&third, 11).await, published[10]);
+    assert_eq!(third.stored_block(10).unwrap(), None);
+    let head = Some(BlockId::new(41, published[40]));
+    until(&third, |status| status.head == head).await;
+    third.stop().await;
+
+    // A restart fetches nothing again.
+    until(&first, |status| status.peers == 1).await;
+    let served = || first.status().borrow().served + second.status().borrow().served;
+    let before = served();
+    let (third, mut events) = Host::start_heard(fresh("third", &peers)).await.unwrap();
+    assert_eq!(history(&mut events).await, 11);
+    let (fourth, mut events) = Host::start_heard(fresh("fourth", &[&third])).await.unwrap();
+    until(&third, |status| status.mesh == 3).await;
+    until(&first, |status| status.mesh == 2).await;
+    assert_eq!(served(), before);
+    published.extend(publish(&first, &mut maker, 1).await);
+    assert_eq!(history(&mut events).await, 11);
+    for number in [11, 25, 41] {
+        assert_eq!(stored(&fourth, number).await, published[number as usize - 1]);
+    }
+    for host in [first, second, third, fourth] {
+        host.stop().await;
+    }
 }
 
 /// Starts an endpoint that has these blocks, by hash.
