@@ -71,7 +71,8 @@ pub enum StoreError {
     /// The store was written by another version of this program.
     #[error(
         "the block store {} has schema {found} and this program reads schema {known}: use the \
-         version that wrote it, or choose another data directory",
+         version that wrote it, or have that version export the blocks and import them here; with \
+         an empty store in its place, {LOST}",
         path.display()
     )]
     UnknownSchema {

@@ -162,6 +162,10 @@ fn an_unknown_schema_is_refused_and_untouched() {
     set("schema", Some(&2u32.to_be_bytes()));
     let error = refuse(config(&path));
     assert!(matches!(error, StoreError::UnknownSchema { found: 2, known: 1, .. }), "{error}");
+    let text = error.to_string();
+    for part in ["schema 2", "schema 1", "export the blocks", "bans", "are lost"] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
     set("schema", Some(b"odd"));
     assert!(matches!(refuse(config(&path)), StoreError::Corrupted { .. }));
     set("schema", Some(&1u32.to_be_bytes()));
