@@ -6,6 +6,7 @@
 mod blocks;
 mod crash;
 mod damage;
+mod formats;
 #[cfg(unix)]
 mod full_disk;
 #[cfg(unix)]
