@@ -1,4 +1,4 @@
-//! A bounded cache by hash.
+//! A bounded cache of proved values, keyed by hash.
 
 use std::collections::VecDeque;
 
@@ -7,14 +7,14 @@ use alloy_primitives::B256;
 use super::config::MAX_CACHE_BYTES;
 use crate::sorted::SortedMap;
 
-/// Proved values by a hash. The oldest values are dropped first.
+/// Proved values by hash. The oldest values are evicted first.
 ///
 /// # Bounds
-/// The values have at most [`MAX_CACHE_BYTES`] bytes in all. A larger one is not kept.
+/// [`MAX_CACHE_BYTES`] in total. A larger value is not kept.
 #[derive(Debug)]
 pub(super) struct Cache<T> {
     values: SortedMap<B256, Cached<T>>,
-    /// The hashes, the oldest first.
+    /// Hashes in order of insertion.
     order: VecDeque<B256>,
     bytes: usize,
 }
@@ -32,7 +32,7 @@ impl<T> Default for Cache<T> {
 }
 
 impl<T> Cache<T> {
-    /// Size of the values in bytes.
+    /// Total size in bytes, with 128 bytes per entry for the keys.
     pub(super) const fn bytes(&self) -> usize {
         self.bytes
     }
@@ -41,7 +41,7 @@ impl<T> Cache<T> {
         self.values.get(hash).map(|cached| &cached.value)
     }
 
-    /// Keeps a value of this size.
+    /// Keeps a value of `bytes` bytes, unless the hash is present or the value is too large.
     pub(super) fn insert(&mut self, hash: B256, value: T, bytes: usize) {
         // The keys take memory as well.
         let bytes = bytes.saturating_add(128);

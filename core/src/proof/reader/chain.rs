@@ -1,8 +1,9 @@
-//! The canonical chain as a reader knows it: a run of recent blocks without a hole.
+//! The recent part of the canonical chain: a contiguous run of blocks.
 //!
 //! # Bounds
-//! [`MAX_RECENT_HEADERS`] headers. The newest blocks have their transactions as well, within
-//! [`MAX_RECENT_BYTES`]; the memory is shared with the chain view as long as that holds them.
+//! [`MAX_RECENT_HEADERS`] headers, and [`MAX_RECENT_BYTES`] of the newest blocks with their
+//! transactions. The head is always whole. Blocks share their memory with the chain view while it
+//! holds them.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock};
@@ -20,9 +21,9 @@ use crate::sorted::SortedMap;
 struct Recent {
     id: BlockId,
     header: Arc<BlockHeader>,
-    /// The whole block, unless it was dropped to save memory.
+    /// The whole block, or `None` if it was dropped to save memory.
     block: Option<Block>,
-    /// Hashes of the transactions, computed when a transaction is looked up.
+    /// Hashes of the transactions, computed at the first lookup.
     hashes: OnceLock<Box<[B256]>>,
 }
 
@@ -36,7 +37,7 @@ impl Recent {
         }
     }
 
-    /// Returns the index of a transaction, if the whole block is held.
+    /// Returns the block and the index of a transaction in it, if the whole block is held.
     fn index_of(&self, transaction: &B256) -> Option<(&Block, usize)> {
         let block = self.block.as_ref()?;
         let hashes = self.hashes.get_or_init(|| hashes_of(block));
@@ -56,7 +57,7 @@ pub(super) struct Chain {
     run: VecDeque<Recent>,
     /// Numbers of the blocks in `run`, by hash.
     numbers: SortedMap<B256, u64>,
-    /// Size of the whole blocks.
+    /// Size of the whole blocks, in bytes.
     bytes: usize,
     /// Index in `run` of the lowest whole block.
     whole: usize,
@@ -72,7 +73,7 @@ impl Chain {
         self.run.front().map(|recent| recent.id)
     }
 
-    /// Number of headers held.
+    /// Number of headers.
     pub(super) fn len(&self) -> usize {
         self.run.len()
     }
@@ -113,7 +114,7 @@ impl Chain {
         has_left
     }
 
-    /// Drops the blocks above this one; all, if the run does not have it.
+    /// Drops the blocks above `to`, or all blocks if the run does not contain `to`.
     pub(super) fn rewind(&mut self, to: Option<BlockId>) {
         let keep = to.and_then(|id| self.position(id)).map_or(0, |position| position + 1);
         if let Some(lowest_dropped) = self.run.get(keep) {
@@ -145,7 +146,7 @@ impl Chain {
         usize::try_from(offset).ok().filter(|position| *position < self.run.len())
     }
 
-    /// Returns the canonical block of this number, if it is in the run.
+    /// Returns the block with this number, if it is in the run.
     pub(super) fn at(&self, number: u64) -> Option<BlockId> {
         self.position_of(number).map(|position| self.run[position].id)
     }
@@ -165,12 +166,12 @@ impl Chain {
         self.position(id).map(|position| &self.run[position].header)
     }
 
-    /// Returns a whole block of the run.
+    /// Returns a block of the run, if it is held whole.
     pub(super) fn block(&self, id: BlockId) -> Option<&Block> {
         self.run[self.position(id)?].block.as_ref()
     }
 
-    /// Finds a transaction in the whole blocks, the newest first.
+    /// Finds a transaction in the whole blocks, newest first.
     pub(super) fn transaction(&self, hash: &B256) -> Option<(&Block, usize)> {
         self.run.iter().skip(self.whole).rev().find_map(|recent| recent.index_of(hash))
     }

@@ -2,45 +2,44 @@
 
 use std::time::Duration;
 
-/// Maximum number of reads that wait for an answer. A further request is refused.
+/// Maximum number of pending reads. Further requests are refused.
 pub const MAX_READS: usize = 256;
-/// Maximum number of requests to endpoints in flight. Further ones wait for an answer.
+/// Maximum number of endpoint requests in flight. Further ones wait.
 pub const MAX_FETCHES: usize = 64;
 /// Maximum number of endpoints.
 pub const MAX_ENDPOINTS: usize = 16;
-/// Maximum size of an endpoint's answer in bytes. The shell reads no more.
+/// Maximum size of an endpoint's answer, in bytes. The shell reads no more.
 pub const MAX_FETCH_BYTES: usize = 32 << 20;
 /// Maximum size of the facts that one read collects, and of its answer, in bytes.
 pub const MAX_READ_BYTES: usize = 32 << 20;
-/// Maximum number of questions that one read asks at the same time.
+/// Maximum number of pending questions of one read.
 pub const MAX_QUESTIONS: usize = 8;
 /// Maximum number of blocks in the range of `eth_getLogs`.
 pub const MAX_LOG_BLOCKS: u64 = 1024;
-/// Maximum size of a transaction that is sent, in bytes: no client's pool accepts a larger one.
+/// Maximum size of a sent transaction, in bytes. Execution clients accept no larger one.
 pub const MAX_SENT_BYTES: usize = 128 << 10;
-/// Number of blocks below a block whose hashes are in its state, from Isthmus on (EIP-2935).
+/// Number of ancestors whose hashes a block's state holds, from Isthmus on (EIP-2935).
 pub const HISTORY_BLOCKS: u64 = 8191;
-/// Maximum number of parent links that are followed where the state has no block hashes.
+/// Maximum number of parent hashes to follow where the state holds no block hashes.
 pub const MAX_LINKS: u64 = 256;
-/// Maximum number of headers of recent blocks in memory: 1 kB each.
+/// Maximum number of recent headers in memory, of about 1 kB each.
 pub const MAX_RECENT_HEADERS: usize = 4096;
-/// Maximum size of the recent blocks with their transactions in memory, in bytes.
+/// Maximum size of the recent blocks held with their transactions, in bytes.
 pub const MAX_RECENT_BYTES: usize = 32 << 20;
-/// Maximum size of each cache in bytes: fetched headers, fetched blocks, receipts and code.
+/// Maximum size of each cache (fetched headers, fetched blocks, receipts and code), in bytes.
 pub const MAX_CACHE_BYTES: usize = 8 << 20;
-/// Time that an endpoint has to catch up for a read of one particular block, and the default of
-/// [`LagPolicy::Wait`].
+/// Time for which a read of one particular block waits for an endpoint to catch up, and the default
+/// of [`LagPolicy::Wait`].
 pub const LAG_WAIT: Duration = Duration::from_secs(5);
 
-/// What happens if no endpoint has the state of the head yet.
+/// How to answer a read of the head while no endpoint has the head's state.
 ///
 /// Gossip is often faster than an endpoint's execution of the block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LagPolicy {
-    /// The read waits for an endpoint to catch up, at most this long.
+    /// Wait for an endpoint to catch up, at most this long.
     Wait(Duration),
-    /// The read is answered at the newest block that an endpoint has, at most this number of blocks
-    /// below the head. The answer names the block.
+    /// Answer at the newest block that an endpoint has. The answer names the block.
     Newest {
         /// Maximum number of blocks below the head.
         max_blocks: u64,
@@ -50,30 +49,30 @@ pub enum LagPolicy {
 /// Configuration of a [`Reader`](super::Reader).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReaderConfig {
-    /// The chain's id.
+    /// Chain id.
     pub chain_id: u64,
-    /// Number of endpoints, at most [`MAX_ENDPOINTS`]. An endpoint is named by its index.
+    /// Number of endpoints, at most [`MAX_ENDPOINTS`]. Endpoints are identified by index.
     pub endpoints: usize,
-    /// What happens if no endpoint has the state of the head yet.
+    /// How to answer a read of the head while no endpoint has the head's state.
     pub lag: LagPolicy,
-    /// Methods that pass through to an endpoint. Their answers are not verified, and marked so. A
-    /// method that can be verified is verified even if it is listed here.
+    /// Methods whose answers come from an endpoint without verification, and are marked so. Listing
+    /// a method that can be verified has no effect.
     pub unverified: Vec<String>,
-    /// Number of endpoints that are asked the same question at once. The first true answer wins.
+    /// Number of endpoints to ask the same question at once. The first true answer wins.
     pub race: usize,
-    /// Time after which a further endpoint is asked, if no answer has arrived.
+    /// Time without an answer after which one more endpoint is asked.
     pub hedge: Duration,
-    /// Time that an endpoint has for an answer.
+    /// Timeout of one endpoint request.
     pub fetch_timeout: Duration,
-    /// Time that a read has in all.
+    /// Timeout of a read.
     pub read_timeout: Duration,
-    /// Time that a read waits for the first head.
+    /// Time for which a read waits for the first head.
     pub head_timeout: Duration,
 }
 
 impl ReaderConfig {
-    /// Creates the default configuration for a chain and a number of endpoints: a race of two,
-    /// [`LagPolicy::Wait`] with [`LAG_WAIT`].
+    /// Creates the default configuration: a race of two, [`LagPolicy::Wait`] with [`LAG_WAIT`], a
+    /// hedge of 1 s, 10 s for a fetch, 30 s for a read, and 10 s for the first head.
     pub const fn new(chain_id: u64, endpoints: usize) -> Self {
         Self {
             chain_id,

@@ -1,4 +1,4 @@
-//! The reader at work: reads, their questions, and the requests to endpoints.
+//! Control flow of the reader: advances reads, asks their questions, and handles endpoint results.
 
 use std::borrow::Cow;
 
@@ -21,9 +21,9 @@ use crate::proof::BlockHeader;
 use crate::sorted::SortedSet;
 use crate::time::Instant;
 
-/// Maximum size of the answer of an endpoint that is asked for its newest block.
+/// Maximum size of an answer to `eth_blockNumber`, in bytes.
 const PROBE_BYTES: usize = 4096;
-/// JSON-RPC error codes of an endpoint that does not know the method, or not in this form.
+/// JSON-RPC error codes of an endpoint that does not support the method or its parameters.
 const UNSUPPORTED: [i64; 3] = [-32601, -32602, -32004];
 
 impl Reader {
@@ -61,7 +61,7 @@ impl Reader {
         self.advance(id, now);
     }
 
-    /// The canonical chain changed.
+    /// Moves reads whose anchor left the chain to the new head, after the chain changed.
     pub(super) fn moved(&mut self, now: Instant) {
         let head = self.chain.head();
         let mut changed = Vec::new();
@@ -77,7 +77,7 @@ impl Reader {
         self.run(now);
     }
 
-    /// Starts requests, and ends questions that no endpoint is left for.
+    /// Starts endpoint requests, and concludes questions without a remaining endpoint.
     pub(super) fn run(&mut self, now: Instant) {
         loop {
             self.launch(now);
@@ -111,7 +111,7 @@ impl Reader {
         self.send(fetch, id, endpoint, (method, params, MAX_FETCH_BYTES), now);
     }
 
-    /// Asks an endpoint that refused for its newest block.
+    /// Asks an endpoint that refused a question for its newest block.
     fn probe(&mut self, id: u64, endpoint: usize, reason: String, now: Instant) {
         let fetch = FetchId(self.id());
         let Some(question) = self.questions.get_mut(&id) else { return };
@@ -133,7 +133,7 @@ impl Reader {
         self.outputs.push_back(ReaderOutput::Fetch { id, endpoint, method, params, limit });
     }
 
-    /// Cancels a request.
+    /// Cancels an endpoint request.
     fn abort(&mut self, id: FetchId) {
         if let Some(fetch) = self.fetches.remove(&id) {
             self.endpoints.cancelled(fetch.endpoint);
@@ -144,7 +144,7 @@ impl Reader {
     /// Removes a question, and cancels its requests.
     fn withdraw(&mut self, id: u64) -> Option<Question> {
         let question = self.questions.remove(&id)?;
-        // A transaction goes to all endpoints, whichever accepts it first.
+        // A transaction still goes to the other endpoints after one has accepted it.
         if !question.need.is_for_all() {
             let fetches = self.fetches.iter().filter(|(_, fetch)| fetch.question == id);
             let fetches: Vec<FetchId> = fetches.map(|(id, _)| *id).collect();
@@ -162,7 +162,7 @@ impl Reader {
         Some(read)
     }
 
-    /// Withdraws the questions of a read that are not wanted.
+    /// Withdraws the questions of a read whose key is not wanted.
     fn keep(&mut self, read: ReadId, is_wanted: impl Fn(&Key) -> bool) {
         let questions = self.questions.iter().filter(|(_, question)| question.read == read);
         let unwanted = questions.filter(|(_, question)| !is_wanted(&question.need.key()));
@@ -182,9 +182,9 @@ impl Reader {
         self.outputs.push_back(ReaderOutput::Answer { read: id, result, block, is_verified });
     }
 
-    /// Answers a read, or asks what is missing.
+    /// Answers a read, or asks for the missing facts.
     fn advance(&mut self, id: ReadId, now: Instant) {
-        // Each round but the last takes an endpoint's claim away.
+        // Each iteration but the last removes an endpoint's claim.
         loop {
             let Some(read) = self.reads.get_mut(&id) else { return };
             let context = Context {
@@ -211,7 +211,8 @@ impl Reader {
         }
     }
 
-    /// Asks what a read needs, a few questions at once, and withdraws its other questions.
+    /// Asks for the needs of a read, at most [`MAX_QUESTIONS`] at once, and withdraws its other
+    /// questions.
     fn require(&mut self, id: ReadId, needs: Vec<Need>, now: Instant) {
         let keys: SortedSet<Key> = needs.iter().map(Need::key).collect();
         self.keep(id, |key| keys.contains(key));
@@ -241,7 +242,7 @@ impl Reader {
         }
     }
 
-    /// Handles the result of a request.
+    /// Handles the result of an endpoint request.
     pub(super) fn take(&mut self, id: FetchId, result: Result<Value, FetchFailure>, now: Instant) {
         let Some(fetch) = self.fetches.remove(&id) else { return };
         match result {
@@ -303,7 +304,7 @@ impl Reader {
                 let error = ReadError::Endpoint { code, message, data };
                 match question.need {
                     Need::Sent { .. } => return self.set(fetch, Attempt::Refused(error)),
-                    // The error is the answer: of a reverted call, for example.
+                    // The error is the answer, for example of a reverted call.
                     Need::Passed { .. } if !is_unsupported => {
                         return self.resolve(fetch.question, Fact::Failed(error), now);
                     }
@@ -317,7 +318,7 @@ impl Reader {
         self.set(fetch, Attempt::Failed(reason));
     }
 
-    /// The endpoint refused a question about a block's state: it may lag.
+    /// Handles the refusal of a question about a block's state: the endpoint may lag.
     fn refused(&mut self, fetch: Fetch, is_last: bool, reason: String, now: Instant) {
         if is_last {
             self.set(fetch, Attempt::Failed(reason));
@@ -326,7 +327,7 @@ impl Reader {
         }
     }
 
-    /// The endpoint named its newest block.
+    /// Handles the answer of an endpoint that was asked for its newest block.
     fn probed(
         &mut self,
         fetch: Fetch,
@@ -346,7 +347,7 @@ impl Reader {
         }
     }
 
-    /// An endpoint's answer is false.
+    /// Drops an endpoint whose answer is false, and cancels its requests.
     fn drop_endpoint(&mut self, endpoint: usize, method: Cow<'static, str>, part: &str) {
         if self.endpoints.is_dropped(endpoint) {
             return;
@@ -362,7 +363,8 @@ impl Reader {
         self.outputs.push_back(ReaderOutput::Dropped { endpoint, method, part });
     }
 
-    /// No endpoint is left for a question.
+    /// Ends a question without a remaining endpoint: moves the read to a lower block if
+    /// [`LagPolicy`] allows it, or else records the failure.
     fn conclude(&mut self, id: u64, now: Instant) {
         let Some(question) = self.questions.get(&id) else { return };
         let error = question.error(&self.endpoints);
@@ -394,7 +396,7 @@ impl Reader {
         self.resolve(id, fact, now);
     }
 
-    /// A question has its answer.
+    /// Ends a question with a fact: caches it, and advances the read.
     fn resolve(&mut self, id: u64, fact: Fact, now: Instant) {
         let Some(question) = self.withdraw(id) else { return };
         let Some(read) = self.reads.get_mut(&question.read) else { return };
@@ -438,7 +440,7 @@ impl Reader {
         self.advance(question.read, now);
     }
 
-    /// Ends what took too long.
+    /// Ends requests and reads whose timeout has expired.
     pub(super) fn expire(&mut self, now: Instant) {
         let late = self.fetches.iter().filter(|(_, fetch)| fetch.until <= now);
         let late: Vec<(FetchId, Fetch)> = late.map(|(id, fetch)| (*id, *fetch)).collect();
@@ -456,7 +458,7 @@ impl Reader {
         }
     }
 
-    /// Returns the error of a read whose time is over.
+    /// Returns the error of a read whose timeout has expired.
     fn late(&self, id: ReadId, read: &Read, now: Instant) -> Option<(ReadId, ReadError)> {
         if read.anchor.is_none() && !read.request.is_constant() {
             return (read.head_until.min(read.until) <= now).then_some((id, ReadError::NoHead));
@@ -470,8 +472,7 @@ impl Reader {
     }
 }
 
-/// Returns `true` if the read may be answered at a block below its anchor, where the need is
-/// another one.
+/// Returns `true` if the read may be answered at a lower anchor, which replaces this need.
 fn is_movable(read: &Read, need: &Need) -> bool {
     let is_at = |block: &BlockId| Some(*block) == read.anchor;
     match need {

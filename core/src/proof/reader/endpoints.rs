@@ -1,12 +1,15 @@
-//! What a reader knows of its endpoints: which one to ask first.
+//! Latency and failures of the endpoints, which decide the order in which they are asked.
+//!
+//! # Bounds
+//! One record for each endpoint.
 
 use std::time::Duration;
 
 use crate::time::Instant;
 
-/// First rest of an endpoint that can't be reached. Each further one is twice as long.
+/// Pause after an endpoint's first failure. It doubles with each further failure in a row.
 const FIRST_REST: Duration = Duration::from_secs(1);
-/// Longest rest of an endpoint that can't be reached.
+/// Maximum pause after a failure.
 const LONGEST_REST: Duration = Duration::from_secs(64);
 
 #[derive(Clone, Debug, Default)]
@@ -14,11 +17,11 @@ struct Endpoint {
     is_dropped: bool,
     /// Number of requests in flight.
     in_flight: usize,
-    /// Mean time to an answer; the newest count most.
+    /// Moving average of the time to an answer. The newest answer has weight 1/4.
     latency: Duration,
     /// Number of failures in a row.
     failures: u32,
-    /// An endpoint that can't be reached is asked only if no other one is left.
+    /// Until then, the endpoint is asked only if no other one is left.
     rests_until: Instant,
 }
 
@@ -63,7 +66,7 @@ impl Endpoints {
         }
     }
 
-    /// An answer arrived after this time.
+    /// Notes that an answer, or a JSON-RPC error, arrived after this time.
     pub(super) fn answered(&mut self, endpoint: usize, after: Duration) {
         self.cancelled(endpoint);
         if let Some(endpoint) = self.0.get_mut(endpoint) {
@@ -72,7 +75,7 @@ impl Endpoints {
         }
     }
 
-    /// No answer arrived.
+    /// Notes that a request failed.
     pub(super) fn failed(&mut self, endpoint: usize, now: Instant) {
         self.cancelled(endpoint);
         if let Some(endpoint) = self.0.get_mut(endpoint) {
@@ -82,7 +85,8 @@ impl Endpoints {
         }
     }
 
-    /// Returns the best of these endpoints.
+    /// Returns the best of these endpoints: one that does not pause, with the lowest latency for
+    /// its requests in flight. Dropped endpoints are excluded.
     pub(super) fn best(&self, of: impl Iterator<Item = usize>, now: Instant) -> Option<usize> {
         of.filter(|index| !self.is_dropped(*index)).min_by_key(|index| {
             let endpoint = &self.0[*index];

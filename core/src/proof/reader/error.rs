@@ -1,4 +1,4 @@
-//! The reasons why a read has no result.
+//! Errors of reads, and of the endpoints that caused them.
 
 use std::fmt;
 
@@ -7,17 +7,18 @@ use serde_json::Value;
 use super::config::{MAX_LOG_BLOCKS, MAX_READ_BYTES, MAX_READS};
 use crate::chain::Unlabelled;
 
-/// The reason why one endpoint gave no result.
+/// Reason why one endpoint gave no result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Cause {
-    /// It refused the request, did not answer in time, or could not be reached: one sentence.
+    /// It refused the request, did not answer in time, or is unreachable: the reason in one
+    /// sentence.
     Failed(String),
     /// Its newest block is below the block of the read.
     Lags {
-        /// The number that it names as its newest block.
+        /// The number of its newest block, as it claims.
         head: u64,
     },
-    /// It does not have what the request names.
+    /// It does not have the requested data.
     Absent,
     /// It was dropped for a false answer.
     Dropped,
@@ -27,14 +28,14 @@ impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Failed(reason) => f.write_str(reason),
-            Self::Lags { head } => write!(f, "it has only the blocks up to {head}"),
-            Self::Absent => f.write_str("it does not have this"),
+            Self::Lags { head } => write!(f, "its newest block is {head}"),
+            Self::Absent => f.write_str("it does not have the data"),
             Self::Dropped => f.write_str("it was dropped for a false answer"),
         }
     }
 }
 
-/// The causes of all endpoints, by their indices.
+/// The causes of all endpoints, by index.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Causes(pub Vec<Cause>);
 
@@ -51,7 +52,7 @@ impl fmt::Display for Causes {
     }
 }
 
-/// The reason why a read has no result. Its text is one sentence for the caller.
+/// Reason why a read has no result. Its text is one sentence for the caller.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReadError {
@@ -61,38 +62,38 @@ pub enum ReadError {
          endpoint's answer"
     )]
     NotVerifiable(String),
-    /// The parameters are wrong.
+    /// A parameter is invalid.
     #[error("parameter {index}: {expected}")]
     BadParams {
         /// Index of the parameter.
         index: usize,
-        /// What is expected there.
+        /// The expected form, as a clause.
         expected: String,
     },
     /// There is no head yet.
-    #[error("there is no block yet: the first one from gossip is awaited")]
+    #[error("no block has arrived from gossip yet")]
     NoHead,
-    /// The safe or finalized block is not known.
+    /// The safe or finalized block is unknown.
     #[error(transparent)]
     Unlabelled(#[from] Unlabelled),
-    /// The chain has no such block, or not yet.
-    #[error("the block is not known: it is above the head, or not of this chain")]
+    /// The canonical chain has no such block, or not yet.
+    #[error("unknown block: it is above the head, or not on this chain")]
     UnknownBlock,
-    /// The block is so old that nothing links it to the head within the limits.
-    #[error("block {number} is too old: it can be proved down to block {lowest}")]
+    /// The block is too old to be linked to the head within the limits.
+    #[error("block {number} is too old: the oldest provable block is {lowest}")]
     TooOld {
         /// Number of the block.
         number: u64,
-        /// The lowest number that can be proved.
+        /// Number of the oldest provable block.
         lowest: u64,
     },
-    /// The range of blocks is too long, or its end is below its start.
-    #[error("the range has {0} blocks, and 1 to {MAX_LOG_BLOCKS} are accepted")]
+    /// The block range is too long, or its end is below its start.
+    #[error("the range has {0} blocks: 1 to {MAX_LOG_BLOCKS} are allowed")]
     Range(u64),
     /// No endpoint gave a true answer.
     #[error("no endpoint answered {method}: {causes}")]
     Failed {
-        /// The method that the endpoints were asked for.
+        /// The method of the endpoint requests.
         method: String,
         /// The endpoints' causes.
         causes: Causes,
@@ -101,24 +102,23 @@ pub enum ReadError {
     #[error("every endpoint was dropped for a false answer")]
     AllDropped,
     /// No endpoint has the state of the block yet.
-    #[error("no endpoint has block {number} yet: the newest that one has is {newest}")]
+    #[error("no endpoint has block {number} yet: the newest available block is {newest}")]
     Lagging {
         /// Number of the block.
         number: u64,
-        /// The newest block that an endpoint has, as it says.
+        /// Number of the newest block that an endpoint claims to have.
         newest: u64,
     },
-    /// The read took too long.
-    #[error("the read took too long")]
+    /// The read did not finish within its timeout.
+    #[error("the read timed out")]
     TimedOut,
-    /// Too many reads wait for their answer.
-    #[error("{MAX_READS} reads wait for an answer already: try again later")]
+    /// Too many reads are pending.
+    #[error("{MAX_READS} reads are already pending: try again later")]
     TooManyReads,
-    /// The read or its answer is too large.
-    #[error("the read needs more than {MAX_READ_BYTES} bytes: ask for less")]
+    /// The facts of the read, or its answer, are too large.
+    #[error("the read needs more than {MAX_READ_BYTES} bytes: request less data")]
     TooLarge,
-    /// The endpoint's own error: of a transaction that was not accepted, or of a method that is
-    /// not verified.
+    /// The error of an endpoint that rejected a transaction, or that failed an unverified method.
     #[error("{message}")]
     Endpoint {
         /// Error code.

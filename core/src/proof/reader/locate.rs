@@ -1,4 +1,4 @@
-//! Blocks and facts, as far as a read knows them: what is missing is named as a need.
+//! Looks up blocks and facts for a read, and reports missing ones as needs.
 
 use std::sync::Arc;
 
@@ -16,10 +16,10 @@ use crate::proof::json::MAX_SLOTS;
 use crate::proof::{BlockHeader, ProvedReceipts};
 use crate::sorted::SortedMap;
 
-/// The contract whose storage holds the hashes of the last [`HISTORY_BLOCKS`] blocks (EIP-2935).
+/// The contract that stores the hashes of the last [`HISTORY_BLOCKS`] blocks (EIP-2935).
 pub(super) const HISTORY: Address = address!("0000F90827F1C53a10cb7A02335B175320002935");
 
-/// Maximum number of block hashes that are proved by one answer: 200 kB.
+/// Maximum number of block hashes in one proof, which takes 200 kB.
 const HASHES_AT_ONCE: usize = 64;
 const _: () = assert!(HASHES_AT_ONCE <= MAX_SLOTS);
 
@@ -35,20 +35,20 @@ pub(super) struct Caches {
     pub(super) code: Cache<alloy_primitives::Bytes>,
 }
 
-/// The reason why a read can't be answered now.
+/// Reason why a read can't be answered now.
 #[derive(Debug)]
 pub(super) enum Stop {
-    /// These facts are needed first.
+    /// These facts are missing.
     Need(Vec<Need>),
-    /// The first head is awaited.
+    /// There is no head yet.
     Head,
-    /// An endpoint's claim was found to be false.
+    /// An endpoint's claim is false.
     False {
         endpoint: usize,
         method: &'static str,
         part: String,
     },
-    /// An endpoint's claim can't be used.
+    /// An endpoint's claim names a block that is not on the chain, perhaps because of a reorg.
     Distrust {
         endpoint: usize,
     },
@@ -61,13 +61,13 @@ impl From<ReadError> for Stop {
     }
 }
 
-/// Everything that is known when a read is answered.
+/// Everything that an answer depends on.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Context<'a> {
     pub(super) chain_id: u64,
     pub(super) chain: &'a Chain,
     pub(super) caches: &'a Caches,
-    /// The block that `latest` means for this read, and by whose state it finds older blocks.
+    /// The block that `latest` names for this read, and whose state proves older blocks.
     pub(super) anchor: Option<BlockId>,
     pub(super) facts: &'a SortedMap<Key, Fact>,
 }
@@ -77,7 +77,7 @@ impl<'a> Context<'a> {
         self.anchor.ok_or(Stop::Head)
     }
 
-    /// Returns the fact for a need, which may be that it is absent.
+    /// Returns the fact for a need, which may be [`Fact::Absent`].
     pub(super) fn fact(&self, need: Need) -> Result<&'a Fact, Stop> {
         match self.facts.get(&need.key()) {
             Some(Fact::Failed(error)) => Err(Stop::Fail(error.clone())),
@@ -108,7 +108,7 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// Returns the error of a fact that no endpoint has although the chain does.
+    /// Returns the error for a canonical block that no endpoint has.
     fn absent(&self, need: &Need) -> Stop {
         match self.facts.get(&need.key()) {
             Some(Fact::Absent(error)) => Stop::Fail(error.clone()),
@@ -144,7 +144,7 @@ impl<'a> Context<'a> {
         self.fetched_block(hash)?.ok_or_else(|| self.absent(&Need::Body { hash }))
     }
 
-    /// Returns the canonical block at a place.
+    /// Returns the canonical block that `place` names.
     pub(super) fn id(&self, place: Place) -> Result<BlockId, Stop> {
         match place {
             Place::Tag(tag) => match self.chain.labels.meant(tag, Some(self.anchor()?)) {
@@ -195,7 +195,7 @@ impl<'a> Context<'a> {
         Ok(hashes)
     }
 
-    /// Returns the hashes of blocks below the run of recent blocks, given their ascending numbers.
+    /// Returns the hashes of blocks below the recent ones, given consecutive ascending numbers.
     fn older(&self, numbers: &[u64]) -> Result<Vec<B256>, Stop> {
         let anchor = self.anchor()?;
         let (Some(first), Some(lowest)) = (numbers.first(), self.chain.lowest()) else {
@@ -209,7 +209,7 @@ impl<'a> Context<'a> {
             match self.by_history(anchor, numbers) {
                 Ok(Some(hashes)) => return Ok(hashes),
                 Ok(None) => {}
-                // No endpoint proves the state: the links remain.
+                // No endpoint proves the state. Parent hashes remain.
                 Err(Stop::Fail(_)) if can_follow_links => {}
                 Err(stop) => return Err(stop),
             }
@@ -223,7 +223,7 @@ impl<'a> Context<'a> {
         Err(ReadError::TooOld { number: *first, lowest }.into())
     }
 
-    /// Returns the hashes that the state of the anchor holds, or `None` if it holds none.
+    /// Returns the hashes from the anchor's state, or `None` if it lacks one of them.
     fn by_history(&self, anchor: BlockId, numbers: &[u64]) -> Result<Option<Vec<B256>>, Stop> {
         let state_root = self.header(anchor)?.state_root;
         let (mut hashes, mut needs) = (Vec::with_capacity(numbers.len()), Vec::new());
@@ -243,11 +243,11 @@ impl<'a> Context<'a> {
         if !needs.is_empty() {
             return Err(Stop::Need(needs));
         }
-        // A chain whose genesis lacks the contract, or whose history began later.
+        // The genesis may lack the contract, or the history may begin later.
         Ok((!hashes.contains(&B256::ZERO)).then_some(hashes))
     }
 
-    /// Follows the parents' hashes downwards from the lowest recent block.
+    /// Follows parent hashes down from the lowest recent block.
     fn by_links(&self, lowest: BlockId, numbers: &[u64]) -> Result<Vec<B256>, Stop> {
         let mut below = self.header(lowest)?.parent_hash;
         let mut hashes = Vec::with_capacity(numbers.len());
@@ -264,7 +264,7 @@ impl<'a> Context<'a> {
         Ok(hashes)
     }
 
-    /// Returns `true` if a need finds an older block by the state of the anchor.
+    /// Returns `true` for a need of block hashes from the anchor's state.
     pub(super) fn is_history(need: &Need) -> bool {
         matches!(need, Need::Account { address: HISTORY, .. })
     }

@@ -1,63 +1,62 @@
-//! A reader answers a wallet's JSON-RPC requests by gossip and by untrusted endpoints.
+//! Answers a wallet's JSON-RPC requests from gossip and from untrusted endpoints.
 //!
-//! [`Reader`] decides which requests to endpoints a method needs, and proves each answer by a block
-//! of the canonical chain. Its shell carries out the requests. An endpoint whose answer is false is
-//! dropped, and the next one is asked.
+//! [`Reader`] decides which endpoint requests a method needs, and verifies each answer against a
+//! block of the canonical chain. Its shell performs the requests. The reader drops an endpoint that
+//! gives a false answer, and asks the next one.
 //!
 //! # Use
 //! The shell
 //!
 //! 1. passes each canonical block to [`Reader::head`] (or each chain event to [`Reader::follow`]),
-//!    each call of the wallet to [`Reader::request`], and each result of an endpoint to
-//!    [`Reader::fetched`];
+//!    each wallet request to [`Reader::request`], and each endpoint result to [`Reader::fetched`];
 //! 2. drains [`Reader::poll`] after each input, and executes the outputs;
 //! 3. calls [`Reader::wake`] at [`Reader::deadline`].
 //!
 //! # Methods
-//! By gossip alone, for recent blocks: `eth_chainId`, `net_version`, `eth_blockNumber`,
+//! From gossip alone, for recent blocks: `eth_chainId`, `net_version`, `eth_blockNumber`,
 //! `eth_syncing`, `eth_getBlockByNumber`, `eth_getBlockByHash`,
 //! `eth_getBlockTransactionCountByNumber`, `…ByHash`, `eth_getTransactionByBlockNumberAndIndex`,
 //! `…ByBlockHashAndIndex`, `eth_getTransactionByHash`.
 //!
-//! By proofs: `eth_getBalance`, `eth_getTransactionCount`, `eth_getCode`, `eth_getStorageAt`,
+//! With proofs: `eth_getBalance`, `eth_getTransactionCount`, `eth_getCode`, `eth_getStorageAt`,
 //! `eth_getProof` (state root); `eth_getTransactionReceipt`, `eth_getBlockReceipts`, `eth_getLogs`
-//! (receipts root; the bloom filters of the headers show which blocks have no matching log).
+//! (receipts root; the header's bloom filter rules out blocks without a matching log).
 //!
-//! `eth_sendRawTransaction` goes to all endpoints. The hash in the answer is computed here; that an
-//! endpoint accepted the transaction is its own word, until a block contains it.
+//! `eth_sendRawTransaction` goes to all endpoints. The reader computes the hash in the answer. An
+//! endpoint's claim that it accepted the transaction is not verified.
 //!
-//! Every other method is refused, unless it is [listed](ReaderConfig::unverified): then the answer
-//! of one endpoint is passed on, and marked as not verified.
+//! The reader refuses other methods, unless they are [listed](ReaderConfig::unverified). The answer
+//! to a listed method comes from one endpoint, and is marked as not verified.
 //!
 //! # Blocks
-//! * `latest` is the head at the time of the request. `pending` is the same: only the sequencer
-//!   knows the next block. `safe` and `finalized` are known only if the shell reports them
-//!   ([`Reader::labels`]), and an error otherwise. `earliest` is block 0.
-//! * Every answer is about a block of the canonical chain. A hash of another block is unknown.
-//! * Older blocks than those received are fetched, and proved by the block hashes in the state of
-//!   the head (EIP-2935), the last [`HISTORY_BLOCKS`]. Where the state has none, before Isthmus,
-//!   parent hashes are followed, at most [`MAX_LINKS`].
-//! * A block or transaction that is not known is `null`. No proof shows that the chain does not
-//!   contain a transaction: `null` means that the recent blocks don't, and that no endpoint names
-//!   a block that does.
+//! * `latest` is the head at the time of the request. So is `pending`: only the sequencer knows the
+//!   next block. `safe` and `finalized` fail unless the shell reports them ([`Reader::labels`]).
+//!   `earliest` is block 0.
+//! * Every answer refers to a block of the canonical chain. The hash of any other block is unknown.
+//! * Blocks older than the received ones are fetched. The block hashes in the head's state
+//!   (EIP-2935) prove the last [`HISTORY_BLOCKS`]. Without that history, such as before Isthmus,
+//!   the reader follows up to [`MAX_LINKS`] parent hashes.
+//! * The answer for an unknown block or transaction is `null`. The absence of a transaction can't
+//!   be proved: `null` means that no recent block contains it, and that no endpoint names a block
+//!   that does.
 //!
-//! # Fields that are left out
-//! A receipt has no fees for L1 data, and a deposit before Canyon has no nonce: the receipts root
-//! does not commit to them. A deposit as a transaction has the nonce 0, as in gossip.
+//! # Omitted fields
+//! The receipts root does not commit to a receipt's L1 data fees, nor to a deposit's nonce before
+//! Canyon. Receipts omit them. A deposit transaction has nonce 0, as in gossip.
 //!
 //! # Endpoints
-//! A question goes to [`race`](ReaderConfig::race) endpoints at once, the fastest first, and to one
-//! more after each failure or [`hedge`](ReaderConfig::hedge). The first true answer wins. An
-//! endpoint that refuses a question about the state of a block is asked for its newest block: if
-//! that is older, it lags, and [`LagPolicy`] applies. An answer with a false part, or with another
-//! shape than the method has, causes the endpoint to be dropped for good
-//! ([`ReaderOutput::Dropped`]), until [`Reader::restore`].
+//! A question goes to [`race`](ReaderConfig::race) endpoints at once, fastest first. One more is
+//! asked after each failure or [`hedge`](ReaderConfig::hedge). The first true answer wins. If an endpoint
+//! refuses a question about a block's state, the reader asks for its newest block. If that block is
+//! older, the endpoint lags, and [`LagPolicy`] applies. An endpoint whose answer is malformed, or
+//! false in any part, is dropped ([`ReaderOutput::Dropped`]) until [`Reader::restore`].
 //!
 //! # Bounds
-//! [`MAX_READS`] reads. Each asks [`MAX_QUESTIONS`] questions at once and collects
-//! [`MAX_READ_BYTES`]; [`MAX_FETCHES`] requests in flight, with answers of [`MAX_FETCH_BYTES`];
-//! [`MAX_RECENT_HEADERS`] headers and [`MAX_RECENT_BYTES`] of recent blocks; four caches of
-//! [`MAX_CACHE_BYTES`]. A read ends within [`ReaderConfig::read_timeout`].
+//! * Reads: [`MAX_READS`], each for at most [`ReaderConfig::read_timeout`].
+//! * Each read: [`MAX_QUESTIONS`] pending questions and [`MAX_READ_BYTES`] of facts.
+//! * Requests in flight: [`MAX_FETCHES`], with answers of at most [`MAX_FETCH_BYTES`].
+//! * Recent blocks: [`MAX_RECENT_HEADERS`] headers, and [`MAX_RECENT_BYTES`] of whole blocks.
+//! * Caches: four, of [`MAX_CACHE_BYTES`] each.
 
 mod cache;
 mod chain;
@@ -99,21 +98,23 @@ use need::{Fact, Key};
 use question::Question;
 use request::Request;
 
-/// A request that waits for its answer.
+/// A pending request of the wallet.
 #[derive(Debug)]
 struct Read {
     request: Request,
-    /// The block that `latest` means, and by whose state older blocks are found. The head at the
+    /// The block that `latest` names, and whose state proves older blocks. It is the head at the
     /// time of the request, or a block below it if the endpoints lag.
     anchor: Option<BlockId>,
     facts: SortedMap<Key, Fact>,
-    /// Size of the facts.
+    /// Approximate size of the facts, in bytes.
     bytes: usize,
-    /// Endpoints whose claims can't be used.
+    /// Endpoints whose claims are ignored: each named a block that is not on the chain.
     distrusted: Vec<usize>,
+    /// Time until which lagging endpoints are asked again.
     lag_until: Instant,
+    /// Time at which the read fails.
     until: Instant,
-    /// Until then, the read waits for the first head.
+    /// Time at which the read fails if there is no head yet.
     head_until: Instant,
 }
 
@@ -131,7 +132,7 @@ impl Read {
     }
 }
 
-/// A request to an endpoint in flight.
+/// An endpoint request in flight.
 #[derive(Clone, Copy, Debug)]
 struct Fetch {
     question: u64,
@@ -151,12 +152,12 @@ pub struct Reader {
     questions: SortedMap<u64, Question>,
     fetches: SortedMap<FetchId, Fetch>,
     outputs: VecDeque<ReaderOutput>,
-    /// The next id of a read, question or fetch.
+    /// The last id of a read, question or fetch.
     next: u64,
 }
 
 impl Reader {
-    /// Creates a reader without a head. Endpoints above [`MAX_ENDPOINTS`] are not asked.
+    /// Creates a reader without a head. Endpoints beyond [`MAX_ENDPOINTS`] are ignored.
     pub fn new(mut config: ReaderConfig) -> Self {
         config.endpoints = config.endpoints.min(MAX_ENDPOINTS);
         Self {
@@ -172,17 +173,17 @@ impl Reader {
         }
     }
 
-    /// Takes the next canonical block, whose hash and signature are verified.
+    /// Takes the next canonical block. The caller has verified its hash and signature.
     ///
     /// If its parent is a recent block below the head, the blocks above the parent leave the chain.
-    /// If its parent is not known, the chain begins again with it.
+    /// If its parent is unknown, the chain restarts with it.
     pub fn head(&mut self, block: &Block, now: Instant) {
         self.chain.extend(block);
         self.moved(now);
     }
 
-    /// Takes a change of the canonical chain, as the [chain view](crate::chain::ChainView) reports
-    /// it. Events that don't change the canonical chain are ignored.
+    /// Takes an event of the [chain view](crate::chain::ChainView). Events that don't change the
+    /// canonical chain are ignored.
     pub fn follow(&mut self, event: &ChainEvent<Block>, now: Instant) {
         match event {
             ChainEvent::Extended(block) => self.head(block, now),
@@ -201,12 +202,12 @@ impl Reader {
         }
     }
 
-    /// Sets the safe and finalized blocks, which another program read from L1.
+    /// Sets the safe and finalized blocks, which another program derived from L1.
     pub fn labels(&mut self, labels: Labels) {
         self.chain.labels = labels;
     }
 
-    /// Starts a read. Its [answer](ReaderOutput::Answer) follows in every case, unless it is
+    /// Starts a read. An [answer](ReaderOutput::Answer) always follows, unless the read is
     /// [cancelled](Self::cancel).
     ///
     /// `params` is a list, or null for an empty one. The caller bounds its size.
@@ -225,36 +226,36 @@ impl Reader {
         id
     }
 
-    /// Takes the result of a request to an endpoint: the `result` of the JSON-RPC response, or the
-    /// reason why it is missing.
+    /// Takes the result of an endpoint request: the `result` of the JSON-RPC response, or the
+    /// failure.
     pub fn fetched(&mut self, id: FetchId, result: Result<Value, FetchFailure>, now: Instant) {
         self.take(id, result, now);
         self.run(now);
     }
 
-    /// Ends a read without an answer.
+    /// Cancels a read. No answer follows.
     pub fn cancel(&mut self, id: ReadId, now: Instant) {
         self.end(id);
         self.run(now);
     }
 
-    /// Handles everything that is due.
+    /// Handles expired timeouts, and asks further endpoints.
     pub fn wake(&mut self, now: Instant) {
         self.expire(now);
         self.run(now);
     }
 
-    /// Asks a dropped endpoint again, at the operator's command.
+    /// Uses a dropped endpoint again, at the operator's command.
     pub fn restore(&mut self, endpoint: usize) {
         self.endpoints.restore(endpoint);
     }
 
-    /// Returns the next action or report, or `None` if nothing is left to do for now.
+    /// Returns the next action or report, or `None` if there is none for now.
     pub fn poll(&mut self) -> Option<ReaderOutput> {
         self.outputs.pop_front()
     }
 
-    /// Returns the time of the next [`Self::wake`] if nothing happens earlier.
+    /// Returns the time at which to call [`Self::wake`], unless another input comes first.
     pub fn deadline(&self) -> Option<Instant> {
         let fetches = self.fetches.values().map(|fetch| fetch.until);
         let reads = self.reads.values().map(|read| match read.anchor {
@@ -268,23 +269,22 @@ impl Reader {
         fetches.chain(reads).chain(questions).min()
     }
 
-    /// Returns the newest canonical block.
+    /// Returns the head.
     pub fn newest(&self) -> Option<BlockId> {
         self.chain.head()
     }
 
-    /// Returns the number of reads that wait for their answer.
+    /// Returns the number of pending reads.
     pub fn pending_reads(&self) -> usize {
         self.reads.len()
     }
 
-    /// Returns the number of requests to endpoints in flight.
+    /// Returns the number of endpoint requests in flight.
     pub fn pending_fetches(&self) -> usize {
         self.fetches.len()
     }
 
-    /// Returns the size in bytes, approximately, of the blocks, the caches and the facts of the
-    /// reads.
+    /// Returns the approximate size of the blocks, the caches and the reads' facts, in bytes.
     pub fn bytes(&self) -> usize {
         let caches = &self.caches;
         let cached = caches.headers.bytes()

@@ -1,4 +1,4 @@
-//! What a read needs from an endpoint: the question, and the check of the answer.
+//! Needs of a read: the endpoint request for each, and the check of its answer.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -16,28 +16,29 @@ use crate::proof::{
     TransactionId, prove_code, prove_receipts,
 };
 
-/// A fact that a read needs. An endpoint's answer proves it, or is refused.
+/// A fact that a read needs. An endpoint's answer must prove it, except for claims and unverified
+/// methods.
 #[derive(Clone, Debug)]
 pub(super) enum Need {
-    /// An account with slots, by the state root of a block.
+    /// An account with storage slots, proved against a block's state root.
     Account { block: BlockId, state_root: B256, address: Address, slots: Vec<B256> },
-    /// The code with a hash.
+    /// The code with this hash.
     Code { block: BlockId, address: Address, hash: B256 },
-    /// The header with a hash.
+    /// The header with this hash.
     Header { hash: B256 },
-    /// The whole block with a hash.
+    /// The whole block with this hash.
     Body { hash: B256 },
     /// The receipts of a block.
     Receipts { block: Block },
-    /// The block that contains a transaction: a mere claim.
+    /// The block that contains a transaction. The answer is a claim, which the read verifies.
     Claim { transaction: B256 },
-    /// A transaction is to be accepted.
+    /// Acceptance of a transaction. Not verified.
     Sent { raw: Bytes, hash: B256 },
-    /// An endpoint's own answer.
+    /// The answer to an unverified method.
     Passed { method: String, params: Value },
 }
 
-/// Key of a fact among the facts of one read.
+/// Key of a fact, unique within one read.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Key {
     Account(B256, Address, Vec<B256>),
@@ -50,17 +51,17 @@ pub(super) enum Key {
     Passed,
 }
 
-/// An endpoint's claim which block contains a transaction.
+/// An endpoint's claim that a block contains a transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Claim {
     pub(super) endpoint: usize,
     pub(super) block: BlockId,
     pub(super) index: u64,
-    /// The whole answer: the transaction.
+    /// The whole answer, compared with the block's transaction later.
     pub(super) answer: Arc<Value>,
 }
 
-/// A fact: proved, unless it is a claim or an endpoint's own answer.
+/// The result for a need. It is proved, unless it is a claim or a value.
 #[derive(Clone, Debug)]
 pub(super) enum Fact {
     Account(Arc<(AccountAnswer, ProvedAccount)>),
@@ -72,19 +73,19 @@ pub(super) enum Fact {
     Logs(Vec<Value>),
     Claim(Claim),
     Value(Value),
-    /// No endpoint has it. The error is for a read that can't go on without it.
+    /// No endpoint has it. The error is the answer of a read that requires it.
     Absent(ReadError),
     /// No endpoint gave a true answer.
     Failed(ReadError),
 }
 
-/// The result of checking an answer.
+/// Result of checking an answer.
 #[derive(Clone, Debug)]
 pub(super) enum Checked {
     Fact(Fact),
-    /// The endpoint says that it does not have it.
+    /// The endpoint claims not to have the data.
     Absent,
-    /// The answer can't be used, but that may not be the endpoint's fault.
+    /// The answer can't be used, possibly through no fault of the endpoint.
     Unusable(String),
     /// This part of the answer is false.
     False(String),
@@ -94,7 +95,7 @@ fn is_false(error: &dyn std::fmt::Display) -> Checked {
     Checked::False(error.to_string())
 }
 
-/// Names a block of the state methods (EIP-1898).
+/// Returns the block parameter of a state method (EIP-1898).
 fn at(block: BlockId) -> Value {
     json!({ "blockHash": block.hash })
 }
@@ -140,7 +141,7 @@ impl Need {
         }
     }
 
-    /// Returns the number of the block that an endpoint must have executed for the answer.
+    /// Returns the number of the block that an endpoint must have executed to answer.
     pub(super) fn executed(&self) -> Option<u64> {
         match self {
             Self::Account { block, .. } | Self::Code { block, .. } => Some(block.number),
@@ -149,7 +150,7 @@ impl Need {
         }
     }
 
-    /// Returns `true` if every endpoint is asked, and continues after the first success.
+    /// Returns `true` if every endpoint is asked, even after the first success.
     pub(super) const fn is_for_all(&self) -> bool {
         matches!(self, Self::Sent { .. })
     }
@@ -225,7 +226,7 @@ fn body(answer: &Value, hash: B256) -> Checked {
         },
         Ok(_) => Checked::False(format!("the hash is not {hash}")),
         Err(RebuildError::Hash) => {
-            Checked::False("the transactions have another root than the header".into())
+            Checked::False("the transactions don't match the header's root".into())
         }
         Err(error @ RebuildError::Json(_)) => is_false(&error),
         Err(error) => Checked::Unusable(error.to_string()),
@@ -255,9 +256,9 @@ fn receipts(answer: &Value, block: &Block) -> Checked {
 /// the block beside it still fits into [`MAX_READ_BYTES`](super::MAX_READ_BYTES).
 const MAX_CLAIM_BYTES: usize = 8 << 20;
 
-/// Reads the place of a transaction. A transaction in no block yet is absent.
+/// Parses the position of a transaction. A pending transaction is absent.
 fn claim(answer: &Value, endpoint: usize, transaction: B256) -> Checked {
-    let wrong = |field: &str| Checked::False(format!("{field} is not what was asked for"));
+    let wrong = |field: &str| Checked::False(format!("{field} does not match the request"));
     if show::value_size(answer) > MAX_CLAIM_BYTES {
         return Checked::Unusable("its answer is too large".into());
     }
@@ -286,7 +287,7 @@ fn claim(answer: &Value, endpoint: usize, transaction: B256) -> Checked {
 }
 
 impl Fact {
-    /// Size of the fact in bytes, approximately.
+    /// Returns the approximate size of the fact, in bytes.
     pub(super) fn size(&self) -> usize {
         let data = match self {
             Self::Account(proved) => {

@@ -24,10 +24,10 @@ pub enum FetchFailure {
         code: i64,
         /// Error message.
         message: String,
-        /// Further data, such as the reason of a reverted call, or null.
+        /// Further data, such as the revert reason of a call, or null.
         data: Value,
     },
-    /// No answer arrived, or it is not JSON-RPC: one sentence.
+    /// No answer arrived, or it is not JSON-RPC: the reason in one sentence.
     Transport(String),
     /// The answer has more bytes than the [limit](ReaderOutput::Fetch::limit).
     TooLarge,
@@ -36,7 +36,7 @@ pub enum FetchFailure {
 /// An action or report for the shell.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ReaderOutput {
-    /// Post this request to the endpoint, and pass the result to
+    /// Send this request to the endpoint, and pass the result to
     /// [`Reader::fetched`](super::Reader::fetched).
     Fetch {
         /// Id of the request.
@@ -45,12 +45,12 @@ pub enum ReaderOutput {
         endpoint: usize,
         /// JSON-RPC method.
         method: Cow<'static, str>,
-        /// Its parameters: a list.
+        /// JSON-RPC parameters: a list, or an object for an unverified method.
         params: Value,
-        /// Maximum number of bytes to read of the answer.
+        /// Maximum size of the answer, in bytes.
         limit: usize,
     },
-    /// The request's result is not needed any longer. A result is ignored.
+    /// The result of this request is no longer needed. A late result is ignored.
     Cancel {
         /// Id of the request.
         id: FetchId,
@@ -61,21 +61,20 @@ pub enum ReaderOutput {
         read: ReadId,
         /// The result, or the reason why it is missing.
         result: Result<Value, ReadError>,
-        /// The block by which the result was proved: for `latest`, the block whose state it shows;
-        /// for logs, the last block of the range. `None` if the result depends on no block.
+        /// The block that the result refers to. For logs, it is the last block of the range. `None`
+        /// if the read failed, or if the result depends on no block.
         block: Option<BlockId>,
-        /// `false` for the answer of an endpoint to a method that is listed as
-        /// [unverified](super::ReaderConfig::unverified).
+        /// `false` for an endpoint's answer to an
+        /// [unverified](super::ReaderConfig::unverified) method.
         is_verified: bool,
     },
-    /// An endpoint's answer was false. The endpoint is not asked any longer, and its requests are
-    /// cancelled.
+    /// An endpoint gave a false answer. It is not asked again, and its requests are cancelled.
     Dropped {
         /// Index of the endpoint.
         endpoint: usize,
         /// The method of the false answer.
         method: Cow<'static, str>,
-        /// The false part: a short sentence that names it.
+        /// A short sentence that names the false part.
         part: String,
     },
 }

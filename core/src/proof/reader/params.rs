@@ -1,4 +1,4 @@
-//! Parameters of the methods.
+//! Parses the parameters of the methods.
 
 use alloy_primitives::{Address, B256, Bytes, U256, hex};
 use serde_json::Value;
@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::error::ReadError;
 use crate::chain::BlockTag;
 
-/// A block as a caller names it.
+/// A block parameter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
     Tag(BlockTag),
@@ -15,7 +15,7 @@ pub(super) enum Place {
 }
 
 impl Place {
-    /// Returns `true` if the place is the head, whichever block that is.
+    /// Returns `true` if the parameter names the head.
     pub(super) const fn is_head(self) -> bool {
         matches!(self, Self::Tag(BlockTag::Latest | BlockTag::Pending))
     }
@@ -35,7 +35,7 @@ pub(super) fn wrong(index: usize, expected: impl Into<String>) -> ReadError {
 }
 
 impl<'a> Params<'a> {
-    /// Reads a list of at most this many parameters. No parameters at all are an empty list.
+    /// Parses a list of at most `most` parameters. Null is an empty list.
     pub(super) fn read(params: &'a Value, most: usize) -> Read<Self> {
         let list = match params {
             Value::Array(list) => &list[..],
@@ -70,7 +70,7 @@ impl<'a> Params<'a> {
         })
     }
 
-    /// Reads a boolean. A missing one is `false`.
+    /// Parses a boolean. The default is `false`.
     pub(super) fn flag(self, index: usize) -> Read<bool> {
         match self.at(index) {
             Value::Null => Ok(false),
@@ -95,13 +95,13 @@ impl<'a> Params<'a> {
             .ok_or_else(|| wrong(index, "a slot is expected: 0x and at most 64 hexadecimal digits"))
     }
 
-    /// Reads a block. A missing one is `latest`.
+    /// Parses a block. The default is `latest`.
     pub(super) fn place(self, index: usize) -> Read<Place> {
         place(self.at(index)).ok_or_else(|| wrong(index, PLACE))
     }
 }
 
-/// Reads a block by tag, number, hash, or object (EIP-1898).
+/// Parses a block: a tag, number, hash, or object (EIP-1898).
 pub(super) fn place(value: &Value) -> Option<Place> {
     match value {
         Value::Null => Some(Place::Tag(BlockTag::Latest)),
@@ -119,7 +119,7 @@ pub(super) fn place(value: &Value) -> Option<Place> {
     }
 }
 
-/// Reads a slot: a number of at most 256 bits, leading zeros or not.
+/// Parses a slot: a number of at most 256 bits. Leading zeros are allowed.
 pub(super) fn slot(value: &Value) -> Option<B256> {
     let digits = value.as_str()?.strip_prefix("0x")?;
     let is_hex = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
@@ -128,7 +128,7 @@ pub(super) fn slot(value: &Value) -> Option<B256> {
     Some(slot.into())
 }
 
-/// Reads a number without leading zeros.
+/// Parses a number without leading zeros.
 pub(super) fn number(value: &Value) -> Option<u64> {
     let digits = value.as_str()?.strip_prefix("0x")?;
     // `from_str_radix` would accept a sign.

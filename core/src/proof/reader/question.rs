@@ -1,4 +1,7 @@
-//! One question to the endpoints: the race, further attempts, and the end.
+//! One question to the endpoints: the order of the attempts, and the error if all fail.
+//!
+//! # Bounds
+//! One attempt for each endpoint.
 
 use std::time::Duration;
 
@@ -9,25 +12,24 @@ use super::need::Need;
 use super::output::ReadId;
 use crate::time::Instant;
 
-/// First pause before an endpoint that lags is asked again. Each further one is twice as long.
+/// First pause before a lagging endpoint is asked again. It doubles each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(150);
-/// Longest pause before an endpoint that lags is asked again.
+/// Maximum pause before a lagging endpoint is asked again.
 const LONGEST_PAUSE: Duration = Duration::from_millis(1200);
 
-/// Where one endpoint stands.
+/// State of the question at one endpoint.
 #[derive(Clone, Debug)]
 pub(super) enum Attempt {
     Untried,
-    /// It was asked. `is_last` if it has the block by its own words, so that it must know the
-    /// answer.
+    /// It was asked. `is_last` after it claimed to have the block: a further refusal is final.
     Asked {
         is_last: bool,
     },
-    /// It refused for this reason, and was asked for its newest block.
+    /// It refused for this reason, and then was asked for its newest block.
     Probed {
         reason: String,
     },
-    /// It lags, and is asked again at this time.
+    /// It lags, and is asked again at `until`.
     Paused {
         until: Instant,
         head: u64,
@@ -48,13 +50,13 @@ pub(super) struct Question {
     pub(super) need: Need,
     /// By endpoint.
     pub(super) attempts: Vec<Attempt>,
-    /// Number of endpoints that may be in flight at once.
+    /// Maximum number of requests in flight.
     width: usize,
-    /// Time at which one more endpoint may be.
+    /// Time at which `width` grows by one.
     widens_at: Option<Instant>,
-    /// Pause before the next attempt at an endpoint that lags.
+    /// Pause before the next attempt at a lagging endpoint.
     pause: Duration,
-    /// Until then, an endpoint that lags is asked again.
+    /// Time until which a lagging endpoint is asked again.
     lag_until: Instant,
 }
 
@@ -70,7 +72,7 @@ impl Question {
         let mut attempts = vec![Attempt::Untried; config.endpoints];
         for endpoint in distrusted {
             if let Some(attempt) = attempts.get_mut(*endpoint) {
-                *attempt = Attempt::Failed("it names a block that is not of the chain".into());
+                *attempt = Attempt::Failed("it names a block that is not on the chain".into());
             }
         }
         Self {
@@ -95,7 +97,7 @@ impl Question {
         each.filter(|(_, attempt)| matches!(attempt, Attempt::Untried)).map(|(index, _)| index)
     }
 
-    /// Returns the next endpoint to ask, if one is to be asked now.
+    /// Returns the endpoint to ask now, if any.
     pub(super) fn next(
         &mut self,
         now: Instant,
@@ -119,7 +121,7 @@ impl Question {
         endpoints.best(self.untried(), now)
     }
 
-    /// The endpoint lags: it is asked again later, unless the time for that is over.
+    /// Notes that the endpoint lags. It is asked again later, unless the waiting time is over.
     pub(super) fn lags(&mut self, endpoint: usize, head: u64, now: Instant) {
         let until = now + self.pause;
         self.attempts[endpoint] = if until <= self.lag_until {
@@ -130,7 +132,7 @@ impl Question {
         };
     }
 
-    /// Returns `true` if no endpoint is left.
+    /// Returns `true` if no endpoint remains to be asked or to answer.
     pub(super) fn is_over(&self, endpoints: &Endpoints) -> bool {
         self.attempts.iter().enumerate().all(|(index, attempt)| match attempt {
             Attempt::Asked { .. } | Attempt::Probed { .. } => false,
@@ -139,7 +141,7 @@ impl Question {
         })
     }
 
-    /// Returns the time at which the question continues by itself.
+    /// Returns the time of the next attempt, unless an answer comes first.
     pub(super) fn deadline(&self, endpoints: &Endpoints) -> Option<Instant> {
         let each = self.attempts.iter().enumerate();
         let pauses = each.filter_map(|(index, attempt)| match attempt {
@@ -150,7 +152,7 @@ impl Question {
         pauses.chain(widens_at).min()
     }
 
-    /// Returns the highest block that an endpoint has which lags.
+    /// Returns the highest block number that a lagging endpoint claims to have.
     pub(super) fn newest(&self) -> Option<u64> {
         let each = self.attempts.iter();
         each.filter_map(|attempt| match attempt {
@@ -160,12 +162,12 @@ impl Question {
         .max()
     }
 
-    /// Returns `true` if an endpoint says that it does not have it.
+    /// Returns `true` if an endpoint claims not to have the data.
     pub(super) fn is_absent(&self) -> bool {
         self.attempts.iter().any(|attempt| matches!(attempt, Attempt::Absent))
     }
 
-    /// Returns the reason why no endpoint gave a true answer.
+    /// Returns the error for a question without a true answer.
     pub(super) fn error(&self, endpoints: &Endpoints) -> ReadError {
         let refused = self.attempts.iter().find_map(|attempt| match attempt {
             Attempt::Refused(error) => Some(error.clone()),
@@ -180,7 +182,7 @@ impl Question {
             Attempt::Absent => Cause::Absent,
             Attempt::Failed(reason) | Attempt::Probed { reason } => Cause::Failed(reason.clone()),
             Attempt::Untried | Attempt::Asked { .. } | Attempt::Refused(_) => {
-                Cause::Failed("it gave no answer in time".into())
+                Cause::Failed("it did not answer in time".into())
             }
         });
         let causes: Vec<_> = causes.collect();

@@ -1,4 +1,4 @@
-//! The methods and their parameters.
+//! Parses JSON-RPC methods and their parameters into requests.
 
 use alloy_primitives::{Address, B256, Bytes, U256, keccak256};
 use serde_json::{Value, json};
@@ -11,7 +11,7 @@ use crate::payload::shown;
 use crate::proof::json::MAX_SLOTS;
 use crate::proof::{DEPOSIT, FilterBlooms, LogFilter};
 
-/// A request, as it was understood.
+/// A parsed request.
 #[derive(Clone, Debug)]
 pub(super) enum Request {
     ChainId,
@@ -37,11 +37,11 @@ pub(super) enum StateShow {
     Nonce,
     Code,
     Slot,
-    /// The whole proof, with the slots as the caller wrote them.
+    /// The whole proof, with the slots as they appear in the answer.
     Proof(Vec<Value>),
 }
 
-/// The blocks of a logs filter.
+/// The blocks of a log filter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Range {
     Between(Place, Place),
@@ -49,7 +49,7 @@ pub(super) enum Range {
 }
 
 impl Request {
-    /// Reads a method with its parameters.
+    /// Parses a method with its parameters.
     pub(super) fn read(
         method: &str,
         params: &Value,
@@ -112,7 +112,7 @@ impl Request {
         };
         let slots: Option<Vec<_>> = given.iter().map(params::slot).collect();
         let slots = slots.ok_or_else(expected)?;
-        // Clients write a slot as the caller does: as a whole word, or as a number.
+        // Clients answer with a slot in the caller's form: a 32-byte word or a number.
         let shown = given.iter().zip(&slots).map(|(given, slot)| match given.as_str() {
             Some(text) if text.len() == 66 => json!(slot),
             _ => json!(U256::from_be_bytes(slot.0)),
@@ -157,14 +157,14 @@ impl Request {
         let fields = fields.ok_or_else(|| {
             wrong(0, "a signed transaction is expected: legacy, or of type 1, 2 or 4")
         })?;
-        // A legacy transaction may name no chain.
+        // A legacy transaction may lack a chain id.
         if fields.get("chainId").is_some_and(|chain| *chain != format!("{chain_id:#x}")) {
             return Err(wrong(0, format!("a transaction of chain {chain_id} is expected")));
         }
         Ok(Self::Send { hash: keccak256(&raw), raw })
     }
 
-    /// Returns `true` if the read shows the head, whichever block that is.
+    /// Returns `true` if the request refers to the head.
     pub(super) const fn is_of_head(&self) -> bool {
         match self {
             Self::State { place, .. }
@@ -183,7 +183,7 @@ impl Request {
     }
 }
 
-/// Reads a block by number or tag.
+/// Parses the first parameter as a required block number or tag.
 fn numbered(params: Params<'_>) -> Result<Place, ReadError> {
     match named(params)? {
         Place::Hash(_) => Err(wrong(0, "a block number or tag is expected, not a hash")),
@@ -191,7 +191,7 @@ fn numbered(params: Params<'_>) -> Result<Place, ReadError> {
     }
 }
 
-/// Reads a block that must be named.
+/// Parses the first parameter as a required block.
 fn named(params: Params<'_>) -> Result<Place, ReadError> {
     if params.at(0).is_null() { Err(wrong(0, "a block is expected")) } else { params.place(0) }
 }

@@ -1,4 +1,4 @@
-//! Proved answers in the JSON of the execution API.
+//! Converts proved facts to the JSON of the execution API, and finds false parts of answers.
 
 use alloy_primitives::{Address, B256, Bytes, U256, hex, keccak256};
 use serde_json::{Map, Value, json};
@@ -16,7 +16,7 @@ fn data(bytes: impl AsRef<[u8]>) -> Value {
     hex::encode_prefixed(bytes).into()
 }
 
-/// Shows the result of `eth_getProof`. `keys` are the slots as the caller wrote them.
+/// Returns the result of `eth_getProof`. `keys` are the slots in the caller's form.
 pub(super) fn proof(answer: &AccountAnswer, proved: &ProvedAccount, keys: &[Value]) -> Value {
     let account = proved.account.unwrap_or(Account::ABSENT);
     let nodes = |nodes: &[Bytes]| nodes.iter().map(data).collect::<Vec<_>>();
@@ -35,8 +35,7 @@ pub(super) fn proof(answer: &AccountAnswer, proved: &ProvedAccount, keys: &[Valu
     })
 }
 
-/// Shows a receipt with everything that follows from its transaction. The fees paid for L1 data
-/// are left out.
+/// Returns a receipt with the fields that follow from its transaction. L1 data fees are omitted.
 pub(super) fn receipt(block: &Block, receipts: &ProvedReceipts, index: usize) -> Option<Value> {
     let proved = receipts.receipts.get(index)?;
     let raw = block.payload().transaction(index)?;
@@ -67,8 +66,8 @@ pub(super) fn receipt(block: &Block, receipts: &ProvedReceipts, index: usize) ->
     Some(all)
 }
 
-/// Returns the fields of a receipt that follow from the transaction: none, if it is of a type that
-/// is not known here.
+/// Returns the fields of a receipt that follow from its transaction, or no fields if the
+/// transaction's type is unknown.
 fn derived(block: &Block, proved: &ProvedReceipt, raw: &[u8]) -> Map<String, Value> {
     let mut fields = Map::new();
     let Some(shown) = shown::read(raw, block.payload().base_fee_per_gas()) else { return fields };
@@ -76,7 +75,7 @@ fn derived(block: &Block, proved: &ProvedReceipt, raw: &[u8]) -> Map<String, Val
     fields.insert("from".into(), part("from"));
     fields.insert("to".into(), part("to"));
     fields.insert("effectiveGasPrice".into(), part("gasPrice"));
-    // The consensus encoding has a deposit's nonce from Canyon on.
+    // The consensus encoding contains a deposit's nonce from Canyon on.
     let nonce = match proved.receipt.kind {
         DEPOSIT => proved.receipt.deposit.map(|deposit| deposit.nonce),
         _ => super::params::number(&part("nonce")),
@@ -94,8 +93,8 @@ fn derived(block: &Block, proved: &ProvedReceipt, raw: &[u8]) -> Map<String, Val
     fields
 }
 
-/// Returns the first part of an answer that contradicts its transaction or block, and that the
-/// receipts' root does not commit to.
+/// Returns the first part of a receipts answer that contradicts the block. The receipts root does
+/// not commit to these parts.
 pub(super) fn false_receipt(
     block: &Block,
     proved: &ProvedReceipts,
@@ -115,8 +114,8 @@ pub(super) fn false_receipt(
     })
 }
 
-/// Returns the first part of an answer with a whole block that contradicts the block, and that the
-/// block's hash does not commit to.
+/// Returns the first part of a block answer that contradicts the block. The block hash does not
+/// commit to these parts.
 pub(super) fn false_block(block: &Block, answer: &Value) -> Option<String> {
     let header = Value::from(shown::header(block));
     let transactions = answer.get("transactions").and_then(Value::as_array)?;
@@ -129,10 +128,10 @@ pub(super) fn false_block(block: &Block, answer: &Value) -> Option<String> {
     })
 }
 
-/// Returns the first field of an answer with a transaction that contradicts ours.
+/// Returns the first field of a transaction answer that contradicts ours.
 pub(super) fn false_transaction(ours: &Value, answer: &Value) -> Option<String> {
     let fields = ours.as_object()?.iter();
-    // Only the receipt of a deposit has its nonce.
+    // Only the receipt contains a deposit's nonce.
     let is_deposit = ours.get("type") == Some(&quantity(DEPOSIT.into()));
     let fields = fields.filter(|(name, _)| !(is_deposit && *name == "nonce"));
     let fields: Map<String, Value> =
@@ -140,8 +139,7 @@ pub(super) fn false_transaction(ours: &Value, answer: &Value) -> Option<String> 
     contradiction(&fields.into(), answer)
 }
 
-/// Returns the first field of an answer that differs from ours. Fields that either side lacks are
-/// not compared.
+/// Returns the first field that differs from ours. Fields that either side lacks are not compared.
 pub(super) fn contradiction(ours: &Value, theirs: &Value) -> Option<String> {
     let differing = ours.as_object()?.iter().find(|(name, ours)| {
         let theirs = theirs.get(*name).unwrap_or(&Value::Null);
@@ -150,7 +148,7 @@ pub(super) fn contradiction(ours: &Value, theirs: &Value) -> Option<String> {
     differing.map(|(name, _)| format!("{name} is false"))
 }
 
-/// Compares values. Clients write hexadecimal digits in either case, with leading zeros or not.
+/// Compares values. The case and leading zeros of hexadecimal digits are ignored.
 fn is_same(ours: &Value, theirs: &Value) -> bool {
     match (ours, theirs) {
         (Value::String(ours), Value::String(theirs)) => {
@@ -169,7 +167,7 @@ fn is_same(ours: &Value, theirs: &Value) -> bool {
     }
 }
 
-/// Shows a log.
+/// Returns a log as `eth_getLogs` does.
 pub(super) fn log(block: &Block, proved: &ProvedLog<'_>) -> Value {
     json!({
         "address": data(proved.log.address),
@@ -185,7 +183,7 @@ pub(super) fn log(block: &Block, proved: &ProvedLog<'_>) -> Value {
     })
 }
 
-/// Size of receipts in memory, approximately.
+/// Returns the approximate size of receipts in memory, in bytes.
 pub(super) fn receipts_size(receipts: &ProvedReceipts) -> usize {
     let each = receipts.receipts.iter();
     each.map(|proved| {
@@ -195,12 +193,12 @@ pub(super) fn receipts_size(receipts: &ProvedReceipts) -> usize {
     .sum()
 }
 
-/// Size of a shown log, approximately.
+/// Returns the approximate size of a log's JSON, in bytes.
 pub(super) fn log_size(log: &Value) -> usize {
     1024 + log.get("data").and_then(Value::as_str).map_or(0, str::len)
 }
 
-/// Size of a value in memory, approximately.
+/// Returns the approximate size of a value in memory, in bytes.
 pub(super) fn value_size(value: &Value) -> usize {
     let own = size_of::<Value>();
     own + match value {
@@ -218,7 +216,7 @@ pub(super) fn index_of(block: &Block, transaction: &B256) -> Option<usize> {
     block.payload().transactions().position(|raw| keccak256(raw) == *transaction)
 }
 
-/// A word of storage.
+/// Returns a storage word as 64 hexadecimal digits.
 pub(super) fn word(value: U256) -> Value {
     json!(B256::from(value))
 }

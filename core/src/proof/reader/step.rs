@@ -1,6 +1,6 @@
-//! The answer to each request, as a function of the facts.
+//! Computes the answer to each request as a function of the facts.
 //!
-//! A read is answered again from the beginning whenever it learns a fact, until nothing is missing.
+//! The computation restarts with each new fact, until no fact is missing.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ use crate::payload::Block;
 use crate::payload::shown::{self, Transactions};
 use crate::proof::{Account, EMPTY_CODE_HASH, FilterBlooms, LogFilter, ProvedReceipts};
 
-/// The answer to a request.
+/// Answer to a request.
 #[derive(Clone, Debug)]
 pub(super) struct Done {
     pub(super) value: Value,
@@ -38,7 +38,7 @@ impl Done {
 
 type Step = Result<Done, Stop>;
 
-/// Answers a request, or says what is missing.
+/// Answers a request, or returns the missing facts.
 pub(super) fn answer(context: &Context<'_>, request: &Request) -> Step {
     match request {
         Request::ChainId => Ok(Done::constant(show::quantity(context.chain_id))),
@@ -79,7 +79,7 @@ pub(super) fn answer(context: &Context<'_>, request: &Request) -> Step {
     }
 }
 
-/// The answer for a block or transaction that is not known.
+/// Returns `null`, the answer for an unknown block or transaction.
 fn unknown() -> Step {
     Ok(Done::constant(Value::Null))
 }
@@ -139,7 +139,7 @@ fn code(
     }
 }
 
-/// Returns the whole canonical block at a place, or `None` if the chain has none there.
+/// Returns the whole canonical block that `place` names, or `None` if the chain has no such block.
 fn block_at(context: &Context<'_>, place: Place) -> Result<Option<Block>, Stop> {
     let id = match place {
         Place::Hash(hash) if context.chain.id_of(hash).is_none() => {
@@ -160,7 +160,7 @@ fn block(context: &Context<'_>, place: Place, is_full: bool) -> Step {
     let Some(block) = block_at(context, place)? else { return unknown() };
     let form = if is_full { Transactions::Whole } else { Transactions::Hashes };
     let text = shown::block(&block, form, MAX_READ_BYTES).map_err(|_| ReadError::TooLarge)?;
-    // The text was just written by a JSON writer.
+    // Our own JSON always parses.
     let value = serde_json::from_str(&text).map_err(|_| ReadError::TooLarge)?;
     Ok(Done::at(BlockId::of(&block), value))
 }
@@ -171,8 +171,7 @@ fn transaction(block: &Block, index: u64) -> Result<Value, Stop> {
     Ok(raw.map_or(Value::Null, |raw| shown::transaction(block, index, raw)))
 }
 
-/// Finds a transaction in the canonical chain: in the recent blocks, or where an endpoint claims
-/// that it is.
+/// Finds a transaction in the recent blocks, or in a canonical block that an endpoint names.
 fn find(context: &Context<'_>, hash: B256) -> Result<Option<(Block, u64)>, Stop> {
     context.anchor()?;
     if let Some((block, index)) = context.chain.transaction(&hash) {
@@ -242,7 +241,7 @@ fn blocks(context: &Context<'_>, range: Range) -> Result<Vec<BlockId>, Stop> {
         Range::Block(hash) => return Ok(vec![context.id(Place::Hash(hash))?]),
         Range::Between(from, to) => (from, to),
     };
-    // The numbers are enough to refuse a range that is too long.
+    // Numbers suffice to reject a range that is too long.
     let number = |place| match place {
         Place::Number(number) => Ok(number),
         Place::Tag(BlockTag::Earliest) => Ok(0),
