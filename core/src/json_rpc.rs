@@ -38,7 +38,7 @@ pub struct Refusal {
     pub message: String,
 }
 
-/// Shortens foreign text to at most one line.
+/// Shortens foreign text to one line of at most 200 characters. An ellipsis marks the cut.
 pub(crate) fn shortened(text: &str) -> String {
     const LONGEST: usize = 200;
     let line: String =

@@ -68,7 +68,7 @@ pub(super) struct Ids {
     /// Promises that came to nothing before any was kept.
     pub(super) broken: u32,
     pub(super) has_kept: bool,
-    /// Whether a promise was overdue, and none was kept since.
+    /// Whether a promise became overdue and none has been kept since.
     pub(super) is_debtor: bool,
     /// Whether the peer sent any accepted message.
     pub(super) has_delivered: bool,

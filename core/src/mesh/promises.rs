@@ -1,13 +1,14 @@
-//! Messages that peers advertised and that we asked for.
+//! Promises: messages that peers advertised with IHAVE and that we requested with IWANT.
 //!
-//! Peers are asked for a message one after another, so that few copies arrive. A doubtful peer is a
-//! debtor, which let a promise become overdue and has kept none since, or a member of our mesh,
-//! which would send what it has. It may be asked, but no other peer waits for it: peers that
-//! advertise what they don't deliver can't keep us from asking the honest ones.
+//! Peers are asked for a message one after another, so that few copies arrive. A doubtful peer does
+//! not delay the request to the next peer, so peers that advertise without delivering can't keep us
+//! from asking honest ones. A peer is doubtful if it is a debtor, which has let a promise become
+//! overdue and has kept none since. A member of our mesh is doubtful too: it should have sent the
+//! message instead of advertising it.
 //!
 //! # Bounds
-//! [`MAX_PROMISES`] promises, [`PROMISES_PER_PEER`] of each peer, [`PROMISES_PER_ID`] of a message,
-//! for [`PROMISE_TIME`]. A message that would be one too many is not asked for.
+//! [`MAX_PROMISES`] promises, [`PROMISES_PER_PEER`] per peer, [`PROMISES_PER_ID`] per message, each
+//! for [`PROMISE_TIME`]. Beyond these, no message is requested.
 
 use super::Id;
 use crate::peers::PeerId;
@@ -15,15 +16,15 @@ use crate::sorted::SortedMap;
 use crate::time::Instant;
 use std::time::Duration;
 
-/// Maximum number of promises kept.
+/// Maximum number of promises.
 pub const MAX_PROMISES: usize = 4096;
-/// Maximum number of promises kept of one peer.
+/// Maximum number of promises by one peer.
 pub const PROMISES_PER_PEER: usize = 64;
-/// Maximum number of promises kept of one message.
+/// Maximum number of promises of one message.
 pub const PROMISES_PER_ID: usize = 8;
-/// Time within which an advertised message must arrive after we asked for it.
+/// Time after our request within which an advertised message must arrive.
 pub const PROMISE_TIME: Duration = Duration::from_secs(3);
-/// Time after which a promise is overdue, so that its peer becomes a debtor.
+/// Time after which a promise is overdue, and its peer becomes a debtor.
 const OVERDUE: Duration = Duration::from_secs(1);
 /// Maximum number of promises of one message by doubtful peers.
 const DOUBTFUL_PER_ID: usize = PROMISES_PER_ID / 2;
@@ -44,8 +45,8 @@ pub(super) struct Promises {
 }
 
 impl Promises {
-    /// Returns `true` if `peer` may be asked for this message: others were asked long enough ago
-    /// (`patience`), and there is room.
+    /// Returns `true` if `peer` may be asked for this message: the other peers were asked at least
+    /// `patience` ago, and no bound is reached.
     pub(super) fn may_ask(
         &self,
         now: Instant,
@@ -69,7 +70,7 @@ impl Promises {
         others.all(|promise| now.since(promise.at) >= patience)
     }
 
-    /// Notes that `peer` was asked, which [`Self::may_ask`] allows.
+    /// Notes that `peer` was asked. The caller has checked [`Self::may_ask`].
     pub(super) fn insert(&mut self, now: Instant, id: Id, peer: PeerId, is_doubtful: bool) {
         *self.per_peer.get_or_insert_with(peer, || 0) += 1;
         let promise = Promise { peer, at: now, is_doubtful };
@@ -99,8 +100,8 @@ impl Promises {
         *self = Self::default();
     }
 
-    /// Removes the promises whose time is over, but for those that `excused` names by their peer
-    /// and end, and returns their peers: one entry for each promise.
+    /// Removes the promises that have expired, and returns the peer of each. Promises for which
+    /// `excused(peer, end)` is `true` are kept.
     pub(super) fn broken(
         &mut self,
         now: Instant,
@@ -122,7 +123,8 @@ impl Promises {
         broken
     }
 
-    /// Returns the peers with promises that are overdue, but for those that `excused` names.
+    /// Returns the peer of each overdue promise, except those for which `excused(peer, end)` is
+    /// `true`.
     pub(super) fn overdue(
         &self,
         now: Instant,

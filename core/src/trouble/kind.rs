@@ -141,11 +141,11 @@ kinds! {
         "check the server of the stream";
     /// An RPC endpoint gave false answers.
     Proofs = "proofs", 0 s, 5 s:
-        "An endpoint that reads are proved by gave a false answer, and is not asked any longer";
+        "An RPC endpoint for proved reads gave a false answer, and is no longer used";
         "replace the endpoint, and start the node again";
-    /// The certificate for browsers is not obtained or renewed.
+    /// No certificate for browsers could be obtained or renewed.
     Certificate = "certificate", 0 s, 0 s:
-        "The certificate for browsers is not obtained";
+        "The certificate for browsers could not be obtained or stored";
         "check that its name leads to this node, and that the authority answers";
     /// The wall clock is wrong, judged by signed blocks.
     Clock = "clock", 0 s, 10 s:

@@ -114,7 +114,7 @@ pub enum Trouble {
     Feed(String),
     /// Endpoints gave false answers: which, and what was false.
     Proofs(String),
-    /// The certificate for browsers is not obtained or renewed: the reason.
+    /// No certificate for browsers could be obtained or renewed: the reason.
     Certificate(String),
     /// The wall clock is wrong.
     Clock {
@@ -161,7 +161,7 @@ pub enum Report {
     Feed(Option<String>),
     /// Endpoints that gave false answers: which, and what was false.
     Proofs(Option<String>),
-    /// State of obtaining the certificate for browsers.
+    /// State of the certificate for browsers: the reason why none could be obtained or renewed.
     Certificate(Option<String>),
     /// Number of peers in the mesh of each topic, by version; browsers do not count. A driver that
     /// never reports it gets no [`TroubleKind::NoMesh`].

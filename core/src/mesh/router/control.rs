@@ -141,7 +141,7 @@ impl Router {
     /// Asks a peer for a message that it advertised, unless enough others were asked.
     fn ask(&mut self, now: Instant, peer: &PeerId, topic: Topic, id: Id) {
         let patience = self.config.heartbeat;
-        // A member of the mesh sends what it has. One that advertises instead is in no hurry.
+        // A mesh member should send the message instead of advertising it.
         let is_meshed = self.link(topic).is_some_and(|link| link.has(peer));
         let Some(known) = self.peers.get_mut(peer) else { return };
         let is_doubtful = is_meshed || known.ids.is_debtor;

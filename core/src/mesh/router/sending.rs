@@ -187,7 +187,7 @@ impl Router {
 }
 
 impl Router {
-    /// Returns the time of the next change of whose turn it is.
+    /// Returns the next time at which another large message may be sent.
     pub(super) fn next_turn(&self, now: Instant) -> Option<Instant> {
         if self.want_large.is_empty() {
             return None;

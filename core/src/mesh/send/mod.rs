@@ -3,7 +3,7 @@
 //! Nothing is handed to a socket before the socket accepts it, so what waits is here, where it can
 //! still be cancelled, replaced, or given up. Each peer has an outbox. All share our uplink, which
 //! lets only a few large messages travel at the same time: parallel copies would all arrive late.
-//! A peer that has large messages from others before gets them late, and mostly not at all.
+//! A peer that usually has large messages from others first gets them late, and often not at all.
 //!
 //! # Bounds
 //!

@@ -55,7 +55,7 @@ struct Queued {
     id: Id,
     frame: Frame,
     kind: Kind,
-    /// A large message is not sent before.
+    /// Time before which a large message is held back.
     begin: Instant,
     end: Instant,
 }
@@ -70,7 +70,7 @@ pub(in crate::mesh) struct Outbox {
     /// In order of arrival.
     messages: VecDeque<Queued>,
     bytes: usize,
-    /// Whether the peer needs our large messages.
+    /// Delay of large messages that the peer may have from others.
     thrift: Thrift,
     /// Bytes that the shell has taken and not yet written.
     pub(in crate::mesh) unwritten: usize,
@@ -95,7 +95,7 @@ impl Outbox {
 
     /// Queues a message, unless it waits already. Returns `false` if there is no room.
     ///
-    /// With `tells`, the peer tells what it has, so that a large message may be held back.
+    /// `tells`: the peer supports IDONTWANT, so a large message may be held back.
     pub(in crate::mesh) fn push(
         &mut self,
         now: Instant,
@@ -184,7 +184,7 @@ impl Outbox {
         self.large(now).next().is_some()
     }
 
-    /// Returns the time at which the next large message is not held back any more.
+    /// Returns the next time at which a held-back large message may be sent.
     pub(in crate::mesh) fn next_large_at(&self, now: Instant) -> Option<Instant> {
         self.large(now).map(|queued| queued.begin).filter(|begin| *begin > now).min()
     }
@@ -194,7 +194,7 @@ impl Outbox {
         self.messages.iter().filter(large).filter(move |queued| queued.end > now)
     }
 
-    /// Notes which large messages the peer needed.
+    /// Updates the share of large messages that the peer needed.
     pub(in crate::mesh) fn settle(&mut self, now: Instant) {
         self.thrift.settle(now);
     }

@@ -1,14 +1,14 @@
-//! Whether a peer needs our copies of large messages, or has them from others before.
+//! Delays large messages to a peer that usually has them from other peers first.
 //!
-//! A peer says IDONTWANT for a message that it has, to its whole mesh except the peer that sent it.
-//! So an IDONTWANT, or a copy in return, follows each copy that was not needed. If the last copies
-//! were not needed, the next ones are held back for the time within which the peer usually says
-//! that it has them. Then most of them are never sent. The links that deliver first form a tree
-//! that carries each message about once, and the other links are its reserve: a copy that turns out
-//! to be needed makes its link eager again.
+//! A peer sends IDONTWANT for a message that it has to its whole mesh, except to the sender of the
+//! message. Each redundant copy is therefore followed by an IDONTWANT, or by a copy from the peer.
+//! If recent copies were redundant, the next ones are held back for the time that the peer usually
+//! takes to announce a message, and most of them are never sent. The links that deliver first form
+//! a tree that carries each message about once. The other links are its reserve: they deliver
+//! without delay again once their copies are needed.
 //!
 //! # Bounds
-//! [`TRACKED`] messages for each peer. A copy is held back for at most [`MAX_HOLD`].
+//! [`TRACKED`] copies per peer. A copy is held back for at most [`MAX_HOLD`].
 
 use crate::mesh::Id;
 use crate::time::Instant;
@@ -19,18 +19,18 @@ use std::time::Duration;
 pub const TRACKED: usize = 8;
 /// Maximum time for which a copy is held back.
 pub const MAX_HOLD: Duration = Duration::from_secs(1);
-/// Time added to the usual one before a copy that was held back is sent.
+/// Time added to the usual lag before a held-back copy is sent.
 const SLACK: Duration = Duration::from_millis(20);
-/// Time after which a copy that the peer has not called unwanted was needed.
+/// Time without an IDONTWANT or a copy from the peer, after which our copy counts as needed.
 const SURE: Duration = Duration::from_secs(3);
-/// Lengths in bytes that divide messages into classes: a longer one takes longer to arrive.
+/// Lower bounds of the length classes, in bytes. Longer messages take longer to arrive.
 const CLASSES: [usize; 3] = [128 << 10, 512 << 10, 2 << 20];
-/// All of the last copies were needed.
+/// Value of [`Thrift::needed`] if the peer needed all recent copies.
 const ALL: u16 = 256;
-/// Share of needed copies below which copies are held back.
+/// Value of [`Thrift::needed`] below which copies are held back.
 const FEW: u16 = ALL / 2;
 
-/// A copy that is queued, or was sent.
+/// A copy that is queued or sent.
 #[derive(Clone, Copy, Debug)]
 struct Tracked {
     id: Id,
@@ -41,10 +41,9 @@ struct Tracked {
 
 #[derive(Clone, Debug)]
 pub(in crate::mesh) struct Thrift {
-    /// Share of the last copies that the peer needed, in 256ths.
+    /// Share of the recent copies that the peer needed, in 256ths. Newer copies count more.
     needed: u16,
-    /// Smoothed time from our having a message until the peer says that it has it, for each class
-    /// of lengths.
+    /// Smoothed time from queuing a copy until the peer announces the message, by length class.
     lags: [Option<Duration>; CLASSES.len() + 1],
     /// Oldest first.
     copies: VecDeque<Tracked>,
@@ -57,7 +56,7 @@ impl Default for Thrift {
 }
 
 impl Thrift {
-    /// Notes a copy that is queued, and returns the time for which to hold it back.
+    /// Notes a queued copy, and returns the time for which to hold it back.
     pub(in crate::mesh) fn queued(&mut self, now: Instant, id: Id, length: usize) -> Duration {
         if self.copies.len() == TRACKED {
             self.copies.pop_front();
@@ -70,14 +69,14 @@ impl Thrift {
         }
     }
 
-    /// Notes that a copy was sent.
+    /// Notes that a copy was handed to the connection.
     pub(in crate::mesh) fn sent(&mut self, id: &Id) {
         if let Some(copy) = self.copies.iter_mut().find(|copy| copy.id == *id) {
             copy.is_sent = true;
         }
     }
 
-    /// Notes that the peer says that it has a message, or sends it to us.
+    /// Notes that the peer sent IDONTWANT for a message, or the message itself.
     pub(in crate::mesh) fn has(&mut self, now: Instant, id: &Id) {
         let Some(at) = self.copies.iter().position(|copy| copy.id == *id) else { return };
         let Some(copy) = self.copies.remove(at) else { return };
@@ -89,7 +88,7 @@ impl Thrift {
         }
     }
 
-    /// Notes which copies were needed by now.
+    /// Counts the sent copies of at least [`SURE`] ago as needed, and forgets all of that age.
     pub(in crate::mesh) fn settle(&mut self, now: Instant) {
         while let Some(copy) = self.copies.front().filter(|copy| now.since(copy.since) >= SURE) {
             if copy.is_sent {

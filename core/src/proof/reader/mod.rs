@@ -46,10 +46,11 @@
 //!
 //! # Endpoints
 //! A question goes to [`race`](ReaderConfig::race) endpoints at once, fastest first. One more is
-//! asked after each failure or [`hedge`](ReaderConfig::hedge). The first true answer wins. If an endpoint
-//! refuses a question about a block's state, the reader asks for its newest block. If that block is
-//! older, the endpoint lags, and [`LagPolicy`] applies. An endpoint whose answer is malformed, or
-//! false in any part, is dropped ([`ReaderOutput::Dropped`]) until [`Reader::restore`].
+//! asked after each failure or [`hedge`](ReaderConfig::hedge). The first true answer wins. If an
+//! endpoint refuses a question about a block's state, the reader asks for its newest block. If that
+//! block is older, the endpoint lags, and [`LagPolicy`] applies. An endpoint whose answer is
+//! malformed, or false in any part, is dropped ([`ReaderOutput::Dropped`]) until
+//! [`Reader::restore`].
 //!
 //! # Bounds
 //! * Reads: [`MAX_READS`], each for at most [`ReaderConfig::read_timeout`].
