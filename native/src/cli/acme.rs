@@ -1,4 +1,4 @@
-//! Flags for certificates that the node obtains itself.
+//! Flags for certificates that the node obtains by ACME.
 
 use super::path;
 use super::values::boolean;
@@ -8,23 +8,23 @@ use opp2p_node::host::{
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-/// Folder of accounts and certificates in the data directory.
+/// Folder in the data directory for accounts and certificates.
 const FOLDER: &str = "acme";
 
-/// Port of a domain name at which an authority checks it.
+/// Port to which an authority connects to validate a domain name.
 const CHECKED_PORT: u16 = 443;
 
 #[derive(Clone, Debug, Default, clap::Args)]
 #[command(next_help_heading = "Browsers")]
 pub(super) struct AcmeArgs {
-    /// Obtain and renew the certificate for wss by ACME, for this domain name. The authority checks
-    /// the name by connecting to its port 443, which must lead to --p2p.listen.ws. With this flag
-    /// you agree to the authority's terms of service.
+    /// Obtain and renew the certificate for wss by ACME, for this domain name. To validate the
+    /// name, the authority connects to its port 443, which must reach --p2p.listen.ws. With this
+    /// flag you agree to the authority's terms of service.
     #[arg(long = "p2p.ws.tls.acme", env = "OPP2P_P2P_WS_TLS_ACME", value_name = "NAME")]
     name: Option<String>,
     /// Obtain and renew the certificate for wss for this node's own name below libp2p.direct
-    /// (AutoTLS), so that no domain is needed. --p2p.listen.tcp and --p2p.listen.ws must be
-    /// reachable from outside. With this flag you agree to the authority's terms of service.
+    /// (AutoTLS). No domain is needed. --p2p.listen.tcp and --p2p.listen.ws must be publicly
+    /// reachable. With this flag you agree to the authority's terms of service.
     #[arg(
         long = "p2p.ws.tls.auto", env = "OPP2P_P2P_WS_TLS_AUTO", default_value_t = false,
         default_missing_value = "true", num_args = 0..=1, require_equals = true,
@@ -39,15 +39,15 @@ pub(super) struct AcmeArgs {
         hide_env_values = true
     )]
     directory: Option<String>,
-    /// E-mail address to which the authority may write.
+    /// E-mail address for the authority's notices.
     #[arg(
         long = "p2p.ws.tls.acme.contact",
         env = "OPP2P_P2P_WS_TLS_ACME_CONTACT",
         value_name = "EMAIL"
     )]
     contact: Option<String>,
-    /// PEM file of the authorities that the directory's own certificate is checked against, in
-    /// place of the system's: for an authority inside an organisation.
+    /// PEM file of the root certificates for connections to the directory and the broker, in place
+    /// of the system's: for an authority inside an organisation.
     #[arg(
         long = "p2p.ws.tls.acme.ca", env = "OPP2P_P2P_WS_TLS_ACME_CA", value_name = "FILE",
         value_parser = path()
@@ -71,7 +71,7 @@ pub(super) struct AcmeArgs {
     domain: Option<String>,
 }
 
-/// What a certificate depends on beside these flags.
+/// Other settings that a certificate depends on.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct NodePlace<'a> {
     /// The configured public address.
@@ -82,7 +82,7 @@ pub(super) struct NodePlace<'a> {
     pub(super) data: &'a Path,
 }
 
-/// Returns a text without space around it; an empty environment variable counts as unset.
+/// Returns a trimmed text. An empty environment variable counts as unset.
 fn given(text: &Option<String>) -> Option<&str> {
     text.as_deref().map(str::trim).filter(|text| !text.is_empty())
 }
@@ -99,7 +99,7 @@ impl AcmeArgs {
         }
     }
 
-    /// Returns the first flag that was given and only changes what another one does.
+    /// Returns the first given flag that has an effect only with another one.
     fn detail(&self) -> Option<&'static str> {
         let ca = self.ca.as_ref().filter(|path| !path.as_os_str().is_empty());
         let details = [
@@ -112,17 +112,17 @@ impl AcmeArgs {
         details.into_iter().find(|(_, is_given)| *is_given).map(|(flag, _)| flag)
     }
 
-    /// Tells the operator that the checked port has to lead to this one, if that is another one.
+    /// Tells the operator to forward port 443 to `port`, unless they are the same.
     pub(super) fn tell_port(&self, port: u16) {
         if let Some(name) = given(&self.name).filter(|_| port != CHECKED_PORT) {
             tracing::info!(
-                "the authority connects to port {CHECKED_PORT} of {name}: see that it leads to \
-                 port {port} of this node"
+                "the authority connects to port {CHECKED_PORT} of {name}: forward it to port \
+                 {port} of this node"
             );
         }
     }
 
-    /// Returns how the certificate is obtained, if it is to be; an error is one sentence.
+    /// Returns the ACME configuration, if a flag requests one. An error is one sentence.
     pub(super) fn config(&self, node: &NodePlace<'_>) -> Result<Option<AcmeConfig>, String> {
         let name = match (given(&self.name), self.auto) {
             (Some(_), true) => {
@@ -194,7 +194,7 @@ fn domain(flag: &str, text: &str) -> Result<String, String> {
     Ok(name)
 }
 
-/// Parses the address of the operator.
+/// Parses the operator's e-mail address.
 fn contact(text: &str) -> Result<String, String> {
     let is_plain = |part: &str| {
         !part.is_empty() && part.chars().all(|c| c.is_ascii_graphic() && !",<>?".contains(c))

@@ -66,7 +66,7 @@ impl WsArgs {
         self.listen
     }
 
-    /// Tells the operator what has to lead to this listener from outside.
+    /// Tells the operator which port to forward to this listener, if any.
     pub(super) fn tell_port(&self) {
         if let Some(port) = self.listen {
             self.acme.tell_port(port);

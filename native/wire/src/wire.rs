@@ -344,7 +344,7 @@ impl<B: Wired> Wire<B> {
         self.swarm.close_connection(connection);
     }
 
-    /// Announces addresses to peers, in place of old ones.
+    /// Replaces announced addresses.
     pub fn announce(&mut self, old: &[Multiaddr], new: Vec<Multiaddr>) {
         old.iter().for_each(|address| self.swarm.remove_external_address(address));
         new.into_iter().for_each(|address| self.swarm.add_external_address(address));

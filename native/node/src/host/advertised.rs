@@ -1,12 +1,12 @@
-//! The addresses that are announced to peers and pages.
+//! The addresses that the node announces to peers and pages.
 //!
 //! # Bounds
-//! The operator's addresses, or one for the certificate that the node obtained.
+//! The operator's addresses, or one with the name of the obtained certificate.
 
 use libp2p::Multiaddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// The addresses, without this node's id. Clones share them.
+/// The announced addresses, without this node's peer id. Clones share them.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Advertised(Arc<Mutex<Vec<Multiaddr>>>);
 
@@ -15,7 +15,7 @@ impl Advertised {
         Self(Arc::new(Mutex::new(addresses)))
     }
 
-    /// Returns the addresses.
+    /// Returns a copy of the addresses.
     pub(super) fn get(&self) -> Vec<Multiaddr> {
         self.lock().clone()
     }

@@ -1,11 +1,10 @@
-//! The certificate of the browsers' listener, and the proof for an authority that the listener's
-//! name leads to it.
+//! The certificate of the browsers' listener, and the response to an authority's `tls-alpn-01`
+//! challenge.
 //!
-//! Each connection takes the certificate that is current when it begins, and keeps it. So a renewal
-//! ends no connection.
+//! Each handshake uses the current certificate. A renewal does not affect open connections.
 //!
 //! # Bounds
-//! One certificate and one proof.
+//! One certificate and one challenge response.
 
 use super::error::HostError;
 use rustls::crypto::{CryptoProvider, ring};
@@ -16,15 +15,15 @@ use std::fmt;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Protocol in which an authority asks for the proof (RFC 8737).
+/// ALPN protocol of the `tls-alpn-01` challenge (RFC 8737).
 const PROOF_PROTOCOL: &[u8] = b"acme-tls/1";
 
-/// The cryptography of the browsers' listener.
+/// Returns the crypto provider of the browsers' listener.
 pub(super) fn provider() -> CryptoProvider {
     ring::default_provider()
 }
 
-/// The certificate of the browsers' listener: the next connection gets the newest one.
+/// The certificate of the browsers' listener.
 pub(super) struct Certificate {
     current: Arc<Current>,
     proof: Arc<Proof>,
@@ -40,11 +39,11 @@ impl fmt::Debug for Certificate {
 }
 
 impl Certificate {
-    /// Holds this certificate. Without one, connections are refused until
-    /// [`renew`](Self::renew) brings one.
+    /// Creates the state with a first certificate. Without one, handshakes fail until
+    /// [`renew`](Self::renew) sets one.
     ///
     /// # Errors
-    /// None in practice: the cryptography supports what TLS needs.
+    /// If the crypto provider does not support the default TLS versions, which it does.
     pub(super) fn new(first: Option<CertifiedKey>) -> Result<Self, HostError> {
         let current = Arc::new(Current(Mutex::new(first.map(Arc::new))));
         let proof = Arc::new(Proof::default());
@@ -55,26 +54,26 @@ impl Certificate {
         Ok(Self { current, proof, serving: serving.into(), proving: proving.into() })
     }
 
-    /// Replaces the certificate. Returns `true` if it is another one.
+    /// Replaces the certificate. Returns `true` if it differs from the previous one.
     pub(super) fn renew(&self, new: CertifiedKey) -> bool {
         let mut held = self.current.lock();
         let is_other = held.as_ref().is_none_or(|held| held.cert != new.cert);
-        // The key may be another one even then.
+        // The key may differ even if the certificate does not.
         *held = Some(Arc::new(new));
         is_other
     }
 
-    /// Shows an authority that asks for this name the proof, until the returned value is dropped.
+    /// Answers challenges for `name` with `proof`, until the returned value is dropped.
     pub(super) fn prove(&self, name: &str, proof: CertifiedKey) -> Proving {
         *self.proof.lock() = Some((name.to_owned(), Arc::new(proof)));
         Proving(Arc::clone(&self.proof))
     }
 
-    /// Returns the settings for a connection that begins with this message, and whether the
-    /// connection is an authority's, which ends with the handshake.
+    /// Returns the TLS configuration for a connection with this `ClientHello`, and whether it is an
+    /// authority's challenge, which ends with the handshake.
     pub(super) fn settings(&self, hello: &ClientHello<'_>) -> (Arc<ServerConfig>, bool) {
         let mut offered = hello.alpn().into_iter().flatten();
-        // An authority offers this protocol and no other.
+        // An authority offers only this protocol.
         let asks = offered.next() == Some(PROOF_PROTOCOL) && offered.next().is_none();
         (Arc::clone(if asks { &self.proving } else { &self.serving }), asks)
     }
@@ -92,7 +91,7 @@ fn server(
     Ok(config)
 }
 
-/// Ends a proof when it is dropped.
+/// Removes the challenge response when it is dropped.
 #[must_use]
 pub(super) struct Proving(Arc<Proof>);
 
@@ -117,7 +116,7 @@ impl ResolvesServerCert for Current {
     }
 }
 
-/// A name, and the certificate that proves the control of it.
+/// The name of the current challenge, and the certificate that answers it.
 #[derive(Debug, Default)]
 struct Proof(Mutex<Option<(String, Arc<CertifiedKey>)>>);
 

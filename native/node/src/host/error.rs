@@ -61,14 +61,14 @@ pub enum HostError {
         /// What is wrong with the file, and the remedy.
         why: String,
     },
-    /// The browsers' listener has the files of a certificate, and is to obtain one.
+    /// Both certificate files and ACME are configured for the browsers' listener.
     #[error(
-        "the browsers' listener has the files of a certificate and is to obtain one: leave out \
-         either"
+        "the browsers' listener has both certificate files and a configuration to obtain a \
+         certificate: remove one of them"
     )]
     TwoCertificates,
-    /// The authority for certificates can't be asked.
-    #[error("the authority for certificates can't be asked: {0}")]
+    /// A URL or file in the ACME configuration is unusable.
+    #[error("the configuration to obtain a certificate is unusable: {0}")]
     Acme(#[source] HttpError),
     /// An advertised address ends with the id of another node.
     #[error(

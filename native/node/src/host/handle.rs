@@ -384,10 +384,10 @@ impl HostHandle {
         let _ = self.feed.set(problem);
     }
 
-    /// Registers the prover of reads by the false answers that it got, which are then one of the
-    /// node's troubles. Only the first call counts.
+    /// Sets the source of the `proofs` trouble: the false answers that the prover of reads
+    /// received. Later calls have no effect.
     pub fn set_proofs(&self, problem: watch::Receiver<Option<String>>) {
-        // Ignores a second prover: there is one for each node.
+        // Each node has one prover.
         let _ = self.proofs.set(problem);
     }
 

@@ -22,7 +22,7 @@ pub(super) struct Identity {
     /// Addresses to announce to peers, without this node's id.
     pub(super) advertised: Vec<Multiaddr>,
     pub(super) certificate: Option<Arc<Certificate>>,
-    /// Time of a certificate that the node obtained in an earlier run.
+    /// Validity of a certificate that the node obtained in an earlier run.
     pub(super) validity: Option<Validity>,
 }
 
@@ -41,7 +41,7 @@ impl Identity {
     }
 }
 
-/// Returns the certificate of the browsers' listener, and the time of one that the node obtained in
+/// Returns the certificate of the browsers' listener, and its validity if the node obtained it in
 /// an earlier run.
 fn certificate(
     ws: Option<&WsConfig>,

@@ -35,7 +35,7 @@ struct Files {
     store: Store,
     /// Path of the key's file, while it is gone.
     lost_key: watch::Receiver<Option<String>>,
-    /// Reason why there is no new certificate for browsers.
+    /// Reason why no certificate for browsers could be obtained or stored.
     certificate: watch::Receiver<Option<String>>,
 }
 
@@ -98,7 +98,7 @@ impl Reporter {
     }
 
     /// Adds the store, whose damage is reported, the path of the key's file while it is gone, and
-    /// the reason why there is no new certificate for browsers.
+    /// the reason why no certificate for browsers could be obtained or stored.
     pub(super) fn with_files(
         self,
         store: Store,

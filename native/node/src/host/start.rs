@@ -214,7 +214,7 @@ struct Wired {
     driver_ends: oneshot::Receiver<Infallible>,
     /// Takes the path of the key's file while that is gone.
     lost_key: watch::Sender<Option<String>>,
-    /// Takes the reason why there is no new certificate for browsers.
+    /// Takes the reason why no certificate for browsers could be obtained or stored.
     no_certificate: watch::Sender<Option<String>>,
 }
 
@@ -353,19 +353,20 @@ async fn discover(
     Ok(Some(Discovery::start(discovery, &config.chain, around).await?))
 }
 
-/// Returns the TCP port at which others reach the node: the one to advertise, or the bound one.
+/// Returns the node's public TCP port: the advertised one, or else the bound one.
 fn outside_port(config: &HostConfig, handle: &HostHandle) -> u16 {
     let advertised = config.discovery.as_ref().map(|discovery| discovery.advertise_tcp);
     let bound = || tcp_port(&handle.address).unwrap_or_default();
     advertised.filter(|port| *port != 0).unwrap_or_else(bound)
 }
 
-/// Returns whether the node obtains its certificate itself. A reload does not replace such a one.
+/// Returns `true` if the node obtains its certificate by ACME. A reload does not replace such a
+/// certificate.
 fn obtains(config: &HostConfig) -> bool {
     config.ws.as_ref().is_some_and(|ws| ws.acme.is_some())
 }
 
-/// Starts to obtain certificates for browsers, if the node is to do so.
+/// Starts the task that obtains certificates for browsers, if it is configured.
 fn issue(
     config: &HostConfig,
     identity: &Identity,

@@ -49,8 +49,7 @@ const MAX_WS_DATA: usize = 1 << 20;
 /// Time for a browser that is turned away to read the reason.
 const REFUSAL_TIME: Duration = Duration::from_secs(2);
 
-/// Maximum number of bytes that wait in a socket to be sent for the first time. On a line of
-/// 1 Gbit/s this is one millisecond.
+/// Maximum number of unsent bytes in a socket. At 1 Gbit/s they take one millisecond.
 #[cfg(target_os = "linux")]
 const MAX_UNSENT: u32 = 128 << 10;
 
@@ -115,12 +114,13 @@ pub(super) fn transport(
     Ok(TransportTimeout::with_ingoing_timeout(dialled, accept_timeout).boxed())
 }
 
-/// Keeps what waits to be sent out of the kernel, so that it can still be cancelled or overtaken.
+/// Limits the unsent bytes in the kernel, so that queued messages can still be cancelled or
+/// overtaken.
 ///
-/// Without this, the kernel takes megabytes at once: a large block to a slow peer counts as sent
-/// long before it is, and a small block waits behind it. Other systems don't have the option.
+/// Otherwise the kernel accepts megabytes at once: a large block to a slow peer counts as sent long
+/// before it is, and a small block waits behind it. Other systems lack the option.
 fn shallow(stream: tcp::tokio::TcpStream) -> tcp::tokio::TcpStream {
-    // A socket that refuses the option still works.
+    // The socket works without the option, too.
     #[cfg(target_os = "linux")]
     let _ = socket2::SockRef::from(&stream.0).set_tcp_notsent_lowat(MAX_UNSENT);
     stream

@@ -33,10 +33,9 @@ const MAX_PEM: u64 = 1 << 20;
 pub struct WsConfig {
     /// TCP port to listen on; 0 lets the system choose.
     pub port: u16,
-    /// Certificate for `wss`, from files; `None` for plain `ws`, unless [`Self::acme`] is set.
+    /// Certificate files for `wss`. `None` for plain `ws`, unless [`Self::acme`] is set.
     pub tls: Option<WsTls>,
-    /// How the node obtains a certificate for `wss` itself; `None` if it does not. With
-    /// [`Self::tls`] it is refused.
+    /// Configuration for obtaining a certificate for `wss`. Excludes [`Self::tls`].
     pub acme: Option<AcmeConfig>,
     /// Addresses at which browsers reach the listener, if not its own: multiaddrs such as
     /// `/dns4/gw.example/tcp/443/wss`, with or without this node's `/p2p/<peer id>` at the end.
@@ -98,7 +97,7 @@ impl WsTls {
         })?;
         let certified = CertifiedKey::new(certificates, signer);
         match certified.keys_match() {
-            // Not every kind of key tells.
+            // Some keys don't support the comparison.
             Ok(()) | Err(Error::InconsistentKeys(InconsistentKeys::Unknown)) => Ok(certified),
             Err(error) => {
                 let key = self.key.display();

@@ -1,12 +1,10 @@
-//! The listener for browsers with TLS: it ends TLS itself, below the WebSocket.
+//! The `wss` listener for browsers, which terminates TLS below libp2p's WebSocket transport.
 //!
-//! The library's own TLS takes one fixed certificate. This one asks [`Certificate`] for each
-//! connection, so that a certificate can be renewed, and answers an authority that checks the
-//! listener's name.
+//! libp2p's own TLS takes one fixed certificate. This transport asks [`Certificate`] for the
+//! configuration of each connection, which allows renewals and answers to `tls-alpn-01` challenges.
 //!
 //! # Bounds
-//! A client's first message: rustls' limit, 64 KiB. The time for the handshake is part of the
-//! accept timeout.
+//! A `ClientHello` has at most 64 KiB, rustls' limit. The accept timeout includes the handshake.
 
 use super::certificate::Certificate;
 use futures::prelude::*;
@@ -21,7 +19,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-/// A transport that listens on `/wss`, over one that listens on `/ws`. It does not dial.
+/// A listen-only transport for `/wss` addresses, on top of a transport for `/ws`.
 pub(super) struct Wss<T> {
     inner: T,
 }
@@ -30,7 +28,7 @@ impl<S> Wss<websocket::Config<Boxed<TlsStream<S>>>>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    /// Listens over `below`, with messages of at most `max_data` bytes.
+    /// Creates a transport on top of `below`, with WebSocket messages of at most `max_data` bytes.
     pub(super) fn new<T>(below: T, certificate: Arc<Certificate>, max_data: usize) -> Self
     where
         T: Transport<Output = S, Error = io::Error> + Send + Unpin + 'static,
@@ -44,7 +42,7 @@ where
     }
 }
 
-/// Returns the address that the WebSocket layer listens on for this one, without TLS.
+/// Returns the `/ws` address for a `/wss` address, or `None` for another address.
 fn without_tls(address: &Multiaddr) -> Option<Multiaddr> {
     let mut address = address.clone();
     match address.pop() {
@@ -53,7 +51,7 @@ fn without_tls(address: &Multiaddr) -> Option<Multiaddr> {
     }
 }
 
-/// Returns the address with TLS for one of the WebSocket layer.
+/// Returns the `/wss` address for a `/ws` address.
 fn with_tls(address: &Multiaddr) -> Multiaddr {
     let parts = address.iter().map(|part| match part {
         Protocol::Ws(path) => Protocol::Wss(path),
@@ -115,8 +113,11 @@ impl<T: Transport + Unpin> Transport for Wss<T> {
     }
 }
 
-/// Accepts a TLS connection. One of an authority that asks for a proof ends with an error once it
-/// has the answer.
+/// Performs the server's TLS handshake.
+///
+/// # Errors
+/// If the handshake fails. A connection for a `tls-alpn-01` challenge ends with
+/// [`ConnectionAborted`](io::ErrorKind::ConnectionAborted) after its handshake.
 async fn accept<S: AsyncRead + AsyncWrite + Unpin>(
     stream: S,
     certificate: Arc<Certificate>,
@@ -127,7 +128,7 @@ async fn accept<S: AsyncRead + AsyncWrite + Unpin>(
     if !is_authority {
         return Ok(stream);
     }
-    // The handshake was the question and the answer.
+    // The handshake has delivered the challenge response.
     let _ = stream.close().await;
     Err(io::Error::new(io::ErrorKind::ConnectionAborted, "an authority checked this node's name"))
 }
@@ -172,7 +173,7 @@ mod tests {
         rustls::sign::CertifiedKey::new(vec![made.cert.der().clone()], signer)
     }
 
-    /// Listens with these certificates. Returns the port.
+    /// Listens with this certificate. Returns the port.
     async fn listen(certificate: Arc<Certificate>) -> u16 {
         let below = tcp::tokio::Transport::new(tcp::Config::default());
         let mut wss = Wss::new(below, certificate, 1 << 20);
@@ -221,7 +222,7 @@ mod tests {
         let port = listen(Arc::clone(&certificate)).await;
         let (old, new) = (certified(Vec::new()), certified(Vec::new()));
         let connect = async |made: &CertifiedKey<KeyPair>| {
-            // As browsers do.
+            // Browsers offer this protocol.
             connect(port, made.cert.der(), NAME, &[b"http/1.1"]).await
         };
         connect(&old).await.expect_err("there is no certificate yet");
@@ -231,7 +232,7 @@ mod tests {
         assert!(certificate.renew(loaded(&new)));
         connect(&old).await.expect_err("it is replaced");
         connect(&new).await.expect("connected");
-        // The first one goes on.
+        // The first connection still works.
         let request = b"GET / HTTP/1.1\r\nHost: gw.example\r\nUpgrade: websocket\r\n\
             Connection: upgrade\r\nSec-WebSocket-Version: 13\r\n\
             Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n";
@@ -251,7 +252,7 @@ mod tests {
         );
         certificate.renew(loaded(&own));
         let ask = async |name: &str| {
-            // The extension is critical, so no ordinary check of the certificate passes.
+            // Ordinary verification rejects the critical extension.
             let mut config = ClientConfig::builder_with_provider(provider().into())
                 .with_safe_default_protocol_versions()
                 .unwrap()
@@ -276,14 +277,14 @@ mod tests {
             .any(|extension| extension.oid.to_id_string() == "1.3.6.1.5.5.7.1.31");
         assert!(is_proof && sent == *proof.cert.der());
         ask("other.example").await.expect_err("this is not proved");
-        // Browsers are served meanwhile, also those that offer both.
+        // Clients that offer both protocols are still served.
         let both: [&[u8]; 2] = [PROOF, b"http/1.1"];
         connect(port, own.cert.der(), NAME, &both).await.expect("connected");
         drop(shown);
         ask(NAME).await.expect_err("it is over");
     }
 
-    /// Takes any certificate.
+    /// Accepts any certificate.
     #[derive(Debug)]
     struct Anything;
 

@@ -232,7 +232,7 @@ impl HttpClient {
     }
 }
 
-/// Returns a connector for `http://` and `https://` with the certificates of these settings.
+/// Returns a connector for `http://` and `https://` with the TLS files of `config`.
 pub(super) fn connector(config: &HttpConfig) -> Result<HttpsConnector<HttpConnector>, HttpError> {
     tls(config).map(with_tls)
 }
@@ -240,7 +240,7 @@ pub(super) fn connector(config: &HttpConfig) -> Result<HttpsConnector<HttpConnec
 fn with_tls(tls: ClientConfig) -> HttpsConnector<HttpConnector> {
     let mut connector = HttpConnector::new();
     connector.enforce_http(false);
-    // The last segment of a large request must not wait for the acknowledgement of the others.
+    // Otherwise the last segment of a large request waits for an acknowledgement.
     connector.set_nodelay(true);
     HttpsConnectorBuilder::new()
         .with_tls_config(tls)

@@ -1,8 +1,8 @@
-//! HTTP client of any URL, for protocols whose servers name further ones, such as ACME.
+//! HTTP client for arbitrary URLs, for protocols such as ACME, whose servers name further URLs.
 //!
 //! # Bounds
-//! * An answer: the caller's limit in bytes, and the timeout, from before the name is resolved to
-//!   the last byte.
+//! * An answer has at most the caller's limit of bytes. The timeout covers name resolution to the
+//!   last byte.
 //! * Redirects are not followed.
 
 use super::client::{HttpConfig, TlsFiles, cause, connector, host_of};
@@ -17,7 +17,7 @@ use hyper_util::rt::TokioExecutor;
 use opp2p_wire::last_cause;
 use std::time::Duration;
 
-/// A client of any URL. Clones share its connections.
+/// A client for arbitrary URLs. Clones share its connections.
 #[derive(Clone, Debug)]
 pub struct HttpSender {
     client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
@@ -26,21 +26,21 @@ pub struct HttpSender {
 }
 
 impl HttpSender {
-    /// Creates a client, whose answers have at most `limit` bytes and come within `timeout`.
-    /// Without `tls`, certificates are checked against the system's authorities.
+    /// Creates a client with limits for the size of an answer in bytes and for its time. Without
+    /// `tls`, the system's root certificates are used.
     ///
     /// # Errors
-    /// If the files can't be used.
+    /// If a file of `tls` is unusable.
     pub fn new(tls: Option<TlsFiles>, timeout: Duration, limit: usize) -> Result<Self, HttpError> {
         let config = HttpConfig { tls, ..HttpConfig::new("https://", timeout) };
         let client = Client::builder(TokioExecutor::new()).build(connector(&config)?);
         Ok(Self { client, timeout, limit })
     }
 
-    /// Sends a request, and returns the answer, whatever its status is.
+    /// Sends a request, and returns the answer with any status.
     ///
     /// # Errors
-    /// If there is no answer.
+    /// If no whole answer arrives within the limits.
     pub async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Bytes>, HttpError> {
         let host = host_of(request.uri());
         let exchange = async {

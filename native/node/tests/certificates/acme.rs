@@ -88,7 +88,7 @@ pub(crate) async fn a_name_that_leads_elsewhere_is_reported_in_the_authoritys_wo
     let config = gateway(directory.path(), port, acme(&pebble, directory.path(), name));
     let host = Host::start(config).await.unwrap();
     let text = trouble(&host).await;
-    assert!(text.contains("could not check gw.example"), "{text}");
+    assert!(text.contains("could not validate gw.example"), "{text}");
     let words = format!("Failed to connect to 127.0.0.1:{elsewhere}");
     assert!(text.contains(&words) && text.contains("no certificate yet"), "{text}");
     // It does not try again at once, and serves nodes all the same.

@@ -1,11 +1,11 @@
-//! The addresses that the observer page dials.
+//! The addresses for the observer page to dial.
 
 use libp2p::Multiaddr;
 use libp2p::multiaddr::Protocol;
 
-/// Returns the addresses that the page should dial: these addresses, or, if the node listens on all
-/// addresses of its machine, the host that served the page. A visitor can reach that host, but not
-/// necessarily the others.
+/// Returns the addresses for the page to dial. If the node listens on all addresses of its machine
+/// (`on_all`), IP addresses are replaced by the host that served the page: a visitor can reach that
+/// host, but not necessarily the IP addresses.
 pub(super) fn doors(addresses: &[Multiaddr], on_all: bool) -> Vec<String> {
     let mut doors = Vec::new();
     for address in addresses {

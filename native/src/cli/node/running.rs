@@ -119,8 +119,8 @@ impl Running {
     }
 }
 
-/// Serves the page. Its signer and the addresses are those at each visit: a node that obtains
-/// a certificate gets its name later.
+/// Serves the page. Each visit gets the current signer and addresses: a node that obtains a
+/// certificate learns its name later.
 async fn serve(page: Observed, host: HostHandle) -> Result<Page, Failure> {
     let Observed { web, mut start, on_all } = page;
     let refresh = move |start: &mut PageStart| {

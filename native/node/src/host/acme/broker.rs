@@ -1,8 +1,11 @@
-//! Registration with the broker of nodes' own names (p2p-forge), which publishes the proof for the
-//! authority as a DNS record.
+//! Client of the p2p-forge broker, which publishes a node's `dns-01` challenge response as a DNS
+//! record.
 //!
-//! The broker authenticates the request by the peer key, and connects to the node by libp2p before
-//! it publishes anything: its names are for nodes that can be reached.
+//! The broker authenticates the node by its peer key. It publishes only for reachable nodes, so it
+//! connects to the node by libp2p first.
+//!
+//! # Bounds
+//! Two requests per registration, within the bounds of [`HttpSender`].
 
 use super::error::AcmeError;
 use super::order::host_of;
@@ -19,31 +22,31 @@ use serde_json::json;
 
 /// Path of registrations.
 const PATH: &str = "/v1/_acme-challenge";
-/// Maximum length of the broker's reason in a message, in characters.
+/// Maximum length of the broker's error text, in characters.
 const LONGEST_REASON: usize = 200;
 
-/// A broker.
+/// Client of one broker.
 #[derive(Debug)]
 pub(super) struct Broker {
     http: HttpSender,
     uri: Uri,
-    /// Host and port, as in the header `Host`.
+    /// Host and port: the value of the `Host` header.
     host: String,
 }
 
 impl Broker {
-    /// Creates a client of the broker at this URL, which has no path.
+    /// Creates a client of the broker at `url`, without connecting. The URL has no path.
     ///
     /// # Errors
-    /// If it is not the URL of a host.
+    /// If `url` is not a URL with a host.
     pub(super) fn new(http: HttpSender, url: &str) -> Result<Self, HttpError> {
         let uri: Uri =
             format!("{}{PATH}", url.trim_end_matches('/')).parse().map_err(|_| HttpError::Url)?;
         Ok(Self { http, uri, host: host_of(url)? })
     }
 
-    /// Has the broker publish a value for the owner of this key, who is reached at one of the
-    /// addresses.
+    /// Asks the broker to publish a challenge response for the node with this key. The broker
+    /// connects to one of `addresses`.
     pub(super) async fn publish(
         &self,
         key: &Keypair,
@@ -52,7 +55,7 @@ impl Broker {
     ) -> Result<(), AcmeError> {
         let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
         let body = Bytes::from(json!({"value": value, "addresses": addresses}).to_string());
-        // The broker challenges any caller, so the first request says nothing yet.
+        // The broker answers the first request with a challenge, whatever the body is.
         let asked = self.send(Bytes::new(), None).await?;
         let header = asked.headers().get(WWW_AUTHENTICATE).and_then(|value| value.to_str().ok());
         let Some(challenge) = header.and_then(Challenge::read) else {
@@ -92,7 +95,7 @@ impl Broker {
     }
 }
 
-/// Returns the broker's reason: its text, or else the status.
+/// Returns the broker's error text, or else the status.
 fn reason(status: StatusCode, body: &[u8]) -> String {
     let text = String::from_utf8_lossy(body);
     let text: String = text.trim().chars().take(LONGEST_REASON).collect();

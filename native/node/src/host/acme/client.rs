@@ -1,5 +1,4 @@
-//! How the ACME library sends its requests: by this program's own HTTP client, whose answers are
-//! bounded.
+//! Lets the ACME library use this crate's HTTP client, which bounds the size and time of answers.
 
 use crate::http::HttpSender;
 use bytes::Bytes;
@@ -11,7 +10,7 @@ use std::time::Duration;
 
 /// Maximum size of an answer, in bytes. The largest is a certificate with its chain.
 pub(super) const MAX_ANSWER: usize = 1 << 20;
-/// Timeout of one request. The broker dials this node before it answers.
+/// Timeout of one request. It includes the broker's connection to this node.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The HTTP client of the ACME library.
@@ -26,7 +25,7 @@ impl HttpClient for AcmeHttp {
         let sender = self.0.clone();
         Box::pin(async move {
             let (head, body) = request.into_parts();
-            // The body is in memory: it can't fail.
+            // Reading a body in memory can't fail.
             let body =
                 body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
             let request = Request::from_parts(head, Full::new(body));

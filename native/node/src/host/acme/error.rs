@@ -1,41 +1,41 @@
-//! Reasons why a node obtains no certificate.
+//! Errors while obtaining a certificate.
 
 use super::files::NotWritten;
 use crate::http::HttpError;
 use std::time::Duration;
 use tokio::task::JoinError;
 
-/// Reason why a node obtains no certificate, as a clause that follows "no certificate".
+/// Reason why a node could not obtain a certificate, as a clause.
 #[derive(Debug, thiserror::Error)]
 pub(in super::super) enum AcmeError {
-    /// The authority's or the broker's address, or the file of authorities, can't be used.
+    /// An HTTP request failed, or its settings are unusable.
     #[error(transparent)]
     Http(#[from] HttpError),
-    /// The authority's answer is an error, or is not ACME.
+    /// The authority answered with an error, or does not speak ACME.
     #[error("{host} answers: {why}")]
     Authority { host: String, why: String },
-    /// The authority could not check the name.
-    #[error("{host} could not check {name}: {why}")]
+    /// The authority could not validate the name.
+    #[error("{host} could not validate {name}: {why}")]
     NotProved { host: String, name: String, why: String },
-    /// The authority offers no check that this node can pass.
-    #[error("{host} offers no check of {name} by {way}")]
+    /// The authority does not offer the challenge that this node supports.
+    #[error("{host} offers no {way} challenge for {name}")]
     NoCheck { host: String, name: String, way: &'static str },
-    /// The broker does not publish the proof.
-    #[error("the broker {host} refuses this node: {why}")]
+    /// The broker did not publish the challenge response.
+    #[error("the broker {host} rejected this node: {why}")]
     Broker { host: String, why: String },
-    /// The certificate can't be used.
-    #[error("{host} issued a certificate that can't be used: {why}")]
+    /// The certificate is unusable.
+    #[error("{host} issued an unusable certificate: {why}")]
     Unusable { host: String, why: String },
-    /// The proof can't be made.
-    #[error("the proof for the authority can't be made: {0}")]
+    /// The challenge response could not be created.
+    #[error("the response to the challenge could not be created: {0}")]
     Proof(String),
-    /// The disk's part of the work did not end.
-    #[error("the files can't be used: {0}")]
+    /// The thread that accesses the files panicked or was cancelled.
+    #[error("the files could not be accessed: {0}")]
     Disk(#[from] JoinError),
-    /// A file can't be written.
+    /// A file could not be written.
     #[error(transparent)]
     File(#[from] NotWritten),
-    /// The node does not know its address.
+    /// The node does not know its public address.
     #[error("this node does not know its public address: set p2p.advertise.ip")]
     NoAddress,
     /// The attempt took too long.

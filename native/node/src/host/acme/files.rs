@@ -1,11 +1,11 @@
-//! Accounts and certificates on the disk.
+//! ACME accounts and certificates on disk.
 //!
-//! A folder holds what belongs to one authority: `account.json` with the account's key, and a PEM
-//! file for each name with the certificate's key and chain. Only the owner has access. Each file is
-//! replaced in one step, so a key and its certificate always belong together.
+//! Each authority has a folder: `account.json` contains the account's key, and a PEM file per name
+//! contains the certificate's key and chain. Only the owner has access. Files are replaced
+//! atomically, so a key always matches its certificate.
 //!
 //! # Bounds
-//! A file: [`MAX_FILE`]; a longer one is not read.
+//! A file has at most [`MAX_FILE`] bytes. A larger one is not read.
 
 use super::plan::Validity;
 use crate::host::certificate::provider;
@@ -30,10 +30,10 @@ pub(in super::super) struct Kept {
     name: String,
 }
 
-/// A key and a chain as PEM, which are wiped when they are dropped.
+/// A key and a chain as PEM, zeroed on drop.
 pub(super) type Pem = Zeroizing<String>;
 
-/// A certificate from the disk.
+/// A certificate with its key, and its validity.
 #[derive(Debug)]
 pub(in super::super) struct Stored {
     pub(in super::super) certificate: CertifiedKey,
@@ -41,15 +41,15 @@ pub(in super::super) struct Stored {
 }
 
 impl Kept {
-    /// Returns the files of `name`, as it stands in the certificate, for the authority with this
-    /// directory.
+    /// Returns the files for `name`, as in the certificate, and for the authority with this
+    /// directory URL.
     pub(in super::super) fn new(folder: &Path, directory: &str, name: &str) -> Self {
         let address = directory.split_once("://").map_or(directory, |(_, address)| address);
         Self { folder: folder.join(as_file_name(address)), name: name.to_owned() }
     }
 
     fn certificate_file(&self) -> PathBuf {
-        // A wildcard's `*` is no good part of a file's name.
+        // Shells expand the `*` of a wildcard name.
         let name = self.name.strip_prefix("*.").unwrap_or(&self.name);
         self.folder.join(format!("{}.pem", as_file_name(name)))
     }
@@ -58,8 +58,8 @@ impl Kept {
         self.folder.join("account.json")
     }
 
-    /// Reads the certificate. One that is missing, damaged or for another name is `None`: the next
-    /// one replaces it. Expired ones are read too.
+    /// Reads the certificate, expired or not. Returns `None` if it is missing, damaged or for
+    /// another name. The next certificate replaces it.
     pub(in super::super) fn certificate(&self) -> Option<Stored> {
         let file = self.certificate_file();
         let pem = read(&file)?;
@@ -77,13 +77,13 @@ impl Kept {
     /// file.
     ///
     /// # Errors
-    /// Why they can't be used.
+    /// A clause that describes the defect.
     pub(super) fn check(&self, key: &str, chain: &str) -> Result<(Stored, Pem), String> {
         let pem = Zeroizing::new(format!("{}\n{}\n", key.trim_end(), chain.trim_end()));
         Ok((parse(pem.as_bytes(), &self.name)?, pem))
     }
 
-    /// Keeps a certificate.
+    /// Writes the certificate.
     ///
     /// # Errors
     /// If the file can't be written.
@@ -91,12 +91,12 @@ impl Kept {
         self.write(&self.certificate_file(), pem.as_bytes())
     }
 
-    /// Reads the account, as the ACME library stores it.
+    /// Reads the account, in the ACME library's JSON format.
     pub(super) fn account(&self) -> Option<Zeroizing<Vec<u8>>> {
         read(&self.account_file())
     }
 
-    /// Keeps an account.
+    /// Writes the account.
     ///
     /// # Errors
     /// If the file can't be written.
@@ -116,7 +116,7 @@ impl Kept {
     }
 }
 
-/// Reason why a file is not written.
+/// Failure to write a file.
 #[derive(Debug, thiserror::Error)]
 #[error("{} can't be written: {source}", path.display())]
 pub(in super::super) struct NotWritten {
@@ -124,11 +124,11 @@ pub(in super::super) struct NotWritten {
     source: io::Error,
 }
 
-/// Returns a text with `_` for each character that has a meaning in paths.
+/// Replaces each character except ASCII letters, digits, `.` and `-` by `_`.
 fn as_file_name(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-');
     let name: String = text.chars().map(|c| if plain(c) { c } else { '_' }).collect();
-    // Neither this folder nor the one above.
+    // The names `.` and `..` would leave the folder.
     if name.trim_matches('.').is_empty() { format!("_{name}") } else { name }
 }
 
@@ -172,7 +172,7 @@ fn parse(pem: &[u8], name: &str) -> Result<Stored, String> {
     Ok(Stored { certificate, validity })
 }
 
-/// Returns the time in which a certificate is valid, if it is for this name.
+/// Returns the validity of a certificate, which must be for this name.
 fn validity(certificate: &CertificateDer<'_>, name: &str) -> Result<Validity, String> {
     let (_, parsed) =
         X509Certificate::from_der(certificate).map_err(|error| format!("not X.509 ({error})"))?;

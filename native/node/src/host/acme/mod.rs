@@ -1,18 +1,18 @@
-//! Certificates for browsers that the node obtains itself: from an authority by ACME (RFC 8555),
-//! for a name of the operator's or for the node's own below `libp2p.direct`.
+//! Obtains and renews certificates for browsers by ACME (RFC 8555), for the operator's domain name
+//! or for the node's own name below `libp2p.direct`.
 //!
-//! A name of the operator's is proved by TLS on the browsers' listener (`tls-alpn-01`, RFC 8737),
-//! which needs no further port. The node's own name is proved by DNS: a broker, which this node
-//! registers with by its peer key, publishes the proof.
+//! The authority validates the operator's name by TLS on the browsers' listener (`tls-alpn-01`,
+//! RFC 8737), which needs no further port. It validates the node's own name by DNS (`dns-01`): a
+//! broker publishes the challenge response for nodes that register with their peer key.
 //!
-//! [`plan`] decides when to ask; [`order`] asks; [`files`] keeps what was obtained; [`broker`]
-//! registers; [`task`] connects them.
+//! [`plan`] schedules the attempts, [`order`] runs an order, [`files`] stores the results,
+//! [`broker`] registers the node, and [`task`] connects them.
 //!
 //! # Bounds
 //! * One order at a time, of at most [`task::ATTEMPT_TIME`].
-//! * An answer of the authority or the broker: [`client::MAX_ANSWER`] bytes.
-//! * Files: an account and a certificate for each authority and name, [`files::MAX_FILE`] bytes
-//!   each.
+//! * Answers of the authority and the broker: [`client::MAX_ANSWER`] bytes each.
+//! * Files: one account per authority and one certificate per name, of at most
+//!   [`files::MAX_FILE`] bytes each.
 
 mod broker;
 mod client;
@@ -33,38 +33,38 @@ use multibase::Base;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-/// The directory of Let's Encrypt.
+/// Directory URL of Let's Encrypt.
 pub const LETS_ENCRYPT: &str = "https://acme-v02.api.letsencrypt.org/directory";
-/// The broker of the public service for nodes' own names.
+/// URL of the public broker for nodes' own names.
 pub const PUBLIC_BROKER: &str = "https://registration.libp2p.direct";
-/// The domain of nodes' own names in the public service.
+/// Domain of the public broker.
 pub const PUBLIC_DOMAIN: &str = "libp2p.direct";
 
-/// How a node obtains a certificate for browsers itself.
+/// Configuration for obtaining a certificate for browsers.
 ///
 /// The node agrees to the authority's terms of service when it registers an account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AcmeConfig {
-    /// What the certificate is for.
+    /// Name in the certificate.
     pub name: CertificateName,
     /// URL of the authority's directory, such as [`LETS_ENCRYPT`].
     pub directory: String,
-    /// Address to which the authority may write, without `mailto:`.
+    /// E-mail address for the authority's notices, without `mailto:`.
     pub contact: Option<String>,
-    /// PEM file of the authorities that the directory's and the broker's certificates are checked
-    /// against, in place of the system's.
+    /// PEM file of the root certificates for connections to the directory and the broker, in place
+    /// of the system's.
     pub ca: Option<PathBuf>,
-    /// Folder for accounts and certificates. It is created with access for its owner only.
+    /// Folder for accounts and certificates. It is created with access for the owner only.
     pub folder: PathBuf,
 }
 
-/// What a certificate is for.
+/// Name in a certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CertificateName {
-    /// A domain name that leads to this node. The authority connects to its port 443, which has to
-    /// be the browsers' listener, or lead to it.
+    /// A domain name of this node. The authority connects to its port 443, which must reach the
+    /// browsers' listener.
     Domain(String),
-    /// All names below the node's own.
+    /// A wildcard for all names below the node's own name.
     Own(OwnName),
 }
 
@@ -75,12 +75,12 @@ pub struct OwnName {
     pub broker: String,
     /// The domain, such as [`PUBLIC_DOMAIN`].
     pub domain: String,
-    /// Public address of the node; `None` for the one that discovery learns from peers.
+    /// Public address of the node, or `None` for the one that discovery learns from peers.
     pub ip: Option<IpAddr>,
 }
 
 impl CertificateName {
-    /// Returns the name as it stands in the certificate.
+    /// Returns the name in the certificate.
     pub(super) fn of(&self, peer: &PeerId) -> String {
         match self {
             Self::Domain(name) => name.clone(),
@@ -90,28 +90,29 @@ impl CertificateName {
 }
 
 impl OwnName {
-    /// Returns the name that the node's names are below.
+    /// Returns the node's own name, which is the parent of its addresses' names.
     fn below(&self, peer: &PeerId) -> String {
         format!("{}.{}", label(peer), self.domain)
     }
 
-    /// Returns the name that leads to this address.
+    /// Returns the name that resolves to this address.
     pub(super) fn for_address(&self, peer: &PeerId, ip: IpAddr) -> String {
         format!("{}.{}", ip_label(ip), self.below(peer))
     }
 }
 
-/// Returns a peer id as a label of a domain name: a CID in base 36, which has at most 63
-/// characters, as many as a label may have.
+/// Returns a peer id as a DNS label: a CID in base 36. It has at most 63 characters, the limit of a
+/// label.
 fn label(peer: &PeerId) -> String {
-    /// Version 1 of a CID, and the code of a libp2p key.
+    /// CID version 1, and the multicodec of a libp2p key.
     const PREFIX: [u8; 2] = [0x01, 0x72];
     let mut cid = PREFIX.to_vec();
     cid.extend(peer.to_bytes());
     multibase::encode(Base::Base36Lower, cid)
 }
 
-/// Returns an address as a label: its text with `-`. A label neither begins nor ends with `-`.
+/// Returns an address as a DNS label, with `-` for `.` and `:`. Since a label can't begin or end
+/// with `-`, a `0` is added there.
 fn ip_label(ip: IpAddr) -> String {
     let mut label = ip.to_canonical().to_string().replace(['.', ':'], "-");
     if label.starts_with('-') {

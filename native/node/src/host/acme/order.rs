@@ -1,4 +1,7 @@
-//! One order of a certificate, from the account to the chain (RFC 8555).
+//! One ACME order, from the account to the certificate chain (RFC 8555).
+//!
+//! # Bounds
+//! Two waits for the authority, of at most 90 s each. The caller bounds the whole order.
 
 use super::AcmeConfig;
 use super::broker::Broker;
@@ -18,18 +21,17 @@ use libp2p::identity::Keypair;
 use std::time::Duration;
 use tokio::task::spawn_blocking;
 
-/// How often an order is looked at while the authority works: pauses that double, for at most this
-/// time.
+/// Polling of an order while the authority works: the pauses double.
 const POLLING: RetryPolicy = RetryPolicy::new().timeout(Duration::from_secs(90));
 
-/// The authority's word for an account that it does not know.
+/// Problem type for an unknown account.
 const NO_ACCOUNT: &str = "urn:ietf:params:acme:error:accountDoesNotExist";
 
-/// How a name is proved.
+/// Challenge by which the authority validates a name.
 pub(super) enum Way<'a> {
-    /// By TLS on the browsers' listener.
+    /// `tls-alpn-01`, answered by the browsers' listener.
     Tls(&'a Certificate),
-    /// By a DNS record of the broker, which reaches this node at the addresses.
+    /// `dns-01`, answered by the broker, which connects to one of the addresses.
     Dns { broker: &'a Broker, key: &'a Keypair, addresses: Vec<Multiaddr> },
 }
 
@@ -42,7 +44,7 @@ impl Way<'_> {
     }
 }
 
-/// Returns the authority's host, as messages name it.
+/// Returns the authority's host, with the port if the URL has one, for messages.
 pub(super) fn host_of(directory: &str) -> Result<String, HttpError> {
     let uri: Uri = directory.parse().map_err(|_| HttpError::Url)?;
     match uri.scheme_str() {
@@ -54,7 +56,7 @@ pub(super) fn host_of(directory: &str) -> Result<String, HttpError> {
     Ok(uri.port_u16().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}")))
 }
 
-/// An authority, and the files for it.
+/// An authority with its files.
 #[derive(Debug)]
 pub(super) struct Authority<'a> {
     config: &'a AcmeConfig,
@@ -73,7 +75,7 @@ impl<'a> Authority<'a> {
         Self { config, kept, http, host }
     }
 
-    /// Orders a certificate for this name. Returns its key and its chain, both as PEM.
+    /// Obtains a certificate for `name`. Returns its key and chain, both as PEM.
     pub(super) async fn obtain(
         &self,
         name: &str,
@@ -86,7 +88,7 @@ impl<'a> Authority<'a> {
         Ok((key, chain))
     }
 
-    /// Begins an order, with a new account if the authority does not know that of the file.
+    /// Creates an order, with a new account if the authority does not know the stored one.
     async fn order(&self, name: &str) -> Result<Order, AcmeError> {
         let names = [Identifier::Dns(name.to_owned())];
         let new = NewOrder::new(&names);
@@ -114,7 +116,7 @@ impl<'a> Authority<'a> {
             Ok(account) => Ok(Some(account)),
             Err(error) if is_damage(&error) => {
                 let host = self.host;
-                tracing::warn!("the file of the account at {host} is damaged: a new one is made");
+                tracing::warn!("the account file for {host} is damaged: a new account is created");
                 Ok(None)
             }
             Err(error) => Err(self.failed(error)),
@@ -138,9 +140,9 @@ impl<'a> Authority<'a> {
         Ok(account)
     }
 
-    /// Proves the control of the order's name.
+    /// Completes the challenges of the order.
     async fn prove(&self, order: &mut Order, name: &str, way: &Way<'_>) -> Result<(), AcmeError> {
-        // Shows the proof until the authority has seen it.
+        // Keeps the responses in the listener until the authority has validated the name.
         let mut shown = Vec::new();
         let mut authorizations = order.authorizations();
         while let Some(authorization) = authorizations.next().await {
@@ -171,7 +173,7 @@ impl<'a> Authority<'a> {
             Err(Error::Api(problem)) => Some(words(&problem)),
             Err(error) => return Err(self.failed(error)),
         };
-        let why = refusal(order).await.or(why).unwrap_or_else(|| "it gives no reason".to_owned());
+        let why = refusal(order).await.or(why).unwrap_or_else(|| "it gave no reason".to_owned());
         let (host, name) = (self.host.to_owned(), name.to_owned());
         Err(AcmeError::NotProved { host, name, why })
     }
@@ -181,7 +183,7 @@ impl<'a> Authority<'a> {
         match error {
             Error::Api(problem) => AcmeError::Authority { host, why: words(&problem) },
             Error::Json(error) => {
-                AcmeError::Authority { host, why: format!("this is not ACME ({error})") }
+                AcmeError::Authority { host, why: format!("this is not ACME: {error}") }
             }
             Error::Other(error) => match error.downcast::<HttpError>() {
                 Ok(error) => AcmeError::Http(*error),
@@ -192,12 +194,12 @@ impl<'a> Authority<'a> {
     }
 }
 
-/// Returns `true` if the error is due to the file of an account, and not to the authority.
+/// Returns `true` if the cause is the account file, and not the authority.
 const fn is_damage(error: &Error) -> bool {
     matches!(error, Error::KeyRejected | Error::Crypto | Error::Str(_))
 }
 
-/// Returns the reason why an authority did not accept a proof, which stands beside the challenge.
+/// Returns the authority's reason for a failed validation, which is part of the challenge object.
 async fn refusal(order: &mut Order) -> Option<String> {
     let mut authorizations = order.authorizations();
     while let Some(Ok(mut authorization)) = authorizations.next().await {
@@ -210,7 +212,7 @@ async fn refusal(order: &mut Order) -> Option<String> {
     None
 }
 
-/// Returns an authority's reason in its own words.
+/// Returns the detail of a problem, or else its type, with the first subproblem.
 fn words(problem: &Problem) -> String {
     let detail = |detail: &Option<String>, kind: &Option<String>| {
         detail.clone().or_else(|| kind.clone()).unwrap_or_else(|| "an error".to_owned())

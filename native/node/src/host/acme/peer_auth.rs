@@ -1,33 +1,32 @@
-//! Authentication of an HTTP request with the peer key (`libp2p-PeerID`, "Peer ID Authentication
-//! over HTTP" of the libp2p specifications): the pure part.
+//! Client side of libp2p's "Peer ID Authentication over HTTP" (`libp2p-PeerID`), without I/O.
 //!
-//! The server answers a first request with a challenge. The second request has the signature of it.
-//! The server's own signature is not checked: its key is a fresh one and says nothing, and TLS has
-//! authenticated the server by its name.
+//! The server answers the first request with a challenge. The second request contains the signature
+//! of it. The server's signature is not verified: its peer key is ephemeral, and TLS has
+//! authenticated the server by name.
 
 use base64::prelude::{BASE64_URL_SAFE, Engine};
 use libp2p::identity::Keypair;
 
-/// Name of the scheme.
+/// Name of the authentication scheme.
 const SCHEME: &str = "libp2p-PeerID";
-/// Length of this side's challenge in bytes, before it is encoded.
+/// Length of the client's challenge before encoding, in bytes.
 pub(super) const CHALLENGE_BYTES: usize = 32;
-/// Minimum length of the server's challenge, in characters: a shorter one could be a replay.
+/// Minimum length of the server's challenge, in characters. A shorter one makes replays possible.
 const SHORTEST_CHALLENGE: usize = 32;
 
 /// A server's challenge.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Challenge {
     challenge: String,
-    /// The server's public key, as protobuf.
+    /// The server's public key, in protobuf encoding.
     server: Vec<u8>,
-    /// Text that goes back unchanged.
+    /// Server state, returned unchanged.
     opaque: String,
 }
 
 impl Challenge {
-    /// Reads the value of a `WWW-Authenticate` header. Returns `None` if it has no challenge of
-    /// this scheme.
+    /// Parses a `WWW-Authenticate` header. Returns `None` if it has no valid challenge of this
+    /// scheme.
     pub(super) fn read(header: &str) -> Option<Self> {
         let (_, parameters) = header.split_once(SCHEME)?;
         let (mut challenge, mut server, mut opaque) = (None, None, None);
@@ -46,11 +45,10 @@ impl Challenge {
         Some(Self { challenge, server: server?, opaque: opaque? })
     }
 
-    /// Returns the value of the `Authorization` header that answers it, or `None` if the key can't
-    /// sign.
+    /// Returns the value of the `Authorization` header, or `None` if the key can't sign.
     ///
-    /// `host` is the value of the request's `Host` header, and `own` a random challenge to the
-    /// server, which the scheme demands.
+    /// `host` is the value of the request's `Host` header. `own` is the random challenge to the
+    /// server that the scheme requires.
     pub(super) fn answer(
         &self,
         key: &Keypair,
@@ -68,8 +66,7 @@ impl Challenge {
         ))
     }
 
-    /// Returns the signed bytes: the scheme, then each parameter with its length before it, in the
-    /// order of their names.
+    /// Returns the bytes to sign: the scheme, then the length-prefixed parameters, sorted by name.
     fn signed(&self, host: &str) -> Vec<u8> {
         let mut bytes = SCHEME.as_bytes().to_vec();
         let parts: [(&str, &[u8]); 3] = [
@@ -87,7 +84,7 @@ impl Challenge {
     }
 }
 
-/// Appends a number in base 128, lowest digits first.
+/// Appends an unsigned LEB128 varint.
 fn varint(bytes: &mut Vec<u8>, mut number: usize) {
     while number >= 0x80 {
         bytes.push((number & 0x7f) as u8 | 0x80);

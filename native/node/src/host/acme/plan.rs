@@ -1,11 +1,11 @@
-//! When a node asks for its next certificate: a pure state machine.
+//! Schedules the attempts to obtain a certificate, without I/O.
 //!
-//! A certificate is renewed after two thirds of its time. After a failure the node waits, twice as
-//! long each time: from [`FIRST_RETRY`] to [`LAST_RETRY`]. That is at most five attempts in the
-//! first hour, which is what the best-known authority allows for a name.
+//! A certificate is renewed after two thirds of its validity. After failures, the pause doubles
+//! from [`FIRST_RETRY`] to [`LAST_RETRY`]. This limits the first hour to five attempts, Let's
+//! Encrypt's limit of failed validations per name and hour.
 //!
-//! A wrong clock must not make the node ask all the time: after it has obtained a certificate, it
-//! does not ask for another one within a third of that certificate's time.
+//! A wrong clock must not cause repeated requests. After a success, the node makes no further
+//! attempt for a third of the new certificate's validity.
 
 use std::time::Duration;
 
@@ -15,10 +15,10 @@ const FIRST_RETRY: Duration = Duration::from_secs(2 * 60);
 const LAST_RETRY: Duration = Duration::from_secs(6 * 60 * 60);
 /// Minimum time between two certificates, in seconds.
 const SHORTEST_PAUSE: u64 = 10;
-/// Maximum time until the next look at the clock, which may jump.
+/// Maximum time between two readings of the clock, which may jump.
 const LOOK: Duration = Duration::from_secs(60 * 60);
 
-/// The time in which a certificate is valid, in seconds since 1970.
+/// Validity of a certificate, in seconds since 1970.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in super::super) struct Validity {
     pub(super) from: u64,
@@ -30,35 +30,34 @@ impl Validity {
         self.to.saturating_sub(self.from)
     }
 
-    /// Returns the seconds that are left, or 0 once the certificate has expired.
+    /// Returns the remaining seconds, or 0 once the certificate has expired.
     const fn left(&self, now: u64) -> u64 {
         self.to.saturating_sub(now)
     }
 }
 
-/// When to ask for the next certificate. Times are in seconds since 1970.
+/// Schedule of the next attempt. Times are in seconds since 1970.
 #[derive(Clone, Debug)]
 pub(super) struct Plan {
     held: Option<Validity>,
-    /// Time before which no certificate is asked for, after one was obtained.
+    /// Earliest time of the next attempt after a success.
     not_before: u64,
     /// Failures since the last success.
     failures: u32,
 }
 
 impl Plan {
-    /// Begins with the certificate of an earlier run, if there is one.
+    /// Creates a plan from the certificate of an earlier run, if any.
     pub(super) const fn new(held: Option<Validity>) -> Self {
         Self { held, not_before: 0, failures: 0 }
     }
 
-    /// Returns whether there is a certificate, expired or not.
+    /// Returns `true` if there is a certificate, expired or not.
     pub(super) const fn has_certificate(&self) -> bool {
         self.held.is_some()
     }
 
-    /// Returns the time to wait before the next call; `None` if a certificate is to be asked for
-    /// now.
+    /// Returns the time until the next call, or `None` if an attempt is due.
     pub(super) fn wait(&self, now: u64) -> Option<Duration> {
         let held = self.held?;
         let due = held.from.saturating_add(held.length() / 3 * 2).max(self.not_before);
@@ -66,7 +65,7 @@ impl Plan {
         (!wait.is_zero()).then(|| wait.min(LOOK))
     }
 
-    /// Notes that a certificate was obtained.
+    /// Notes a success.
     pub(super) const fn obtained(&mut self, now: u64, validity: Validity) {
         let pause = validity.length() / 3;
         let pause = if pause < SHORTEST_PAUSE { SHORTEST_PAUSE } else { pause };
@@ -75,14 +74,14 @@ impl Plan {
         self.failures = 0;
     }
 
-    /// Notes that no certificate was obtained. Returns the pause before the next attempt.
+    /// Notes a failure, and returns the pause before the next attempt.
     pub(super) fn failed(&mut self) -> Duration {
         let pause = FIRST_RETRY.saturating_mul(1 << self.failures.min(16)).min(LAST_RETRY);
         self.failures = self.failures.saturating_add(1);
         pause
     }
 
-    /// Returns what an operator has to know about the present certificate, as a clause.
+    /// Describes the current certificate as a clause for the operator.
     pub(super) fn present(&self, now: u64) -> String {
         const DAY: u64 = 24 * 60 * 60;
         match self.held.map(|held| held.left(now)) {

@@ -1,4 +1,4 @@
-//! The certificate that proves the control of a name to an authority (`tls-alpn-01`, RFC 8737).
+//! The certificate that answers a `tls-alpn-01` challenge (RFC 8737).
 
 use super::error::AcmeError;
 use crate::host::certificate::provider;
@@ -6,7 +6,8 @@ use rcgen::{CertificateParams, CustomExtension, KeyPair};
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::PrivateKeyDer;
 
-/// Makes the proof for a name, with the digest that the authority expects.
+/// Creates the self-signed certificate for a name. `digest` is the SHA-256 digest of the key
+/// authorization.
 pub(super) fn proof(name: &str, digest: &[u8]) -> Result<CertifiedKey, AcmeError> {
     let failed = |error: rcgen::Error| AcmeError::Proof(error.to_string());
     let key = KeyPair::generate().map_err(failed)?;
@@ -19,6 +20,6 @@ pub(super) fn proof(name: &str, digest: &[u8]) -> Result<CertifiedKey, AcmeError
         .key_provider
         .load_private_key(secret)
         .map_err(|error| AcmeError::Proof(error.to_string()))?;
-    // The proof is a critical extension, which the checks of ordinary certificates refuse.
+    // `CertifiedKey::from_der` rejects the critical extension.
     Ok(CertifiedKey::new(vec![certificate.der().clone()], signer))
 }

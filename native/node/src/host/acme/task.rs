@@ -1,5 +1,5 @@
-//! The task that obtains and renews the certificate, as [`Plan`] decides, until the node has
-//! stopped; and that announces the addresses for which the certificate is.
+//! The task that obtains and renews the certificate on the schedule of [`Plan`], and announces the
+//! addresses with its name. It ends with the node.
 
 use super::broker::Broker;
 use super::client::{MAX_ANSWER, TIMEOUT};
@@ -27,40 +27,41 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep, timeout};
 
-/// Maximum time of an attempt.
+/// Timeout of an attempt.
 pub(super) const ATTEMPT_TIME: Duration = Duration::from_secs(4 * 60);
-/// Maximum time for which an attempt waits until the node knows its address.
+/// Maximum time for which an attempt waits for the node's public address.
 const ADDRESS_TIME: Duration = Duration::from_secs(60);
-/// Interval between two looks for the node's address.
+/// Interval at which a waiting attempt checks for the node's address.
 const ADDRESS_LOOK: Duration = Duration::from_secs(2);
-/// Interval between two looks whether the node's address is another one.
+/// Maximum interval at which a change of the node's address is noticed, except during attempts and
+/// after failures.
 const ANNOUNCE_LOOK: Duration = Duration::from_secs(30);
 
-/// Everything that the task needs from the node.
+/// Configuration and handles of the task.
 #[derive(Debug)]
 pub(in super::super) struct Issuing {
     pub(in super::super) config: AcmeConfig,
     pub(in super::super) key: Keypair,
     pub(in super::super) peer_id: PeerId,
     pub(in super::super) certificate: Arc<Certificate>,
-    /// Time of the certificate from the disk.
+    /// Validity of the certificate of an earlier run.
     pub(in super::super) held: Option<Validity>,
-    /// Ports at which others reach the node's listener and the browsers'.
+    /// Public TCP ports of the node's listener and of the browsers' listener.
     pub(in super::super) ports: (u16, u16),
     pub(in super::super) clock: WallClock,
     pub(in super::super) known: Option<watch::Receiver<Known>>,
     pub(in super::super) commands: mpsc::WeakSender<Command>,
-    /// Addresses for browsers; `None` if the operator has named them.
+    /// Addresses for browsers, or `None` if the operator has set them.
     pub(in super::super) advertised: Option<Advertised>,
-    /// The problem that is in the trouble list.
+    /// Current problem for the trouble list.
     pub(in super::super) problem: watch::Sender<Option<String>>,
 }
 
 impl AcmeConfig {
-    /// Checks the addresses and the file of authorities, without connecting.
+    /// Checks the URLs and the file of root certificates, without connecting.
     ///
     /// # Errors
-    /// If one can't be used.
+    /// If one of them is unusable.
     pub fn check(&self) -> Result<(), HttpError> {
         let http = self.sender()?;
         host_of(&self.directory)?;
@@ -77,7 +78,7 @@ impl AcmeConfig {
 }
 
 impl Issuing {
-    /// Runs until the node has stopped.
+    /// Runs until the node stops.
     pub(in super::super) async fn run(mut self, mut node: watch::Receiver<Status>) {
         let end = async { while node.changed().await.is_ok() {} };
         tokio::select! {
@@ -105,7 +106,7 @@ impl Issuing {
                 Ok((validity, kept)) => {
                     plan.obtained(self.now(), validity);
                     tracing::info!("a new certificate for browsers: {}", plan.present(self.now()));
-                    // Another attempt would not help the disk, and authorities limit their number.
+                    // A retry would not fix the disk, and authorities limit the number of attempts.
                     let problem = kept.err().map(|error| format!("it is in use, but {error}"));
                     self.problem.send_replace(problem);
                 }
@@ -124,8 +125,7 @@ impl Issuing {
         self.clock.now().as_secs()
     }
 
-    /// Obtains a certificate, puts it in force, and keeps it. The second value says whether it is
-    /// kept.
+    /// Obtains a certificate, and puts it into use. The second value is the result of storing it.
     async fn attempt(&self) -> Result<(Validity, Result<(), AcmeError>), AcmeError> {
         let host = host_of(&self.config.directory)?;
         let late = |_| AcmeError::Timeout { host: host.clone(), after: ATTEMPT_TIME };
@@ -167,7 +167,7 @@ impl Issuing {
         }
     }
 
-    /// Returns the node's public address, and waits for it a little.
+    /// Returns the node's public address, and waits for it up to [`ADDRESS_TIME`].
     async fn known_address(&self, own: &OwnName) -> Result<IpAddr, AcmeError> {
         let begun = Instant::now();
         loop {
@@ -181,7 +181,8 @@ impl Issuing {
         }
     }
 
-    /// Returns the configured address, or the one in the node's own record, which peers vote on.
+    /// Returns the configured address, or the one in the node's discovery record, which its peers
+    /// determine by vote.
     fn address(&self, own: &OwnName) -> Option<IpAddr> {
         let record = || {
             let known = self.known.as_ref()?.borrow();
@@ -191,8 +192,8 @@ impl Issuing {
         own.ip.or_else(record)
     }
 
-    /// Tells peers and pages the addresses with the certificate's name, if they are other ones than
-    /// those told before.
+    /// Announces the addresses with the certificate's name to peers and pages, if they differ from
+    /// `before`.
     async fn announce(&self, before: &mut Vec<Multiaddr>) {
         let Some(advertised) = &self.advertised else { return };
         let now: Vec<Multiaddr> = self.named_address().into_iter().collect();
@@ -202,7 +203,7 @@ impl Issuing {
         }
         advertised.replace(now.clone());
         let old = std::mem::replace(before, now.clone());
-        // The node may have stopped meanwhile.
+        // Fails only if the node has stopped.
         let _ = commands.send(Command::Announce { old, new: now }).await;
     }
 
