@@ -49,7 +49,7 @@ enum Command {
     Import(Import),
     /// Removes the blocks that a node with these limits would remove.
     Prune(Prune),
-    /// Moves what is intact in a damaged store into a new one, which takes its place. The damaged
+    /// Copies the intact data of a damaged store into a new one, which replaces it. The damaged
     /// file is kept.
     Salvage(Salvage),
 }
@@ -193,7 +193,8 @@ impl Place {
         }
     }
 
-    /// Returns the store's file and its chain, which may be unreadable in the file.
+    /// Returns the store's file and its chain. If the file does not tell the chain, the directory's
+    /// name does.
     fn find_damaged(&self) -> Result<(PathBuf, u64, B256), Failure> {
         let (file, given) = self.find()?;
         if let Some((chain_id, genesis)) = given {
@@ -202,12 +203,13 @@ impl Place {
         if let Ok(Some((chain_id, genesis))) = Store::owner(&file) {
             return Ok((file, chain_id, genesis));
         }
-        // The name of its directory is the chain's id.
+        // The directory is named by the chain id.
         let name = file.parent().and_then(Path::file_name).and_then(|name| name.to_str());
         let network = name.and_then(|id| networks::find(id).ok());
         let Some(chain) = network.map(Network::config) else {
             return Err(Failure::new(format!(
-                "can't read the chain of {}, and it is not built in: give its --rollup.config",
+                "can't read the chain of {}, and its directory names no built-in chain: give \
+                 --rollup.config",
                 file.display()
             )));
         };
@@ -473,7 +475,7 @@ fn salvage(args: &Salvage) -> Result<ExitCode, Failure> {
             what.display()
         ))
     };
-    // An earlier attempt may have ended early.
+    // An interrupted attempt may have left the file.
     match std::fs::remove_file(&new) {
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(failed(&new, error)),
         _ => {}
@@ -503,13 +505,13 @@ fn salvage(args: &Salvage) -> Result<ExitCode, Failure> {
     std::fs::rename(&new, &file).map_err(|error| failed(&file, error))?;
     answer(told(&salvaged))?;
     remark(format_args!(
-        "the damaged file is {} now: remove it when the node runs well",
+        "the damaged file is {} now: remove it once the node works",
         kept.display()
     ));
     Ok(ExitCode::SUCCESS)
 }
 
-/// Returns what was salvaged and what is lost, as sentences.
+/// Describes the result in one line.
 fn told(salvaged: &Salvaged) -> String {
     let id = |id: Option<BlockId>| id.map_or_else(String::new, |id| id.number.to_string());
     let mut text = format!(

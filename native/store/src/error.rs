@@ -9,7 +9,7 @@ use alloy_primitives::B256;
 use super::record::MAX_MESSAGE_BYTES;
 use super::{MAX_MEMORY_KEY, MAX_MEMORY_VALUE};
 
-/// Losses when starting with an empty store, as a part of a message.
+/// Losses when starting with an empty store, for error messages.
 const LOST: &str = "the blocks, bans, scores, block lists and known peers in it are lost, and \
                     older blocks are not fetched again";
 
@@ -147,7 +147,7 @@ pub enum StoreError {
     /// The file is a store, but its structure is damaged.
     #[error(
         "the store {} is damaged ({detail}): with an empty store in its place, {LOST}; salvage the \
-         intact blocks, and what can be read of the rest, into a new store",
+         intact data into a new store",
         path.display()
     )]
     Corrupted {

@@ -174,8 +174,8 @@ pub(super) fn owner(path: &Path) -> Result<Option<(u64, alloy_primitives::B256)>
     }
 }
 
-/// Opens the database in this file for reading, if a file exists. Its pages are not checked, and no
-/// byte of it changes.
+/// Opens the database in this file for reading, if a file exists. Its pages are not checked. The
+/// file is not changed.
 pub(super) fn unchecked(path: &Path) -> Result<Option<Database>, StoreError> {
     let Some(file) = open_file(path)? else { return Ok(None) };
     let opened = contained(|| {

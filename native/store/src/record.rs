@@ -136,8 +136,7 @@ pub(super) fn decode(hash: &B256, record: &[u8]) -> Result<StoredBlock, String> 
     }
 }
 
-/// Decodes the record at the beginning of `bytes`, which other bytes may follow, or describes its
-/// defect.
+/// Decodes the record at the start of `bytes`, or describes its defect. Other bytes may follow it.
 pub(super) fn decode_found(bytes: &mut impl Read) -> Result<StoredBlock, String> {
     read_block(None, &mut FrameDecoder::new(bytes))
 }
@@ -171,7 +170,7 @@ struct Head {
     message_len: usize,
 }
 
-/// Reads the head of a record, which must be that of block `key` if it is given.
+/// Reads the head of a record. If `key` is given, it must be the hash of the block.
 fn read_head(key: Option<&B256>, stream: &mut impl Read) -> Result<Head, String> {
     let [layout, version] = read(stream)?;
     if layout != LAYOUT {

@@ -1,18 +1,17 @@
-//! Recovery of the intact blocks of a damaged file.
+//! Recovers the intact blocks of a damaged store file.
 //!
-//! Every record begins with the same ten bytes, those of snappy's framing format, and has checksums
-//! and its length. So blocks are found without the tables of the file, whatever part of it is
-//! damaged: the file is read once from its start to its end, each record that begins in it is
-//! decoded, and its contents are checked against its hash.
+//! Each record begins with the ten-byte header of snappy's framing format, and contains checksums
+//! and its length. Blocks are therefore found without the tables of the file, whatever part is
+//! damaged: a single scan decodes each record and verifies its contents against its hash.
 //!
-//! The head that the tables name, or else the highest signed block, leads the canonical chain of
-//! the new store, and parent hashes lead down from it. Where a block is missing, the chain
-//! continues at the highest block below the hole. Blocks of other branches are left out. A file
-//! may still have records that its store had removed. They are intact too, and are salvaged.
+//! The canonical chain of the new store begins at the head in the tables, or else at the highest
+//! signed block, or else at the highest block, and follows parent hashes down. Where a block is
+//! missing, it continues at the highest block below the hole. Other blocks are left out. A file may
+//! still contain records that its store had removed. They are salvaged too.
 //!
 //! # Bounds
-//! In memory: about 100 bytes for each intact block, and the blocks of one commit. On disk: a copy
-//! of the intact blocks.
+//! * Memory: about 100 bytes per intact block, and [`COMMIT_BYTES`] of blocks.
+//! * Disk: a copy of the intact blocks.
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
@@ -32,15 +31,15 @@ use super::fault::contained;
 use super::record::{self, MAX_MESSAGE_BYTES, StoredBlock};
 use super::{Batch, MemoryEntry, Store, StoreError, open, read};
 
-/// First bytes of a stream in snappy's framing format.
+/// Header of a stream in snappy's framing format.
 const MARK: &[u8; 10] = b"\xff\x06\x00\x00sNaPpY";
-/// Number of bytes that are searched at a time.
+/// Number of bytes to search at a time.
 const WINDOW: usize = 1 << 20;
-/// Number of bytes that are skipped when they can't be read.
+/// Number of bytes to skip after a read error.
 const SECTOR: u64 = 4096;
-/// Maximum size of a record: incompressible contents, and the heads of its chunks.
+/// Maximum size of a record in bytes, with a margin for incompressible contents and chunk headers.
 const MAX_RECORD: u64 = MAX_MESSAGE_BYTES as u64 / 8 * 9;
-/// Size of the messages after which a commit is made, in bytes.
+/// Size of the messages in one commit, in bytes. The last message may exceed it.
 const COMMIT_BYTES: usize = 16 << 20;
 
 /// Result of [`Store::salvage`].
@@ -52,32 +51,33 @@ pub struct Salvaged {
     pub lowest: Option<ChainId>,
     /// The highest of them.
     pub highest: Option<ChainId>,
-    /// Number of places at which blocks are missing between the lowest and the highest.
+    /// Number of gaps between the lowest and the highest block.
     pub holes: u64,
-    /// Number of intact blocks that are not on the chain, and were left out.
+    /// Number of intact blocks that were left out, since they are not on the chain.
     pub left_out: u64,
-    /// Number of records that begin in the file and are damaged.
+    /// Number of damaged records whose header was found.
     pub damaged: u64,
-    /// Number of bytes of the file that can't be read.
+    /// Number of unreadable bytes in the file.
     pub unreadable: u64,
-    /// Number of entries of the memory, or `None` if they can't be read.
+    /// Number of entries of the memory, or `None` if the tables are unreadable.
     pub memory: Option<u64>,
 }
 
-/// An intact record, by the number and the hash of its block.
+/// An intact record.
 #[derive(Clone, Copy, Debug)]
 struct Found {
-    /// Position in the file.
+    /// Offset in the file.
     at: u64,
     parent: B256,
     is_signed: bool,
 }
 
+/// The intact records, by number and hash of the block.
 type Blocks = BTreeMap<(u64, B256), Found>;
 
 impl Store {
-    /// Copies what is intact in the damaged store in `file` to this store, which must be empty.
-    /// The file is only read.
+    /// Copies the intact blocks and the memory of the damaged store in `file` to this store, which
+    /// must be empty. The file is not changed.
     ///
     /// # Errors
     ///
@@ -122,7 +122,7 @@ impl Store {
         let (mut batch, mut size) = (Batch::default(), 0);
         for key in chain.iter().rev() {
             let Some(found) = blocks.get(key) else { continue };
-            // It was intact a moment ago.
+            // The scan has found the record intact.
             let block = decode(records, found.at)?.map_err(io::Error::other)?;
             size += block.message.len();
             batch.canonical.push((block.number, block.hash));
@@ -143,7 +143,7 @@ impl Store {
     }
 }
 
-/// Side on which copying failed.
+/// An error of copying, by side.
 enum Copying {
     Source(io::Error),
     Target(StoreError),
@@ -161,7 +161,7 @@ impl From<StoreError> for Copying {
     }
 }
 
-/// Locks the file, so that no node writes to it meanwhile.
+/// Locks the file against use by a node.
 fn lock(file: &Path) -> Result<FileBackend, StoreError> {
     let locked = contained(|| {
         let backend = FileBackend::new(OpenOptions::new().read(true).write(true).open(file)?)?;
@@ -176,12 +176,12 @@ fn lock(file: &Path) -> Result<FileBackend, StoreError> {
     locked.ok_or_else(|| StoreError::Locked { path: file.to_path_buf() })
 }
 
-/// Returns the head and the memory if the tables can be read. The file is not changed.
+/// Returns the head and the memory, if the tables are readable. The file is not changed.
 fn read_tables(file: &Path) -> Option<(Option<ChainId>, Vec<MemoryEntry>)> {
     let database = open::unchecked(file).ok()??;
     let head = contained(|| read::canonical_head(&database)).ok().flatten();
     let memory = contained(|| read::memory(&database)).ok()?;
-    // Closing a damaged database may panic, too.
+    // Closing a damaged database may panic.
     let _ = contained(|| {
         drop(database);
         Ok(())
@@ -189,12 +189,12 @@ fn read_tables(file: &Path) -> Option<(Option<ChainId>, Vec<MemoryEntry>)> {
     Some((head, memory))
 }
 
-/// Finds all intact records.
+/// Finds all intact records, and counts damaged records and unreadable bytes.
 fn scan(path: &Path, records: &mut File, salvaged: &mut Salvaged) -> io::Result<Blocks> {
     let mut file = File::open(path)?;
     let length = file.seek(SeekFrom::End(0))?;
     let mut blocks = Blocks::new();
-    // The window begins at `at`. Its first bytes are the last ones of the window before.
+    // The window begins at offset `at`, and overlaps the previous one by less than a header.
     let (mut window, mut at) = (Vec::new(), 0_u64);
     loop {
         let next = at + window.len() as u64;
@@ -207,7 +207,7 @@ fn scan(path: &Path, records: &mut File, salvaged: &mut Salvaged) -> io::Result<
             Ok(0) => return Ok(blocks),
             Ok(_) => {}
             Err(_) => {
-                // A part may have been read before the error.
+                // Some bytes may have been read before the error.
                 if window.len() == kept {
                     salvaged.unreadable += SECTOR.min(length - next);
                     (window, at) = (Vec::new(), next + SECTOR);
@@ -230,7 +230,7 @@ fn scan(path: &Path, records: &mut File, salvaged: &mut Salvaged) -> io::Result<
     }
 }
 
-/// Decodes the record at this position. The outer error is one of the file itself.
+/// Decodes the record at this offset. The outer error is an I/O error of the file.
 fn decode(records: &mut File, at: u64) -> io::Result<Result<StoredBlock, String>> {
     records.seek(SeekFrom::Start(at))?;
     Ok(record::decode_found(&mut BufReader::new(records.take(MAX_RECORD))))
@@ -245,7 +245,7 @@ fn intact(block: &StoredBlock, at: u64) -> Result<((u64, B256), Found), String> 
     Ok(((block.number, block.hash), Found { at, parent, is_signed }))
 }
 
-/// Returns the canonical chain, highest first.
+/// Returns the canonical chain, highest block first, and counts its holes.
 fn chain(blocks: &Blocks, head: Option<ChainId>, salvaged: &mut Salvaged) -> Vec<(u64, B256)> {
     let named = head.map(|head| (head.number, head.hash)).filter(|key| blocks.contains_key(key));
     let signed = || blocks.iter().rev().find(|(_, found)| found.is_signed).map(|(key, _)| *key);
