@@ -12,7 +12,7 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Time limit of a request to an endpoint for proofs.
+/// Timeout of a request to an endpoint for proved reads.
 const PROOF_ENDPOINT_TIME: Duration = Duration::from_secs(15);
 
 #[derive(Debug, clap::Args)]
@@ -125,9 +125,9 @@ pub(super) struct RpcArgs {
         value_parser = |text: &str| within(text, RpcLimits::REQUEST)
     )]
     max_request_bytes: u32,
-    /// RPC endpoints of execution clients, separated by commas. They need not be trusted: balances,
-    /// code, storage, receipts and logs are read from them, proved by this node's blocks, and
-    /// served on the RPC.
+    /// RPC endpoints of execution clients, separated by commas. The RPC then serves balances, code,
+    /// storage, receipts and logs from them. They need not be trusted: this node verifies each
+    /// answer against its blocks.
     #[arg(
         id = "l2_proofs",
         long = "l2.proofs",
@@ -192,7 +192,7 @@ impl RpcArgs {
         Ok(Some(config))
     }
 
-    /// Returns the endpoints for proofs after checking them.
+    /// Checks and returns the endpoints for proved reads.
     fn proofs(&self) -> Result<Vec<HttpConfig>, Failure> {
         let urls = self.proofs.iter().map(|url| url.trim()).filter(|url| !url.is_empty());
         let endpoints: Vec<_> = urls.map(|url| HttpConfig::new(url, PROOF_ENDPOINT_TIME)).collect();

@@ -35,8 +35,8 @@ pub struct RpcConfig {
     pub rollup: Option<Arc<RawValue>>,
     /// The L1 node whose newest blocks `optimism_syncStatus` shows.
     pub l1: Option<HttpConfig>,
-    /// Endpoints of execution clients, which are not trusted: reads are answered by them, and
-    /// proved by the node's own blocks. Without one, methods that need a proof don't exist.
+    /// Untrusted endpoints of execution clients for proved reads. Without one, the methods that
+    /// need proofs don't exist.
     pub proofs: Vec<HttpConfig>,
     /// Starts and stops block building.
     pub sequencer: Option<SequencerHandle>,

@@ -38,7 +38,7 @@ pub(super) struct Rpc {
     pub(super) optimism: Optimism,
     pub(super) admin: Admin,
     pub(super) feeds: Feeds,
-    /// The prover of reads; `None` without an endpoint.
+    /// Handle to the prover, or `None` without an endpoint for proved reads.
     pub(super) proofs: Option<Proofs>,
     pub(super) large: Places,
     pub(super) blocks: Places,
@@ -107,7 +107,7 @@ impl Rpc {
         }
     }
 
-    /// Sets what proves answers of untrusted endpoints.
+    /// Sets the handle to the prover.
     pub(super) fn with_proofs(self, proofs: Option<Proofs>) -> Self {
         Self { proofs, ..self }
     }

@@ -23,7 +23,7 @@ pub(super) const NEEDS_SOCKET: i32 = -32001;
 pub(super) const TIMEOUT: i32 = -32002;
 /// Too many calls at once: JSON-RPC's code for an exceeded limit.
 pub(super) const BUSY: i32 = -32005;
-/// No endpoint gave an answer that could be proved: JSON-RPC's code for an internal error.
+/// No endpoint gave a provable answer. This is JSON-RPC's code for an internal error.
 pub(super) const UNPROVED: i32 = -32603;
 /// The connection has too many subscriptions.
 pub(super) const TOO_MANY_SUBSCRIPTIONS: i32 = -32006;
@@ -99,8 +99,8 @@ pub enum RpcError {
         /// The defect, and its remedy.
         why: String,
     },
-    /// A client of an endpoint for proofs can't be set up.
-    #[error("the endpoint for proofs can't be used: {0}")]
+    /// The HTTP client of an endpoint for proved reads can't be set up.
+    #[error("the endpoint for proved reads can't be used: {0}")]
     Proofs(HttpError),
     /// The L1 client can't be set up.
     #[error("L1 can't be read: {0}")]

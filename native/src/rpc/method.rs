@@ -48,8 +48,7 @@ pub(super) enum Work {
     Block(Look),
     /// A read that has to wait for other parties' answers.
     Ask(fn(Rpc, Arguments) -> BoxFuture<'static, Answer>),
-    /// A read that an untrusted endpoint answers, and that a proof confirms. Without an endpoint,
-    /// the method does not exist.
+    /// A proved read of an untrusted endpoint. Without an endpoint, the method does not exist.
     Prove,
     /// A change, which needs permission.
     Change(fn(Rpc, Arguments) -> BoxFuture<'static, Answer>),
@@ -78,7 +77,7 @@ pub(super) struct Method {
     pub(super) errors: &'static [(i32, &'static str)],
     pub(super) limit: Limit,
     pub(super) work: Work,
-    /// Whether what the node itself does not hold is proved.
+    /// Whether data that the node does not hold is read from an untrusted endpoint and proved.
     pub(super) is_proved: bool,
 }
 
@@ -100,7 +99,7 @@ impl Method {
         Self { errors, ..self }
     }
 
-    /// What the node itself does not hold is answered by an untrusted endpoint, and proved.
+    /// Data that the node does not hold is read from an untrusted endpoint and proved.
     pub(super) const fn proved(self) -> Self {
         Self { is_proved: true, ..self }
     }

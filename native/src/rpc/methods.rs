@@ -103,7 +103,7 @@ impl Rpc {
     }
 }
 
-/// Returns `true` if the node does not hold what was asked for.
+/// Returns `true` for the answer `null`: the node does not hold the data.
 fn is_null(answer: &Answer) -> bool {
     answer.as_ref().is_ok_and(|answer| answer.get() == "null")
 }

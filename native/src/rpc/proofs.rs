@@ -1,9 +1,9 @@
-//! Reads that untrusted endpoints answer, and that the node's own blocks prove: the shell of the
-//! core's [`Reader`], which decides everything.
+//! Proved reads: answers of untrusted endpoints, verified against the node's own blocks. This is
+//! the shell of the core's [`Reader`].
 //!
 //! # Bounds
-//! Those of the [reader](opp2p_core::proof::reader), and a queue of as many calls. An answer is
-//! verified between two others, on one task.
+//! Those of the [reader](opp2p_core::proof::reader), and a queue of [`MAX_READS`] calls. One task
+//! verifies the answers one after another.
 
 use super::error::{ANSWER_TOO_LONG, BUSY, CallError, FAILED, INVALID_PARAMS, UNPROVED};
 use super::eth::Eth;
@@ -26,7 +26,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::sleep_until;
 
-/// Time limit of a proved call: longer than any read takes.
+/// Timeout of a proved call, which is longer than that of a read.
 pub(super) const PROOF_TIME: Duration = Duration::from_secs(45);
 
 type Proved = Result<Value, ReadError>;
@@ -40,12 +40,12 @@ struct Call {
     answer: oneshot::Sender<Proved>,
 }
 
-/// The way to the prover. Clones lead to the same one.
+/// Handle to the prover. Clones share it.
 #[derive(Clone, Debug)]
 pub(super) struct Proofs(mpsc::Sender<Call>);
 
 impl Proofs {
-    /// Answers a call with a proved result.
+    /// Returns the proved result of a call.
     pub(super) async fn call(&self, method: &'static str, params: Value) -> Answer {
         let (answer, proved) = oneshot::channel();
         let ended = || failed("the node has stopped");
@@ -57,7 +57,7 @@ impl Proofs {
     }
 }
 
-/// Returns this server's code for an error.
+/// Returns this server's error code for a failed read.
 fn code(error: &ReadError) -> i32 {
     match error {
         ReadError::BadParams { .. } | ReadError::Range(_) => INVALID_PARAMS,
@@ -69,7 +69,7 @@ fn code(error: &ReadError) -> i32 {
     }
 }
 
-/// The task that proves reads until the node stops.
+/// State of the task that proves reads.
 struct Prover {
     reader: Reader,
     endpoints: Vec<HttpClient>,
@@ -80,14 +80,15 @@ struct Prover {
     waiting: HashMap<ReadId, oneshot::Sender<Proved>>,
     fetches: FuturesUnordered<BoxFuture<'static, Fetched>>,
     aborts: HashMap<FetchId, AbortHandle>,
-    /// The endpoints that gave false answers.
+    /// The false answers so far, for the trouble list.
     problem: watch::Sender<Option<String>>,
 }
 
-/// Sets up the prover, without connecting. Returns the way to it, and its task.
+/// Sets up the prover, without connecting. Returns its handle, and its task, which ends with the
+/// node.
 ///
 /// # Errors
-/// If a client can't be set up.
+/// If an HTTP client can't be set up.
 pub(super) fn start(
     endpoints: &[HttpConfig],
     host: &HostHandle,
@@ -101,7 +102,7 @@ pub(super) fn start(
     let mut prover = Prover {
         reader: Reader::new(ReaderConfig::new(chain_id, endpoints.len())),
         endpoints: clients.collect::<Result<_, _>>()?,
-        // Before the blocks are read, so that none is missed.
+        // Subscribes before `catch_up` reads the blocks, so that none is missed.
         events: host.events(),
         host: host.clone(),
         eth: eth.clone(),
@@ -158,7 +159,7 @@ impl Prover {
         }
     }
 
-    /// Takes the blocks that the chain view holds, at the start and after missed events.
+    /// Passes the chain view's blocks to the reader, at the start and after missed events.
     fn catch_up(&mut self) {
         let blocks: Vec<_> = self.host.core(|node, _| node.view().recent().cloned().collect());
         let now = self.host.now().monotonic;
@@ -195,14 +196,14 @@ impl Prover {
                 }
                 ReaderOutput::Answer { read, result, .. } => {
                     if let Some(waiting) = self.waiting.remove(&read) {
-                        // A caller that gave up does not wait for it.
+                        // Fails if the caller has given up.
                         let _ = waiting.send(result);
                     }
                 }
                 ReaderOutput::Dropped { endpoint, method, part } => {
                     let host = self.endpoints.get(endpoint).map_or("", HttpClient::host);
                     let text = format!("{host}: {method}: {part}");
-                    // The node's trouble list tells the operator.
+                    // The operator sees it in the node's trouble list.
                     self.problem.send_modify(|problem| {
                         let before = problem.take().map(|before| format!("{before}; "));
                         *problem = Some(before.unwrap_or_default() + &text);

@@ -33,7 +33,7 @@ const ERRORS: [(i32, &str); 14] = [
     (NEEDS_SOCKET, "subscriptions need a WebSocket"),
     (TIMEOUT, "the call took longer than its time limit"),
     (BUSY, "too many such calls, or feeds, at once: try again"),
-    (UNPROVED, "no endpoint gave an answer that could be proved"),
+    (UNPROVED, "no endpoint gave a provable answer"),
     (TOO_MANY_SUBSCRIPTIONS, "the connection has too many subscriptions"),
     (REQUEST_TOO_LONG, "a WebSocket message is too long; the connection is closed"),
     (ANSWER_TOO_LONG, "the answer is too long"),
@@ -201,7 +201,7 @@ fn describe(page: &mut String, method: &Method) -> std::fmt::Result {
         writeln!(page, "* It exists only with `--l2.proofs`.")?;
     }
     if method.is_proved {
-        writeln!(page, "* With `--l2.proofs`, what the node does not hold is fetched and proved.")?;
+        writeln!(page, "* With `--l2.proofs`, data that the node lacks is fetched and proved.")?;
     }
     if matches!(method.work, Work::Change(_)) {
         writeln!(page, "* It **changes** something, and needs permission.")?;

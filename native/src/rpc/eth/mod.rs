@@ -11,7 +11,7 @@
 //!
 //! * A block that is not held is `null`. The node holds the blocks of the chain view and of the
 //!   store, as many as its retention keeps. Data that gossiped blocks lack (state, receipts, logs)
-//!   is not served at all.
+//!   is served only with `--l2.proofs`.
 //! * A number returns the canonical block. A hash returns any block that is held, even if a reorg
 //!   abandoned it or its ancestors are missing.
 //! * `latest` and `pending` are the unsafe head. `safe` and `finalized` come from
@@ -24,9 +24,9 @@
 //! * `eth_syncing` is `false` if no block above the head is known. Otherwise `startingBlock` is the
 //!   head at the start of the RPC.
 //!
-//! With `--l2.proofs`, older blocks and transactions than those that the node holds are fetched
-//! from an untrusted endpoint and proved, and so are the methods of `proved.rs`, in
-//! [`opp2p_core::proof::reader`].
+//! With `--l2.proofs`, blocks and transactions that the node does not hold come from untrusted
+//! endpoints, and so do the answers to the methods of `proved.rs`. [`opp2p_core::proof::reader`]
+//! verifies them.
 //!
 //! Invalid arguments are answered with -32602 and one sentence.
 //!

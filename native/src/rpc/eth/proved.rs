@@ -1,4 +1,4 @@
-//! Methods that need an untrusted endpoint, whose answers the node's own blocks prove
+//! Methods that read from untrusted endpoints and verify the answers against the node's own blocks
 //! (`--l2.proofs`).
 
 use crate::rpc::error::{ANSWER_TOO_LONG, BUSY, FAILED, NOT_FOUND, UNPROVED};
@@ -17,11 +17,11 @@ const ERRORS: &[(i32, &str)] = &[
     (NOT_FOUND, "the node was started without `--l2.proofs`"),
     (
         FAILED,
-        "the block is not known, or too old to be proved, or no endpoint has its state yet; no \
-         source reports the `safe` or `finalized` block",
+        "the block is unknown or too old to be proved, no endpoint has its state yet, or no source \
+         reports the `safe` or `finalized` block",
     ),
-    (UNPROVED, "no endpoint gave an answer that could be proved"),
-    (BUSY, "too many reads wait already"),
+    (UNPROVED, "no endpoint gave a provable answer"),
+    (BUSY, "too many reads are pending"),
     (ANSWER_TOO_LONG, "the read needs too much memory"),
 ];
 
@@ -66,13 +66,13 @@ pub(in crate::rpc) const METHODS: [Method; 9] = [
     method(
         "eth_getProof",
         &[ADDRESS, Parameter::new("slots", "a list of at most 1024 slots"), BLOCK],
-        "Returns an account and its slots with the proofs, which are verified.",
+        "Returns an account and its slots with verified proofs.",
         "`{address, accountProof, balance, codeHash, nonce, storageHash, storageProof}`",
     ),
     method(
         "eth_getTransactionReceipt",
         &[Parameter::new("hash", "a transaction hash")],
-        "Returns a receipt, proved by the block's receipts root. Fees for L1 data are left out.",
+        "Returns a receipt, proved by the block's receipts root. L1 data fees are omitted.",
         "a receipt in the execution API's format, or `null` if neither the node nor an endpoint \
          knows a block with the transaction",
     ),
@@ -82,26 +82,26 @@ pub(in crate::rpc) const METHODS: [Method; 9] = [
             "block",
             "a block number in hexadecimal, a hash, or a tag as for `eth_getBalance`",
         )],
-        "Returns a block's receipts, proved by its receipts root. Fees for L1 data are left out.",
-        "a list of receipts, or `null` if the block is not known",
+        "Returns a block's receipts, proved by its receipts root. L1 data fees are omitted.",
+        "a list of receipts, or `null` if the block is unknown",
     ),
     method(
         "eth_getLogs",
         &[Parameter::new("filter", "`{fromBlock, toBlock, blockHash, address, topics}`")],
-        "Returns the logs of at most 1024 blocks. The blocks' bloom filters show which of them \
-         have none, and their receipts, which are proved, have all others.",
+        "Returns the logs of at most 1024 blocks. Bloom filters rule out blocks without a matching \
+         log. The receipts of the other blocks are proved.",
         "a list of logs",
     ),
     method(
         "eth_sendRawTransaction",
         &[Parameter::new("transaction", "a signed transaction")],
-        "Sends a transaction to all endpoints. An endpoint's word that it accepted the transaction \
-         is not proved.",
+        "Sends a transaction to all endpoints. An endpoint's claim that it accepted the \
+         transaction is not verified.",
         "the transaction's hash, which is computed by the node",
     )
     .fails(&[
         (NOT_FOUND, "the node was started without `--l2.proofs`"),
-        (FAILED, "every endpoint refused it: the first one's error, whose code may be another"),
+        (FAILED, "every endpoint refused it: the first one's error, possibly with its own code"),
         (UNPROVED, "no endpoint answered"),
     ]),
 ];
