@@ -312,13 +312,13 @@ export interface SignerEvent {
   readonly previous: Hex | null;
 }
 
-/** A JSON-RPC endpoint answered falsely. */
+/** A JSON-RPC endpoint gave a false answer. */
 export interface LieEvent {
-  /** Host of the endpoint, without the rest of its URL, which can hold a key. */
+  /** Host of the endpoint. The rest of its URL is omitted, since it can contain a key. */
   readonly endpoint: string;
-  /** The method that it was asked. */
+  /** JSON-RPC method. */
   readonly method: string;
-  /** The part of the answer that is false, such as `balance`. */
+  /** The false part of the answer, such as `balance`. */
   readonly part: string;
 }
 

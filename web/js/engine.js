@@ -139,7 +139,7 @@ export async function start(options, tell, cancelled) {
     kept?.release();
   };
   let node;
-  /** Puts a question to the node. Fails if the node ends before it answers. */
+  /** Asks the node a question. Rejects if the node ends before it answers. */
   const asked = async (question) => {
     let fail;
     const lost = new Promise((_, reject) => questions.add((fail = reject)));

@@ -1,17 +1,17 @@
-// One node for several observers: those of all tabs that ask for the same node. It takes the
-// messages of worker.js from each, and sends each the same reports.
+// Shares one node between several observers: those of all tabs with the same options. Each client
+// sends the messages of worker.js, and all clients get the same reports.
 //
-// Bounds: MOST clients. A client has BEHIND reports on the way to it, which it confirms; a client that
-// is behind, such as a frozen tab, gets no more until it has caught up, and then learns the state and
-// which blocks it missed.
+// Bounds: MOST clients, and BEHIND unconfirmed reports per client. A client beyond that, such as a
+// frozen tab, gets no reports until it has confirmed some. It then gets the status, and with the
+// next block the range of the blocks that it missed.
 
 import { asObserverError } from "./errors.js";
 
 /** Maximum number of clients. */
 const MOST = 256;
-/** Maximum number of reports on the way to a client. */
+/** Maximum number of unconfirmed reports of a client. */
 const BEHIND = 512;
-/** Number of reports after which a client confirms them. */
+/** Number of reports that a client confirms at once. */
 export const CONFIRMED = 32;
 
 const failure = (error) => {
@@ -19,18 +19,18 @@ const failure = (error) => {
   return { code, message };
 };
 
-/** A client: an observer of a tab. */
+/** A client: one tab's observer. */
 class Client {
   post;
-  /** Whether it learned that the node runs. */
+  /** Whether it was told that the node runs. */
   isStarted = false;
-  /** Reports on the way. */
+  /** Number of unconfirmed reports. */
   behind = 0;
   /** Whether it has missed reports. */
   isLate = false;
-  /** The last block that it got, and the one before the next, as `{ number, hash }`. */
+  /** The last block that it got, as `{ number, hash }`. */
   last = null;
-  /** Questions to the node, by the client's number of them. */
+  /** The node's tickets of pending reads, by the client's ticket. */
   tickets = new Map();
 
   constructor(post) {
@@ -44,13 +44,13 @@ export class Hub {
   #start;
   #ended;
   #clients = new Set();
-  /** The node, or its start under way. */
+  /** Promise of the node, or `undefined` while none runs or starts. */
   #node;
-  /** The last report of the state, for those who come later. */
+  /** The last status report, for later clients. */
   #status = null;
-  /** Counts questions: numbers of several clients may be the same. */
+  /** The last ticket for the node. The clients' own tickets are not unique. */
   #tickets = 0;
-  /** Counts the questions for the signer, which one client after the other is asked. */
+  /** Number of requests for the signer, which go to the clients in turn. */
   #signers = 0;
 
   /**
@@ -63,14 +63,14 @@ export class Hub {
   }
 
   /**
-   * Adds a client, to which `post(message, transfer)` sends.
+   * Adds a client, whose messages go to `post(message)`.
    *
-   * @param options of the node; only the first client's count
+   * @param options of the node; ignored if the node already runs
    */
   async join(post, options) {
     const client = new Client(post);
     if (this.#clients.size >= MOST) {
-      post({ failed: { code: "option", message: `${MOST} observers share the node already` } });
+      post({ failed: { code: "option", message: `${MOST} observers already share the node` } });
       return client;
     }
     this.#clients.add(client);
@@ -83,14 +83,14 @@ export class Hub {
       if (this.#status) this.#report(client, { kind: "status", detail: this.#status });
     } catch (error) {
       this.#clients.delete(client);
-      // The next one may try again.
+      // The next client tries again.
       if (this.#clients.size === 0) this.#node = undefined;
       post({ failed: failure(error) });
     }
     return client;
   }
 
-  /** Takes a message of a client, other than its start. */
+  /** Handles a message of a client, except its start. */
   async heard(client, { networkChanged, signerRead, ask, cancelRead, confirmed, stop }) {
     if (!this.#clients.has(client)) return stop && client.post({ stopped: true });
     if (confirmed) return this.#confirmed(client, confirmed);
@@ -141,7 +141,7 @@ export class Hub {
     const message = { kind, detail, payload };
     const started = [...this.#clients].filter((client) => client.isStarted);
     if (kind === "read-signer") {
-      // One is enough.
+      // One client suffices.
       started[(this.#signers += 1) % started.length]?.post(message);
       return;
     }
@@ -167,13 +167,13 @@ export class Hub {
     client.post(message);
   }
 
-  /** Tells which blocks a client missed before this one. */
+  /** Reports the blocks that a client missed before this one. */
   #skip(client, { number, hash }) {
     client.isLate = false;
     const after = client.last;
     if (!after || number <= after.number + 1) return;
     const missing = number - after.number - 1;
-    const reason = "this tab did not take its reports";
+    const reason = "this tab did not process its reports";
     const gap = { id: null, state: "skipped", after, before: { number, hash }, missing, reason };
     client.behind += 1;
     client.post({ kind: "gap", detail: gap });

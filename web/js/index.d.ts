@@ -183,8 +183,8 @@ export interface ObserveOptions {
    */
   gapPatience?: number | undefined;
   /**
-   * Keeps the newest block in IndexedDB, so that the next visit has a head at once, and blocks go on
-   * from it. It is checked again, as if it had just arrived. Without storage nothing is kept.
+   * Keeps the newest block in IndexedDB, so that the next visit has a head at once, and blocks
+   * continue from it. It is verified again, except for its age. Without storage nothing is kept.
    * Default: `false`.
    */
   keep?: boolean | undefined;
@@ -205,20 +205,19 @@ export interface ObserveOptions {
   signal?: Signal | null | undefined;
 }
 
-/** How reads are answered. */
+/** Options for reads by a provider. */
 export interface ReadOptions {
   /**
-   * Methods that can't be proved and are passed on to an endpoint all the same, such as
-   * `eth_gasPrice`; at most 64. Their answers can be false, and are marked as not verified. Default:
-   * none.
+   * At most 64 methods without proofs that are passed to an endpoint, such as `eth_gasPrice`. Their
+   * answers can be false, and are marked as not verified. Default: none.
    */
   unverified?: string | Iterable<string> | undefined;
   /**
-   * What becomes of a read of the newest block if the endpoints lag behind gossip.
+   * How to answer a read of the newest block if the endpoints lag behind gossip.
    *
-   * `{ wait: 5 }` (the default): it waits for them, at most this number of seconds, up to 20.
-   * `{ newest: 64 }`: it is answered as of the newest block that an endpoint has, at most this number
-   * of blocks below the head, up to 128. The answer says which block.
+   * `{ wait: 5 }` (the default): wait for them, at most this number of seconds (0 to 20).
+   * `{ newest: 64 }`: answer at the newest block that an endpoint has, at most this number of blocks
+   * below the head (0 to 128). The answer names the block.
    */
   lag?: { readonly wait: number } | { readonly newest: number } | undefined;
 }
@@ -407,7 +406,7 @@ export interface ObserverEvents {
   "trouble-ended": Trouble;
   /** {@link ObserveOptions.readSigner} found another signer. */
   signer: SignerEvent;
-  /** An endpoint of `rpc` answered a read falsely. It is not asked again. */
+  /** An endpoint of `rpc` gave a false answer to a read. It is not asked again. */
   lie: LieEvent;
   /** {@link Observer.status} has changed. */
   status: Status;
@@ -421,7 +420,7 @@ export class Observer implements Target {
   readonly network: Readonly<Network>;
   /** Peer id of this observer. */
   readonly peerId: string;
-  /** How reads are answered; `null` without {@link ObserveOptions.reads}. */
+  /** Options of reads, or `null` without {@link ObserveOptions.reads}. */
   readonly reads: Readonly<ReadOptions> | null;
   /**
    * The state, refreshed with every event and once a second. It is the same object until something

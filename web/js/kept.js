@@ -1,18 +1,18 @@
-// What an observer keeps in IndexedDB for the next visit: its newest block, and what it learned of
-// its gateways. The node checks the block again.
+// Keeps an observer's newest block and its knowledge of gateways in IndexedDB for the next visit.
+// The node verifies the block again.
 //
-// Where there is no storage, or it is full or denied, nothing is kept, and nothing fails.
+// If storage is missing, full or denied, nothing is kept, and nothing fails.
 //
-// Bounds: MOST records of one origin: a block and a list of peers for each network and signer. The
-// node bounds the list. A record is written every PAUSE_MS at most.
+// Bounds: MOST records per origin: a block and a list of peers for each network and signer. The
+// node bounds the list. Each record is written at most once in PAUSE_MS.
 
 const DATABASE = "opp2p-kept";
 const STORE = "kept";
-/** Version of the records. Those of other versions are left out. */
+/** Version of the record format. Records of other versions are ignored. */
 const VERSION = 1;
 const MOST = 32;
 const PAUSE_MS = 2000;
-/** Milliseconds after which a record is left out: a gap of that length is not filled. */
+/** Maximum age of a record in milliseconds: longer gaps are not filled. */
 const LONGEST_MS = 12 * 3_600_000;
 
 const settled = (request) =>
@@ -22,7 +22,7 @@ const settled = (request) =>
     request.onblocked = () => reject(new Error("the database is in use"));
   });
 
-/** Lets `act` use the store. Resolves to its result, or to `null` if there is no storage. */
+/** Runs `act` on the store. Resolves to its result, or to `null` if storage fails. */
 async function withStore(mode, act) {
   let database;
   try {
@@ -44,7 +44,7 @@ function bytesOf(hex) {
   return bytes;
 }
 
-/** Returns a block as it was signed: version, signature, parent beacon block root, payload. */
+/** Returns a block's signed form: version, signature, parent beacon block root, payload. */
 function contents({ version, signature, parentBeaconBlockRoot }, payload) {
   const parts = [
     Uint8Array.of(version),
@@ -66,14 +66,14 @@ const keysOf = ({ network, signer }) => {
   return { head: `head ${key}`, peers: `peers ${key}` };
 };
 
-/** Resolves to what a record holds, or to `null`. */
+/** Resolves to a usable record, or to `null`. */
 async function read(key) {
   const record = await withStore("readonly", (store) => settled(store.get(key)));
   const isUsable = record?.version === VERSION && Math.abs(Date.now() - record.at) < LONGEST_MS;
   return isUsable ? record : null;
 }
 
-/** Writes a record, and removes the oldest ones beyond the bound. */
+/** Writes a record, and first removes the oldest ones beyond the bound. */
 function write(key, record) {
   return withStore("readwrite", async (store) => {
     const keys = await settled(store.getAllKeys());
@@ -88,7 +88,7 @@ function write(key, record) {
   });
 }
 
-/** Writes records of one key, the newest at last, with pauses between them. */
+/** Writes the records of one key, with a pause after each. A newer record replaces a waiting one. */
 function writer(key) {
   let waiting;
   let isBusy = false;
@@ -104,7 +104,7 @@ function writer(key) {
     }, PAUSE_MS);
   };
   return {
-    /** Has what `make` returns written, now or after the pause. */
+    /** Writes the result of `make`, now or after the pause. */
     put(make) {
       waiting = make;
       void next();
@@ -117,12 +117,12 @@ function writer(key) {
 }
 
 /**
- * Opens what is kept for a node with these options. Resolves to
+ * Opens the records for a node with these options. Resolves to
  *
- * * `head`: the newest block of the last visit as it was signed, or `undefined`; `headAt`: its time of
- *   arrival;
- * * `peers`: pairs of hexadecimal digits, which the node understands;
- * * `block(report, payload)` and `remember(changes)`, which take the node's reports; `end()`.
+ * * `head`: the newest block of the last visit in its signed form, or `undefined`;
+ * * `headAt`: its time of arrival in milliseconds since 1970, or `null`;
+ * * `peers`: pairs of a key and a value, both hexadecimal, which only the node interprets;
+ * * `block(report, payload)` and `remember(changes)`, which store the node's reports, and `end()`.
  */
 export async function open(options) {
   const keys = keysOf(options);
@@ -134,7 +134,7 @@ export async function open(options) {
     headAt: head?.at ?? null,
     peers: [...known],
     block(report, payload) {
-      // A block without a signature could not be checked again. The next one comes soon.
+      // A block without a signature can't be verified again. The next block comes soon.
       if (report.signature === null || heads.isBusy) return;
       const record = { at: report.receivedAt, bytes: contents(report, payload) };
       heads.put(() => record);

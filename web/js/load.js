@@ -1,5 +1,4 @@
-// Loads the engine where the node runs on this thread, for the entries that usually run it in a
-// worker.
+// Loads the engine on this thread, for the entry points that usually run it in a worker.
 
 import { ObserverError, words } from "./errors.js";
 

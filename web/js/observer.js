@@ -30,7 +30,7 @@ const MOST_BLOCKS = 65_536;
 
 /** Key of the constructor: only `observe` makes observers. */
 export const MADE = Symbol("observe");
-/** Key of the method by which a provider has the node answer. */
+/** Key of the method by which providers read from the node. */
 export const READ = Symbol("read");
 
 const COUNTERS = {
@@ -107,7 +107,7 @@ export class Observer extends EventTarget {
   #signal;
   #readSigner;
   #reads;
-  /** Number of questions of providers so far. */
+  /** Last ticket of a read. */
   #tickets = 0;
   #ready;
   #isReady;
@@ -242,8 +242,8 @@ export class Observer extends EventTarget {
   }
 
   /**
-   * Has the node answer a JSON-RPC method. Resolves to `{ result, block, verified }`, or to
-   * `{ error }`. Rejects with the reason of `signal`.
+   * Calls a JSON-RPC method of the node. Resolves to `{ result, block, verified }` or `{ error }`.
+   * Rejects with the reason of `signal` if it is aborted.
    *
    * @param {string} params as JSON
    */

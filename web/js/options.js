@@ -140,7 +140,7 @@ function check(
   checkWasm(wasm);
 }
 
-/** Returns the option `reads` as the node reads it; `null` without it. */
+/** Returns the option `reads` in the node's form, or `null` without it. */
 function readsOf(reads, endpoints) {
   if (reads === undefined) return null;
   if (typeof reads !== "object" || reads === null)
@@ -151,7 +151,7 @@ function readsOf(reads, endpoints) {
   if (endpoints.length === 0)
     refuse("option", "`rpc` has no endpoint: give at least one to read from");
   const methods =
-    texts(unverified ?? []) ?? refuse("option", "`unverified` is not a list of names of methods");
+    texts(unverified ?? []) ?? refuse("option", "`unverified` is not a list of method names");
   const isLag = (value) => {
     const [[name, bound] = [], ...more] = Object.entries(value ?? {});
     return (

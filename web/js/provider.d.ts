@@ -1,6 +1,6 @@
 /**
- * An EIP-1193 provider that can't be lied to: gossip delivers the newest block, and proofs by it show
- * what JSON-RPC endpoints say.
+ * An EIP-1193 provider that does not trust JSON-RPC endpoints: gossip delivers the newest block, and
+ * each answer of an endpoint is verified against it.
  *
  * ```ts
  * import { createProvider } from "opp2p/provider";
@@ -23,18 +23,18 @@ import type { BlockId, LieEvent, ObserveOptions, Observer, ReadOptions } from ".
 export { ObserverError } from "./index.js";
 export type { BlockId, LieEvent, ObserveOptions, Observer, ReadOptions } from "./index.js";
 
-/** Options of {@link createProvider} for a provider with an observer of its own. */
+/** Options of {@link createProvider} for a provider that starts its own observer. */
 export interface OwnObserverOptions extends Omit<ObserveOptions, "reads" | "rpc">, ReadOptions {
   /**
-   * JSON-RPC endpoints of the chain, 1 to 8. They are not trusted: what they answer is proved, or
-   * refused. They have to allow the page (CORS), and the page's content-security policy has to allow
-   * them (`connect-src`).
+   * JSON-RPC endpoints of the chain, 1 to 8. They are not trusted: each answer must be proved. They
+   * have to allow the page (CORS), and the page's content-security policy has to allow them
+   * (`connect-src`).
    */
   rpc: string | Iterable<string>;
   observer?: undefined;
 }
 
-/** Options of {@link createProvider} for an observer that runs already. */
+/** Options of {@link createProvider} for a running observer. */
 export interface GivenObserverOptions {
   /** An observer that was started with {@link ObserveOptions.reads}. It outlives the provider. */
   observer: Observer;
@@ -62,15 +62,15 @@ export interface RequestOptions {
   signal?: ObserveOptions["signal"];
 }
 
-/** An answer, with what stands behind it. */
+/** An answer with its block. */
 export interface Answer {
   readonly result: any;
   /**
-   * The block that the answer is about; `null` if it is about none. Where endpoints lag behind gossip,
-   * it can be older than the head; see {@link ReadOptions.lag}.
+   * The block that the answer refers to, or `null` if it depends on no block. If endpoints lag
+   * behind gossip, it can be older than the head; see {@link ReadOptions.lag}.
    */
   readonly block: BlockId | null;
-  /** `false` for methods of {@link ReadOptions.unverified}, whose answers an endpoint merely says. */
+  /** `false` for methods of {@link ReadOptions.unverified}: an endpoint's unverified answer. */
   readonly verified: boolean;
 }
 
@@ -78,8 +78,8 @@ export interface Answer {
 export class RpcError extends Error {
   readonly name: "ProviderRpcError";
   /**
-   * 4200: the method takes a wallet. 4900: the provider has ended, or no gateway is connected.
-   * Others are those of JSON-RPC.
+   * 4200: the method needs a wallet. 4900: the provider has ended, or no gateway is connected.
+   * The others are JSON-RPC's.
    */
   readonly code: number;
   readonly data?: unknown;
@@ -93,62 +93,63 @@ export interface SubscriptionMessage {
 
 /** The events of a {@link Provider} by name, with the argument of their listeners. */
 export interface ProviderEvents {
-  /** A gateway is connected and a head is known: requests are answered. */
+  /** A gateway is connected and a head is known. */
   connect: { readonly chainId: string };
-  /** No gateway is connected, or the provider has ended. Answers are as of the last head. */
+  /** No gateway is connected, or the provider has ended. `latest` stays at the last head. */
   disconnect: RpcError;
   /** A result of a subscription by `eth_subscribe`. */
   message: SubscriptionMessage;
-  /** A provider stays on one chain and has no accounts: these two never happen. */
+  /** Never happens: a provider stays on one chain. */
   chainChanged: string;
+  /** Never happens: a provider has no accounts. */
   accountsChanged: readonly string[];
-  /** An endpoint answered falsely. It is not asked again. */
+  /** An endpoint gave a false answer. It is not asked again. */
   lie: LieEvent;
   /** A request was answered. */
   answer: { readonly method: string; readonly block: BlockId | null; readonly verified: boolean };
-  /** Blocks whose logs a subscription does not have: read them with `eth_getLogs`. */
+  /** A subscription lacks the logs of some blocks. Read them with `eth_getLogs`. */
   missed: MissedEvent;
 }
 
-/** Blocks without their logs. */
+/** Blocks whose logs a subscription lacks. */
 export interface MissedEvent {
   /** Id of the subscription or filter. */
   readonly subscription: string;
   /**
-   * The first and the last block, if `error` is set or the page was too slow; the blocks below and
-   * above the missing ones if the chain went on above a gap.
+   * The first and the last block without logs. After a gap in the chain, they are the blocks just
+   * below and above the gap.
    */
   readonly first: BlockId | null;
   readonly last: BlockId | null;
-  /** Why the logs could not be read; `null` if the blocks themselves are missing. */
+  /** Why the logs could not be read, or `null` if the blocks themselves are missing. */
   readonly error: RpcError | null;
 }
 
-/** A provider as EIP-1193 describes it. Only {@link createProvider} makes them. */
+/** An EIP-1193 provider. {@link createProvider} creates it. */
 export class Provider {
   private constructor();
-  /** The observer that has the blocks. */
+  /** The observer that delivers the blocks. */
   readonly observer: Observer;
-  /** Chain id in hexadecimal digits with `0x` in front. */
+  /** Chain id in hexadecimal, with `0x`. */
   readonly chainId: string;
   /** Whether a gateway is connected and a head is known. */
   isConnected(): boolean;
   /**
    * Resolves to the result of a JSON-RPC method.
    *
-   * * Answered from gossip: `eth_chainId`, `net_version`, `eth_blockNumber`, `eth_syncing`, blocks and
+   * * From gossip: `eth_chainId`, `net_version`, `eth_blockNumber`, `eth_syncing`, blocks and
    *   transactions of recent blocks.
-   * * Answered by endpoints, and proved: `eth_getBalance`, `eth_getTransactionCount`, `eth_getCode`,
+   * * From endpoints, proved: `eth_getBalance`, `eth_getTransactionCount`, `eth_getCode`,
    *   `eth_getStorageAt`, `eth_getProof`, receipts, `eth_getLogs`, older blocks and transactions.
    * * `eth_subscribe` to `newHeads` and `logs`, and filters.
-   * * `eth_sendRawTransaction` goes to the endpoints; the hash is computed here.
+   * * `eth_sendRawTransaction` goes to all endpoints. The hash is computed locally.
    *
-   * All other methods are refused, unless {@link ReadOptions.unverified} lists them.
+   * Other methods are refused, unless {@link ReadOptions.unverified} lists them.
    *
    * @throws {RpcError}
    */
   request(args: RequestArguments, options?: RequestOptions): Promise<any>;
-  /** Does the same, and also says which block was used and whether the answer is proved. */
+  /** Like `request`, but also returns the block, and whether the answer is verified. */
   read(args: RequestArguments, options?: RequestOptions): Promise<Answer>;
   on<K extends keyof ProviderEvents>(event: K, listener: (detail: ProviderEvents[K]) => void): this;
   on(event: string, listener: (...details: any[]) => void): this;
@@ -159,7 +160,7 @@ export class Provider {
   off(event: string, listener: (...details: any[]) => void): this;
   removeAllListeners(event?: string): this;
   listenerCount(event: string): number;
-  /** Ends the provider, and its observer unless it was given. May be called twice. */
+  /** Stops the provider, and its observer unless it was an option. May be called repeatedly. */
   stop(): Promise<void>;
   /** Stops the provider at the end of an `await using` block. */
   [Symbol.asyncDispose](): Promise<void>;

@@ -1,8 +1,8 @@
-// An EIP-1193 provider over an observer: the node answers what gossip and proofs show, and nothing
-// that an endpoint merely says.
+// An EIP-1193 provider over an observer. The node answers from gossip and proofs. Answers without a
+// proof are refused, except those to `unverified` methods.
 //
-// Bounds: the node bounds the reads under way, and MOST_PARAMS each question; subscriptions.js the
-// subscriptions.
+// Bounds: the node bounds the pending reads, MOST_PARAMS the parameters of each, and
+// subscriptions.js the subscriptions.
 
 import { ObserverError, words } from "./errors.js";
 import { load } from "./load.js";
@@ -15,19 +15,19 @@ import { Subscriptions } from "./subscriptions.js";
 export { ObserverError } from "./errors.js";
 export { RpcError } from "./rpc-error.js";
 
-/** Key of the constructor: only `createProvider` makes providers. */
+/** Key of the constructor, so that only `createProvider` creates providers. */
 const MADE = Symbol("createProvider");
 
-/** EIP-1193: the provider is disconnected from all chains; the method is not supported. */
+/** Codes of EIP-1193: disconnected from all chains, and unsupported method. */
 const DISCONNECTED = 4900;
 const UNSUPPORTED = 4200;
 const INVALID_REQUEST = -32600;
 const INVALID_PARAMS = -32602;
 const INTERNAL = -32603;
 
-/** Maximum length of the parameters of a request, as JSON. */
+/** Maximum length of a request's parameters as JSON, in UTF-16 code units. */
 const MOST_PARAMS = 1 << 20;
-/** Methods that take keys, or a wallet's user. */
+/** Methods that need keys or the user of a wallet. */
 const OF_WALLETS =
   /^(wallet_|personal_|eth_sign|eth_sendTransaction$|eth_requestAccounts$|eth_(decrypt|getEncryptionPublicKey)$)/;
 
@@ -35,7 +35,7 @@ const observe = /* @__PURE__ */ observing(load);
 
 export class Provider {
   #observer;
-  /** Whether the observer ends with this provider. */
+  /** Whether this provider stops the observer. */
   #isOwner;
   #chainId;
   #isConnected = false;
@@ -44,9 +44,9 @@ export class Provider {
   #listeners = new Map();
   #subscriptions;
   #unverified;
-  /** Functions that remove the listeners of the observer. */
+  /** Functions that remove this provider's listeners from the observer. */
   #offs;
-  /** Methods that are answered here, with their parameters. */
+  /** Methods that this provider answers itself, from their parameters. */
   #local = {
     eth_accounts: () => [],
     eth_subscribe: ([kind, filter]) => this.#subscriptions.subscribe(kind, filter),
@@ -60,7 +60,7 @@ export class Provider {
   };
 
   constructor(made, observer, isOwner, unverified) {
-    if (made !== MADE) throw new TypeError("providers are made by createProvider()");
+    if (made !== MADE) throw new TypeError("providers are created by createProvider()");
     this.#observer = observer;
     this.#isOwner = isOwner;
     this.#unverified = new Set(unverified);
@@ -102,7 +102,7 @@ export class Provider {
   async read(args, { signal } = {}) {
     const { method, params = [] } = args ?? {};
     if (typeof method !== "string" || method === "")
-      fail(INVALID_REQUEST, "`method` is not the name of a method");
+      fail(INVALID_REQUEST, "`method` is not a non-empty string");
     if (typeof params !== "object" || params === null)
       fail(INVALID_REQUEST, "`params` is neither a list nor an object");
     if (signal !== undefined && signal !== null && !isSignal(signal))
@@ -116,8 +116,8 @@ export class Provider {
     if (OF_WALLETS.test(method) && !this.#unverified.has(method)) {
       fail(
         UNSUPPORTED,
-        `${method} takes a wallet, and this provider holds no keys: ` +
-          "sign with an account of your own, and send by eth_sendRawTransaction",
+        `${method} needs a wallet, and this provider holds no keys: ` +
+          "sign with a local account, and send with eth_sendRawTransaction",
       );
     }
     const answer = await this.#ask(method, params, signal);
@@ -126,7 +126,9 @@ export class Provider {
     return answer;
   }
 
-  /** Has the node answer, which may wait for its first head. Resolves to `{ result, block, verified }`. */
+  /**
+   * Asks the node, which may wait for its first head. Resolves to `{ result, block, verified }`.
+   */
   async #ask(method, params, signal) {
     let answer;
     try {
@@ -172,7 +174,7 @@ export class Provider {
 
   removeListener(event, listener) {
     const listeners = this.#listeners.get(event) ?? [];
-    // One of several, as Node.js does.
+    // Removes only one registration, as in Node.js.
     const at = listeners.findLastIndex((entry) => entry.listener === listener);
     if (at >= 0) this.#listeners.set(event, listeners.toSpliced(at, 1));
     return this;
@@ -198,7 +200,7 @@ export class Provider {
       try {
         listener(detail);
       } catch (error) {
-        // The error is the listener's own, and the other listeners are called all the same.
+        // The error is reported as uncaught. The other listeners are still called.
         globalThis.queueMicrotask(() => {
           throw error;
         });

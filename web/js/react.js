@@ -1,7 +1,7 @@
-// React hooks over an observer or a provider. Their snapshots are the same objects until something
-// has changed.
+// React hooks over an observer or a provider. A snapshot keeps its identity until its contents
+// change.
 //
-// Bounds: MOST blocks of one observer, however many components show them.
+// Bounds: MOST blocks per observer, shared by all components.
 
 import { useSyncExternalStore } from "react";
 
@@ -13,14 +13,14 @@ const nothing = () => () => {};
 /** Returns the observer of a provider, or the observer itself; `null` before it has started. */
 const observerOf = (source) => source?.observer ?? source ?? null;
 
-/** What is known of an observer's newest blocks, as long as it lives. */
+/** The feeds, by observer. */
 const feeds = new WeakMap();
 
-/** The newest blocks of an observer, newest first, while a component shows them. */
+/** Collects the newest blocks of an observer, newest first, while a component shows them. */
 class Feed {
   #observer;
   #blocks = NONE;
-  /** Shown lists, by their length, of the blocks as they are. */
+  /** The current lists, by their maximum length. */
   #shown = new Map();
   #changed = new Set();
   #offs = [];
@@ -30,10 +30,10 @@ class Feed {
   }
 
   subscribe = (changed) => {
-    // Each component has a function of its own.
+    // Each component passes its own function.
     this.#changed.add(changed);
     if (this.#offs.length === 0) {
-      // Blocks that came while no component listened are missing, so the list begins again.
+      // Blocks that arrived without a listening component are missing, so the list restarts.
       if (this.#blocks[0]?.hash !== this.#observer.linked?.hash) this.#set(NONE);
       this.#offs = [
         this.#observer.on("block", (block) => this.#set([block, ...this.#blocks].slice(0, MOST))),
@@ -65,7 +65,7 @@ function feedOf(observer) {
   return feeds.get(observer);
 }
 
-/** Functions that subscribe to the status, by observer: React subscribes again to another one. */
+/** Subscribe functions, by observer. React subscribes again whenever the function changes. */
 const subscribers = new WeakMap();
 
 function subscriberOf(observer) {

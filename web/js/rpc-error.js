@@ -1,4 +1,4 @@
-// Errors of a provider, as EIP-1193 and JSON-RPC describe them.
+// Errors of a provider, with the codes of EIP-1193 and JSON-RPC.
 
 export class RpcError extends Error {
   constructor(code, message, { data, cause } = {}) {

@@ -1,17 +1,15 @@
-// JSON-RPC endpoints: posts the node's requests and returns the answers. The node proves each block
-// by its hash.
+// Posts the node's requests to JSON-RPC endpoints, and returns the answers. The node verifies them.
 //
-// Bounds: the node bounds the requests under way and sets the maximum bytes of each answer. One
-// request takes at most TIMEOUT_MS.
+// Bounds: the node bounds the pending requests and the size of each answer. A request takes at
+// most TIMEOUT_MS.
 
-/** Time in milliseconds for one answer, to its last byte. */
+/** Timeout of a request in milliseconds, to the last byte of the answer. */
 export const TIMEOUT_MS = 10_000;
 
 const CANCELLED = Object.freeze({ failure: "closed", why: "the request was cancelled" });
 
 /**
- * A request without an answer: the node's name for the failure, and the reason. No text contains
- * the URL.
+ * A failed request: the node's name for the failure, and the reason, which never contains the URL.
  */
 class Failure extends Error {
   constructor(failure, why) {
@@ -21,9 +19,10 @@ class Failure extends Error {
 }
 
 /**
- * Makes `post(url, body, limit, signal)`, and `stop()`, which ends all requests under way and allows
- * no more. `post` always resolves: to the bytes of the answer, or to `{ failure, why }` with `failure`
- * one of `timeout`, `closed`, `too-long`, `limited`. The abort of `signal` ends the request.
+ * Returns `post(url, body, limit, signal)` and `stop()`, which aborts all pending requests and
+ * prevents further ones. `post` always resolves: to the bytes of the answer, or to
+ * `{ failure, why }`, where `failure` is `timeout`, `closed`, `too-long` or `limited`. `signal`
+ * aborts the request.
  *
  * @param {number} [timeout] milliseconds
  */
@@ -49,14 +48,14 @@ export function poster(timeout = TIMEOUT_MS) {
         if (signal?.aborted) return CANCELLED;
         if (timedOut) return { failure: "timeout", why: `no answer within ${timeout / 1000} s` };
         if (error instanceof Failure) return { failure: error.failure, why: error.message };
-        // Scripts don't learn more, and the error's own text can hold the URL.
+        // Browsers hide the cause, and the error's text can contain the URL.
         const why = "the network is down, or the endpoint's CORS rules or the page's connect-src forbid it";
         return { failure: "closed", why };
       } finally {
         clearTimeout(timer);
         signal?.removeEventListener("abort", cancel);
         underWay.delete(controller);
-        // Ends a response that was not read to its end. A complete one is not affected.
+        // Aborts an incomplete response. A complete one is not affected.
         controller.abort();
       }
     },
@@ -73,7 +72,7 @@ async function answer(url, body, limit, signal) {
     headers: { "content-type": "application/json" },
     body,
     signal,
-    // The endpoint learns nothing about this site, and answers are never cached.
+    // The endpoint learns neither cookies nor the referrer. Answers are never cached.
     credentials: "omit",
     referrerPolicy: "no-referrer",
     cache: "no-store",

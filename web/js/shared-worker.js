@@ -1,4 +1,4 @@
-// The nodes of all tabs of an origin, in a shared worker: one for each set of options.
+// The shared worker: one node for each set of options, for all tabs of an origin.
 
 import { start } from "./engine.js";
 import { Hub } from "./hub.js";
@@ -6,7 +6,7 @@ import { Hub } from "./hub.js";
 /** The nodes, by the key of their options. */
 const hubs = new Map();
 
-/** Starts a node. After a crash the module can't be used again here: the next tab needs a new worker. */
+/** Starts a node. A crash makes the module unusable, so the worker closes. */
 function begin(options, tell) {
   return start(options, (kind, ...report) => {
     tell(kind, ...report);
@@ -28,7 +28,7 @@ globalThis.addEventListener("connect", ({ ports: [port] }) => {
       const { key, lock, ...options } = data.start;
       hub = hubOf(key);
       joining = hub.join(post, options);
-      // A tab that ends says nothing, but releases its lock.
+      // A tab that ends sends no message, but releases its lock.
       if (lock) void navigator.locks.request(lock, leave);
     } else if (hub) {
       await hub.heard(await joining, data);

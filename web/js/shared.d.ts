@@ -19,11 +19,11 @@ interface WorkerLike {
 }
 
 /**
- * The value of the option `worker` for a node that the tabs share: observers of this origin with the
- * same options have one node, in a shared worker, which stops with the last of them. It holds 256
- * observers. A tab that the browser has frozen misses blocks, which a `gap` event with the state
- * `skipped` reports when it goes on.
+ * Value of the option `worker` for a shared node: up to 256 observers of an origin with the same
+ * options use one node in a shared worker. The node stops with its last observer. A tab that the
+ * browser has frozen misses blocks. When it resumes, a `gap` event with the state `skipped` reports
+ * them.
  *
- * Where there are no shared workers, as in Chromium on Android, each tab has a node of its own.
+ * Without shared workers, as in Chromium on Android, each tab runs its own node.
  */
 export function shared(): WorkerLike;

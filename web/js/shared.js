@@ -1,8 +1,8 @@
-// The option `worker` for one node that all tabs of an origin share; see shared.d.ts.
+// The value of the option `worker` for a node that all tabs of an origin share; see shared.d.ts.
 
 import { CONFIRMED } from "./hub.js";
 
-/** Holds a lock as long as this tab lives, or until `release()`. `null` where there are none. */
+/** Holds a lock until the tab ends or `release()`. Resolves to `null` without the Web Locks API. */
 async function held() {
   const locks = globalThis.navigator?.locks;
   if (!locks) return null;
@@ -18,13 +18,13 @@ async function held() {
   return { name, release: () => release() };
 }
 
-/** A shared worker with the interface of a worker of one observer. */
+/** Gives a shared worker the interface of a dedicated worker. */
 class Shared extends EventTarget {
   #port;
   #lock;
-  /** Reports that were not confirmed yet. */
+  /** Number of unconfirmed reports. */
   #taken = 0;
-  /** Messages go out in their order, also while the lock is being taken. */
+  /** Settles after the last message, so that all keep their order while the lock is awaited. */
   #sent = Promise.resolve();
 
   constructor(worker) {
@@ -56,7 +56,7 @@ class Shared extends EventTarget {
   async #send(message) {
     if (!message.start) return this.#port.postMessage(message);
     this.#lock = await held();
-    // Observers with the same options share a node.
+    // Observers with the same key share a node.
     const { node, identity, keep } = message.start;
     const key = JSON.stringify({ node, identity, keep });
     this.#port.postMessage({ start: { ...message.start, key, lock: this.#lock?.name } });
@@ -72,7 +72,7 @@ class Shared extends EventTarget {
 
 export function shared() {
   if (typeof globalThis.SharedWorker === "function") {
-    // Bundlers recognise this expression, and no other.
+    // Bundlers recognise only this form of the expression.
     const worker = new SharedWorker(new URL("./shared-worker.js", import.meta.url), {
       type: "module",
       name: "opp2p",

@@ -1,27 +1,30 @@
-// Subscriptions and filters of a provider: new heads, and logs that the node proves.
+// Subscriptions and filters of a provider: new heads, and proved logs.
 //
-// Heads are told as they arrive. Logs of one block are read after those of the block before, so that
-// they come in order, also after a reorg.
+// Heads are reported as they arrive. The logs of blocks are read one block after another, so they
+// arrive in order, also after a reorg.
 //
-// Bounds: MOST subscriptions and filters together. A filter holds MOST_ITEMS results, and is removed
-// with the next one, or when it was not asked for FILTER_MS. Blocks that wait for their logs: the
-// bounds of `follow()`. Logs that a reorg may take back: KEPT_LOGS, of the last KEPT blocks that have
-// any, but always those of the newest.
+// Bounds:
+// * MOST subscriptions and filters together.
+// * A filter holds MOST_ITEMS results. It is removed with the next one, or after FILTER_MS without
+//   a call.
+// * Blocks that wait for their logs: the bounds of `follow()`.
+// * Logs that a reorg may remove: KEPT_LOGS, of the last KEPT blocks with logs. Those of the newest
+//   block are always kept.
 
 import { RpcError, fail } from "./rpc-error.js";
 
 /** Maximum number of subscriptions and filters. */
 const MOST = 128;
-/** Maximum number of results that wait in a filter. */
+/** Maximum number of results in a filter. */
 const MOST_ITEMS = 10_000;
-/** Milliseconds after which a filter that is not asked is removed, as execution clients do. */
+/** Milliseconds without a call after which a filter is removed, as in execution clients. */
 const FILTER_MS = 300_000;
-/** Numbers of blocks and of logs that are kept for a reorg. */
+/** Numbers of blocks and of logs to keep for a reorg. */
 const KEPT = 256;
 const KEPT_LOGS = 20_000;
-/** Milliseconds before each further attempt to read the logs of a block. */
+/** Pauses in milliseconds before further attempts to read a block's logs. */
 const AGAIN_MS = [500, 1000, 2000];
-/** Topics of a log, and entries of one alternative: as many as execution clients accept. */
+/** Maximum numbers of topics and of alternatives, as in execution clients. */
 const MOST_TOPICS = 4;
 const MOST_ALTERNATIVES = 1000;
 
@@ -48,7 +51,7 @@ export function header(block) {
     mixHash: block.mixHash,
     baseFeePerGas: hex(block.baseFeePerGas),
   };
-  // Blocks before the fork that brought them have none of these.
+  // Blocks before the forks that introduced these fields lack them.
   const later = {
     withdrawalsRoot: block.withdrawalsRoot,
     blobGasUsed: block.blobGasUsed,
@@ -66,9 +69,9 @@ export function header(block) {
 const isHex = (value, digits) =>
   typeof value === "string" && value.length === 2 + digits && /^0x[0-9a-f]*$/i.test(value);
 
-/** Returns the part of a filter that selects logs. The blocks are the subscription's business. */
+/** Validates and returns the address and topics of a filter. Its block range is ignored. */
 function selection(filter) {
-  const refuse = (what) => fail(-32602, `the filter can't be used: ${what}`);
+  const refuse = (what) => fail(-32602, `invalid filter: ${what}`);
   if (filter === undefined || filter === null) return {};
   if (typeof filter !== "object" || Array.isArray(filter)) refuse("it is not an object");
   const { address, topics } = filter;
@@ -88,7 +91,7 @@ function selection(filter) {
   });
 }
 
-/** Returns an id that nothing else has. */
+/** Returns a random id of 128 bits. */
 function fresh() {
   const bytes = globalThis.crypto.getRandomValues(new Uint8Array(16));
   return `0x${Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("")}`;
@@ -97,21 +100,21 @@ function fresh() {
 export class Subscriptions {
   #observer;
   #hooks;
-  /** By id: `{ id, kind, filter, select, items, asked }`; `items` is `null` for a subscription. */
+  /** Entries `{ id, kind, filter, select, items, asked }` by id. A subscription has no `items`. */
   #all = new Map();
-  /** Logs that were told, by block, oldest first: `{ number, logs: [[entry, log]] }`. */
+  /** Reported logs by block, oldest first: `{ number, logs: [[entry, log]] }`. */
   #told = [];
   /** Number of logs in `#told`. */
   #kept = 0;
-  /** Removes the listener for heads. */
+  /** Function that removes the listener for heads. */
   #heads;
-  /** Ends the reading of logs. */
+  /** Controller that aborts the reading of logs. */
   #logs;
 
   /**
-   * @param observer that has the blocks
-   * @param hooks `message(id, result)` tells a result, `read(method, params, signal)` reads from the
-   *   node, `missed({ subscription, first, last, error })` reports blocks without their logs
+   * @param observer source of the blocks
+   * @param hooks `message(id, result)` reports a result, `read(method, params, signal)` reads from
+   *   the node, `missed({ subscription, first, last, error })` reports blocks without logs
    */
   constructor(observer, hooks) {
     this.#observer = observer;
@@ -121,11 +124,11 @@ export class Subscriptions {
   /** Adds a subscription. Returns its id. */
   subscribe(kind, filter) {
     if (kind !== "newHeads" && kind !== "logs")
-      fail(-32602, "there are subscriptions to `newHeads` and to `logs`, and no others");
+      fail(-32602, "only `newHeads` and `logs` can be subscribed to");
     return this.#add({ kind, select: kind === "logs" ? selection(filter) : null, items: null });
   }
 
-  /** Adds a filter: a subscription whose results wait to be asked for. Returns its id. */
+  /** Adds a filter, whose results wait for `eth_getFilterChanges`. Returns its id. */
   filter(kind, filter) {
     const select = kind === "logs" ? selection(filter) : null;
     return this.#add({ kind, filter, select, items: [], asked: Date.now() });
@@ -133,14 +136,14 @@ export class Subscriptions {
 
   #add(entry) {
     this.#expire();
-    if (this.#all.size >= MOST) fail(-32005, `there are ${MOST} subscriptions and filters: end some`);
+    if (this.#all.size >= MOST) fail(-32005, `${MOST} subscriptions and filters exist: remove some`);
     const id = fresh();
     this.#all.set(id, { id, ...entry });
     this.#adapt();
     return id;
   }
 
-  /** Removes a subscription or, if `isFilter`, a filter. Returns whether there was one. */
+  /** Removes a subscription, or a filter if `isFilter`. Returns whether it existed. */
   remove(id, isFilter) {
     const entry = this.#all.get(id);
     if (!entry || (entry.items !== null) !== isFilter) return false;
@@ -149,28 +152,28 @@ export class Subscriptions {
     return true;
   }
 
-  /** Returns the results of a filter since it was last asked. */
+  /** Returns the results of a filter since the last call. */
   changes(id) {
     return this.#filter(id).items.splice(0);
   }
 
-  /** Returns the filter of logs as it was given. */
+  /** Returns the caller's filter of a log filter. */
   logsOf(id) {
     const { kind, filter } = this.#filter(id);
-    if (kind !== "logs") fail(-32602, "the filter is not one of logs");
+    if (kind !== "logs") fail(-32602, "the filter is not a log filter");
     return filter ?? {};
   }
 
   #filter(id) {
     this.#expire();
     const entry = this.#all.get(id);
-    // viem, ethers and web3.js make the filter again if the text is this one.
+    // viem, ethers and web3.js recreate the filter at this message.
     if (!entry?.items) throw new RpcError(-32000, "filter not found");
     entry.asked = Date.now();
     return entry;
   }
 
-  /** Ends everything. */
+  /** Removes all subscriptions and filters. */
   end() {
     this.#all.clear();
     this.#adapt();
@@ -187,7 +190,7 @@ export class Subscriptions {
     return [...this.#all.values()].filter((entry) => entry.kind === kind);
   }
 
-  /** Follows the chain as far as the subscriptions need it. */
+  /** Starts and stops listening to the observer as the subscriptions require. */
   #adapt() {
     const wantsHeads = this.#of("newHeads").length > 0;
     if (wantsHeads) this.#heads ??= this.#observer.on("block", (block) => this.#head(block));
@@ -207,7 +210,7 @@ export class Subscriptions {
     }
   }
 
-  /** Hands a result to a subscription, or has it wait in a filter. */
+  /** Reports a result of a subscription, or adds it to a filter. */
   #give(entry, result) {
     if (this.#all.get(entry.id) !== entry) return;
     if (!entry.items) return this.#hooks.message(entry.id, result);
@@ -220,7 +223,7 @@ export class Subscriptions {
     for (const entry of this.#of("newHeads")) this.#give(entry, entry.items ? shown.hash : shown);
   }
 
-  /** Reads the logs of one block after the other. */
+  /** Reads the logs of one block after another. */
   async #follow(signal) {
     try {
       for await (const item of this.#observer.follow({ name: "logs", signal })) {
@@ -232,7 +235,7 @@ export class Subscriptions {
         else this.#missed(item.gap.after, item.gap.before, null);
       }
     } catch (error) {
-      // The subscriptions ended.
+      // After an abort, the subscriptions have ended.
       if (!signal.aborted) throw error;
     }
   }
@@ -263,7 +266,7 @@ export class Subscriptions {
     for (const [entry, log] of logs) this.#give(entry, log);
   }
 
-  /** Reads logs. What fails is tried again: an endpoint may lack the newest block for a moment. */
+  /** Reads logs, with retries: endpoints may lag. */
   async #read(params, signal) {
     for (const wait of [...AGAIN_MS, null]) {
       try {
@@ -275,7 +278,7 @@ export class Subscriptions {
     }
   }
 
-  /** Tells that the logs above a block are no longer on the chain, newest first. */
+  /** Reports the logs above a block as removed, newest first. */
   #takeBack(ancestor) {
     while (this.#told.length > 0 && this.#told.at(-1).number > ancestor) {
       const { logs } = this.#told.pop();

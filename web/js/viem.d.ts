@@ -1,5 +1,5 @@
 /**
- * A transport for viem, in the place of an RPC's URL:
+ * A transport for viem, in place of `http(url)`:
  *
  * ```ts
  * import { createPublicClient } from "viem";
@@ -21,39 +21,38 @@
 import type { EIP1193RequestFn, Transport } from "viem";
 import type { GivenObserverOptions, OwnObserverOptions, Provider } from "./provider.js";
 
-/** Options of a provider; `network` can be left out if the client has a `chain`. */
+/** Options of a provider. `network` defaults to the client's `chain`. */
 export type TransportOptions =
   | GivenObserverOptions
   | (Omit<OwnObserverOptions, "network"> & Partial<Pick<OwnObserverOptions, "network">>);
 
-/** Settings as viem's own transports take them. */
+/** Settings of viem's own transports. */
 export interface TransportConfig {
   key?: string | undefined;
   name?: string | undefined;
   methods?: { include?: string[] | undefined } | { exclude?: string[] | undefined } | undefined;
 }
 
-/** A transport of viem. Its `type` is the one by which viem subscribes instead of polling. */
+/** A viem transport. Its `type` makes viem subscribe instead of polling. */
 export type Opp2pTransport = Transport<
   "webSocket",
   {
-    /** Resolves to the provider, and starts it if it has not started. */
+    /** Resolves to the provider, and starts it if necessary. */
     provider(): Promise<Provider>;
     subscribe(args: {
       params: any;
       onData(data: any): void;
       onError?: ((error: any) => void) | undefined;
     }): Promise<{ subscriptionId: `0x${string}`; unsubscribe(): Promise<any> }>;
-    /** Ends the provider that the transport has started. */
+    /** Stops the provider that the transport has started. */
     stop(): Promise<void>;
   },
   EIP1193RequestFn
 >;
 
 /**
- * Makes a transport over a provider, or over one that the first request starts.
- *
- * All clients of the transport share the provider.
+ * Creates a transport over a provider, or with options over a provider that the first request
+ * starts. All clients of the transport share the provider.
  */
 export function opp2p(
   options: TransportOptions | Provider,

@@ -1,4 +1,4 @@
-// A transport for viem: a provider that starts with the first request.
+// A transport for viem over a provider, which the first request starts.
 
 import { createTransport } from "viem";
 import { Provider, createProvider } from "./provider.js";
@@ -12,7 +12,7 @@ export function opp2p(options, { key = "opp2p", name = "opp2p", methods } = {}) 
     starting ??= createProvider(
       options?.observer || network === undefined ? options : { ...options, network },
     );
-    // After a failure, a later request may try again.
+    // After a failure, a later request tries again.
     starting.catch(() => (starting = undefined));
     return starting;
   };
@@ -21,7 +21,7 @@ export function opp2p(options, { key = "opp2p", name = "opp2p", methods } = {}) 
       const started = await start(chain);
       if (chain && Number(started.chainId) !== chain.id)
         throw new Error(
-          `the transport is on chain ${Number(started.chainId)}, and the client on chain ${chain.id}`,
+          `the transport is on chain ${Number(started.chainId)}, the client on chain ${chain.id}`,
         );
       return started;
     };
@@ -31,9 +31,9 @@ export function opp2p(options, { key = "opp2p", name = "opp2p", methods } = {}) 
         name,
         methods,
         request: async (args, given) => (await provider()).request(args, given),
-        // The node asks every endpoint before it gives up.
+        // The node already asks all endpoints.
         retryCount,
-        // By this name viem knows that it may subscribe and need not poll.
+        // viem subscribes, instead of polling, over transports of this type.
         type: "webSocket",
       },
       {
@@ -45,7 +45,7 @@ export function opp2p(options, { key = "opp2p", name = "opp2p", methods } = {}) 
   };
 }
 
-/** Subscribes as viem's transports do. */
+/** Implements the `subscribe` of viem's transports. */
 async function subscribed(provider, params, onData) {
   const subscriptionId = await provider.request({ method: "eth_subscribe", params });
   const listen = ({ data }) => data.subscription === subscriptionId && onData(data);

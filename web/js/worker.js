@@ -1,6 +1,6 @@
 // The node in a worker: one node for each worker. Messages in: {start}, {networkChanged},
-// {signerRead}, {ask}, {cancelRead}, {stop}. Messages out: {started} or {failed}, {kind, detail, payload} for
-// reports, {answered}, {stopped}.
+// {signerRead}, {ask}, {cancelRead}, {stop}. Messages out: {started} or {failed}, {kind, detail,
+// payload} for reports, {answered}, {stopped}.
 
 import { start } from "./engine.js";
 import { ObserverError, asObserverError } from "./errors.js";
