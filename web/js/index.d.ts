@@ -216,8 +216,8 @@ export interface ReadOptions {
    * How to answer a read of the newest block if the endpoints lag behind gossip.
    *
    * `{ wait: 5 }` (the default): wait for them, at most this number of seconds (0 to 20).
-   * `{ newest: 64 }`: answer at the newest block that an endpoint has, at most this number of blocks
-   * below the head (0 to 128). The answer names the block.
+   * `{ newest: 64 }`: answer at the newest block that an endpoint has, at most this number of
+   * blocks below the head (0 to 128). The answer names the block.
    */
   lag?: { readonly wait: number } | { readonly newest: number } | undefined;
 }

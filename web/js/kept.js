@@ -88,7 +88,7 @@ function write(key, record) {
   });
 }
 
-/** Writes the records of one key, with a pause after each. A newer record replaces a waiting one. */
+/** Writes records of one key, with a pause after each. A newer record replaces a waiting one. */
 function writer(key) {
   let waiting;
   let isBusy = false;

@@ -1,6 +1,6 @@
 /**
- * An EIP-1193 provider that does not trust JSON-RPC endpoints: gossip delivers the newest block, and
- * each answer of an endpoint is verified against it.
+ * An EIP-1193 provider that does not trust JSON-RPC endpoints: gossip delivers the newest block,
+ * and each answer of an endpoint is verified against it.
  *
  * ```ts
  * import { createProvider } from "opp2p/provider";

@@ -136,7 +136,7 @@ export class Subscriptions {
 
   #add(entry) {
     this.#expire();
-    if (this.#all.size >= MOST) fail(-32005, `${MOST} subscriptions and filters exist: remove some`);
+    if (this.#all.size >= MOST) fail(-32005, `remove some of the ${MOST} subscriptions and filters`);
     const id = fresh();
     this.#all.set(id, { id, ...entry });
     this.#adapt();

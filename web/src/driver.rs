@@ -71,9 +71,9 @@ pub(crate) enum Command {
     SignerRead(Option<Address>),
     /// The page asks for a block.
     Block(Wanted, oneshot::Sender<Option<Found>>),
-    /// A wallet asks; the answer is JSON.
+    /// Answer a wallet's read with JSON.
     Read(Question, oneshot::Sender<String>),
-    /// A wallet needs no answer any longer to the question with this ticket.
+    /// Cancel the read with this ticket.
     CancelRead(u32),
     /// Close everything, then confirm.
     Stop(oneshot::Sender<()>),
@@ -98,9 +98,9 @@ pub(crate) struct Driver {
     peers: BTreeMap<PeerId, Known>,
     pending: PendingArea,
     endpoints: Endpoints,
-    /// Reads of wallets, if the page asked for them.
+    /// Wallets' reads, if the page enabled them.
     reads: Option<Reads>,
-    /// Whether what is learned of peers is kept for the next visit.
+    /// Whether the page stores knowledge of peers for the next visit.
     remembers: bool,
     /// Whether the page can read the signer.
     reads_signer: bool,

@@ -1,11 +1,11 @@
-//! JSON-RPC endpoints, which have missing blocks and the state that wallets read: has the
-//! package's script post the core's requests, and returns the answers.
+//! Requests to JSON-RPC endpoints for missing blocks and for wallets' reads. The package's script
+//! posts them.
 //!
-//! The endpoints are not trusted. The core proves each answer.
+//! The endpoints are not trusted. The core verifies each answer.
 //!
 //! # Bounds
-//! The core bounds the requests under way and sets the maximum bytes of each answer. The script
-//! (`js/rpc.js`) ends each request within 10 s.
+//! The core bounds the pending requests and the size of each answer. The script (`js/rpc.js`) ends
+//! each request within 10 s.
 
 use crate::options::Endpoint;
 use crate::tell::Told;
@@ -21,7 +21,7 @@ use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::AbortController;
 
-/// Failure of a request: the kind for the core, and the words for the page.
+/// Failure of a request: the kind for the core, and the reason for the page.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Failed {
     pub(crate) failure: RequestFailure,
@@ -34,12 +34,12 @@ impl Failed {
     }
 }
 
-/// Posts a body to an endpoint. The number is the maximum bytes of the answer. The request ends if
-/// the future is dropped.
+/// Posts a body to an endpoint. The number is the maximum size of the answer in bytes. Dropping the
+/// future aborts the request.
 pub(crate) type Post =
     Box<dyn Fn(&Endpoint, &str, usize) -> LocalBoxFuture<'static, Result<Vec<u8>, Failed>>>;
 
-/// Who asks.
+/// Origin and id of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Asked {
     /// The search for missing blocks.
@@ -61,11 +61,11 @@ pub(crate) struct Endpoints<Id = Asked> {
     endpoints: Vec<(Endpoint, Standing)>,
     post: Post,
     under_way: FuturesUnordered<LocalBoxFuture<'static, Ended<Id>>>,
-    /// Ends each request that is under way. There are so few that a list does.
+    /// Abort handles of the pending requests, which are few.
     handles: Vec<(Id, AbortHandle)>,
 }
 
-/// The request, its endpoint, and its result; no result if it was cancelled.
+/// A request's id, endpoint, and result, or `None` if it was cancelled.
 type Ended<Id> = (Id, usize, Option<Result<Vec<u8>, Failed>>);
 
 /// Whether the last request to an endpoint succeeded.
@@ -90,7 +90,7 @@ impl<Id: Copy + PartialEq + 'static> Endpoints<Id> {
         self.endpoints.get(endpoint).map_or("", |(endpoint, _)| endpoint.host())
     }
 
-    /// Posts a request. Its result arrives through [`Self::answered`], unless it is cancelled.
+    /// Posts a request. [`Self::answered`] returns its result, unless it is cancelled.
     pub(crate) fn post(&mut self, id: Id, endpoint: usize, body: &str, limit: usize) {
         let answer = match self.endpoints.get(endpoint) {
             Some((to, _)) => (self.post)(to, body, limit),
@@ -112,7 +112,7 @@ impl<Id: Copy + PartialEq + 'static> Endpoints<Id> {
         }));
     }
 
-    /// Ends a request that is under way. It gets no answer.
+    /// Cancels a pending request.
     pub(crate) fn cancel(&mut self, id: Id) {
         if let Some(handle) = self.forget(id) {
             handle.abort();
@@ -183,7 +183,7 @@ impl<Id: Copy + PartialEq + 'static> Endpoints<Id> {
     }
 }
 
-/// Ends a request of the script when it is dropped. A request that has ended is not affected.
+/// Aborts a request of the script on drop. A request that has ended is not affected.
 struct Cancel(AbortController);
 
 impl Drop for Cancel {
@@ -195,7 +195,7 @@ impl Drop for Cancel {
 /// Posts by the package's script: `post(url, body, limit, signal)` of `js/rpc.js`.
 pub(crate) fn by_script(post: Function) -> Post {
     Box::new(move |endpoint: &Endpoint, body: &str, limit: usize| {
-        // A limit is at most a few MiB.
+        // A limit is at most 32 MiB.
         let limit = u32::try_from(limit).unwrap_or(u32::MAX);
         let (url, body) = (endpoint.url().into(), body.into());
         let cancel = AbortController::new().map(Cancel);

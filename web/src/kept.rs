@@ -1,18 +1,18 @@
-//! The newest block of an earlier visit, which the page kept, so that a reload has a head at once.
+//! The newest block of an earlier visit, which gives the page a head at once.
 //!
-//! The page's storage is not trusted: the block is checked as a gossiped one, except for its age.
+//! The page's storage is not trusted: the block is verified as a gossiped one, except for its age.
 
 use opp2p_core::gossip::{Rules, SIGNATURE_SIZE, Unpacked, validate};
 use opp2p_core::payload::{Block, PayloadVersion, snappy};
 
-/// Reads a kept block: a byte with the version of its topic, the sequencer's signature, the parent
-/// beacon block root if the version has one, and the payload. `None` if a rule of gossip refuses
-/// it, as after a change of the signer.
+/// Parses and verifies a kept block: a byte with the version of its topic, the sequencer's
+/// signature, the parent beacon block root if the version has one, and the payload. Returns `None`
+/// if it breaks a rule of gossip, for example after a change of the signer.
 pub(crate) fn read(rules: &Rules, bytes: &[u8]) -> Option<Block> {
     let (version, contents) = bytes.split_first()?;
     let version = PayloadVersion::from_number(*version)?;
     let body = contents.get(SIGNATURE_SIZE..)?.to_vec();
-    // The block itself says when it was new.
+    // Its own timestamp as the current time disables the rules about its age.
     let now = Block::decode(version, None, body.into()).ok()?.timestamp();
     let message = Unpacked::new(&snappy::compress(contents));
     validate(rules, version, message, now).ok().map(|verified| verified.block)

@@ -66,7 +66,7 @@ fn option(error: impl ToString) -> JsValue {
     thrown(&Refusal { code: Code::Option, message: error.to_string() })
 }
 
-/// Returns the error of a question that has no answer because the node stopped.
+/// Returns the error of a question to a stopped node.
 fn ended() -> JsValue {
     thrown(&Refusal { code: Code::Stopped, message: "the observer has ended".into() })
 }
@@ -92,8 +92,8 @@ pub struct Node {
 impl Node {
     /// Starts an observer with `options`, the JSON that the package's scripts write, and an
     /// identity. A new identity is created if none is given. `kept` is the newest block of an
-    /// earlier visit: a byte with its version, its signature, and the rest as it was signed. It is
-    /// left out if it breaks a rule.
+    /// earlier visit: a byte with its version, its signature, and the signed contents. It is
+    /// ignored if it breaks a rule.
     ///
     /// `tell` is called with the JSON of each `{kind, detail}`, and for a block also with the bytes
     /// of its payload. `post` sends requests to JSON-RPC endpoints: it is called with a URL, the
@@ -219,10 +219,11 @@ impl Node {
         }))
     }
 
-    /// Returns a promise of the answer to a wallet's JSON-RPC read. `params` is JSON. It resolves
-    /// to the JSON of `{ result, block, verified }` or of `{ error: { code, message, data } }`. It
-    /// rejects with the code `stopped` if the node stops before, or if [`Self::cancel_read`] is
-    /// called with the same `ticket`. The caller gives each read another ticket.
+    /// Starts a wallet's JSON-RPC read. `params` is JSON, and `ticket` is unique.
+    ///
+    /// The promise resolves to the JSON of `{ result, block, verified }` or of
+    /// `{ error: { code, message, data } }`. It rejects with the code `stopped` if the node stops
+    /// first, or if [`Self::cancel_read`] cancels the ticket.
     pub fn read(&self, ticket: u32, method: String, params: &str) -> Promise {
         let (answer, answered) = oneshot::channel();
         let params = serde_json::from_str(params).unwrap_or_default();
@@ -234,7 +235,7 @@ impl Node {
         })
     }
 
-    /// Ends the read with this ticket, if it still waits for its answer.
+    /// Cancels the read with this ticket, if it is pending.
     #[wasm_bindgen(js_name = cancelRead)]
     pub fn cancel_read(&self, ticket: u32) {
         let _ = self.commands.unbounded_send(Command::CancelRead(ticket));

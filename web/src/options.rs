@@ -20,13 +20,13 @@ use std::time::Duration;
 pub(crate) const MAX_PEERS: usize = 64;
 /// Maximum number of JSON-RPC endpoints that a page may give.
 const MAX_ENDPOINTS: usize = 8;
-/// Maximum number of methods whose answers are not verified.
+/// Maximum number of unverified methods.
 const MAX_UNVERIFIED: usize = 64;
 /// Maximum time in seconds that a read waits for lagging endpoints.
 const MAX_LAG_WAIT: f64 = 20.0;
-/// Maximum number of blocks below the head: execution clients have the state of 128.
+/// Maximum number of blocks below the head: execution clients keep the state of 128 blocks.
 const MAX_LAG_BLOCKS: f64 = 128.0;
-/// Time that a read waits for the first head.
+/// Time for which a read waits for the first head.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(25);
 /// Minimum memory for filling gaps, in bytes: less could not hold two of the largest blocks.
 pub(crate) const MIN_GAP_MEMORY: u64 = 24 << 20;
@@ -109,21 +109,21 @@ pub(crate) struct Options {
     pub(crate) max_gap: Option<f64>,
     /// Time of arrival of the newest block of an earlier visit, in milliseconds since 1970.
     pub(crate) kept_at: Option<f64>,
-    /// What an earlier visit learned of peers, if it is to be kept: pairs of hexadecimal digits.
+    /// Knowledge of peers from an earlier visit as keys and values, if the page stores it.
     pub(crate) memory: Option<Vec<(Bytes, Bytes)>>,
-    /// How wallets' reads are answered, if the page asked for them.
+    /// Options of wallets' reads, if the page enabled them.
     pub(crate) reads: Option<ReadOptions>,
     /// Whether the page was loaded over https, so that the browser forbids it to dial `ws`.
     #[serde(default)]
     pub(crate) is_secure_page: bool,
 }
 
-/// How reads are answered.
+/// Options of wallets' reads.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub(crate) struct ReadOptions {
-    /// Names of methods.
+    /// Names of the methods to pass to an endpoint without verification.
     unverified: Vec<String>,
-    /// Seconds that a read waits for the endpoints. This or the next, or neither.
+    /// Seconds for which a read waits for lagging endpoints. Excludes `newest`.
     wait: Option<f64>,
     /// Maximum number of blocks below the head at which a read is answered.
     newest: Option<f64>,
@@ -143,7 +143,7 @@ pub(crate) struct Plan {
     pub(crate) kept: Option<Block>,
     /// Its time of arrival, in milliseconds since 1970.
     pub(crate) kept_at: Option<f64>,
-    /// What an earlier visit learned of peers, if it is to be kept.
+    /// Knowledge of peers from an earlier visit, if the page stores it.
     pub(crate) memory: Option<Vec<(Bytes, Bytes)>>,
     /// Endpoints to ask for blocks that no peer delivers.
     pub(crate) endpoints: Vec<Endpoint>,
@@ -370,7 +370,7 @@ impl Options {
         Ok(Some(ReaderConfig {
             lag,
             unverified: options.unverified.clone(),
-            // The first gateway may take some dials.
+            // The first connection may take several dials.
             head_timeout: HEAD_TIMEOUT,
             ..ReaderConfig::new(chain_id, self.rpc.len())
         }))

@@ -35,7 +35,7 @@ pub(crate) enum Told {
     #[serde(rename = "read-signer")]
     ReadSigner,
     Lie(LieJs),
-    /// Changes of what is known of peers, for the next visit: keys and values, or `null` for none.
+    /// Changed knowledge of peers for the next visit: keys and values, or `null` for a removed key.
     /// This is not an event of the package.
     Remember(Vec<(Hex, Option<Hex>)>),
     Error(Refusal),
@@ -312,7 +312,7 @@ pub(crate) fn chain_event(event: &ChainEvent<Block>) -> Option<Told> {
     })
 }
 
-/// An endpoint answered falsely.
+/// A false answer of an endpoint.
 #[derive(Debug, Serialize)]
 pub(crate) struct LieJs {
     /// Host of the endpoint.

@@ -1,5 +1,5 @@
-//! The driver's part of reads: hands questions, heads and endpoints' answers to the reader, and
-//! carries out its outputs.
+//! Connects the driver to the reader: passes questions, heads and endpoint answers in, and executes
+//! the outputs.
 
 use super::Driver;
 use super::reads::{Question, Waiting, failure, opened, shown};
@@ -16,14 +16,14 @@ impl Driver {
     /// Takes a wallet's question.
     pub(super) fn read(&mut self, question: Question, answer: oneshot::Sender<String>) {
         let now = self.core.clock.now().monotonic;
-        // The scripts only ask a node that was started for reads. The sender is dropped.
+        // The scripts only ask a node with reads enabled. Without them, the sender is dropped.
         let Some(reads) = &mut self.reads else { return };
         let Question { ticket, method, params } = question;
         let read = reads.reader.request(&method, &params, now);
         reads.waiting.push(Waiting { read, ticket, answer });
     }
 
-    /// Ends the read with this ticket.
+    /// Cancels the read with this ticket.
     pub(super) fn cancel_read(&mut self, ticket: u32) {
         let now = self.core.clock.now().monotonic;
         let Some(reads) = &mut self.reads else { return };
@@ -33,7 +33,7 @@ impl Driver {
         reads.reader.cancel(read, now);
     }
 
-    /// Hands an endpoint's answer to the reader.
+    /// Passes an endpoint's answer to the reader.
     pub(super) fn fetched(&mut self, id: FetchId, result: Result<Bytes, Failed>) {
         let now = self.core.clock.now().monotonic;
         if let Some(reads) = &mut self.reads {
@@ -48,8 +48,7 @@ impl Driver {
         }
     }
 
-    /// Hands the chain's next block to the reader, unless the reader is ahead because the blocks
-    /// below its head were missing.
+    /// Passes the chain's next block to the reader, unless the reader is ahead after a gap.
     pub(super) fn lead_reads(&mut self, block: &Block) {
         let now = self.core.clock.now().monotonic;
         let Some(reads) = &mut self.reads else { return };
@@ -59,7 +58,7 @@ impl Driver {
         }
     }
 
-    /// Hands the newest verified block to the reader, unless it has it.
+    /// Passes the newest verified block to the reader, unless it is the reader's head.
     pub(super) fn jump_reads(&mut self, block: &Block) {
         let now = self.core.clock.now().monotonic;
         let Some(reads) = &mut self.reads else { return };
@@ -68,7 +67,7 @@ impl Driver {
         }
     }
 
-    /// Hands a reorg to the reader, before the blocks that it brings.
+    /// Passes a reorg to the reader, before its new blocks.
     pub(super) fn turn_reads(&mut self, reorg: &ChainEvent<Block>) {
         let now = self.core.clock.now().monotonic;
         if let Some(reads) = &mut self.reads {
@@ -76,7 +75,7 @@ impl Driver {
         }
     }
 
-    /// Carries out the outputs of the reader.
+    /// Executes the reader's outputs.
     pub(super) fn act_for_reads(&mut self) {
         while let Some(output) = self.reads.as_mut().and_then(|reads| reads.reader.poll()) {
             match output {

@@ -1,8 +1,8 @@
-//! Reads of wallets: the core's [`Reader`], which decides what is asked, what is proved and what is
-//! refused, and the questions that wait for it. See `reading` for the driver's part.
+//! Wallets' reads: the core's [`Reader`], and the pending questions. `reading` connects it to the
+//! driver.
 //!
 //! # Bounds
-//! Those of the reader. A question waits here as long as the reader works on it.
+//! Those of the reader. Each question here is a pending read.
 
 use crate::endpoints::Failed;
 use crate::tell::Id;
@@ -17,23 +17,23 @@ use serde_json::{Value, json};
 /// A wallet's question.
 #[derive(Debug)]
 pub(crate) struct Question {
-    /// Names the question for its cancellation.
+    /// Identifies the question for its cancellation.
     pub(crate) ticket: u32,
     pub(crate) method: String,
     pub(crate) params: Value,
 }
 
-/// A question that waits for its answer.
+/// A pending question.
 pub(super) struct Waiting {
     pub(super) read: ReadId,
     pub(super) ticket: u32,
     pub(super) answer: oneshot::Sender<String>,
 }
 
-/// The reader, and the questions that it works on.
+/// The reader, and the pending questions.
 pub(super) struct Reads {
     pub(super) reader: Reader,
-    /// So few that a list does.
+    /// At most as many as the reader's pending reads.
     pub(super) waiting: Vec<Waiting>,
 }
 
@@ -42,20 +42,20 @@ impl Reads {
         Self { reader: Reader::new(config), waiting: Vec::new() }
     }
 
-    /// Returns when the reader wants to be woken.
+    /// Returns the reader's deadline.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.reader.deadline()
     }
 
     pub(super) fn answered(&mut self, read: ReadId, text: String) {
         if let Some(position) = self.waiting.iter().position(|waiting| waiting.read == read) {
-            // The page may be gone.
+            // Fails if the page is gone.
             let _ = self.waiting.swap_remove(position).answer.send(text);
         }
     }
 }
 
-/// Returns the answer as the scripts read it.
+/// Returns the answer as JSON for the scripts.
 pub(super) fn shown(
     result: Result<Value, ReadError>,
     block: Option<BlockId>,
@@ -76,7 +76,7 @@ pub(super) fn shown(
     shown.to_string()
 }
 
-/// Opens the envelope of an endpoint's answer.
+/// Returns the result of an endpoint's JSON-RPC response, without the error's `data`.
 pub(super) fn opened(bytes: &[u8]) -> Result<Value, FetchFailure> {
     let answer = Answer::read(bytes)
         .ok_or_else(|| FetchFailure::Transport("its answer is not JSON-RPC".into()))?;
