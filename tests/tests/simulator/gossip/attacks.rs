@@ -78,10 +78,10 @@ fn dawn(nodes: u32, blocks: u32, each: u32) -> Plan {
 
 /// As at dawn, but sybils advertise what they don't deliver.
 ///
-/// This one keeps blocks from nodes whose whole mesh is sybils, until their promises are overdue:
-/// peers are asked one after another, half a second apart, and honest ones advertise a message for
-/// one and a half seconds. Such a node has to fetch the block by its number, which a router does
-/// not do.
+/// It keeps blocks from nodes whose whole mesh is sybils, until their promises are overdue: peers
+/// are asked one after another, half a second apart, and honest ones advertise a message for one
+/// and a half seconds. Such a node has to fetch the block by its number, which a router does not
+/// do.
 fn promises_at_dawn(nodes: u32, blocks: u32, each: u32) -> Plan {
     Plan { trick: Trick::Promises, may_lose: 150, ..dawn(nodes, blocks, each) }
 }
