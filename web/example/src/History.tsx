@@ -1,4 +1,4 @@
-// Transfers of tokens to and from an address: old ones by `eth_getLogs`, new ones as they come. Every
+// Token transfers to and from an address: old ones by `eth_getLogs`, new ones by subscription. Each
 // log is proved by the receipts root of its block.
 
 import type { Provider } from "opp2p/provider";
@@ -8,9 +8,9 @@ import type { Address, Hash } from "viem";
 import { client, TRANSFER } from "./client.js";
 import { short, words } from "./text.js";
 
-/** Number of blocks that are read at once. */
+/** Number of blocks to read at once. */
 const STEP = 100n;
-/** Maximum number of transfers that are shown. */
+/** Maximum number of transfers to show. */
 const MOST = 100;
 
 interface Transfer {

@@ -63,7 +63,7 @@ function Head({ provider, failure }: { provider: Provider | null; failure: strin
   );
 }
 
-/** The time, once a second. */
+/** Returns the current time, updated once a second. */
 function useClock() {
   const [now, setNow] = useState(Date.now);
   useEffect(() => {
@@ -99,7 +99,7 @@ function KeyForm({ use }: { use: (account: PrivateKeyAccount) => void }) {
   );
 }
 
-/** The balance at the newest block that an endpoint proves. */
+/** Shows the balance at the newest block that an endpoint can prove. */
 function Balance({ address, provider }: { address: Address; provider: Provider | null }) {
   const head = useHead(provider);
   const [shown, setShown] = useState<{ balance: bigint; block: number } | null>(null);
@@ -201,7 +201,7 @@ function Blocks({ provider }: { provider: Provider | null }) {
   );
 }
 
-/** Endpoints that lied, and about what. */
+/** Shows the false answers of endpoints. */
 function Lies({ provider }: { provider: Provider | null }) {
   const [lies, setLies] = useState<readonly LieEvent[]>([]);
   useEffect(() => {

@@ -1,4 +1,4 @@
-// The chain, as viem reads it: an ordinary client whose transport is opp2p instead of a URL.
+// An ordinary viem client with opp2p as its transport instead of a URL.
 
 import type { Provider } from "opp2p/provider";
 import { opp2p } from "opp2p/viem";
@@ -10,12 +10,12 @@ const network = query.get("network") ?? "op-mainnet";
 
 export const client = createPublicClient({
   transport: opp2p({
-    // A rollup configuration in the address, or a built-in network.
+    // A rollup configuration in the page's address, or a built-in network.
     network,
     peers: query.getAll("peers"),
     rpc: query.getAll("rpc"),
     signer: query.get("signer"),
-    // A page that is opened again has a head at once.
+    // The next visit has a head at once.
     keep: true,
   }),
 });
@@ -23,12 +23,12 @@ export const client = createPublicClient({
 export const TRANSFER = parseAbiItem(
   "event Transfer(address indexed from, address indexed to, uint256 value)",
 );
-/** Gas of a transfer of the chain's own currency. */
+/** Gas of a transfer of the native currency. */
 const TRANSFER_GAS = 21_000n;
-/** What the sequencer gets on top of the base fee, in wei per gas. */
+/** Priority fee in wei per gas. */
 const TIP = 1_000_000n;
 
-/** Starts the node. Returns the provider once it runs, or the reason why it does not. */
+/** Starts the node. Returns the provider once it runs, or the reason of a failure. */
 export function useProvider(): { provider: Provider | null; failure: string | null } {
   const [state, setState] = useState<{ provider: Provider | null; failure: string | null }>({
     provider: null,
@@ -43,7 +43,7 @@ export function useProvider(): { provider: Provider | null; failure: string | nu
   return state;
 }
 
-/** Signs a transfer with numbers that were proved, and sends it. Returns its hash. */
+/** Signs a transfer with proved values, and sends it. Returns its hash. */
 export async function send(account: PrivateKeyAccount, to: Address, value: bigint) {
   const [chainId, nonce, head] = await Promise.all([
     client.getChainId(),

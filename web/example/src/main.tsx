@@ -1,4 +1,4 @@
-// A sample wallet whose RPC can't lie to it. Start it with a gateway and an endpoint:
+// A sample wallet that verifies its RPC's answers. Open it with a gateway and an endpoint:
 // `?network=op-mainnet&peers=/dns4/…/tcp/443/wss/p2p/16Uiu2…&rpc=https://…`.
 
 import { createRoot } from "react-dom/client";

@@ -1,7 +1,7 @@
 /** Shortens a hash or an address. */
 export const short = (hex: string) => `${hex.slice(0, 10)}…${hex.slice(-6)}`;
 
-/** Returns what went wrong, in a sentence. */
+/** Returns the message of an error. */
 export function words(error: unknown): string {
   const { details, shortMessage, message } = error as Error & {
     details?: string;
