@@ -19,7 +19,7 @@ pub(crate) struct Liar {
     lies: Arc<AtomicUsize>,
 }
 
-/// Changes an answer, given the method. Returns `true` if it did.
+/// Changes an answer to the given method. Returns `true` if it did.
 type Alter = Arc<dyn Fn(&str, &mut Value) -> bool + Send + Sync>;
 
 impl Liar {
@@ -36,7 +36,7 @@ impl Liar {
         .await
     }
 
-    /// Starts one that forwards requests to `geth`, and changes the answers by this function.
+    /// Starts one that forwards requests to `geth`, and changes the answers with `alter`.
     pub(crate) async fn altering(
         geth: &Geth,
         alter: impl Fn(&str, &mut Value) -> bool + Send + Sync + 'static,

@@ -60,7 +60,7 @@ fn main() -> ExitCode {
     if !is_built {
         println!("Ignored: `cargo all-tests -- execution` builds op-geth, and runs these tests.\n");
     }
-    // The tests of proved reads run if they are named. They were never run to their end yet.
+    // The tests of proved reads run only if they are named. They have not completed a run yet.
     let is_named = arguments.filter.as_deref().is_some_and(|word| word.contains("proofs"));
     let trials = trials
         .into_iter()

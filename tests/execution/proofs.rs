@@ -1,5 +1,5 @@
-//! Reads of our node that op-geth answers, and that the node's blocks prove: they equal op-geth's
-//! own answers, and no lie gets through.
+//! Proved reads of our node with op-geth as the endpoint: they equal op-geth's own answers, and no
+//! false answer gets through.
 
 use crate::chain::World;
 use crate::geth::{Geth, number};
@@ -16,7 +16,7 @@ use tokio::time::sleep;
 /// Creates a contract that stores the block's number in the slot that its input names, and logs it
 /// with the caller; without input it reverts.
 const TOKEN: [u8; 32] = hex!("60178060095f395ff3366007575f5ffd5b435f3555435f523360dd60205fa200");
-/// Creates a contract that destroys itself at once.
+/// Creates a contract that destroys itself immediately.
 const DESTROYED: [u8; 2] = hex!("33ff");
 /// Fields of op-geth's receipts that depend on L1, and have no proof.
 const UNPROVED: [&str; 9] = [
@@ -152,7 +152,7 @@ impl Traffic {
         Self { world, token, last }
     }
 
-    /// Starts a node that proves what these endpoints answer.
+    /// Starts a node that proves the answers of these endpoints.
     async fn reader(&self, name: &str, endpoints: &str) -> Node {
         let static_peer = format!("--p2p.static={}", self.world.address);
         let endpoints = format!("--l2.proofs={endpoints}");
@@ -196,12 +196,12 @@ impl Traffic {
     }
 }
 
-/// Returns the sender's nonce after a call: an authorization of its own counts as well.
+/// Returns the sender's nonce after a call. Its own authorization counts too.
 const fn next_nonce(nonce: u64) -> u64 {
     if nonce % 9 != 8 && nonce % 4 == 2 { nonce + 2 } else { nonce + 1 }
 }
 
-/// Removes what no proof shows, and the field that older clients lack.
+/// Removes fields without a proof, and the field that older clients lack.
 fn proved(mut value: Value) -> Value {
     match &mut value {
         Value::Array(items) => items.drain(..).map(proved).collect(),
@@ -245,7 +245,7 @@ pub(crate) async fn proved_reads_equal_the_endpoints_answers() {
     let ours = node.call("eth_getLogs", range.clone()).await.unwrap();
     assert_eq!(ours, traffic.geth().call("eth_getLogs", range).await);
     node.call("eth_getBalance", json!([traffic.token, "latest"])).await.unwrap();
-    // A transaction that is sent through the node is in a block soon.
+    // A block soon includes a transaction that is sent through the node.
     let nonce = node.call("eth_getTransactionCount", json!([rich().address(), "latest"])).await;
     let raw = transfer(901, number(&nonce.unwrap()), Address::repeat_byte(0x43), 5);
     let hash = node.call("eth_sendRawTransaction", json!([raw])).await.unwrap();
@@ -295,7 +295,7 @@ pub(crate) async fn no_lie_of_an_endpoint_gets_through() {
     let honest = traffic.geth().url();
     urls.push(&honest);
     let mut node = traffic.reader("lied-to", &urls.join(",")).await;
-    // As long as a liar is left, it is asked sooner or later.
+    // A remaining liar is asked sooner or later.
     for round in 0..40 {
         let height = traffic.last - round % 6;
         for (method, params) in traffic.reads(height).await {

@@ -1,5 +1,5 @@
-//! Reads that untrusted endpoints answer, and that the node's blocks prove. The tests with op-geth
-//! have the proofs of states and receipts.
+//! Proved reads with simulated endpoints. The tests with op-geth cover proofs of states and
+//! receipts.
 
 use crate::support::{Node, PATIENCE, get, looking};
 use alloy_primitives::{Address, B256};
@@ -49,7 +49,7 @@ async fn always(result: Value) -> String {
                      close\r\nContent-Length: {}\r\n\r\n",
                     body.len()
                 );
-                // A client that gave up does not read it.
+                // Fails if the client has given up.
                 let _ = stream.write_all((head + &body).as_bytes()).await;
             });
         }
@@ -92,7 +92,7 @@ async fn a_false_answer_is_never_passed_on_and_is_a_trouble() {
     for part in ["127.0.0.1:", "eth_getProof", "replace the endpoint"] {
         assert!(trouble.contains(part), "{trouble}");
     }
-    // The node answers the rest as before.
+    // Other methods still work.
     assert_eq!(node.call("eth_blockNumber", json!([])).await, "0x2");
     assert_eq!(node.fails("eth_getBalance", params).await.0, -32603);
     let (code, text) = node.fails("eth_getBalance", json!(["0x12"])).await;
@@ -103,7 +103,7 @@ async fn a_false_answer_is_never_passed_on_and_is_a_trouble() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn blocks_that_the_node_lacks_are_fetched_and_proved() {
-    // A node that holds them is an endpoint for them.
+    // Another node with the blocks serves as the endpoint.
     let holder = Node::sequencer(looking()).await;
     let hearer = Node::start(looking(), &[&holder]).await;
     holder.until(|status| status.mesh == 1).await;
@@ -124,7 +124,7 @@ async fn blocks_that_the_node_lacks_are_fetched_and_proved() {
         assert_eq!(node.call("eth_getBlockByHash", json!([block["hash"], true])).await, block);
         for transaction in block["transactions"].as_array().unwrap() {
             let params = json!([transaction["hash"]]);
-            // The blocks of a devnet repeat transactions, so it may be in another one as well.
+            // The devnet repeats transactions, so another block may contain it too.
             let found = node.call("eth_getTransactionByHash", params).await;
             assert_eq!(
                 (&found["hash"], &found["input"]),

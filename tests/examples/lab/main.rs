@@ -11,8 +11,8 @@
 //! * `{"do":"kill","name":"a"}`: ends a gateway without a farewell.
 //! * `{"do":"publish","count":30,"every":200}`: the blocks: `number`, `hash`, `bytes`, and `at`,
 //!   the time when the sequencer was given each.
-//! * `{"do":"roots","state":"0x…","receipts":"0x…"}`: all blocks from now on have these roots, so
-//!   that a test knows the state and the receipts behind them.
+//! * `{"do":"roots","state":"0x…","receipts":"0x…"}`: sets the roots of all further blocks, so that
+//!   a test knows their state and receipts.
 //! * `{"do":"seen","name":"a"}`: the time when the gateway's follower of the chain had each block:
 //!   `number`, `hash`, `at`.
 //! * `{"do":"liar","name":"x","lie":"forged"}`: the address of a gateway that publishes `forged`,
@@ -87,7 +87,7 @@ struct Lab {
     signer: SecretKey,
     sequencer: Host,
     maker: BlockMaker,
-    /// State and receipts root of the blocks, if the test knows what is behind them.
+    /// State root and receipts root of further blocks, if the test has set them.
     roots: Option<(B256, B256)>,
     gateways: BTreeMap<String, Gateway>,
     liars: BTreeMap<String, Liar>,
@@ -190,7 +190,7 @@ impl Lab {
         if let Some((state, receipts)) = self.roots {
             let payload = &mut envelope.payload;
             (payload.state_root, payload.receipts_root) = (state, receipts);
-            // No block has a log that the test does not know.
+            // The blocks contain no logs.
             payload.logs_bloom = Bloom::ZERO;
             let hash = payload.seal(envelope.parent_beacon_block_root)?;
             let (number, timestamp) = (payload.block_number, payload.timestamp);

@@ -222,8 +222,8 @@ pub const TARGETS: &[Target] = &[
     },
     Target {
         name: "reader",
-        what: "endpoints that answer anything: nothing is answered that is not proved, and every \
-               read ends",
+        what: "arbitrary answers of endpoints: each answer of the reader is proved, and every read \
+               ends",
         run: reader::reader,
         max_len: 1024,
         seeds: reader::seeds,

@@ -1,4 +1,4 @@
-//! The machine that proves what untrusted RPC endpoints answer, with endpoints that say anything.
+//! Fuzzes the reader of proved answers with arbitrary endpoints.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -16,10 +16,10 @@ use serde_json::{Value, json};
 
 use crate::material::{CHAIN_ID, Clock, POOL, any_span, play};
 
-/// What the machine has asked and answered.
+/// The reader's requests and answers so far.
 #[derive(Default)]
 struct Course {
-    /// Reads without an answer, and whether an endpoint could prove one.
+    /// Pending reads, and whether an endpoint could prove an answer.
     waiting: Vec<(ReadId, bool)>,
     asked: Vec<(FetchId, usize)>,
     dropped: BTreeSet<usize>,
@@ -29,8 +29,8 @@ fn any_block<'a>(from: &mut Unstructured<'a>) -> Result<&'static Block> {
     Ok(&from.choose(&POOL)?.block)
 }
 
-/// Returns a request, and whether some answer to it can be proved: no block of the pool has a
-/// state or receipts.
+/// Returns a request, and whether an answer to it can be proved: no block of the pool has a state
+/// or receipts.
 fn any_request(from: &mut Unstructured<'_>) -> Result<(&'static str, Value, bool)> {
     let block = any_block(from)?;
     let raw = block.payload().transaction(0).unwrap_or_default();
@@ -137,8 +137,8 @@ impl Course {
     }
 }
 
-/// Gives any answers at any time, and checks that nothing false is answered, that a dropped
-/// endpoint is not asked, and that every read ends.
+/// Gives arbitrary answers at arbitrary times. Checks that no answer is false, that no dropped
+/// endpoint is asked, and that every read ends.
 pub(crate) fn reader(bytes: &[u8]) {
     play(bytes, |from| {
         let mut clock = Clock::new();
@@ -183,7 +183,7 @@ pub(crate) fn reader(bytes: &[u8]) {
             }
             course.take(&mut reader);
         }
-        // Nothing answers any longer.
+        // From here on, no endpoint answers.
         for _ in 0..100_000 {
             let Some(deadline) = reader.deadline() else { break };
             clock.pass_to(deadline);
@@ -195,7 +195,7 @@ pub(crate) fn reader(bytes: &[u8]) {
     });
 }
 
-/// A course of each length, with bytes by chance.
+/// Returns random inputs of several lengths.
 pub(crate) fn seeds() -> Vec<Vec<u8>> {
     let mut state = 1_u32;
     let mut next = || {

@@ -1,12 +1,12 @@
-//! Peers that have large messages from others before us.
+//! Peers that have large messages from other peers first.
 
 use super::*;
 use crate::mesh::send::MAX_HOLD;
 
 const BIG: usize = 200_000;
-/// Number of the peer that has everything first.
+/// The peer that has each message first.
 const SOURCE: u16 = 1;
-/// Number of the peer that is told.
+/// The peer that we would send each message to.
 const PEER: u16 = 2;
 
 fn bench() -> Bench {
@@ -19,8 +19,8 @@ fn bench() -> Bench {
     bench
 }
 
-/// A large message arrives. Returns whether it was sent to the peer within `wait`, or after that,
-/// when the peer has said whether it has it.
+/// Delivers a large message. Returns whether it was sent to the peer within `wait`, and whether it
+/// was sent after that, when the peer may have announced it.
 fn relayed(bench: &mut Bench, seed: u64, wait: Duration, has: bool) -> (bool, bool) {
     let data = block(seed, BIG);
     let sent = |bench: &mut Bench| bench.said(PEER).contains(&Said::Message(data.clone()));
@@ -62,7 +62,7 @@ fn a_copy_that_is_needed_comes_late_once_and_then_at_once() {
 #[test]
 fn a_copy_is_held_back_for_a_second_at_most() {
     let mut bench = bench();
-    // It always says so late.
+    // It always announces messages late.
     (0..10).for_each(|seed| _ = relayed(&mut bench, seed, secs(2), true));
     assert!(!relayed(&mut bench, 20, millis(900), true).0);
     assert!(relayed(&mut bench, 21, MAX_HOLD + millis(10), true).0);

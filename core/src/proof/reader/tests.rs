@@ -1,4 +1,4 @@
-//! Tests of the reader, in conversation with servers that know a small chain.
+//! Tests of the reader against servers with a small chain.
 
 mod bounds;
 mod failures;

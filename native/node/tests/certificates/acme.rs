@@ -1,4 +1,4 @@
-//! Certificates for a name of the operator's.
+//! Certificates for the operator's domain name.
 
 use crate::client::{Browser, shown};
 use crate::dns::Dns;
@@ -91,7 +91,7 @@ pub(crate) async fn a_name_that_leads_elsewhere_is_reported_in_the_authoritys_wo
     assert!(text.contains("could not validate gw.example"), "{text}");
     let words = format!("Failed to connect to 127.0.0.1:{elsewhere}");
     assert!(text.contains(&words) && text.contains("no certificate yet"), "{text}");
-    // It does not try again at once, and serves nodes all the same.
+    // It does not retry immediately, and still serves nodes.
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(trouble(&host).await, text);
     shown(&pebble.root, port, NAME).await.expect_err("there is no certificate");

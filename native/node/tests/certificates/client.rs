@@ -1,4 +1,4 @@
-//! What a browser does: it dials `wss` and trusts the authority's root alone.
+//! Simulates a browser, which dials `wss` and trusts only the authority's root.
 
 use bytes::Bytes;
 use futures::StreamExt;
@@ -20,17 +20,17 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
-/// The root of an authority.
+/// The root certificate of an authority.
 pub(crate) type Root = CertificateDer<'static>;
 
-/// Reads the root at this URL.
+/// Fetches the root certificate from this URL.
 pub(crate) async fn root_of(http: &HttpSender, url: &str) -> Root {
     let request = Request::get(url).body(Full::new(Bytes::new())).unwrap();
     CertificateDer::from_pem_slice(http.send(request).await.unwrap().body()).unwrap()
 }
 
-/// Returns the certificate that a browser is shown at this port under this name, or why it does not
-/// accept it.
+/// Returns the certificate that a browser gets at this port under this name, or the reason why it
+/// rejects it.
 pub(crate) async fn shown(root: &Root, port: u16, name: &str) -> std::io::Result<Root> {
     let mut roots = RootCertStore::empty();
     roots.add(root.clone()).unwrap();
@@ -75,7 +75,7 @@ impl Browser {
         browser
     }
 
-    /// Waits for the answer to a ping on the one connection that it ever had.
+    /// Waits for the answer to a ping on its only connection so far.
     pub(crate) async fn is_answered(&mut self) {
         let answered = async {
             loop {
@@ -90,9 +90,9 @@ impl Browser {
         timeout(Duration::from_secs(60), answered).await.expect("it answers");
     }
 
-    /// Answers pings and asks for a while.
+    /// Exchanges pings for a while.
     pub(crate) async fn goes_on(&mut self, time: Duration) {
-        // The time is what ends it.
+        // It ends by the timeout.
         let _ = timeout(time, async {
             loop {
                 self.is_answered().await;

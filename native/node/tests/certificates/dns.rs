@@ -1,4 +1,4 @@
-//! A DNS server that leads every name to this machine. pebble asks it over TCP.
+//! A DNS server that resolves every name to this machine. pebble queries it over TCP.
 
 use std::io;
 use std::time::Duration;
@@ -7,12 +7,12 @@ use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-/// Length of a message's header.
+/// Length of a DNS message's header, in bytes.
 const HEADER: usize = 12;
-/// The type of an IPv4 address.
+/// Record type of an IPv4 address.
 const A: [u8; 2] = [0, 1];
 
-/// The server. It ends when this is dropped.
+/// The server. It stops on drop.
 #[derive(Debug)]
 pub(crate) struct Dns {
     pub(crate) address: String,
@@ -32,7 +32,7 @@ impl Dns {
     }
 }
 
-/// Answers the questions of one connection, each with its length before it, until it is closed.
+/// Answers the length-prefixed queries of one connection, until it is closed.
 async fn serve(mut stream: TcpStream) -> io::Result<()> {
     loop {
         let length = stream.read_u16().await?;
@@ -69,7 +69,7 @@ fn answer(query: &[u8]) -> Option<Vec<u8>> {
     Some(answer)
 }
 
-/// Asks a server for the IPv4 address of a name, as a browser would.
+/// Queries a server for the IPv4 address of a name.
 pub(crate) async fn resolve(server: &str, name: &str) -> Option<[u8; 4]> {
     let mut query = vec![0x12, 0x34, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
     for label in name.split('.') {
@@ -82,7 +82,7 @@ pub(crate) async fn resolve(server: &str, name: &str) -> Option<[u8; 4]> {
     let mut tries = 0;
     let length = loop {
         socket.send_to(&query, server).await.unwrap();
-        // UDP may lose either.
+        // UDP may lose the query or the answer.
         if let Ok(received) = timeout(Duration::from_secs(2), socket.recv(&mut buffer)).await {
             break received.unwrap();
         }
@@ -90,6 +90,6 @@ pub(crate) async fn resolve(server: &str, name: &str) -> Option<[u8; 4]> {
         assert!(tries < 20, "{server} does not answer");
     };
     let records = u16::from_be_bytes([buffer[6], buffer[7]]);
-    // The record ends with the address, unless others follow.
+    // A single record ends with the address.
     (records == 1).then(|| buffer[..length].last_chunk().copied()).flatten()
 }

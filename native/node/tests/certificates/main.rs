@@ -1,10 +1,9 @@
-//! Gateways that obtain their certificates themselves.
+//! Gateways that obtain their certificates by ACME.
 //!
-//! Most tests need a real authority: pebble, the test server of Let's Encrypt's makers; and for
-//! nodes' own names p2p-forge, the program behind `libp2p.direct`. `cargo all-tests -- certificates
-//! autotls` builds both from their Go modules. A test whose programs are not in the folder that
-//! `OPP2P_INTEROP` names counts as ignored. pebble resolves all names by the server of these tests:
-//! `dns.rs`, or p2p-forge.
+//! Most tests need pebble, Let's Encrypt's test authority, and for nodes' own names p2p-forge, the
+//! program behind `libp2p.direct`. `cargo all-tests -- certificates autotls` builds both from their
+//! Go modules. A test is ignored if its programs are not in the folder that `OPP2P_INTEROP` names.
+//! pebble resolves all names with the tests' DNS server: `dns.rs`, or p2p-forge.
 #![allow(clippy::unwrap_used, reason = "a helper of a test may fail like the test")]
 
 mod acme;
@@ -23,10 +22,10 @@ use std::time::Duration;
 use tokio::runtime::Builder;
 use tokio::time::timeout;
 
-/// Maximum time of a test: a certificate of half a minute, and its renewal.
+/// Timeout of a test, which covers a certificate of half a minute and its renewal.
 const LIMIT: Duration = Duration::from_secs(240);
 
-/// Programs that a test needs.
+/// External programs that a test needs.
 type Needs = &'static [&'static str];
 type Run = Pin<Box<dyn Future<Output = ()>>>;
 
@@ -36,7 +35,7 @@ fn program(name: &str) -> Option<PathBuf> {
     Some(folder.join(name)).filter(|program| program.exists())
 }
 
-/// Makes a test that runs in a runtime of its own.
+/// Creates a test with its own runtime.
 fn trial(name: &str, needs: Needs, run: fn() -> Run) -> Trial {
     let lacks = needs.iter().any(|needed| program(needed).is_none());
     let limited = move || {
@@ -60,7 +59,7 @@ macro_rules! trials {
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
-    // The tests wait most of the time.
+    // The tests mostly wait.
     arguments.test_threads = arguments.test_threads.or(Some(4));
     let trials = trials! {
         stored, &[],

@@ -52,7 +52,7 @@ pub(crate) async fn a_node_without_a_domain_is_reached_by_its_own_name() {
     assert!(name.starts_with("127-0-0-1.k") && name.ends_with(DOMAIN), "{name}");
     assert_eq!(told, port);
 
-    // What a page does with the address.
+    // A page does this with the address.
     assert_eq!(resolve(&forge.dns, &name).await, Some([127, 0, 0, 1]));
     let first = shown(&pebble.root, port, &name).await.expect("trusted");
     let way: Multiaddr = format!("/ip4/127.0.0.1/tcp/{port}/tls/sni/{name}/ws").parse().unwrap();
@@ -75,7 +75,7 @@ pub(crate) async fn a_broker_that_cannot_reach_the_node_is_reported() {
     let pebble = Pebble::start(directory.path(), &forge.dns, 1, 3600).await;
     let acme = acme(&pebble, directory.path(), own_name(&forge.broker));
     let mut config = gateway(directory.path(), free_port(), acme);
-    // Strangers from this machine are refused.
+    // Unknown peers from this machine are refused.
     config.blocked = vec![opp2p_core::peers::BlockEntry::Ip(Ipv4Addr::LOCALHOST.into())];
     let host = Host::start(config).await.unwrap();
     let text = trouble(&host).await;

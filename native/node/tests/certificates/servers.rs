@@ -1,4 +1,4 @@
-//! pebble and p2p-forge, each as a process of its own.
+//! Runs pebble and p2p-forge as processes.
 
 use crate::client::{Root, root_of};
 use crate::program;
@@ -15,7 +15,7 @@ use tokio::time::sleep;
 /// A name that the authority refuses.
 pub(crate) const REFUSED: &str = "refused.example";
 
-/// Returns a port that was free a moment ago, for TCP and UDP.
+/// Returns a port that is free for TCP and UDP, but not reserved.
 pub(crate) fn free_port() -> u16 {
     loop {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -26,7 +26,7 @@ pub(crate) fn free_port() -> u16 {
     }
 }
 
-/// A process whose output is in a file. Dropping it ends the process.
+/// A process with its output in a file. It is killed on drop.
 #[derive(Debug)]
 struct Running {
     child: Child,
@@ -65,21 +65,21 @@ impl Drop for Running {
     }
 }
 
-/// An authority.
+/// A running pebble.
 #[derive(Debug)]
 pub(crate) struct Pebble {
     _process: Running,
-    /// URL of its directory.
+    /// URL of the ACME directory.
     pub(crate) directory: String,
-    /// File of the certificate of that URL.
+    /// PEM file of the directory's root certificate.
     pub(crate) ca: PathBuf,
-    /// The root of what it issues.
+    /// Root of the issued certificates.
     pub(crate) root: Root,
 }
 
 impl Pebble {
-    /// Starts an authority that resolves names by this server and checks them at this port. Its
-    /// certificates are valid for this many seconds.
+    /// Starts an authority that resolves names with the given DNS server and validates them at the
+    /// given port. Its certificates are valid for the given number of seconds.
     pub(crate) async fn start(folder: &Path, dns: &str, checked: u16, seconds: u64) -> Self {
         let own = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
         let (ca, key) = (folder.join("authority.pem"), folder.join("authority.key"));
@@ -102,7 +102,7 @@ impl Pebble {
         std::fs::write(&file, config.to_string()).unwrap();
         let mut command = Command::new(program("pebble").unwrap());
         command.arg("-config").arg(&file).arg("-dnsserver").arg(dns);
-        // It waits a random time before each check unless told otherwise.
+        // Disables the random delay before each validation.
         command.env("PEBBLE_VA_NOSLEEP", "1");
         let mut process = Running::start(folder.join("pebble.log"), &mut command);
         process.listens(port).await;
@@ -115,7 +115,7 @@ impl Pebble {
     }
 }
 
-/// A broker with the DNS server of its domain.
+/// A running p2p-forge: the broker, and the DNS server of its domain.
 #[derive(Debug)]
 pub(crate) struct Forge {
     _process: Running,
@@ -133,10 +133,10 @@ impl Forge {
             "$TTL 60\n$ORIGIN {domain}.\n@ IN SOA ns.{domain}. a.{domain}. 1 60 60 60 60\n\
              @ IN NS ns.{domain}.\nns IN A 127.0.0.1\n"
         );
-        // The program reads it at this place, whatever its settings say.
+        // The path is fixed in the program.
         std::fs::create_dir(folder.join("zones")).unwrap();
         std::fs::write(folder.join("zones").join(domain), zone).unwrap();
-        // TLS would be ended by a proxy.
+        // In production, a proxy terminates TLS.
         let core = format!(
             "{domain} {{\n bind 127.0.0.1\n errors\n ipparser {domain}\n \
              file zones/{domain}\n \

@@ -1,5 +1,4 @@
-//! What a node does with the certificates of an earlier run, and without an answer of the
-//! authority.
+//! Certificates of an earlier run, and authorities that don't answer.
 
 use crate::support::{NAME, gateway, present, trouble, until_true};
 use opp2p_node::host::{AcmeConfig, CertificateName, Host, HostConfig, HostError, OwnName, WsTls};
@@ -14,7 +13,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsConnector;
 
-/// Nothing listens on port 1.
+/// The directory of an authority that does not exist: nothing listens on port 1.
 const NO_AUTHORITY: &str = "https://127.0.0.1:1/dir";
 
 /// Returns the configuration of a gateway with a certificate for [`NAME`] from this authority.
@@ -32,7 +31,7 @@ fn with(directory: &Path, authority: &str) -> HostConfig {
     gateway(directory, 0, acme)
 }
 
-/// Puts a certificate of an earlier run in place, and returns it.
+/// Stores a certificate as an earlier run would, and returns it.
 fn store(directory: &Path, name: &str, until_year: i32) -> CertificateDer<'static> {
     let key = KeyPair::generate().unwrap();
     let mut params = CertificateParams::new([name.to_owned()]).unwrap();
@@ -46,7 +45,7 @@ fn store(directory: &Path, name: &str, until_year: i32) -> CertificateDer<'stati
     certificate.der().clone()
 }
 
-/// Dials the gateway as a browser that trusts this certificate. Returns why it does not connect.
+/// Dials the gateway as a browser that trusts this certificate. Returns the reason of the failure.
 async fn dial(host: &Host, trusted: &CertificateDer<'static>) -> Result<(), String> {
     let port = host.addresses().iter().find_map(|address| {
         let is_secure = address.to_string().contains("/wss");
@@ -82,7 +81,7 @@ pub(crate) async fn an_expired_certificate_stays_until_the_authority_answers() {
     let host = Host::start(with(directory.path(), NO_AUTHORITY)).await.unwrap();
     let text = trouble(&host).await;
     assert!(text.contains("127.0.0.1:1") && text.contains("has expired"), "{text}");
-    // A browser sees an expired certificate, and not a missing one.
+    // A browser gets the expired certificate.
     let why = dial(&host, &held).await.unwrap_err();
     assert!(why.contains("expired"), "{why}");
     host.stop().await;

@@ -1,4 +1,4 @@
-//! Gateways, and what they report.
+//! Gateways and their reports.
 
 use alloy_primitives::{Address, B256};
 use opp2p_core::chain::{ChainConfig, Fork};
@@ -10,7 +10,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 use tokio::time::sleep;
 
-/// Maximum wait for anything that should happen soon.
+/// Timeout of a wait for an expected event.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The name of a gateway.
@@ -29,7 +29,7 @@ pub(crate) fn gateway(folder: &Path, port: u16, acme: AcmeConfig) -> HostConfig 
     config
 }
 
-/// Waits for a condition that no event reports.
+/// Polls until a condition holds.
 pub(crate) async fn until_true(what: &str, mut wanted: impl AsyncFnMut() -> bool) {
     let begun = Instant::now();
     while !wanted().await {
@@ -38,7 +38,7 @@ pub(crate) async fn until_true(what: &str, mut wanted: impl AsyncFnMut() -> bool
     }
 }
 
-/// Returns the text of the trouble, if there is one.
+/// Returns the text of the `certificate` trouble, if present.
 pub(crate) fn present(host: &Host) -> Option<String> {
     host.core(|node, now| {
         let mut entries = node.troubles(now);
@@ -47,7 +47,7 @@ pub(crate) fn present(host: &Host) -> Option<String> {
     })
 }
 
-/// Waits for the trouble, and returns its text.
+/// Waits for the `certificate` trouble, and returns its text.
 pub(crate) async fn trouble(host: &Host) -> String {
     until_true("the trouble", async || present(host).is_some()).await;
     present(host).expect("it was there")

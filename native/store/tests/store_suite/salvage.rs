@@ -14,7 +14,7 @@ use crate::transfer::{chain, hashes, hashes_of, stored, with};
 
 const PAGE: usize = 4096;
 
-/// Salvages this file. Every block of the new store is right.
+/// Salvages this file, and verifies the new store.
 fn salvage(place: &Path, bytes: &[u8]) -> (Store, Salvaged) {
     let damaged = place.join("damaged");
     fs::write(&damaged, bytes).expect("writes");
@@ -74,7 +74,7 @@ fn blocks_are_found_without_the_tables() {
     });
     assert!(matches!(refused, Err(StoreError::NotAStore { .. })), "{refused:?}");
     let (store, salvaged) = salvage(place.path(), &bytes);
-    // Nothing tells that the blocks above the hole were waiting.
+    // Without tables, pending blocks above the hole count as canonical.
     let expected = [hashes_of(&blocks[..=200]), hashes_of(&blocks[220..])].concat();
     assert_eq!(hashes(&store), expected);
     assert_eq!((salvaged.holes, salvaged.left_out, salvaged.memory), (1, 1, None));
@@ -116,7 +116,7 @@ proptest! {
             let at = at.index(bytes.len());
             let end = bytes.len().min(at + length);
             bytes[at..end].fill(value);
-            // A record of these blocks has about a hundred bytes; ten are the least.
+            // A record of these blocks has about a hundred bytes, and at least ten.
             lost += length / 100 + 2;
         }
         let (store, salvaged) = salvage(place.path(), &bytes);

@@ -18,7 +18,7 @@ use crate::{setup, web};
 /// The oldest Go that builds op-node's package and op-geth, according to their `go.mod`.
 const OLDEST_GO: (u32, u32) = (1, 24);
 
-/// The oldest Go that builds pebble and p2p-forge.
+/// Oldest Go version that builds pebble and p2p-forge.
 const OLDEST_GO_OF_AUTHORITY: (u32, u32) = (1, 25);
 
 /// The oldest Go that builds the programs with the current go-libp2p.
@@ -76,13 +76,13 @@ pub(crate) fn op_geth(shell: &Shell) -> Result<String, String> {
     go_program(shell, "op-geth", OLDEST_GO, "github.com/ethereum/go-ethereum/cmd/geth")
 }
 
-/// Builds an authority for certificates from its Go module.
+/// Builds the certificate authority pebble from its Go module.
 pub(crate) fn pebble(shell: &Shell) -> Result<String, String> {
     let package = "github.com/letsencrypt/pebble/v2/cmd/pebble";
     go_program(shell, "pebble", OLDEST_GO_OF_AUTHORITY, package)
 }
 
-/// Builds the broker of nodes' own names from its Go module.
+/// Builds p2p-forge, the broker for nodes' own names, from its Go module.
 pub(crate) fn p2p_forge(shell: &Shell) -> Result<String, String> {
     go_program(shell, "p2p-forge", OLDEST_GO_OF_AUTHORITY, "github.com/ipshipyard/p2p-forge")
 }
@@ -310,12 +310,12 @@ pub(crate) fn execution(shell: &Shell) -> Result<String, String> {
     shell::run_tests(command.env(PROGRAMS, programs(shell)))
 }
 
-/// Runs the tests of certificates with a real authority.
+/// Runs the tests of certificates with pebble.
 pub(crate) fn certificates(shell: &Shell) -> Result<String, String> {
     with_authority(shell, "acme::", &["pebble"])
 }
 
-/// Runs the tests of nodes' own names with a real authority and broker.
+/// Runs the tests of nodes' own names with pebble and p2p-forge.
 pub(crate) fn autotls(shell: &Shell) -> Result<String, String> {
     with_authority(shell, "own_name::", &["pebble", "p2p-forge"])
 }

@@ -256,20 +256,20 @@ const STEPS: &[Step] = &[
     ),
     Step::new(
         "pebble",
-        "set-up: an authority for certificates, where Go 1.25 is",
+        "set-up: a certificate authority, if Go 1.25 is installed",
         &[],
         interop::pebble,
     )
     .twice(),
     Step::new(
         "certificates",
-        "gateways that obtain their certificates from it",
+        "gateways that obtain certificates from pebble",
         &["c-compiler", "pebble"],
         interop::certificates,
     ),
     Step::new(
         "p2p-forge",
-        "set-up: the broker of nodes' own names, where Go 1.25 is",
+        "set-up: the broker for nodes' own names, if Go 1.25 is installed",
         &[],
         interop::p2p_forge,
     )
@@ -277,7 +277,7 @@ const STEPS: &[Step] = &[
     .only_if_named(),
     Step::new(
         "autotls",
-        "nodes without a domain that get certificates for their own names",
+        "nodes without a domain that obtain certificates for their own names",
         &["c-compiler", "pebble", "p2p-forge"],
         interop::autotls,
     )

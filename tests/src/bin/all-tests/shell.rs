@@ -84,10 +84,10 @@ pub(crate) fn run(command: &mut Command) -> Result<(), String> {
     if status.success() { Ok(()) } else { Err(format!("`{text}` ended with {status}")) }
 }
 
-/// Number of tests that run at the same time on each processor. Most of them wait for sockets and
-/// other processes: with three, the slowest suites take half as long as with one.
+/// Number of concurrent tests per processor. Most tests wait for sockets and other processes: with
+/// three, the slowest suites take half as long as with one.
 const TESTS_PER_PROCESSOR: usize = 3;
-/// Variable that tells test programs how many tests to run at the same time.
+/// Environment variable for the number of concurrent tests of a test program.
 const TEST_THREADS: &str = "RUST_TEST_THREADS";
 /// Maximum number of failed tests that run a second time. More failures are not accidental.
 const SECOND_ATTEMPTS: usize = 8;

@@ -179,7 +179,7 @@ fn a_cancelled_read_has_no_answer_and_no_requests() {
     talk.drain();
     assert!(talk.waiting.is_empty() && talk.answers.is_empty());
     assert_eq!(talk.reader.deadline(), None);
-    // What is not known is ignored.
+    // Unknown ids are ignored.
     talk.reader.cancel(read, talk.at());
     talk.reader.fetched(FetchId(999), Ok(json!(1)), talk.at());
     talk.reader.fetched(FetchId(998), Err(FetchFailure::TooLarge), talk.at());
@@ -253,7 +253,7 @@ fn a_reorg_moves_a_read_to_the_new_head() {
     assert_eq!(talk.proved("eth_blockNumber", &json!([])), "0xb");
     let block = talk.proved("eth_getBlockByHash", &json!([world.id(12).hash, false]));
     assert_eq!(block, Value::Null);
-    // The same without events: the blocks themselves show it.
+    // The same without events: the blocks show the reorg.
     let mut talk = Talk::new(&world, config(1), 5);
     for block in &fork.blocks[10..] {
         talk.reader.head(block, talk.at());
@@ -270,7 +270,7 @@ fn a_gap_begins_the_chain_again() {
     reader.head(&world.blocks[20], talk.at());
     assert_eq!(reader.newest(), Some(world.id(20)));
     talk.reader = reader;
-    // The blocks below are proved like all older ones.
+    // The blocks below it are proved like other older blocks.
     let (result, id, _) = talk.ask("eth_getBalance", &json!([ALICE, "0x3"]));
     assert_eq!((result, id), (balance_at(3), Some(world.id(3))));
     assert!(talk.count("eth_getBlockByHash") > 0);

@@ -53,7 +53,7 @@ fn the_wait_is_bounded_and_its_end_is_an_error_of_its_own() {
     assert_eq!((&error, error.code()), (&ReadError::Lagging { number: 20, newest: 18 }, -32002));
     assert!(talk.now > Duration::from_secs(3) && talk.now < Duration::from_secs(6));
     assert!(talk.count("eth_getProof") < 30, "{}", talk.count("eth_getProof"));
-    // An endpoint that is gone is no reason to call it a lag.
+    // An unreachable endpoint does not count as lagging.
     talk.manners(&[Manner::Gone]);
     let error = talk.error("eth_getBalance", &json!([ALICE, "latest"]));
     let text = error.to_string();
@@ -73,7 +73,7 @@ fn a_read_is_answered_at_the_newest_block_that_an_endpoint_has() {
     talk.heights(&[16, 15]);
     let error = talk.error("eth_getBalance", &json!([ALICE, "latest"]));
     assert_eq!(error, ReadError::Lagging { number: 20, newest: 16 });
-    // Older blocks are found by the state of a block that an endpoint has.
+    // Older blocks are proved by the state of a block that an endpoint has.
     talk.heights(&[18, 17]);
     let (result, id, _) = talk.ask("eth_getBalance", &json!([ALICE, "0x2"]));
     assert_eq!((result, id), (balance_at(2), Some(talk.world.id(2))));

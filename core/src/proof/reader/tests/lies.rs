@@ -1,4 +1,5 @@
-//! Every part of every answer changed, one at a time: no lie reaches the caller, and each is named.
+//! Changes every part of every answer, one at a time. No false value reaches the caller, and each
+//! false part is named.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -16,7 +17,7 @@ fn one_at_a_time(endpoints: usize) -> ReaderConfig {
     ReaderConfig { race: 1, ..config(endpoints) }
 }
 
-/// Returns reads that ask every kind of question.
+/// Returns reads that need every kind of answer.
 fn reads(world: &World) -> Vec<(&'static str, Value)> {
     let hash = |number: usize, index: usize| {
         keccak256(world.blocks[number].payload().transaction(index).expect("it is there"))
@@ -36,7 +37,7 @@ fn reads(world: &World) -> Vec<(&'static str, Value)> {
     ]
 }
 
-/// Fields that nothing commits to, or that nothing reads: their values never reach the caller.
+/// Fields without a commitment, or that are never read. Their values never reach the caller.
 fn is_unread(method: &str, params: &Value, pointer: &str) -> bool {
     let parts: Vec<&str> = pointer.split('/').skip(1).collect();
     match (method, &parts[..]) {
@@ -48,7 +49,7 @@ fn is_unread(method: &str, params: &Value, pointer: &str) -> bool {
     }
 }
 
-/// Lies that can't be told from another cause: the endpoint is not believed, but not dropped.
+/// False values with another possible cause: the answer is not used, but the endpoint is kept.
 fn is_excusable(method: &str, answer: &Value, pointer: &str) -> bool {
     let parts: Vec<&str> = pointer.split('/').skip(1).collect();
     match (method, &parts[..]) {
@@ -65,8 +66,8 @@ fn is_excusable(method: &str, answer: &Value, pointer: &str) -> bool {
     }
 }
 
-/// Returns servers that lie once: in the first answer that `lie` changes, by any of them. All
-/// other answers are true.
+/// Returns servers of which one lies once, in the first answer that `lie` changes. All other
+/// answers are true.
 fn one_lie(lie: impl Fn(&str, &Value) -> Option<Value> + 'static) -> [Manner; 2] {
     let is_told = Cell::new(false);
     let lie: Lie = Rc::new(move |method, answer| match lie(method, &answer) {
@@ -79,7 +80,7 @@ fn one_lie(lie: impl Fn(&str, &Value) -> Option<Value> + 'static) -> [Manner; 2]
 /// An endpoint that was dropped, the method, and the false part.
 type Dropped = (usize, String, String);
 
-/// Runs a read in which `lie` is told instead of `answer`, once.
+/// Runs a read in which `lie` replaces `answer` once.
 fn run(
     world: &Rc<World>,
     first: u64,
@@ -105,7 +106,7 @@ fn every_lie_is_detected_and_named_and_never_reaches_the_caller() {
         for (_, method, asked) in &truthful.asked {
             let answer = world.answer(FULL + 2, method, asked).expect("the truth");
             let wrapped = json!([answer]);
-            // The whole answer may be a text, so it is changed as a part.
+            // The whole answer may be a string, so it counts as a part.
             for (pointer, lie) in lies(&wrapped) {
                 let Some(pointer) = pointer.strip_prefix("/0") else { continue };
                 let case = format!("{read}: {method}{pointer}");
@@ -196,7 +197,7 @@ fn if_every_endpoint_lies_nothing_is_answered() {
     assert_eq!(talk.error("eth_getBalance", &json!([ALICE])), ReadError::AllDropped);
     assert_eq!(talk.error("eth_gasPrice", &json!([])), ReadError::AllDropped);
     assert_eq!(talk.proved("eth_blockNumber", &json!([])), "0x5");
-    // The operator may trust one of them again.
+    // The operator may restore one of them.
     talk.manners(&[Manner::True]);
     talk.reader.restore(0);
     assert_eq!(talk.proved("eth_getBalance", &json!([ALICE])), "0xf4245");
@@ -225,7 +226,7 @@ fn a_transaction_is_not_found_where_a_liar_says() {
         assert_eq!(talk.proved("eth_getTransactionReceipt", &json!([hash])), truth);
         assert_eq!(talk.dropped.len(), drops, "{field}: {:?}", talk.dropped);
     }
-    // One endpoint hides it, the other one does not.
+    // Only one endpoint hides it.
     let mut talk = Talk::new(&world, one_at_a_time(2), FULL);
     talk.manners(&[Manner::Lies(Rc::new(|_, _| Value::Null))]);
     assert_eq!(talk.proved("eth_getTransactionReceipt", &json!([hash])), truth);

@@ -60,7 +60,7 @@ fn the_state_is_proved_at_every_kind_of_block() {
         let code = talk.proved("eth_getCode", &json!([TOKEN, block]));
         assert_eq!(code, json!(Bytes::from_static(&CODE)));
     }
-    // The code has one hash at all blocks: it is fetched once, by each endpoint of the race.
+    // The code is the same at all blocks, so it is requested once from each endpoint of the race.
     assert_eq!(talk.count("eth_getCode"), 2);
     assert_eq!(talk.proved("eth_getBalance", &json!([NEWCOMER, "latest"])), "0x0");
     assert_eq!(talk.proved("eth_getCode", &json!([ALICE, "latest"])), "0x");
@@ -198,7 +198,7 @@ fn logs_are_those_of_the_receipts() {
     let expected: Value = all(0, 40).filter(|log| log["topics"][1] == json!(second)).collect();
     assert_eq!(talk.proved("eth_getLogs", &filter), expected);
     assert!(!expected.as_array().expect("logs").is_empty());
-    // The bloom filters show that no log matches.
+    // The bloom filters rule out any matching log.
     let before = talk.count("eth_getBlockReceipts");
     let filter = json!([{ "fromBlock": "0x0", "address": ALICE }]);
     assert_eq!(talk.proved("eth_getLogs", &filter), json!([]));

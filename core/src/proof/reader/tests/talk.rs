@@ -1,4 +1,4 @@
-//! A reader in conversation with servers, in virtual time.
+//! Connects a reader to simulated servers, in virtual time.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -25,7 +25,7 @@ pub(super) enum Manner {
     Lies(Lie),
     /// It never answers.
     Silent,
-    /// It can't be reached.
+    /// It is unreachable.
     Gone,
     /// It refuses with this code.
     Refuses(i64),
@@ -65,7 +65,7 @@ pub(super) fn config(servers: usize) -> ReaderConfig {
 }
 
 impl Talk {
-    /// Begins with truthful servers, and with the blocks from `first` on.
+    /// Starts with truthful servers, and the blocks from `first` on.
     pub(super) fn new(world: &Rc<World>, config: ReaderConfig, first: u64) -> Self {
         let height = world.blocks.len() as u64 - 1;
         let server = Server { manner: Manner::True, height };
@@ -150,10 +150,10 @@ impl Talk {
         })
     }
 
-    /// Lets the first server answer that does, or time pass until something is due. Returns
-    /// `false` if nothing is left to do.
+    /// Delivers the answer of the first server that has one, or advances the time to the next
+    /// deadline. Returns `false` if nothing is left to do.
     pub(super) fn step(&mut self) -> bool {
-        // Each answer is made once: a server may lie only the first time.
+        // Each answer is computed once, since a server may lie only the first time.
         let is_silent = |at: &usize| matches!(self.servers[*at].manner, Manner::Silent);
         let found = self.waiting.iter().position(|(_, at, ..)| !is_silent(at));
         if let Some(found) = found {
@@ -202,7 +202,7 @@ impl Talk {
         result.expect_err(method)
     }
 
-    /// Number of requests for this method so far.
+    /// Returns the number of requests for this method so far.
     pub(super) fn count(&self, method: &str) -> usize {
         self.asked.iter().filter(|(_, asked, _)| asked == method).count()
     }

@@ -1,4 +1,4 @@
-//! A small chain with its states and receipts, and what a truthful server answers about it.
+//! A small chain with its states and receipts, and the answers of a truthful server.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -92,11 +92,11 @@ pub(super) struct World {
     pub(super) blocks: Vec<Block>,
     states: Vec<State>,
     pub(super) receipts: Vec<Vec<Value>>,
-    /// Proofs that were made before, by their parameters.
+    /// Cache of proofs, by their parameters.
     proofs: RefCell<BTreeMap<String, Value>>,
 }
 
-/// A receipt before its place in the block is known.
+/// A receipt without its position in the block.
 fn receipts_of(number: u64, raws: &[Bytes]) -> Vec<Receipt> {
     let mut gas = 0;
     raws.iter()
@@ -141,7 +141,7 @@ fn raws_of(number: u64) -> Vec<Bytes> {
 }
 
 impl World {
-    /// Creates the chain up to this block. From block `isthmus` on, the state has the block hashes.
+    /// Creates the chain up to this block. From block `isthmus` on, the state holds block hashes.
     pub(super) fn new(last: u64, isthmus: u64) -> Self {
         let mut world = Self {
             blocks: Vec::new(),
@@ -155,7 +155,7 @@ impl World {
         world
     }
 
-    /// Appends a block. `salt` makes it another one than its twin on another branch.
+    /// Appends a block. `salt` makes it differ from the block at its height on another branch.
     pub(super) fn grow(&mut self, isthmus: u64, salt: u64) {
         let number = self.blocks.len() as u64;
         let parent_hash = self.blocks.last().map_or(B256::ZERO, Block::hash);
@@ -217,7 +217,7 @@ impl World {
         self.states.push(state);
     }
 
-    /// Returns the same chain up to this block, and another one from there on.
+    /// Returns a chain that branches off after this block.
     pub(super) fn fork(&self, at: u64, isthmus: u64, last: u64) -> Self {
         let keep = at as usize + 1;
         let mut world = Self {
@@ -315,7 +315,7 @@ pub(super) fn shown_block(block: &Block, is_full: bool) -> Value {
     serde_json::from_str(&shown::block(block, form, 1 << 24).expect("short")).expect("JSON")
 }
 
-/// Writes the receipts as a client does.
+/// Returns the receipts in a client's JSON format.
 fn shown_receipts(block: &Block, receipts: &[Receipt]) -> Vec<Value> {
     let (mut gas, mut log_index) = (0, 0);
     let each = receipts.iter().zip(block.payload().transactions()).enumerate();
