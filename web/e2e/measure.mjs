@@ -6,8 +6,8 @@
 // * from the moment that the sequencer gets a block until it is handed on: by the gateway, to the
 //   page, to the polling page;
 // * memory after 1,000 blocks;
-// * from the return of the network until a page that missed 3,000 blocks has them all, over a line of
-//   20 Mbit/s with a round trip of 80 ms, and the longest pause of the page meanwhile.
+// * from the return of the network until a page has fetched 3,000 missed blocks, over a line of
+//   20 Mbit/s with a round trip of 80 ms, and the page's longest pause meanwhile.
 
 import { slow } from "./slow.mjs";
 import { Lab, Tab, launch, pause, portOf, serve, through } from "./support.mjs";

@@ -1,5 +1,5 @@
-// A wallet's reads in a real browser: blocks from native nodes by gossip, state from endpoints that
-// prove it, lie, lag or are gone.
+// A wallet's reads in a real browser: blocks by gossip from native nodes, state from endpoints that
+// are truthful, lie, lag or are unreachable.
 
 import assert from "node:assert/strict";
 import { after, before, beforeEach, test } from "node:test";
@@ -35,7 +35,7 @@ after(async () => {
   await lab?.stop();
 });
 
-/** Opens a tab with a provider over these endpoints that has a head. */
+/** Opens a tab with a provider over these endpoints, and waits for its head. */
 async function opened(endpoints, options = {}) {
   const tab = await Tab.open(browser, server.url);
   const { rollup, signer } = lab.chain;
@@ -204,7 +204,7 @@ test("ten tabs share one node, whichever of them closes, and each gets every blo
     }
   };
   await publish();
-  // The first one's page is gone without a word; the second one stops.
+  // The first page closes without stopping its observer. The second observer stops.
   await tabs.shift().close();
   await tabs[0].page.evaluate(() => observer.stop());
   await tabs.shift().close();

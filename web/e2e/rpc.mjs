@@ -1,11 +1,11 @@
-// A JSON-RPC endpoint with a state of one contract, for the tests of reads: it proves what it says,
-// unless a test has it lie, lag or fail. On loopback, on a port of the system's choice.
+// A JSON-RPC endpoint for the tests of reads, with a state of one contract. Its answers are true
+// and have proofs, unless a test makes it lie, lag or fail. It listens on a free loopback port.
 
 import { once } from "node:events";
 import { createServer } from "node:http";
 import { concat, keccak256, numberToHex, pad, toRlp, trim } from "viem";
 
-/** The contract, and an address that does not exist. */
+/** The contract, and an address without an account. */
 export const CONTRACT = "0x00000000000000000000000000000000000c0de5";
 export const NOBODY = "0x000000000000000000000000000000000000dead";
 export const BALANCE = 123_456_789_000_000_000n;
@@ -14,7 +14,7 @@ export const CODE = "0x6001600055";
 export const SLOT = pad("0x05", { size: 32 });
 export const VALUE = "0x2a";
 
-/** Returns a trie of one leaf: its only node. */
+/** Returns the only node of a trie with one leaf. */
 const leaf = (key, value) => toRlp([concat(["0x20", keccak256(key)]), value]);
 
 const STORAGE = leaf(SLOT, toRlp(VALUE));
@@ -27,7 +27,7 @@ export const ROOT = keccak256(ACCOUNT);
 const EMPTY_TRIE = "0x56e81f171bcc55a6ff8345e692c0f86e5b48e01b996cadc001622fb5e363b421";
 const NO_CODE = "0xc5d2460186f7233c927e7db2dcc703c0e500b653ca82273b7bfad8045d85a470";
 
-/** Returns the true answer of `eth_getProof`. A single leaf also proves that all else is absent. */
+/** Returns the true answer of `eth_getProof`. The single leaf also proves other keys absent. */
 function proof(address, slots) {
   const exists = address.toLowerCase() === CONTRACT;
   return {
@@ -56,9 +56,9 @@ export class Endpoint {
   asked = [];
   /** Changes an answer: `(method, result) => result`. */
   lie = (method, result) => result;
-  /** While it is set, it has no state of the newest block. */
+  /** While set, the endpoint lacks the state of the newest block. */
   isLagging = false;
-  /** While it is set, it answers nothing. */
+  /** While set, the endpoint does not answer. */
   isSilent = false;
 
   static async start() {

@@ -1,14 +1,14 @@
-// A line with a round trip and a bandwidth, for measurements.
+// Emulates a line with a round-trip time and a bandwidth, for measurements.
 
 import { once } from "node:events";
 import { connect, createServer } from "node:net";
 
 /**
- * Starts a proxy to a port that delays what it passes on. A connection costs a round trip before its
- * first byte, as with TCP. All connections of `line` share its bandwidth: `trip` is its round trip in
- * milliseconds, `rate` its bytes a second towards the page, `free` the time from which it is free, and
- * `bytes` counts what it carried. Resolves to the proxy's port and functions that cut the line, mend it,
- * and end it.
+ * Starts a proxy to a port that delays the data. A connection takes a round trip before its first
+ * byte, as with TCP. All connections share the bandwidth of `line`: `trip` is its round-trip time
+ * in milliseconds, `rate` its bandwidth towards the page in bytes per second, `free` the time from
+ * which it is idle, and `bytes` the number of bytes that it has carried. Resolves to the proxy's
+ * port and to functions that cut, restore and stop the line.
  */
 export async function slow(port, line) {
   let isWhole = true;
@@ -20,7 +20,7 @@ export async function slow(port, line) {
     const far = connect(port, "127.0.0.1");
     const ends = [];
     const pass = (from, to, isDown) => {
-      // Data arrives in order: never before what was sent earlier.
+      // Data arrives in the order of sending.
       let due = performance.now() + (isDown ? 0 : line.trip);
       const later = (act, bytes) => {
         const now = performance.now();

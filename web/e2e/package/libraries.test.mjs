@@ -1,4 +1,4 @@
-// viem, ethers and React over the package, with a worker of the test that answers reads: `node --test
+// viem, ethers and React over the package, with a mock worker that answers reads: `node --test
 // web/e2e/package/libraries.test.mjs`.
 
 import assert from "node:assert/strict";
@@ -43,7 +43,7 @@ const log = (blockHash) => ({
   removed: false,
 });
 
-/** Options of a provider on a worker of the test. */
+/** Options of a provider on a mock worker. */
 function options(network = "base") {
   const worker = new Reading(answers);
   return { worker, options: { ...OPTIONS, network, rpc: RPC, worker } };

@@ -116,8 +116,8 @@ export const block = (number) => ({
 export const RPC = ["https://rpc.example"];
 
 /**
- * A worker whose node answers each read by `answers(method, params, ticket)`: a result, or nothing for
- * no answer yet. Has a head unless `isHeadless`.
+ * A worker whose node answers each read with the result of `answers(method, params, ticket)`, or
+ * not at all for `undefined`. It has a head unless `isHeadless`.
  */
 export class Reading extends MockWorker {
   reads = [];

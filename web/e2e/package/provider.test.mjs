@@ -1,4 +1,4 @@
-// The provider, with a worker of the test that answers reads: `node --test
+// The provider, with a mock worker that answers reads: `node --test
 // web/e2e/package/provider.test.mjs`.
 
 import assert from "node:assert/strict";
@@ -9,7 +9,7 @@ import { FIELDS, MockWorker, OPTIONS, RPC, Reading, block, failure, root, settle
 
 const HASH = (number) => block(number).hash;
 
-/** Starts a provider on a worker of the test. */
+/** Starts a provider on a mock worker. */
 async function started(answers, { isHeadless } = {}) {
   const worker = new Reading(answers, isHeadless);
   const provider = await createProvider({ ...OPTIONS, rpc: RPC, worker });
@@ -243,7 +243,7 @@ test("new heads arrive as messages with every field of a header", async () => {
 
 const ADDRESS = `0x${"22".repeat(20)}`;
 
-/** Two logs in each block, of a node that reads them. */
+/** Answers reads with two logs in each block. */
 const logsOf = (method, [{ blockHash }]) =>
   method === "eth_getLogs" ? [0, 1].map((index) => ({ blockHash, logIndex: `0x${index}` })) : null;
 

@@ -1,4 +1,4 @@
-// One node for several observers, with a node of the test: `node --test
+// One node for several observers, with a mock node: `node --test
 // web/e2e/package/shared.test.mjs`.
 
 import assert from "node:assert/strict";
@@ -6,7 +6,7 @@ import { test } from "node:test";
 import { Hub } from "../../js/hub.js";
 import { ABOUT, block, until } from "./mock.mjs";
 
-/** A hub over a node of the test. `node.tell` reports; `ended` counts the hub's ends. */
+/** A hub over a mock node. `node.tell` sends a report, and `ended` counts the hub's ends. */
 function made({ fails } = {}) {
   const node = {
     about: ABOUT,
@@ -35,7 +35,7 @@ function made({ fails } = {}) {
   return { hub, node, ended: () => ended };
 }
 
-/** A client with all that it got. */
+/** A client that records its messages. */
 async function joined(hub, options = { node: 1 }) {
   const got = [];
   const client = await hub.join((message) => got.push(message), options);
