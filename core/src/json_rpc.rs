@@ -36,6 +36,9 @@ pub struct Refusal {
     /// missing.
     #[serde(default)]
     pub message: String,
+    /// Further data, or null if it is missing: the returned bytes of a reverted call, for example.
+    #[serde(default)]
+    pub data: Value,
 }
 
 /// Shortens foreign text to one line of at most 200 characters. An ellipsis marks the cut.
@@ -58,6 +61,10 @@ mod tests {
         let refused = Answer::read(br#"{"error":{"code":-32601}}"#).expect("it is an object");
         let refusal = refused.error.expect("it has an error");
         assert_eq!((refused.result, refusal.code, &*refusal.message), (Value::Null, -32601, ""));
+        assert_eq!(refusal.data, Value::Null);
+        let reverted = Answer::read(br#"{"error":{"code":3,"data":"0x08c379a0"}}"#);
+        let data = reverted.and_then(|answer| answer.error).map(|refusal| refusal.data);
+        assert_eq!(data, Some(json!("0x08c379a0")));
         for other in ["", " ", "[]", "[null]", r#"["0x1",null]"#, "null", "1", "{", "<html>"] {
             assert!(Answer::read(other.as_bytes()).is_none(), "{other:?}");
         }

@@ -1,9 +1,10 @@
 // Shares one node between several observers: those of all tabs with the same options. Each client
 // sends the messages of worker.js, and all clients get the same reports.
 //
-// Bounds: MOST clients, and BEHIND unconfirmed reports per client. A client beyond that, such as a
-// frozen tab, gets no reports until it has confirmed some. It then gets the status, and with the
-// next block the range of the blocks that it missed.
+// Bounds: MOST clients; BEHIND unconfirmed reports and TOLD ids of blocks per client. A client with
+// more unconfirmed reports, such as a frozen tab, gets no reports until it has confirmed some. It
+// then gets the status, and with the next block the reorg and the range of the blocks that it
+// missed.
 
 import { asObserverError } from "./errors.js";
 
@@ -11,6 +12,8 @@ import { asObserverError } from "./errors.js";
 const MOST = 256;
 /** Maximum number of unconfirmed reports of a client. */
 const BEHIND = 512;
+/** Number of ids of blocks of a client: its last ones, which a missed reorg may abandon. */
+const TOLD = 256;
 /** Number of reports that a client confirms at once. */
 export const CONFIRMED = 32;
 
@@ -28,13 +31,32 @@ class Client {
   behind = 0;
   /** Whether it has missed reports. */
   isLate = false;
-  /** The last block that it got, as `{ number, hash }`. */
-  last = null;
+  /** The last blocks that it got, as `{ number, hash }`, ascending. */
+  told = [];
+  /** The lowest ancestor of the reorgs that it has missed. */
+  ancestor = null;
   /** The node's tickets of pending reads, by the client's ticket. */
   tickets = new Map();
 
   constructor(post) {
     this.post = post;
+  }
+
+  /** Records a block that it gets. */
+  took(id) {
+    this.told.push(id);
+    if (this.told.length > 2 * TOLD) this.told = this.told.slice(-TOLD);
+  }
+
+  /** Removes the blocks above `ancestor`, and returns them. */
+  rewind(ancestor) {
+    const first = this.told.findIndex(({ number }) => number > ancestor.number);
+    return first < 0 ? [] : this.told.splice(first);
+  }
+
+  /** Records a reorg that it does not get. */
+  missed({ ancestor }) {
+    if (!this.ancestor || ancestor.number < this.ancestor.number) this.ancestor = ancestor;
   }
 }
 
@@ -155,22 +177,34 @@ export class Hub {
 
   #report(client, message) {
     const { kind, detail } = message;
-    if (client.behind >= BEHIND && kind !== "crashed") {
-      client.isLate = true;
-      return;
+    const isFull = client.behind >= BEHIND && kind !== "crashed";
+    client.isLate ||= isFull;
+    if (kind === "reorg") {
+      // It comes with the next block, so that the client's blocks stay linked.
+      if (client.isLate) return client.missed(detail);
+      client.rewind(detail.ancestor);
     }
+    if (isFull) return;
     if (kind === "block") {
-      if (client.isLate) this.#skip(client, detail);
-      client.last = idOf(detail);
+      if (client.isLate) this.#catchUp(client, detail);
+      client.took(idOf(detail));
     }
     client.behind += 1;
     client.post(message);
   }
 
-  /** Reports the blocks that a client missed before this one. */
-  #skip(client, { number, hash }) {
+  /** Reports the reorg, and the blocks, that a client missed before this block. */
+  #catchUp(client, { number, hash }) {
     client.isLate = false;
-    const after = client.last;
+    const { ancestor } = client;
+    client.ancestor = null;
+    let after = client.told.at(-1);
+    const abandoned = ancestor ? client.rewind(ancestor) : [];
+    if (abandoned.length > 0) {
+      after = idOf(ancestor);
+      client.behind += 1;
+      client.post({ kind: "reorg", detail: { ancestor: after, abandoned, adopted: [] } });
+    }
     if (!after || number <= after.number + 1) return;
     const missing = number - after.number - 1;
     const reason = "this tab did not process its reports";

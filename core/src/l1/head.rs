@@ -44,7 +44,7 @@ impl L1Block {
             |found: &str| L1Error::InvalidResponse { method: METHOD, found: shortened(found) };
         let answer =
             Answer::read(body).ok_or_else(|| nonsense(&String::from_utf8_lossy(head_of(body))))?;
-        if let Some(Refusal { code, message }) = answer.error {
+        if let Some(Refusal { code, message, .. }) = answer.error {
             return Err(L1Error::Refused { method: METHOD, code, message: shortened(&message) });
         }
         match answer.result {

@@ -146,7 +146,7 @@ impl RemoteSigner {
         let answer = self.client().await.call(method, params, MAX_ANSWER).await;
         answer.map_err(|error| match error {
             CallError::Http(error) => RemoteSignerError::Http(error),
-            CallError::Refused { code, message } => {
+            CallError::Refused { code, message, .. } => {
                 RemoteSignerError::Refused { method, code, message }
             }
             CallError::InvalidResponse => RemoteSignerError::InvalidResponse(method),

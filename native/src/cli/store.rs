@@ -502,7 +502,14 @@ fn salvage(args: &Salvage) -> Result<ExitCode, Failure> {
         .find(|name| std::fs::symlink_metadata(name).is_err())
         .unwrap_or_else(|| beside(".damaged"));
     std::fs::rename(&file, &kept).map_err(|error| failed(&kept, error))?;
-    std::fs::rename(&new, &file).map_err(|error| failed(&file, error))?;
+    std::fs::rename(&new, &file).map_err(|error| {
+        Failure::new(format!(
+            "can't move {} to {}: {error}; move it there; the damaged file is {}",
+            new.display(),
+            file.display(),
+            kept.display()
+        ))
+    })?;
     answer(told(&salvaged))?;
     remark(format_args!(
         "the damaged file is {} now: remove it once the node works",

@@ -5,6 +5,7 @@ use super::context::Rpc;
 use super::error::{CallError, TIMEOUT, not_found};
 use super::method::{Limit, Method, Work};
 use super::params::{Answer, Arguments, failed};
+use super::proofs::PROOF_TIME;
 use super::{admin, eth, opp2p, optimism};
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -87,7 +88,8 @@ impl Rpc {
                 match proofs {
                     Some((proofs, params)) if is_null(&answer) => {
                         drop(place);
-                        (proofs.call(method.name, params).await, None)
+                        let work = proofs.call(method.name, params);
+                        (within(PROOF_TIME, method.name, work).await, None)
                     }
                     _ => (answer, place),
                 }

@@ -172,6 +172,12 @@ impl Prover {
 
     fn begin(&mut self, call: Call) {
         let now = self.host.now().monotonic;
+        // A caller that has gone away holds none of the reader's places.
+        let gone: Vec<ReadId> =
+            self.waiting.extract_if(|_, waiting| waiting.is_closed()).map(|(id, _)| id).collect();
+        for id in gone {
+            self.reader.cancel(id, now);
+        }
         self.reader.labels(self.eth.labels(&self.host));
         let id = self.reader.request(call.method, &call.params, now);
         self.waiting.insert(id, call.answer);
@@ -217,8 +223,8 @@ impl Prover {
 fn failure(error: http::CallError) -> FetchFailure {
     match error {
         http::CallError::Http(HttpError::TooLong { .. }) => FetchFailure::TooLarge,
-        http::CallError::Refused { code, message } => {
-            FetchFailure::Refused { code, message, data: Value::Null }
+        http::CallError::Refused { code, message, data } => {
+            FetchFailure::Refused { code, message, data }
         }
         error => FetchFailure::Transport(error.to_string()),
     }

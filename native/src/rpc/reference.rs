@@ -14,6 +14,7 @@ use super::limits::{
 };
 use super::method::{Limit, Method, Parameter, Subscription, Work};
 use super::methods::all;
+use super::proofs::PROOF_TIME;
 use super::socket;
 use super::subscribe::SUBSCRIPTIONS;
 use std::fmt::Write;
@@ -201,7 +202,12 @@ fn describe(page: &mut String, method: &Method) -> std::fmt::Result {
         writeln!(page, "* It exists only with `--l2.proofs`.")?;
     }
     if method.is_proved {
-        writeln!(page, "* With `--l2.proofs`, data that the node lacks is fetched and proved.")?;
+        writeln!(
+            page,
+            "* With `--l2.proofs`, data that the node lacks is fetched and proved, within {} s. \
+             Error {UNPROVED}:\n  no endpoint gave an answer that could be proved.",
+            PROOF_TIME.as_secs()
+        )?;
     }
     if matches!(method.work, Work::Change(_)) {
         writeln!(page, "* It **changes** something, and needs permission.")?;
@@ -227,7 +233,6 @@ fn subscription(page: &mut String, kind: &Subscription) -> std::fmt::Result {
 mod tests {
     use super::*;
     use crate::rpc::CALL_TIME;
-    use crate::rpc::proofs::PROOF_TIME;
 
     #[test]
     fn every_method_has_one_complete_entry() {

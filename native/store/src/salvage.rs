@@ -245,6 +245,15 @@ fn intact(block: &StoredBlock, at: u64) -> Result<((u64, B256), Found), String> 
     Ok(((block.number, block.hash), Found { at, parent, is_signed }))
 }
 
+/// Returns the highest block below this number. Of several, a signed one is more likely to be
+/// canonical.
+fn highest_below(blocks: &Blocks, number: u64) -> Option<(u64, B256)> {
+    let (highest, _) = *blocks.range(..(number, B256::ZERO)).next_back()?.0;
+    let same = || blocks.range((highest, B256::ZERO)..(number, B256::ZERO));
+    let signed = same().find(|(_, found)| found.is_signed);
+    signed.or_else(|| same().next()).map(|(key, _)| *key)
+}
+
 /// Returns the canonical chain, highest block first, and counts its holes.
 fn chain(blocks: &Blocks, head: Option<ChainId>, salvaged: &mut Salvaged) -> Vec<(u64, B256)> {
     let named = head.map(|head| (head.number, head.hash)).filter(|key| blocks.contains_key(key));
@@ -260,7 +269,7 @@ fn chain(blocks: &Blocks, head: Option<ChainId>, salvaged: &mut Salvaged) -> Vec
         next = if blocks.contains_key(&parent) {
             Some(parent)
         } else {
-            let below = blocks.range(..(number, B256::ZERO)).next_back().map(|(key, _)| *key);
+            let below = highest_below(blocks, number);
             salvaged.holes += u64::from(below.is_some());
             below
         };

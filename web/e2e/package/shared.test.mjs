@@ -119,6 +119,39 @@ test("a client that takes no reports gets a bounded number, and learns what it m
   assert.deepEqual([next.detail.number, last.detail.number], [2001, 2002]);
 });
 
+test("a client that missed reorgs learns the lowest one before its next block", async () => {
+  const { hub, node } = made();
+  const tell = (...numbers) => numbers.forEach((number) => node.tell("block", block(number), null));
+  const reorg = (number) => {
+    const ancestor = { number, hash: block(number).hash };
+    node.tell("reorg", { ancestor, abandoned: [], adopted: [] });
+  };
+  for (const { before, reorgs, blocks, expected } of [
+    // It misses block 513 and a reorg that takes back two of its own blocks.
+    { before: 513, reorgs: [510], blocks: [511, 512], expected: ["reorg 510", 511, 512] },
+    { before: 520, reorgs: [515, 505, 518], blocks: [519], expected: ["reorg 505", "gap 13", 519] },
+    // It never got what is taken back.
+    { before: 520, reorgs: [514], blocks: [515], expected: ["gap 2", 515] },
+  ]) {
+    const { got, client, says } = await joined(hub);
+    for (let number = 1; number <= before; number++) tell(number);
+    assert.equal(got.length, 513);
+    reorgs.forEach(reorg);
+    await says({ confirmed: 512 });
+    tell(...blocks);
+    const shown = got.slice(513).map(({ kind, detail }) => {
+      if (kind === "reorg") {
+        assert.ok(detail.abandoned.every(({ number }) => number > detail.ancestor.number));
+        assert.equal(detail.abandoned.at(-1).number, 512);
+        return `reorg ${detail.ancestor.number}`;
+      }
+      return kind === "gap" ? `gap ${detail.missing}` : detail.number;
+    });
+    assert.deepEqual(shown, expected);
+    await hub.leave(client);
+  }
+});
+
 test("a start that fails is told to all who wait, and the next client starts again", async () => {
   let attempts = 0;
   const { hub, node } = made({ fails: () => (attempts += 1) === 1 });

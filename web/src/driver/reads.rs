@@ -76,7 +76,7 @@ pub(super) fn shown(
     shown.to_string()
 }
 
-/// Returns the result of an endpoint's JSON-RPC response, without the error's `data`.
+/// Returns the result of an endpoint's JSON-RPC response.
 pub(super) fn opened(bytes: &[u8]) -> Result<Value, FetchFailure> {
     let answer = Answer::read(bytes)
         .ok_or_else(|| FetchFailure::Transport("its answer is not JSON-RPC".into()))?;
@@ -84,7 +84,7 @@ pub(super) fn opened(bytes: &[u8]) -> Result<Value, FetchFailure> {
         Some(refusal) => Err(FetchFailure::Refused {
             code: refusal.code,
             message: refusal.message,
-            data: Value::Null,
+            data: refusal.data,
         }),
         None => Ok(answer.result),
     }

@@ -20,6 +20,8 @@ pub enum CallError {
         code: i64,
         /// Error message, shortened, without control characters.
         message: String,
+        /// Further data, or null.
+        data: Value,
     },
     /// The answer is not JSON-RPC.
     #[error("the answer is not JSON-RPC")]
@@ -42,10 +44,10 @@ impl HttpClient {
         let answer = Answer::read(&answer).ok_or(CallError::InvalidResponse)?;
         match answer.error {
             None => Ok(answer.result),
-            Some(Refusal { code, message }) => {
+            Some(Refusal { code, message, data }) => {
                 let spaced = message.chars().map(|c| if c.is_control() { ' ' } else { c });
                 let message = spaced.take(MAX_MESSAGE).collect();
-                Err(CallError::Refused { code, message })
+                Err(CallError::Refused { code, message, data })
             }
         }
     }
