@@ -248,7 +248,7 @@ impl SignerSource {
         let invalid = |found: &str| L1Error::InvalidResponse { method, found: shortened(found) };
         let answer =
             Answer::read(body).ok_or_else(|| invalid(&String::from_utf8_lossy(head_of(body))))?;
-        if let Some(Refusal { code, message }) = answer.error {
+        if let Some(Refusal { code, message, .. }) = answer.error {
             return Err(L1Error::Refused { method, code, message: shortened(&message) });
         }
         let result = answer.result;

@@ -212,7 +212,7 @@ fn rpc_block(bytes: &[u8], method: RpcMethod) -> Result<Block, RpcError> {
 }
 
 /// Classifies an endpoint's error by code and text, since endpoints have no common codes.
-fn refused(Refusal { code, message }: Refusal, method: RpcMethod) -> RpcError {
+fn refused(Refusal { code, message, .. }: Refusal, method: RpcMethod) -> RpcError {
     let lower = message.to_ascii_lowercase();
     let says = |words: &[&str]| words.iter().any(|word| lower.contains(word));
     let message = shortened(&message);
@@ -246,7 +246,7 @@ mod tests {
     #[test]
     fn an_endpoints_error_lacks_the_block_only_if_it_does_not_speak_of_the_method() {
         let of = |code, message: &str, method| {
-            refused(Refusal { code, message: message.into() }, method)
+            refused(Refusal { code, message: message.into(), data: Value::Null }, method)
         };
         let not_found = RpcError::NotFound;
         for text in ["block not found", "Unknown block", "header NOT FOUND"] {
