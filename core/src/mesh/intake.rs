@@ -14,7 +14,8 @@
 //!
 //! * Messages without a verdict: [`MAX_ENTRIES`] and [`MAX_BYTES`]; one peer has at most
 //!   [`ENTRIES_PER_PEER`] and [`BYTES_PER_PEER`]. If there are more, the newest waiting message of
-//!   the peer that has most bytes goes. It stays unseen: another copy, or an IHAVE, brings it back.
+//!   the peer that has most messages, or most bytes, goes. It stays unseen: another copy, or an
+//!   IHAVE, brings it back.
 //! * Each has at most [`MAX_SOURCES`] known senders. Further ones are neither rewarded nor blamed.
 //! * Messages with a verdict: those of [`gossip::Copies`](crate::gossip::Copies).
 
@@ -184,10 +185,14 @@ impl Intake {
         }
         let mut displaced = Vec::new();
         while self.entries.len() >= MAX_ENTRIES || self.bytes + cost > MAX_BYTES {
-            // The newest message of the peer that has most, this message included.
-            let mine = self.shares.get(&peer).map_or(0, |share| share.bytes) + cost;
-            let most = self.shares.iter().map(|(peer, share)| (share.bytes, *peer)).max();
-            let Some((_, greedy)) = most.filter(|(bytes, _)| *bytes > mine) else {
+            // The newest message of the peer that has most, this message included: most messages,
+            // or most bytes.
+            let by_number = self.entries.len() >= MAX_ENTRIES;
+            let size = |share: &Share| if by_number { share.entries } else { share.bytes };
+            let own = if by_number { 1 } else { cost };
+            let mine = self.shares.get(&peer).map_or(0, size) + own;
+            let most = self.shares.iter().map(|(peer, share)| (size(share), *peer)).max();
+            let Some((_, greedy)) = most.filter(|(size, _)| *size > mine) else {
                 return Err(());
             };
             let Some(id) = self.newest_waiting(&greedy) else { return Err(()) };

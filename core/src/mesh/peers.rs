@@ -16,7 +16,8 @@ use std::time::Duration;
 pub const OPEN_AFTER: Duration = Duration::from_secs(3);
 /// Time over which attempts to open a stream, and its failures, are counted.
 pub const REOPEN_WINDOW: Duration = Duration::from_secs(600);
-/// Maximum number of times that a stream is opened again within [`REOPEN_WINDOW`].
+/// Maximum number of times that a stream is opened again within [`REOPEN_WINDOW`]. After that, it
+/// is opened at the end of the window.
 pub const MAX_REOPENED: u32 = 4;
 /// Time over which new incoming streams are counted.
 pub const READERS_WINDOW: Duration = Duration::from_secs(10);
@@ -24,6 +25,8 @@ pub const READERS_WINDOW: Duration = Duration::from_secs(10);
 pub const MAX_READERS: u32 = 5;
 /// Delays before a stream is opened again.
 const REOPEN_DELAYS: [u64; MAX_REOPENED as usize] = [100, 600, 3_000, 10_000];
+/// Shortest delay after more failures.
+const LAST_REOPEN_DELAY: Duration = Duration::from_secs(10);
 
 /// The stream on which we write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +50,8 @@ pub(super) struct Peer {
     /// Whether the newest incoming stream has had a frame.
     pub(super) has_begun: bool,
     pub(super) subscriptions: Topics,
+    /// Topics in whose meshes the peer was when our stream to it ended.
+    pub(super) meshed: Topics,
     pub(super) budget: Budget,
     pub(super) outbox: Outbox,
     pub(super) unwanted: Unwanted,
@@ -132,6 +137,7 @@ impl Peer {
             readers: Window::default(),
             has_begun: false,
             subscriptions: Topics::default(),
+            meshed: Topics::default(),
             budget: Budget::new(now, allowances),
             outbox: Outbox::new(now, class.is_browser()),
             unwanted: Unwanted::default(),
@@ -156,10 +162,13 @@ impl Peer {
             && self.spoken.is_some_and(Version::has_idontwant)
     }
 
-    /// Returns when to open the stream again after it failed, or `None` if not for now.
-    pub(super) fn reopen_at(&mut self, now: Instant) -> Option<Instant> {
+    /// Returns when to open the stream again after it failed. After many failures, that is at the
+    /// end of their window.
+    pub(super) fn reopen_at(&mut self, now: Instant) -> Instant {
         let count = self.reopened.count(now, REOPEN_WINDOW);
-        let delay = REOPEN_DELAYS.get(count as usize - 1)?;
-        Some(now + Duration::from_millis(*delay))
+        match REOPEN_DELAYS.get(count as usize - 1) {
+            Some(delay) => now + Duration::from_millis(*delay),
+            None => (self.reopened.since + REOPEN_WINDOW).max(now + LAST_REOPEN_DELAY),
+        }
     }
 }

@@ -204,6 +204,10 @@ impl Router {
     fn judged_copy(&mut self, now: Instant, peer: &PeerId, topic: Topic, id: &Id) {
         match self.seen.get(id) {
             Some(State::Accepted(at)) => {
+                // A late copy is a delivery too: of a peer whose ids are not ours, for example.
+                if let Some(known) = self.peers.get_mut(peer) {
+                    known.ids.has_delivered = true;
+                }
                 if let Some(scores) = &mut self.scores
                     && now.since(at) <= scores.window()
                 {

@@ -37,6 +37,9 @@ impl Router {
             return;
         }
         let members: Vec<PeerId> = link.mesh().copied().collect();
+        // What was asked for is not taken any more.
+        self.held.retain(|held| held.topic != topic);
+        self.promises.void_all();
         self.say_subscription(topic, false);
         for peer in members {
             self.prune(now, topic, &peer, UNSUBSCRIBE_BACKOFF);

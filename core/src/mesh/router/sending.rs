@@ -135,7 +135,7 @@ impl Router {
         outbox.progress = now;
         let is_all = outbox.unwritten == 0;
         let has_more = outbox.has_small() || outbox.has_words();
-        self.uplink.written(now, peer, is_all);
+        self.uplink.written(now, peer, bytes, is_all);
         // It is the peer's turn, but something small was still on its way.
         let is_offered = is_all && self.uplink.offered(peer).is_some();
         if has_more || is_offered {

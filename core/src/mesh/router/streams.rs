@@ -5,6 +5,7 @@
 //! go forgets a peer's topics with its stream.
 
 use super::Router;
+use crate::mesh::ids::Topics;
 use crate::mesh::io::Output;
 use crate::mesh::peers::{MAX_READERS, Peer, READERS_WINDOW, Writer};
 use crate::mesh::send::Outbox;
@@ -87,10 +88,27 @@ impl Router {
         for (at, link) in self.links.iter().enumerate() {
             known.outbox.subscriptions[at] = link.is_joined.then_some(true);
         }
-        let topics: Vec<Topic> = known.subscriptions.iter().collect();
+        let (topics, meshed) = (known.subscriptions, std::mem::take(&mut known.meshed));
         self.announce(peer);
-        for topic in topics {
+        for topic in topics.iter() {
             self.graft_if_needed(now, topic, peer);
+            if meshed.contains(topic) {
+                self.graft_again(now, topic, peer);
+            }
+        }
+    }
+
+    /// Puts a peer back into the mesh in which it was before our stream to it failed. It may not
+    /// know of the failure, and then it takes the link for granted.
+    fn graft_again(&mut self, now: Instant, topic: Topic, peer: &PeerId) {
+        let Some(link) = self.link(topic) else { return };
+        let may_graft = link.is_joined
+            && !link.has(peer)
+            && link.backoffs.end(peer).is_none_or(|end| end <= now)
+            && self.peers.get(peer).is_some_and(Peer::has_mesh)
+            && self.score(now, peer) >= 0.0;
+        if may_graft {
+            self.graft(now, topic, peer);
         }
     }
 
@@ -102,15 +120,23 @@ impl Router {
         if !is_known {
             return;
         }
+        let mut meshed = Topics::default();
+        for topic in Topic::all().take(self.links.len()) {
+            meshed.set(topic, self.link(topic).is_some_and(|link| link.has(peer)));
+        }
         self.leave_everything(now, peer);
         self.uplink.forget(peer);
         self.count_dropped(peer);
+        // What was asked for may not have reached the peer.
+        self.promises.void(peer);
+        self.held.retain(|held| held.peer != *peer);
         let Some(known) = self.peers.get_mut(peer) else { return };
         // What waits is lost, and so is what the peer did not want.
         known.outbox = Outbox::new(now, known.class.is_browser());
         known.unwanted = Default::default();
         known.spoken = None;
-        let at = if is_refused { None } else { known.reopen_at(now) };
+        known.meshed = meshed;
+        let at = (!is_refused).then(|| known.reopen_at(now));
         known.writer = Writer::Closed(at);
         if let Some(at) = at {
             self.openings.insert((at, *peer));

@@ -21,6 +21,6 @@ mod uplink;
 
 pub use outbox::{BROWSER_QUEUE, LARGE, MAX_IDONTWANT, MAX_IWANT, MAX_QUEUED_BYTES};
 pub(super) use outbox::{Kind, Outbox, Say};
-pub use thrift::{MAX_HOLD, TRACKED};
+pub use thrift::{ECHOES, MAX_HOLD, TRACKED};
+pub use uplink::{MIN_SPEED, PATIENCE, STUCK};
 pub(super) use uplink::{Need, Uplink};
-pub use uplink::{PATIENCE, STUCK};

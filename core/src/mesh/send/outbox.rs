@@ -95,7 +95,7 @@ impl Outbox {
 
     /// Queues a message, unless it waits already. Returns `false` if there is no room.
     ///
-    /// `tells`: the peer supports IDONTWANT, so a large message may be held back.
+    /// `tells`: the peer supports IDONTWANT, so a large message that we relay may be held back.
     pub(in crate::mesh) fn push(
         &mut self,
         now: Instant,
@@ -104,7 +104,12 @@ impl Outbox {
         kind: Kind,
         tells: bool,
     ) -> bool {
-        if self.messages.iter().any(|queued| queued.id == id) {
+        if let Some(queued) = self.messages.iter_mut().find(|queued| queued.id == id) {
+            if kind == Kind::Answer {
+                // The peer asks for it: it is needed, and held back no longer.
+                queued.begin = queued.begin.min(now);
+                queued.end = queued.end.max(now + kind.lifetime(frame.len()));
+            }
             return true;
         }
         while self.messages.len() >= self.limit() || !self.has_room(frame.len()) {
@@ -125,7 +130,7 @@ impl Outbox {
             self.forwards += 1;
         }
         self.bytes += frame.len();
-        let may_hold = tells && frame.len() >= LARGE && kind != Kind::Answer;
+        let may_hold = tells && frame.len() >= LARGE && kind == Kind::Forward;
         let hold = match may_hold {
             true => self.thrift.queued(now, id, frame.len()),
             false => Duration::ZERO,
@@ -265,7 +270,9 @@ impl Outbox {
 
     fn drop_at(&mut self, at: usize) {
         self.dropped += 1;
-        if self.take_at(at).is_some_and(|queued| queued.kind == Kind::Forward) {
+        // A peer that has read everything is not too slow: our uplink is.
+        let is_its_fault = self.unwritten > 0;
+        if self.take_at(at).is_some_and(|queued| queued.kind == Kind::Forward) && is_its_fault {
             self.expired += 1;
         }
     }

@@ -1,11 +1,17 @@
 //! Delays large messages to a peer that usually has them from other peers first.
 //!
-//! A peer sends IDONTWANT for a message that it has to its whole mesh, except to the sender of the
-//! message. Each redundant copy is therefore followed by an IDONTWANT, or by a copy from the peer.
-//! If recent copies were redundant, the next ones are held back for the time that the peer usually
-//! takes to announce a message, and most of them are never sent. The links that deliver first form
-//! a tree that carries each message about once. The other links are its reserve: they deliver
-//! without delay again once their copies are needed.
+//! A peer sends IDONTWANT for a message that it has to its whole mesh. Most implementations leave
+//! out the sender of the message, so each redundant copy is followed by an IDONTWANT, or by a copy
+//! from the peer. If recent copies were redundant, the next ones are held back for the time that
+//! the peer usually takes to announce a message, and most of them are never sent. The links that
+//! deliver first form a tree that carries each message about once. The other links are its reserve:
+//! they deliver without delay again once their copies are needed. Our own messages are never held
+//! back.
+//!
+//! # Echoes
+//! go-libp2p-pubsub up to 0.13 sends IDONTWANT to the sender too, so it says nothing about our copy.
+//! Such a peer stays silent while a copy is held back, and answers the copy. After [`ECHOES`] such
+//! answers more than held-back copies that were spared, nothing is held back for the peer.
 //!
 //! # Bounds
 //! [`TRACKED`] copies per peer. A copy is held back for at most [`MAX_HOLD`].
@@ -16,9 +22,11 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 /// Maximum number of copies to one peer that are tracked.
-pub const TRACKED: usize = 8;
+pub const TRACKED: usize = 32;
 /// Maximum time for which a copy is held back.
 pub const MAX_HOLD: Duration = Duration::from_secs(1);
+/// Number of answers to held-back copies, beyond the spared ones, that show an echo.
+pub const ECHOES: u8 = 3;
 /// Time added to the usual lag before a held-back copy is sent.
 const SLACK: Duration = Duration::from_millis(20);
 /// Time without an IDONTWANT or a copy from the peer, after which our copy counts as needed.
@@ -36,6 +44,7 @@ struct Tracked {
     id: Id,
     since: Instant,
     class: usize,
+    is_held: bool,
     is_sent: bool,
 }
 
@@ -47,26 +56,40 @@ pub(in crate::mesh) struct Thrift {
     lags: [Option<Duration>; CLASSES.len() + 1],
     /// Oldest first.
     copies: VecDeque<Tracked>,
+    /// Number of held-back copies that the peer answered by IDONTWANT after they were sent, less
+    /// the number of those that were spared.
+    echoes: u8,
 }
 
 impl Default for Thrift {
     fn default() -> Self {
-        Self { needed: ALL, lags: Default::default(), copies: VecDeque::new() }
+        Self { needed: ALL, lags: Default::default(), copies: VecDeque::new(), echoes: 0 }
     }
 }
 
 impl Thrift {
     /// Notes a queued copy, and returns the time for which to hold it back.
     pub(in crate::mesh) fn queued(&mut self, now: Instant, id: Id, length: usize) -> Duration {
-        if self.copies.len() == TRACKED {
-            self.copies.pop_front();
+        if self.copies.len() == TRACKED
+            && self.copies.pop_front().is_some_and(|oldest| oldest.is_sent)
+        {
+            self.count_needed();
         }
         let class = CLASSES.iter().filter(|from| length >= **from).count();
-        self.copies.push_back(Tracked { id, since: now, class, is_sent: false });
-        match self.lags[class] {
-            Some(lag) if self.needed < FEW => (lag * 3 / 2 + SLACK).min(MAX_HOLD),
+        let hold = match self.lags[class] {
+            Some(lag) if self.needed < FEW && self.echoes < ECHOES => {
+                (lag * 3 / 2 + SLACK).min(MAX_HOLD)
+            }
             _ => Duration::ZERO,
-        }
+        };
+        let is_held = !hold.is_zero();
+        self.copies.push_back(Tracked { id, since: now, class, is_held, is_sent: false });
+        hold
+    }
+
+    /// Counts a copy that the peer did not announce in time.
+    fn count_needed(&mut self) {
+        self.needed = u16::midpoint(self.needed, ALL);
     }
 
     /// Notes that a copy was handed to the connection.
@@ -80,7 +103,17 @@ impl Thrift {
     pub(in crate::mesh) fn has(&mut self, now: Instant, id: &Id) {
         let Some(at) = self.copies.iter().position(|copy| copy.id == *id) else { return };
         let Some(copy) = self.copies.remove(at) else { return };
-        let lag = now.since(copy.since);
+        match (copy.is_held, copy.is_sent) {
+            (true, true) => {
+                // The peer had time to say so before, so our copy was the first.
+                self.echoes = self.echoes.saturating_add(1).min(ECHOES);
+                self.needed = ALL;
+                return;
+            }
+            (true, false) => self.echoes = self.echoes.saturating_sub(1),
+            (false, _) => {}
+        }
+        let lag = now.since(copy.since).min(MAX_HOLD);
         let known = &mut self.lags[copy.class];
         *known = Some(known.map_or(lag, |known| (known * 3 + lag) / 4));
         if copy.is_sent {
@@ -92,7 +125,7 @@ impl Thrift {
     pub(in crate::mesh) fn settle(&mut self, now: Instant) {
         while let Some(copy) = self.copies.front().filter(|copy| now.since(copy.since) >= SURE) {
             if copy.is_sent {
-                self.needed = u16::midpoint(self.needed, ALL);
+                self.count_needed();
             }
             self.copies.pop_front();
         }

@@ -13,8 +13,12 @@ use std::time::Duration;
 
 /// Time without progress after which a peer's turn no longer keeps others waiting.
 pub const PATIENCE: Duration = Duration::from_millis(250);
-/// Time after which a turn no longer keeps others waiting, whatever its progress.
-pub const STUCK: Duration = Duration::from_secs(4);
+/// Time after which a turn no longer keeps others waiting, whatever its progress. It is shorter
+/// than the time for which a relayed message is worth sending.
+pub const STUCK: Duration = Duration::from_millis(1500);
+/// Slowest transfer that keeps others waiting for longer than [`PATIENCE`], in bytes per second.
+/// Otherwise a peer that reads a few bytes now and then would delay all others.
+pub const MIN_SPEED: u64 = 256 << 10;
 /// Assumed speed of a peer that was not measured, in bytes per second.
 const UNKNOWN_SPEED: u64 = 2 << 20;
 
@@ -36,6 +40,8 @@ struct Turn {
     id: Id,
     since: Instant,
     progress: Instant,
+    /// Number of bytes written since the turn began.
+    written: usize,
     length: usize,
     is_browser: bool,
     /// Whether the shell has taken the frame.
@@ -65,7 +71,8 @@ impl Uplink {
         is_browser: bool,
         (id, length): (Id, usize),
     ) {
-        let turn = Turn { id, since: now, progress: now, length, is_browser, is_taken: false };
+        let (since, progress) = (now, now);
+        let turn = Turn { id, since, progress, written: 0, length, is_browser, is_taken: false };
         self.turns.insert(peer, turn);
     }
 
@@ -91,20 +98,28 @@ impl Uplink {
         }
     }
 
-    /// Notes that the shell wrote something to `peer`, and whether that was all it had. Returns
-    /// `true` if the turn ended.
-    pub(in crate::mesh) fn written(&mut self, now: Instant, peer: &PeerId, is_all: bool) -> bool {
+    /// Notes that the shell wrote `bytes` to `peer`, and whether that was all it had. Returns `true`
+    /// if the turn ended.
+    pub(in crate::mesh) fn written(
+        &mut self,
+        now: Instant,
+        peer: &PeerId,
+        bytes: usize,
+        is_all: bool,
+    ) -> bool {
         let Some(turn) = self.turns.get_mut(peer).filter(|turn| turn.is_taken) else {
             return false;
         };
         turn.progress = now;
+        turn.written = turn.written.saturating_add(bytes);
         if !is_all {
             return false;
         }
         let micros = now.since(turn.since).as_micros().max(100);
         let measured = u64::try_from(turn.length as u128 * 1_000_000 / micros).unwrap_or(u64::MAX);
         let speed = self.speeds.get_or_insert_with(*peer, || measured);
-        *speed = *speed / 2 + measured / 2;
+        // One slow transfer counts at once, a quick one slowly.
+        *speed = (*speed / 2 + measured / 2).min(measured.saturating_mul(4));
         self.turns.remove(peer);
         true
     }
@@ -132,7 +147,9 @@ impl Uplink {
 }
 
 fn end_of(turn: &Turn) -> Instant {
-    (turn.progress + PATIENCE).min(turn.since + STUCK)
+    let earned = Duration::from_millis((turn.written as u64).saturating_mul(1000) / MIN_SPEED);
+    let slowest = turn.since + PATIENCE + earned;
+    (turn.progress + PATIENCE).min(slowest).min(turn.since + STUCK)
 }
 
 fn blocks(turn: &Turn, now: Instant) -> bool {

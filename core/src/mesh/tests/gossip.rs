@@ -349,3 +349,31 @@ fn of_a_graylisted_peer_only_subscriptions_count() {
     bench.say(1, |writer| writer.subscription(OTHER, true));
     assert_eq!(bench.router.subscribed(topic(1)), 1);
 }
+
+#[test]
+fn late_copies_of_a_peer_with_other_ids_are_deliveries_too() {
+    let mut bench = Bench::new();
+    bench.connect(1);
+    connect_outside(&mut bench, 2);
+    for round in 0..20_u8 {
+        let data = block(round.into(), 500);
+        bench.send(1, &data);
+        bench.say(2, |writer| writer.ihave(BLOCKS, &[Id::from([round; 20])]));
+        bench.pass(millis(100));
+        bench.send(2, &data);
+        bench.pass(secs(4));
+    }
+    assert_eq!(bench.breaches(2), 0.0);
+}
+
+#[test]
+fn what_was_asked_for_on_a_stream_that_failed_is_not_owed() {
+    let mut bench = Bench::new();
+    connect_outside(&mut bench, 1);
+    bench.send(1, &block(1, 500));
+    bench.say(1, |writer| writer.ihave(BLOCKS, &ids(5)));
+    assert_eq!(asked(&bench.said(1)).len(), 5);
+    bench.input(Input::WriterClosed { peer: peer(1), is_refused: false });
+    bench.pass(secs(5));
+    assert_eq!(bench.breaches(1), 0.0);
+}

@@ -172,3 +172,22 @@ fn the_intake_makes_room_at_the_expense_of_the_peer_that_has_most() {
     }
     panic!("the newcomer's message was dropped");
 }
+
+#[test]
+fn tiny_messages_make_room_for_a_large_one() {
+    let mut bench = Bench::with(|config| {
+        config.node.messages = Allowance { per_second: 1, burst: 10_000 };
+    });
+    (1..=20).for_each(|number| bench.connect(number));
+    bench.names = false;
+    for number in 1..=8 {
+        for seed in 0..70 {
+            bench.send(number, &block(u64::from(number) * 1000 + seed, 20));
+        }
+    }
+    assert_eq!(bench.router.sizes().judging, MAX_ENTRIES, "64 of each");
+    let large = block(1, 500_000);
+    bench.send(9, &large);
+    let before = bench.router.sizes().judging_bytes;
+    assert!(before > 500_000, "{before}");
+}

@@ -160,6 +160,38 @@ fn slow_peers_delay_no_other() {
     assert_eq!(offered(&mut bench, 1..=8, &data).len(), 3);
 }
 
+#[test]
+fn peers_that_read_a_few_bytes_now_and_then_delay_no_other() {
+    let mut bench = bench_of(9);
+    let data = block(1, BIG);
+    bench.send(9, &data);
+    let first = offered(&mut bench, 1..=8, &data);
+    for _ in 0..3 {
+        bench.pass(millis(100));
+        first.iter().for_each(|number| bench.wrote(*number, 100));
+    }
+    assert_eq!(offered(&mut bench, 1..=8, &data).len(), 3);
+}
+
+#[test]
+fn a_slow_uplink_of_ours_is_no_fault_of_the_others() {
+    let mut bench = bench_of(9);
+    for seed in 0..30 {
+        let data = block(seed, BIG);
+        bench.send(9, &data);
+        let first = offered(&mut bench, 1..=8, &data);
+        // The copies take so long that the others' are not worth sending any more.
+        for _ in 0..9 {
+            bench.pass(millis(240));
+            first.iter().for_each(|number| bench.wrote(*number, BIG / 10));
+        }
+        bench.pass(millis(10));
+        first.iter().for_each(|number| bench.wrote(*number, BIG));
+        bench.pass(secs(2));
+    }
+    assert_eq!(bench.mesh().len(), 9);
+}
+
 const PATIENCE_BUT: Duration = Duration::from_millis(249);
 
 #[test]

@@ -71,6 +71,10 @@ fn a_stream_that_fails_is_opened_again_a_few_times() {
         attempts += opened(&mut bench);
     }
     assert_eq!(attempts, 4);
+    // After many failures, the end of their window is the next time.
+    bench.pass(REOPEN_WINDOW);
+    assert_eq!(opened(&mut bench), 1);
+    bench.input(Input::WriterClosed { peer: peer(1), is_refused: true });
     bench.input(Input::Supports(peer(1)));
     assert_eq!(opened(&mut bench), 1);
 }
@@ -167,4 +171,27 @@ fn each_version_is_told_what_it_understands() {
         assert!(said.contains(&Said::Subscribe(BLOCKS.into(), false)));
         assert_eq!(said.contains(&Said::Prune(BLOCKS.into(), backoff)), has_mesh, "{version:?}");
     }
+}
+
+#[test]
+fn a_peer_is_in_the_mesh_again_once_its_stream_is() {
+    let mut bench = Bench::new();
+    bench.connect_as(1, Class::Browser, false, Version::V1_2);
+    bench.hello(1);
+    bench.say(1, |writer| writer.graft(BLOCKS));
+    bench.connect(2);
+    let fail = |bench: &mut Bench, number| {
+        bench.input(Input::WriterClosed { peer: peer(number), is_refused: false });
+        assert!(!bench.mesh().contains(&number));
+        bench.said(number);
+        bench.pass(millis(200));
+        bench.input(Input::WriterOpened(peer(number), Version::V1_2));
+        bench.said(number).contains(&Said::Graft(BLOCKS.into()))
+    };
+    assert!(fail(&mut bench, 1) && fail(&mut bench, 2));
+    assert_eq!(bench.mesh(), [1, 2].into());
+    // One that wanted to leave stays out.
+    bench.say(1, |writer| writer.prune(BLOCKS, Some(60)));
+    assert!(!fail(&mut bench, 1));
+    assert_eq!(bench.mesh(), [2].into());
 }
