@@ -148,8 +148,18 @@ impl SyncArgs {
         config.fill.client.asks_peers = self.sync_req_resp && self.syncmode_req_resp;
         let rate = self.sync_rpc_rate;
         config.fill.client.endpoint_rate = Rate::per_second(rate, rate.saturating_mul(2));
+        let now = since_epoch();
         config.fill.history = self.history(!endpoints.is_empty(), hours)?;
-        if let Some(caution) = self.caution(chain, hours, since_epoch()) {
+        if let Some(Reach::Number(number)) = self.sync_from
+            && let Some(highest) = chain.highest_number_at(now)
+            && number > highest
+        {
+            return Err(Failure::new(format!(
+                "--sync.from asks for history down to block {number}, and the chain can't have \
+                 more than {highest} blocks yet: give a lower number"
+            )));
+        }
+        if let Some(caution) = self.caution(chain, hours, now) {
             tracing::warn!("{caution}");
         }
         config.serves = self.sync_req_resp;
@@ -287,6 +297,7 @@ mod tests {
             assert!(parts.iter().all(|part| why.contains(part)), "{why}");
         };
         refused(&["--sync.from=49h"], &["--sync.from", "49 h", "--store.hours keeps 48"]);
+        refused(&["--sync.from=99999999999"], &["--sync.from", "can't have more than", "lower"]);
         for off in ["--p2p.sync.req-resp=false", "--syncmode.req-resp=false"] {
             refused(&["--sync.from=5", off], &["--sync.from", "--sync.rpc"]);
             plan(&["--sync.from=5", off, "--sync.rpc=http://127.0.0.1:1"]);

@@ -349,6 +349,15 @@ impl Store {
         self.with(READING, read::lowest)
     }
 
+    /// Returns the lowest canonical block from which every number up to the highest one is stored.
+    ///
+    /// # Errors
+    ///
+    /// As [`block_by_hash`](Self::block_by_hash).
+    pub fn lowest_linked(&self) -> Result<Option<StoredBlock>, StoreError> {
+        self.with(READING, read::lowest_linked)
+    }
+
     /// Returns the highest canonical position and the lowest canonical block that is stored, from
     /// one snapshot.
     ///

@@ -69,6 +69,24 @@ fn lowest_in(transaction: &ReadTransaction) -> Result<Option<StoredBlock>, Fault
     decoded(&hash, record::decode(&hash, record.value())).map(Some)
 }
 
+/// Returns the lowest block of the run of canonical numbers that ends at the highest one.
+pub(super) fn lowest_linked(database: &Database) -> Result<Option<StoredBlock>, Fault> {
+    let transaction = database.begin_read()?;
+    let canonical = transaction.open_table(CANONICAL)?;
+    let mut lowest: Option<(u64, B256)> = None;
+    for entry in canonical.iter()?.rev() {
+        let (number, hash) = entry?;
+        if lowest.is_some_and(|(above, _)| number.value().checked_add(1) != Some(above)) {
+            break;
+        }
+        lowest = Some((number.value(), B256::new(hash.value())));
+    }
+    let Some((_, hash)) = lowest else { return Ok(None) };
+    let blocks = transaction.open_table(BLOCKS)?;
+    let record = blocks.get(hash.0)?.ok_or_else(|| missing(&hash))?;
+    decoded(&hash, record::decode(&hash, record.value())).map(Some)
+}
+
 /// Returns the highest `count` canonical blocks, each read with `decode`, lowest first.
 pub(super) fn recent<T>(
     database: &Database,

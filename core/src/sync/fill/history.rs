@@ -226,7 +226,8 @@ impl History {
         if end == HistoryEnd::Unstored {
             self.forget();
         }
-        let is_told = std::mem::replace(&mut self.is_told, true);
+        // What the store refuses is missing, even if all blocks had come.
+        let is_told = std::mem::replace(&mut self.is_told, true) && end != HistoryEnd::Unstored;
         (!is_told).then_some(SyncEvent::History { lowest, end })
     }
 
@@ -321,8 +322,10 @@ impl GapFiller {
 
     /// Takes a proved block if it belongs to the history. Returns `false` if it is another's.
     pub(super) fn proved_history(&mut self, now: Instant, block: &Block, stall: Duration) -> bool {
+        if matches!(self.aim, Some(Aim::Gap(_) | Aim::Command(_))) {
+            return false;
+        }
         let Some(history) = &mut self.history else { return false };
-        // Gaps are above the view's floor, which is not below the lowest block's parent.
         let is_below = history.lowest.is_some_and(|lowest| block.number() < lowest.number);
         if !is_below || history.wanted() != Some(BlockId::of(block)) {
             // What was asked for before the end, or twice, is not needed.
@@ -342,7 +345,8 @@ impl GapFiller {
 
     /// Counts a stall of the history, unless it has to wait for the store or for a peer.
     pub(super) fn stalled_history(&mut self, now: Instant) {
-        let has_source = self.client.has_peers() || self.client.endpoints(now) > 0;
+        let has_peers = self.config.client.asks_peers && self.client.has_peers();
+        let has_source = has_peers || self.client.endpoints(now) > 0;
         let is_waiting = !has_source || self.is_behind(now);
         let Some(history) = self.history.as_mut().filter(|_| !is_waiting) else { return };
         history.stalls = history.stalls.saturating_add(1);

@@ -153,13 +153,13 @@ mod tests {
     fn blocks_are_loaded_up_to_a_size_or_a_number_or_the_first_that_is_missing() {
         let id = |number: u64| BlockId::new(number, B256::left_padding_from(&[number as u8 + 1]));
         let loaded = |sizes: &[usize]| {
-            let stored = sizes.iter().zip(0..).map(|(size, number)| PendingBlock {
+            let stored = sizes.iter().zip(1..).map(|(size, number)| PendingBlock {
                 id: id(number),
                 parent: B256::ZERO,
                 size: *size,
             });
             let mut filler = GapFiller::new(Instant::default(), FillConfig::default(), stored);
-            let path = (0..200).map(id).collect();
+            let path = (1..=200).map(id).collect();
             let aim = Aim::Command(RangeId(1));
             filler.landing = Some(Landing { aim, path, skip: None, is_loading: false });
             filler.chunk().len()

@@ -497,6 +497,7 @@ impl SegmentClient {
         if self.segments.first().is_some_and(|first| first.is_filled && first.blocks.is_empty()) {
             let gone = self.segments.remove(0);
             if let Some(id) = gone.stream {
+                self.measure(now, id);
                 self.drop_stream(id);
                 self.steps.push_back(SegmentStep::Cancel(id));
             }

@@ -87,14 +87,15 @@ pub(super) fn resume(store: &Store, count: usize, positions: usize) -> Result<Re
     Ok(Resumed { head: Some(head), recent, remembered })
 }
 
-/// Returns the lowest stored block of the head's chain. There is none if the store does not have
-/// that head, or can't read the block: history then begins again below the head.
+/// Returns the lowest stored block from which the chain up to the head has no hole. There is none
+/// if the store does not have that head, or can't read the block: history then begins again below
+/// the head.
 pub(super) fn lowest(store: &Store, head: Option<BlockId>) -> Result<Option<Lowest>, StoreError> {
     let Some(head) = head else { return Ok(None) };
     if store.canonical_ids(head.number, 1)?.first() != Some(&head) {
         return Ok(None);
     }
-    let lowest = store.lowest().ok().flatten();
+    let lowest = store.lowest_linked().ok().flatten();
     Ok(lowest.map(|StoredBlock { number, parent_hash, timestamp, .. }| Lowest {
         number,
         parent: parent_hash,

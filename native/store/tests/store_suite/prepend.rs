@@ -65,3 +65,18 @@ fn below_a_block_that_retention_removed_nothing_is_stored() {
     let not_below = BatchError::NotBelow { number: 5, hash: hash(5, 0) };
     assert_eq!(refused(&store, &below(block(5, 0))), not_below);
 }
+
+#[test]
+fn history_goes_on_below_the_run_of_blocks_that_ends_at_the_head() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let store = open(&directory.path().join("blocks.redb"));
+    assert_eq!(store.lowest_linked().expect("reads"), None);
+    store.commit(&extend((3..=5).map(|n| block(n, 0)))).expect("commits");
+    assert_eq!(store.lowest_linked().expect("reads"), Some(block(3, 0)));
+    // The numbers between were left out.
+    store.commit(&extend((20..=22).map(|n| block(n, 0)))).expect("commits");
+    assert_eq!(store.lowest_linked().expect("reads"), Some(block(20, 0)));
+    store.commit(&below(block(19, 0))).expect("commits");
+    assert_eq!(store.lowest_linked().expect("reads"), Some(block(19, 0)));
+    assert_eq!(store.lowest().expect("reads"), Some(block(3, 0)));
+}

@@ -28,7 +28,6 @@ pub(crate) const STEPS: &[&str] = &[
     "op-geth",
     "pebble",
     "binary",
-    "kona",
 ];
 
 /// The builds, while they run.

@@ -107,18 +107,6 @@ const STEPS: &[Step] = &[
     Step::new("wasm-core", "the core compiles for the browser", &["wasm-target"], |shell| {
         wasm(shell, &["--package", "opp2p-core"])
     }),
-    Step::new(
-        "wasm-wiring",
-        "the libp2p wiring that both shells share compiles for the browser",
-        &["wasm-target"],
-        |shell| wasm(shell, &["--package", "opp2p-wire"]),
-    ),
-    Step::new(
-        "wasm-web",
-        "the browser shell compiles for the browser",
-        &["wasm-target"],
-        |shell| wasm(shell, &["--package", "opp2p-web"]),
-    ),
     Step::new("wasm-tools", "set-up: wasm-bindgen and wasm-pack", &[], tools::wasm).twice(),
     Step::new(
         "wasm-test-node",
@@ -176,16 +164,14 @@ const STEPS: &[Step] = &[
     .only_if_named(),
     Step::new(
         "binary",
-        "the release build of the node, the page inside",
+        "the node with the page inside, in release form but hardly optimised",
         &["c-compiler", "web-page"],
-        |shell| {
-            shell.cargo(&["build", "--locked", "--release", "--package", "opp2p", "--bin", "opp2p"])
-        },
+        web::binary,
     ),
     Step::new(
         "web-measure",
         "a visitor's waiting times: to the first block, and from publication to the page",
-        &["web-package", "binary", "chromium", "c-compiler"],
+        &["web-page", "chromium", "c-compiler"],
         web::measure,
     )
     .only_if_named(),
@@ -233,18 +219,19 @@ const STEPS: &[Step] = &[
     .twice(),
     Step::new(
         "kona",
-        "set-up: kona's p2p crate, where the registry can be had",
+        "set-up: kona's p2p crate, where the registry can be had: six hundred crates",
         &["c-compiler"],
         interop::kona,
     )
-    .twice(),
+    .twice()
+    .only_if_named(),
     Step::new("js-libp2p", "set-up: js-libp2p, where Node.js is here", &[], interop::js_libp2p)
         .twice(),
     Step::new("web3", "set-up: viem and ethers, where Node.js is here", &[], interop::web3).twice(),
     Step::new(
         "interop",
         "our nodes beside op-node's and other foreign ones",
-        &["c-compiler", "op-node", "op-node-newest", "pubsub", "kona", "js-libp2p", "web3"],
+        &["c-compiler", "op-node", "op-node-newest", "pubsub", "js-libp2p", "web3"],
         interop::run,
     ),
     Step::new("op-geth", "set-up: op-geth, where Go is", &[], interop::op_geth).twice(),

@@ -480,17 +480,23 @@ fn tap(output: &str) -> Result<u32, String> {
     count("pass").filter(|passed| *passed > 0).ok_or_else(|| "no test passed".to_owned())
 }
 
+/// Builds the node with the page inside. Only release builds embed the page. This one is hardly
+/// optimised: it takes a third of the time, and the tests of the page need no more.
+pub(crate) fn binary(shell: &Shell) -> Result<String, String> {
+    let mut cargo = shell.cargo_command();
+    cargo.args(["build", "--locked", "--release", "--package", "opp2p", "--bin", "opp2p"]).envs([
+        ("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1"),
+        ("CARGO_PROFILE_RELEASE_LTO", "off"),
+        ("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16"),
+    ]);
+    shell::run(&mut cargo).map(|()| String::new())
+}
+
 /// Measures a visitor's waiting times, beside the native node.
 pub(crate) fn measure(shell: &Shell) -> Result<String, String> {
-    shell.cargo(&[
-        "build",
-        "--locked",
-        "--release",
-        "--package",
-        "opp2p-tests",
-        "--example",
-        "lab",
-    ])?;
+    let release = ["build", "--locked", "--release", "--package"];
+    shell.cargo(&[&release[..], &["opp2p", "--bin", "opp2p"]].concat())?;
+    shell.cargo(&[&release[..], &["opp2p-tests", "--example", "lab"]].concat())?;
     let mut command = node(shell)?;
     command
         .arg("web/e2e/measure.mjs")

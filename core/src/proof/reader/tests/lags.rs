@@ -57,7 +57,7 @@ fn the_wait_is_bounded_and_its_end_is_an_error_of_its_own() {
     talk.manners(&[Manner::Gone]);
     let error = talk.error("eth_getBalance", &json!([ALICE, "latest"]));
     let text = error.to_string();
-    assert!(matches!(error, ReadError::Failed { .. }) && text.contains("only the blocks up to 18"));
+    assert!(matches!(error, ReadError::Failed { .. }) && text.contains("newest block is 18"));
 }
 
 #[test]

@@ -4,7 +4,10 @@ use alloy_primitives::B256;
 
 use super::servers::Rest;
 use super::stream::{Breach, Stream};
-use super::{LATE, SEGMENT_TIME, SLOW, STALL, Segment, SegmentClient, SegmentStep, StreamId};
+use super::{
+    Codec, LATE, MAX_CONTENTS, SEGMENT_TIME, SLOW, STALL, Segment, SegmentClient, SegmentStep,
+    StreamId,
+};
 use crate::chain::BlockId;
 use crate::peers::{Conduct, PeerId};
 use crate::sync::range::chunk::ChunkError;
@@ -57,8 +60,17 @@ impl SegmentClient {
                 self.counts.ended(Ending::False);
                 self.give_up(now, id);
                 self.steps.push_back(SegmentStep::Cancel(id));
-                let is_ours = matches!(breach, Breach::Stream(StreamError::Contents { limit, .. })
-                    if !is_wide && limit == super::LARGEST_LOWER);
+                let is_ours = !is_wide
+                    && match breach {
+                        Breach::Stream(StreamError::Contents { limit, .. }) => {
+                            limit == super::LARGEST_LOWER
+                        }
+                        Breach::Stream(StreamError::Compressed(size)) => {
+                            let largest = |contents| Codec::Snappy.largest(contents);
+                            size > largest(super::LARGEST_LOWER) && size <= largest(MAX_CONTENTS)
+                        }
+                        _ => false,
+                    };
                 if is_ours {
                     self.large = Some(next);
                 } else {
@@ -103,7 +115,7 @@ impl SegmentClient {
     }
 
     /// Takes what a stream delivered as a measurement of its server.
-    fn measure(&mut self, now: Instant, id: StreamId) {
+    pub(super) fn measure(&mut self, now: Instant, id: StreamId) {
         let Some(stream) = self.streams.get(&id).filter(|stream| stream.blocks > 0) else { return };
         let size = stream.delivered / u64::from(stream.blocks);
         if size > 0 {
@@ -160,14 +172,23 @@ impl SegmentClient {
 
     /// Ends silent streams, and takes the frontier from a server that is late or far too slow.
     pub(super) fn watch(&mut self, now: Instant) {
-        let silent = |stream: &Stream| stream.awaits_server() && stream.waits(now) >= STALL;
-        let silent: Vec<_> =
-            self.streams.iter().filter(|(_, s)| silent(s)).map(|(id, s)| (*id, s.peer)).collect();
-        for (id, peer) in silent {
+        let stalls = |stream: &Stream| stream.awaits_server() && stream.waits(now) >= STALL;
+        let stalled: Vec<_> = self
+            .streams
+            .iter()
+            .filter(|(_, stream)| stalls(stream))
+            .map(|(id, stream)| (*id, stream.peer, now.since(stream.heard) >= STALL))
+            .collect();
+        for (id, peer, is_silent) in stalled {
             self.counts.ended(Ending::Silent);
             self.give_up(now, id);
             self.steps.push_back(SegmentStep::Cancel(id));
-            self.fault(now, peer, Rest::Failed, Conduct::ErrorResponse);
+            if is_silent {
+                self.fault(now, peer, Rest::Failed, Conduct::ErrorResponse);
+            } else {
+                // Its bytes come, if slowly: our line may be the reason.
+                self.rest(now, &peer, Rest::Failed);
+            }
         }
         let Some(Segment { next, stream: Some(id), .. }) = self.segments.first() else { return };
         let (next, id) = (*next, *id);

@@ -196,7 +196,8 @@ impl Servers {
     }
 
     /// Returns the best server for a block with fewer than `streams` streams: the one with the
-    /// fewest for a part of the gap that is far from the frontier, and otherwise the fastest.
+    /// fewest for a part of the gap that is far from the frontier, and otherwise the fastest. Among
+    /// equals, one that rested less comes first: silent servers do not take turns for ever.
     pub(super) fn pick(
         &self,
         now: Instant,
@@ -213,7 +214,8 @@ impl Servers {
         });
         let worth = |(peer, server): &(&PeerId, &Server)| {
             let free = if is_frontier { 0 } else { usize::MAX - server.streams };
-            (free, server.rate, usize::MAX - server.streams, peer.mixed(self.seed))
+            let reliable = u32::MAX - server.rests;
+            (free, server.rate, reliable, usize::MAX - server.streams, peer.mixed(self.seed))
         };
         usable.max_by_key(worth).map(|(peer, server)| (*peer, server.rate))
     }
