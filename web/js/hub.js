@@ -140,6 +140,19 @@ export class Hub {
     if (this.#clients.size === 0) this.#ended();
   }
 
+  /** Returns whether this is one of the clients. */
+  has(client) {
+    return this.#clients.has(client);
+  }
+
+  /** Stops the node and tells no client: another hub goes on with them. */
+  async end() {
+    const node = await this.#node?.catch(() => {});
+    this.#clients.clear();
+    this.#node = undefined;
+    await node?.stop();
+  }
+
   async #answer(client, { id, what, given }) {
     let own;
     try {
@@ -219,4 +232,32 @@ export class Hub {
     if (wasFull && client.isLate && this.#status)
       this.#report(client, { kind: "status", detail: this.#status });
   }
+}
+
+/**
+ * Connects a tab with its hub. Returns the function that takes the tab's messages. The first
+ * message is the start. The function resolves to whether the tab is a client of the hub afterwards.
+ *
+ * @param hubOf returns the hub of a key
+ * @param post sends a message to the tab
+ * @param left is called when the tab has ended without a word
+ */
+export function connection(hubOf, post, left = () => {}, locks = globalThis.navigator?.locks) {
+  let hub, joining;
+  const leave = async () => {
+    await hub.leave(await joining);
+    left();
+  };
+  return async (data) => {
+    if (data.start) {
+      const { key, lock, ...options } = data.start;
+      hub = hubOf(key);
+      joining = hub.join(post, options);
+      // A tab that ends says nothing, but releases its lock.
+      if (lock) void locks.request(lock, leave);
+    } else if (hub) {
+      await hub.heard(await joining, data);
+    }
+    return hub !== undefined && hub.has(await joining);
+  };
 }

@@ -1,7 +1,7 @@
 // The shared worker: one node for each set of options, for all tabs of an origin.
 
 import { start } from "./engine.js";
-import { Hub } from "./hub.js";
+import { Hub, connection } from "./hub.js";
 
 /** The nodes, by the key of their options. */
 const hubs = new Map();
@@ -20,19 +20,7 @@ function hubOf(key) {
 }
 
 globalThis.addEventListener("connect", ({ ports: [port] }) => {
-  const post = (message) => port.postMessage(message);
-  let hub, joining;
-  const leave = async () => hub?.leave(await joining);
-  port.addEventListener("message", async ({ data }) => {
-    if (data.start) {
-      const { key, lock, ...options } = data.start;
-      hub = hubOf(key);
-      joining = hub.join(post, options);
-      // A tab that ends sends no message, but releases its lock.
-      if (lock) void navigator.locks.request(lock, leave);
-    } else if (hub) {
-      await hub.heard(await joining, data);
-    }
-  });
+  const hear = connection(hubOf, (message) => port.postMessage(message));
+  port.addEventListener("message", ({ data }) => hear(data));
   port.start();
 });

@@ -1,22 +1,7 @@
 // The value of the option `worker` for a node that all tabs of an origin share; see shared.d.ts.
 
+import { held, keyOf } from "./group.js";
 import { CONFIRMED } from "./hub.js";
-
-/** Holds a lock until the tab ends or `release()`. Resolves to `null` without the Web Locks API. */
-async function held() {
-  const locks = globalThis.navigator?.locks;
-  if (!locks) return null;
-  const name = `opp2p-tab-${crypto.randomUUID()}`;
-  let release;
-  await new Promise((resolve, reject) => {
-    const hold = () => {
-      resolve();
-      return new Promise((done) => (release = done));
-    };
-    locks.request(name, hold).catch(reject);
-  });
-  return { name, release: () => release() };
-}
 
 /** Gives a shared worker the interface of a dedicated worker. */
 class Shared extends EventTarget {
@@ -56,9 +41,7 @@ class Shared extends EventTarget {
   async #send(message) {
     if (!message.start) return this.#port.postMessage(message);
     this.#lock = await held();
-    // Observers with the same key share a node.
-    const { node, identity, keep } = message.start;
-    const key = JSON.stringify({ node, identity, keep });
+    const key = keyOf(message.start);
     this.#port.postMessage({ start: { ...message.start, key, lock: this.#lock?.name } });
   }
 
