@@ -96,7 +96,8 @@ function watchPolicy(tell) {
  * network (`about`) and the functions that control it.
  *
  * @param options `{ node: <options that the module reads>, identity: "fresh" | "persistent", keep,
- *   wasm }`
+ *   wasm, resume }`. The node goes on from the block of `resume`, which is `{ head, headAt }` as
+ *   kept.js has them, rather than from the kept one, and with the signer in it
  * @param {AbortSignal} [cancelled] ends the start as soon as it can
  */
 export async function start(options, tell, cancelled) {
@@ -113,10 +114,13 @@ export async function start(options, tell, cancelled) {
   }
   const store = options.keep ? await open(options.node) : null;
   const secure = globalThis.location?.protocol === "https:";
+  const { signer } = options.resume ?? {};
+  const from = options.resume?.head ? options.resume : store;
   const json = JSON.stringify({
     ...options.node,
+    ...(signer ? { signer } : {}),
     isSecurePage: options.isSecurePage ?? secure,
-    keptAt: store?.headAt ?? null,
+    keptAt: from?.headAt ?? null,
     memory: store?.peers ?? null,
   });
   if (cancelled?.aborted) {
@@ -171,7 +175,7 @@ export async function start(options, tell, cancelled) {
   try {
     // Another node may have crashed while the identity was read.
     mustBeSound();
-    node = new module.Node(json, kept?.identity, store?.head, told, endpoints.post);
+    node = new module.Node(json, kept?.identity, from?.head, told, endpoints.post);
   } catch (error) {
     ended();
     mustBeSound();

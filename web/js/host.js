@@ -134,6 +134,8 @@ function answer(made, watch, tell, hooks, cancelled) {
     const fail = (message) =>
       isStarted ? tell("crashed", message) : reject(new ObserverError("worker", message));
     const start = (about) => {
+      // Another node goes on for this observer.
+      if (isStarted) tell("about", about);
       isStarted = true;
       resolve(about);
     };

@@ -418,7 +418,10 @@ export class Observer implements Target {
   private constructor();
   /** The chain that is observed. Replaced when the signer changes. */
   readonly network: Readonly<Network>;
-  /** Peer id of this observer. */
+  /**
+   * Peer id of this observer. Of a node that tabs share, it changes when the node moves to another
+   * tab; see `opp2p/shared`.
+   */
   readonly peerId: string;
   /** Options of reads, or `null` without {@link ObserveOptions.reads}. */
   readonly reads: Readonly<ReadOptions> | null;

@@ -45,7 +45,7 @@ function bytesOf(hex) {
 }
 
 /** Returns a block's signed form: version, signature, parent beacon block root, payload. */
-function contents({ version, signature, parentBeaconBlockRoot }, payload) {
+export function contents({ version, signature, parentBeaconBlockRoot }, payload) {
   const parts = [
     Uint8Array.of(version),
     bytesOf(signature),

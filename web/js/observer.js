@@ -326,6 +326,9 @@ export class Observer extends EventTarget {
     switch (kind) {
       case "status":
         break;
+      case "about":
+        this.#peerId = detail.peerId;
+        break;
       case "block": {
         const block = new Block(detail, payload);
         this.#pass(Object.freeze({ kind, block }));
