@@ -2,6 +2,7 @@
 
 import { held, keyOf } from "./group.js";
 import { CONFIRMED } from "./hub.js";
+import { Member } from "./leader.js";
 
 /** Gives a shared worker the interface of a dedicated worker. */
 class Shared extends EventTarget {
@@ -62,5 +63,7 @@ export function shared() {
     });
     return new Shared(worker);
   }
+  if (globalThis.navigator?.locks && typeof globalThis.BroadcastChannel === "function")
+    return new Member();
   return new Worker(new URL("./worker.js", import.meta.url), { type: "module", name: "opp2p" });
 }

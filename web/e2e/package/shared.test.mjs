@@ -4,6 +4,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Hub } from "../../js/hub.js";
+import { Member } from "../../js/leader.js";
+import { shared } from "../../js/shared.js";
 import { ABOUT, block, until } from "./mock.mjs";
 
 /** A hub over a mock node. `node.tell` sends a report, and `ended` counts the hub's ends. */
@@ -177,4 +179,32 @@ test("there is a bound on the clients of a node", async () => {
   for (let count = 0; count < 256; count++) await joined(hub);
   const { got } = await joined(hub);
   assert.equal(got[0].failed.code, "option");
+});
+
+test("the choice: a shared worker, a tab among others, or a worker of the tab", () => {
+  class Fake extends EventTarget {
+    port = Object.assign(new EventTarget(), { start() {} });
+  }
+  const names = ["SharedWorker", "Worker", "BroadcastChannel", "navigator"];
+  const before = names.map((name) => [name, Object.getOwnPropertyDescriptor(globalThis, name)]);
+  const set = (name, value) =>
+    Object.defineProperty(globalThis, name, { value, configurable: true, writable: true });
+  try {
+    set("SharedWorker", Fake);
+    set("Worker", Fake);
+    set("navigator", { locks: {} });
+    assert.ok(!(shared() instanceof Member) && !(shared() instanceof Fake));
+    set("SharedWorker", undefined);
+    assert.ok(shared() instanceof Member);
+    set("BroadcastChannel", undefined);
+    assert.ok(shared() instanceof Fake);
+    set("BroadcastChannel", Fake);
+    set("navigator", {});
+    assert.ok(shared() instanceof Fake);
+  } finally {
+    for (const [name, own] of before) {
+      if (own) Object.defineProperty(globalThis, name, own);
+      else delete globalThis[name];
+    }
+  }
 });
