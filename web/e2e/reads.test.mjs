@@ -174,48 +174,6 @@ test("new heads arrive as messages while reads go on", async () => {
   await tab.close();
 });
 
-test("ten tabs share one node, whichever of them closes, and each gets every block", async () => {
-  const context = await browser.newContext();
-  const { rollup, signer } = lab.chain;
-  const options = { network: rollup, signer, peers: gateway.address };
-  const tabs = [];
-  for (let count = 0; count < 10; count++) {
-    const tab = await Tab.open(context, server.url);
-    tabs.push(tab);
-    await tab.page.evaluate(async (given) => {
-      const [{ observe }, { shared }] = await Promise.all([import("/index.js"), import("/shared.js")]);
-      const observer = await observe({ ...given, worker: shared });
-      const blocks = [];
-      observer.on("block", ({ number, hash, transactions }) => blocks.push({ number, hash, transactions: transactions.length }));
-      Object.assign(window, { observer, blocks, record: {} });
-    }, options);
-  }
-  for (const tab of tabs) await tab.connected();
-  const ids = await Promise.all(tabs.map((tab) => tab.page.evaluate(() => observer.peerId)));
-  assert.equal(new Set(ids).size, 1);
-  const seen = [];
-  const publish = async () => {
-    const published = await lab.publish(3, 100);
-    seen.push(...published.map(({ number, hash }) => ({ number, hash })));
-    for (const tab of tabs) {
-      await tab.until((number) => blocks.at(-1)?.number >= number, published.at(-1).number);
-      const shown = await tab.page.evaluate(() => blocks.map(({ number, hash }) => ({ number, hash })));
-      assert.deepEqual(shown.slice(-seen.length), seen);
-    }
-  };
-  await publish();
-  // The first page closes without stopping its observer. The second observer stops.
-  await tabs.shift().close();
-  await tabs[0].page.evaluate(() => observer.stop());
-  await tabs.shift().close();
-  await publish();
-  await Promise.all(tabs.slice(1).map((tab) => tab.page.evaluate(() => observer.stop())));
-  tabs.splice(1);
-  await publish();
-  assert.deepEqual(tabs[0].noise, []);
-  await context.close();
-});
-
 test("a page that is opened again has its head at once, without a gateway, and goes on from it", async () => {
   const context = await browser.newContext();
   const { rollup, signer } = lab.chain;

@@ -382,7 +382,8 @@ pub(crate) fn example(shell: &Shell) -> Result<String, String> {
 pub(crate) fn observer(shell: &Shell) -> Result<String, String> {
     lab(shell)?;
     let passed = node_tests(shell, "web/e2e/observer.test.mjs")?
-        + node_tests(shell, "web/e2e/reads.test.mjs")?;
+        + node_tests(shell, "web/e2e/reads.test.mjs")?
+        + node_tests(shell, "web/e2e/tabs.test.mjs")?;
     let each = node_tests(shell, "web/e2e/browsers.test.mjs")?;
     let (found, lacking) = setup::found_browsers();
     let mut notes =
@@ -397,7 +398,7 @@ pub(crate) fn projects(shell: &Shell) -> Result<String, String> {
     npm_ci(&shell.root().join(PROJECT_TOOLS))?;
     lab(shell)?;
     let mut passed = 0;
-    let scripts = ["start", "observer", "provider", "libraries", "shared"];
+    let scripts = ["start", "observer", "provider", "libraries", "shared", "seen", "leader"];
     for name in scripts {
         passed += node_tests(shell, &format!("web/e2e/package/{name}.test.mjs"))?;
     }
