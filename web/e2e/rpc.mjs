@@ -3,6 +3,7 @@
 
 import { once } from "node:events";
 import { createServer } from "node:http";
+import { setTimeout } from "node:timers/promises";
 import { concat, keccak256, numberToHex, pad, toRlp, trim } from "viem";
 
 /** The contract, and an address without an account. */
@@ -60,6 +61,8 @@ export class Endpoint {
   isLagging = false;
   /** While set, the endpoint does not answer. */
   isSilent = false;
+  /** Milliseconds by which each answer is late. */
+  delay = 0;
 
   static async start() {
     const endpoint = new Endpoint();
@@ -80,6 +83,7 @@ export class Endpoint {
     const { id, method, params } = JSON.parse(body);
     this.asked.push([method, params]);
     if (this.isSilent) return;
+    if (this.delay > 0) await setTimeout(this.delay);
     response.setHeader("content-type", "application/json");
     response.end(JSON.stringify({ jsonrpc: "2.0", id, ...this.#answer(method, params) }));
   }

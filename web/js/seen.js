@@ -1,5 +1,5 @@
 // What a tab has seen of its node, so that another node can go on for it. The tab gets each block
-// once and in order, and learns of what was left out.
+// once and in order, and learns of what was left out, also if the browser dropped reports.
 //
 // A new node begins at a block that the tab may have gone beyond. The tab is ahead until the node
 // is beyond its last block, too. Until then, blocks that the tab has are dropped, and so are heads
@@ -119,15 +119,18 @@ export class Seen {
     const reports = [["block", detail, payload]];
     const { number, hash, parentHash } = detail;
     const last = this.#last;
-    if (this.#isAhead) {
+    if (last) {
       const isBelow = number <= last.number;
       // What is too old to be known again was seen.
-      if (isBelow && (this.#hashes.get(number) ?? hash) === hash) return [];
+      const isKnown = isBelow && (this.#hashes.get(number) ?? hash) === hash;
+      if (this.#isAhead && isKnown) return [];
       const isChild = number === last.number + 1 && parentHash === last.hash;
-      if (isBelow || number === last.number + 1) {
-        if (!isChild) reports.unshift(this.#branch(detail));
-      } else if (this.#skippedTo !== number) {
-        reports.unshift(this.#skip(last, detail, "no node took them while it moved to a tab"));
+      if (!isChild && this.#skippedTo !== number) {
+        const isAbove = number > last.number + 1;
+        // A browser can drop what was sent to a tab that it has halted.
+        const moved = "no node took them while it moved to a tab";
+        const why = this.#isAhead ? moved : "this tab was halted";
+        reports.unshift(isAbove ? this.#skip(last, detail, why) : this.#branch(detail));
       }
       this.#isAhead = false;
     }
@@ -177,7 +180,7 @@ export class Seen {
     this.#cut(number - 2);
     const below = [...this.#hashes].at(-1);
     const after = below ? { number: below[0], hash: below[1] } : this.#last;
-    return this.#skip(after, detail, "the chain changed its branch while the node moved to a tab");
+    return this.#skip(after, detail, "the chain changed its branch in the meantime");
   }
 
   #skip(after, before, reason) {

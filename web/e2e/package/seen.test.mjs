@@ -150,3 +150,13 @@ test("what is kept is bounded, and a node goes on from the newest block that all
   for (const number of [1002, 1003]) seen.take("block", signed(number), bytes(9 << 20));
   assert.deepEqual(seen.recent.map(({ detail }) => detail.number), [1003]);
 });
+
+test("blocks that the browser dropped are told as a gap, or as a reorg", () => {
+  const seen = after(5, 9);
+  assert.deepEqual(take(seen, signed(12), signed(13)), [["gap", "skipped"], ["block", 12], ["block", 13]]);
+  const other = signed(13, { ...fork, parentHash: block(12).hash });
+  assert.deepEqual(take(seen, other), [["reorg", undefined], ["block", 13]]);
+  // What the node itself tells is told once.
+  seen.take("gap", gap("skipped", 13, 20), null);
+  assert.deepEqual(take(seen, signed(20)), [["block", 20]]);
+});
