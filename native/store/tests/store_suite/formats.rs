@@ -1,11 +1,11 @@
 //! Files of every schema so far, which each later version must open.
 //!
 //! `tests/fixtures/schema-N.redb.sz` is a store of schema N, compressed in snappy's framing format.
-//! A change of the schema adds a file and keeps the others. The ignored test here writes the file
-//! of the present schema, before the change:
+//! A change of the schema adds a file and keeps the others. Before the change, this writes the file
+//! of the present schema:
 //!
 //! ```text
-//! cargo test -p opp2p-store --test store_suite -- --ignored write_the_file_of_this_schema
+//! OPP2P_WRITE_SCHEMA=1 cargo test --workspace --test store_suite formats
 //! ```
 
 use std::fs;
@@ -18,6 +18,8 @@ use snap::write::FrameEncoder;
 
 use crate::support::{block, extend, forked, hash, open};
 
+/// Variable that has the file of the present schema written.
+const WRITE: &str = "OPP2P_WRITE_SCHEMA";
 /// The schemas with a file.
 const SCHEMAS: [u32; 1] = [1];
 
@@ -52,17 +54,16 @@ fn check(store: &Store, what: &str) {
     assert_eq!(store.len().expect("reads"), 13, "{what}");
 }
 
-#[test]
-#[ignore = "it writes a file of the tests"]
-fn write_the_file_of_this_schema() {
-    let directory = tempfile::tempdir().expect("a directory");
-    let path = directory.path().join("blocks.redb");
-    fill(&path);
+/// Writes the file of the present schema if the variable asks for it.
+fn write_if_asked(path: &Path) {
+    if std::env::var_os(WRITE).is_none() {
+        return;
+    }
     let [.., schema] = SCHEMAS;
     let file = file(schema);
     fs::create_dir_all(file.parent().expect("a folder")).expect("makes");
     let mut packed = FrameEncoder::new(Vec::new());
-    packed.write_all(&fs::read(&path).expect("reads")).expect("compresses");
+    packed.write_all(&fs::read(path).expect("reads")).expect("compresses");
     fs::write(file, packed.into_inner().expect("compresses")).expect("writes");
 }
 
@@ -71,6 +72,7 @@ fn a_store_of_this_version_has_all_that_the_files_have() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("blocks.redb");
     fill(&path);
+    write_if_asked(&path);
     check(&open(&path), "this version");
 }
 
