@@ -98,6 +98,13 @@ impl BlockMaker {
         self.head_timestamp = timestamp;
     }
 
+    /// Continues after `head`, with other blocks than those made after it before: as
+    /// [`resume`](Self::resume), but with another seed.
+    pub fn branch(&mut self, head: BlockId, timestamp: u64) {
+        self.seed = self.seed.wrapping_add(1);
+        self.resume(head, timestamp);
+    }
+
     /// Returns the time when the next block is due, since the Unix epoch; `None` if it may be made
     /// at any time, as before Denim.
     pub fn due(&self) -> Option<Duration> {
@@ -472,6 +479,18 @@ mod tests {
         let (expected, found) = (first.next(NOW), second.next(NOW));
         assert_eq!(found.payload.timestamp, NOW + 40);
         assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn a_branch_has_other_blocks_on_the_same_parent() {
+        let mut maker = BlockMaker::new(&jovian(), 9);
+        let parent = maker.next(NOW);
+        let mut branch = maker.clone();
+        branch.branch(id(&parent), parent.payload.timestamp);
+        let (first, second) = (maker.next(NOW + 1), branch.next(NOW + 1));
+        assert_eq!(first.payload.block_number, second.payload.block_number);
+        assert_eq!(first.payload.parent_hash, second.payload.parent_hash);
+        assert_ne!(id(&first), id(&second));
     }
 
     #[test]
