@@ -12,6 +12,7 @@ mod latency;
 mod network;
 mod outage;
 mod report;
+mod scenario;
 mod snapshot;
 mod summary;
 mod tally;
@@ -23,7 +24,9 @@ pub use network::{
     CHAIN_ID, Network, NetworkConfig, NetworkError, NetworkEvent, Publication, unix_seconds,
 };
 pub use report::{Member, NodeInfo, Report, Setup};
+pub use scenario::{Cue, Scenario};
 pub use snapshot::Snapshot;
 pub use summary::{
-    FollowerSummary, LatencySummary, OutageSummary, SequencerSummary, Summary, Verdicts,
+    FollowerSummary, LatencySummary, OutageSummary, ScenarioSummary, SequencerSummary, Summary,
+    Verdicts,
 };

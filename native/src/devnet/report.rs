@@ -13,19 +13,24 @@
 //!   a follower that delivers a forgotten number can't be checked and counts as out of order.
 //! * **Latencies**: the 10,000 newest of each follower, and the overall maximum. Percentiles are
 //!   exact over those.
+//! * **Left blocks**: the hashes of the highest [`BLOCKS`] blocks that the sequencer left.
+//! * **Scenarios**: the [`NOTES`] newest.
 //! * **Notes**: the [`NOTES`] newest events worth a line. The oldest is dropped, shown or not; the
 //!   events that the result needs are counted separately.
 
+mod branch;
 pub(super) mod outage;
 
+use super::scenario::Scenario;
 use super::tally::{Mark, Tally};
 use crate::text::{count, millis, short_hash, size};
 use alloy_primitives::B256;
 use opp2p_core::chain::{BlockId, ChainEvent, Fork, Gap, GapEnd};
 use opp2p_core::gossip::{Acceptance, Reason};
 use opp2p_core::node::Event;
+use opp2p_core::peers::{PeerEvent, PeerId};
 use opp2p_core::sync::SyncEvent;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::time::Duration;
 
@@ -91,6 +96,10 @@ pub struct Report {
     /// Totals of the published blocks.
     pub(super) totals: Totals,
     pub(super) blocks: BTreeMap<u64, Row>,
+    /// Published blocks that the sequencer left for others. A follower may still report them.
+    left: BTreeSet<(u64, B256)>,
+    /// The newest scenarios.
+    pub(super) scenarios: VecDeque<Played>,
     /// The highest forgotten number.
     forgotten: Option<u64>,
     /// Number of the next block in the log.
@@ -129,11 +138,21 @@ pub(super) struct Published {
     at: Duration,
 }
 
+/// A scenario that was played.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Played {
+    pub(super) scenario: Scenario,
+    pub(super) at: Duration,
+    /// Number of the newest published block at its beginning.
+    pub(super) block: Option<u64>,
+}
+
 /// An event to show.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Note {
     pub(super) at: Duration,
-    pub(super) member: Member,
+    /// The node; `None` for the devnet itself.
+    pub(super) member: Option<Member>,
     pub(super) text: String,
     /// Number of consecutive repetitions.
     pub(super) times: u64,
@@ -141,7 +160,10 @@ pub(super) struct Note {
 
 impl fmt::Display for Note {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.member, self.text)?;
+        if let Some(member) = self.member {
+            write!(f, "{member}: ")?;
+        }
+        f.write_str(&self.text)?;
         if self.times > 1 { write!(f, " ({} times)", self.times) } else { Ok(()) }
     }
 }
@@ -186,6 +208,8 @@ impl Report {
             followers,
             totals: Totals::default(),
             blocks: BTreeMap::new(),
+            left: BTreeSet::new(),
+            scenarios: VecDeque::new(),
             forgotten: None,
             next_in_log: None,
             notes: VecDeque::new(),
@@ -237,7 +261,9 @@ impl Report {
             Err(reason) => {
                 *tally.refused.entry(reason).or_default() += 1;
                 // Duplicates are common; the other reasons are worth a note.
-                if reason.acceptance() == Acceptance::Reject || reason == Reason::Throttled {
+                if reason.acceptance() == Acceptance::Reject
+                    || matches!(reason, Reason::Throttled | Reason::SignerInDoubt)
+                {
                     self.note(member, format!("{}: {reason}", reason.acceptance()), at);
                 }
             }
@@ -245,6 +271,9 @@ impl Report {
     }
 
     fn accepted(&mut self, member: Member, block: BlockId, at: Duration) {
+        if self.left.contains(&(block.number, block.hash)) {
+            return;
+        }
         self.arrived(member, block.number, |mark, away| {
             if mark.accepted.is_none() {
                 mark.late |= away || mark.delivered.is_some();
@@ -258,6 +287,9 @@ impl Report {
         let Some(tally) = self.tally(member) else { return };
         tally.head = Some(block);
         tally.order.delivered(block.number);
+        if self.left.contains(&(block.number, block.hash)) {
+            return;
+        }
         let published = self.arrived(member, block.number, |mark, _| {
             mark.late |= mark.accepted.is_none();
             // The order of the numbers reveals a repeated block.
@@ -299,7 +331,11 @@ impl Report {
     pub fn event(&mut self, member: Member, event: &Event, at: Duration) {
         let Some(tally) = self.tally(member) else { return };
         let text = match event {
-            // All peers belong to the devnet.
+            Event::Peers(PeerEvent::Banned { peer, score: Some(score), .. }) => {
+                tally.bans += 1;
+                banned(peer, *score)
+            }
+            // The other peers belong to the devnet.
             Event::Peers(_) | Event::Commanded { .. } | Event::Configured { .. } => return,
             // The events that lead to troubles are noted below.
             Event::TroubleBegan(_) | Event::TroubleEnded(_) => return,
@@ -328,6 +364,7 @@ impl Report {
             Event::Chain(ChainEvent::Reorg { ancestor, abandoned, adopted }) => {
                 tally.reorgs += 1;
                 tally.head = Some(*ancestor);
+                tally.order.resume(Some(ancestor.number));
                 let (gone, new) = (count(abandoned.len() as u64, "block"), adopted.len());
                 format!("reorg: {gone} above {} replaced by {new}", ancestor.number)
             }
@@ -382,6 +419,14 @@ impl Report {
     pub(super) fn is_in_order(&self, tally: &Tally) -> bool {
         tally.received == self.totals.blocks
             && tally.order.is_exactly(self.totals.first, self.totals.blocks)
+            // Two branches may have equally many blocks.
+            && self.newest().is_none_or(|newest| tally.head == Some(newest))
+    }
+
+    fn newest(&self) -> Option<BlockId> {
+        let number = self.totals.newest?;
+        let published = self.blocks.get(&number)?.published?;
+        Some(BlockId::new(number, published.hash))
     }
 
     /// Returns the next line of the log: first the page's address, then an event worth a line or a
@@ -448,7 +493,8 @@ impl Report {
         self.blocks.get_mut(&number)
     }
 
-    pub(super) fn note(&mut self, member: Member, text: String, at: Duration) {
+    pub(super) fn note(&mut self, member: impl Into<Option<Member>>, text: String, at: Duration) {
+        let member = member.into();
         if let Some(last) = self.notes.back_mut()
             && last.member == member
             && last.text == text
@@ -477,6 +523,12 @@ impl Row {
             slowest: self.marks.iter().filter_map(|mark| mark.latency(hash, at)).max(),
         })
     }
+}
+
+fn banned(peer: &PeerId, score: f64) -> String {
+    // Every peer has come by libp2p, so its id is one of libp2p's.
+    let peer = opp2p_wire::to_libp2p(peer).map(|peer| peer.to_string());
+    format!("banned the peer {} for its score of {score:.0}", peer.unwrap_or_default())
 }
 
 /// Returns the number of missing blocks, at least one: at a fork no number is missing, but a block

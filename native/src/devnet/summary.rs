@@ -2,7 +2,7 @@
 
 use super::latency::Figures;
 use super::outage::Outage;
-use super::report::{Member, Report};
+use super::report::{Member, Played, Report};
 use super::tally::Tally;
 use crate::text::{count, size};
 use opp2p_core::gossip::Acceptance;
@@ -15,9 +15,9 @@ use std::time::Duration;
 #[derive(Clone, Debug, Serialize)]
 pub struct Summary {
     /// Whether every follower holds every block, and received them in order, each once; a follower
-    /// that was killed must have caught up.
+    /// that was killed must have caught up. Blocks that the sequencer left for others don't count.
     pub ok: bool,
-    /// Number of published blocks.
+    /// Number of published blocks, without those that the sequencer left for others.
     pub blocks: u64,
     /// The followers' results.
     pub followers: Vec<FollowerSummary>,
@@ -41,8 +41,21 @@ pub struct Summary {
     pub gaps: u64,
     /// Number of equivocations seen by all followers together.
     pub equivocations: u64,
+    /// The newest scenarios that were played, oldest first.
+    pub scenarios: Vec<ScenarioSummary>,
     /// Address of the observer page; null if it was not served.
     pub web: Option<String>,
+}
+
+/// A scenario that was played.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct ScenarioSummary {
+    /// The name, as `--scenario` takes it.
+    pub name: &'static str,
+    /// Seconds from the start of the run to its beginning.
+    pub at_s: f64,
+    /// Number of the newest block at its beginning; null if there was none.
+    pub block: Option<u64>,
 }
 
 /// Result of one follower.
@@ -69,6 +82,8 @@ pub struct FollowerSummary {
     pub gaps: u64,
     /// Number of equivocations that it saw.
     pub equivocations: u64,
+    /// Number of peers that it banned for their scores.
+    pub bans: u64,
     /// Number of received blocks that it fetched from peers, or that came while it caught up.
     pub caught_up: u64,
     /// Its outage; null if it was not killed.
@@ -145,6 +160,7 @@ impl Report {
                     reorgs: tally.reorgs,
                     gaps: tally.gaps_opened,
                     equivocations: tally.equivocations,
+                    bans: tally.bans,
                     caught_up: tally.caught_up,
                     outage: tally.outage.as_ref().map(OutageSummary::from),
                 })
@@ -164,8 +180,16 @@ impl Report {
             reorgs: total(|tally| tally.reorgs),
             gaps: total(|tally| tally.gaps_opened),
             equivocations: total(|tally| tally.equivocations),
+            scenarios: self.scenarios.iter().map(ScenarioSummary::from).collect(),
             web: self.setup.web.clone(),
         }
+    }
+}
+
+impl From<&Played> for ScenarioSummary {
+    fn from(played: &Played) -> Self {
+        let Played { scenario, at, block } = *played;
+        Self { name: scenario.name(), at_s: at.as_millis() as f64 / 1e3, block }
     }
 }
 

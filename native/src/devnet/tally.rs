@@ -40,6 +40,8 @@ pub(super) struct Tally {
     pub(super) reorgs: u64,
     /// Number of equivocations that it saw.
     pub(super) equivocations: u64,
+    /// Number of peers that it banned for their scores.
+    pub(super) bans: u64,
     /// Its last outage, if it was killed.
     pub(super) outage: Option<Outage>,
 }
@@ -154,8 +156,9 @@ impl Order {
         self.count += 1;
     }
 
-    /// Records a restart from the store, whose head is `stored`. Blocks above it may be delivered
-    /// again. A stored block that was never delivered counts as skipped.
+    /// Records a restart from the store, whose head is `stored`, or a reorg with that common
+    /// ancestor. Blocks above it may be delivered again. A block up to it that was never delivered
+    /// counts as skipped.
     pub(super) fn resume(&mut self, stored: Option<u64>) {
         let kept = match (self.first, stored) {
             (Some(first), Some(stored)) => stored.saturating_add(1).saturating_sub(first),
