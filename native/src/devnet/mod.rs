@@ -1,19 +1,21 @@
 //! The parts of the devnet: its nodes, the generator of their blocks, the record of a run, and the
 //! live view.
 //!
-//! [`Network`] holds the nodes. The other parts use neither network nor clock: [`BlockMaker`] makes
-//! envelopes, [`Report`] records timed events, and with the feature `tui`, a
-//! screen shows a [`Snapshot`] of it.
+//! [`Network`] holds the nodes, and [`Stage`] plays each [`Scenario`] on them. The other parts use
+//! neither network nor clock: [`BlockMaker`] makes envelopes, [`Report`] records timed events, and
+//! with the feature `tui`, a screen shows a [`Snapshot`] of it.
 
 mod blocks;
 #[cfg(feature = "tui")]
 mod draw;
 mod latency;
+mod liar;
 mod network;
 mod outage;
 mod report;
 mod scenario;
 mod snapshot;
+mod stage;
 mod summary;
 mod tally;
 
@@ -26,6 +28,7 @@ pub use network::{
 pub use report::{Member, NodeInfo, Report, Setup};
 pub use scenario::{Cue, Scenario};
 pub use snapshot::Snapshot;
+pub use stage::{News, Stage};
 pub use summary::{
     FollowerSummary, LatencySummary, OutageSummary, ScenarioSummary, SequencerSummary, Summary,
     Verdicts,

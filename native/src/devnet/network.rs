@@ -1,21 +1,22 @@
 //! The devnet's nodes: a sequencer and its followers, each a complete [`Host`] with its own key,
 //! port and store, on loopback.
 
+mod links;
+
 use super::{BlockMaker, Member, NodeInfo};
 use alloy_primitives::{Address, B256, b256};
 use libp2p::Multiaddr;
 use opp2p_core::chain::{BlockId, ChainConfig, Fork};
 use opp2p_core::gossip::HEARTBEAT;
 use opp2p_core::payload::Envelope;
-use opp2p_core::peers::{BlockEntry, PeerCommand};
 use opp2p_core::sequencer::{InvalidSecretKey, LocalSigner, PublishError};
 use opp2p_node::clock::since_epoch;
 use opp2p_node::host::{
-    BlockSigner, Host, HostConfig, HostError, HostEvent, HostHandle, Status, WsConfig, tcp_port,
+    BlockSigner, Host, HostConfig, HostError, HostEvent, Status, WsConfig, tcp_port,
 };
 use opp2p_node::key::{KeyError, KeyFormatError, SecretKey};
 use opp2p_store::{Store, StoreConfig, StoreError};
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -26,7 +27,9 @@ use tokio::task::JoinHandle;
 /// The devnet's L2 chain id.
 pub const CHAIN_ID: u64 = 901;
 /// File name of a node's store in its directory.
-const STORE: &str = "blocks.redb";
+pub(super) const STORE: &str = "blocks.redb";
+/// File with the TCP port of a node's last run, in its directory: its address stays the same.
+const PORT: &str = "tcp.port";
 /// Chain id of an L1 that does not exist.
 const L1_CHAIN_ID: u64 = 900;
 /// Genesis hash of the devnet: any value, as long as it is the same in each run.
@@ -70,6 +73,9 @@ pub enum NetworkError {
         /// The system's error.
         source: std::io::Error,
     },
+    /// The peer of [`Scenario::LyingPeer`](super::Scenario::LyingPeer) can't start.
+    #[error("the lying peer can't start: {0}")]
+    LyingPeer(#[source] HostError),
     /// The nodes did not connect to each other in time.
     #[error(
         "after 30 s only {0} of the followers are in the sequencer's mesh; is loopback blocked?"
@@ -104,6 +110,7 @@ pub struct Network {
     chain: ChainConfig,
     browser_addresses: Vec<Multiaddr>,
     events: mpsc::Sender<(Member, NetworkEvent)>,
+    directory: PathBuf,
 }
 
 /// A follower, running or not.
@@ -184,12 +191,10 @@ impl Network {
         let signing_key = key(&config.directory, "sequencer.key")?;
         let chain = chain(config, signing_key.address())?;
         let (events, receiver) = mpsc::channel(1024);
-        let plan = |name: &str, static_peers| Plan {
-            chain: chain.clone(),
-            directory: config.directory.join(name),
-            port: 0,
-            ws: None,
-            static_peers,
+        let plan = |name: &str, static_peers| {
+            let directory = config.directory.join(name);
+            let port = kept_port(&directory);
+            Plan { chain: chain.clone(), directory, port, ws: None, static_peers }
         };
         let signer = LocalSigner::from_bytes(signing_key.secret_bytes())?;
         let (sequencer, heard) =
@@ -217,12 +222,18 @@ impl Network {
             let running = Running::forwarded(member, host, heard, &events);
             followers.push(Follower { info, plan, running: Mutex::new(Some(running)) });
         }
-        Ok((Self { sequencer, followers, chain, browser_addresses, events }, receiver))
+        let directory = config.directory.clone();
+        Ok((Self { sequencer, followers, chain, browser_addresses, events, directory }, receiver))
     }
 
     /// Returns the chain that the nodes follow.
     pub const fn chain(&self) -> &ChainConfig {
         &self.chain
+    }
+
+    /// Returns the directory of keys and stores.
+    pub(super) fn directory(&self) -> &Path {
+        &self.directory
     }
 
     /// Returns the addresses for browsers, each of which ends in the first follower's peer id.
@@ -306,43 +317,6 @@ impl Network {
         let _ = self.events.send((member, NetworkEvent::Restarted { at })).await;
         *follower.lock() = Some(Running::forwarded(member, host, heard, &self.events));
         Ok(())
-    }
-
-    /// Cuts a follower off from all other nodes, or reconnects it; all of them keep running. Does
-    /// nothing if the follower is down or does not exist.
-    pub async fn cut_off(&self, follower: usize, is_cut: bool) {
-        let Some(one) = self.followers.get(follower) else { return };
-        let Some(handle) = one.lock().as_ref().map(|running| running.host.handle()) else { return };
-        let mut others = vec![self.sequencer.peer_id()];
-        for (index, other) in self.followers.iter().enumerate() {
-            let running = other.lock();
-            others
-                .extend(running.as_ref().filter(|_| index != follower).map(|it| it.host.peer_id()));
-        }
-        for peer in others.iter().filter_map(opp2p_wire::from_libp2p) {
-            let entry = BlockEntry::Peer(peer);
-            let command = match is_cut {
-                true => PeerCommand::Block(entry),
-                false => PeerCommand::Unblock(entry),
-            };
-            // A stopping node is cut off as well.
-            let _ = handle.command(command).await;
-        }
-    }
-
-    /// Returns the lowest current score between connected running nodes; `None` without connected
-    /// nodes.
-    pub fn lowest_score(&self) -> Option<f64> {
-        let lowest = |host: &HostHandle| {
-            host.peers(|peers, now| {
-                let scores = peers.connected_peers().map(|peer| peers.scores(now, peer));
-                scores.map(|scores| scores.gossip.total).reduce(f64::min)
-            })
-        };
-        let followers = self.followers.iter().filter_map(|follower| {
-            follower.lock().as_ref().and_then(|running| lowest(&running.host))
-        });
-        lowest(&self.sequencer).into_iter().chain(followers).reduce(f64::min)
     }
 
     fn last_follower(&self) -> Option<(Member, &Follower)> {
@@ -498,7 +472,13 @@ impl Plan {
         }
         host.static_peers.clone_from(static_peers);
         host.sequencer = sequencer.map(BlockSigner::from);
-        Host::start_heard(host).await.map_err(|source| NetworkError::Host { member, source })
+        let started = Host::start_heard(host).await;
+        let (host, heard) = started.map_err(|source| NetworkError::Host { member, source })?;
+        if let Some(port) = tcp_port(&host.address()) {
+            // If it can't be written, the next run has another port.
+            let _ = std::fs::write(directory.join(PORT), port.to_string());
+        }
+        Ok((host, heard))
     }
 }
 
@@ -529,6 +509,13 @@ fn key(directory: &Path, name: &str) -> Result<SecretKey, NetworkError> {
     std::fs::create_dir_all(directory)
         .map_err(|source| NetworkError::Directory { path: directory.to_path_buf(), source })?;
     Ok(SecretKey::load_or_create(&directory.join(name))?.key)
+}
+
+/// Returns the port of the node's last run if it is free, else 0: any that is.
+fn kept_port(directory: &Path) -> u16 {
+    let kept = std::fs::read_to_string(directory.join(PORT)).ok();
+    let port = kept.and_then(|text| text.trim().parse().ok()).unwrap_or(0);
+    TcpListener::bind((Ipv4Addr::LOCALHOST, port)).map_or(0, |_| port)
 }
 
 fn info(host: &Host) -> NodeInfo {
