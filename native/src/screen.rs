@@ -73,9 +73,22 @@ impl Screen {
     /// # Errors
     /// If reading from the terminal fails.
     pub fn wants_quit(&mut self) -> io::Result<bool> {
+        self.pressed(|_| {})
+    }
+
+    /// As [`Self::wants_quit`], and passes each other key with a character to `press`, in lower
+    /// case. Keys after the one that quits are left.
+    ///
+    /// # Errors
+    /// If reading from the terminal fails.
+    pub fn pressed(&mut self, mut press: impl FnMut(char)) -> io::Result<bool> {
         while event::poll(Duration::ZERO)? {
-            if is_quit(&event::read()?) {
+            let event = event::read()?;
+            if is_quit(&event) {
                 return Ok(true);
+            }
+            if let Some(key) = character(&event) {
+                press(key);
             }
         }
         Ok(false)
@@ -96,6 +109,18 @@ fn is_quit(event: &Event) -> bool {
         _ => false,
     };
     quits && key.kind != KeyEventKind::Release
+}
+
+/// Returns the character of a key that was pressed without ctrl and alt.
+fn character(event: &Event) -> Option<char> {
+    let Event::Key(key) = event else { return None };
+    let is_plain = !key.modifiers.intersects(KeyModifiers::CONTROL | KeyModifiers::ALT);
+    match key.code {
+        KeyCode::Char(character) if is_plain && key.kind == KeyEventKind::Press => {
+            Some(character.to_ascii_lowercase())
+        }
+        _ => None,
+    }
 }
 
 fn take() -> io::Result<()> {
@@ -140,6 +165,16 @@ mod tests {
         {
             assert!(!is_quit(&other), "{other:?}");
         }
+    }
+
+    #[test]
+    fn a_key_is_a_character_in_lower_case() {
+        assert_eq!(character(&key('r', KeyModifiers::NONE)), Some('r'));
+        assert_eq!(character(&key('R', KeyModifiers::SHIFT)), Some('r'));
+        for modifiers in [KeyModifiers::CONTROL, KeyModifiers::ALT] {
+            assert_eq!(character(&key('r', modifiers)), None);
+        }
+        assert_eq!(character(&Event::Resize(80, 24)), None);
     }
 
     #[test]

@@ -8,14 +8,13 @@ use super::values::any_port;
 use super::web::{Web, WebArgs};
 use super::{End, Failure, NO, answer, devnet_join, remark, runtime};
 use crate::devnet::{
-    Member, Network, NetworkConfig, NetworkError, NetworkEvent, Publication, Report, Summary,
-    unix_seconds,
+    Cue, Member, Network, NetworkConfig, NetworkError, NetworkEvent, Report, Scenario, Stage,
+    Summary,
 };
 use crate::page::{Page, PageError, PageStart, Refresh};
 #[cfg(feature = "tui")]
 use crate::screen::Screen;
 use opp2p_core::chain::Fork;
-use opp2p_node::clock::since_epoch;
 use opp2p_node::host::tcp_port;
 use std::io::{Write, stderr};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -49,7 +48,7 @@ pub(super) struct Args {
         value_parser = clap::value_parser!(u8).range(1..=64)
     )]
     followers: u8,
-    /// End after this many blocks [default: run until ended].
+    /// End after this many blocks and all scenarios [default: run until ended].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     blocks: Option<u64>,
     /// Seconds between two blocks; fractions are allowed [default: 2, and 0.2 with --fork denim].
@@ -62,11 +61,16 @@ pub(super) struct Args {
     /// Kill the last follower after a few blocks, and restart it after this many seconds.
     #[arg(long, value_name = "SECONDS", value_parser = outage_length)]
     kill_follower_for: Option<Duration>,
+    /// Make something happen after the run's block BLOCK [default: 5], or later, as soon as the
+    /// chain is long enough: reorg, equivocation, rewind, partition, lying-peer, 200ms. May be
+    /// repeated; one scenario waits for the end of another. In the live view keys begin them.
+    #[arg(long = "scenario", value_name = "NAME[@BLOCK]")]
+    scenarios: Vec<Cue>,
     /// Print the summary as one JSON object.
     #[arg(long)]
     json: bool,
-    /// Keep keys, blocks and the ports for browsers here, and go on from them next time [default: a
-    /// temporary directory]. The chain's rollup.json is written here too, and standard error says
+    /// Keep keys, blocks and ports here, and go on from them next time [default: a temporary
+    /// directory]. The chain's rollup.json is written here too, and standard error says
     /// how a node can join.
     #[arg(long = "data-dir", value_name = "DIR")]
     data_dir: Option<PathBuf>,
@@ -143,6 +147,31 @@ impl Args {
         Ok(())
     }
 
+    /// Refuses scenarios that this devnet can't play, or that its run does not reach.
+    fn check_scenarios(&self) -> Result<(), Failure> {
+        for Cue { scenario, block } in &self.scenarios {
+            let followers = usize::from(self.followers);
+            if let Some(obstacle) = scenario.obstacle(followers, self.fork, self.block_time()) {
+                return Err(Failure::new(format!("--scenario {scenario}: {obstacle}")));
+            }
+            if let (Some(block), Some(blocks)) = (block, self.blocks)
+                && *block > blocks
+            {
+                return Err(Failure::new(format!(
+                    "--scenario {scenario}@{block} begins after the last of --blocks {blocks}; \
+                     use a lower number after @"
+                )));
+            }
+            if *scenario == Scenario::Partition && self.kill_follower_for.is_some() {
+                return Err(Failure::new(
+                    "both --scenario partition and --kill-follower-for need the last follower: \
+                     leave out one",
+                ));
+            }
+        }
+        Ok(())
+    }
+
     /// Returns the ports for browsers: those of the flags, or else of the last run in the data
     /// directory. Refuses flags that contradict each other.
     fn ports(&self) -> Result<Ports, Failure> {
@@ -196,6 +225,7 @@ impl Args {
 
 pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     args.check()?;
+    args.check_scenarios()?;
     let ports = args.ports()?;
     let web = args.page(ports.web)?;
     let temporary = match &args.data_dir {
@@ -256,14 +286,14 @@ impl Display {
         !matches!(self, Self::Lines | Self::Aside)
     }
 
-    /// Shows the news. Returns `true` if the user wants to quit.
+    /// Shows the news. Returns `true` if nobody reads them.
     fn refresh(&mut self, report: &mut Report, now: Duration) -> Result<bool, Failure> {
         match self {
             #[cfg(feature = "tui")]
             Self::Screen(screen) => {
                 let snapshot = report.snapshot(now);
                 screen.show(|frame, colour| crate::devnet::draw(frame, &snapshot, colour))?;
-                Ok(screen.wants_quit()?)
+                Ok(false)
             }
             Self::Lines => {
                 while let Some(line) = report.next_line(now) {
@@ -280,6 +310,21 @@ impl Display {
                 }
                 Ok(false)
             }
+        }
+    }
+
+    /// Passes on the scenarios whose keys were pressed. Returns `true` if the user wants to quit.
+    #[cfg_attr(not(feature = "tui"), allow(unused_variables))]
+    fn keys(&mut self, asked: &mpsc::Sender<Scenario>) -> Result<bool, Failure> {
+        match self {
+            #[cfg(feature = "tui")]
+            Self::Screen(screen) => Ok(screen.pressed(|key| {
+                if let Some(scenario) = Scenario::of_key(key) {
+                    // If too many wait already, the key has no effect.
+                    let _ = asked.try_send(scenario);
+                }
+            })?),
+            Self::Lines | Self::Aside => Ok(false),
         }
     }
 
@@ -309,10 +354,11 @@ async fn watch(
     }
     let mut record = Record::open(&network, config, page.as_ref());
     let mut display = Display::open(args.json)?;
-    let (published_sender, mut published) = mpsc::channel(16);
+    let ((teller, mut news), (asker, asked)) = (mpsc::channel(16), mpsc::channel(16));
     let (enough, kill) = (Notify::new(), Notify::new());
+    let stage = Stage::new(&network, config, &args.scenarios, args.blocks, teller)?;
     // Boxed so that they can be dropped before the network that they borrow.
-    let mut producing = Box::pin(produce(&network, args, &enough, published_sender)?);
+    let mut producing = Box::pin(stage.run(args.blocks.unwrap_or(u64::MAX), &enough, asked));
     let mut outage = Box::pin(outage(&network, args.kill_follower_for.unwrap_or_default(), &kill));
     let mut has_outage = args.kill_follower_for.is_some();
     let mut frames = frames();
@@ -321,9 +367,10 @@ async fn watch(
     let mut produced = false;
     loop {
         tokio::select! {
-            Some((member, event)) = events.recv() => record.event(member, &event),
-            Some(publication) = published.recv() => {
-                record.published(&publication);
+            // The news come before the events that follow from them.
+            biased;
+            Some(news) = news.recv() => {
+                record.news(&news);
                 if ending.is_none() && record.blocks.len() as u64 == args.blocks_before_kill() {
                     kill.notify_one();
                 }
@@ -350,28 +397,33 @@ async fn watch(
             _ = frames.tick() => {
                 record.look_at(&network);
                 let elapsed = record.elapsed();
-                if display.refresh(&mut record.report, elapsed)? {
+                if display.refresh(&mut record.report, elapsed)? || display.keys(&asker)? {
                     let again = ending.replace(Instant::now()).is_some();
                     if again && display.is_live() {
                         break;
                     }
                     enough.notify_one();
                 }
-                if is_over(&record, ending, produced && published.is_empty()) {
+                if is_over(&record, ending, produced && news.is_empty()) {
                     break;
                 }
             }
+            Some((member, event)) = events.recv() => record.event(member, &event),
         }
     }
     display.close(&mut record.report)?;
     drop((producing, outage));
 
     let summary = sum_up(args, record, &mut network, &mut end).await?;
+    stop(network, page).await;
+    Ok(Some(summary))
+}
+
+async fn stop(network: Network, page: Option<Page>) {
     if let Some(page) = page {
         page.stop().await;
     }
     network.stop().await;
-    Ok(Some(summary))
 }
 
 fn frames() -> Interval {
@@ -408,6 +460,10 @@ async fn sum_up(
     network: &mut Network,
     end: &mut End,
 ) -> Result<Summary, Failure> {
+    if record.report.has_played(Scenario::Partition) {
+        // The run may have ended within it.
+        unblock(network).await;
+    }
     let elapsed = record.elapsed();
     let mut summary = record.report.summary(elapsed);
     summary.ok &= args.blocks.is_none_or(|wanted| summary.blocks >= wanted);
@@ -432,6 +488,10 @@ async fn start(
     config: &NetworkConfig,
 ) -> Result<(Network, Events, Option<Page>), Failure> {
     let (network, events) = Network::start(config).await?;
+    if args.data_dir.is_some() {
+        // The last run may have been killed within a partition, which the follower remembers.
+        unblock(&network).await;
+    }
     network.meshed().await?;
     let page = match web {
         Some(web) => {
@@ -473,42 +533,10 @@ fn is_young(blocks: u64, block_time: Duration) -> bool {
     blocks <= FEW && age.is_some_and(|age| age < YOUNG)
 }
 
-/// Makes and publishes blocks at the block time until there are enough.
-fn produce<'a>(
-    network: &'a Network,
-    args: &Args,
-    enough: &'a Notify,
-    published: mpsc::Sender<Publication>,
-) -> Result<impl Future<Output = ()> + use<'a>, Failure> {
-    let mut maker = network.maker(0)?;
-    let mut ticks = interval(args.block_time());
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let blocks = args.blocks.unwrap_or(u64::MAX);
-    Ok(async move {
-        for _ in 0..blocks {
-            // Only between two blocks: a block under way would be missing in the record.
-            tokio::select! {
-                biased;
-                () = enough.notified() => return,
-                () = turn(&mut ticks, maker.due()) => {}
-            }
-            let publication = network.publish(maker.next(unix_seconds())).await;
-            let failed = publication.result.is_err();
-            // A chain can't continue after a failed block.
-            if published.send(publication).await.is_err() || failed {
-                return;
-            }
-        }
-    })
-}
-
-/// Waits until the next block may be made: until it is due, or for the next tick.
-async fn turn(ticks: &mut Interval, due: Option<Duration>) {
-    match due {
-        Some(due) => sleep(due.saturating_sub(since_epoch())).await,
-        None => {
-            ticks.tick().await;
-        }
+/// Lets the last follower connect to the others again, which a partition prevents.
+async fn unblock(network: &Network) {
+    if let Some(last) = network.follower_infos().len().checked_sub(1) {
+        network.cut_off(last, false).await;
     }
 }
 

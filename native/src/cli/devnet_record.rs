@@ -1,7 +1,9 @@
 //! Record of a devnet's run: its report, its newest blocks, and its failures.
 
 use super::Failure;
-use crate::devnet::{Member, Network, NetworkConfig, NetworkEvent, Publication, Report, Setup};
+use crate::devnet::{
+    Member, Network, NetworkConfig, NetworkEvent, News, Publication, Report, Setup,
+};
 use crate::page::Page;
 use opp2p_core::chain::BlockId;
 use opp2p_node::host::{HostEvent, HostEventKind};
@@ -80,7 +82,22 @@ impl Record {
         self.failures.truncate(20);
     }
 
-    pub(super) fn published(&mut self, publication: &Publication) {
+    pub(super) fn news(&mut self, news: &News) {
+        let now = self.elapsed();
+        match news {
+            News::Published(publication) => self.published(publication),
+            News::Branched(base) => {
+                while self.blocks.back().is_some_and(|block| block.number > *base) {
+                    self.blocks.pop_back();
+                }
+                self.report.branched(*base);
+            }
+            News::Began(scenario, text) => self.report.began(*scenario, text, now),
+            News::Remark(scenario, text) => self.report.remark(*scenario, text, now),
+        }
+    }
+
+    fn published(&mut self, publication: &Publication) {
         let Publication { block, transactions, bytes, at, result } = publication;
         match result {
             Ok(()) => {

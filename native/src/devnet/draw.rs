@@ -5,6 +5,7 @@
 //! the columns first the port.
 
 use super::report::BlockLine;
+use super::scenario::Scenario;
 use super::snapshot::{NodeRow, Snapshot};
 use super::tally::State;
 use crate::text::{clock, count, millis, short_hash, size};
@@ -37,6 +38,7 @@ pub fn draw(frame: &mut Frame<'_>, snapshot: &Snapshot, colour: bool) {
     let nodes = u16::try_from(snapshot.nodes.len()).unwrap_or(u16::MAX);
     let title = take(1);
     let footer = take(1);
+    let help = take(if area.height < 16 { 0 } else { 1 });
     // With many followers, the table leaves some room for the other parts.
     let table = take(nodes.saturating_add(1).min(area.height.saturating_sub(12).max(4)));
     let events = take(if area.height < 12 {
@@ -46,9 +48,8 @@ pub fn draw(frame: &mut Frame<'_>, snapshot: &Snapshot, colour: bool) {
     });
     let charts = take(if area.height < 16 { 0 } else { CHART_ROWS });
     let blocks = take(u16::MAX);
-    let [title, table, charts, blocks, events, footer] =
-        Layout::vertical([title, table, charts, blocks, events, footer].map(Constraint::Length))
-            .areas(area);
+    let rows = [title, table, charts, blocks, events, help, footer].map(Constraint::Length);
+    let [title, table, charts, blocks, events, help, footer] = Layout::vertical(rows).areas(area);
 
     frame.render_widget(Paragraph::new(title_line(snapshot)).style(paint.bold()), title);
     frame.render_widget(node_table(snapshot, table, paint), table);
@@ -66,6 +67,7 @@ pub fn draw(frame: &mut Frame<'_>, snapshot: &Snapshot, colour: bool) {
         notes.push(Line::from("nothing out of the ordinary"));
     }
     draw_list(frame, "events", notes, events, paint);
+    frame.render_widget(Paragraph::new(help_line()), help);
     frame.render_widget(Paragraph::new(footer_line(snapshot, footer.width)), footer);
 }
 
@@ -102,6 +104,12 @@ fn title_line(snapshot: &Snapshot) -> String {
     format!(
         "opp2p devnet  chain {chain_id}  {fork}  block time {block_time} s  {blocks}  {elapsed}"
     )
+}
+
+/// Returns the keys that begin scenarios.
+fn help_line() -> String {
+    let keys = Scenario::ALL.map(|scenario| format!("{}: {scenario}", scenario.key()));
+    keys.join("  ")
 }
 
 /// Returns the footer: the key that quits, and the page's address if all of it fits, since a
@@ -423,6 +431,16 @@ mod tests {
             assert!(text.lines().nth(1).unwrap().contains(column.title), "{}", column.title);
         }
         assert!(text.contains("2 behind") && text.contains("latency:") && text.contains("reject:"));
+    }
+
+    #[test]
+    fn the_keys_of_the_scenarios_are_listed_if_there_is_room() {
+        let keys = "r: reorg  e: equivocation  w: rewind  p: partition  l: lying-peer  2: 200ms";
+        for (width, height, is_shown) in [(80, 24, true), (100, 30, true), (80, 15, false)] {
+            let text = screen(&busy(), width, height);
+            let found = text.lines().rev().nth(1).is_some_and(|line| line.trim_end() == keys);
+            assert_eq!(found, is_shown, "{text}");
+        }
     }
 
     #[test]

@@ -31,6 +31,7 @@ const FLAGS: [(&[&str], &[&str]); 15] = [
             "--block-time",
             "--fork",
             "--kill-follower-for",
+            "--scenario",
             "--json",
             "--p2p.listen.ws",
             "--web.listen",

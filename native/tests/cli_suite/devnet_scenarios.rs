@@ -1,0 +1,147 @@
+//! `opp2p devnet` as a tool: its scenarios.
+
+use crate::support::{Daemon, Place};
+use serde_json::{Value, json};
+use std::io::Read;
+use std::process::Stdio;
+use std::time::Duration;
+
+/// Summary of a run, and its lines.
+struct Run {
+    summary: Value,
+    lines: Vec<String>,
+}
+
+impl Run {
+    /// Plays a scenario with two followers. The run must succeed.
+    #[track_caller]
+    fn of(scenario: &str, more: &[&str]) -> Self {
+        let place = Place::new();
+        let usual = ["devnet", "--no-web", "--json", "--followers", "2", "--blocks", "8"];
+        let arguments = [&usual[..], &["--scenario", scenario], more].concat();
+        let mut devnet = Daemon::start(place.opp2p(&arguments), Stdio::piped());
+        let code = devnet.wait(Duration::from_secs(90));
+        let mut printed = String::new();
+        devnet.stdout().read_to_string(&mut printed).unwrap();
+        let summary: Value = serde_json::from_str(&printed).unwrap();
+        let lines = devnet.lines();
+        assert_eq!((code, &summary["ok"]), (Some(0), &json!(true)), "{summary}\n{lines:#?}");
+        let name = scenario.split('@').next().unwrap();
+        assert_eq!(summary["scenarios"][0]["name"], json!(name), "{summary}");
+        let run = Self { summary, lines };
+        run.line(&format!("scenario {name}: "));
+        run
+    }
+
+    /// Returns the first line that starts like this.
+    #[track_caller]
+    fn line(&self, start: &str) -> &str {
+        let found = self.lines.iter().find(|line| line.starts_with(start));
+        found.unwrap_or_else(|| panic!("no line begins with {start:?}: {:#?}", self.lines))
+    }
+
+    /// Returns a count of each follower.
+    fn counts(&self, name: &str) -> Vec<u64> {
+        let followers = self.summary["followers"].as_array().unwrap();
+        followers.iter().map(|follower| follower[name].as_u64().unwrap()).collect()
+    }
+
+    /// Asserts that every follower moved to another branch once. Returns the numbers of blocks
+    /// that the first one left and adopted.
+    #[track_caller]
+    fn reorg(&self) -> (u64, u64) {
+        assert_eq!(self.counts("reorgs"), [1, 1], "{:#?}", self.lines);
+        self.line("follower 2: reorg: ");
+        let line = self.line("follower 1: reorg: ");
+        let numbers: Vec<u64> = line.split(' ').filter_map(|word| word.parse().ok()).collect();
+        // Such as `follower 1: reorg: 2 blocks above 3 replaced by 4`.
+        let [left, _ancestor, adopted] = numbers[..] else { panic!("{line}") };
+        (left, adopted)
+    }
+}
+
+#[test]
+fn in_a_reorg_the_followers_move_to_the_longer_branch() {
+    for more in [&["--block-time", "0.2"][..], &["--fork", "denim"]] {
+        let run = Run::of("reorg", more);
+        let (left, adopted) = run.reorg();
+        assert!(left == 2 && adopted > left, "{left} {adopted}");
+    }
+}
+
+#[test]
+fn in_an_equivocation_every_follower_reports_the_second_block_and_keeps_the_first() {
+    let run = Run::of("equivocation@3", &["--block-time", "0.5"]);
+    assert_eq!((run.counts("equivocations"), run.counts("reorgs")), (vec![1, 1], vec![0, 0]));
+    for start in ["follower 1: equivocation: block 4 is ", "follower 2: equivocation: block 4 is "]
+    {
+        run.line(start);
+    }
+}
+
+#[test]
+fn in_a_rewind_the_followers_move_to_a_lower_head() {
+    for more in [&["--block-time", "0.2"][..], &["--fork", "denim"]] {
+        let run = Run::of("rewind", more);
+        let (left, adopted) = run.reorg();
+        assert!(left > adopted && adopted >= 3, "{left} {adopted}");
+    }
+}
+
+#[test]
+fn after_a_partition_the_follower_fills_its_gap() {
+    let run = Run::of("partition", &["--block-time", "0.2"]);
+    let gaps = run.counts("gaps");
+    assert!(gaps[0] == 0 && gaps[1] > 0, "{:#?}", run.lines);
+    assert!(run.counts("caught_up")[1] > 0, "{:#?}", run.lines);
+    run.line("follower 2: gap: ");
+    run.line("scenario partition: follower 2 is back, and filled its gap in ");
+}
+
+#[test]
+fn a_lying_peer_is_banned_by_every_follower() {
+    let run = Run::of("lying-peer", &["--block-time", "0.5"]);
+    assert!(run.counts("bans").iter().all(|bans| *bans > 0), "{:#?}", run.lines);
+    let peer = run.line("scenario lying-peer: the peer is ");
+    let (_, peer) = peer.split_once(" is ").unwrap();
+    for follower in [1, 2] {
+        run.line(&format!("follower {follower}: banned the peer {peer} for its score of -"));
+    }
+    run.line("scenario lying-peer: every follower has banned the peer after ");
+}
+
+#[test]
+fn blocks_of_200_ms_come_for_a_while() {
+    let run = Run::of("200ms@2", &["--block-time", "1"]);
+    run.line("scenario 200ms: the next 25 blocks come every 0.2 s");
+    run.line("scenario 200ms: a block comes every 1 s again");
+    let (blocks, seconds) = (&run.summary["blocks"], &run.summary["duration_s"]);
+    assert!(blocks.as_u64().unwrap() >= 27, "{blocks}");
+    assert!(seconds.as_f64().unwrap() < 20.0, "{seconds}");
+}
+
+#[test]
+fn scenarios_run_one_after_another() {
+    let run = Run::of("equivocation@2", &["--block-time", "0.2", "--scenario", "reorg@2"]);
+    let played = run.summary["scenarios"].as_array().unwrap();
+    let names: Vec<&Value> = played.iter().map(|played| &played["name"]).collect();
+    assert_eq!(names, [&json!("equivocation"), &json!("reorg")]);
+    run.reorg();
+}
+
+#[test]
+fn a_scenario_that_can_t_be_played_is_refused_with_the_remedy() {
+    let place = Place::new();
+    let run = |more: &[&str]| place.run(&[&["devnet", "--scenario"], more].concat());
+    run(&["storm"]).refused(&["--scenario", "'storm'", "use reorg, equivocation", "or 200ms"]);
+    run(&["reorg@soon"]).refused(&["'reorg@soon'", "1 or more"]);
+    run(&["reorg@9", "--blocks", "8"]).refused(&["reorg@9", "--blocks 8", "lower number"]);
+    run(&["partition", "--followers", "1"]).refused(&["partition", "--followers 2"]);
+    run(&["partition", "--kill-follower-for", "3"]).refused(&[
+        "--scenario partition",
+        "--kill-follower-for",
+        "leave out one",
+    ]);
+    run(&["200ms", "--fork", "denim"]).refused(&["200ms", "--fork denim", "earlier fork"]);
+    run(&["200ms", "--block-time", "0.1"]).refused(&["200ms", "0.1 s", "--block-time"]);
+}
