@@ -66,6 +66,10 @@ pub(super) struct Args {
     /// repeated; one scenario waits for the end of another. In the live view keys begin them.
     #[arg(long = "scenario", value_name = "NAME[@BLOCK]")]
     scenarios: Vec<Cue>,
+    /// When the network is up, print one JSON object with all that others need to join: the chain's
+    /// rollup.json, its signer, the addresses of the nodes and for browsers, and the page.
+    #[arg(long)]
+    print_config: bool,
     /// Print the summary as one JSON object.
     #[arg(long)]
     json: bool,
@@ -349,9 +353,7 @@ async fn watch(
         started = start(args, web, config) => started?,
         () = end.asked() => return Ok(None),
     };
-    if args.data_dir.is_some() {
-        keep(ports, &network, page.as_ref(), config)?;
-    }
+    introduce(args, ports, &network, page.as_ref(), config)?;
     let mut record = Record::open(&network, config, page.as_ref());
     let mut display = Display::open(args.json)?;
     let ((teller, mut news), (asker, asked)) = (mpsc::channel(16), mpsc::channel(16));
@@ -437,6 +439,23 @@ fn frames() -> Interval {
 fn is_over(record: &Record, ending: Option<Instant>, is_drained: bool) -> bool {
     ending.is_some_and(|at| at.elapsed() > record.patience())
         || (is_drained && record.report.is_settled())
+}
+
+/// Says how others can join, as far as the flags ask for it.
+fn introduce(
+    args: &Args,
+    ports: Ports,
+    network: &Network,
+    page: Option<&Page>,
+    config: &NetworkConfig,
+) -> Result<(), Failure> {
+    if args.data_dir.is_some() {
+        keep(ports, network, page, config)?;
+    }
+    if args.print_config {
+        answer(devnet_join::config(network, page))?;
+    }
+    Ok(())
 }
 
 /// Writes the chain and the ports into the network's folder, for further nodes and the next run.

@@ -1,8 +1,10 @@
-//! What another node needs to join a devnet: its chain configuration, and an address.
+//! What others need to join a devnet: its chain configuration, and addresses.
 
 use super::{Failure, remark};
-use crate::devnet::NodeInfo;
+use crate::devnet::{Network, NodeInfo};
+use crate::page::Page;
 use alloy_primitives::keccak256;
+use libp2p::Multiaddr;
 use opp2p_core::chain::{ChainConfig, Fork};
 use serde_json::{Value, json};
 use std::path::Path;
@@ -31,6 +33,22 @@ pub(super) fn tell(
         file.display()
     ));
     Ok(())
+}
+
+/// Returns all that a node, a browser or a test needs to join a running devnet.
+pub(super) fn config(network: &Network, page: Option<&Page>) -> Value {
+    let text = |addresses: &[Multiaddr]| -> Vec<String> {
+        addresses.iter().map(ToString::to_string).collect()
+    };
+    let chain = network.chain();
+    json!({
+        "chain_id": chain.chain_id,
+        "signer": chain.unsafe_block_signer,
+        "nodes": text(&network.addresses()),
+        "browsers": text(network.browser_addresses()),
+        "page": page.map(Page::url),
+        "rollup": rollup_json(chain),
+    })
 }
 
 /// Chain id of an L1 that does not exist: a configuration must name one.

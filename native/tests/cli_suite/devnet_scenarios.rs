@@ -1,8 +1,8 @@
-//! `opp2p devnet` as a tool: its scenarios.
+//! `opp2p devnet` as a tool: its scenarios, and what others need to join it.
 
-use crate::support::{Daemon, Place};
+use crate::support::{Daemon, PATIENCE, Place};
 use serde_json::{Value, json};
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -144,4 +144,49 @@ fn a_scenario_that_can_t_be_played_is_refused_with_the_remedy() {
     ]);
     run(&["200ms", "--fork", "denim"]).refused(&["200ms", "--fork denim", "earlier fork"]);
     run(&["200ms", "--block-time", "0.1"]).refused(&["200ms", "0.1 s", "--block-time"]);
+}
+
+/// Starts an endless devnet, and returns it with the configuration that it prints.
+fn configured(place: &Place, more: &[&str]) -> (Daemon, Value) {
+    let usual = ["devnet", "--json", "--print-config", "--followers", "2", "--block-time", "0.5"];
+    let mut devnet = Daemon::start(place.opp2p(&[&usual[..], more].concat()), Stdio::piped());
+    let mut line = String::new();
+    BufReader::new(devnet.stdout()).read_line(&mut line).unwrap();
+    let config = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
+    (devnet, config)
+}
+
+#[test]
+fn another_node_joins_with_the_printed_configuration() {
+    let place = Place::new();
+    let (devnet, config) = configured(&place, &["--p2p.listen.ws", "0"]);
+    assert_eq!((&config["chain_id"], config["nodes"].as_array().unwrap().len()), (&json!(901), 3));
+    let browsers = config["browsers"].as_array().unwrap();
+    assert!(browsers.iter().any(|address| address.as_str().unwrap().contains("/ws/p2p/")));
+    assert!(config.get("page").is_some(), "{config}");
+    let rollup = place.file("rollup.json", config["rollup"].to_string());
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let (signer, nodes, own) =
+        (text(&config["signer"]), text(&config["nodes"][1]), place.name("joined"));
+    let arguments = ["node", "--rollup.config", &rollup, "--signer", &signer];
+    let network = ["--p2p.static", &nodes, "--p2p.listen.ip", "127.0.0.1", "--p2p.listen.tcp", "0"];
+    let arguments = [&arguments[..], &network, &["--data-dir", &own]].concat();
+    let node = Daemon::start(place.opp2p(&arguments), Stdio::null());
+    node.wait_for(0, PATIENCE, |line| line.contains(" block number="));
+    node.end("TERM");
+    devnet.kill();
+}
+
+#[test]
+fn the_addresses_stay_the_same_with_a_data_directory() {
+    let place = Place::new();
+    let run = || {
+        let kept = ["--no-web", "--data-dir", &place.name("kept")];
+        let (devnet, config) = configured(&place, &kept);
+        devnet.kill();
+        config
+    };
+    let (first, second) = (run(), run());
+    assert_eq!(first["nodes"], second["nodes"]);
+    assert_eq!((&first["signer"], &first["page"]), (&second["signer"], &Value::Null));
 }

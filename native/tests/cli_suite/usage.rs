@@ -32,6 +32,7 @@ const FLAGS: [(&[&str], &[&str]); 15] = [
             "--fork",
             "--kill-follower-for",
             "--scenario",
+            "--print-config",
             "--json",
             "--p2p.listen.ws",
             "--web.listen",
