@@ -168,6 +168,7 @@ pub(crate) async fn measure(minutes: Option<f64>) {
         fork: Fork::Denim,
         directory: directory.path().to_path_buf(),
         browsers: None,
+        genesis: None,
     };
     let (network, events) = Network::start(&config).await.unwrap();
     network.meshed().await.unwrap();

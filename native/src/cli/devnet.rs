@@ -6,12 +6,12 @@ use super::flags::sentence;
 use super::listeners::{self, Listener};
 use super::values::any_port;
 use super::web::{Web, WebArgs};
-use super::{End, Failure, NO, answer, devnet_join, remark, runtime};
+use super::{End, Failure, NO, answer, devnet_engines, devnet_join, devnet_page, remark, runtime};
 use crate::devnet::{
-    Cue, Member, Network, NetworkConfig, NetworkError, NetworkEvent, Report, Scenario, Stage,
-    Summary,
+    Cue, Engines, Links, Member, Network, NetworkConfig, NetworkError, NetworkEvent, Program,
+    Report, Scenario, Stage, Summary,
 };
-use crate::page::{Page, PageError, PageStart, Refresh};
+use crate::page::{Page, PageError};
 #[cfg(feature = "tui")]
 use crate::screen::Screen;
 use opp2p_core::chain::Fork;
@@ -20,7 +20,6 @@ use std::io::{Write, stderr};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{Interval, MissedTickBehavior, interval, sleep};
@@ -32,11 +31,6 @@ const BLOCKS_BEFORE_KILL: u64 = 5;
 const REJOIN: Duration = Duration::from_secs(2);
 /// Maximum number of blocks that it may miss: fewer than the record keeps.
 const MAX_MISSED_BLOCKS: u128 = 2000;
-/// Age and number of blocks up to which the page follows the chain from its genesis. A follower
-/// sends a browser some four blocks a second: the page of an older chain begins at its newest
-/// block.
-const YOUNG: Duration = Duration::from_secs(60);
-const FEW: u64 = 120;
 /// Interval between two frames of the live view.
 const FRAME: Duration = Duration::from_millis(100);
 
@@ -66,6 +60,10 @@ pub(super) struct Args {
     /// repeated; one scenario waits for the end of another. In the live view keys begin them.
     #[arg(long = "scenario", value_name = "NAME[@BLOCK]")]
     scenarios: Vec<Cue>,
+    /// Start two execution clients, op-geth or op-reth from the path: one builds the sequencer's
+    /// blocks, the other executes those of the first follower.
+    #[arg(long)]
+    engines: bool,
     /// When the network is up, print one JSON object with all that others need to join: the chain's
     /// rollup.json, its signer, the addresses of the nodes and for browsers, and the page.
     #[arg(long)]
@@ -151,11 +149,15 @@ impl Args {
         Ok(())
     }
 
+    fn obstacle(&self, scenario: Scenario) -> Option<String> {
+        let followers = usize::from(self.followers);
+        scenario.obstacle(followers, self.fork, self.block_time(), self.engines)
+    }
+
     /// Refuses scenarios that this devnet can't play, or that its run does not reach.
     fn check_scenarios(&self) -> Result<(), Failure> {
         for Cue { scenario, block } in &self.scenarios {
-            let followers = usize::from(self.followers);
-            if let Some(obstacle) = scenario.obstacle(followers, self.fork, self.block_time()) {
+            if let Some(obstacle) = self.obstacle(*scenario) {
                 return Err(Failure::new(format!("--scenario {scenario}: {obstacle}")));
             }
             if let (Some(block), Some(blocks)) = (block, self.blocks)
@@ -210,6 +212,24 @@ impl Args {
         Ok(ports)
     }
 
+    /// Returns the program of the execution clients, if they are asked for.
+    fn program(&self) -> Result<Option<Program>, Failure> {
+        let others = [
+            (self.data_dir.is_some(), "--data-dir: the execution clients' chain is always new"),
+            (
+                self.kill_follower_for.is_some(),
+                "--kill-follower-for: a follower starts again without its execution client",
+            ),
+        ];
+        match (self.engines, others.iter().find(|(is_given, _)| *is_given)) {
+            (false, _) => Ok(None),
+            (true, Some((_, why))) => {
+                Err(Failure::new(format!("--engines with {why}; leave out one")))
+            }
+            (true, None) => devnet_engines::program(self.fork, self.block_time()).map(Some),
+        }
+    }
+
     /// Returns the observer page, unless it is off, or it is not embedded and was not requested.
     fn page(&self, port: u16) -> Result<Option<Web>, Failure> {
         if self.no_web {
@@ -231,6 +251,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     args.check()?;
     args.check_scenarios()?;
     let ports = args.ports()?;
+    let program = args.program()?;
     let web = args.page(ports.web)?;
     let temporary = match &args.data_dir {
         Some(_) => None,
@@ -242,14 +263,21 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     };
     let directory =
         temporary.as_ref().map(|made| made.path().to_path_buf()).or(args.data_dir.clone());
+    let directory = directory.unwrap_or_default();
+    let runtime = runtime()?;
+    let engines = match &program {
+        Some(program) => Some(runtime.block_on(Engines::start(program, &directory))?),
+        None => None,
+    };
     let config = NetworkConfig {
         followers: usize::from(args.followers),
         block_time: args.block_time(),
         fork: args.fork,
-        directory: directory.unwrap_or_default(),
+        directory,
         browsers: (web.is_some() || args.ws.is_some()).then_some(ports.ws),
+        genesis: engines.as_ref().map(Engines::genesis),
     };
-    let summary = runtime()?.block_on(watch(args, web, ports, &config))?;
+    let summary = runtime.block_on(watch(args, web, ports, &config, engines.as_ref()))?;
     let Some(summary) = summary else { return Ok(ExitCode::SUCCESS) };
     if args.json {
         answer(serde_json::to_string(&summary)?)?;
@@ -347,18 +375,20 @@ async fn watch(
     web: Option<Web>,
     ports: Ports,
     config: &NetworkConfig,
+    engines: Option<&Engines>,
 ) -> Result<Option<Summary>, Failure> {
     let mut end = End::listen()?;
     let (mut network, mut events, page) = tokio::select! {
         started = start(args, web, config) => started?,
         () = end.asked() => return Ok(None),
     };
-    introduce(args, ports, &network, page.as_ref(), config)?;
+    introduce(args, ports, &network, page.as_ref(), config, engines)?;
     let mut record = Record::open(&network, config, page.as_ref());
-    let mut display = Display::open(args.json)?;
     let ((teller, mut news), (asker, asked)) = (mpsc::channel(16), mpsc::channel(16));
-    let (enough, kill) = (Notify::new(), Notify::new());
     let stage = Stage::new(&network, config, &args.scenarios, args.blocks, teller)?;
+    let (stage, links) = devnet_engines::link(stage, &network, engines)?;
+    let mut display = Display::open(args.json)?;
+    let (enough, kill) = (Notify::new(), Notify::new());
     // Boxed so that they can be dropped before the network that they borrow.
     let mut producing = Box::pin(stage.run(args.blocks.unwrap_or(u64::MAX), &enough, asked));
     let mut outage = Box::pin(outage(&network, args.kill_follower_for.unwrap_or_default(), &kill));
@@ -417,11 +447,14 @@ async fn watch(
     drop((producing, outage));
 
     let summary = sum_up(args, record, &mut network, &mut end).await?;
-    stop(network, page).await;
+    stop(network, page, links).await;
     Ok(Some(summary))
 }
 
-async fn stop(network: Network, page: Option<Page>) {
+async fn stop(network: Network, page: Option<Page>, links: Option<Links>) {
+    if let Some(links) = links {
+        links.stop().await;
+    }
     if let Some(page) = page {
         page.stop().await;
     }
@@ -448,12 +481,13 @@ fn introduce(
     network: &Network,
     page: Option<&Page>,
     config: &NetworkConfig,
+    engines: Option<&Engines>,
 ) -> Result<(), Failure> {
     if args.data_dir.is_some() {
         keep(ports, network, page, config)?;
     }
     if args.print_config {
-        answer(devnet_join::config(network, page))?;
+        answer(devnet_join::config(network, page, engines))?;
     }
     Ok(())
 }
@@ -514,42 +548,12 @@ async fn start(
     network.meshed().await?;
     let page = match web {
         Some(web) => {
-            let refresh = refresh(&network, args.block_time());
-            Some(web.start(page_start(&network), Some(refresh)).await?)
+            let refresh = devnet_page::refresh(&network, args.block_time());
+            Some(web.start(devnet_page::start(&network), Some(refresh)).await?)
         }
         None => None,
     };
     Ok((network, events, page))
-}
-
-/// Returns the page's configuration: the devnet's chain from its beginning, and the addresses for
-/// browsers.
-fn page_start(network: &Network) -> PageStart {
-    PageStart {
-        chain: network.chain().clone(),
-        signer: None,
-        peers: network.browser_addresses().iter().map(ToString::to_string).collect(),
-        from_genesis: true,
-        name: "opp2p devnet".into(),
-    }
-}
-
-/// Returns the update of the page's configuration: an old chain is followed from its newest block.
-fn refresh(network: &Network, block_time: Duration) -> Refresh {
-    let genesis = network.chain().genesis.number;
-    // The sequencer comes first, and has every block.
-    let status = network.statuses().into_iter().map(|(_, status)| status).next();
-    Arc::new(move |start| {
-        let head = status.as_ref().and_then(|status| status.borrow().head);
-        let blocks = head.map_or(0, |head| head.number.saturating_sub(genesis));
-        start.from_genesis = is_young(blocks, block_time);
-    })
-}
-
-/// Returns `true` if a page can catch up with a chain of so many blocks within seconds.
-fn is_young(blocks: u64, block_time: Duration) -> bool {
-    let age = block_time.checked_mul(u32::try_from(blocks).unwrap_or(u32::MAX));
-    blocks <= FEW && age.is_some_and(|age| age < YOUNG)
 }
 
 /// Lets the last follower connect to the others again, which a partition prevents.
@@ -565,17 +569,4 @@ async fn outage(network: &Network, length: Duration, kill: &Notify) -> Result<()
     network.kill_last_follower().await?;
     sleep(length).await;
     network.restart_last_follower().await
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_page_follows_only_a_young_and_short_chain_from_genesis() {
-        let [second, tenth] = [Duration::from_secs(1), Duration::from_millis(100)];
-        assert!(is_young(0, second) && is_young(59, second) && is_young(120, tenth));
-        assert!(!is_young(60, second) && !is_young(121, tenth));
-        assert!(!is_young(1, Duration::from_secs(3600)) && !is_young(u64::MAX, Duration::MAX));
-    }
 }

@@ -1,7 +1,7 @@
 //! What others need to join a devnet: its chain configuration, and addresses.
 
 use super::{Failure, remark};
-use crate::devnet::{Network, NodeInfo};
+use crate::devnet::{Engines, Network, NodeInfo};
 use crate::page::Page;
 use alloy_primitives::keccak256;
 use libp2p::Multiaddr;
@@ -36,7 +36,7 @@ pub(super) fn tell(
 }
 
 /// Returns all that a node, a browser or a test needs to join a running devnet.
-pub(super) fn config(network: &Network, page: Option<&Page>) -> Value {
+pub(super) fn config(network: &Network, page: Option<&Page>, engines: Option<&Engines>) -> Value {
     let text = |addresses: &[Multiaddr]| -> Vec<String> {
         addresses.iter().map(ToString::to_string).collect()
     };
@@ -47,6 +47,7 @@ pub(super) fn config(network: &Network, page: Option<&Page>) -> Value {
         "nodes": text(&network.addresses()),
         "browsers": text(network.browser_addresses()),
         "page": page.map(Page::url),
+        "engines": engines.map(Engines::urls),
         "rollup": rollup_json(chain),
     })
 }

@@ -10,7 +10,11 @@ mod connect;
 #[cfg(feature = "devnet")]
 mod devnet;
 #[cfg(feature = "devnet")]
+mod devnet_engines;
+#[cfg(feature = "devnet")]
 mod devnet_join;
+#[cfg(feature = "devnet")]
+mod devnet_page;
 #[cfg(feature = "devnet")]
 mod devnet_ports;
 #[cfg(feature = "devnet")]

@@ -100,6 +100,9 @@ pub struct NetworkConfig {
     /// Port at which browsers join, at the first follower; 0 lets the system choose. `None` if they
     /// may not join.
     pub browsers: Option<u16>,
+    /// Hash and time of the genesis, if execution clients build the blocks; `None` for made-up
+    /// blocks.
+    pub genesis: Option<(B256, u64)>,
 }
 
 /// The running nodes.
@@ -395,8 +398,8 @@ fn chain(config: &NetworkConfig, signer: Address) -> Result<ChainConfig, Network
     // The configuration has whole seconds, but blocks may come faster.
     let block_time = config.block_time.as_secs_f64().ceil().max(1.0) as u64;
     let fork = config.fork;
-    let chain =
-        ChainConfig::development(CHAIN_ID, GENESIS_HASH, GENESIS_TIME, block_time, fork, signer);
+    let (hash, time) = config.genesis.unwrap_or((GENESIS_HASH, GENESIS_TIME));
+    let chain = ChainConfig::development(CHAIN_ID, hash, time, block_time, fork, signer);
     let mut chain = ChainConfig { name: "opp2p devnet".into(), l1_chain_id: L1_CHAIN_ID, ..chain };
     if chain.schedule().first_with_base_time().is_some() {
         // `rollup.json` keeps the block time from before Denim.

@@ -67,10 +67,19 @@ impl Scenario {
         Self::ALL.into_iter().find(|scenario| scenario.key() == key)
     }
 
-    /// Returns what a devnet with these settings lacks for the scenario; `None` if it can be
-    /// played. The text is a clause that also says what to do.
-    pub fn obstacle(self, followers: usize, fork: Fork, block_time: Duration) -> Option<String> {
+    /// Returns what a devnet with these settings, with or without execution clients, lacks for the
+    /// scenario; `None` if it can be played. The text is a clause that also says what to do.
+    pub fn obstacle(
+        self,
+        followers: usize,
+        fork: Fork,
+        block_time: Duration,
+        has_engines: bool,
+    ) -> Option<String> {
         match self {
+            Self::Reorg | Self::Equivocation | Self::Rewind | Self::Fast if has_engines => Some(
+                "execution clients build each block once, in its time; leave out --engines".into(),
+            ),
             Self::Partition if followers < 2 => {
                 Some("one follower must keep its connections; use --followers 2 or more".into())
             }
@@ -174,13 +183,16 @@ mod tests {
     fn an_obstacle_names_the_remedy() {
         let second = Duration::from_secs(1);
         for scenario in Scenario::ALL {
-            assert_eq!(scenario.obstacle(2, Fork::Jovian, second), None, "{scenario}");
+            assert_eq!(scenario.obstacle(2, Fork::Jovian, second, false), None, "{scenario}");
         }
-        let alone = Scenario::Partition.obstacle(1, Fork::Jovian, second);
+        let alone = Scenario::Partition.obstacle(1, Fork::Jovian, second, true);
         assert!(alone.is_some_and(|text| text.contains("--followers 2")));
-        let denim = Scenario::Fast.obstacle(2, Fork::Denim, FAST);
+        let denim = Scenario::Fast.obstacle(2, Fork::Denim, FAST, false);
         assert!(denim.is_some_and(|text| text.contains("earlier fork")));
-        let fast = Scenario::Fast.obstacle(2, Fork::Jovian, FAST);
+        let fast = Scenario::Fast.obstacle(2, Fork::Jovian, FAST, false);
         assert!(fast.is_some_and(|text| text.contains("--block-time")));
+        let built = Scenario::Reorg.obstacle(2, Fork::Jovian, second, true);
+        assert!(built.is_some_and(|text| text.contains("leave out --engines")));
+        assert_eq!(Scenario::LyingPeer.obstacle(2, Fork::Jovian, second, true), None);
     }
 }

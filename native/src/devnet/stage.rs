@@ -12,14 +12,18 @@ use super::{
     BlockMaker, Cue, Member, Network, NetworkConfig, NetworkError, Publication, Scenario,
     unix_seconds,
 };
+use crate::sequencer::SequencerHandle;
 use crate::text::count;
-use opp2p_core::chain::BlockId;
+use opp2p_core::chain::{BlockId, ChainEvent};
+use opp2p_core::node::Event;
 use opp2p_node::clock::since_epoch;
+use opp2p_node::host::{HostEvent, HostEventKind};
 use std::collections::VecDeque;
 use std::fmt;
 use std::pin::{Pin, pin};
 use std::time::{Duration, Instant};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{Notify, broadcast, mpsc};
 use tokio::time::{Interval, MissedTickBehavior, interval_at, sleep, timeout};
 
 /// Maximum number of remembered blocks: more than a rewind goes back.
@@ -40,6 +44,8 @@ const MIN_SILENCE: Duration = Duration::from_secs(3);
 const SILENCE: u32 = 4;
 /// Minimum length of a partition.
 const MIN_PARTITION: Duration = Duration::from_secs(4);
+/// Time limit for an execution client to stop building.
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time limit for the follower to fill its gap after a partition.
 const FILL_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -54,6 +60,13 @@ pub enum News {
     Began(Scenario, String),
     /// A scenario has more to say.
     Remark(Scenario, String),
+}
+
+/// Blocks that an execution client builds.
+struct Built {
+    client: SequencerHandle,
+    /// The sequencer's events.
+    heard: broadcast::Receiver<HostEvent>,
 }
 
 /// Maker of the sequencer's blocks and player of scenarios.
@@ -71,6 +84,8 @@ pub struct Stage<'a> {
     ticks: Interval,
     /// The turns of a scenario; `None` for the usual ones.
     pace: Option<Interval>,
+    /// Source of the blocks, if the stage does not make them.
+    built: Option<Built>,
     beside: Beside<'a>,
     cues: Vec<(Scenario, u64)>,
     waiting: VecDeque<Scenario>,
@@ -105,6 +120,7 @@ impl<'a> Stage<'a> {
             left: 0,
             ticks: every(config.block_time, tokio::time::Instant::now()),
             pace: None,
+            built: None,
             beside: Beside(None),
             cues: cues.iter().map(|cue| (cue.scenario, cue.after(blocks))).collect(),
             waiting: VecDeque::new(),
@@ -112,9 +128,25 @@ impl<'a> Stage<'a> {
         })
     }
 
+    /// Lets the stage report the blocks that an execution client builds, and make none. `heard` has
+    /// the sequencer's events from before the first of them.
+    pub fn following(
+        mut self,
+        client: SequencerHandle,
+        heard: broadcast::Receiver<HostEvent>,
+    ) -> Self {
+        self.built = Some(Built { client, heard });
+        self
+    }
+
     /// Makes blocks until there are `blocks` of them and every scenario has ended, or until
     /// `enough`. Scenarios come from the cues and from `asked`.
-    pub async fn run(mut self, blocks: u64, enough: &Notify, mut asked: mpsc::Receiver<Scenario>) {
+    pub async fn run(mut self, blocks: u64, enough: &Notify, asked: mpsc::Receiver<Scenario>) {
+        self.act(blocks, enough, asked).await;
+        self.end_building().await;
+    }
+
+    async fn act(&mut self, blocks: u64, enough: &Notify, mut asked: mpsc::Receiver<Scenario>) {
         loop {
             if !self.collect(&mut asked).await {
                 return;
@@ -144,9 +176,9 @@ impl<'a> Stage<'a> {
             !is_due
         });
         while let Ok(scenario) = asked.try_recv() {
-            let NetworkConfig { followers, fork, block_time, .. } = *self.config;
+            let NetworkConfig { followers, fork, block_time, genesis, .. } = *self.config;
             let missing = self.missing(scenario);
-            let said = match scenario.obstacle(followers, fork, block_time) {
+            let said = match scenario.obstacle(followers, fork, block_time, genesis.is_some()) {
                 Some(obstacle) => obstacle,
                 None if self.waiting.len() >= WAITING => "too many scenarios wait already".into(),
                 None => {
@@ -317,7 +349,51 @@ impl<'a> Stage<'a> {
 
     /// Makes the next block in its turn. Returns `false` if the run is to end.
     async fn step(&mut self, enough: &Notify) -> bool {
-        self.turn(enough).await && self.publish().await
+        match self.built {
+            Some(_) => self.follow(enough).await,
+            None => self.turn(enough).await && self.publish().await,
+        }
+    }
+
+    /// Waits for the sequencer's next event, and reports its block. Returns `false` if the run is
+    /// to end.
+    async fn follow(&mut self, enough: &Notify) -> bool {
+        let Self { built: Some(Built { heard, .. }), beside, .. } = self else { return false };
+        let event = tokio::select! {
+            biased;
+            () = enough.notified() => return false,
+            event = beside.during(heard.recv()) => event,
+        };
+        match event {
+            Ok(event) => self.report(&event).await,
+            Err(RecvError::Lagged(_)) => true,
+            Err(RecvError::Closed) => false,
+        }
+    }
+
+    /// Reports the block of an event, if it has one.
+    async fn report(&mut self, event: &HostEvent) -> bool {
+        let HostEventKind::Core(Event::Chain(ChainEvent::Extended(block))) = &event.kind else {
+            return true;
+        };
+        let id = BlockId::of(block);
+        self.keep(id, block.timestamp());
+        let transactions = block.payload().transactions().len();
+        let (bytes, at) = (block.body().len(), event.at);
+        let publication = Publication { block: id, transactions, bytes, at, result: Ok(()) };
+        self.tell(News::Published(publication)).await
+    }
+
+    /// Stops the execution client's building, and reports its last blocks.
+    async fn end_building(&mut self) {
+        let Some(Built { client, .. }) = &self.built else { return };
+        // If it does not stop in time, its last block may be missing in the record.
+        let _ = timeout(STOP_TIMEOUT, client.stop()).await;
+        while let Some(event) = self.built.as_mut().and_then(|built| built.heard.try_recv().ok()) {
+            if !self.report(&event).await {
+                return;
+            }
+        }
     }
 
     /// Waits until the next block may be made. Returns `false` if the run is to end.
@@ -351,14 +427,18 @@ impl<'a> Stage<'a> {
         let publication = self.beside.during(network.publish(envelope)).await;
         let is_published = publication.result.is_ok();
         if is_published {
-            if self.blocks.len() == KEPT {
-                self.blocks.pop_front();
-            }
-            self.blocks.push_back((publication.block, timestamp));
-            self.made += 1;
+            self.keep(publication.block, timestamp);
         }
         // A chain can't continue after a failed block.
         self.tell(News::Published(publication)).await && is_published
+    }
+
+    fn keep(&mut self, block: BlockId, timestamp: u64) {
+        if self.blocks.len() == KEPT {
+            self.blocks.pop_front();
+        }
+        self.blocks.push_back((block, timestamp));
+        self.made += 1;
     }
 
     /// Reports the news. Returns `false` if nobody reads them.

@@ -146,6 +146,22 @@ fn a_scenario_that_can_t_be_played_is_refused_with_the_remedy() {
     run(&["200ms", "--block-time", "0.1"]).refused(&["200ms", "0.1 s", "--block-time"]);
 }
 
+#[test]
+fn execution_clients_are_refused_with_the_remedy() {
+    let place = Place::new();
+    let run = |more: &[&str]| {
+        let mut command = place.opp2p(&[&["devnet", "--engines"], more].concat());
+        command.env("PATH", place.path("empty"));
+        crate::support::run(command, b"")
+    };
+    run(&[]).refused(&["--engines", "neither op-geth nor op-reth", "install one"]);
+    run(&["--fork", "denim"]).refused(&["--fork denim", "leave out --fork"]);
+    run(&["--block-time", "0.5"]).refused(&["--block-time 0.5", "whole seconds"]);
+    run(&["--data-dir", "kept"]).refused(&["--data-dir", "leave out one"]);
+    run(&["--kill-follower-for", "3"]).refused(&["--kill-follower-for", "leave out one"]);
+    run(&["--scenario", "reorg"]).refused(&["--scenario reorg", "leave out --engines"]);
+}
+
 /// Starts an endless devnet, and returns it with the configuration that it prints.
 fn configured(place: &Place, more: &[&str]) -> (Daemon, Value) {
     let usual = ["devnet", "--json", "--print-config", "--followers", "2", "--block-time", "0.5"];

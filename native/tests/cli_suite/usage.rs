@@ -33,6 +33,7 @@ const FLAGS: [(&[&str], &[&str]); 15] = [
             "--kill-follower-for",
             "--scenario",
             "--print-config",
+            "--engines",
             "--json",
             "--p2p.listen.ws",
             "--web.listen",

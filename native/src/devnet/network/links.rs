@@ -10,7 +10,7 @@ impl Network {
     /// Cuts a follower off from all other nodes, or reconnects it; all of them keep running. Does
     /// nothing if the follower is down or does not exist.
     pub async fn cut_off(&self, follower: usize, is_cut: bool) {
-        let Some(handle) = self.handle(follower) else { return };
+        let Some(handle) = self.follower_handle(follower) else { return };
         let mut others = vec![self.sequencer.peer_id()];
         for (index, other) in self.followers.iter().enumerate() {
             let running = other.lock();
@@ -32,7 +32,7 @@ impl Network {
     /// wait before their next dial.
     pub async fn reunite(&self, follower: usize) {
         self.cut_off(follower, false).await;
-        let Some(handle) = self.handle(follower) else { return };
+        let Some(handle) = self.follower_handle(follower) else { return };
         let Some(plan) = self.followers.get(follower).map(|one| &one.plan) else { return };
         for peer in &plan.static_peers {
             // If it fails, the node dials again by itself.
@@ -44,7 +44,7 @@ impl Network {
     pub fn head(&self, member: Member) -> Option<u64> {
         let head = match member {
             Member::Sequencer => self.sequencer.status().borrow().head,
-            Member::Follower(index) => self.handle(index)?.status().borrow().head,
+            Member::Follower(index) => self.follower_handle(index)?.status().borrow().head,
         };
         head.map(|head| head.number)
     }
@@ -77,12 +77,18 @@ impl Network {
         lowest(&self.sequencer).into_iter().chain(followers).reduce(f64::min)
     }
 
-    /// Returns the handles of the running followers.
-    fn handles(&self) -> impl Iterator<Item = HostHandle> + '_ {
-        (0..self.followers.len()).filter_map(|index| self.handle(index))
+    /// Returns the sequencer's handle.
+    pub fn sequencer_handle(&self) -> HostHandle {
+        self.sequencer.handle()
     }
 
-    fn handle(&self, follower: usize) -> Option<HostHandle> {
+    /// Returns a follower's handle; `None` if it is down or does not exist.
+    pub fn follower_handle(&self, follower: usize) -> Option<HostHandle> {
         self.followers.get(follower)?.lock().as_ref().map(|running| running.host.handle())
+    }
+
+    /// Returns the handles of the running followers.
+    fn handles(&self) -> impl Iterator<Item = HostHandle> + '_ {
+        (0..self.followers.len()).filter_map(|index| self.follower_handle(index))
     }
 }

@@ -41,6 +41,7 @@ async fn a_killed_follower_restarts_as_the_same_node() {
         fork: Fork::Jovian,
         directory: directory.path().to_path_buf(),
         browsers: None,
+        genesis: None,
     };
     let (mut network, mut events) = Network::start(&config).await.expect("starts");
     network.meshed().await.expect("meshes");
@@ -95,6 +96,7 @@ async fn a_follower_waits_until_its_port_is_free() {
         fork: Fork::Jovian,
         directory: directory.path().to_path_buf(),
         browsers: None,
+        genesis: None,
     };
     let (network, _events) = Network::start(&config).await.expect("starts");
     network.kill_last_follower().await.expect("its store can be read");
@@ -116,6 +118,7 @@ async fn the_browser_address_survives_a_restart() {
         fork: Fork::Jovian,
         directory: directory.path().to_path_buf(),
         browsers: Some(0),
+        genesis: None,
     };
     let (mut network, _events) = Network::start(&config).await.expect("it starts");
     let doors = network.browser_addresses().to_vec();
