@@ -25,7 +25,7 @@ pub(super) fn program(fork: Fork, block_time: Duration) -> Result<Program, Failu
     }
     let path = std::env::var_os("PATH").unwrap_or_default();
     let folders: Vec<_> = std::env::split_paths(&path).collect();
-    Program::find(folders).ok_or_else(|| {
+    Program::find(&folders).ok_or_else(|| {
         Failure::new(
             "--engines: neither op-geth nor op-reth is on the path; install one, or leave out \
              --engines",

@@ -58,9 +58,9 @@ impl Kind {
 
 impl Program {
     /// Returns the first of op-geth and op-reth that is in one of these folders.
-    pub fn find(folders: impl IntoIterator<Item = PathBuf> + Clone) -> Option<Self> {
+    pub fn find(folders: &[PathBuf]) -> Option<Self> {
         [Kind::Geth, Kind::Reth].into_iter().find_map(|kind| {
-            let mut paths = folders.clone().into_iter().map(|folder| folder.join(kind.name()));
+            let mut paths = folders.iter().map(|folder| folder.join(kind.name()));
             paths.find(|path| path.is_file()).map(|path| Self { path, kind })
         })
     }
@@ -401,13 +401,13 @@ mod tests {
         for folder in &folders {
             std::fs::create_dir(folder).unwrap();
         }
-        assert_eq!(Program::find(folders.clone()), None);
+        assert_eq!(Program::find(&folders), None);
         std::fs::write(folders[0].join("op-reth"), "").unwrap();
-        assert_eq!(Program::find(folders.clone()).map(|found| found.name()), Some("op-reth"));
+        assert_eq!(Program::find(&folders).map(|found| found.name()), Some("op-reth"));
         // A folder of that name is not the program.
         std::fs::create_dir(folders[0].join("op-geth")).unwrap();
         std::fs::write(folders[1].join("op-geth"), "").unwrap();
-        let found = Program::find(folders.clone()).unwrap();
+        let found = Program::find(&folders).unwrap();
         assert_eq!((found.name(), found.path), ("op-geth", folders[1].join("op-geth")));
     }
 
@@ -428,7 +428,7 @@ mod tests {
         std::fs::write(&path, "#!/bin/sh\necho 'Fatal: no memory' >&2\n[ \"$2\" = init ]\n")
             .unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
-        let program = Program::find([directory.path().to_path_buf()]).unwrap();
+        let program = Program::find(&[directory.path().to_path_buf()]).unwrap();
         let error = Engines::start(&program, directory.path()).await.unwrap_err();
         assert_eq!(error.to_string(), "op-geth does not start: Fatal: no memory");
     }
