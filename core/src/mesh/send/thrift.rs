@@ -9,9 +9,9 @@
 //! back.
 //!
 //! # Echoes
-//! go-libp2p-pubsub up to 0.13 sends IDONTWANT to the sender too, so it says nothing about our copy.
-//! Such a peer stays silent while a copy is held back, and answers the copy. After [`ECHOES`] such
-//! answers more than held-back copies that were spared, nothing is held back for the peer.
+//! go-libp2p-pubsub up to 0.13 sends IDONTWANT to the sender too, so it says nothing about our
+//! copy. Such a peer stays silent while a copy is held back, and answers the copy. After [`ECHOES`]
+//! such answers more than held-back copies that were spared, nothing is held back for the peer.
 //!
 //! # Bounds
 //! [`TRACKED`] copies per peer. A copy is held back for at most [`MAX_HOLD`].

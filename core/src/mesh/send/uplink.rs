@@ -98,8 +98,8 @@ impl Uplink {
         }
     }
 
-    /// Notes that the shell wrote `bytes` to `peer`, and whether that was all it had. Returns `true`
-    /// if the turn ended.
+    /// Notes that the shell wrote `bytes` to `peer`, and whether that was all it had. Returns
+    /// `true` if the turn ended.
     pub(in crate::mesh) fn written(
         &mut self,
         now: Instant,

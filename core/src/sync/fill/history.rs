@@ -8,7 +8,7 @@
 //!
 //! # Ends
 //! Each end is reported once ([`SyncEvent::History`]).
-//! * The history is complete: see [`Reach`](super::Reach). The block after the genesis is the
+//! * The history is complete: see [`Reach`]. The block after the genesis is the
 //!   lowest one that is ever asked for.
 //! * The store keeps no older blocks, by its own limits.
 //! * No source has the next block: no progress during [`STALLS`] stalls, while a peer or an

@@ -7,8 +7,8 @@
 //! # Bounds
 //! Two requests per registration, within the bounds of [`HttpSender`].
 
+use super::client::host_of;
 use super::error::AcmeError;
-use super::order::host_of;
 use super::peer_auth::{CHALLENGE_BYTES, Challenge};
 use crate::host::config::DEFAULT_AGENT;
 use crate::http::{HttpError, HttpSender};

@@ -11,7 +11,6 @@ use super::files::Kept;
 use super::proof::proof;
 use crate::host::certificate::Certificate;
 use crate::http::{HttpError, HttpSender};
-use hyper::Uri;
 use instant_acme::{
     Account, AccountCredentials, AuthorizationStatus, ChallengeType, Error, Identifier, NewAccount,
     NewOrder, Order, OrderStatus, Problem, RetryPolicy,
@@ -42,18 +41,6 @@ impl Way<'_> {
             Self::Dns { .. } => (ChallengeType::Dns01, "dns-01"),
         }
     }
-}
-
-/// Returns the authority's host, with the port if the URL has one, for messages.
-pub(super) fn host_of(directory: &str) -> Result<String, HttpError> {
-    let uri: Uri = directory.parse().map_err(|_| HttpError::Url)?;
-    match uri.scheme_str() {
-        Some("http" | "https") => {}
-        Some(other) => return Err(HttpError::Scheme(other.to_owned())),
-        None => return Err(HttpError::Url),
-    }
-    let host = uri.host().filter(|host| !host.is_empty()).ok_or(HttpError::Url)?;
-    Ok(uri.port_u16().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}")))
 }
 
 /// An authority with its files.
@@ -227,16 +214,6 @@ fn words(problem: &Problem) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_authority_is_named_by_its_host() {
-        assert_eq!(host_of(super::super::LETS_ENCRYPT), Ok("acme-v02.api.letsencrypt.org".into()));
-        assert_eq!(host_of("https://127.0.0.1:14000/dir"), Ok("127.0.0.1:14000".into()));
-        assert_eq!(host_of("ftp://a/dir"), Err(HttpError::Scheme("ftp".into())));
-        for wrong in ["", "a.example", "https://", "/directory"] {
-            assert_eq!(host_of(wrong), Err(HttpError::Url), "{wrong}");
-        }
-    }
 
     #[test]
     fn an_authority_is_cited_in_its_own_words() {

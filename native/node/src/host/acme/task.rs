@@ -2,10 +2,10 @@
 //! addresses with its name. It ends with the node.
 
 use super::broker::Broker;
-use super::client::{MAX_ANSWER, TIMEOUT};
+use super::client::{MAX_ANSWER, TIMEOUT, host_of};
 use super::error::AcmeError;
 use super::files::{Kept, Stored};
-use super::order::{Authority, Way, host_of};
+use super::order::{Authority, Way};
 use super::plan::{Plan, Validity};
 use super::{AcmeConfig, CertificateName, OwnName};
 use crate::clock::WallClock;
