@@ -50,6 +50,7 @@ fn verdicts_in_the_browser_equal_the_native_ones() {
         Reason::ForkTimestamp,
         Reason::ForkMillis,
         Reason::ForkBaseTimeSource,
+        Reason::UnknownFork,
         Reason::WithdrawalsPresent,
         Reason::WithdrawalsMissing,
         Reason::BlobGasUsedPresent,

@@ -156,7 +156,9 @@ impl Engine {
         let is_busy = self.tip.is_some_and(|tip| tip.id.hash == parent)
             && (self.is_fruitless || self.is_syncing);
         let genesis = self.config.chain.genesis.number;
-        let finalized = self.labels.finalized.map_or(0, |finalized| finalized.number);
+        // The labels of another node say nothing about the blocks that this engine has.
+        let finalized = self.labels.finalized.filter(|_| !self.has_source);
+        let finalized = finalized.map_or(0, |finalized| finalized.number);
         let descent = self.descent.take().unwrap_or(Descent::new(offered.id.number));
         match descent.below(finalized.max(genesis)).filter(|_| !is_busy) {
             Some(descent) => self.descent = Some(descent),

@@ -156,6 +156,10 @@ reasons! {
     /// Base's gossip does not check it.
     ForkBaseTimeSource = "fork_base_time_source" => Ignore,
         "the source hash of the BaseTime deposit does not match the block number";
+    /// A check that a fork may change failed, and a fork that this software does not know is active
+    /// by the chain's configuration.
+    UnknownFork = "unknown_fork" => Ignore,
+        "the block breaks a rule that an active fork, which this version does not know, may change";
     /// 22: six blocks of this number were already accepted on this topic.
     TooManyBlocks = "too_many_blocks" => Reject, "too many different blocks of this number";
     /// 23: this block was already accepted on this topic.
@@ -167,6 +171,30 @@ reasons! {
     /// otherwise every node with the same bug would ban all of its honest neighbours at once. The
     /// reference's guard rejects the message.
     Panicked = "panicked" => Ignore, "the validation failed unexpectedly";
+}
+
+impl Reason {
+    /// Returns `true` if a fork may change the rule: fields may come or go, and with them the
+    /// payload's layout and the hash.
+    pub(super) const fn may_change_by_fork(self) -> bool {
+        matches!(
+            self,
+            Self::Payload
+                | Self::WithdrawalsPresent
+                | Self::WithdrawalsMissing
+                | Self::WithdrawalsNotEmpty
+                | Self::BlobGasUsedPresent
+                | Self::ExcessBlobGasPresent
+                | Self::BlobGasUsed
+                | Self::ExcessBlobGas
+                | Self::BeaconRootMissing
+                | Self::WithdrawalsRootMissing
+                | Self::BaseTimeForm
+                | Self::BaseTimeMillis
+                | Self::BaseTimeTwice
+                | Self::BlockHash
+        )
+    }
 }
 
 impl fmt::Display for Reason {

@@ -32,12 +32,15 @@ pub struct SignerRotation {
     previous: Option<(Address, Instant)>,
     /// Time of the last change, or of the first block of the current signer after it.
     switched: Option<Instant>,
+    /// Whether the current signer has signed a block in this run.
+    has_signed: bool,
 }
 
 impl SignerRotation {
     /// Creates the rotation with `signer`; the zero address counts as unknown.
     pub fn new(signer: Option<Address>) -> Self {
-        Self { current: signer.filter(|signer| !signer.is_zero()), previous: None, switched: None }
+        let current = signer.filter(|signer| !signer.is_zero());
+        Self { current, previous: None, switched: None, has_signed: false }
     }
 
     /// Makes `signer` the current signer; the zero address and `None` mean that the signer is
@@ -54,13 +57,25 @@ impl SignerRotation {
         }
         self.current = signer;
         self.switched = Some(now);
+        self.has_signed = false;
     }
 
     /// Handles a verified block of `signer`: a block of the current signer ends the grace period.
-    pub fn verified(&mut self, now: Instant, signer: Address) {
-        if self.current == Some(signer) && self.previous.take().is_some() {
+    /// Returns `true` if it is the first block of the current signer.
+    pub fn verified(&mut self, now: Instant, signer: Address) -> bool {
+        if self.current != Some(signer) {
+            return false;
+        }
+        if self.previous.take().is_some() {
             self.switched = Some(now);
         }
+        !std::mem::replace(&mut self.has_signed, true)
+    }
+
+    /// Returns `true` if the current signer has signed a block in this run. Until then, it may have
+    /// been configured before the sequencer switches to it.
+    pub const fn has_signed(&self) -> bool {
+        self.has_signed
     }
 
     /// Returns `true` if the signer changed, or the current one took over, so recently that a block
@@ -111,13 +126,13 @@ mod tests {
     #[test]
     fn the_first_block_of_the_new_signer_ends_the_grace() {
         let mut signers = rotated();
-        signers.verified(at(10), OLD);
+        assert!(!signers.verified(at(10), OLD) && !signers.has_signed());
         assert_eq!(signers.at(at(11)).previous, Some(OLD));
         assert!(signers.has_just_switched(at(69)) && !signers.has_just_switched(at(70)));
-        signers.verified(at(12), NEW);
+        assert!(signers.verified(at(12), NEW) && signers.has_signed());
         assert_eq!(signers.at(at(12)).previous, None);
         // Later blocks do not extend the period for overtaken messages.
-        signers.verified(at(40), NEW);
+        assert!(!signers.verified(at(40), NEW));
         assert!(signers.has_just_switched(at(71)) && !signers.has_just_switched(at(72)));
     }
 

@@ -76,6 +76,7 @@ fn the_reasons_that_do_not_blame_the_sender_are_listed() {
             Reason::ForkTimestamp,
             Reason::ForkMillis,
             Reason::ForkBaseTimeSource,
+            Reason::UnknownFork,
             Reason::AlreadySeen,
             Reason::Throttled,
             Reason::Panicked

@@ -43,6 +43,9 @@ pub struct Rules {
     pub signers: Signers,
     /// Maximum age of a timestamp, in whole seconds.
     pub timestamp_threshold: Duration,
+    /// Activation of the first fork that this software does not know, in Unix seconds. From then
+    /// on, what a fork may change is ignored and not rejected ([`Reason::UnknownFork`]).
+    pub unknown_from: Option<u64>,
 }
 
 impl Rules {
@@ -54,6 +57,7 @@ impl Rules {
             schedule: chain.schedule(),
             signers,
             timestamp_threshold: TIMESTAMP_THRESHOLD,
+            unknown_from: chain.unknown_forks.values().copied().min(),
         }
     }
 }
@@ -169,6 +173,25 @@ pub fn validate_on(
 /// error carries more facts. If `names_untimely` is `true`, the signer of a block with a refused
 /// timestamp is recovered too, at the same cost as for a timely block.
 pub(crate) fn judge_on(
+    threads: Option<&impl Threads>,
+    rules: &Rules,
+    version: PayloadVersion,
+    message: Unpacked,
+    now: u64,
+    names_untimely: bool,
+) -> Result<Judged, Refusal> {
+    checked(threads, rules, version, message, now, names_untimely).map_err(|mut refusal| {
+        let time = refusal.timestamp.unwrap_or(now);
+        let is_unknown = rules.unknown_from.is_some_and(|from| from <= time);
+        if is_unknown && refusal.reason.may_change_by_fork() {
+            refusal.reason = Reason::UnknownFork;
+        }
+        refusal
+    })
+}
+
+/// Runs all checks by the rules of the known forks.
+fn checked(
     threads: Option<&impl Threads>,
     rules: &Rules,
     version: PayloadVersion,

@@ -209,7 +209,9 @@ impl PeerManager {
             redials: SortedMap::new(),
             missing: 0,
             next_snapshot: None,
-            next_collect: Some(now.monotonic),
+            // A machine without a battery clock sets its time after the start, and what is expired
+            // by a wrong time is lost.
+            next_collect: Some(now.monotonic + COLLECT_INTERVAL),
             steps: VecDeque::new(),
             config,
         };

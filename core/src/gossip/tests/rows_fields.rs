@@ -131,3 +131,19 @@ fn no_check_depends_on_the_fork_at_the_timestamp() {
         }
     }
 }
+
+#[test]
+fn an_unknown_fork_excuses_what_a_fork_may_change_and_nothing_else() {
+    let excused = Reason::ALL.iter().filter(|reason| reason.may_change_by_fork()).count();
+    assert_eq!(excused, 14);
+    let since = |from| Rules { unknown_from: Some(from), ..rules(PayloadVersion::V4) };
+    let undecodable = [&[1; 65][..], &[2; 200]].concat();
+    let foreign = signed_by(&key(9), &body(&block(PayloadVersion::V4)));
+    for (contents, known, unknown) in [
+        (&undecodable, Reason::Payload, Reason::UnknownFork),
+        (&foreign, Reason::WrongSigner, Reason::WrongSigner),
+    ] {
+        assert_eq!(judge(&since(NOW), PayloadVersion::V4, contents), Some(unknown));
+        assert_eq!(judge(&since(NOW + 1), PayloadVersion::V4, contents), Some(known));
+    }
+}

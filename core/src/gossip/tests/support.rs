@@ -71,6 +71,7 @@ pub(crate) fn rules(version: PayloadVersion) -> Rules {
         schedule: schedule(&forks(version)),
         signers: Signers { current: Some(sequencer().address()), previous: None },
         timestamp_threshold: TIMESTAMP_THRESHOLD,
+        unknown_from: None,
     }
 }
 

@@ -11,15 +11,23 @@
 //! block is accepted by the new time, and not just barely: by a clock that is a few seconds behind,
 //! a block that comes late looks timely, and the next one that comes at once looks too new.
 //!
+//! Trust ends a minute after the last block that confirmed the clock. Both clocks usually share an
+//! oscillator, so their distance does not show a drift. A process that was stopped finds old blocks
+//! in its sockets.
+//!
 //! Bans end by the wall clock, because they outlive the process. Bans of this run are moved along
 //! with a jump, so that each lasts as long as intended. Bans of earlier runs are not: their ends
 //! were computed from a clock that may have been right all along.
 
-use crate::time::Now;
+use crate::time::{Instant, Now};
+use std::time::Duration;
 
 /// Minimum step, and minimum distance from the trusted time, that counts as a jump, in
 /// milliseconds. A smaller change is an adjustment of the clock, and blocks are judged as before.
 const JUMP: i64 = 2_000;
+
+/// Time without a confirming block after which the clock is in doubt: the maximum age of a block.
+const TRUST: Duration = Duration::from_secs(60);
 
 /// Maximum number of seconds by which the timestamp of a block may be ahead of a clock that it
 /// confirms: a sequencer publishes a block at its time, or a little before.
@@ -32,9 +40,11 @@ const AGE: i64 = 30;
 pub(super) struct ClockWatch {
     /// Milliseconds from the monotonic to the wall clock, as of the last call.
     distance: i64,
-    /// The distance when the wall clock was last known to agree with the sequencer's, or `None`
-    /// before the first accepted block.
-    trusted: Option<i64>,
+    /// The distance when the wall clock was last known to agree with the sequencer's, and that
+    /// time; `None` before the first accepted block.
+    trusted: Option<(i64, Instant)>,
+    /// Time of the last call.
+    seen: Instant,
     jumps: u64,
 }
 
@@ -53,7 +63,7 @@ fn distance(now: Now) -> i64 {
 impl ClockWatch {
     /// Creates a watch of a clock that is in doubt.
     pub(super) fn new(now: Now) -> Self {
-        Self { distance: distance(now), trusted: None, jumps: 0 }
+        Self { distance: distance(now), trusted: None, seen: now.monotonic, jumps: 0 }
     }
 
     /// Takes a reading. Returns by how many seconds the wall clock has jumped since the last one,
@@ -61,26 +71,27 @@ impl ClockWatch {
     pub(super) fn observe(&mut self, now: Now) -> Option<i64> {
         let step = distance(now).saturating_sub(self.distance);
         self.distance = distance(now);
+        self.seen = now.monotonic;
         let jumped = step.saturating_abs() >= JUMP;
         self.jumps += u64::from(jumped);
         jumped.then(|| step.saturating_add(step.signum() * 500) / 1000)
     }
 
     /// Returns `true` if the wall clock may be wrong.
-    pub(super) const fn is_in_doubt(&self) -> bool {
-        match self.trusted {
-            Some(trusted) => self.distance.saturating_sub(trusted).saturating_abs() >= JUMP,
-            None => true,
-        }
+    pub(super) fn is_in_doubt(&self) -> bool {
+        self.trusted.is_none_or(|(trusted, at)| {
+            self.distance.saturating_sub(trusted).saturating_abs() >= JUMP
+                || self.seen.since(at) >= TRUST
+        })
     }
 
     /// Returns a mark to keep while something is judged by the wall clock.
-    pub(super) const fn mark(&self) -> ClockMark {
+    pub(super) fn mark(&self) -> ClockMark {
         ClockMark { is_in_doubt: self.is_in_doubt(), jumps: self.jumps }
     }
 
     /// Returns `true` if the wall clock may be wrong, or may have been at any moment since `mark`.
-    pub(super) const fn is_in_doubt_since(&self, mark: ClockMark) -> bool {
+    pub(super) fn is_in_doubt_since(&self, mark: ClockMark) -> bool {
         mark.is_in_doubt || mark.jumps != self.jumps || self.is_in_doubt()
     }
 
@@ -90,7 +101,7 @@ impl ClockWatch {
         let seconds = |time: u64| i64::try_from(time).unwrap_or(i64::MAX);
         let age = seconds(now.unix_seconds()).saturating_sub(seconds(timestamp));
         if mark.jumps == self.jumps && (-AHEAD..=AGE).contains(&age) {
-            self.trusted = Some(self.distance);
+            self.trusted = Some((self.distance, now.monotonic));
         }
     }
 }

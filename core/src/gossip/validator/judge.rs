@@ -72,7 +72,10 @@ impl Validator {
     fn admit(&mut self, now: Now, topic: PayloadVersion, judged: Judged) -> Result<Judged, Reason> {
         let block = &judged.verified.block;
         self.seen.admit(topic, block.number(), block.hash())?;
-        self.signers.verified(now.monotonic, judged.verified.signer);
+        if self.signers.verified(now.monotonic, judged.verified.signer) {
+            // Until now the signer may have been configured before the sequencer switched to it.
+            self.suspects.pardon();
+        }
         Ok(judged)
     }
 
@@ -116,10 +119,9 @@ impl Validator {
             self.forged = Some(now.monotonic);
         }
         let stranger = refusal.timestamp.map(|timestamp| Stranger { peer, topic, timestamp });
-        let interval = self.rules.schedule.interval_at(now.unix);
         let is_in_doubt = reason == Reason::WrongSigner
             && (self.signers.has_just_switched(now.monotonic)
-                || stranger.is_some_and(|stranger| self.suspects.suspect(now, stranger, interval)));
+                || stranger.is_some_and(|stranger| self.suspects.suspect(now, stranger)));
         if is_in_doubt { Reason::SignerInDoubt } else { reason }
     }
 

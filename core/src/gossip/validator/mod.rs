@@ -230,13 +230,17 @@ impl Validator {
     }
 
     /// Sets the signer after it was configured, or read at an L1 block with the timestamp `as_of`
-    /// (Unix seconds); `None` and the zero address mean that it is unknown. If it has not changed,
-    /// peers that sent blocks of another key long enough before `as_of` are to blame.
+    /// (Unix seconds, 0 if that is unknown); `None` and the zero address mean that it is unknown. If
+    /// it has not changed, peers that sent blocks of another key long enough before `as_of` are to
+    /// blame, provided that the signer has signed a block in this run.
     pub fn set_signer(&mut self, now: Now, signer: Option<Address>, as_of: u64) {
         self.watch_clock(now);
         let before = self.signers.at(now.monotonic).current;
         self.signers.rotate(now.monotonic, signer);
         let is_changed = self.signers.at(now.monotonic).current != before;
+        // A read proves nothing before the signer's first block: L1 names a new signer minutes
+        // before the sequencer switches.
+        let as_of = if self.signers.has_signed() { as_of } else { 0 };
         for (peer, topic) in self.suspects.read(as_of, is_changed) {
             self.steps.push_back(ValidatorStep::Blame { peer, topic });
         }

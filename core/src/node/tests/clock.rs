@@ -121,3 +121,30 @@ fn a_block_that_is_barely_timely_does_not_confirm_a_clock_that_may_be_wrong() {
         assert!(matches!(found, Err(Reason::TooNew | Reason::TooOld)), "{found:?}");
     }
 }
+
+#[test]
+fn a_clock_that_drifts_bans_no_honest_peer() {
+    let mut conversation = Conversation::on(V4);
+    conversation.tell(Input::Connected(peer(1)));
+    // Both of our clocks lose 50 ms with each block.
+    for nth in 0..400 {
+        conversation.pass(2 * SECOND);
+        let theirs = (conversation.now.unix + Duration::from_millis(50 * nth)).as_secs();
+        let found = verdict(&mut conversation, nth, theirs);
+        assert!(matches!(found, Ok(()) | Err(Reason::ClockInDoubt)), "{nth}: {found:?}");
+    }
+    assert_eq!(conversation.node.peers().gate().peer_bans().count(), 0);
+}
+
+#[test]
+fn old_blocks_that_a_stopped_process_finds_are_no_fault() {
+    let mut conversation = Conversation::on(V4);
+    let now = conversation.now.unix_seconds();
+    assert_eq!(verdict(&mut conversation, 0, now), Ok(()));
+    // Nothing ran meanwhile, and both clocks went on.
+    conversation.now.unix += 100 * SECOND;
+    conversation.now.monotonic = conversation.now.monotonic + 100 * SECOND;
+    assert_eq!(verdict(&mut conversation, 1, now), Err(Reason::ClockInDoubt));
+    assert_eq!(verdict(&mut conversation, 50, now + 100), Ok(()));
+    assert_eq!(verdict(&mut conversation, 2, now), Err(Reason::TooOld));
+}

@@ -225,3 +225,22 @@ fn a_jumping_clock_reports_an_unknown_fork_once() {
     }
     assert_eq!(unknown(conversation.said()), [("atlas_time".to_owned(), NOW + 100, true)]);
 }
+
+#[test]
+fn what_an_unknown_fork_may_change_costs_its_sender_nothing() {
+    let broken = || {
+        let mut block = block(V4);
+        block.payload.block_hash = B256::repeat_byte(9);
+        signed(&block)
+    };
+    for (since, expected) in [(NOW - 1, Reason::UnknownFork), (NOW + 3600, Reason::BlockHash)] {
+        let mut conversation = with_unknown(&[("atlas_time", since)]);
+        conversation.tell(Input::Connected(peer(1)));
+        conversation.said();
+        let message = conversation.hear(V4, &broken());
+        let said = conversation.said();
+        assert!(said.contains(&Said::Refused(message, expected)), "{said:?}");
+        let bans = conversation.node.peers().gate().peer_bans().count();
+        assert_eq!(bans, usize::from(expected == Reason::BlockHash));
+    }
+}

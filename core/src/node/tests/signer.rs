@@ -112,6 +112,8 @@ fn no_peer_is_blamed_for_a_new_signer_before_it_is_read() {
 fn the_sender_of_foreign_blocks_is_blamed_once_the_old_signer_is_confirmed() {
     let mut conversation = reading();
     conversation.tell(Input::Connected(peer(1)));
+    let contents = of(&conversation, 7, 9);
+    assert_eq!(verdict(&mut conversation, &contents), Ok(()));
     let contents = of(&conversation, 8, 0);
     assert_eq!(verdict(&mut conversation, &contents), Err(Reason::SignerInDoubt));
     assert_eq!(conversation.node.peers().gate().peer_bans().count(), 0);
@@ -132,7 +134,9 @@ fn rotation_that_l1_shows_late(behind: u64) -> Conversation {
     let mut conversation = reading();
     for (who, envelope) in (1_u8..).zip(chain(V4, 12)) {
         conversation.tell(Input::Connected(peer(who)));
-        let contents = signed_by(&key(8), &body(&envelope));
+        // The old signer makes one more block.
+        let signer = if who == 1 { 7 } else { 8 };
+        let contents = signed_by(&key(signer), &body(&envelope));
         conversation.hear_from(who, V4, Unpacked::from_contents(&contents));
         let as_of = conversation.now.unix_seconds() - behind;
         conversation.tell(Input::SignerRead { signer: Some(old()), as_of });
@@ -150,6 +154,54 @@ fn a_rotation_that_l1_shows_late_bans_no_honest_peer() {
         conversation.tell(Input::SignerRead { signer: Some(new()), as_of });
         assert_eq!(conversation.node.peers().gate().peer_bans().count(), 0, "{behind} s behind");
     }
+}
+
+/// Lets twelve honest peers bring blocks of the old signer, two seconds apart, to a node that was
+/// given the new signer before the sequencer switches.
+fn configured_early(reads_signer: bool) -> Conversation {
+    let mut conversation =
+        Conversation::with(NodeConfig { signer: Some(new()), reads_signer, ..config(V4) });
+    for who in 1..=12 {
+        conversation.tell(Input::Connected(peer(who)));
+        let contents = of(&conversation, 7, who.into());
+        conversation.hear_from(who, V4, Unpacked::from_contents(&contents));
+        conversation.pass(2 * SECOND);
+    }
+    conversation
+}
+
+#[test]
+fn a_signer_that_is_configured_before_the_switch_bans_no_honest_peer() {
+    let mut conversation = configured_early(false);
+    let contents = of(&conversation, 8, 13);
+    assert_eq!(verdict(&mut conversation, &contents), Ok(()));
+    assert_eq!(conversation.node.peers().gate().peer_bans().count(), 0);
+    // From now on, blocks of another key are suspicious.
+    conversation.tell(Input::Connected(peer(20)));
+    let contents = of(&conversation, 7, 14);
+    conversation.hear_from(20, V4, Unpacked::from_contents(&contents));
+    conversation.pass(2 * SECOND);
+    let contents = of(&conversation, 8, 15);
+    assert_eq!(verdict(&mut conversation, &contents), Ok(()));
+    assert!(conversation.node.peers().gate().ban_of(&peer(20)).is_some());
+}
+
+#[test]
+fn l1_that_shows_the_new_signer_before_the_switch_bans_no_honest_peer() {
+    let mut conversation = configured_early(true);
+    let as_of = conversation.now.unix_seconds() + 60;
+    conversation.tell(Input::SignerRead { signer: Some(new()), as_of });
+    assert_eq!(conversation.node.peers().gate().peer_bans().count(), 0);
+}
+
+#[test]
+fn a_reading_of_unknown_age_changes_the_signer_and_blames_no_peer() {
+    let mut conversation = rotation_that_l1_shows_late(0);
+    conversation.pass(60 * SECOND);
+    conversation.tell(Input::SignerRead { signer: Some(old()), as_of: 0 });
+    assert_eq!(conversation.node.peers().gate().peer_bans().count(), 0);
+    conversation.tell(Input::SignerRead { signer: Some(new()), as_of: 0 });
+    assert_eq!(conversation.node.signers().current, Some(new()));
 }
 
 #[test]

@@ -24,11 +24,8 @@ impl Driver {
                 self.report.send_modify(|report| report.origin = SignerOrigin::Caller);
             }
             Command::SignerRead { signer, l1_block, as_of } => {
-                self.feed(match as_of {
-                    Some(as_of) => Input::SignerRead { signer, as_of },
-                    // The node does not say how old the block is.
-                    None => Input::SetSigner(signer),
-                });
+                // A block of unknown age proves nothing against peers.
+                self.feed(Input::SignerRead { signer, as_of: as_of.unwrap_or(0) });
                 let (origin, l1_block) = (SignerOrigin::L1, Some(l1_block));
                 self.report.send_modify(|report| {
                     *report = SignerReport { origin, l1_block, l1_error: None };
