@@ -14,7 +14,7 @@ pub enum Program {}
 
 impl Program {
     /// Finds no program.
-    pub fn find(_: impl IntoIterator<Item = PathBuf> + Clone) -> Option<Self> {
+    pub fn find(_: &[PathBuf]) -> Option<Self> {
         None
     }
 }
