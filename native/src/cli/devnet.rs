@@ -151,7 +151,8 @@ impl Args {
 
     fn obstacle(&self, scenario: Scenario) -> Option<String> {
         let followers = usize::from(self.followers);
-        scenario.obstacle(followers, self.fork, self.block_time(), self.engines)
+        let has_outage = self.kill_follower_for.is_some();
+        scenario.obstacle(followers, self.fork, self.block_time(), self.engines, has_outage)
     }
 
     /// Refuses scenarios that this devnet can't play, or that its run does not reach.
@@ -167,12 +168,6 @@ impl Args {
                     "--scenario {scenario}@{block} begins after the last of --blocks {blocks}; \
                      use a lower number after @"
                 )));
-            }
-            if *scenario == Scenario::Partition && self.kill_follower_for.is_some() {
-                return Err(Failure::new(
-                    "both --scenario partition and --kill-follower-for need the last follower: \
-                     leave out one",
-                ));
             }
         }
         Ok(())
@@ -385,14 +380,14 @@ async fn watch(
     introduce(args, ports, &network, page.as_ref(), config, engines)?;
     let mut record = Record::open(&network, config, page.as_ref());
     let ((teller, mut news), (asker, asked)) = (mpsc::channel(16), mpsc::channel(16));
-    let stage = Stage::new(&network, config, &args.scenarios, args.blocks, teller)?;
+    let mut has_outage = args.kill_follower_for.is_some();
+    let stage = Stage::new(&network, config, &args.scenarios, args.blocks, has_outage, teller)?;
     let (stage, links) = devnet_engines::link(stage, &network, engines)?;
     let mut display = Display::open(args.json)?;
     let (enough, kill) = (Notify::new(), Notify::new());
     // Boxed so that they can be dropped before the network that they borrow.
     let mut producing = Box::pin(stage.run(args.blocks.unwrap_or(u64::MAX), &enough, asked));
     let mut outage = Box::pin(outage(&network, args.kill_follower_for.unwrap_or_default(), &kill));
-    let mut has_outage = args.kill_follower_for.is_some();
     let mut frames = frames();
     // The time when the run stopped making blocks and started to wait for those under way.
     let mut ending: Option<Instant> = None;
@@ -542,8 +537,11 @@ async fn start(
 ) -> Result<(Network, Events, Option<Page>), Failure> {
     let (network, events) = Network::start(config).await?;
     if args.data_dir.is_some() {
-        // The last run may have been killed within a partition, which the follower remembers.
-        unblock(&network).await;
+        // An earlier run may have been killed within a partition, which the follower remembers. It
+        // was the last one of that run.
+        for follower in 0..config.followers {
+            network.cut_off(follower, false).await;
+        }
     }
     network.meshed().await?;
     let page = match web {
@@ -568,5 +566,8 @@ async fn outage(network: &Network, length: Duration, kill: &Notify) -> Result<()
     kill.notified().await;
     network.kill_last_follower().await?;
     sleep(length).await;
-    network.restart_last_follower().await
+    network.restart_last_follower().await?;
+    // It remembers whom it had blocked when it was killed.
+    unblock(network).await;
+    Ok(())
 }

@@ -67,14 +67,16 @@ impl Scenario {
         Self::ALL.into_iter().find(|scenario| scenario.key() == key)
     }
 
-    /// Returns what a devnet with these settings, with or without execution clients, lacks for the
-    /// scenario; `None` if it can be played. The text is a clause that also says what to do.
+    /// Returns what a devnet with these settings, with or without execution clients and an outage
+    /// of the last follower, lacks for the scenario; `None` if it can be played. The text is a
+    /// clause that also says what to do.
     pub fn obstacle(
         self,
         followers: usize,
         fork: Fork,
         block_time: Duration,
         has_engines: bool,
+        has_outage: bool,
     ) -> Option<String> {
         match self {
             Self::Reorg | Self::Equivocation | Self::Rewind | Self::Fast if has_engines => Some(
@@ -82,6 +84,9 @@ impl Scenario {
             ),
             Self::Partition if followers < 2 => {
                 Some("one follower must keep its connections; use --followers 2 or more".into())
+            }
+            Self::Partition if has_outage => {
+                Some("--kill-follower-for needs the last follower; leave out that flag".into())
             }
             Self::Fast if fork == Fork::Denim => {
                 Some("with --fork denim every block comes after 0.2 s; use an earlier fork".into())
@@ -183,16 +188,20 @@ mod tests {
     fn an_obstacle_names_the_remedy() {
         let second = Duration::from_secs(1);
         for scenario in Scenario::ALL {
-            assert_eq!(scenario.obstacle(2, Fork::Jovian, second, false), None, "{scenario}");
+            let obstacle = scenario.obstacle(2, Fork::Jovian, second, false, false);
+            assert_eq!(obstacle, None, "{scenario}");
         }
-        let alone = Scenario::Partition.obstacle(1, Fork::Jovian, second, true);
+        let alone = Scenario::Partition.obstacle(1, Fork::Jovian, second, true, false);
         assert!(alone.is_some_and(|text| text.contains("--followers 2")));
-        let denim = Scenario::Fast.obstacle(2, Fork::Denim, FAST, false);
+        let killed = Scenario::Partition.obstacle(2, Fork::Jovian, second, false, true);
+        assert!(killed.is_some_and(|text| text.contains("--kill-follower-for")));
+        assert_eq!(Scenario::Reorg.obstacle(2, Fork::Jovian, second, false, true), None);
+        let denim = Scenario::Fast.obstacle(2, Fork::Denim, FAST, false, false);
         assert!(denim.is_some_and(|text| text.contains("earlier fork")));
-        let fast = Scenario::Fast.obstacle(2, Fork::Jovian, FAST, false);
+        let fast = Scenario::Fast.obstacle(2, Fork::Jovian, FAST, false, false);
         assert!(fast.is_some_and(|text| text.contains("--block-time")));
-        let built = Scenario::Reorg.obstacle(2, Fork::Jovian, second, true);
+        let built = Scenario::Reorg.obstacle(2, Fork::Jovian, second, true, false);
         assert!(built.is_some_and(|text| text.contains("leave out --engines")));
-        assert_eq!(Scenario::LyingPeer.obstacle(2, Fork::Jovian, second, true), None);
+        assert_eq!(Scenario::LyingPeer.obstacle(2, Fork::Jovian, second, true, false), None);
     }
 }

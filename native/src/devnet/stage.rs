@@ -88,6 +88,8 @@ pub struct Stage<'a> {
     built: Option<Built>,
     beside: Beside<'a>,
     cues: Vec<(Scenario, u64)>,
+    /// Whether the last follower is killed and restarted during the run.
+    has_outage: bool,
     waiting: VecDeque<Scenario>,
     news: mpsc::Sender<News>,
 }
@@ -100,7 +102,8 @@ impl fmt::Debug for Stage<'_> {
 
 impl<'a> Stage<'a> {
     /// Creates a stage whose first block follows the sequencer's stored head, in a run with this
-    /// many blocks. It reports to `news`, which another task must read.
+    /// many blocks, and with or without an outage of the last follower. It reports to `news`, which
+    /// another task must read.
     ///
     /// # Errors
     /// If the sequencer's store can't be read.
@@ -109,6 +112,7 @@ impl<'a> Stage<'a> {
         config: &'a NetworkConfig,
         cues: &[Cue],
         blocks: Option<u64>,
+        has_outage: bool,
         news: mpsc::Sender<News>,
     ) -> Result<Self, NetworkError> {
         Ok(Self {
@@ -123,6 +127,7 @@ impl<'a> Stage<'a> {
             built: None,
             beside: Beside(None),
             cues: cues.iter().map(|cue| (cue.scenario, cue.after(blocks))).collect(),
+            has_outage,
             waiting: VecDeque::new(),
             news,
         })
@@ -178,7 +183,10 @@ impl<'a> Stage<'a> {
         while let Ok(scenario) = asked.try_recv() {
             let NetworkConfig { followers, fork, block_time, genesis, .. } = *self.config;
             let missing = self.missing(scenario);
-            let said = match scenario.obstacle(followers, fork, block_time, genesis.is_some()) {
+            let has_engines = genesis.is_some();
+            let obstacle =
+                scenario.obstacle(followers, fork, block_time, has_engines, self.has_outage);
+            let said = match obstacle {
                 Some(obstacle) => obstacle,
                 None if self.waiting.len() >= WAITING => "too many scenarios wait already".into(),
                 None => {

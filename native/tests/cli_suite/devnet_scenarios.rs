@@ -99,6 +99,27 @@ fn after_a_partition_the_follower_fills_its_gap() {
 }
 
 #[test]
+fn a_partition_does_not_outlive_a_killed_run() {
+    let place = Place::new();
+    let start = |more: &[&str]| {
+        let usual = ["devnet", "--no-web", "--json", "--block-time", "0.5"];
+        let kept = ["--data-dir", &place.name("kept")];
+        Daemon::start(place.opp2p(&[&usual[..], &kept, more].concat()), Stdio::null())
+    };
+    let reached = |devnet: &Daemon, followers: &str| {
+        let fits = |line: &str| line.starts_with("block ") && line.contains(followers);
+        devnet.wait_for(0, Duration::from_secs(60), fits);
+    };
+    let first = start(&["--followers", "2", "--scenario", "partition@1"]);
+    reached(&first, " 1/2 followers");
+    first.kill();
+    // The follower that was cut off is not the last one any more.
+    let second = start(&["--followers", "3"]);
+    reached(&second, " 3/3 followers");
+    second.kill();
+}
+
+#[test]
 fn a_lying_peer_is_banned_by_every_follower() {
     let run = Run::of("lying-peer", &["--block-time", "0.5"]);
     assert!(run.counts("bans").iter().all(|bans| *bans > 0), "{:#?}", run.lines);
@@ -140,7 +161,7 @@ fn a_scenario_that_can_t_be_played_is_refused_with_the_remedy() {
     run(&["partition", "--kill-follower-for", "3"]).refused(&[
         "--scenario partition",
         "--kill-follower-for",
-        "leave out one",
+        "leave out that flag",
     ]);
     run(&["200ms", "--fork", "denim"]).refused(&["200ms", "--fork denim", "earlier fork"]);
     run(&["200ms", "--block-time", "0.1"]).refused(&["200ms", "0.1 s", "--block-time"]);
