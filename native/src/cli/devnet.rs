@@ -1,7 +1,7 @@
 //! `opp2p devnet`: a complete network in one process, to watch and to measure.
 
 use super::devnet_ports::Ports;
-use super::devnet_record::Record;
+use super::devnet_record::{Ending, Record};
 use super::flags::sentence;
 use super::listeners::{self, Listener};
 use super::values::any_port;
@@ -20,7 +20,7 @@ use std::io::{Write, stderr};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{Interval, MissedTickBehavior, interval, sleep};
 
@@ -248,6 +248,9 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let ports = args.ports()?;
     let program = args.program()?;
     let web = args.page(ports.web)?;
+    // Before there is anything to clean up. It is dropped last, since without it a signal ends the
+    // process at once.
+    let mut end = End::listen()?;
     let temporary = match &args.data_dir {
         Some(_) => None,
         None => {
@@ -260,9 +263,32 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         temporary.as_ref().map(|made| made.path().to_path_buf()).or(args.data_dir.clone());
     let directory = directory.unwrap_or_default();
     let runtime = runtime()?;
-    let engines = match &program {
-        Some(program) => Some(runtime.block_on(Engines::start(program, &directory))?),
-        None => None,
+    let watched = play(args, web, ports, program.as_ref(), directory, &mut end);
+    let summary = runtime.block_on(watched)?;
+    let Some(summary) = summary else { return Ok(ExitCode::SUCCESS) };
+    if args.json {
+        answer(serde_json::to_string(&summary)?)?;
+    } else {
+        answer(&summary)?;
+    }
+    Ok(ExitCode::from(if summary.ok { 0 } else { NO }))
+}
+
+/// Runs the devnet in this directory, with execution clients if there is a program for them; `None`
+/// if it was asked to end before the network was up. The clients have ended when this returns.
+async fn play(
+    args: &Args,
+    web: Option<Web>,
+    ports: Ports,
+    program: Option<&Program>,
+    directory: PathBuf,
+    end: &mut End,
+) -> Result<Option<Summary>, Failure> {
+    let mut engines = tokio::select! {
+        // The same signal may have ended the clients.
+        biased;
+        () = end.asked() => return Ok(None),
+        started = devnet_engines::start(program, &directory) => started?,
     };
     let config = NetworkConfig {
         followers: usize::from(args.followers),
@@ -272,14 +298,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         browsers: (web.is_some() || args.ws.is_some()).then_some(ports.ws),
         genesis: engines.as_ref().map(Engines::genesis),
     };
-    let summary = runtime.block_on(watch(args, web, ports, &config, engines.as_ref()))?;
-    let Some(summary) = summary else { return Ok(ExitCode::SUCCESS) };
-    if args.json {
-        answer(serde_json::to_string(&summary)?)?;
-    } else {
-        answer(&summary)?;
-    }
-    Ok(ExitCode::from(if summary.ok { 0 } else { NO }))
+    watch(args, web, ports, &config, engines.as_mut(), end).await
 }
 
 /// Destination of the run's output.
@@ -370,68 +389,65 @@ async fn watch(
     web: Option<Web>,
     ports: Ports,
     config: &NetworkConfig,
-    engines: Option<&Engines>,
+    mut engines: Option<&mut Engines>,
+    end: &mut End,
 ) -> Result<Option<Summary>, Failure> {
-    let mut end = End::listen()?;
     let (mut network, mut events, page) = tokio::select! {
         started = start(args, web, config) => started?,
         () = end.asked() => return Ok(None),
     };
-    introduce(args, ports, &network, page.as_ref(), config, engines)?;
+    introduce(args, ports, &network, page.as_ref(), config, engines.as_deref())?;
     let mut record = Record::open(&network, config, page.as_ref());
     let ((teller, mut news), (asker, asked)) = (mpsc::channel(16), mpsc::channel(16));
-    let mut has_outage = args.kill_follower_for.is_some();
+    let has_outage = args.kill_follower_for.is_some();
     let stage = Stage::new(&network, config, &args.scenarios, args.blocks, has_outage, teller)?;
-    let (stage, links) = devnet_engines::link(stage, &network, engines)?;
+    let (stage, links) = devnet_engines::link(stage, &network, engines.as_deref())?;
     let mut display = Display::open(args.json)?;
     let (enough, kill) = (Notify::new(), Notify::new());
     // Boxed so that they can be dropped before the network that they borrow.
     let mut producing = Box::pin(stage.run(args.blocks.unwrap_or(u64::MAX), &enough, asked));
     let mut outage = Box::pin(outage(&network, args.kill_follower_for.unwrap_or_default(), &kill));
-    let mut frames = frames();
-    // The time when the run stopped making blocks and started to wait for those under way.
-    let mut ending: Option<Instant> = None;
-    let mut produced = false;
+    let mut ending = Ending::new(&enough);
+    let (mut frames, mut produced, mut outage_done) = (frames(), false, !has_outage);
     loop {
         tokio::select! {
             // The news come before the events that follow from them.
             biased;
             Some(news) = news.recv() => {
                 record.news(&news);
-                if ending.is_none() && record.blocks.len() as u64 == args.blocks_before_kill() {
+                if !ending.has_begun() && record.blocks.len() as u64 == args.blocks_before_kill() {
                     kill.notify_one();
                 }
             }
-            done = &mut outage, if has_outage => {
-                has_outage = false;
+            done = &mut outage, if !outage_done => {
+                outage_done = true;
                 if let Err(error) = done {
                     record.failures.push(error.to_string());
-                    ending.get_or_insert_with(Instant::now);
-                    enough.notify_one();
+                    ending.begin();
                 }
             }
             () = &mut producing, if !produced => {
                 produced = true;
-                ending.get_or_insert_with(Instant::now);
+                ending.begin();
             }
             () = end.asked() => {
                 // A second request during that time means not to wait.
-                if ending.replace(Instant::now()).is_some() {
+                if ending.begin() {
                     break;
                 }
-                enough.notify_one();
             }
             _ = frames.tick() => {
                 record.look_at(&network);
-                let elapsed = record.elapsed();
-                if display.refresh(&mut record.report, elapsed)? || display.keys(&asker)? {
-                    let again = ending.replace(Instant::now()).is_some();
-                    if again && display.is_live() {
-                        break;
-                    }
-                    enough.notify_one();
+                if let Some(failure) = ending.failure(engines.as_deref_mut()) {
+                    record.failures.push(failure);
+                    ending.begin();
                 }
-                if is_over(&record, ending, produced && news.is_empty()) {
+                let elapsed = record.elapsed();
+                let quits = display.refresh(&mut record.report, elapsed)? || display.keys(&asker)?;
+                if quits && ending.begin() && display.is_live() {
+                    break;
+                }
+                if ending.is_over(&record, produced && news.is_empty()) {
                     break;
                 }
             }
@@ -440,9 +456,12 @@ async fn watch(
     }
     display.close(&mut record.report)?;
     drop((producing, outage));
-
-    let summary = sum_up(args, record, &mut network, &mut end).await?;
-    stop(network, page, links).await;
+    let summary = sum_up(args, record, &mut network, end).await?;
+    tokio::select! {
+        () = stop(network, page, links) => {}
+        // The execution clients end in any case.
+        () = end.asked() => {}
+    }
     Ok(Some(summary))
 }
 
@@ -460,13 +479,6 @@ fn frames() -> Interval {
     let mut frames = interval(FRAME);
     frames.set_missed_tick_behavior(MissedTickBehavior::Skip);
     frames
-}
-
-/// Returns `true` if nothing is under way after the last block (`is_drained`), or if the wait for
-/// it, which began at `ending`, has taken too long.
-fn is_over(record: &Record, ending: Option<Instant>, is_drained: bool) -> bool {
-    ending.is_some_and(|at| at.elapsed() > record.patience())
-        || (is_drained && record.report.is_settled())
 }
 
 /// Says how others can join, as far as the flags ask for it.

@@ -3,6 +3,7 @@
 use super::{Failure, remark};
 use crate::devnet::{Engines, Links, Network, Program, Stage};
 use opp2p_core::chain::Fork;
+use std::path::Path;
 use std::time::Duration;
 
 /// Returns the program of the execution clients. Refuses a chain that they can't build.
@@ -31,6 +32,15 @@ pub(super) fn program(fork: Fork, block_time: Duration) -> Result<Program, Failu
              --engines",
         )
     })
+}
+
+/// Starts the execution clients with files in this directory, if there is a program for them.
+pub(super) async fn start(
+    program: Option<&Program>,
+    directory: &Path,
+) -> Result<Option<Engines>, Failure> {
+    let Some(program) = program else { return Ok(None) };
+    Engines::start(program, directory).await.map(Some).map_err(Failure::from)
 }
 
 /// Links the nodes to the execution clients, if there are any, so that the stage reports the blocks

@@ -1,14 +1,15 @@
-//! Record of a devnet's run: its report, its newest blocks, and its failures.
+//! Record of a devnet's run: its report, its newest blocks, its failures, and its end.
 
 use super::Failure;
 use crate::devnet::{
-    Member, Network, NetworkConfig, NetworkEvent, News, Publication, Report, Setup,
+    Engines, Member, Network, NetworkConfig, NetworkEvent, News, Publication, Report, Setup,
 };
 use crate::page::Page;
 use opp2p_core::chain::BlockId;
 use opp2p_node::host::{HostEvent, HostEventKind};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
+use tokio::sync::Notify;
 
 /// Time limit for the followers to get the last block.
 const LAST_BLOCK_TIMEOUT: Duration = Duration::from_secs(10);
@@ -134,5 +135,44 @@ impl Record {
             }
         }
         Ok(self.failures)
+    }
+}
+
+/// The end of a run, which waits for the blocks under way.
+pub(super) struct Ending<'a> {
+    /// The time when the run stopped making blocks and started to wait.
+    at: Option<Instant>,
+    /// Tells the stage to make no more blocks.
+    enough: &'a Notify,
+}
+
+impl<'a> Ending<'a> {
+    pub(super) const fn new(enough: &'a Notify) -> Self {
+        Self { at: None, enough }
+    }
+
+    pub(super) const fn has_begun(&self) -> bool {
+        self.at.is_some()
+    }
+
+    /// Lets the run end. Returns `true` if it is ending already.
+    pub(super) fn begin(&mut self) -> bool {
+        self.enough.notify_one();
+        let again = self.has_begun();
+        self.at.get_or_insert_with(Instant::now);
+        again
+    }
+
+    /// Returns why the run has to end: an execution client has ended. `None` if it is ending, since
+    /// a signal to all processes of a terminal ends the clients too.
+    pub(super) fn failure(&self, engines: Option<&mut Engines>) -> Option<String> {
+        engines.filter(|_| !self.has_begun()).and_then(Engines::ended)
+    }
+
+    /// Returns `true` if nothing is under way after the last block (`is_drained`), or if the wait
+    /// for it has taken too long.
+    pub(super) fn is_over(&self, record: &Record, is_drained: bool) -> bool {
+        self.at.is_some_and(|at| at.elapsed() > record.patience())
+            || (is_drained && record.report.is_settled())
     }
 }

@@ -3,7 +3,7 @@
 //!
 //! Each is a process with its own files in the devnet's directory. They end with [`Engines`].
 
-use super::{CHAIN_ID, Network, unix_seconds};
+use super::{CHAIN_ID, Member, Network, unix_seconds};
 use crate::engine::{EngineLink, EngineSetup, StartError, TIMEOUT};
 use crate::sequencer::SequencerHandle;
 use alloy_primitives::{Address, B256, keccak256};
@@ -18,7 +18,7 @@ use std::fs::File;
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 use tokio::time::sleep;
 
@@ -28,8 +28,12 @@ const START_TIMEOUT: Duration = Duration::from_secs(60);
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 /// Maximum length of an answer at the start, in bytes.
 const MAX_ANSWER: usize = 1 << 20;
-/// Maximum length of a client's own words in an error, in characters.
+/// Time between two looks at a client that starts.
+const LOOK: Duration = Duration::from_millis(100);
+/// Maximum length of a line of a client's log in an error, in characters.
 const MAX_WORDS: usize = 300;
+/// Number of lines of its log that tell why a client ended.
+const LAST_LINES: usize = 3;
 /// The account that has ether from the first block on. Its key is that of the first account of
 /// anvil and of hardhat, which everybody knows.
 pub const FUNDED: Address = alloy_primitives::address!("f39Fd6e51aad88F6F4ce6aB8827279cffFb92266");
@@ -84,13 +88,23 @@ pub enum EnginesError {
         /// The system's error.
         source: io::Error,
     },
-    /// The client ended, or does not answer.
+    /// The client ended before it answered.
     #[error("{name} does not start: {reason}")]
     Start {
         /// The program.
         name: &'static str,
         /// The end of its log.
         reason: String,
+    },
+    /// The client runs, but does not answer.
+    #[error("no answer from {name} within {seconds} s: {words}")]
+    Silent {
+        /// The program.
+        name: &'static str,
+        /// The time limit.
+        seconds: f64,
+        /// The end of its log.
+        words: String,
     },
     /// A secret can't be made.
     #[error(transparent)]
@@ -136,7 +150,7 @@ impl Links {
 
 impl Engines {
     /// Starts two clients with a new chain, whose files are in folders of this directory. They
-    /// answer when this returns.
+    /// answer when this returns. Dropping the future ends what it has started.
     ///
     /// # Errors
     /// If a client can't be started.
@@ -144,10 +158,12 @@ impl Engines {
         // Some blocks are due at once, which the builder makes up for.
         let time = unix_seconds().saturating_sub(2);
         let genesis = genesis_json(time);
-        let start = |name: &str| Process::start(program, directory.join(name), &genesis);
-        let (mut builder, mut follower) = (start("engine-sequencer")?, start("engine-follower-1")?);
-        let hash = builder.genesis_hash().await?;
-        follower.genesis_hash().await?;
+        let start =
+            |member, name: &str| Process::start(program, member, directory.join(name), &genesis);
+        let mut builder = start(Member::Sequencer, "engine-sequencer").await?;
+        let mut follower = start(Member::Follower(0), "engine-follower-1").await?;
+        let hash = builder.genesis_hash(START_TIMEOUT).await?;
+        follower.genesis_hash(START_TIMEOUT).await?;
         Ok(Self { name: program.name(), builder, follower, genesis: (hash, time) })
     }
 
@@ -159,6 +175,12 @@ impl Engines {
     /// Returns the clients' name.
     pub const fn name(&self) -> &'static str {
         self.name
+    }
+
+    /// Returns one sentence about a client that has ended by itself, with the end of its log;
+    /// `None` while both run.
+    pub fn ended(&mut self) -> Option<String> {
+        [&mut self.builder, &mut self.follower].into_iter().find_map(Process::ended)
     }
 
     /// Returns the URLs of the clients' public JSON-RPC: the builder's and the follower's.
@@ -190,56 +212,75 @@ impl Engines {
 #[derive(Debug)]
 struct Process {
     name: &'static str,
+    /// The node that it belongs to.
+    member: Member,
     directory: PathBuf,
-    child: Child,
+    running: Running,
     http: u16,
     auth: u16,
     secret: JwtSecret,
 }
 
-impl Drop for Process {
+/// A running program. Dropping it ends the program.
+#[derive(Debug)]
+struct Running(Child);
+
+impl Drop for Running {
     fn drop(&mut self) {
         // It may have ended by itself.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 
 impl Process {
-    fn start(program: &Program, directory: PathBuf, genesis: &Value) -> Result<Self, EnginesError> {
+    async fn start(
+        program: &Program,
+        member: Member,
+        directory: PathBuf,
+        genesis: &Value,
+    ) -> Result<Self, EnginesError> {
         let name = program.name();
         let secret = SecretKey::generate()?.to_hex();
-        let started = Self::spawn(program, &directory, genesis, &secret);
-        let (child, [http, auth]) = started.map_err(|source| EnginesError::SetUp {
+        let started = Self::spawn(program, &directory, genesis, &secret).await;
+        let (running, [http, auth]) = started.map_err(|source| EnginesError::SetUp {
             name,
             path: directory.clone(),
             source,
         })?;
         let secret = JwtSecret::from_hex(secret.as_str()).expect("a key has 32 bytes");
-        Ok(Self { name, directory, child, http, auth, secret })
+        Ok(Self { name, member, directory, running, http, auth, secret })
     }
 
     /// Writes the client's files and starts it. Returns its ports for JSON-RPC and for the Engine
     /// API.
-    fn spawn(
+    async fn spawn(
         program: &Program,
         directory: &Path,
         genesis: &Value,
         secret: &str,
-    ) -> io::Result<(Child, [u16; 2])> {
+    ) -> io::Result<(Running, [u16; 2])> {
         std::fs::create_dir_all(directory)?;
         std::fs::write(directory.join("genesis.json"), genesis.to_string())?;
         std::fs::write(directory.join("jwt.hex"), secret)?;
         let log = File::create(directory.join("log"))?;
         if program.kind == Kind::Geth {
             let arguments = ["--datadir=data", "init", "--state.scheme=hash", "genesis.json"];
-            let status = Command::new(&program.path)
+            let init = Command::new(&program.path)
                 .args(arguments)
                 .current_dir(directory)
                 .stdin(Stdio::null())
                 .stdout(Stdio::null())
                 .stderr(log.try_clone()?)
-                .status()?;
+                .spawn()?;
+            // Dropped, and so ended, if nobody waits for the start any more.
+            let mut init = Running(init);
+            let status = loop {
+                match init.0.try_wait()? {
+                    Some(status) => break status,
+                    None => sleep(LOOK).await,
+                }
+            };
             if !status.success() {
                 return Err(io::Error::other("it refuses the chain's genesis"));
             }
@@ -254,7 +295,7 @@ impl Process {
             .stdout(log.try_clone()?)
             .stderr(log)
             .spawn()?;
-        Ok((child, [http, auth]))
+        Ok((Running(child), [http, auth]))
     }
 
     fn url(&self) -> String {
@@ -271,8 +312,9 @@ impl Process {
         }
     }
 
-    /// Waits until the client answers, and returns the hash of its first block.
-    async fn genesis_hash(&mut self) -> Result<B256, EnginesError> {
+    /// Waits until the client answers, no longer than this, and returns the hash of its first
+    /// block.
+    async fn genesis_hash(&mut self, patience: Duration) -> Result<B256, EnginesError> {
         let client = HttpClient::new(&HttpConfig::new(&self.url(), CALL_TIMEOUT))?;
         let begun = Instant::now();
         loop {
@@ -281,21 +323,43 @@ impl Process {
             if let Some(hash) = hash {
                 return Ok(hash);
             }
-            let has_ended = self.child.try_wait().is_ok_and(|status| status.is_some());
-            if has_ended || begun.elapsed() > START_TIMEOUT {
-                return Err(EnginesError::Start { name: self.name, reason: self.last_words() });
+            if self.status().is_some() {
+                return Err(EnginesError::Start { name: self.name, reason: self.last_words(1) });
             }
-            sleep(Duration::from_millis(100)).await;
+            if begun.elapsed() > patience {
+                let (seconds, words) = (patience.as_secs_f64(), self.last_words(1));
+                return Err(EnginesError::Silent { name: self.name, seconds, words });
+            }
+            sleep(LOOK).await;
         }
     }
 
-    /// Returns the last line of the client's log.
-    fn last_words(&self) -> String {
+    /// Returns how the client ended; `None` while it runs.
+    fn status(&mut self) -> Option<ExitStatus> {
+        self.running.0.try_wait().ok().flatten()
+    }
+
+    /// Returns one sentence about the client's end; `None` while it runs.
+    fn ended(&mut self) -> Option<String> {
+        let status = self.status()?;
+        let (Self { member, name, .. }, words) = (&*self, self.last_words(LAST_LINES));
+        Some(format!("{member}: {name} ended ({status}): {words}"))
+    }
+
+    /// Returns the last lines of the client's log, up to this many, on one line.
+    fn last_words(&self, lines: usize) -> String {
         let log = std::fs::read(self.directory.join("log")).unwrap_or_default();
         let log = String::from_utf8_lossy(&log);
-        let last = log.lines().rev().find(|line| !line.trim().is_empty());
-        let words = last.unwrap_or("it says nothing").chars();
-        words.filter(|c| !c.is_control()).take(MAX_WORDS).collect()
+        let newest = log.lines().rev().filter(|line| !line.trim().is_empty()).take(lines);
+        let shown = |line: &str| -> String {
+            line.chars().filter(|c| !c.is_control()).take(MAX_WORDS).collect()
+        };
+        let mut words: Vec<String> = newest.map(shown).collect();
+        if words.is_empty() {
+            return "it says nothing".into();
+        }
+        words.reverse();
+        words.join(" | ")
     }
 }
 
@@ -393,6 +457,27 @@ fn genesis_json(time: u64) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::PermissionsExt;
+    use tokio::sync::Mutex;
+
+    /// Held by each test that runs a script. A process that starts while the script of another
+    /// test is written keeps it open for a moment, and a script that is open can't be run.
+    static TURN: Mutex<()> = Mutex::const_new(());
+
+    /// Writes a stand-in for op-geth into this folder.
+    fn fake(folder: &Path, script: &str) -> Program {
+        let path = folder.join("op-geth");
+        std::fs::write(&path, format!("#!/bin/sh\n{script}")).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        Program::find(&[folder.to_path_buf()]).unwrap()
+    }
+
+    /// Starts a stand-in in this folder, whose first step succeeds.
+    async fn started(folder: &Path, script: &str) -> Process {
+        let program = fake(folder, &format!("[ \"$2\" = init ] && exit 0\n{script}"));
+        let (directory, genesis) = (folder.join("one"), json!({}));
+        Process::start(&program, Member::Sequencer, directory, &genesis).await.unwrap()
+    }
 
     #[test]
     fn op_geth_comes_before_op_reth_and_any_folder_will_do() {
@@ -422,14 +507,62 @@ mod tests {
 
     #[tokio::test]
     async fn a_program_that_ends_is_quoted() {
-        use std::os::unix::fs::PermissionsExt;
+        let _turn = TURN.lock().await;
         let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("op-geth");
-        std::fs::write(&path, "#!/bin/sh\necho 'Fatal: no memory' >&2\n[ \"$2\" = init ]\n")
-            .unwrap();
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
-        let program = Program::find(&[directory.path().to_path_buf()]).unwrap();
+        let program = fake(directory.path(), "echo 'Fatal: no memory' >&2\n[ \"$2\" = init ]\n");
         let error = Engines::start(&program, directory.path()).await.unwrap_err();
         assert_eq!(error.to_string(), "op-geth does not start: Fatal: no memory");
+    }
+
+    #[tokio::test]
+    async fn a_program_that_does_not_answer_is_not_said_to_have_ended() {
+        let _turn = TURN.lock().await;
+        let directory = tempfile::tempdir().unwrap();
+        let mut process = started(directory.path(), "exec sleep 30\n").await;
+        let error = process.genesis_hash(Duration::from_millis(500)).await.unwrap_err();
+        assert_eq!(error.to_string(), "no answer from op-geth within 0.5 s: it says nothing");
+        assert_eq!(process.ended(), None);
+    }
+
+    #[tokio::test]
+    async fn the_end_of_a_program_is_reported_with_its_last_lines() {
+        let _turn = TURN.lock().await;
+        let directory = tempfile::tempdir().unwrap();
+        let script = "for n in 1 2 3 4; do echo \"line $n\"; echo; done >&2\nexit 3\n";
+        let mut process = started(directory.path(), script).await;
+        let begun = Instant::now();
+        let end = loop {
+            if let Some(end) = process.ended() {
+                break end;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(30), "it does not end");
+            sleep(Duration::from_millis(10)).await;
+        };
+        assert_eq!(end, "sequencer: op-geth ended (exit status: 3): line 2 | line 3 | line 4");
+    }
+
+    #[tokio::test]
+    async fn a_start_that_nobody_waits_for_leaves_no_process() {
+        let _turn = TURN.lock().await;
+        let directory = tempfile::tempdir().unwrap();
+        let program = fake(directory.path(), "echo $$ > pid\nexec sleep 30\n");
+        let file = directory.path().join("engine-sequencer/pid");
+        let written = async {
+            loop {
+                let pid = std::fs::read_to_string(&file).unwrap_or_default();
+                if pid.ends_with('\n') {
+                    return pid.trim().to_owned();
+                }
+                sleep(Duration::from_millis(10)).await;
+            }
+        };
+        let pid = tokio::select! {
+            started = Engines::start(&program, directory.path()) => panic!("{started:?}"),
+            pid = written => pid,
+            () = sleep(Duration::from_secs(30)) => panic!("it does not start"),
+        };
+        let signal = format!("kill -0 {pid} 2> /dev/null");
+        let runs = Command::new("sh").args(["-c", &signal]).status().unwrap().success();
+        assert!(!runs, "{pid}");
     }
 }

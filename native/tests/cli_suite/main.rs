@@ -11,6 +11,8 @@ mod config;
 #[cfg(test)]
 mod devnet;
 #[cfg(test)]
+mod devnet_engines;
+#[cfg(test)]
 mod devnet_scenarios;
 #[cfg(test)]
 mod endings;

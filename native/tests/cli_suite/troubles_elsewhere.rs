@@ -3,7 +3,7 @@
 
 #[allow(dead_code, reason = "the other suite uses all of it")]
 #[path = "../host_suite/fake_rpc.rs"]
-mod fake_rpc;
+pub(crate) mod fake_rpc;
 
 use crate::chain::{Blocks, GENESIS_HASH, SEQUENCER_KEY, signer};
 use crate::support::{Place, free_port};

@@ -33,7 +33,16 @@ impl FakeRpc {
         tls: Option<Arc<ServerConfig>>,
         answers: impl Fn(&str, &Value) -> Answer + Send + Sync + 'static,
     ) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::start_at("127.0.0.1:0", tls, answers)
+    }
+
+    /// As [`Self::start_with`], at this address.
+    pub(crate) fn start_at(
+        address: &str,
+        tls: Option<Arc<ServerConfig>>,
+        answers: impl Fn(&str, &Value) -> Answer + Send + Sync + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind(address).unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let (end, asked) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(Vec::new())));
         let answers: Answers = Arc::new(answers);

@@ -46,6 +46,11 @@ impl Engines {
         match *self {}
     }
 
+    /// Returns one sentence about a client that has ended by itself.
+    pub fn ended(&mut self) -> Option<String> {
+        match *self {}
+    }
+
     /// Returns the URLs of the clients' public JSON-RPC.
     pub fn urls(&self) -> [String; 2] {
         match *self {}
