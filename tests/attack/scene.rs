@@ -90,8 +90,8 @@ impl Size {
     pub(crate) const SHORT: Self = Self {
         warm: 8,
         quiet: 15,
-        attacked: 25,
-        every: Duration::from_millis(200),
+        attacked: 40,
+        every: Duration::from_millis(100),
         is_long: false,
     };
     /// For measured figures.
