@@ -125,13 +125,18 @@ export interface GapEvent {
   readonly id: number | null;
   /**
    * `changed`: it is being filled, and `missing` is smaller; or its ends have moved. `skipped`: the
-   * chain goes on above the gap, whose missing blocks are left out. `refused`: the gap is not
-   * requested, see `reason`.
+   * chain goes on at `before`, and the missing blocks are left out. Blocks that were reported above
+   * `after` are then no longer canonical. If `before` is not above `after`, the blocks from the
+   * height of `before` up are no longer canonical. `refused`: the gap is not requested, see
+   * `reason`.
    */
   readonly state: "opened" | "changed" | "closed" | "skipped" | "refused";
-  /** The block below the missing ones; `null` for `closed` and `refused`. */
+  /**
+   * The block below the missing ones; `null` for `closed` and `refused`. For `skipped` it can be
+   * above {@link before}: see {@link state}.
+   */
   readonly after: BlockId | null;
-  /** The block above the missing ones; `null` for `closed` and `refused`. */
+  /** The block from which the chain goes on; `null` for `closed` and `refused`. */
   readonly before: BlockId | null;
   /** Number of missing blocks; 0 for `closed` and `refused`. */
   readonly missing: number;

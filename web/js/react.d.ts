@@ -19,7 +19,7 @@ export function useStatus(source: Source): Status | null;
 
 /**
  * Returns the newest blocks that arrived since a component first called the hook, newest first. A
- * reorg removes the abandoned blocks.
+ * reorg or a skipped gap removes the blocks that are no longer canonical.
  *
  * @param count maximum number of blocks, 1 to 256. Default: 10.
  */

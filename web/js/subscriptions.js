@@ -232,12 +232,18 @@ export class Subscriptions {
         if (item.kind === "block") await this.#block(item.block, signal);
         else if (item.kind === "reorg") this.#takeBack(item.reorg.ancestor.number);
         else if (item.kind === "lost") this.#missed(item.first, item.last, null);
-        else this.#missed(item.gap.after, item.gap.before, null);
+        else this.#skipped(item.gap);
       }
     } catch (error) {
       // After an abort, the subscriptions have ended.
       if (!signal.aborted) throw error;
     }
+  }
+
+  /** Blocks above `after`, or from the height of `before` up, are no longer canonical. */
+  #skipped({ after, before, missing }) {
+    this.#takeBack(Math.min(after.number, before.number - 1));
+    if (missing > 0) this.#missed(after, before, null);
   }
 
   #missed(first, last, error, entries = this.#of("logs")) {

@@ -3,6 +3,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { feedOf } from "../../js/feed.js";
 import { Observer, observe } from "../../js/index.js";
 import { block, failure, payload, settles, started } from "./mock.mjs";
 
@@ -377,4 +378,30 @@ test("a worker that ends by itself is a crash", async () => {
   worker.fails("unreachable");
   assert.deepEqual([errors[0].code, observer.stopped], ["crashed", true]);
   await settles(observer.stop(), "stop()");
+});
+
+test("a feed loses the blocks above a reorg's ancestor, and above a lower block of a skipped gap", async () => {
+  const { worker, observer } = await started(observe);
+  const feed = feedOf(observer);
+  let changes = 0;
+  const leave = feed.subscribe(() => (changes += 1));
+  const shown = () => feed.first(10).map(({ number }) => number);
+  const id = (number) => ({ number, hash: block(number).hash });
+  const skipped = (after, before, missing) =>
+    worker.tell("gap", { id: null, state: "skipped", after: id(after), before: id(before), missing });
+  report(worker, 7, 10);
+  skipped(10, 9, 0);
+  assert.deepEqual(shown(), [8, 7]);
+  report(worker, 9, 9);
+  worker.tell("reorg", { ancestor: id(8), abandoned: [id(9)], adopted: [] });
+  assert.deepEqual(shown(), [8, 7]);
+  assert.equal(changes, 7);
+  skipped(8, 20, 11);
+  assert.equal(changes, 7, "nothing of the list is taken back");
+  report(worker, 20, 20);
+  assert.deepEqual(shown(), [20, 8, 7]);
+  leave();
+  assert.equal(feed.first(10), feed.first(10));
+  assert.equal(feedOf(observer), feed);
+  await observer.stop();
 });

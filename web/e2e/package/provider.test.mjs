@@ -281,6 +281,44 @@ test("logs are read block by block, in order, and taken back by a reorg", async 
   await provider.stop();
 });
 
+/** A gap of a chain that goes on at another block, as the node reports it. */
+const skipped = (after, before, missing) => ({
+  id: null,
+  state: "skipped",
+  after: { number: after, hash: HASH(after) },
+  before: { number: before, hash: HASH(before) },
+  missing,
+  reason: "x",
+});
+
+test("logs are taken back if the chain goes on at a lower height", async () => {
+  const { worker, provider } = await started(logsOf);
+  const told = [];
+  const missed = [];
+  provider.on("message", ({ data: { result } }) =>
+    told.push([Number(BigInt(result.blockHash)), result.removed === true]),
+  );
+  provider.on("missed", ({ first, last }) => missed.push([first.number, last.number]));
+  await provider.request({ method: "eth_subscribe", params: ["logs", {}] });
+  for (const number of [8, 9, 10]) worker.block(number);
+  worker.tell("gap", skipped(10, 9, 0));
+  worker.block(9, { hash: HASH(109) });
+  // Here block 9 is on the branch that was left, and the one in its place is missing.
+  worker.tell("gap", skipped(8, 10, 1));
+  worker.block(10, { hash: HASH(110) });
+  await until(() => told.length === 16);
+  const pair = (number, removed) => [[number, removed], [number, removed]];
+  assert.deepEqual(told, [
+    ...[8, 9, 10].flatMap((number) => pair(number, false)),
+    ...[10, 9].flatMap((number) => pair(number, true)),
+    ...pair(109, false),
+    ...pair(109, true),
+    ...pair(110, false),
+  ]);
+  assert.deepEqual(missed, [[8, 10]], "no block is missing in the first gap");
+  await provider.stop();
+});
+
 test("a block whose logs can't be read is reported, and the next ones go on", async () => {
   let refused = 0;
   const error = { code: -32000, message: "no endpoint answers" };
