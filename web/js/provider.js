@@ -40,7 +40,7 @@ export class Provider {
   #chainId;
   #isConnected = false;
   #stopped = false;
-  /** Sets of `{ listener, isOnce }`, by event. */
+  /** Lists of `{ listener, isOnce }`, by event. */
   #listeners = new Map();
   #subscriptions;
   #unverified;
@@ -175,9 +175,14 @@ export class Provider {
   removeListener(event, listener) {
     const listeners = this.#listeners.get(event) ?? [];
     // Removes only one registration, as in Node.js.
-    const at = listeners.findLastIndex((entry) => entry.listener === listener);
-    if (at >= 0) this.#listeners.set(event, listeners.toSpliced(at, 1));
+    this.#remove(event, listeners.findLast((entry) => entry.listener === listener));
     return this;
+  }
+
+  /** Removes one registration. */
+  #remove(event, entry) {
+    const others = this.#listeners.get(event)?.filter((other) => other !== entry);
+    if (others) this.#listeners.set(event, others);
   }
 
   off(event, listener) {
@@ -195,10 +200,11 @@ export class Provider {
   }
 
   #emit(event, detail) {
-    for (const { listener, isOnce } of this.#listeners.get(event) ?? []) {
-      if (isOnce) this.removeListener(event, listener);
+    for (const entry of this.#listeners.get(event) ?? []) {
+      // The same function may also be registered for good.
+      if (entry.isOnce) this.#remove(event, entry);
       try {
-        listener(detail);
+        entry.listener(detail);
       } catch (error) {
         // The error is reported as uncaught. The other listeners are still called.
         globalThis.queueMicrotask(() => {

@@ -198,6 +198,19 @@ test("listeners are added and removed as those of Node.js, and one that throws s
   await provider.stop();
 });
 
+test("a listener that is called once leaves other registrations of its function in place", async () => {
+  const { worker, provider } = await started();
+  let count = 0;
+  const listener = () => (count += 1);
+  provider.once("lie", listener).on("lie", listener);
+  worker.tell("lie", {});
+  assert.deepEqual([count, provider.listenerCount("lie")], [2, 1]);
+  worker.tell("lie", {});
+  worker.tell("lie", {});
+  assert.deepEqual([count, provider.listenerCount("lie")], [4, 1]);
+  await provider.stop();
+});
+
 test("new heads arrive as messages with every field of a header", async () => {
   const { worker, provider } = await started();
   const messages = [];
