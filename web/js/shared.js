@@ -43,7 +43,7 @@ class Shared extends EventTarget {
     if (!message.start) return this.#port.postMessage(message);
     this.#lock = await held();
     const key = keyOf(message.start);
-    this.#port.postMessage({ start: { ...message.start, key, lock: this.#lock?.name } });
+    this.#port.postMessage({ start: { ...message.start, key, lock: this.#lock.name } });
   }
 
   terminate() {
@@ -55,7 +55,9 @@ class Shared extends EventTarget {
 }
 
 export function shared() {
-  if (typeof globalThis.SharedWorker === "function") {
+  // Without locks nobody learns that a tab has ended.
+  const hasLocks = Boolean(globalThis.navigator?.locks);
+  if (hasLocks && typeof globalThis.SharedWorker === "function") {
     // Bundlers recognise only this form of the expression.
     const worker = new SharedWorker(new URL("./shared-worker.js", import.meta.url), {
       type: "module",
@@ -63,7 +65,6 @@ export function shared() {
     });
     return new Shared(worker);
   }
-  if (globalThis.navigator?.locks && typeof globalThis.BroadcastChannel === "function")
-    return new Member();
+  if (hasLocks && typeof globalThis.BroadcastChannel === "function") return new Member();
   return new Worker(new URL("./worker.js", import.meta.url), { type: "module", name: "opp2p" });
 }

@@ -201,6 +201,8 @@ test("the choice: a shared worker, a tab among others, or a worker of the tab", 
     set("BroadcastChannel", Fake);
     set("navigator", {});
     assert.ok(shared() instanceof Fake);
+    set("SharedWorker", Fake);
+    assert.ok(shared() instanceof Fake, "without locks each tab has its own node");
   } finally {
     for (const [name, own] of before) {
       if (own) Object.defineProperty(globalThis, name, own);
