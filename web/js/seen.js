@@ -190,6 +190,10 @@ export class Seen {
 
   #reorg(detail) {
     const { ancestor } = detail;
+    const last = this.#last;
+    const isOther = (this.#hashes.get(ancestor.number) ?? ancestor.hash) !== ancestor.hash;
+    // The browser dropped what is below the ancestor. The next block says so.
+    if (last && (ancestor.number > last.number || isOther)) return [];
     const known = this.#cut(ancestor.number);
     const abandoned = this.#isAhead && known.length > 0 ? known : detail.abandoned;
     this.#isAhead = false;

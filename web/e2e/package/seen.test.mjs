@@ -160,3 +160,25 @@ test("blocks that the browser dropped are told as a gap, or as a reorg", () => {
   seen.take("gap", gap("skipped", 13, 20), null);
   assert.deepEqual(take(seen, signed(20)), [["block", 20]]);
 });
+
+test("a reorg does not hide blocks below its ancestor that the tab has missed", () => {
+  const reorg = (ancestor) => ({ ancestor, abandoned: [], adopted: [] });
+  for (const isMoved of [false, true]) {
+    const seen = after(5, 9);
+    if (isMoved) seen.moved();
+    // It missed blocks 10 to 13, and the block 13 that is abandoned.
+    assert.deepEqual(seen.take("reorg", reorg(id(12))), []);
+    const next = signed(13, { ...fork, parentHash: block(12).hash });
+    const [[, detail], [kind]] = seen.take("block", next, bytes());
+    assert.deepEqual([detail.state, detail.after, detail.missing, kind], ["skipped", id(9), 3, "block"]);
+    assert.deepEqual(take(seen, signed(14, { parentHash: fork.hash })), [["block", 14]]);
+    // It missed a reorg to another block 8, from which the chain parts again.
+    const other = after(5, 9);
+    if (isMoved) other.moved();
+    assert.deepEqual(other.take("reorg", reorg({ number: 8, ...fork })), []);
+    const shown = other.take("block", signed(9, { hash: id(77).hash, parentHash: fork.hash }), bytes());
+    assert.deepEqual([shown.length, shown[0][1].state, shown[0][1].after], [2, "skipped", id(7)]);
+  }
+  // A tab without a block has missed none.
+  assert.equal(new Seen().take("reorg", reorg(id(12))).length, 1);
+});
