@@ -68,8 +68,9 @@ export class Hub {
   #clients = new Set();
   /** Promise of the node, or `undefined` while none runs or starts. */
   #node;
-  /** The last status report, for later clients. */
+  /** The last reports of the status and of the signer, for later clients. */
   #status = null;
+  #signer = null;
   /** The last ticket for the node. The clients' own tickets are not unique. */
   #tickets = 0;
   /** Number of requests for the signer, which go to the clients in turn. */
@@ -102,11 +103,13 @@ export class Hub {
       if (!this.#clients.has(client)) return client;
       client.isStarted = true;
       post({ started: about });
+      // What the node says of itself has the signer of its start.
+      if (this.#signer) this.#report(client, { kind: "signer", detail: this.#signer });
       if (this.#status) this.#report(client, { kind: "status", detail: this.#status });
     } catch (error) {
       this.#clients.delete(client);
       // The next client tries again.
-      if (this.#clients.size === 0) this.#node = undefined;
+      if (this.#clients.size === 0) this.#forget();
       post({ failed: failure(error) });
     }
     return client;
@@ -134,8 +137,7 @@ export class Hub {
     for (const ticket of client.tickets.values()) node?.cancelRead(ticket);
     client.tickets.clear();
     if (this.#clients.size > 0 || !this.#node) return;
-    this.#node = undefined;
-    this.#status = null;
+    this.#forget();
     await node?.stop();
     if (this.#clients.size === 0) this.#ended();
   }
@@ -149,8 +151,15 @@ export class Hub {
   async end() {
     const node = await this.#node?.catch(() => {});
     this.#clients.clear();
-    this.#node = undefined;
+    this.#forget();
     await node?.stop();
+  }
+
+  /** Forgets the node: the next client starts another. */
+  #forget() {
+    this.#node = undefined;
+    this.#status = null;
+    this.#signer = null;
   }
 
   async #answer(client, { id, what, given }) {
@@ -173,6 +182,7 @@ export class Hub {
 
   #tell(kind, detail, payload) {
     if (kind === "status") this.#status = detail;
+    if (kind === "signer") this.#signer = detail;
     const message = { kind, detail, payload };
     const started = [...this.#clients].filter((client) => client.isStarted);
     if (kind === "read-signer") {
@@ -183,7 +193,7 @@ export class Hub {
     for (const client of started) this.#report(client, message);
     if (kind === "crashed") {
       this.#clients.clear();
-      this.#node = undefined;
+      this.#forget();
       this.#ended();
     }
   }

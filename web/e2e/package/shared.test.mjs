@@ -76,6 +76,26 @@ test("a client that comes later learns the state at once", async () => {
   assert.deepEqual(late.got, [{ started: ABOUT }, { kind: "status", detail: status }]);
 });
 
+test("a client that comes later learns the signer that the node has now, and none of an older node", async () => {
+  const signer = { signer: `0x${"22".repeat(20)}`, previous: null };
+  const reports = ({ got }) => got.slice(1);
+  for (const ends of [
+    ({ hub }, { client }) => hub.leave(client),
+    ({ node }) => node.tell("crashed", "unreachable"),
+    ({ hub }) => hub.end(),
+  ]) {
+    const all = made();
+    const first = await joined(all.hub);
+    all.node.tell("signer", signer);
+    const late = await joined(all.hub);
+    assert.deepEqual(reports(late), [{ kind: "signer", detail: signer }]);
+    await all.hub.leave(late.client);
+    await ends(all, first);
+    assert.deepEqual(reports(await joined(all.hub)), []);
+    assert.equal(all.node.starts, 2);
+  }
+});
+
 test("questions of two clients with the same numbers get their own answers", async () => {
   const { hub, node } = made();
   const [one, other] = [await joined(hub), await joined(hub)];
