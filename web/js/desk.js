@@ -65,17 +65,22 @@ export class Desk {
   }
 
   async #join(id, { lock, last }) {
-    if (this.#tabs.has(id)) return;
+    const tab = this.#tabs.get(id) ?? this.#add(id);
+    tab.last = last;
+    const isClient = await tab.hear({ start: { lock } });
+    if (!isClient) this.#drop(id, tab);
+  }
+
+  #add(id) {
     const channel = new this.#Channel(this.#names.tab(id));
     const post = (message) => {
       if (this.#tabs.get(id) === tab) channel.postMessage({ term: this.#term, message });
     };
-    const tab = { channel, last };
     const left = () => this.#drop(id, tab);
-    tab.hear = connection(() => this.#hub, post, left, this.#locks);
+    const hear = connection(() => this.#hub, post, left, this.#locks);
+    const tab = { channel, hear, last: null };
     this.#tabs.set(id, tab);
-    const isClient = await tab.hear({ start: { lock } });
-    if (!isClient) this.#drop(id, tab);
+    return tab;
   }
 
   #drop(id, tab) {

@@ -89,9 +89,14 @@ export class Hub {
    * Adds a client, whose messages go to `post(message)`.
    *
    * @param options of the node; ignored if the node already runs
+   * @param before the client in whose place it comes: the hub forgets that one
    */
-  async join(post, options) {
+  async join(post, options, before) {
     const client = new Client(post);
+    if (this.#clients.delete(before)) {
+      before.post = () => {};
+      void this.#withdraw(before);
+    }
     if (this.#clients.size >= MOST) {
       post({ failed: { code: "option", message: `${MOST} observers already share the node` } });
       return client;
@@ -110,7 +115,7 @@ export class Hub {
       this.#clients.delete(client);
       // The next client tries again.
       if (this.#clients.size === 0) this.#forget();
-      post({ failed: failure(error) });
+      client.post({ failed: failure(error) });
     }
     return client;
   }
@@ -133,13 +138,19 @@ export class Hub {
   /** Removes a client. The node stops with the last one. */
   async leave(client) {
     if (!this.#clients.delete(client)) return;
-    const node = await this.#node?.catch(() => {});
-    for (const ticket of client.tickets.values()) node?.cancelRead(ticket);
-    client.tickets.clear();
+    const node = await this.#withdraw(client);
     if (this.#clients.size > 0 || !this.#node) return;
     this.#forget();
     await node?.stop();
     if (this.#clients.size === 0) this.#ended();
+  }
+
+  /** Withdraws the questions of a client that has left. Resolves to the node. */
+  async #withdraw(client) {
+    const node = await this.#node?.catch(() => {});
+    for (const ticket of client.tickets.values()) node?.cancelRead(ticket);
+    client.tickets.clear();
+    return node;
   }
 
   /** Returns whether this is one of the clients. */
@@ -246,7 +257,8 @@ export class Hub {
 
 /**
  * Connects a tab with its hub. Returns the function that takes the tab's messages. The first
- * message is the start. The function resolves to whether the tab is a client of the hub afterwards.
+ * message is the start. After another start, the tab is a new client. The function resolves to
+ * whether the tab is a client of the hub afterwards.
  *
  * @param hubOf returns the hub of a key
  * @param post sends a message to the tab
@@ -258,13 +270,15 @@ export function connection(hubOf, post, left = () => {}, locks = globalThis.navi
     await hub.leave(await joining);
     left();
   };
+  const join = async (before, options) => hub.join(post, options, await before);
   return async (data) => {
     if (data.start) {
       const { key, lock, ...options } = data.start;
+      const isFirst = !joining;
       hub = hubOf(key);
-      joining = hub.join(post, options);
+      joining = join(joining, options);
       // A tab that ends says nothing, but releases its lock.
-      if (lock) void locks.request(lock, leave);
+      if (lock && isFirst) void locks.request(lock, leave);
     } else if (hub) {
       await hub.heard(await joining, data);
     }

@@ -16,7 +16,9 @@
 // * `message`: the hub says this to the tab.
 //
 // Frames of a tab, on the channel of the leader: `{ from, term, … }` with `ping`, or with a
-// `message` for the hub. The first message is `{ start: { lock, last } }`.
+// `message` for the hub. The first message is `{ start: { lock, last } }`. A tab that stood still
+// sends it again: the browser may have dropped reports, which the hub takes for unconfirmed. The
+// hub then forgets what the tab did not confirm.
 //
 // Bounds: what seen.js keeps, and the questions that the page waits for. The hub bounds what is on
 // the way to a tab.
@@ -31,6 +33,8 @@ const PULSE_MS = 5000;
 /** Looks without a sign of the leader until it is asked for one, and until it is taken for gone. */
 const QUIET = 2;
 const GONE = 5;
+/** A tab that does nothing for more looks than these stood still. */
+const STILL = 3;
 /** Further looks while the worker of a leader loads. */
 const COMING = 12;
 /** Milliseconds for tabs to join a new leader before its node starts. */
@@ -44,6 +48,8 @@ const browser = () => ({
     new Worker(new URL("./leader-worker.js", import.meta.url), { type: "module", name: "opp2p" }),
   document: globalThis.document,
   window: globalThis,
+  now: () => Date.now(),
+  every: (act, milliseconds) => setInterval(act, milliseconds),
   pulse: PULSE_MS,
   gather: GATHER_MS,
 });
@@ -72,6 +78,8 @@ export class Member extends EventTarget {
   #asks = new Map();
   /** Looks since the last sign of the leader. */
   #quiet = 0;
+  /** Time at which this tab last did something. */
+  #ran;
   #timer;
   #resting;
   #isFrozen = false;
@@ -124,7 +132,8 @@ export class Member extends EventTarget {
   }
 
   async #open(options) {
-    const { locks, Channel, document, window, pulse } = this.#ways;
+    const { locks, Channel, document, window, now, every, pulse } = this.#ways;
+    this.#ran = now();
     this.#options = options;
     this.#group = await groupOf(keyOf(options));
     this.#names = namesOf(this.#group);
@@ -135,13 +144,17 @@ export class Member extends EventTarget {
       channel.onmessageerror = () => this.#pass("messageerror", {});
       this.#channels[what] = channel;
     }
-    this.#channels.all.onmessage = ({ data }) => this.#hear(data);
-    this.#channels.own.onmessage = ({ data }) => this.#hear(data);
+    for (const channel of [this.#channels.all, this.#channels.own]) {
+      channel.onmessage = ({ data }) => {
+        this.#runs();
+        this.#hear(data);
+      };
+    }
     document?.addEventListener("freeze", this.#frozen);
     document?.addEventListener("resume", this.#thawed);
     window?.addEventListener?.("pagehide", this.#frozen);
     window?.addEventListener?.("pageshow", this.#thawed);
-    this.#timer = setInterval(() => this.#look(), pulse);
+    this.#timer = every(() => this.#look(), pulse);
     this.#ping();
     this.#stand();
   }
@@ -169,11 +182,12 @@ export class Member extends EventTarget {
     else if (message && this.#isJoined) this.#took(message);
   }
 
-  #join() {
+  /** Joins the leader. `isSame` says that the tab has joined it before. */
+  #join(isSame = false) {
     if (this.#isLeaving) return;
     this.#isJoined = true;
     this.#taken = 0;
-    for (const report of this.#seen.moved()) this.#report(...report);
+    for (const report of this.#seen.moved(isSame)) this.#report(...report);
     this.#tell({ start: { lock: this.#life.name, last: this.#seen.last } });
     for (const ask of this.#asks.values()) this.#tell(ask);
   }
@@ -207,8 +221,21 @@ export class Member extends EventTarget {
     this.#unstand();
   }
 
+  /** Notes that this tab runs. If it stood still, it joins its leader again. */
+  #runs() {
+    const { now, pulse } = this.#ways;
+    const before = this.#ran;
+    this.#ran = now();
+    if (this.#ran - before > STILL * pulse) this.#rejoin();
+  }
+
+  #rejoin() {
+    if (this.#isJoined) this.#join(true);
+  }
+
   /** Looks whether the leader is still there. */
   #look() {
+    this.#runs();
     this.#stand();
     this.#quiet += 1;
     const isLoading = this.#leading && this.#term < this.#leading.term;
@@ -328,7 +355,9 @@ export class Member extends EventTarget {
   }
 
   #thaw() {
+    if (this.#isFrozen) this.#rejoin();
     this.#isFrozen = false;
+    this.#ran = this.#ways.now();
     this.#quiet = 0;
     this.#ping();
     this.#stand();

@@ -32,6 +32,10 @@ export function startOf(recent, lasts) {
   return below.at(-1) ?? recent[0];
 }
 
+/** Why a tab lacks blocks: a browser can drop what was sent to a tab that it has halted. */
+const HALTED = "this tab was halted";
+const MOVED = "no node took them while it moved to a tab";
+
 const idOf = ({ number, hash }) => ({ number, hash });
 
 /** Returns the higher of two positions; either can be `null`. */
@@ -54,6 +58,10 @@ export class Seen {
   #gapsFrom = 0;
   #gapsTo = 0;
   #isAhead = false;
+  /** Why the tab lacks the blocks below the next one. */
+  #why = HALTED;
+  /** Whether the tab may have missed reports of troubles. The next status tells. */
+  #isStale = false;
   /** Number of the block above a gap that the node has skipped. */
   #skippedTo = null;
 
@@ -62,27 +70,29 @@ export class Seen {
     return this.#last;
   }
 
-  /** Another node goes on. Returns the reports that end what belonged to the old one. */
-  moved() {
-    const last = Math.floor(Date.now() / 1000);
-    const troubles = [...this.#troubles.values()];
-    const reports = troubles.map((trouble) => ["trouble-ended", { ...trouble, last }]);
+  /**
+   * Another node goes on. With `isSame` it is the same node, and the tab may have missed reports.
+   * Returns the reports that end what the tab can't follow further.
+   */
+  moved(isSame = false) {
+    const reports = isSame ? [] : this.#troublesAre([]);
     for (const id of this.#gaps)
       reports.push([
         "gap",
         { id, state: "closed", after: null, before: null, missing: 0, reason: null },
       ]);
-    if (this.#status) {
+    this.#isStale = this.#status !== null;
+    if (this.#status && !isSame) {
       const lost = { state: "dialling", inMesh: false, roundTrip: null, retryIn: null };
       const peers = this.#status.peers?.map((peer) => ({ ...peer, ...lost }));
       const head = higher(this.#head, this.#status.head);
       const linked = this.#last ?? this.#status.linked;
       reports.push(["status", { ...this.#status, head, linked, peers, troubles: [] }]);
     }
-    this.#troubles.clear();
     this.#gaps.clear();
     this.#gapsFrom = this.#gapsTo;
     this.#isAhead = this.#last !== null;
+    this.#why = isSame ? HALTED : MOVED;
     this.#skippedTo = null;
     return reports;
   }
@@ -127,9 +137,7 @@ export class Seen {
       const isChild = number === last.number + 1 && parentHash === last.hash;
       if (!isChild && this.#skippedTo !== number) {
         const isAbove = number > last.number + 1;
-        // A browser can drop what was sent to a tab that it has halted.
-        const moved = "no node took them while it moved to a tab";
-        const why = this.#isAhead ? moved : "this tab was halted";
+        const why = this.#isAhead ? this.#why : HALTED;
         reports.unshift(isAbove ? this.#skip(last, detail, why) : this.#branch(detail));
       }
       this.#isAhead = false;
@@ -223,9 +231,23 @@ export class Seen {
     return [["gap", shown]];
   }
 
+  /** Takes the troubles that last. Returns the reports of those that began or ended. */
+  #troublesAre(troubles) {
+    const last = Math.floor(Date.now() / 1000);
+    const before = this.#troubles;
+    this.#troubles = new Map(troubles.map((trouble) => [trouble.kind, trouble]));
+    const ended = [...before.values()].filter(({ kind }) => !this.#troubles.has(kind));
+    const begun = troubles.filter(({ kind }) => !before.has(kind));
+    return [
+      ...ended.map((trouble) => ["trouble-ended", { ...trouble, last }]),
+      ...begun.map((trouble) => ["trouble", trouble]),
+    ];
+  }
+
   #changed(detail) {
-    if (detail.troubles)
-      this.#troubles = new Map(detail.troubles.map((trouble) => [trouble.kind, trouble]));
+    const troubles = detail.troubles ? this.#troublesAre(detail.troubles) : [];
+    const reports = this.#isStale ? troubles : [];
+    this.#isStale = false;
     let shown = detail;
     if (this.#isAhead) {
       shown = { ...detail, head: higher(this.#head, detail.head), linked: this.#last };
@@ -234,6 +256,6 @@ export class Seen {
       this.#head = detail.head;
     }
     this.#status = shown;
-    return [["status", shown]];
+    return [...reports, ["status", shown]];
   }
 }

@@ -236,3 +236,55 @@ test("a chain that has changed its branch while the node moved is told as a reor
   assert.deepEqual(abandoned, old.map(({ number, hash }) => ({ number, hash })));
   assert.deepEqual([numbers(tabs[2]), tabs[2].details("reorg")], [[101, 102, 103], []]);
 });
+
+test("a tab that stood still while the browser dropped its reports gets them again", async () => {
+  for (const [stands, goesOn] of [
+    [(tab) => tab.stand(), (tab) => tab.goOn()],
+    [
+      (tab) => tab.freeze(),
+      (tab) => {
+        tab.channels.state.holds = [];
+        tab.thaw();
+      },
+    ],
+  ]) {
+    const tabs = await opened(3);
+    origin.grow();
+    await have(tabs, 101, 101);
+    const [, still] = tabs;
+    stands(still);
+    // The others confirm what they get. Its hub takes all for unconfirmed.
+    for (let to = 201; to <= 701; to += 100) {
+      for (let count = 0; count < 100; count++) origin.grow();
+      await have([tabs[0], tabs[2]], 101, to);
+    }
+    goesOn(still);
+    await until(() => still.started.length === 2);
+    for (let count = 0; count < 100; count++) origin.grow();
+    await until(() => numbers(still).at(-1) === 801);
+    assert.deepEqual(numbers(still), [101, ...range(702, 801)]);
+    const ends = ({ state, after, before, missing }) => [state, after.number, before.number, missing];
+    assert.deepEqual(still.details("gap").map(ends), [["skipped", 101, 702, 600]]);
+    await have([tabs[0], tabs[2]], 101, 801);
+    assert.equal(origin.starts.length, 1, "its node did not stop");
+    for (const tab of all.splice(0)) tab.member.terminate();
+  }
+});
+
+test("the only tab stood still: it joins its own node again, which goes on", async () => {
+  const [tab] = await opened(1);
+  origin.answers = () => new Promise(() => {});
+  tab.says({ ask: { id: 1, what: "read", given: [7, "eth_getCode", "[]"] } });
+  origin.grow();
+  await have([tab], 101, 101);
+  tab.stand();
+  origin.grow();
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  origin.answers = async (what, given) => ({ what, given });
+  tab.goOn();
+  await until(() => tab.answer(1));
+  assert.deepEqual(tab.answer(1).value.given.slice(1), ["eth_getCode", "[]"]);
+  origin.grow();
+  await until(() => numbers(tab).at(-1) === 103);
+  assert.deepEqual([origin.starts.length, tab.details("gap").length], [1, 1]);
+});

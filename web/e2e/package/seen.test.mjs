@@ -182,3 +182,21 @@ test("a reorg does not hide blocks below its ancestor that the tab has missed", 
   // A tab without a block has missed none.
   assert.equal(new Seen().take("reorg", reorg(id(12))).length, 1);
 });
+
+test("a tab that joins the same node again learns which troubles began or ended meanwhile", () => {
+  const seen = after(5, 9);
+  const trouble = (kind) => ({ kind, text: "x", since: 1, last: 1 });
+  const status = (...kinds) => {
+    const [head, linked, highest] = [{ ...id(9), receivedAt: 1 }, id(9), id(9)];
+    return { head, linked, highest, peers: [], troubles: kinds.map(trouble) };
+  };
+  const kinds = (reports) => reports.map(([kind, detail]) => [kind, detail.kind]);
+  const told = ["status", undefined];
+  assert.deepEqual(kinds(seen.take("status", status("gap", "clock"))), [told]);
+  assert.deepEqual(seen.moved(true), []);
+  const reports = kinds(seen.take("status", status("clock", "no_peers")));
+  assert.deepEqual(reports, [["trouble-ended", "gap"], ["trouble", "no_peers"], told]);
+  assert.deepEqual(kinds(seen.take("status", status("clock"))), [told]);
+  const [[, detail]] = seen.take("block", signed(12), bytes());
+  assert.equal(detail.reason, "this tab was halted");
+});

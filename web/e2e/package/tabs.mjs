@@ -214,6 +214,9 @@ class OneTab {
   got = [];
   errors = [];
   document = new EventTarget();
+  /** The tab's clock, and whether the tab stands still. */
+  time = 0;
+  isStill = false;
 
   constructor(origin) {
     this.origin = origin;
@@ -224,6 +227,8 @@ class OneTab {
       Channel: this.channels.Channel,
       worker: () => (this.worker = new LeaderWorker(this)),
       document: this.document,
+      now: () => this.time,
+      every: (act, milliseconds) => setInterval(() => this.isStill || act(), milliseconds),
       pulse: 40,
       gather: 20,
     });
@@ -269,6 +274,18 @@ class OneTab {
   thaw() {
     this.document.dispatchEvent(new Event("resume"));
     this.#open(this.channels.state);
+  }
+
+  /** The browser halts the tab alone and drops what it is sent, or lets it go on an hour later. */
+  stand() {
+    this.isStill = true;
+    this.channels.state.holds = [];
+  }
+
+  goOn() {
+    this.isStill = false;
+    this.channels.state.holds = null;
+    this.time += 3_600_000;
   }
 
   /** The phone halts the leader's tab with its worker, without a word, or lets them go on. */
