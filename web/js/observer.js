@@ -32,6 +32,8 @@ const MOST_BLOCKS = 65_536;
 export const MADE = Symbol("observe");
 /** Key of the method by which providers read from the node. */
 export const READ = Symbol("read");
+/** Key of the method by which providers learn that the observer has ended. */
+export const ENDED = Symbol("ended");
 
 const COUNTERS = {
   blocks: 0,
@@ -103,6 +105,8 @@ export class Observer extends EventTarget {
     counters: COUNTERS,
   });
   #queues = new Set();
+  /** Functions to call at the end. */
+  #ends = new Set();
   #stopping;
   #signal;
   #readSigner;
@@ -264,7 +268,15 @@ export class Observer extends EventTarget {
     });
   }
 
+  /** Calls `act` once the observer has ended. Returns a function that prevents it. */
+  [ENDED](act) {
+    this.#ends.add(act);
+    return () => this.#ends.delete(act);
+  }
+
   async #stop() {
+    // They find the observer stopped.
+    queueMicrotask(() => this.#ends.forEach((act) => act()));
     this.#signal?.removeEventListener("abort", this.#abort);
     globalThis.removeEventListener?.("online", this.#back);
     globalThis.document?.removeEventListener("visibilitychange", this.#back);

@@ -78,8 +78,8 @@ export interface Answer {
 export class RpcError extends Error {
   readonly name: "ProviderRpcError";
   /**
-   * 4200: the method needs a wallet. 4900: the provider has ended, or no gateway is connected.
-   * The others are JSON-RPC's.
+   * 4200: the method needs a wallet. 4900: the provider or its observer has ended, or no gateway is
+   * connected. The others are JSON-RPC's.
    */
   readonly code: number;
   readonly data?: unknown;
@@ -95,7 +95,10 @@ export interface SubscriptionMessage {
 export interface ProviderEvents {
   /** A gateway is connected and a head is known. */
   connect: { readonly chainId: string };
-  /** No gateway is connected, or the provider has ended. `latest` stays at the last head. */
+  /**
+   * No gateway is connected, or the provider or its observer has ended. `latest` stays at the last
+   * head.
+   */
   disconnect: RpcError;
   /** A result of a subscription by `eth_subscribe`. */
   message: SubscriptionMessage;

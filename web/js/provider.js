@@ -6,7 +6,7 @@
 
 import { ObserverError, words } from "./errors.js";
 import { load } from "./load.js";
-import { Observer, READ } from "./observer.js";
+import { ENDED, Observer, READ } from "./observer.js";
 import { isSignal } from "./options.js";
 import { RpcError, fail } from "./rpc-error.js";
 import { observing } from "./start.js";
@@ -73,6 +73,7 @@ export class Provider {
     });
     const isAlone = ({ kind }) => kind === "no_peers";
     this.#offs = [
+      observer[ENDED](() => this.#end()),
       observer.on("lie", (lie) => this.#emit("lie", lie)),
       observer.on("head", () => this.#connected(!observer.troubles.some(isAlone))),
       observer.on("trouble", (trouble) => isAlone(trouble) && this.#connected(false)),
@@ -92,7 +93,7 @@ export class Provider {
   }
 
   isConnected() {
-    return this.#isConnected;
+    return this.#isConnected && !this.#observer.stopped;
   }
 
   async request(args, options) {
@@ -221,14 +222,21 @@ export class Provider {
     else this.#emit("disconnect", new RpcError(DISCONNECTED, "no gateway is connected"));
   }
 
+  /** Ends this provider, which was stopped or whose observer has ended. */
+  #end() {
+    if (this.#stopped) return;
+    this.#stopped = true;
+    for (const off of this.#offs) off();
+    this.#subscriptions.end();
+    const wasConnected = this.#isConnected;
+    this.#isConnected = false;
+    if (wasConnected) this.#emit("disconnect", this.#ended());
+    // viem.js listens to this.
+    this.#emit(ENDED, this.#ended());
+  }
+
   async stop() {
-    if (!this.#stopped) {
-      this.#stopped = true;
-      for (const off of this.#offs) off();
-      this.#subscriptions.end();
-      if (this.#isConnected) this.#emit("disconnect", this.#ended());
-      this.#isConnected = false;
-    }
+    this.#end();
     if (this.#isOwner) await this.#observer.stop();
   }
 

@@ -1,6 +1,7 @@
 // A transport for viem over a provider, which the first request starts.
 
 import { createTransport } from "viem";
+import { ENDED } from "./observer.js";
 import { Provider, createProvider } from "./provider.js";
 
 /** Returns the transport; see viem.d.ts. */
@@ -38,7 +39,7 @@ export function opp2p(options, { key = "opp2p", name = "opp2p", methods } = {}) 
       },
       {
         provider,
-        subscribe: async ({ params, onData }) => subscribed(await provider(), params, onData),
+        subscribe: async (given) => subscribed(await provider(), given),
         stop: async () => (await starting)?.stop(),
       },
     );
@@ -46,14 +47,15 @@ export function opp2p(options, { key = "opp2p", name = "opp2p", methods } = {}) 
 }
 
 /** Implements the `subscribe` of viem's transports. */
-async function subscribed(provider, params, onData) {
+async function subscribed(provider, { params, onData, onError }) {
   const subscriptionId = await provider.request({ method: "eth_subscribe", params });
   const listen = ({ data }) => data.subscription === subscriptionId && onData(data);
-  provider.on("message", listen);
+  const fail = (error) => onError?.(error);
+  provider.on("message", listen).once(ENDED, fail);
   return {
     subscriptionId,
     async unsubscribe() {
-      provider.removeListener("message", listen);
+      provider.removeListener("message", listen).removeListener(ENDED, fail);
       const result = await provider
         .request({ method: "eth_unsubscribe", params: [subscriptionId] })
         .catch(() => false);

@@ -5,6 +5,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { observe } from "../../js/index.js";
 import { Provider, RpcError, createProvider } from "../../js/provider.js";
+import { opp2p } from "../../js/viem.js";
 import { FIELDS, MockWorker, OPTIONS, RPC, Reading, block, failure, root, settles, until } from "./mock.mjs";
 
 const HASH = (number) => block(number).hash;
@@ -437,4 +438,51 @@ test("a provider over an observer of the page leaves it running", async () => {
   assert.equal((await failure(createProvider({ observer: without }))).code, "option");
   await without.stop();
   assert.throws(() => new Provider(), TypeError);
+});
+
+test("a provider learns that its observer has ended, and tells it once", async () => {
+  for (const ends of [
+    ({ worker }) => worker.fails("out of memory"),
+    ({ worker }) => worker.tell("crashed", "unreachable"),
+    ({ control }) => control.abort(),
+    ({ provider }) => void provider.observer.stop(),
+    ({ provider }) => void provider.stop(),
+  ]) {
+    const worker = new Reading();
+    const control = new AbortController();
+    const provider = await createProvider({ ...OPTIONS, rpc: RPC, worker, signal: control.signal });
+    await new Promise((resolve) => setTimeout(resolve));
+    const heard = [];
+    provider.on("connect", () => heard.push("connect"));
+    provider.on("disconnect", ({ code }) => {
+      heard.push(code, provider.isConnected());
+      void provider.stop();
+    });
+    // As viem's watchers subscribe.
+    const { value } = opp2p(provider)({});
+    const watch = (name) =>
+      value.subscribe({ params: ["newHeads"], onData: () => {}, onError: ({ code }) => heard.push(name, code) });
+    await watch("watcher");
+    const left = await watch("one that has left");
+    await left.unsubscribe();
+    assert.equal(provider.isConnected(), true);
+    ends({ worker, control, provider });
+    assert.equal(provider.isConnected(), false);
+    await until(() => worker.terminated === 1);
+    assert.deepEqual(heard, [4900, false, "watcher", 4900]);
+    assert.equal((await failure(provider.request({ method: "eth_chainId" }))).code, 4900);
+  }
+});
+
+test("a provider that has stopped does not wait for the end of its observer", async () => {
+  const observer = await observe({ ...OPTIONS, rpc: RPC, worker: new Reading(), reads: {} });
+  const provider = await createProvider({ observer });
+  await new Promise((resolve) => setTimeout(resolve));
+  const codes = [];
+  provider.on("disconnect", ({ code }) => codes.push(code));
+  await provider.stop();
+  await observer.stop();
+  assert.deepEqual(codes, [4900]);
+  const late = await createProvider({ observer });
+  assert.equal(late.isConnected(), false);
 });
