@@ -285,3 +285,15 @@ export function connection(hubOf, post, left = () => {}, locks = globalThis.navi
     return hub !== undefined && hub.has(await joining);
   };
 }
+
+/** Serves the tab at the other end of a port; see `connection`. */
+export function attend(port, hubOf) {
+  const post = (message) => port.postMessage(message);
+  const hear = connection(hubOf, post);
+  port.addEventListener("message", ({ data }) => hear(data));
+  port.addEventListener("messageerror", () => {
+    const message = "the shared worker can't read a message of the page";
+    post({ failed: { code: "worker", message } });
+  });
+  port.start();
+}

@@ -1,7 +1,7 @@
 // The shared worker: one node for each set of options, for all tabs of an origin.
 
 import { start } from "./engine.js";
-import { Hub, connection } from "./hub.js";
+import { Hub, attend } from "./hub.js";
 
 /** The nodes, by the key of their options. */
 const hubs = new Map();
@@ -19,8 +19,4 @@ function hubOf(key) {
   return hubs.get(key);
 }
 
-globalThis.addEventListener("connect", ({ ports: [port] }) => {
-  const hear = connection(hubOf, (message) => port.postMessage(message));
-  port.addEventListener("message", ({ data }) => hear(data));
-  port.start();
-});
+globalThis.addEventListener("connect", ({ ports: [port] }) => attend(port, hubOf));

@@ -25,7 +25,8 @@ interface WorkerLike {
  *
  * The place of the node is chosen automatically:
  *
- * * a shared worker;
+ * * a shared worker. It takes {@link ObserveOptions.wasm} as a URL or bytes, but not as a compiled
+ *   module or a `Response`;
  * * without shared workers, as in Chromium on Android, a worker of one tab. Web Locks elect that
  *   tab, and the others reach it through a `BroadcastChannel`. When it is closed, stops, is frozen
  *   or crashes, the node moves to another tab. A tab without a sign of life for about 25 seconds

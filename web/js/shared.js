@@ -1,8 +1,10 @@
 // The value of the option `worker` for a node that all tabs of an origin share; see shared.d.ts.
 
+import { words } from "./errors.js";
 import { held, keyOf } from "./group.js";
 import { CONFIRMED } from "./hub.js";
 import { Member } from "./leader.js";
+import { isModule } from "./module.js";
 
 /** Gives a shared worker the interface of a dedicated worker. */
 class Shared extends EventTarget {
@@ -36,11 +38,17 @@ class Shared extends EventTarget {
   }
 
   postMessage(message) {
-    this.#sent = this.#sent.then(() => this.#send(message));
+    const failed = (error) => this.#pass("error", { message: words(error) });
+    this.#sent = this.#sent.then(() => this.#send(message)).catch(failed);
   }
 
   async #send(message) {
     if (!message.start) return this.#port.postMessage(message);
+    if (isModule(message.start.wasm)) {
+      // A module can't leave the process of the page.
+      const text = "a shared worker can't take a compiled module: give `wasm` as a URL or bytes";
+      return this.#pass("message", { data: { failed: { code: "option", message: text } } });
+    }
     this.#lock = await held();
     const key = keyOf(message.start);
     this.#port.postMessage({ start: { ...message.start, key, lock: this.#lock.name } });

@@ -3,10 +3,11 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Hub } from "../../js/hub.js";
+import { Hub, attend } from "../../js/hub.js";
+import { observe } from "../../js/index.js";
 import { Member } from "../../js/leader.js";
 import { shared } from "../../js/shared.js";
-import { ABOUT, block, until } from "./mock.mjs";
+import { ABOUT, OPTIONS, block, failure, until } from "./mock.mjs";
 
 /** A hub over a mock node. `node.tell` sends a report, and `ended` counts the hub's ends. */
 function made({ fails } = {}) {
@@ -201,14 +202,26 @@ test("there is a bound on the clients of a node", async () => {
   assert.equal(got[0].failed.code, "option");
 });
 
+/** Sets global values. Returns a function that sets the old ones. */
+function replace(values) {
+  const before = Object.keys(values).map((name) => [name, Object.getOwnPropertyDescriptor(globalThis, name)]);
+  for (const [name, value] of Object.entries(values))
+    Object.defineProperty(globalThis, name, { value, configurable: true, writable: true });
+  return () => {
+    for (const [name, own] of before) {
+      if (own) Object.defineProperty(globalThis, name, own);
+      else delete globalThis[name];
+    }
+  };
+}
+
 test("the choice: a shared worker, a tab among others, or a worker of the tab", () => {
   class Fake extends EventTarget {
     port = Object.assign(new EventTarget(), { start() {} });
   }
   const names = ["SharedWorker", "Worker", "BroadcastChannel", "navigator"];
-  const before = names.map((name) => [name, Object.getOwnPropertyDescriptor(globalThis, name)]);
-  const set = (name, value) =>
-    Object.defineProperty(globalThis, name, { value, configurable: true, writable: true });
+  const restore = replace(Object.fromEntries(names.map((name) => [name, globalThis[name]])));
+  const set = (name, value) => (globalThis[name] = value);
   try {
     set("SharedWorker", Fake);
     set("Worker", Fake);
@@ -224,9 +237,63 @@ test("the choice: a shared worker, a tab among others, or a worker of the tab", 
     set("SharedWorker", Fake);
     assert.ok(shared() instanceof Fake, "without locks each tab has its own node");
   } finally {
-    for (const [name, own] of before) {
-      if (own) Object.defineProperty(globalThis, name, own);
-      else delete globalThis[name];
+    restore();
+  }
+});
+
+/** Globals with a shared worker whose port does what `hear(message, port)` does. */
+function sharing(hear) {
+  const locks = { request: async (_, hold) => hold() };
+  class SharedWorker extends EventTarget {
+    port = Object.assign(new EventTarget(), {
+      start: () => {},
+      close: () => {},
+      got: [],
+      says: (data) => this.port.dispatchEvent(new MessageEvent("message", { data })),
+      postMessage: (message) => {
+        this.port.got.push(structuredClone(message));
+        queueMicrotask(() => hear(message, this.port));
+      },
+    });
+
+    constructor() {
+      super();
+      SharedWorker.port = this.port;
     }
   }
+  return { SharedWorker, navigator: { locks } };
+}
+
+test("a shared worker gets no compiled module, and the page learns what it can't send", async () => {
+  const globals = sharing(() => {});
+  const restore = replace(globals);
+  try {
+    const wasm = new WebAssembly.Module(Uint8Array.of(0, 0x61, 0x73, 0x6d, 1, 0, 0, 0));
+    const error = await failure(observe({ ...OPTIONS, worker: shared, wasm }));
+    const said = "a shared worker can't take a compiled module: give `wasm` as a URL or bytes";
+    assert.deepEqual([error.code, error.message], ["option", said]);
+    assert.deepEqual(globals.SharedWorker.port.got, []);
+    const worker = shared();
+    const errors = [];
+    worker.addEventListener("error", ({ message }) => errors.push(message));
+    worker.postMessage({ ask: () => {} });
+    worker.postMessage({ networkChanged: true });
+    await until(() => globals.SharedWorker.port.got.length === 1);
+    assert.match(errors[0], /could not be cloned/);
+    assert.equal(errors.length, 1);
+  } finally {
+    restore();
+  }
+});
+
+test("a port answers a message that can't be read", async () => {
+  const { hub } = made();
+  const got = [];
+  const port = Object.assign(new EventTarget(), { start() {}, postMessage: (data) => got.push(data) });
+  attend(port, () => hub);
+  port.dispatchEvent(new MessageEvent("messageerror"));
+  assert.deepEqual(kinds(got), ["failed"]);
+  port.dispatchEvent(new MessageEvent("message", { data: { start: { key: "x" } } }));
+  await until(() => got.length === 2);
+  assert.deepEqual(got[1], { started: ABOUT });
 });
