@@ -272,7 +272,9 @@ export function connection(hubOf, post, left = () => {}, locks = globalThis.navi
   };
   const join = async (before, options) => hub.join(post, options, await before);
   return async (data) => {
-    if (data.start) {
+    // The tab learns that this worker lives.
+    if (data.ping) post({ pong: true });
+    else if (data.start) {
       const { key, lock, ...options } = data.start;
       const isFirst = !joining;
       hub = hubOf(key);

@@ -6,12 +6,23 @@ import { CONFIRMED } from "./hub.js";
 import { Member } from "./leader.js";
 import { isModule } from "./module.js";
 
+/** Milliseconds between two looks at the worker. */
+const PULSE_MS = 5000;
+/**
+ * Looks without a sign of the worker until it counts as dead. A frozen tab does not look, so its
+ * own pause does not count.
+ */
+const QUIET = 5;
+
 /** Gives a shared worker the interface of a dedicated worker. */
 class Shared extends EventTarget {
   #port;
   #lock;
   /** Number of unconfirmed reports. */
   #taken = 0;
+  /** Looks since the last sign of the worker. */
+  #quiet = 0;
+  #timer;
   /** Settles after the last message, so that all keep their order while the lock is awaited. */
   #sent = Promise.resolve();
 
@@ -24,6 +35,10 @@ class Shared extends EventTarget {
     });
     this.#port.addEventListener("messageerror", () => this.#pass("messageerror", {}));
     this.#port.addEventListener("message", ({ data }) => {
+      this.#quiet = 0;
+      if (data.pong) return;
+      // The page itself limits the time of the start.
+      if (data.started) this.#timer ??= setInterval(() => this.#look(), PULSE_MS);
       if (data.kind && (this.#taken += 1) >= CONFIRMED) {
         this.#port.postMessage({ confirmed: this.#taken });
         this.#taken = 0;
@@ -35,6 +50,14 @@ class Shared extends EventTarget {
 
   #pass(type, fields) {
     this.dispatchEvent(Object.assign(new Event(type), fields));
+  }
+
+  /** Looks whether the worker still lives: browsers don't tell of its end. */
+  #look() {
+    this.#quiet += 1;
+    if (this.#quiet <= QUIET) return this.#port.postMessage({ ping: true });
+    clearInterval(this.#timer);
+    this.#pass("error", { message: "the shared worker gives no sign of life" });
   }
 
   postMessage(message) {
@@ -55,6 +78,7 @@ class Shared extends EventTarget {
   }
 
   terminate() {
+    clearInterval(this.#timer);
     void this.#sent.then(() => {
       this.#lock?.release();
       this.#port.close();

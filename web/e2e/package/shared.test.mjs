@@ -297,3 +297,44 @@ test("a port answers a message that can't be read", async () => {
   await until(() => got.length === 2);
   assert.deepEqual(got[1], { started: ABOUT });
 });
+
+test("a shared worker that gives no sign of life is told as a crash", async (t) => {
+  const { hub } = made();
+  let isDead = false;
+  let attended;
+  const globals = sharing((message, port) => {
+    if (isDead) return;
+    if (!attended) {
+      attended = Object.assign(new EventTarget(), { start() {}, postMessage: port.says });
+      attend(attended, () => hub);
+    }
+    attended.dispatchEvent(new MessageEvent("message", { data: message }));
+  });
+  const restore = replace(globals);
+  t.mock.timers.enable({ apis: ["setInterval"] });
+  const look = async (count) => {
+    for (let index = 0; index < count; index++) {
+      t.mock.timers.tick(5000);
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+  };
+  try {
+    const observer = await observe({ ...OPTIONS, worker: shared });
+    await new Promise((resolve) => setTimeout(resolve));
+    const errors = [];
+    observer.on("error", ({ code, message }) => errors.push([code, message]));
+    await look(20);
+    isDead = true;
+    await look(5);
+    assert.deepEqual(errors, []);
+    isDead = false;
+    await look(5);
+    isDead = true;
+    await look(20);
+    const said = "the node ended by a defect of its own: the shared worker gives no sign of life";
+    assert.deepEqual([errors, observer.stopped], [[["crashed", said]], true]);
+  } finally {
+    restore();
+    t.mock.timers.reset();
+  }
+});
