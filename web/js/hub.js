@@ -219,6 +219,10 @@ export class Hub {
       client.rewind(detail.ancestor);
     }
     if (isFull) return;
+    if (kind === "gap" && detail.state === "skipped") {
+      const { after, before } = detail;
+      client.rewind({ number: Math.min(after.number, before.number - 1) });
+    }
     if (kind === "block") {
       if (client.isLate) this.#catchUp(client, detail);
       client.took(idOf(detail));
@@ -228,7 +232,7 @@ export class Hub {
   }
 
   /** Reports the reorg, and the blocks, that a client missed before this block. */
-  #catchUp(client, { number, hash }) {
+  #catchUp(client, { number, hash, parentHash }) {
     client.isLate = false;
     const { ancestor } = client;
     client.ancestor = null;
@@ -239,8 +243,12 @@ export class Hub {
       client.behind += 1;
       client.post({ kind: "reorg", detail: { ancestor: after, abandoned, adopted: [] } });
     }
-    if (!after || number <= after.number + 1) return;
-    const missing = number - after.number - 1;
+    if (!after || (number === after.number + 1 && parentHash === after.hash)) return;
+    // The chain may have gone on at a lower height, or on a branch that the client does not have.
+    const isLinked = client.told.some((id) => id.hash === parentHash);
+    client.rewind({ number: isLinked ? number - 1 : number - 2 });
+    after = client.told.at(-1) ?? after;
+    const missing = Math.max(0, number - after.number - 1);
     const reason = "this tab did not process its reports";
     const gap = { id: null, state: "skipped", after, before: { number, hash }, missing, reason };
     client.behind += 1;

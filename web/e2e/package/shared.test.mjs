@@ -175,6 +175,42 @@ test("a client that missed reorgs learns the lowest one before its next block", 
   }
 });
 
+test("a client that missed a skipped gap learns that the chain has gone on at a lower height", async () => {
+  const { hub, node } = made();
+  const other = (number) => block(number + 100_000).hash;
+  const tell = (detail) => node.tell("block", detail, null);
+  const skipped = (after, before) => {
+    const [from, to] = [{ number: after, hash: block(after).hash }, { number: before, hash: other(before) }];
+    node.tell("gap", { id: null, state: "skipped", after: from, before: to, missing: 0 });
+  };
+  for (const { parentHash, after, missing } of [
+    { parentHash: block(509).hash, after: 509, missing: 0 },
+    { parentHash: other(509), after: 508, missing: 1 },
+  ]) {
+    const { got, client, says } = await joined(hub);
+    for (let number = 1; number <= 513; number++) tell(block(number));
+    skipped(513, 510);
+    await says({ confirmed: 512 });
+    tell({ ...block(510), hash: other(510), parentHash });
+    const [gap, next] = got.slice(513);
+    const { state, before } = gap.detail;
+    assert.deepEqual([state, gap.detail.after.number, gap.detail.missing], ["skipped", after, missing]);
+    assert.deepEqual([before, next.detail.hash], [{ number: 510, hash: other(510) }, other(510)]);
+    await hub.leave(client);
+  }
+  // Blocks that a skipped gap took back before are not abandoned again.
+  const { got, says } = await joined(hub);
+  for (const number of [8, 9, 10]) tell(block(number));
+  skipped(10, 9);
+  tell({ ...block(9), hash: other(9) });
+  for (let count = got.length; count < 513; count++) node.tell("status", { head: null });
+  node.tell("reorg", { ancestor: { number: 8, hash: block(8).hash }, abandoned: [], adopted: [] });
+  await says({ confirmed: 512 });
+  tell(block(9));
+  const [{ detail }] = got.filter(({ kind }) => kind === "reorg");
+  assert.deepEqual(detail.abandoned, [{ number: 9, hash: other(9) }]);
+});
+
 test("a start that fails is told to all who wait, and the next client starts again", async () => {
   let attempts = 0;
   const { hub, node } = made({ fails: () => (attempts += 1) === 1 });
