@@ -282,7 +282,7 @@ impl Validator {
 
     /// Returns `true` if the wall clock may be wrong: no block has confirmed it since the start or
     /// since it jumped.
-    pub const fn is_clock_in_doubt(&self) -> bool {
+    pub fn is_clock_in_doubt(&self) -> bool {
         self.clock.is_in_doubt()
     }
 
