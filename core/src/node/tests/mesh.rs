@@ -202,9 +202,11 @@ fn a_crowd_of_messages_is_bounded_and_each_that_is_judged_has_its_verdict() {
 #[test]
 fn an_innocent_seeming_block_of_another_key_is_charged_once_the_signer_is_known() {
     let mut net = Net::new([NodeConfig { reads_signer: true, ..routing(1) }]);
-    net.meet(stranger(1), 0);
+    (1..=2).for_each(|number| net.meet(stranger(number), 0));
+    let good = changed(V4, |payload| payload.block_number += 1);
+    net.send(stranger(2), 0, &signed(&good));
     net.send(stranger(1), 0, &signed_by(&key(8), &body(&block(V4))));
-    assert_eq!(net.seats[0].verdicts[0].result, Err(Reason::SignerInDoubt));
+    assert_eq!(net.seats[0].verdicts[1].result, Err(Reason::SignerInDoubt));
     assert!(net.is_linked(0, stranger(1)));
     let signer = Some(sequencer().address());
     net.pass(10 * SECOND);

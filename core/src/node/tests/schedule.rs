@@ -79,6 +79,8 @@ fn blocks_of_an_unknown_fork_still_count_as_repeats_and_per_height() {
 #[test]
 fn a_forger_is_blamed_regardless_of_our_schedule() {
     let mut conversation = stale();
+    let before = block_at(V4, NOW - 2);
+    conversation.hear_from(2, V4, Unpacked::from_contents(&signed(&before)));
     let forged = signed_by(&key(8), &body(&jovian_chain(1)[0]));
     let message = conversation.hear(V4, &forged);
     assert!(conversation.said().contains(&Said::Refused(message, Reason::SignerInDoubt)));
