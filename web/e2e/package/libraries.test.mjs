@@ -98,7 +98,7 @@ test("the transport takes the network from viem's chain, and refuses another cha
   await client.transport.stop();
   const other = options();
   const wrong = createPublicClient({ chain: chain(10), transport: opp2p(other.options) });
-  assert.match((await failure(wrong.getBlockNumber())).details, /on chain 1, and the client on chain 10/);
+  assert.match((await failure(wrong.getBlockNumber())).details, /on chain 1, the client on chain 10/);
   await wrong.transport.stop();
 });
 
