@@ -469,6 +469,10 @@ pub(crate) async fn a_forger_is_banned_by_us_across_restarts_and_tolerated_by_th
             }
         }
     };
+    // The signer has signed a block, so it was not configured before a switch.
+    let first = BlockMaker::new(&chain, 3).next(unix_seconds());
+    stranger.send(&topic, &ours::message(&chain, &first)).await;
+    until(&ours, |status| status.accepted > 0).await;
     // One block is enough, once a later block shows that the signer has not changed.
     stranger.send(&topic, &forged(1)).await;
     // Both are validated at the same time, and the later block proves only earlier suspicions.

@@ -179,9 +179,9 @@ for (const lie of ["forged", "stale", "garbage"]) {
     const tab = await Tab.open(browser, server.url);
     await tab.observe({ ...chain, peers: [liar.address, honest.address] });
     // A good block shows that the clock is right: stale ones are only ignored before. So are blocks
-    // of another key at first, since the signer may have changed.
+    // of another key, until two later blocks show that the signer has not changed.
     await tab.until((honest) => observer.peers.find((peer) => peer.id === honest)?.inMesh, honest.peerId);
-    const first = await lab.publish(2, 300);
+    const first = await lab.publish(3, 1500);
     await tab.reached(first.at(-1).number);
     await tab.until((liar) => observer.peers.find((peer) => peer.id === liar)?.state === "banned", liar.peerId, 120);
     await tab.connected();
