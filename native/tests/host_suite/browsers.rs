@@ -253,6 +253,11 @@ async fn a_forging_browser_is_banned_while_others_of_its_address_stay() {
     until(&gateway, |status| status.browser_mesh == 2).await;
     until(&first, |status| status.mesh == 1).await;
     let mut maker = BlockMaker::new(&chain(), 35);
+    // The signer's first block: until then, the signer may have been configured before a switch.
+    first.publish(maker.next(unix_seconds())).await.unwrap().unwrap();
+    for host in &clients {
+        until(host, |status| status.accepted == 1).await;
+    }
     let block = maker.next(unix_seconds());
     let mut forged = signed(&block);
     forged[100] ^= 1;
