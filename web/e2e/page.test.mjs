@@ -10,7 +10,9 @@ import { fileURLToPath } from "node:url";
 import { launch } from "./support.mjs";
 
 const ROOT = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "../..");
-const OPP2P = process.env.OPP2P ?? path.join(ROOT, "target", "release", "opp2p");
+const OPP2P = process.env.OPP2P ?? path.join(ROOT, "target", "debug", "opp2p");
+/** The page, which only release builds have inside. */
+const SERVED = ["--web.root", path.join(ROOT, "web", "dist", "page")];
 const SCREENS = path.join(ROOT, "web", "dist", "screens");
 
 /** Returns a function that reads a devnet's standard error until a line matches, and what was found. */
@@ -30,7 +32,7 @@ function listener(devnet) {
 const PAGE = /observer page: (http:\/\/\S+)/;
 
 test("the devnet's page joins the devnet and shows its blocks as they come", async () => {
-  const devnet = spawn(OPP2P, ["devnet", "--followers", "3", "--blocks", "60", "--block-time", "0.5", "--json"], {
+  const devnet = spawn(OPP2P, ["devnet", "--followers", "3", "--blocks", "60", "--block-time", "0.5", "--json", ...SERVED], {
     stdio: ["ignore", "pipe", "pipe"],
   });
   const exited = new Promise((resolve) => devnet.once("exit", resolve));
@@ -77,7 +79,7 @@ test("the devnet's page joins the devnet and shows its blocks as they come", asy
 });
 
 test("the page of an older devnet shows its newest block at once", async () => {
-  const devnet = spawn(OPP2P, ["devnet", "--followers", "1", "--block-time", "0.05", "--json"], { stdio: ["ignore", "ignore", "pipe"] });
+  const devnet = spawn(OPP2P, ["devnet", "--followers", "1", "--block-time", "0.05", "--json", ...SERVED], { stdio: ["ignore", "ignore", "pipe"] });
   const browser = await launch();
   try {
     const until = listener(devnet);

@@ -27,7 +27,6 @@ pub(crate) const STEPS: &[&str] = &[
     "web3",
     "op-geth",
     "pebble",
-    "binary",
 ];
 
 /// The builds, while they run.

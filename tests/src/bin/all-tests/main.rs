@@ -163,12 +163,6 @@ const STEPS: &[Step] = &[
     )
     .only_if_named(),
     Step::new(
-        "binary",
-        "the node with the page inside, in release form but hardly optimised",
-        &["c-compiler", "web-page"],
-        web::binary,
-    ),
-    Step::new(
         "web-measure",
         "a visitor's waiting times: to the first block, and from publication to the page",
         &["web-page", "chromium", "c-compiler"],
@@ -185,7 +179,7 @@ const STEPS: &[Step] = &[
     Step::new(
         "web-looks",
         "the page in headless Chromium: over a made-up chain, and on a devnet",
-        &["binary", "npm", "chromium"],
+        &["web-page", "npm", "chromium", "c-compiler"],
         web::looks,
     )
     .twice(),

@@ -23,6 +23,9 @@ const OLDEST_WASM_OPT: u32 = 130;
 const PACKAGE: &str = "web/dist/package";
 pub(crate) const PAGE: &str = "web/dist/page";
 const EXAMPLE: &str = "web/example";
+/// The node's program, in the target folder. It serves the page from [`PAGE`]: only release builds
+/// embed it.
+const NODE: &str = "debug/opp2p";
 /// Bundlers for the projects that the packed package is tested in.
 const PROJECT_TOOLS: &str = "web/e2e/projects/tools";
 /// The table that the page's form suggests networks from.
@@ -420,6 +423,9 @@ fn lab(shell: &Shell) -> Result<(), String> {
 
 /// Tests the page: its parts, over a made-up chain, and on a devnet as a user starts it.
 pub(crate) fn looks(shell: &Shell) -> Result<String, String> {
+    // The example has the features of the tests built, so that this build takes no time.
+    let parts = ["--bin", "opp2p", "--example", "lab"];
+    shell.cargo(&[&["build", "--locked", "--workspace"][..], &parts].concat())?;
     let parts = node_tests(shell, "web/e2e/page/parts.test.mjs")?
         + node_tests(shell, "web/e2e/page/trust.test.mjs")?
         + node_tests(shell, "web/e2e/page/rpc.test.mjs")?
@@ -427,7 +433,7 @@ pub(crate) fn looks(shell: &Shell) -> Result<String, String> {
         + node_tests(shell, "web/e2e/page/maps.test.mjs")?;
     let mut check = node(shell)?;
     check.args(["web/e2e/page/check.mjs", "--modules", "web/node_modules", "--opp2p"]);
-    check.arg(shell.target().join("release/opp2p"));
+    check.arg(shell.target().join(NODE));
     if let Some(chromium) = shell::find("chromium") {
         check.arg("--browser").arg(chromium);
     }
@@ -442,7 +448,7 @@ fn node_tests(shell: &Shell, file: &str) -> Result<u32, String> {
     let mut command = node(shell)?;
     // A failed test may leave connections open, for which the runner would wait.
     command.args(["--test-force-exit", "--test-reporter=tap", file]);
-    command.env("OPP2P", shell.target().join("release/opp2p"));
+    command.env("OPP2P", shell.target().join(NODE));
     command.env("OPP2P_LAB", shell.target().join("debug/examples/lab"));
     command.env("OPP2P_PROJECTS", shell.target().join("web-projects"));
     let (success, output) = shell::run_for_output(&mut command, LIMIT)?;
@@ -479,18 +485,6 @@ fn tap(output: &str) -> Result<u32, String> {
         }
     }
     count("pass").filter(|passed| *passed > 0).ok_or_else(|| "no test passed".to_owned())
-}
-
-/// Builds the node with the page inside. Only release builds embed the page. This one is hardly
-/// optimised: it takes a third of the time, and the tests of the page need no more.
-pub(crate) fn binary(shell: &Shell) -> Result<String, String> {
-    let mut cargo = shell.cargo_command();
-    cargo.args(["build", "--locked", "--release", "--package", "opp2p", "--bin", "opp2p"]).envs([
-        ("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1"),
-        ("CARGO_PROFILE_RELEASE_LTO", "off"),
-        ("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16"),
-    ]);
-    shell::run(&mut cargo).map(|()| String::new())
 }
 
 /// Measures a visitor's waiting times, beside the native node.
