@@ -230,9 +230,9 @@ impl Validator {
     }
 
     /// Sets the signer after it was configured, or read at an L1 block with the timestamp `as_of`
-    /// (Unix seconds, 0 if that is unknown); `None` and the zero address mean that it is unknown. If
-    /// it has not changed, peers that sent blocks of another key long enough before `as_of` are to
-    /// blame, provided that the signer has signed a block in this run.
+    /// (Unix seconds, 0 if that is unknown); `None` and the zero address mean that it is unknown.
+    /// If it has not changed, peers that sent blocks of another key long enough before `as_of` are
+    /// to blame, provided that the signer has signed a block in this run.
     pub fn set_signer(&mut self, now: Now, signer: Option<Address>, as_of: u64) {
         self.watch_clock(now);
         let before = self.signers.at(now.monotonic).current;
