@@ -87,7 +87,7 @@ class Shared extends EventTarget {
 }
 
 export function shared() {
-  // Without locks nobody learns that a tab has ended.
+  // Only locks show that a tab has ended.
   const hasLocks = Boolean(globalThis.navigator?.locks);
   if (hasLocks && typeof globalThis.SharedWorker === "function") {
     // Bundlers recognise only this form of the expression.

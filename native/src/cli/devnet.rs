@@ -332,7 +332,7 @@ impl Display {
         !matches!(self, Self::Lines | Self::Aside)
     }
 
-    /// Shows the news. Returns `true` if nobody reads them.
+    /// Shows the news. Returns `true` if the output is closed.
     fn refresh(&mut self, report: &mut Report, now: Duration) -> Result<bool, Failure> {
         match self {
             #[cfg(feature = "tui")]

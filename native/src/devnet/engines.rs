@@ -273,7 +273,7 @@ impl Process {
                 .stdout(Stdio::null())
                 .stderr(log.try_clone()?)
                 .spawn()?;
-            // Dropped, and so ended, if nobody waits for the start any more.
+            // Dropping it ends the process if the start is cancelled.
             let mut init = Running(init);
             let status = loop {
                 match init.0.try_wait()? {

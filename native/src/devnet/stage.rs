@@ -449,7 +449,7 @@ impl<'a> Stage<'a> {
         self.made += 1;
     }
 
-    /// Reports the news. Returns `false` if nobody reads them.
+    /// Reports the news. Returns `false` if the receiver is gone.
     async fn tell(&self, news: News) -> bool {
         self.news.send(news).await.is_ok()
     }
@@ -479,7 +479,7 @@ impl<'a> Beside<'a> {
         }
     }
 
-    /// Waits until the scenario ends, for ever if there is none.
+    /// Waits until the scenario ends. Never returns without a scenario.
     async fn end(&mut self) {
         match &mut self.0 {
             Some(scenario) => scenario.as_mut().await,

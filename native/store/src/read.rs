@@ -73,18 +73,15 @@ fn lowest_in(transaction: &ReadTransaction) -> Result<Option<StoredBlock>, Fault
 pub(super) fn lowest_linked(database: &Database) -> Result<Option<StoredBlock>, Fault> {
     let transaction = database.begin_read()?;
     let canonical = transaction.open_table(CANONICAL)?;
-    let mut lowest: Option<(u64, B256)> = None;
+    let mut lowest = None;
     for entry in canonical.iter()?.rev() {
-        let (number, hash) = entry?;
-        if lowest.is_some_and(|(above, _)| number.value().checked_add(1) != Some(above)) {
+        let number = entry?.0.value();
+        if lowest.is_some_and(|above| number.checked_add(1) != Some(above)) {
             break;
         }
-        lowest = Some((number.value(), B256::new(hash.value())));
+        lowest = Some(number);
     }
-    let Some((_, hash)) = lowest else { return Ok(None) };
-    let blocks = transaction.open_table(BLOCKS)?;
-    let record = blocks.get(hash.0)?.ok_or_else(|| missing(&hash))?;
-    decoded(&hash, record::decode(&hash, record.value())).map(Some)
+    lowest.map_or(Ok(None), |number| canonical_in(&transaction, number))
 }
 
 /// Returns the highest `count` canonical blocks, each read with `decode`, lowest first.

@@ -251,7 +251,7 @@ impl Reader {
         self.endpoints.restore(endpoint);
     }
 
-    /// Returns the next action or report, or `None` if there is none for now.
+    /// Returns the next action or report, or `None` if nothing is left to do for now.
     pub fn poll(&mut self) -> Option<ReaderOutput> {
         self.outputs.pop_front()
     }

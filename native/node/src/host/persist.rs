@@ -87,7 +87,7 @@ pub(super) fn resume(store: &Store, count: usize, positions: usize) -> Result<Re
     Ok(Resumed { head: Some(head), recent, remembered })
 }
 
-/// Returns the lowest stored block from which the chain up to the head has no hole. There is none
+/// Returns the lowest stored block from which the chain up to the head has no hole. Returns `None`
 /// if the store does not have that head, or can't read the block: history then begins again below
 /// the head.
 pub(super) fn lowest(store: &Store, head: Option<BlockId>) -> Result<Option<Lowest>, StoreError> {
