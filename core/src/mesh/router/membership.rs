@@ -66,15 +66,28 @@ impl Router {
         }
     }
 
-    /// Returns `true` if we may send a GRAFT to this peer, whose score is given.
+    /// Returns `true` if we may choose this peer, whose score is given, for the mesh.
     pub(super) fn may_graft(&self, now: Instant, topic: Topic, peer: &PeerId, score: f64) -> bool {
+        let slack = self.config.heartbeat * SLACK;
+        self.peers.get(peer).is_some_and(|known| !known.class.is_browser())
+            && self.accepts_graft(now, topic, peer, score, slack)
+    }
+
+    /// Returns `true` if this peer, whose score is given, should accept a GRAFT. A back-off
+    /// counts until `slack` after its end.
+    pub(super) fn accepts_graft(
+        &self,
+        now: Instant,
+        topic: Topic,
+        peer: &PeerId,
+        score: f64,
+        slack: Duration,
+    ) -> bool {
         let (Some(link), Some(known)) = (self.link(topic), self.peers.get(peer)) else {
             return false;
         };
-        let slack = self.config.heartbeat * SLACK;
         known.subscriptions.contains(topic)
             && known.has_mesh()
-            && !known.class.is_browser()
             && score >= 0.0
             && !link.has(peer)
             && link.backoffs.end(peer).is_none_or(|end| end + slack <= now)

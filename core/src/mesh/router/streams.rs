@@ -13,6 +13,7 @@ use crate::mesh::{Class, Topic, Version};
 use crate::peers::PeerId;
 use crate::time::Instant;
 use core::net::IpAddr;
+use std::time::Duration;
 
 impl Router {
     pub(super) fn connected(
@@ -101,13 +102,9 @@ impl Router {
     /// Puts a peer back into the mesh in which it was before our stream to it failed. It may not
     /// know of the failure, and then it takes the link for granted.
     fn graft_again(&mut self, now: Instant, topic: Topic, peer: &PeerId) {
-        let Some(link) = self.link(topic) else { return };
-        let may_graft = link.is_joined
-            && !link.has(peer)
-            && link.backoffs.end(peer).is_none_or(|end| end <= now)
-            && self.peers.get(peer).is_some_and(Peer::has_mesh)
-            && self.score(now, peer) >= 0.0;
-        if may_graft {
+        let is_joined = self.link(topic).is_some_and(|link| link.is_joined);
+        let score = self.score(now, peer);
+        if is_joined && self.accepts_graft(now, topic, peer, score, Duration::ZERO) {
             self.graft(now, topic, peer);
         }
     }
