@@ -211,7 +211,8 @@ impl PendingArea {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::payload::{Envelope, ExecutionPayload};
+    use crate::gossip::tests::support::sealed_block;
+    use crate::payload::ExecutionPayload;
 
     #[test]
     fn the_number_of_remembered_ways_is_bounded() {
@@ -234,17 +235,12 @@ mod tests {
     #[test]
     fn the_lowest_stored_blocks_stay_in_memory_within_the_bound() {
         let block = |number, bytes| {
-            let mut payload = ExecutionPayload {
+            sealed_block(ExecutionPayload {
                 block_number: number,
                 transactions: vec![vec![1; bytes].into()],
                 withdrawals: Some(Vec::new()),
                 ..ExecutionPayload::default()
-            };
-            payload.seal(None).expect("complete");
-            let mut body = Vec::new();
-            let envelope = Envelope { parent_beacon_block_root: None, payload };
-            let version = envelope.encode(&mut body).expect("complete");
-            Block::decode(version, None, body.into()).expect("ours")
+            })
         };
         let mut area = PendingArea::default();
         let blocks = [block(7, CACHED_BYTES / 2), block(9, CACHED_BYTES), block(8, 100)];

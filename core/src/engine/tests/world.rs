@@ -1,7 +1,7 @@
 //! A chain of our own, a simulated execution client, and the loop between them.
 
 use super::*;
-use crate::gossip::tests::support::{body, changed};
+use crate::gossip::tests::support::{changed, decoded};
 use crate::payload::{Block, Envelope, PayloadVersion};
 use std::collections::BTreeMap;
 
@@ -31,8 +31,7 @@ fn make(parent: BlockId, salt: u64) -> Block {
         payload.timestamp = timestamp(parent.number + 1);
         payload.gas_used = salt;
     });
-    Block::decode(PayloadVersion::V4, None, body(&envelope).into())
-        .expect("it was encoded just now")
+    decoded(&envelope)
 }
 
 /// Kinds of calls to a [`Client`].
@@ -396,8 +395,7 @@ impl World {
                 })
             }
             EngineOutput::Publish(envelope) => {
-                let block = Block::decode(PayloadVersion::V4, None, body(&envelope).into())
-                    .expect("a block");
+                let block = decoded(&envelope);
                 self.published.push(*envelope);
                 assert_eq!(block.parent_hash(), self.head().hash);
                 self.chain.push(block);

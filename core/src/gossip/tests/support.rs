@@ -2,7 +2,7 @@
 
 use crate::chain::{BlockSchedule, Fork, ForkSchedule, Genesis};
 use crate::gossip::{Rules, SIGNATURE_SIZE, Signature, Signers, TIMESTAMP_THRESHOLD};
-use crate::payload::{BaseTime, Envelope, ExecutionPayload, PayloadVersion};
+use crate::payload::{BaseTime, Block, Envelope, ExecutionPayload, PayloadVersion};
 use crate::sequencer::LocalSigner;
 use alloy_primitives::{Address, B256, Bytes, U256, uint};
 
@@ -129,6 +129,17 @@ pub(crate) fn body(envelope: &Envelope) -> Vec<u8> {
     let mut body = Vec::new();
     envelope.encode(&mut body).expect("encodes");
     body
+}
+
+/// Returns the block as a node holds it, without a signature.
+pub(crate) fn decoded(envelope: &Envelope) -> Block {
+    let version = envelope.payload.version().expect("a version");
+    Block::decode(version, None, body(envelope).into()).expect("decodes")
+}
+
+/// Returns the block with this payload, the correct hash and no beacon root.
+pub(crate) fn sealed_block(payload: ExecutionPayload) -> Block {
+    decoded(&sealed(Envelope { parent_beacon_block_root: None, payload }))
 }
 
 /// Returns a message of the [`sequencer`]: signature and block, decompressed.

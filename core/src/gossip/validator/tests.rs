@@ -189,7 +189,7 @@ fn a_block_of_our_own_passes_again_after_it_was_seen_and_counts_once() {
 fn a_vouched_block_counts_and_gossip_may_still_bring_it() {
     let mut alone = Alone::new();
     let envelope = block(V4);
-    let block = Block::decode(V4, None, body(&envelope).into()).expect("it decodes");
+    let block = decoded(&envelope);
     alone.validator.vouched(alone.now, &block);
     alone.drain();
     assert_eq!(alone.blocks(), [(id(&envelope), BlockSource::Vouched)]);

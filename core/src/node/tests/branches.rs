@@ -1,7 +1,7 @@
 //! Servers on a branch of the sequencer that the follower does not know yet: they look like liars,
 //! because responses carry no signature.
 
-use super::gaps::{Following, made};
+use super::gaps::Following;
 use super::*;
 use crate::peers::Conduct;
 use crate::sync::client::CHARGE_HELD;
@@ -58,7 +58,7 @@ impl Fork {
                     true => self.left.get(at).filter(|_| self.serves_left),
                     false => self.now.get(at),
                 };
-                let bytes = found.map_or(vec![1], |block| encode_response(&made(block)));
+                let bytes = found.map_or(vec![1], |block| encode_response(&decoded(block)));
                 self.world.tell(Input::Response { id, result: Ok(Bytes::from(bytes)) });
             }
             self.world.tell(Input::Wake);

@@ -1,7 +1,7 @@
 //! A node that was away: the newest block is known at once, and the blocks below it follow or are
 //! skipped.
 
-use super::gaps::{Following, made, no_endpoint};
+use super::gaps::{Following, no_endpoint};
 use super::*;
 use crate::sync::{RequestFailure, encode_response};
 
@@ -13,7 +13,7 @@ fn the_newest_block_is_known_at_once_and_fill_progress_is_reported() {
     world.hear(&chain[20]);
     let view = world.node.view();
     assert_eq!((world.head(), view.highest().map(|id| id.number)), (number(0), Some(number(20))));
-    let serve = |wanted: u64| Ok(encode_response(&made(&chain[(wanted - number(0)) as usize])));
+    let serve = |wanted: u64| Ok(encode_response(&decoded(&chain[(wanted - number(0)) as usize])));
     world.pass(SECOND, serve, no_endpoint);
     assert_eq!(world.head(), number(20));
     let expected: Vec<_> = (1..20).rev().map(|at| (number(at), at as u64 - 1)).collect();
@@ -32,7 +32,7 @@ fn a_gap_above_the_limit_is_skipped_without_waiting() {
     assert_eq!(world.head(), number(7), "six blocks are missing");
     world.hear(&chain[13]);
     assert_eq!(world.head(), number(7), "five are fetched");
-    let serve = |wanted: u64| Ok(encode_response(&made(&chain[(wanted - number(0)) as usize])));
+    let serve = |wanted: u64| Ok(encode_response(&decoded(&chain[(wanted - number(0)) as usize])));
     world.pass(SECOND, serve, no_endpoint);
     assert_eq!(world.head(), number(13));
     assert_eq!(world.skipped, [(number(0), number(7))]);
@@ -46,7 +46,7 @@ fn what_does_not_fit_into_the_pending_area_is_left_out() {
         config.sync.as_mut().expect("on").fill.pending_blocks = 8;
     });
     world.hear(&chain[30]);
-    let serve = |wanted: u64| Ok(encode_response(&made(&chain[(wanted - number(0)) as usize])));
+    let serve = |wanted: u64| Ok(encode_response(&decoded(&chain[(wanted - number(0)) as usize])));
     world.pass(20 * SECOND, serve, no_endpoint);
     assert_eq!(world.head(), number(30));
     let [(from, to)] = world.skipped[..] else { panic!("{:?}", world.skipped) };
@@ -71,7 +71,7 @@ fn cut_off(chain: &[Envelope], change: impl FnOnce(&mut NodeConfig)) -> Followin
 fn blocks_that_are_missing_are_fetched_when_a_peer_is_back_however_long_that_takes() {
     let chain = chain(V4, 7);
     let number = |at: usize| chain[at].payload.block_number;
-    let serve = |wanted: u64| Ok(encode_response(&made(&chain[(wanted - number(0)) as usize])));
+    let serve = |wanted: u64| Ok(encode_response(&decoded(&chain[(wanted - number(0)) as usize])));
     for seconds in [2, 60, 600] {
         let mut world = cut_off(&chain, |_| {});
         world.pass(seconds * SECOND, |_| Ok(vec![1]), no_endpoint);

@@ -4,11 +4,6 @@ use super::*;
 use crate::chain::GapEnd;
 use crate::payload::Block;
 
-fn decoded(envelope: &Envelope) -> Block {
-    let version = envelope.payload.version().expect("a version");
-    Block::decode(version, None, body(envelope).into()).expect("decodes")
-}
-
 /// Returns the outputs after an accepted block that extends the head.
 fn extended(message: u64, block: &Envelope) -> [Said; 3] {
     let block = id(block);

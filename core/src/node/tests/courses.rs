@@ -7,7 +7,7 @@
 //! one course of a hundred, refusals have made the follower so slow that it is not done after that
 //! hour.
 
-use super::gaps::{Following, made};
+use super::gaps::Following;
 use super::*;
 use crate::sync::encode_response;
 use proptest::prelude::*;
@@ -88,7 +88,7 @@ impl Course {
         let chain = if is_over || to == peer(PROMPT) { &self.branch } else { &self.left };
         let place = number.checked_sub(self.base).and_then(|at| usize::try_from(at).ok());
         let bytes = match place.and_then(|at| chain.get(at)) {
-            Some(found) => encode_response(&made(found)),
+            Some(found) => encode_response(&decoded(found)),
             None => vec![1],
         };
         self.world.tell(Input::Response { id, result: Ok(bytes.into()) });

@@ -50,7 +50,7 @@ impl Following {
 
     /// Returns the node before it has a peer.
     pub(super) fn alone(chain: &[Envelope], change: impl FnOnce(&mut NodeConfig)) -> Self {
-        let first = made(&chain[0]);
+        let first = decoded(&chain[0]);
         let view = ChainViewConfig { gap_patience: Some(10 * SECOND), ..Default::default() };
         let mut config = NodeConfig {
             head: Some(BlockId::of(&first)),
@@ -160,12 +160,8 @@ impl Following {
     }
 }
 
-pub(super) fn made(envelope: &Envelope) -> Block {
-    Block::decode(V4, None, body(envelope).into()).expect("ours")
-}
-
 fn raw(envelope: &Envelope) -> Answer {
-    let rlp = hex::encode(to_rlp(&made(envelope)));
+    let rlp = hex::encode(to_rlp(&decoded(envelope)));
     Ok(format!(r#"{{"jsonrpc":"2.0","id":1,"result":"0x{rlp}"}}"#).into())
 }
 
@@ -208,7 +204,7 @@ fn new_gaps_do_not_starve_a_stalled_one() {
     let mut world = Following::new(&chain, |config| {
         config.view.gap_patience = Some(600 * SECOND);
     });
-    let serve = |number: u64| Ok(encode_response(&made(&chain[(number - base) as usize])));
+    let serve = |number: u64| Ok(encode_response(&decoded(&chain[(number - base) as usize])));
     world.hear(&chain[4]);
     world.pass(SECOND, serve, no_endpoint);
     assert_eq!(world.head(), base + 4);
@@ -441,7 +437,7 @@ fn an_endpoint_is_not_asked_while_peers_deliver() {
     let base = chain[0].payload.block_number;
     let mut world = Following::new(&chain, with_endpoints(1));
     world.hear(&chain[30]);
-    let answer = |number: u64| Ok(encode_response(&made(&chain[(number - base) as usize])));
+    let answer = |number: u64| Ok(encode_response(&decoded(&chain[(number - base) as usize])));
     world.pass(9 * SECOND, answer, no_endpoint);
     assert_eq!((world.head(), world.posted), (base + 30, 0));
 }
@@ -530,7 +526,7 @@ fn a_gap_closes_even_if_the_disk_accepts_nothing() {
         for block in &chain[missing + 1..missing + 4] {
             world.hear(block);
         }
-        let answer = |number: u64| Ok(encode_response(&made(&chain[(number - base) as usize])));
+        let answer = |number: u64| Ok(encode_response(&decoded(&chain[(number - base) as usize])));
         world.pass(60 * SECOND, answer, no_endpoint);
         assert_eq!(world.head(), base + missing as u64 + 3, "{missing} blocks are missing");
         assert_eq!((world.skipped.len(), world.blamed()), (0, 0));
@@ -589,7 +585,7 @@ fn a_server_on_a_branch_that_the_sequencer_signed_and_left_is_not_blamed() {
             let at = (number - base) as usize;
             let on_old = to == peer(1) || at <= 5;
             let found = if on_old { old.get(at) } else { new.get(at - 6) };
-            let answer = found.map_or(vec![1], |found| encode_response(&made(found)));
+            let answer = found.map_or(vec![1], |found| encode_response(&decoded(found)));
             world.tell(Input::Response { id, result: Ok(answer.into()) });
         }
         world.tell(Input::Wake);

@@ -6,7 +6,6 @@ mod history;
 mod serving;
 mod world;
 
-use super::gaps::made;
 use super::*;
 use crate::peers::{Conduct, PeerInfo, PeerNews};
 use crate::sync::range::{

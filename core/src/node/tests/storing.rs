@@ -1,6 +1,5 @@
 //! A store that refuses changes for a while.
 
-use super::gaps::made;
 use super::*;
 use proptest::prelude::*;
 
@@ -97,7 +96,7 @@ impl Storing {
     }
 
     fn insert(&mut self, envelope: &Envelope) {
-        self.tell(Input::Insert(made(envelope)));
+        self.tell(Input::Insert(decoded(envelope)));
     }
 
     fn pass(&mut self, by: Duration) {

@@ -13,7 +13,7 @@ struct Syncing {
 
 impl Syncing {
     fn new(chain: &[Envelope]) -> Self {
-        let first = Block::decode(V4, None, body(&chain[0]).into()).expect("ours");
+        let first = decoded(&chain[0]);
         let config = NodeConfig {
             head: Some(BlockId::of(&first)),
             recent: vec![first],
@@ -61,7 +61,7 @@ fn job(outputs: Vec<Output>) -> Job {
 }
 
 fn answer_with(block: &Envelope) -> Bytes {
-    encode_response(&Block::decode(V4, None, body(block).into()).expect("ours")).into()
+    encode_response(&decoded(block)).into()
 }
 
 fn stored(outputs: &[Output]) -> Vec<String> {

@@ -2,7 +2,6 @@
 
 use super::*;
 use crate::node::{NotReady, SILENCE};
-use crate::payload::Block;
 use crate::peers::{ConnectionId, Door};
 use crate::trouble::{Report, Role, Trouble, TroubleChange, TroubleEntry, TroubleKind};
 
@@ -247,7 +246,7 @@ fn a_clock_that_is_wrong_from_the_start_is_reported() {
 
 #[test]
 fn a_clock_far_before_the_stored_head_is_reported_at_once() {
-    let recent = vec![Block::decode(V4, None, body(&block_at(V4, NOW + 600)).into()).expect("one")];
+    let recent = vec![decoded(&block_at(V4, NOW + 600))];
     let head = Some(BlockId::of(&recent[0]));
     let mut conversation = connected(NodeConfig { head, recent, ..config(V4) });
     assert_eq!(changes(&mut conversation), [(TroubleKind::Clock, true)]);

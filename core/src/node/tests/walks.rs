@@ -1,7 +1,7 @@
 //! The cost of walks over the pending area, in steps: each block is visited once, even if the path
 //! down is needed again and again.
 
-use super::gaps::{Following, made, no_endpoint};
+use super::gaps::{Following, no_endpoint};
 use super::*;
 use crate::sync::{GapFiller, PendingBlock, encode_response};
 
@@ -60,7 +60,7 @@ fn fetching_a_branch_costs_steps_in_proportion_to_its_length() {
         for block in &new[length + 2..] {
             world.hear(block);
         }
-        let answer = |number: u64| Ok(encode_response(&made(&new[(number - base) as usize])));
+        let answer = |number: u64| Ok(encode_response(&decoded(&new[(number - base) as usize])));
         world.pass(300 * SECOND, answer, no_endpoint);
         assert_eq!(world.head(), base + length as u64 + 5);
         assert_eq!((world.skipped.len(), world.blamed()), (0, 0));
@@ -91,7 +91,7 @@ fn a_walk_continues_when_a_block_on_its_path_has_left_the_pending_area() {
     for block in &new[37..46] {
         world.hear(block);
     }
-    let answer = |number: u64| Ok(encode_response(&made(&new[(number - base) as usize])));
+    let answer = |number: u64| Ok(encode_response(&decoded(&new[(number - base) as usize])));
     world.pass(120 * SECOND, answer, no_endpoint);
     assert_eq!(world.head(), base + 45);
     assert_eq!((world.skipped.len(), world.blamed()), (0, 0));

@@ -5,6 +5,7 @@ mod parts;
 
 use super::*;
 use crate::chain::{ChainBlock, ChainConfig, Fork};
+use crate::gossip::tests::support::{decoded, sealed};
 use crate::payload::{Envelope, ExecutionPayload, PayloadVersion};
 use crate::sync::{Rate, ResultCode, encode_response};
 use alloy_primitives::{Address, B256};
@@ -30,7 +31,7 @@ fn blocks(chain: &ChainConfig, last: u64, salt: u8, bytes: usize) -> Vec<Block> 
     for number in 0..=last {
         let timestamp = chain.timestamp_of(number).expect("in range");
         let version = PayloadVersion::at(&chain.forks, timestamp);
-        let mut payload = ExecutionPayload {
+        let payload = ExecutionPayload {
             parent_hash: made.last().map_or(B256::ZERO, Block::hash),
             block_number: number,
             timestamp,
@@ -42,10 +43,7 @@ fn blocks(chain: &ChainConfig, last: u64, salt: u8, bytes: usize) -> Vec<Block> 
             ..ExecutionPayload::default()
         };
         let parent_beacon_block_root = version.has_beacon_root().then_some(B256::repeat_byte(4));
-        payload.seal(parent_beacon_block_root).expect("complete");
-        let mut body = Vec::new();
-        Envelope { parent_beacon_block_root, payload }.encode(&mut body).expect("complete");
-        made.push(Block::decode(version, None, body.into()).expect("ours"));
+        made.push(decoded(&sealed(Envelope { parent_beacon_block_root, payload })));
     }
     made
 }
@@ -291,10 +289,7 @@ fn a_large_block_is_fetched_with_a_larger_limit_and_no_server_is_blamed() {
     let mut envelope = made[2].to_envelope();
     envelope.payload.parent_hash = below;
     envelope.payload.transactions = vec![noise.into()];
-    envelope.payload.seal(envelope.parent_beacon_block_root).expect("complete");
-    let mut body = Vec::new();
-    let version = envelope.encode(&mut body).expect("complete");
-    made[2] = Block::decode(version, None, body.into()).expect("ours");
+    made[2] = decoded(&sealed(envelope));
     let mut world = World::new([1]);
     world.aim(&made[2], 1);
     world.run(60_000, |_, number| Ok(encode_response(&made[number as usize])));
@@ -414,10 +409,7 @@ fn branch(made: &[Block], ancestor: usize) -> Vec<Block> {
         let mut envelope = block.to_envelope();
         envelope.payload.parent_hash = branch[branch.len() - 1].hash();
         envelope.payload.gas_used = 7;
-        envelope.payload.seal(envelope.parent_beacon_block_root).expect("complete");
-        let mut body = Vec::new();
-        let version = envelope.encode(&mut body).expect("complete");
-        branch.push(Block::decode(version, None, body.into()).expect("ours"));
+        branch.push(decoded(&sealed(envelope)));
     }
     branch
 }

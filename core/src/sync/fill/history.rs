@@ -370,7 +370,8 @@ impl GapFiller {
 mod tests {
     use super::*;
     use crate::chain::Fork;
-    use crate::payload::{Envelope, ExecutionPayload};
+    use crate::gossip::tests::support::sealed_block;
+    use crate::payload::ExecutionPayload;
     use crate::sync::FillConfig;
     use alloy_primitives::{Address, B256};
 
@@ -440,17 +441,12 @@ mod tests {
     }
 
     fn block(number: u64) -> Block {
-        let mut payload = ExecutionPayload {
+        sealed_block(ExecutionPayload {
             block_number: number,
             parent_hash: B256::with_last_byte(number as u8),
             withdrawals: Some(Vec::new()),
             ..ExecutionPayload::default()
-        };
-        payload.seal(None).expect("complete");
-        let mut body = Vec::new();
-        let envelope = Envelope { parent_beacon_block_root: None, payload };
-        let version = envelope.encode(&mut body).expect("complete");
-        Block::decode(version, None, body.into()).expect("ours")
+        })
     }
 
     #[test]

@@ -11,7 +11,8 @@ mod wire;
 
 use super::*;
 use crate::fixtures::{self, RealBlock};
-use crate::payload::{Block, Envelope, ExecutionPayload, PayloadVersion};
+use crate::gossip::tests::support::{decoded, sealed, sealed_block};
+use crate::payload::{Block, ExecutionPayload, PayloadVersion};
 use crate::peers::PeerId;
 use crate::time::Instant;
 use alloy_primitives::B256;
@@ -28,7 +29,7 @@ fn real() -> Vec<Block> {
 fn chain(last: u64, salt: u8, bytes: usize) -> Vec<Block> {
     let mut made: Vec<Block> = Vec::new();
     for number in 0..=last {
-        let mut payload = ExecutionPayload {
+        let block = sealed_block(ExecutionPayload {
             parent_hash: made.last().map_or(B256::ZERO, Block::hash),
             block_number: number,
             timestamp: 9000 + 2 * number,
@@ -36,13 +37,9 @@ fn chain(last: u64, salt: u8, bytes: usize) -> Vec<Block> {
             transactions: vec![vec![number as u8; bytes].into()],
             withdrawals: Some(Vec::new()),
             ..ExecutionPayload::default()
-        };
-        payload.seal(None).expect("complete");
-        let mut body = Vec::new();
-        let envelope = Envelope { parent_beacon_block_root: None, payload };
-        let version = envelope.encode(&mut body).expect("complete");
-        assert_eq!(version, PayloadVersion::V2);
-        made.push(Block::decode(version, None, body.into()).expect("ours"));
+        });
+        assert_eq!(block.version(), PayloadVersion::V2);
+        made.push(block);
     }
     made
 }

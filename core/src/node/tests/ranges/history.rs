@@ -58,7 +58,7 @@ fn history_is_fetched_down_to_an_age_whatever_the_schedule_says() {
             payload.timestamp = parent.timestamp + 2;
         }));
     }
-    let dated: Vec<Block> = dated.iter().map(made).collect();
+    let dated: Vec<Block> = dated.iter().map(decoded).collect();
     for block_time in [1, 2, 4] {
         for seconds in [99, 100] {
             let reach = Reach::Age(seconds * SECOND);
@@ -114,8 +114,8 @@ fn without_a_peer_history_waits() {
 fn a_restart_goes_on_below_the_lowest_stored_block() {
     for (stored, goes_on) in [(150, true), (100, false), (50, false)] {
         let envelopes = chain(V4, 301);
-        let head = made(&envelopes[300]);
-        let lowest = Lowest::of(&made(&envelopes[stored]));
+        let head = decoded(&envelopes[300]);
+        let lowest = Lowest::of(&decoded(&envelopes[stored]));
         let world = World::new(301, |config| {
             config.head = Some(BlockId::of(&head));
             config.recent = vec![head.clone()];

@@ -22,7 +22,7 @@ const STREAM: RangeServeId = RangeServeId(3);
 
 impl Server {
     fn new(length: usize, stored: Option<usize>, change: impl FnOnce(&mut NodeConfig)) -> Self {
-        let chain: Vec<Block> = chain(V4, length).iter().map(made).collect();
+        let chain: Vec<Block> = chain(V4, length).iter().map(decoded).collect();
         let mut config = NodeConfig {
             head: Some(BlockId::of(&chain[0])),
             recent: vec![chain[0].clone()],

@@ -120,7 +120,7 @@ const TICK: Duration = Duration::from_millis(10);
 impl World {
     /// Creates a node at the first block of a chain.
     pub(super) fn new(length: usize, change: impl FnOnce(&mut NodeConfig)) -> Self {
-        let chain: Vec<Block> = chain(V4, length).iter().map(made).collect();
+        let chain: Vec<Block> = chain(V4, length).iter().map(decoded).collect();
         let view = ChainViewConfig { gap_patience: Some(60 * SECOND), ..Default::default() };
         let mut config = NodeConfig {
             head: Some(BlockId::of(&chain[0])),
@@ -160,7 +160,7 @@ impl World {
             for _ in 1..self.chain.len() {
                 branch.push(child(branch.last().expect("one"), 7));
             }
-            self.branch = branch.iter().map(made).collect();
+            self.branch = branch.iter().map(decoded).collect();
         }
         for (id, kind) in (1..).zip(kinds) {
             self.connect(id, *kind);

@@ -62,10 +62,7 @@ fn penalties_of_a_reorg(slow: u64) -> usize {
         let mut envelope = block.to_envelope();
         envelope.payload.parent_hash = new.last().expect("one").hash();
         envelope.payload.gas_used = 7;
-        envelope.payload.seal(envelope.parent_beacon_block_root).expect("complete");
-        let mut body = Vec::new();
-        let version = envelope.encode(&mut body).expect("complete");
-        new.push(Block::decode(version, None, body.into()).expect("ours"));
+        new.push(decoded(&sealed(envelope)));
     }
     let mut world = World::new(1..=3);
     for byte in 1..=3 {

@@ -516,10 +516,7 @@ fn a_block_larger_than_a_lower_segment_allows_arrives_at_the_frontier() {
         let mut envelope = sim.chain[number as usize].to_envelope();
         envelope.payload.parent_hash = blocks.last().expect("one").hash();
         envelope.payload.transactions = vec![vec![7; size].into()];
-        envelope.payload.seal(None).expect("complete");
-        let mut body = Vec::new();
-        let version = envelope.encode(&mut body).expect("complete");
-        blocks.push(Block::decode(version, None, body.into()).expect("ours"));
+        blocks.push(decoded(&sealed(envelope)));
     }
     sim.chain = blocks;
     sim.client.aim(at(sim.now), Some(Range { wanted: BlockId::of(&sim.chain[200]), lowest: 1 }));

@@ -355,18 +355,13 @@ pub(super) fn noise(last: u64, bytes: usize) -> Vec<Block> {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
             transaction.extend((state ^ state >> 33).to_le_bytes());
         }
-        let mut payload = ExecutionPayload {
+        made.push(sealed_block(ExecutionPayload {
             parent_hash: made.last().map_or(B256::ZERO, Block::hash),
             block_number: number,
             transactions: vec![transaction.into()],
             withdrawals: Some(Vec::new()),
             ..ExecutionPayload::default()
-        };
-        payload.seal(None).expect("complete");
-        let mut body = Vec::new();
-        let envelope = Envelope { parent_beacon_block_root: None, payload };
-        let version = envelope.encode(&mut body).expect("complete");
-        made.push(Block::decode(version, None, body.into()).expect("ours"));
+        }));
     }
     made
 }
