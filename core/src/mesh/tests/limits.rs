@@ -144,8 +144,8 @@ fn a_browser_has_smaller_budgets() {
     assert_eq!(bench.router.sizes().seen, 32);
 }
 
-#[test]
-fn the_intake_makes_room_at_the_expense_of_the_peer_that_has_most() {
+/// Returns a router whose intake eight of twenty peers filled with messages of this many bytes.
+fn full_intake(bytes: usize) -> Bench {
     let mut bench = Bench::with(|config| {
         config.node.messages = Allowance { per_second: 1, burst: 10_000 };
     });
@@ -153,10 +153,16 @@ fn the_intake_makes_room_at_the_expense_of_the_peer_that_has_most() {
     bench.names = false;
     for number in 1..=8 {
         for seed in 0..70 {
-            bench.send(number, &block(u64::from(number) * 1000 + seed, 2000));
+            bench.send(number, &block(u64::from(number) * 1000 + seed, bytes));
         }
     }
     assert_eq!(bench.router.sizes().judging, MAX_ENTRIES, "64 of each");
+    bench
+}
+
+#[test]
+fn the_intake_makes_room_at_the_expense_of_the_peer_that_has_most() {
+    let mut bench = full_intake(2000);
     let small = block(1, 100);
     bench.send(9, &small);
     assert_eq!(bench.router.sizes().judging, MAX_ENTRIES);
@@ -175,19 +181,9 @@ fn the_intake_makes_room_at_the_expense_of_the_peer_that_has_most() {
 
 #[test]
 fn tiny_messages_make_room_for_a_large_one() {
-    let mut bench = Bench::with(|config| {
-        config.node.messages = Allowance { per_second: 1, burst: 10_000 };
-    });
-    (1..=20).for_each(|number| bench.connect(number));
-    bench.names = false;
-    for number in 1..=8 {
-        for seed in 0..70 {
-            bench.send(number, &block(u64::from(number) * 1000 + seed, 20));
-        }
-    }
-    assert_eq!(bench.router.sizes().judging, MAX_ENTRIES, "64 of each");
+    let mut bench = full_intake(20);
     let large = block(1, 500_000);
     bench.send(9, &large);
-    let before = bench.router.sizes().judging_bytes;
-    assert!(before > 500_000, "{before}");
+    let bytes = bench.router.sizes().judging_bytes;
+    assert!(bytes > 500_000, "{bytes}");
 }
