@@ -1,8 +1,8 @@
 //! Judges one captured message and reports all of its contents.
 
 use super::{
-    Acceptance, BLOCK_DOMAIN, Judged, MessageId, OneThread, Reason, Refusal, Rules, SIGNATURE_SIZE,
-    ScheduleBreach, Unpacked, block_topic, judge_on, payload_hash, recover, signing_hash,
+    Acceptance, BLOCK_DOMAIN, Check, Judged, MessageId, OneThread, Reason, Refusal, Rules,
+    SIGNATURE_SIZE, ScheduleBreach, Unpacked, block_topic, payload_hash, recover, signing_hash,
 };
 use crate::payload::{Block, PayloadVersion};
 use alloy_primitives::{Address, B256, hex};
@@ -117,7 +117,9 @@ pub fn inspect(rules: &Rules, version: PayloadVersion, data: &[u8], now: u64) ->
     let payload_bytes = parts.as_ref().map(|(_, length, _)| *length);
     let block =
         parts.and_then(|(signature, _, body)| Block::decode(version, Some(signature), body).ok());
-    let (reason, breach) = match judge_on(None::<&OneThread>, rules, version, message, now, false) {
+    let threads = None::<&OneThread>;
+    let check = Check { threads, rules, version, message, now, names_untimely: false };
+    let (reason, breach) = match check.judge() {
         Ok(judged @ Judged { breach, .. }) => (judged.doubt(), breach),
         Err(Refusal { reason, .. }) => (Some(reason), None),
     };

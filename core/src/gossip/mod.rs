@@ -40,7 +40,7 @@ pub use signature::{
 pub(crate) use signature::{public_key, sign};
 pub use signers::{GRACE_PERIOD, SWITCH_PERIOD, SignerRotation, Signers};
 pub use topic::{block_topic, version_of_topic};
-pub(crate) use validate::{Judged, Refusal, check_timestamp, judge_on};
+pub(crate) use validate::{Check, Judged, Refusal, check_timestamp};
 pub use validate::{
     OneThread, Rules, TIMESTAMP_AHEAD, TIMESTAMP_THRESHOLD, Threads, Verified, validate,
     validate_on,

@@ -161,83 +161,87 @@ pub fn validate_on(
     message: Unpacked,
     now: u64,
 ) -> Result<Verified, Reason> {
-    let judged = judge_on(threads, rules, version, message, now, false)
-        .map_err(|Refusal { reason, .. }| reason)?;
+    let check = Check { threads, rules, version, message, now, names_untimely: false };
+    let judged = check.judge().map_err(|Refusal { reason, .. }| reason)?;
     match judged.doubt() {
         Some(reason) => Err(reason),
         None => Ok(judged.verified),
     }
 }
 
-/// Like [`validate_on`], but a block refused only by the fork schedule is not an error, and an
-/// error carries more facts. If `names_untimely` is `true`, the signer of a block with a refused
-/// timestamp is recovered too, at the same cost as for a timely block.
-pub(crate) fn judge_on(
-    threads: Option<&impl Threads>,
-    rules: &Rules,
-    version: PayloadVersion,
-    message: Unpacked,
-    now: u64,
-    names_untimely: bool,
-) -> Result<Judged, Refusal> {
-    checked(threads, rules, version, message, now, names_untimely).map_err(|mut refusal| {
-        let time = refusal.timestamp.unwrap_or(now);
-        let is_unknown = rules.unknown_from.is_some_and(|from| from <= time);
-        if is_unknown && refusal.reason.may_change_by_fork() {
-            refusal.reason = Reason::UnknownFork;
-        }
-        refusal
-    })
+/// The stateless checks of one message.
+pub(crate) struct Check<'a, T> {
+    pub(crate) threads: Option<&'a T>,
+    pub(crate) rules: &'a Rules,
+    /// Version of the topic.
+    pub(crate) version: PayloadVersion,
+    pub(crate) message: Unpacked,
+    /// Unix seconds.
+    pub(crate) now: u64,
+    /// Whether the signer of a block with a refused timestamp is recovered too, at the same cost as
+    /// for a timely block.
+    pub(crate) names_untimely: bool,
 }
 
-/// Runs all checks by the rules of the known forks.
-fn checked(
-    threads: Option<&impl Threads>,
-    rules: &Rules,
-    version: PayloadVersion,
-    message: Unpacked,
-    now: u64,
-    names_untimely: bool,
-) -> Result<Judged, Refusal> {
-    let contents = message.into_contents()?;
-    let Some(current) = rules.signers.current else {
-        return Err(Reason::NoSigner.into());
-    };
-    let (signature, body) =
-        contents.split_first_chunk::<SIGNATURE_SIZE>().ok_or(Reason::AnnouncedTooShort)?;
-
-    let block = Block::decode(version, Some(*signature), contents.slice(SIGNATURE_SIZE..))
-        .map_err(|_| Reason::Payload)?;
-    let timestamp = Some(block.timestamp());
-    let id = Some(BlockId::of(&block));
-    let refused = |reason, signer| Refusal { reason, block: id, timestamp, signer };
-    if let Err(reason) = check_timestamp(block.timestamp(), now, rules.timestamp_threshold) {
-        let hash = || signing_hash(BLOCK_DOMAIN, rules.chain_id.into(), payload_hash(body));
-        let signer = names_untimely.then(|| recover(signature, &hash()).ok()).flatten();
-        return Err(refused(reason, signer));
+impl<T: Threads> Check<'_, T> {
+    /// Like [`validate_on`], but a block refused only by the fork schedule is not an error, and an
+    /// error carries more facts.
+    pub(crate) fn judge(self) -> Result<Judged, Refusal> {
+        let (rules, now) = (self.rules, self.now);
+        self.judge_by_known_forks().map_err(|mut refusal| {
+            let time = refusal.timestamp.unwrap_or(now);
+            let is_unknown = rules.unknown_from.is_some_and(|from| from <= time);
+            if is_unknown && refusal.reason.may_change_by_fork() {
+                refusal.reason = Reason::UnknownFork;
+            }
+            refusal
+        })
     }
-    check_fields(&block, version)
-        .and_then(|()| check_base_time(&block, rules))
-        .map_err(|reason| refused(reason, None))?;
 
-    let (payload_hash, root) = match threads {
-        Some(threads) if body.len() >= LARGE => {
-            let (hash, root) = threads.both(|| payload_hash(body), || block.transactions_root());
-            (hash, Some(root))
+    /// Runs all checks by the rules of the known forks.
+    fn judge_by_known_forks(self) -> Result<Judged, Refusal> {
+        let Self { threads, rules, version, message, now, names_untimely } = self;
+        let contents = message.into_contents()?;
+        let Some(current) = rules.signers.current else {
+            return Err(Reason::NoSigner.into());
+        };
+        let (signature, body) =
+            contents.split_first_chunk::<SIGNATURE_SIZE>().ok_or(Reason::AnnouncedTooShort)?;
+
+        let block = Block::decode(version, Some(*signature), contents.slice(SIGNATURE_SIZE..))
+            .map_err(|_| Reason::Payload)?;
+        let timestamp = Some(block.timestamp());
+        let id = Some(BlockId::of(&block));
+        let refused = |reason, signer| Refusal { reason, block: id, timestamp, signer };
+        if let Err(reason) = check_timestamp(block.timestamp(), now, rules.timestamp_threshold) {
+            let hash = || signing_hash(BLOCK_DOMAIN, rules.chain_id.into(), payload_hash(body));
+            let signer = names_untimely.then(|| recover(signature, &hash()).ok()).flatten();
+            return Err(refused(reason, signer));
         }
-        _ => (payload_hash(body), None),
-    };
-    let hash = signing_hash(BLOCK_DOMAIN, rules.chain_id.into(), payload_hash);
-    let signer = recover(signature, &hash).map_err(|_| refused(Reason::Signature, None))?;
-    if signer != current && Some(signer) != rules.signers.previous {
-        return Err(refused(Reason::WrongSigner, Some(signer)));
-    }
+        check_fields(&block, version)
+            .and_then(|()| check_base_time(&block, rules))
+            .map_err(|reason| refused(reason, None))?;
 
-    if !block.has_true_hash_by(root.unwrap_or_else(|| block.transactions_root())) {
-        return Err(refused(Reason::BlockHash, Some(signer)));
+        let (payload_hash, root) = match threads {
+            Some(threads) if body.len() >= LARGE => {
+                let (hash, root) =
+                    threads.both(|| payload_hash(body), || block.transactions_root());
+                (hash, Some(root))
+            }
+            _ => (payload_hash(body), None),
+        };
+        let hash = signing_hash(BLOCK_DOMAIN, rules.chain_id.into(), payload_hash);
+        let signer = recover(signature, &hash).map_err(|_| refused(Reason::Signature, None))?;
+        if signer != current && Some(signer) != rules.signers.previous {
+            return Err(refused(Reason::WrongSigner, Some(signer)));
+        }
+
+        if !block.has_true_hash_by(root.unwrap_or_else(|| block.transactions_root())) {
+            return Err(refused(Reason::BlockHash, Some(signer)));
+        }
+        let breach = ScheduleBreach::of(rules, &block);
+        Ok(Judged { verified: Verified { block, signer }, breach })
     }
-    let breach = ScheduleBreach::of(rules, &block);
-    Ok(Judged { verified: Verified { block, signer }, breach })
 }
 
 /// Checks that `timestamp` is in the accepted window; both ends are inclusive.

@@ -1,7 +1,7 @@
 //! Validation of one message, as a job that runs on any thread.
 
 use crate::chain::BlockId;
-use crate::gossip::{Judged, OneThread, Reason, Refusal, Rules, Threads, Unpacked, judge_on};
+use crate::gossip::{Check, Judged, OneThread, Reason, Refusal, Rules, Threads, Unpacked};
 use crate::payload::PayloadVersion;
 use std::sync::Arc;
 
@@ -49,8 +49,8 @@ impl ValidationJob {
     pub fn run_on(self, threads: &impl Threads) -> ValidationResult {
         let Self { id, rules, topic, message, now, is_trusting, names_untimely } = self;
         let threads = is_trusting.then_some(threads);
-        let judged = judge_on(threads, &rules, topic, message, now, names_untimely);
-        ValidationResult { id, judged }
+        let check = Check { threads, rules: &rules, version: topic, message, now, names_untimely };
+        ValidationResult { id, judged: check.judge() }
     }
 }
 
