@@ -12,6 +12,9 @@ use tokio::time::sleep;
 /// Key of the only funded account of the test chain.
 pub(crate) const FUNDED_KEY: [u8; 32] = *b"who has all the money there is..";
 
+/// The genesis of the devnet's engines, without chain id, time and accounts.
+const DEVNET: &str = include_str!("../../native/src/devnet/engines/genesis.json");
+
 /// The chain that engines and nodes are configured with.
 #[derive(Clone, Debug)]
 pub(crate) struct Genesis {
@@ -24,57 +27,20 @@ pub(crate) struct Genesis {
 
 impl Genesis {
     fn to_json(&self) -> Value {
-        let mut config = json!({
-            "chainId": self.chain_id,
-            "terminalTotalDifficulty": 0,
-            "terminalTotalDifficultyPassed": true,
-            "bedrockBlock": 0,
-            "optimism": {
-                "eip1559Elasticity": 6,
-                "eip1559Denominator": 50,
-                "eip1559DenominatorCanyon": 250,
-            },
-        });
-        for block in [
-            "homestead",
-            "eip150",
-            "eip155",
-            "eip158",
-            "byzantium",
-            "constantinople",
-            "petersburg",
-            "istanbul",
-            "muirGlacier",
-            "berlin",
-            "london",
-            "arrowGlacier",
-            "grayGlacier",
-            "mergeNetsplit",
-        ] {
-            config[format!("{block}Block")] = json!(0);
+        let mut genesis: Value = serde_json::from_str(DEVNET).unwrap();
+        let config = &mut genesis["config"];
+        config["chainId"] = json!(self.chain_id);
+        for fork in ["prague", "isthmus", "jovian"] {
+            config[format!("{fork}Time")] = json!(self.isthmus.unwrap_or_default());
         }
-        for time in
-            ["shanghai", "cancun", "regolith", "canyon", "ecotone", "fjord", "granite", "holocene"]
-        {
-            config[format!("{time}Time")] = json!(0);
+        if self.isthmus.is_some() {
+            // Before Jovian it has no minimum base fee.
+            genesis["extraData"] = json!("0x00000000fa00000006");
         }
-        for time in ["prague", "isthmus", "jovian"] {
-            config[format!("{time}Time")] = json!(self.isthmus.unwrap_or_default());
-        }
-        // Denominator 250 and elasticity 6; since Jovian also a minimum base fee, here of zero.
-        let extra = match self.isthmus {
-            None => "0x01000000fa000000060000000000000000",
-            Some(_) => "0x00000000fa00000006",
-        };
-        json!({
-            "config": config,
-            "timestamp": format!("{:#x}", self.time),
-            "extraData": extra,
-            "gasLimit": "0x1c9c380",
-            "difficulty": "0x0",
-            "baseFeePerGas": "0x3b9aca00",
-            "alloc": {self.rich.to_string(): {"balance": "0xd3c21bcecceda1000000"}},
-        })
+        genesis["timestamp"] = json!(format!("{:#x}", self.time));
+        genesis["alloc"] =
+            json!({ self.rich.to_string(): { "balance": "0xd3c21bcecceda1000000" } });
+        genesis
     }
 }
 

@@ -34,6 +34,9 @@ const LOOK: Duration = Duration::from_millis(100);
 const MAX_WORDS: usize = 300;
 /// Number of lines of its log that tell why a client ended.
 const LAST_LINES: usize = 3;
+/// The genesis without chain id, time and accounts. The extra data has denominator 250, elasticity
+/// 6 and a minimum base fee of zero.
+const GENESIS: &str = include_str!("engines/genesis.json");
 /// The account that has ether from the first block on. Its key is that of the first account of
 /// anvil and of hardhat, which everybody knows.
 pub const FUNDED: Address = alloy_primitives::address!("f39Fd6e51aad88F6F4ce6aB8827279cffFb92266");
@@ -407,51 +410,11 @@ fn free_port() -> io::Result<u16> {
 
 /// Returns the clients' genesis: all forks up to Jovian, and one account with ether.
 fn genesis_json(time: u64) -> Value {
-    let mut config = json!({
-        "chainId": CHAIN_ID,
-        "terminalTotalDifficulty": 0,
-        "terminalTotalDifficultyPassed": true,
-        "bedrockBlock": 0,
-        "optimism": {
-            "eip1559Elasticity": 6,
-            "eip1559Denominator": 50,
-            "eip1559DenominatorCanyon": 250,
-        },
-    });
-    for block in [
-        "homestead",
-        "eip150",
-        "eip155",
-        "eip158",
-        "byzantium",
-        "constantinople",
-        "petersburg",
-        "istanbul",
-        "muirGlacier",
-        "berlin",
-        "london",
-        "arrowGlacier",
-        "grayGlacier",
-        "mergeNetsplit",
-    ] {
-        config[format!("{block}Block")] = json!(0);
-    }
-    for fork in [
-        "shanghai", "cancun", "prague", "regolith", "canyon", "ecotone", "fjord", "granite",
-        "holocene", "isthmus", "jovian",
-    ] {
-        config[format!("{fork}Time")] = json!(0);
-    }
-    json!({
-        "config": config,
-        "timestamp": format!("{time:#x}"),
-        // Denominator 250 and elasticity 6, and a minimum base fee of zero.
-        "extraData": "0x01000000fa000000060000000000000000",
-        "gasLimit": "0x1c9c380",
-        "difficulty": "0x0",
-        "baseFeePerGas": "0x3b9aca00",
-        "alloc": { FUNDED.to_string(): { "balance": "0xd3c21bcecceda1000000" } },
-    })
+    let mut genesis: Value = serde_json::from_str(GENESIS).expect("bundled file");
+    genesis["config"]["chainId"] = json!(CHAIN_ID);
+    genesis["timestamp"] = json!(format!("{time:#x}"));
+    genesis["alloc"] = json!({ FUNDED.to_string(): { "balance": "0xd3c21bcecceda1000000" } });
+    genesis
 }
 
 #[cfg(test)]
