@@ -1,8 +1,8 @@
-//! Peers that must not be grafted for a while, because we or they pruned.
+//! Back-offs: peers that must not be grafted for a while, because we or they sent a PRUNE.
 //!
 //! # Bounds
-//! [`MAX_BACKOFFS`] peers for each topic. If there are more, the one whose time ends first is
-//! forgotten: the worst consequence is a GRAFT that comes too early by what it had left.
+//! [`MAX_BACKOFFS`] peers for each topic. If there are more, the back-off that ends first is
+//! forgotten. The worst consequence is a GRAFT that comes too early by the rest of that back-off.
 
 use crate::peers::PeerId;
 use crate::sorted::SortedMap;
@@ -19,7 +19,7 @@ pub(super) struct Backoffs {
 }
 
 impl Backoffs {
-    /// Notes that `peer` must not be grafted until `end`. A later end that is known stays.
+    /// Records that `peer` must not be grafted until `end`. Does not shorten a known back-off.
     pub(super) fn set(&mut self, peer: PeerId, end: Instant) {
         if let Some(known) = self.ends.get_mut(&peer) {
             *known = (*known).max(end);

@@ -1,8 +1,8 @@
-//! What a peer may cost us: token buckets, and a count of what it tried beyond them.
+//! Budget of a peer: token buckets, and a count of its overdrafts.
 //!
-//! A peer that overdraws is served as far as its tokens reach, and the rest is skipped. That alone
-//! is not an offence: a hole in our own reception may cause a burst. A peer that demands several
-//! further bursts within [`WINDOW`] does something that no implementation does; each then costs a
+//! A peer that overdraws is served as far as its tokens reach, and the rest is skipped. An
+//! overdraft alone is not an offence: an interruption of our own reception may cause a burst. No
+//! implementation demands several further bursts within [`WINDOW`]. Each of these then costs a
 //! point of P7, and [`LAST_STRIKE`] of them end the connection.
 //!
 //! # Bounds
@@ -19,7 +19,7 @@ pub const FREE_BURSTS: u32 = 4;
 /// Number of further bursts after which the peer is banned.
 pub const LAST_STRIKE: u32 = 10;
 
-/// What a peer spends.
+/// A good that a peer pays for with tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Good {
     /// Bytes of frames that are not message data.
@@ -55,7 +55,7 @@ pub(super) enum Charge {
 pub(super) struct Budget {
     buckets: [Bucket; GOODS],
     window: Instant,
-    /// What was demanded in vain within the window, in 1024ths of a burst.
+    /// Sum of the overdrafts within the window, in 1024ths of a burst.
     excess: u64,
     strikes: u32,
 }

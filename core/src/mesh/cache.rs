@@ -2,8 +2,8 @@
 //!
 //! # Bounds
 //! [`MAX_CACHED`] messages and [`MAX_CACHED_BYTES`], for [`HISTORY_LENGTH`] heartbeats; the oldest
-//! go first. Only what was accepted gets in. Each message counts at most [`MAX_ASKERS`] peers that
-//! asked for it; further ones get no answer.
+//! go first. Only accepted messages are added. Answers to at most [`MAX_ASKERS`] peers are counted
+//! for each message; further peers get no answer.
 
 use super::{Frame, Id, Topic};
 use crate::gossip::{HISTORY_GOSSIP, HISTORY_LENGTH};
@@ -46,7 +46,8 @@ impl Cache {
         }
     }
 
-    /// Returns a message and its topic if `peer` may have it once more. Does not count.
+    /// Returns a message and its topic if `peer` may receive it once more. Does not count the
+    /// answer.
     pub(super) fn find(&self, id: &Id, peer: &PeerId) -> Option<(Topic, &Frame)> {
         let cached = self.messages.iter().rev().find(|cached| cached.id == *id)?;
         let may = match cached.askers.get(peer) {

@@ -1,4 +1,4 @@
-//! What a router is told at its creation.
+//! Configuration of a router.
 
 use super::{MAX_TOPICS, Version};
 use crate::gossip::{HEARTBEAT, MeshParams};
@@ -9,7 +9,7 @@ use std::time::Duration;
 #[derive(Clone, Debug, PartialEq)]
 pub struct MeshConfig {
     /// Names of the topics, at most [`MAX_TOPICS`]; further ones are ignored. Their positions are
-    /// the [`Topic`](super::Topic)s. None is joined at first.
+    /// the [`Topic`](super::Topic)s. At first, no topic is joined.
     pub topics: Vec<String>,
     /// Length of a message id in bytes. Other ids are skipped.
     pub id_length: usize,
@@ -17,13 +17,13 @@ pub struct MeshConfig {
     pub mesh: MeshParams,
     /// Parameters of the score, or `None` for no scoring: then all peers score 0.
     pub score: Option<ScoreParams>,
-    /// Scores that determine how a peer is treated.
+    /// Thresholds of the score, which determine how a peer is treated.
     pub thresholds: Thresholds,
     /// Time between two heartbeats.
     pub heartbeat: Duration,
-    /// What a node may cost.
+    /// Budget of each node.
     pub node: Allowances,
-    /// What a browser may cost.
+    /// Budget of each browser.
     pub browser: Allowances,
     /// Number of large messages that are on their way to nodes at the same time.
     pub large_at_once: usize,
@@ -32,9 +32,9 @@ pub struct MeshConfig {
     pub browsers_at_once: usize,
     /// Number of naming jobs that run at the same time.
     pub naming_at_once: usize,
-    /// Whether a message of our own counts as published when browsers have it and no node. A node
-    /// for browsers alone needs this; for any other, the message is tried again until a node has
-    /// it.
+    /// Whether a message of our own counts as published if browsers have it and no node does. A
+    /// node that serves only browsers needs this. Otherwise the message is published again until a
+    /// node has it.
     pub browsers_suffice: bool,
     /// Source of all random choices. Keep it secret.
     pub seed: u64,
@@ -65,7 +65,7 @@ impl MeshConfig {
     }
 }
 
-/// A token bucket: what it gains per second, and what it holds at most.
+/// A token bucket: its rate and its capacity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Allowance {
     /// Tokens per second.
@@ -74,8 +74,8 @@ pub struct Allowance {
     pub burst: u64,
 }
 
-/// What one peer may cost. Each is several times what an honest peer of any implementation needs on
-/// a chain with five blocks a second.
+/// Budget of one peer. Each allowance is several times what an honest peer of any implementation
+/// needs on a chain with five blocks a second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Allowances {
     /// Bytes of frames that are not message data.
@@ -117,14 +117,15 @@ impl Allowances {
     };
 }
 
-/// What a peer is. Decided by its first connection.
+/// Class of a peer. Its first connection determines it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Class {
     /// A node.
     Node,
-    /// A node that the operator configured: as a node, but the mesh has always room for it.
+    /// A node that the operator configured. It is treated as a node, but the mesh always has room
+    /// for it.
     Static,
-    /// A browser. All browsers that want to be in the mesh are, beside the nodes.
+    /// A browser. The mesh takes every browser that sends a GRAFT, beside the nodes.
     Browser,
 }
 

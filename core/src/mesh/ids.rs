@@ -7,7 +7,7 @@ pub const MAX_ID: usize = 32;
 /// Maximum number of topics that a router knows.
 pub const MAX_TOPICS: usize = 8;
 
-/// A message id of 1 to [`MAX_ID`] bytes. This network's have 20.
+/// A message id of 1 to [`MAX_ID`] bytes. The ids of this network have 20 bytes.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Id {
     bytes: [u8; MAX_ID],

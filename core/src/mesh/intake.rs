@@ -1,21 +1,21 @@
-//! Messages on their way from a frame to a verdict.
+//! Messages between their arrival in a frame and their verdict.
 //!
-//! A message is first identified by its raw bytes: peers relay what they received, so the copies of
-//! a message are equal, and comparing is a hundred times as cheap as decompressing and hashing. A
-//! keyed sample of the bytes finds the candidate, and all bytes confirm it, so that no two messages
-//! can be taken for one. Only new bytes get a job, which decompresses and names them.
-//! Copies that arrive meanwhile only add a source. The same block compressed in another way has
-//! other bytes; it is recognised by its name.
+//! A message is first identified by its raw bytes. Peers relay the bytes that they received, so the
+//! copies of a message are equal, and a comparison costs a hundredth of decompressing and hashing.
+//! A keyed sample of the bytes finds the candidate, and a comparison of all bytes confirms it, so
+//! two messages are never confused. Only new bytes get a job, which decompresses the message and
+//! computes its name. Copies that arrive meanwhile only add a source. The same block compressed in
+//! another way has other bytes; it is recognised by its name.
 //!
-//! Jobs are started in an order that is fair to senders by the bytes that each job reads or makes:
-//! a peer that sends bombs waits for its own bombs.
+//! Jobs are started in an order that is fair to senders, by the bytes that each job reads or
+//! produces: a peer that sends decompression bombs delays only its own messages.
 //!
 //! # Bounds
 //!
 //! * Messages without a verdict: [`MAX_ENTRIES`] and [`MAX_BYTES`]; one peer has at most
 //!   [`ENTRIES_PER_PEER`] and [`BYTES_PER_PEER`]. If there are more, the newest waiting message of
-//!   the peer that has most messages, or most bytes, goes. It stays unseen: another copy, or an
-//!   IHAVE, brings it back.
+//!   the peer with the most messages, or the most bytes, is dropped. It does not count as seen:
+//!   another copy, or an IHAVE, brings it back.
 //! * Each has at most [`MAX_SOURCES`] known senders. Further ones are neither rewarded nor blamed.
 //! * Messages with a verdict: those of [`gossip::Copies`](crate::gossip::Copies).
 
@@ -31,21 +31,22 @@ use std::time::Duration;
 
 /// Maximum number of messages without a verdict.
 pub const MAX_ENTRIES: usize = 512;
-/// Maximum number of their bytes, each counted as received or as announced, whichever is more.
+/// Maximum size of these messages in bytes, each counted as received or as announced, whichever is
+/// larger.
 pub const MAX_BYTES: usize = 64 << 20;
 /// Maximum number of messages of one peer without a verdict.
 pub const ENTRIES_PER_PEER: usize = 256;
 /// Maximum number of bytes of one peer's messages without a verdict.
 pub const BYTES_PER_PEER: usize = 24 << 20;
-/// Maximum number of senders kept of a message.
+/// Maximum number of senders recorded for a message.
 pub const MAX_SOURCES: usize = 32;
-/// Maximum number of messages that the caller judges at the same time. Others wait here, where they
-/// wait fairly.
+/// Maximum number of messages that the caller judges at the same time. The others wait here, in the
+/// fair order.
 pub const JUDGING_AT_ONCE: usize = 64;
 /// Maximum number of naming jobs that run for one peer at the same time.
 pub const NAMING_PER_PEER: usize = 2;
 
-/// Number of the router's own for a message without a verdict.
+/// Id that the router assigns to a message without a verdict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EntryId(pub(super) u64);
 
@@ -114,7 +115,7 @@ struct Share {
     served: u64,
 }
 
-/// What is known about raw bytes.
+/// Result of a look-up by raw bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Found {
     Entry(EntryId),
@@ -137,7 +138,7 @@ pub(super) struct Intake {
     arrivals: u64,
 }
 
-/// Hashes eight pieces of `data` at places that only the key tells, and the length.
+/// Hashes the length of `data` and eight pieces of it, at positions that depend on the secret key.
 fn sample(key: u64, topic: Topic, data: &[u8]) -> u64 {
     const PIECE: usize = 16;
     let mut hash = keyed_hash(key, &(data.len() as u64).to_le_bytes()) ^ topic.index() as u64;
@@ -170,8 +171,8 @@ impl Intake {
         }
     }
 
-    /// Admits a new message of `peer`, which costs `cost` bytes. Returns the senders of messages
-    /// that had to make room, or `Err` if it is this one that must.
+    /// Admits a new message of `peer`, which costs `cost` bytes. Returns the senders of the
+    /// messages that were dropped to make room, or `Err` if the new message itself is dropped.
     pub(super) fn admit(
         &mut self,
         now: Instant,
@@ -185,8 +186,8 @@ impl Intake {
         }
         let mut displaced = Vec::new();
         while self.entries.len() >= MAX_ENTRIES || self.bytes + cost > MAX_BYTES {
-            // The newest message of the peer that has most, this message included: most messages,
-            // or most bytes.
+            // The newest message of the peer with the most messages, or the most bytes, this
+            // message included.
             let by_number = self.entries.len() >= MAX_ENTRIES;
             let size = |share: &Share| if by_number { share.entries } else { share.bytes };
             let own = if by_number { 1 } else { cost };
@@ -234,7 +235,8 @@ impl Intake {
         Source { peer, order: self.arrivals }
     }
 
-    /// Adds a sender to a message. Returns `false` if it was known, or if there are too many.
+    /// Adds a sender to a message. Returns `false` if the sender was known, or if there are too
+    /// many.
     pub(super) fn add_source(&mut self, id: EntryId, peer: PeerId) -> bool {
         let source = self.source(peer);
         let Some(entry) = self.entries.get_mut(&id) else { return false };
@@ -286,7 +288,7 @@ impl Intake {
         Some((id, entry.topic, entry.data.clone()))
     }
 
-    /// Notes that a message was named. Returns `false` if it is not being named.
+    /// Records that a message was named. Returns `false` if it is not being named.
     pub(super) fn named(&mut self, id: EntryId, name: Id) -> bool {
         let Some(entry) = self.entries.get_mut(&id) else { return false };
         if entry.stage != Stage::Naming {
@@ -309,7 +311,7 @@ impl Intake {
         self.entries.get_mut(&id)
     }
 
-    /// Removes a message. Results of its jobs come too late from now on.
+    /// Removes a message. Later results of its jobs are ignored.
     pub(super) fn remove(&mut self, id: EntryId) -> Option<Entry> {
         let entry = self.entries.remove(&id)?;
         let is_naming = usize::from(entry.stage == Stage::Naming);
@@ -324,7 +326,7 @@ impl Intake {
                 self.shares.remove(&entry.payer);
             }
         }
-        // When nothing waits, everybody starts equal again.
+        // When nothing waits, all peers start equal again.
         if self.entries.is_empty() {
             self.shares.clear();
         } else if self.shares.len() > 2 * MAX_ENTRIES {

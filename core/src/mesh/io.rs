@@ -18,7 +18,7 @@ pub enum Input {
     Connected {
         /// The peer.
         peer: PeerId,
-        /// What it is.
+        /// Its class.
         class: Class,
         /// Whether we dialled it.
         is_outbound: bool,
@@ -27,11 +27,11 @@ pub enum Input {
     },
     /// The last connection to a peer is closed.
     Disconnected(PeerId),
-    /// The peer said that it speaks gossipsub.
+    /// The peer announced that it speaks gossipsub.
     Supports(PeerId),
-    /// An [`Output::OpenWriter`] was carried out: the stream is open, in this version.
+    /// Answers [`Output::OpenWriter`]: the stream is open, with this version.
     WriterOpened(PeerId, Version),
-    /// The stream on which we write to a peer is no more, or could not be opened.
+    /// The stream on which we write to a peer was closed, or could not be opened.
     WriterClosed {
         /// The peer.
         peer: PeerId,
@@ -42,10 +42,11 @@ pub enum Input {
     ReaderOpened(PeerId),
     /// A whole frame arrived, without its length prefix.
     Frame(PeerId, Bytes),
-    /// A peer's stream is not gossipsub's; the shell has reset it.
+    /// The bytes of a peer's stream are not gossipsub; the shell has reset the stream.
     Malformed(PeerId),
-    /// The shell wrote this many bytes of what [`Router::transmit`](super::Router::transmit)
-    /// returned, large frames in several steps.
+    /// The shell wrote this many bytes of the frames that
+    /// [`Router::transmit`](super::Router::transmit) returned. A large frame is reported in several
+    /// steps.
     Written(PeerId, usize),
     /// A [`NameJob`] ended.
     Named(Named),
@@ -72,14 +73,14 @@ pub enum Input {
     Leave(Topic),
     /// The application's score of a peer.
     ApplicationScore(PeerId, f64),
-    /// Which topics carry blocks, by their position.
+    /// The topics that carry blocks, by position.
     Live([bool; MAX_TOPICS]),
-    /// Only time passed.
+    /// Only time has passed.
     Wake,
 }
 
-/// An event of a peer's streams: what the shell reports. It is the part of [`Input`] that does not
-/// come from the router's owner.
+/// An event of a peer's streams, reported by the shell: the part of [`Input`] that does not come
+/// from the router's owner.
 #[derive(Clone, Debug)]
 pub enum StreamEvent {
     /// See [`Input::Supports`].
@@ -153,8 +154,8 @@ pub enum Output {
     /// Open a stream to write on, on the peer's oldest connection. Answered by
     /// [`Input::WriterOpened`] or [`Input::WriterClosed`].
     OpenWriter(PeerId),
-    /// Reset the stream on which we write, because it is stuck. The router knows that it is closed:
-    /// no answer is due.
+    /// Reset the stream on which we write, because it is stuck. The router already treats it as
+    /// closed and expects no answer.
     CloseWriter(PeerId),
     /// Reset the stream on which the peer writes.
     ResetReader(PeerId),
@@ -178,7 +179,8 @@ pub enum Output {
         /// Time at which the first copy arrived.
         arrived: Instant,
     },
-    /// A message of our own was queued for this many peers, or not at all.
+    /// Answers [`Input::Publish`]: the outcome, and the number of peers for which the message was
+    /// queued.
     Published {
         /// Id of the publication.
         id: PublishId,
@@ -200,16 +202,17 @@ pub enum Output {
     },
 }
 
-/// Why a peer is banned.
+/// Reason for a ban.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Misconduct {
     /// It demanded far more than any implementation does, for longer than a burst.
     Flood,
-    /// It reads nothing, twice within ten minutes.
+    /// It stopped reading twice within ten minutes.
     Deaf,
 }
 
-/// Decompresses and names a message: stateless, on any thread, at most some milliseconds.
+/// Job that decompresses a message and computes its name. It is stateless, runs on any thread, and
+/// takes at most some milliseconds.
 #[derive(Clone, Debug)]
 pub struct NameJob {
     pub(super) entry: EntryId,
@@ -244,7 +247,7 @@ impl NameJob {
         &self.data
     }
 
-    /// Returns the number of bytes to read or to make, which determines the running time.
+    /// Returns the number of bytes to read or to produce, which determines the running time.
     pub fn size(&self) -> usize {
         let announced = snappy::announced_length(&self.data).unwrap_or_default();
         announced.min(MAX_MESSAGE_SIZE).max(self.data.len())

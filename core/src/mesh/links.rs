@@ -1,7 +1,7 @@
-//! Who is in the mesh and the fanout of each topic.
+//! Members of the mesh and of the fanout of each topic.
 //!
-//! Nodes and browsers are two sets with one set of rules around them: 500 browsers in the mesh must
-//! not make a node think that it is well connected. A static peer is among the nodes.
+//! Nodes and browsers are separate sets under the same rules: 500 browsers in the mesh must not
+//! make a node appear well connected. A static peer is among the nodes.
 //!
 //! # Bounds
 //! At most [`MAX_TOPICS`](super::MAX_TOPICS) topics. The mesh of nodes has fewer than

@@ -1,39 +1,41 @@
 //! The gossip router: gossipsub 1.0 to 1.2 as a state machine.
 //!
-//! Frames in, frames out. [`Router`] decides who is in the mesh of each topic, which message is
-//! relayed to whom and in which order, who is asked for what, and who is to blame. It opens no
-//! stream and reads no clock: the shell reports streams and whole frames ([`Input`]), carries out
-//! actions ([`Output`]), and asks for frames when a stream accepts some ([`Router::transmit`]).
-//! Peers of go-libp2p-pubsub, rust-libp2p and js-libp2p are served as they expect; peers that speak
-//! version 1.3 find a correct peer without extensions; floodsub peers get every message.
+//! [`Router`] takes frames and returns frames. It decides which peers are in the mesh of each
+//! topic, which peers get a message and in which order, which peers are asked for messages, and
+//! which peers are blamed. It opens no stream and reads no clock: the shell reports streams and
+//! whole frames ([`Input`]), carries out actions ([`Output`]), and asks for frames when a stream
+//! accepts some ([`Router::transmit`]). Peers of go-libp2p-pubsub, rust-libp2p and js-libp2p are
+//! served as they expect; peers that speak version 1.3 find a correct peer without extensions;
+//! floodsub peers get every message.
 //!
 //! # A message
 //!
-//! 1. A frame is checked as a whole ([`wire`]); nothing of a malformed one is used.
+//! 1. A frame is checked as a whole ([`wire`]). A malformed frame has no effect.
 //! 2. A message in it is compared with recent ones by its raw bytes. A copy only adds a sender.
 //! 3. New bytes cost the sender tokens and wait for a job, in an order that is fair to senders.
-//!    [`NameJob`] decompresses the message, once, and names it.
+//!    [`NameJob`] decompresses the message once and computes its name.
 //! 4. If the name is new, mesh peers are told not to send it ([`IDONTWANT_THRESHOLD`]), and the
 //!    caller judges the message: [`Output::Validate`].
 //! 5. An accepted message is relayed in the frame's own memory, and advertised to others later. A
 //!    rejected one is charged to all its senders.
 //!
-//! # What makes it differ from other routers
+//! # Differences from other routers
 //!
-//! * Words are states: the newest GRAFT or PRUNE for a topic replaces one that waits.
-//! * Large messages go to a few peers at a time: see [`send`]. What waits can be cancelled.
-//! * Everything a peer demands is paid from its own budget before it is read; a peer that persists
-//!   in overdrawing loses score and is banned.
-//! * Browsers are in meshes of their own beside the nodes: they get all, and no node relies on
-//!   them.
+//! * GRAFT and PRUNE are states: the newest one for a topic replaces one that waits.
+//! * Large messages are sent to a few peers at a time: see [`send`]. A waiting message can be
+//!   cancelled.
+//! * Each demand of a peer is charged to the peer's own budget before it is read. A peer that keeps
+//!   overdrawing loses score and is banned.
+//! * Browsers have meshes of their own, beside those of the nodes: they get every message, and no
+//!   node relies on them.
 //! * Peers that a PRUNE recommends are never dialled.
 //!
 //! # Bounds
 //!
-//! Each module states its own; [`Sizes`] shows them all. By and large, the router holds 64 MiB of
-//! messages without a verdict, 12 MiB of recent ones, 64 MiB of accepted ones (which share memory
-//! with both), and for each peer a record of a few kilobytes and references to shared frames. The
-//! router's outputs must be drained after each input.
+//! Each module documents its own bounds; [`Sizes`] has the present sizes. In total, the router
+//! holds at most about 64 MiB of messages without a verdict, 12 MiB of recent ones, 64 MiB of
+//! accepted ones (which share memory with both), and for each peer a record of a few kilobytes and
+//! references to shared frames. The router's outputs must be drained after each input.
 //!
 //! [`IDONTWANT_THRESHOLD`]: crate::gossip::IDONTWANT_THRESHOLD
 

@@ -1,7 +1,7 @@
-//! What is known about one connected peer.
+//! State of one connected peer.
 //!
 //! # Bounds
-//! One record for each connected peer; the door bounds their number.
+//! One record for each connected peer; the limits on connections bound their number.
 
 use super::budget::Budget;
 use super::config::{Allowances, Spoken};
@@ -12,7 +12,7 @@ use super::{Class, Version};
 use crate::time::Instant;
 use std::time::Duration;
 
-/// Time after which our stream is opened even if nothing told that the peer speaks gossipsub.
+/// Time after which our stream is opened even if nothing has shown that the peer speaks gossipsub.
 pub const OPEN_AFTER: Duration = Duration::from_secs(3);
 /// Time over which attempts to open a stream, and its failures, are counted.
 pub const REOPEN_WINDOW: Duration = Duration::from_secs(600);
@@ -31,9 +31,9 @@ const LAST_REOPEN_DELAY: Duration = Duration::from_secs(10);
 /// The stream on which we write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Writer {
-    /// Not open, and opened at this time, if any.
+    /// Not open; to be opened at this time, if any.
     Closed(Option<Instant>),
-    /// The shell opens it.
+    /// The shell is opening it.
     Opening,
     Open,
 }
@@ -60,40 +60,41 @@ pub(super) struct Peer {
     pub(super) ihave_ids: usize,
     pub(super) asked: usize,
     pub(super) ids: Ids,
-    /// Number of accepted messages that the peer sent first, halved now and then.
+    /// Number of accepted messages that the peer sent first, halved periodically.
     pub(super) firsts: u32,
     /// The score as of the last heartbeat or change.
     pub(super) score: f64,
 }
 
-/// Whether a peer's ids are ours. Some implementations leave the topic out of the id: what they
-/// advertise is never what they then send, though they mean no harm.
+/// Whether a peer computes message ids as we do. Some implementations leave the topic out of the
+/// id. The ids that they advertise never match the messages that they send, but this is not an
+/// attack.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Ids {
-    /// Promises that came to nothing before any was kept.
+    /// Number of promises that were broken before the first one was kept.
     pub(super) broken: u32,
     pub(super) has_kept: bool,
     /// Whether a promise became overdue and none has been kept since.
     pub(super) is_debtor: bool,
     /// Whether the peer sent any accepted message.
     pub(super) has_delivered: bool,
-    /// The peer's ids are not ours.
+    /// The peer computes other ids.
     pub(super) is_foreign: bool,
 }
 
 impl Ids {
-    /// Notes that the peer delivered what it advertised.
+    /// Records that the peer delivered a message that it had advertised.
     pub(super) const fn keep(&mut self) {
         self.has_kept = true;
         self.is_debtor = false;
     }
 }
 
-/// Number of broken promises of a peer that delivers, and has kept none, after which its ids are
-/// taken to be foreign. Until then they cost nothing.
+/// Number of broken promises after which the ids of a peer that delivers messages, but has kept no
+/// promise, count as foreign. Until then, broken promises cost nothing.
 pub const FOREIGN_AFTER: u32 = 8;
 
-/// Number of events within a time.
+/// Counter of events within a time window.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Window {
     since: Instant,

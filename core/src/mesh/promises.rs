@@ -70,7 +70,7 @@ impl Promises {
         others.all(|promise| now.since(promise.at) >= patience)
     }
 
-    /// Notes that `peer` was asked. The caller has checked [`Self::may_ask`].
+    /// Records that `peer` was asked. The caller has checked [`Self::may_ask`].
     pub(super) fn insert(&mut self, now: Instant, id: Id, peer: PeerId, is_doubtful: bool) {
         *self.per_peer.get_or_insert_with(peer, || 0) += 1;
         let promise = Promise { peer, at: now, is_doubtful };

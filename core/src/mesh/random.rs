@@ -1,5 +1,5 @@
 //! Random choices from a seed, and a keyed hash (SplitMix64 for both). Neither is cryptographic:
-//! the seed is secret, and the worst that a predicted choice gives away is a place in a mesh.
+//! the seed is secret, and a predicted choice gains an attacker no more than a place in a mesh.
 
 /// A generator of pseudo-random numbers. The same seed gives the same numbers.
 #[derive(Clone, Debug)]

@@ -1,9 +1,9 @@
 //! P1 to P7: every counter of the gossip score, counted once, where it arises.
 //!
 //! The formula and the meaning of the parameters are those of
-//! [`peers::score`](crate::peers::score); the counters are here complete, because the router sees
-//! what a gossip library keeps to itself: copies (P3), deficits at a prune (P3b), the copies of a
-//! rejected message (P4), and breaches of the protocol (P7).
+//! [`peers::score`](crate::peers::score); here the counters are complete, because the router sees
+//! events that a gossip library does not report: copies (P3), deficits at a prune (P3b), the copies
+//! of a rejected message (P4), and breaches of the protocol (P7).
 //!
 //! Counters decay only while a peer is connected. A peer that leaves with a positive score is
 //! forgotten; otherwise its counters are frozen for the retention time. A browser shares its

@@ -1,4 +1,4 @@
-//! Ids of recent messages, and what became of them. Not to be confused with
+//! Ids of recent messages, and their states. Not to be confused with
 //! [`gossip::SeenBlocks`](crate::gossip::SeenBlocks), which counts blocks by height.
 //!
 //! # Bounds
@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, VecDeque};
 /// Maximum number of ids kept.
 pub const MAX_SEEN: usize = 65_536;
 
-/// What is known about a message.
+/// State of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
     /// It is being validated, as this entry of the intake.
@@ -37,7 +37,7 @@ impl Seen {
         self.states.get(id).copied()
     }
 
-    /// Notes a new state; the time for which an id is kept begins with its first.
+    /// Records a new state. The time for which an id is kept begins with its first state.
     pub(super) fn set(&mut self, now: Instant, id: Id, state: State) {
         if self.states.insert(id, state).is_none() {
             self.ends.push_back((now + SEEN_TTL, id));

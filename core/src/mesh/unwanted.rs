@@ -1,8 +1,9 @@
-//! Messages that a peer said it has (IDONTWANT). Trusted for one thing only: not sending them.
+//! Messages that a peer announced with IDONTWANT. The announcement has one effect only: they are
+//! not sent to that peer.
 //!
 //! # Bounds
-//! [`MAX_UNWANTED`] hashes of 8 bytes for each peer, for three heartbeats; the oldest go first, and
-//! then the peer gets a copy that it did not want.
+//! [`MAX_UNWANTED`] hashes of 8 bytes for each peer, for three heartbeats; the oldest are dropped
+//! first, and the peer may then get a copy that it did not want.
 
 use super::Id;
 use super::random::keyed_hash;

@@ -97,7 +97,7 @@ impl Storing {
         Some(self.wait(Effect::Chain { above, is_again: false }))
     }
 
-    /// Notes that the stored chain is wrong above this block.
+    /// Records that the stored chain is wrong above this block.
     fn is_unstored(&mut self, above: Option<BlockId>) {
         if self.unstored.is_none_or(|unstored| lowest(above) < lowest(unstored.above)) {
             self.unstored = Some(Unstored { above, is_cut: false });

@@ -159,7 +159,7 @@ impl Troubles {
         }
     }
 
-    /// Notes that a condition changes at this time if nothing happens before.
+    /// Records that a condition changes at this time if nothing happens before.
     fn wake_at(&mut self, now: Now, at: Instant) {
         if now.monotonic < at {
             self.wakeup = self.wakeup.into_iter().chain([at]).min();

@@ -247,8 +247,8 @@ impl Validator {
         self.settle(now);
     }
 
-    /// Notes that only time has passed. Must be called at [`Self::next_wakeup`], and may be called
-    /// at any time.
+    /// Records that only time has passed. Must be called at [`Self::next_wakeup`], and may be
+    /// called at any time.
     pub fn handle_timeout(&mut self, now: Now) {
         self.watch_clock(now);
         self.settle(now);

@@ -1,7 +1,8 @@
-//! The heartbeat: what go does in its own, in the same order.
+//! The heartbeat: the steps of go-libp2p-pubsub's heartbeat, in the same order.
 //!
-//! A heartbeat that is late runs once, because a browser's tab in the background has its timers
-//! slowed down. Scores are read once for a whole heartbeat, so that comparisons are consistent.
+//! After a delay of several intervals, one heartbeat runs: browsers slow down the timers of a tab
+//! in the background. Scores are read once for a whole heartbeat, so that comparisons are
+//! consistent.
 
 use super::{PRUNE_BACKOFF, Router, SLACK};
 use crate::gossip::FANOUT_TTL;
@@ -23,7 +24,8 @@ const KEPT_BY_SCORE: usize = 4;
 const OUTBOUND: usize = 2;
 /// Number of heartbeats for which an IDONTWANT counts.
 const UNWANTED_BEATS: u32 = 3;
-/// A pause after which we must have slept: no peer is blamed for what did not happen in it.
+/// Pause between two heartbeats that shows that this process did not run. No peer is blamed for
+/// messages that did not arrive in that time.
 const SLEPT: Duration = Duration::from_secs(5);
 /// Time after which a peer that reads nothing has its stream reset.
 const DEAF: Duration = Duration::from_secs(30);
@@ -66,7 +68,7 @@ impl Router {
         self.cache.shift();
     }
 
-    /// Notes the peers with overdue promises, and counts promises that were not kept.
+    /// Records the peers with overdue promises, and counts promises that were not kept.
     fn charge_broken_promises(&mut self, now: Instant) {
         let intake = &self.intake;
         for peer in self.promises.overdue(now, |peer, end| intake.owes_name(peer, end)) {
@@ -154,7 +156,7 @@ impl Router {
         self.peers.get(peer).map_or(0.0, |known| known.score)
     }
 
-    /// Brings the mesh of a topic into shape.
+    /// Maintains the mesh of a topic.
     fn maintain(&mut self, now: Instant, topic: Topic, is_opportunistic: bool) {
         let params = self.config.mesh;
         let Some(link) = self.link(topic) else { return };
@@ -187,8 +189,9 @@ impl Router {
         link.nodes.iter().filter(is_outbound).count()
     }
 
-    /// Prunes a mesh that is too large: the best stay, and of the others a random choice. Enough
-    /// that we dialled stay too, because an attacker can't choose those; so do static peers.
+    /// Prunes a mesh that is too large. The best peers stay, and a random choice of the others.
+    /// Enough peers that we dialled stay too, because an attacker can't choose those; so do static
+    /// peers.
     fn trim(&mut self, now: Instant, topic: Topic) {
         let Some(link) = self.link(topic) else { return };
         let known = |peer: &PeerId| self.peers.get(peer);
@@ -223,11 +226,11 @@ impl Router {
         pruned.iter().for_each(|peer| self.prune(now, topic, peer, PRUNE_BACKOFF));
     }
 
-    /// Grafts peers that deliver more if half of the mesh delivers next to nothing.
+    /// Grafts peers that deliver more if half of the mesh delivers almost nothing.
     ///
-    /// The time in the mesh does not count here. A silent peer gains it too, and with the
-    /// reference's weights it passes the threshold by it within the interval, so that a mesh full
-    /// of silent peers would stay as it is.
+    /// The time in the mesh does not count here. A silent peer gains it too: with the reference's
+    /// weights, this component alone lifts the score above the threshold within the interval, and a
+    /// mesh full of silent peers would stay as it is.
     fn improve(&mut self, now: Instant, topic: Topic) {
         let (Some(link), Some(scores)) = (self.link(topic), &self.scores) else { return };
         let mut merits: Vec<f64> = link.nodes.iter().map(|peer| scores.merit(now, peer)).collect();
@@ -268,7 +271,7 @@ impl Router {
         true
     }
 
-    /// Chooses the peers that are told what we have: some of those outside the mesh.
+    /// Chooses the peers that get an IHAVE: some of those outside the mesh.
     fn emit_gossip(&mut self, topic: Topic) {
         if self.cache.advertised(topic).next().is_none() {
             return;

@@ -24,7 +24,7 @@ impl Router {
         }
     }
 
-    /// Charges for what was not read of a frame: about as many entries as there are ids in it.
+    /// Charges for the unread part of a frame: about as many entries as it has ids.
     pub(super) fn charge_rest(&mut self, now: Instant, peer: &PeerId, rpc: &Rpc<'_>) {
         let entries = rpc.overhead() / (self.config.id_length + 2).max(1);
         self.charge(now, peer, Good::ControlEntries, entries.max(1));
@@ -78,7 +78,8 @@ impl Router {
         true
     }
 
-    /// Returns the id if its length is right. Other lengths are skipped, and cost the same.
+    /// Returns the id if its length is right. An id of another length is skipped, and costs the
+    /// same.
     fn read_id(&self, id: &[u8]) -> Option<Id> {
         Id::new(id).filter(|_| id.len() == self.config.id_length)
     }
@@ -183,7 +184,7 @@ impl Router {
             let Some((_, frame)) = self.cache.find(&id, peer) else { continue };
             let frame = frame.clone();
             let Some(known) = self.peers.get_mut(peer) else { return false };
-            // What can't be queued is not counted: the peer may ask again.
+            // An answer that can't be queued is not counted: the peer may ask again.
             if known.unwanted.contains(self.key, &id)
                 || !known.outbox.has_room_for_answer(frame.len())
             {

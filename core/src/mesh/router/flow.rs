@@ -1,5 +1,5 @@
-//! A message's way: known by its bytes or not, named by a job, judged by the caller, then relayed,
-//! blamed on its senders, or forgotten.
+//! Path of a message: recognised by its bytes or named by a job, judged by the caller, and then
+//! relayed, blamed on its senders, or forgotten.
 
 use super::Router;
 use crate::gossip::{Acceptance, IDONTWANT_THRESHOLD, MAX_MESSAGE_SIZE, SEEN_TTL};
@@ -163,7 +163,7 @@ impl Router {
         }
     }
 
-    /// Joins a message with one that has the same name and other bytes.
+    /// Merges a message with another one that has the same name and different bytes.
     fn merge(&mut self, now: Instant, entry: EntryId, first: EntryId, name: Id) {
         let Some(known) = self.intake.remove(entry) else { return };
         if let Some(other) = self.intake.get_mut(first) {
@@ -180,7 +180,7 @@ impl Router {
         self.intake.finish(now, known, name);
     }
 
-    /// A copy of a message whose name is known arrived.
+    /// Handles a copy of a message whose name is known.
     fn copy(&mut self, now: Instant, peer: &PeerId, topic: Topic, id: Id) {
         match self.seen.get(&id) {
             Some(State::Judging(entry)) => {
@@ -204,7 +204,7 @@ impl Router {
     fn judged_copy(&mut self, now: Instant, peer: &PeerId, topic: Topic, id: &Id) {
         match self.seen.get(id) {
             Some(State::Accepted(at)) => {
-                // A late copy is a delivery too: of a peer whose ids are not ours, for example.
+                // A late copy is a delivery too, for example by a peer whose ids differ from ours.
                 if let Some(known) = self.peers.get_mut(peer) {
                     known.ids.has_delivered = true;
                 }
@@ -220,7 +220,7 @@ impl Router {
         }
     }
 
-    /// Tells mesh peers that we have a message, except those that have it too.
+    /// Sends IDONTWANT for a message to the mesh peers, except to those that have the message.
     pub(super) fn say_idontwant(&mut self, topic: Topic, id: Id, sources: &[PeerId]) {
         let Some(link) = self.link(topic) else { return };
         let members: Vec<PeerId> =
@@ -264,7 +264,7 @@ impl Router {
         }
     }
 
-    /// Rewards the senders of an accepted message: the first most.
+    /// Rewards the senders of an accepted message, the first one most.
     fn reward(&mut self, now: Instant, topic: Topic, sources: &[PeerId]) {
         if let Some(scores) = &mut self.scores {
             scores.tick(now);
@@ -299,7 +299,7 @@ impl Router {
         }
     }
 
-    /// Returns the peers that know no mesh and therefore get every message.
+    /// Returns the peers whose version has no mesh. They get every message.
     pub(super) fn flooded(&self, now: Instant, topic: Topic) -> Vec<PeerId> {
         let suits = |peer: &PeerId, known: &crate::mesh::peers::Peer| {
             known.spoken == Some(Version::Floodsub)
@@ -313,8 +313,8 @@ impl Router {
             .collect()
     }
 
-    /// Gives up messages whose job or verdict never came. The name stays known for its time, so
-    /// that no message is judged twice within it.
+    /// Gives up messages whose job or verdict never came. The name stays known for its usual time,
+    /// so that no message is judged twice within it.
     pub(super) fn forget_stuck(&mut self, now: Instant) {
         for entry in self.intake.stuck(now, SEEN_TTL) {
             let Some(known) = self.intake.remove(entry) else { continue };

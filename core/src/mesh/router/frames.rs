@@ -1,4 +1,5 @@
-//! One frame of a peer: subscriptions, then messages, then control, as go does it.
+//! Handling of one frame: subscriptions, then messages, then control messages, as in
+//! go-libp2p-pubsub.
 
 use super::Router;
 use crate::mesh::budget::Good;
@@ -25,7 +26,8 @@ impl Router {
         if is_paid && rpc.has_subscriptions() {
             self.subscriptions(now, peer, &rpc, is_first);
         }
-        // A graylisted peer's subscriptions count, so that it has them when it is forgiven.
+        // The subscriptions of a graylisted peer count, so that they are known when its score
+        // recovers.
         if self.score(now, peer) < self.config.thresholds.graylist {
             return;
         }

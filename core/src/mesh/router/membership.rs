@@ -1,4 +1,4 @@
-//! Who is in our mesh: GRAFT, PRUNE, back-offs, joining and leaving a topic.
+//! Members of our mesh: GRAFT, PRUNE, back-offs, joining and leaving a topic.
 
 use super::{MAX_BACKOFF, PRUNE_BACKOFF, Router, SLACK, UNSUBSCRIBE_BACKOFF};
 use crate::mesh::io::Output;
@@ -37,7 +37,7 @@ impl Router {
             return;
         }
         let members: Vec<PeerId> = link.mesh().copied().collect();
-        // What was asked for is not taken any more.
+        // Requested messages are no longer accepted.
         self.held.retain(|held| held.topic != topic);
         self.promises.void_all();
         self.say_subscription(topic, false);
@@ -158,8 +158,8 @@ impl Router {
         }
     }
 
-    /// Removes a peer from the mesh without a word. A GRAFT that waits is not sent any more.
-    /// Returns `true` if the peer was in the mesh.
+    /// Removes a peer from the mesh without a PRUNE. A waiting GRAFT is no longer sent. Returns
+    /// `true` if the peer was in the mesh.
     pub(super) fn drop_from_mesh(&mut self, now: Instant, topic: Topic, peer: &PeerId) -> bool {
         if let Some(known) = self.peers.get_mut(peer) {
             known.outbox.mesh[topic.index()].take_if(|say| *say == Say::Graft);
@@ -175,7 +175,7 @@ impl Router {
         was_in_mesh
     }
 
-    /// A peer is not subscribed any more: sending to it is of no use, and it needs no PRUNE.
+    /// Handles the end of a peer's subscription. The peer leaves the mesh and needs no PRUNE.
     pub(super) fn unsubscribed(&mut self, now: Instant, topic: Topic, peer: &PeerId) {
         let Some(link) = self.link_mut(topic) else { return };
         link.fanout.remove(peer);
@@ -199,7 +199,7 @@ impl Router {
         let is_subscribed = known.subscriptions.contains(topic);
         let is_welcome =
             is_subscribed && has_room && backoff.is_none() && self.score(now, peer) >= 0.0;
-        // rust-libp2p may send a GRAFT behind its own unsubscription, for which this back-off is.
+        // rust-libp2p may send a GRAFT after its own unsubscription, which caused this back-off.
         if let Some(end) = backoff.filter(|_| is_subscribed) {
             // Within the first seconds of a back-off it is a flood rather than a misunderstanding.
             let is_flood = now + PRUNE_BACKOFF < end + GRAFT_FLOOD;
@@ -212,8 +212,8 @@ impl Router {
         }
     }
 
-    /// A peer pruned us. Only topics that we joined count, or a peer could make us remember names
-    /// without end.
+    /// Handles a PRUNE. It counts only for topics that we joined: otherwise a peer could make us
+    /// remember any number of names.
     pub(super) fn on_prune(&mut self, now: Instant, topic: Topic, peer: &PeerId, seconds: u64) {
         let backoff = match seconds {
             0 => PRUNE_BACKOFF,

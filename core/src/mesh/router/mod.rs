@@ -1,4 +1,4 @@
-//! The router: one way in, one way out, and what connects the parts.
+//! The router: its inputs and outputs, and the connections between its parts.
 
 mod beat;
 mod control;
@@ -42,7 +42,7 @@ const SLACK: u32 = 2;
 /// Maximum number of advertised ids that wait for a message to be named.
 pub const MAX_HELD: usize = 1024;
 
-/// An id that a peer advertised while messages without a name were on their way.
+/// An id that a peer advertised while received messages had no name yet.
 #[derive(Clone, Copy, Debug)]
 struct Held {
     until: Instant,
@@ -77,7 +77,7 @@ pub struct Router {
     uplink: Uplink,
     /// Peers with large messages in their outboxes.
     want_large: SortedSet<PeerId>,
-    /// When streams are to be opened.
+    /// Times at which streams are to be opened.
     openings: SortedSet<(Instant, PeerId)>,
     next_heartbeat: Instant,
     next_opportunistic: Instant,
@@ -98,7 +98,7 @@ pub struct Sizes {
     pub scored: usize,
     /// Messages without a verdict.
     pub judging: usize,
-    /// Their bytes, as received or announced.
+    /// Size of these messages in bytes, as received or announced.
     pub judging_bytes: usize,
     /// Bytes of messages with a verdict, kept to recognise copies.
     pub copies_bytes: usize,
@@ -106,9 +106,9 @@ pub struct Sizes {
     pub seen: usize,
     /// Accepted messages, to be advertised and requested.
     pub cached: usize,
-    /// Their bytes.
+    /// Size of these messages in bytes.
     pub cached_bytes: usize,
-    /// Messages that were asked for.
+    /// Requested messages.
     pub promises: usize,
     /// Advertised ids that wait for names.
     pub held: usize,
@@ -157,7 +157,7 @@ impl Router {
         }
     }
 
-    /// Takes an input. Drain [`Self::poll`] after it.
+    /// Handles an input. Drain [`Self::poll`] after each call.
     pub fn handle(&mut self, now: Instant, input: Input) {
         match input {
             Input::Connected { peer, class, is_outbound, ips } => {

@@ -1,7 +1,8 @@
 //! Messages of our own.
 //!
-//! The nodes carry a message to the network, so it may be published again until a node has taken
-//! it. Browsers that took it are left out then, or suffice ([`MeshConfig::browsers_suffice`]).
+//! Only nodes carry a message to the rest of the network, so it may be published again until a node
+//! has taken it. Browsers that have it are then left out, unless they suffice
+//! ([`MeshConfig::browsers_suffice`]).
 //!
 //! [`MeshConfig::browsers_suffice`]: crate::mesh::MeshConfig::browsers_suffice
 

@@ -1,4 +1,4 @@
-//! What goes next to a peer whose stream accepts something.
+//! Choice of the next frame for a peer whose stream accepts data.
 
 use super::Router;
 use crate::gossip::MAX_IHAVE_IDS;
@@ -65,7 +65,7 @@ impl Router {
         frame
     }
 
-    /// Collects all words for a peer into one frame.
+    /// Collects all control messages for a peer into one frame.
     fn control_frame(&mut self, peer: &PeerId, version: Version) -> Option<Frame> {
         let known = self.peers.get_mut(peer)?;
         let outbox = &mut known.outbox;
@@ -81,7 +81,7 @@ impl Router {
             }
         }
         if !version.has_mesh() {
-            // Floodsub knows no control.
+            // Floodsub has no control messages.
             forget_control(outbox);
             return writer.finish();
         }
@@ -115,7 +115,7 @@ impl Router {
         writer.finish()
     }
 
-    /// Adds the IHAVE of a topic: what the cache holds now, in another order for each peer.
+    /// Adds the IHAVE of a topic: the ids in the cache, in a different order for each peer.
     fn advertise(&mut self, writer: &mut ControlWriter, peer: &PeerId, topic: Topic) {
         let Some(link) = self.links.get(topic.index()) else { return };
         let has = |id: &Id| {

@@ -64,7 +64,7 @@ impl Router {
         }
     }
 
-    /// Has a stream opened, unless there is one.
+    /// Requests a stream, unless there is one.
     pub(super) fn open_writer(&mut self, peer: &PeerId) {
         let Some(known) = self.peers.get_mut(peer) else { return };
         let Writer::Closed(at) = known.writer else { return };
@@ -100,7 +100,7 @@ impl Router {
     }
 
     /// Puts a peer back into the mesh in which it was before our stream to it failed. It may not
-    /// know of the failure, and then it takes the link for granted.
+    /// have noticed the failure, and then still counts us in its own mesh.
     fn graft_again(&mut self, now: Instant, topic: Topic, peer: &PeerId) {
         let is_joined = self.link(topic).is_some_and(|link| link.is_joined);
         let score = self.score(now, peer);
@@ -124,7 +124,7 @@ impl Router {
         self.leave_everything(now, peer);
         self.uplink.forget(peer);
         self.count_dropped(peer);
-        // What was asked for may not have reached the peer.
+        // Requests may not have reached the peer.
         self.promises.void(peer);
         self.held.retain(|held| held.peer != *peer);
         let Some(known) = self.peers.get_mut(peer) else { return };
@@ -155,7 +155,7 @@ impl Router {
         }
     }
 
-    /// Counts what waits for a peer, and what it was too slow for, as dropped.
+    /// Counts the messages that wait for a peer, and those for which it was too slow, as dropped.
     fn count_dropped(&mut self, peer: &PeerId) {
         if let Some(known) = self.peers.get_mut(peer) {
             let waiting = known.outbox.messages() as u64;
@@ -163,7 +163,7 @@ impl Router {
         }
     }
 
-    /// Takes a peer out of meshes and fanouts, without a word to it.
+    /// Removes a peer from all meshes and fanouts without a PRUNE.
     fn leave_everything(&mut self, now: Instant, peer: &PeerId) {
         for topic in Topic::all().take(self.links.len()) {
             self.drop_from_mesh(now, topic, peer);

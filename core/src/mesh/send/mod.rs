@@ -1,19 +1,20 @@
-//! What waits to be sent, and in which order it goes.
+//! Queues of messages to send, and the order in which they are sent.
 //!
-//! Nothing is handed to a socket before the socket accepts it, so what waits is here, where it can
-//! still be cancelled, replaced, or given up. Each peer has an outbox. All share our uplink, which
-//! lets only a few large messages travel at the same time: parallel copies would all arrive late.
-//! A peer that usually has large messages from others first gets them late, and often not at all.
+//! No message is passed to a socket before the socket accepts it. Waiting messages are kept here,
+//! where they can still be cancelled, replaced or given up. Each peer has an outbox. All share our
+//! uplink, which lets only a few large messages travel at the same time: parallel copies would all
+//! arrive late. A peer that usually has large messages from others first gets them late from us,
+//! and often not at all.
 //!
 //! # Bounds
 //!
-//! * Words about a topic are states, and the newest counts: two for each topic and peer.
+//! * Subscriptions, GRAFT and PRUNE are states, and the newest counts: two for each topic and peer.
 //! * Ids: [`MAX_IDONTWANT`] and [`MAX_IWANT`] for each peer. IHAVE is a mark for each topic; its
 //!   ids are taken when it is written.
 //! * Messages: [`OUTBOUND_QUEUE`](crate::gossip::OUTBOUND_QUEUE) for a node, [`BROWSER_QUEUE`] for
 //!   a browser, and [`MAX_QUEUED_BYTES`] beyond the first. A message in a queue is a reference to a
 //!   shared frame. Each has a deadline.
-//! * With the shell: one large frame, or what it said it accepts.
+//! * With the shell: one large frame, or as many bytes as it said it accepts.
 
 mod outbox;
 mod thrift;

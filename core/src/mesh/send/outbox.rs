@@ -1,4 +1,4 @@
-//! What waits to be sent to one peer.
+//! Outbox of one peer.
 
 use super::thrift::Thrift;
 use crate::gossip::OUTBOUND_QUEUE;
@@ -19,7 +19,7 @@ pub const MAX_IDONTWANT: usize = 32;
 /// Maximum number of ids that wait to be sent in IWANT.
 pub const MAX_IWANT: usize = 64;
 
-/// Why a message is sent, most urgent first.
+/// Reason for which a message is sent, most urgent first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::mesh) enum Kind {
     /// Our own message.
@@ -42,7 +42,7 @@ impl Kind {
     }
 }
 
-/// The newest word about our mesh of a topic.
+/// The newest control message about our mesh of a topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::mesh) enum Say {
     Graft,
@@ -78,10 +78,10 @@ pub(in crate::mesh) struct Outbox {
     pub(in crate::mesh) progress: Instant,
     /// Frames with control since the last heartbeat.
     pub(in crate::mesh) control_frames: usize,
-    /// Forwarded messages of the last minute, and how many came to nothing.
+    /// Number of forwarded messages of the last minute, and how many of them were dropped.
     pub(in crate::mesh) forwards: u32,
     pub(in crate::mesh) expired: u32,
-    /// Messages that came to nothing, of any kind, since they were last counted.
+    /// Number of dropped messages of any kind since they were last counted.
     dropped: u64,
     /// Whether the shell was told that there is something to send.
     pub(in crate::mesh) is_announced: bool,
@@ -211,7 +211,7 @@ impl Outbox {
         self.take_at(at).map(|queued| queued.frame)
     }
 
-    /// Gives up messages whose time is over. Returns how many.
+    /// Drops the messages whose time is over. Returns their number.
     pub(in crate::mesh) fn expire(&mut self, now: Instant) -> usize {
         let mut expired = 0;
         while let Some(at) = self.messages.iter().position(|queued| queued.end <= now) {
@@ -263,7 +263,7 @@ impl Outbox {
         Some(queued)
     }
 
-    /// Returns the number of messages that came to nothing since the last call.
+    /// Returns the number of messages that were dropped since the last call.
     pub(in crate::mesh) const fn take_dropped(&mut self) -> u64 {
         std::mem::replace(&mut self.dropped, 0)
     }

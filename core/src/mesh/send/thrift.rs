@@ -68,7 +68,7 @@ impl Default for Thrift {
 }
 
 impl Thrift {
-    /// Notes a queued copy, and returns the time for which to hold it back.
+    /// Records a queued copy, and returns the time for which to hold it back.
     pub(in crate::mesh) fn queued(&mut self, now: Instant, id: Id, length: usize) -> Duration {
         if self.copies.len() == TRACKED
             && self.copies.pop_front().is_some_and(|oldest| oldest.is_sent)
@@ -92,14 +92,14 @@ impl Thrift {
         self.needed = u16::midpoint(self.needed, ALL);
     }
 
-    /// Notes that a copy was handed to the connection.
+    /// Records that a copy was handed to the connection.
     pub(in crate::mesh) fn sent(&mut self, id: &Id) {
         if let Some(copy) = self.copies.iter_mut().find(|copy| copy.id == *id) {
             copy.is_sent = true;
         }
     }
 
-    /// Notes that the peer sent IDONTWANT for a message, or the message itself.
+    /// Records that the peer sent IDONTWANT for a message, or the message itself.
     pub(in crate::mesh) fn has(&mut self, now: Instant, id: &Id) {
         let Some(at) = self.copies.iter().position(|copy| copy.id == *id) else { return };
         let Some(copy) = self.copies.remove(at) else { return };

@@ -1,4 +1,4 @@
-//! Whose turn it is to receive a large message.
+//! Order in which peers receive large messages.
 //!
 //! Peers relay what they have, so the first copies matter most: they go to the peers that will have
 //! them soonest, and among equally fast ones to those that depend on us most. The others often
@@ -48,7 +48,7 @@ struct Turn {
     is_taken: bool,
 }
 
-/// The turns that are being taken, and the peers' measured speeds. One of each for a peer.
+/// The present turns and the measured speeds of the peers: at most one of each per peer.
 #[derive(Clone, Debug, Default)]
 pub(in crate::mesh) struct Uplink {
     turns: SortedMap<PeerId, Turn>,
@@ -98,7 +98,7 @@ impl Uplink {
         }
     }
 
-    /// Notes that the shell wrote `bytes` to `peer`, and whether that was all it had. Returns
+    /// Records that the shell wrote `bytes` to `peer`, and whether that was all it had. Returns
     /// `true` if the turn ended.
     pub(in crate::mesh) fn written(
         &mut self,

@@ -1,4 +1,4 @@
-//! Reading an `RPC`, without storing any of it.
+//! Decoder of an `RPC`, which stores no part of it.
 
 use super::MAX_OVERHEAD;
 use super::proto::{Fields, Malformed, Value};
@@ -30,7 +30,7 @@ pub struct Rpc<'a> {
 pub struct Subscription<'a> {
     /// Whether the peer subscribes or unsubscribes.
     pub subscribes: bool,
-    /// The topic, as bytes: nothing promises that they are text.
+    /// The topic, as bytes, which need not be text.
     pub topic: &'a [u8],
 }
 
@@ -41,7 +41,7 @@ pub struct Message<'a> {
     pub topic: &'a [u8],
     /// The data, empty if absent.
     pub data: &'a [u8],
-    /// Whether an author, sequence number, signature or key is present, be it empty. All are
+    /// Whether an author, sequence number, signature or key is present, even an empty one. All are
     /// forbidden on this network.
     pub is_signed: bool,
 }

@@ -1,4 +1,4 @@
-//! Writing frames.
+//! Encoder of frames.
 
 use super::proto::{varint_length, write_bytes, write_number, write_varint};
 use crate::mesh::Id;

@@ -1,4 +1,4 @@
-//! Frames out of a stream's bytes, in any pieces.
+//! Reader of frames from a stream, whose bytes arrive in pieces of any size.
 
 use super::MAX_FRAME;
 use super::proto::{Malformed, read_varint, varint_length};
@@ -111,7 +111,7 @@ impl Pool {
         }
     }
 
-    /// Notes that a reader received something, or that it waits for memory.
+    /// Records that a reader received something, or that it waits for memory.
     fn note(&mut self, now: Instant, share: &Share, waits: bool) {
         let Some(holder) = share.id.and_then(|id| self.holders.get_mut(&id)) else { return };
         if holder.waits && !waits {
@@ -138,7 +138,7 @@ impl Pool {
     }
 }
 
-/// What a reader holds of the [`Pool`].
+/// A reader's share of the [`Pool`].
 #[derive(Debug, Default)]
 struct Share {
     /// Its number in the pool, if it holds anything.
