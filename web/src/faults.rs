@@ -1,4 +1,4 @@
-//! Why a gateway can't be reached or was lost: a code for programs, and words for people.
+//! Reasons why a gateway can't be reached or was lost: a code for programs, and a text for people.
 
 use crate::options::{Code, Refusal};
 use crate::transport::Lost;

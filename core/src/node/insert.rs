@@ -12,7 +12,7 @@ pub enum InsertError {
     #[error("the block can't be encoded: {0}")]
     Encode(#[from] EncodeError),
     /// Peers could not decode the block's encoding.
-    #[error("the block can't be sent to anybody: {0}")]
+    #[error("no peer could decode the block: {0}")]
     Decode(#[from] DecodeError),
     /// The claimed hash is not the hash of the header.
     #[error("payload block hash {0} does not match: it is the hash of other contents")]

@@ -1,4 +1,4 @@
-//! Whether the node is ready, by its role.
+//! Readiness of the node, by its role.
 
 use super::Node;
 use crate::chain::BlockId;

@@ -1,8 +1,8 @@
 //! Asks a gatekeeper whether a connection is admitted.
 //!
-//! This holds no rules, only the admitted connections, so that the gatekeeper is told of the end of
-//! each exactly once. It must be the first field of a behaviour: no later field sees what is
-//! refused here.
+//! [`Admission`] holds no rules, only the admitted connections, so that it reports the end of each
+//! to the gatekeeper exactly once. It must be the first field of a behaviour: no later field sees a
+//! connection that is refused here.
 //!
 //! # Bounds
 //! One entry for each admitted connection that has not ended. Remote peers cause them, so the
@@ -177,8 +177,8 @@ impl NetworkBehaviour for Admission {
     // * Established: one `ConnectionClosed`, and neither failure.
     //
     // All of them are sent to every behaviour, also to the one that refused. So there is also a
-    // failure for a connection that was refused here, and for a dial that failed before it
-    // was secured, which the gatekeeper must not be told of. `inside` tells them apart, and ensures
+    // failure for a connection that was refused here, and for a dial that failed before it was
+    // secured, and the gatekeeper must not hear of either. `inside` tells them apart, and ensures
     // that no end is reported twice.
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
         match event {

@@ -37,7 +37,7 @@ pub struct Behaviour {
     pub identify: identify::Behaviour,
     /// Liveness and round-trip time of peers.
     pub ping: ping::Behaviour,
-    /// What is said before a browser's older connection is closed.
+    /// Notice to a browser before its older connection is closed.
     pub farewell: Farewell,
 }
 

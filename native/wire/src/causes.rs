@@ -16,7 +16,7 @@ const NO_MUXER: &str =
 /// Finds an error of this type among an error and its causes.
 ///
 /// An [`io::Error`] and a failed security handshake don't name the error that they hold as their
-/// source, so a walk along the sources passes it by.
+/// source, so a walk along the sources misses it.
 pub fn find_cause<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a T> {
     if let Some(found) = error.downcast_ref() {
         return Some(found);

@@ -1,11 +1,11 @@
-//! What a gateway tells a browser whose connection is closed in favour of a newer one.
+//! Notice of a gateway to a browser whose connection it closes in favour of a newer one.
 //!
 //! A gateway serves one connection of a browser's identity: the newest. Two observers with one
 //! identity therefore take the gateway from each other, and each should learn why. Before the
 //! gateway closes the older connection, it opens a stream on it with the protocol [`REPLACED`]. The
-//! stream carries nothing: that it was opened says everything. It is closed with the connection.
+//! stream carries no data: its opening is the message. It is closed with the connection.
 //!
-//! A browser that connects again itself has given its older connection up, and hears nothing there.
+//! A browser that connects again has given up its older connection, and receives no notice there.
 //! Other implementations refuse the stream, and are closed at once.
 //!
 //! # Bounds

@@ -1,14 +1,14 @@
-//! What a full gateway tells a browser, in place of the handshake.
+//! Notice of a full gateway to a browser, in place of the handshake.
 //!
 //! A browser's script learns nothing about a WebSocket that is refused. A full gateway therefore
-//! accepts the WebSocket, and answers the browser's first proposal, of a protocol to secure the
-//! connection, with a line that is not an answer: [`FULL`]. Other implementations see a failed
-//! negotiation. The line costs the gateway no cryptography.
+//! accepts the WebSocket, and answers the browser's proposal of a security protocol with a line
+//! that is not a valid answer: [`FULL`]. Other implementations see a failed negotiation. The line
+//! costs the gateway no cryptography.
 
 /// The line, as multistream-select frames it: its length, and a name that ends with a newline.
 pub const FULL: &[u8] = b"\x0e/opp2p/full/1\n";
 
-/// Recognises [`FULL`] at the begin of what a gateway sends.
+/// Recognises [`FULL`] at the start of a gateway's data.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct FullDetector {
     /// Number of bytes that matched.

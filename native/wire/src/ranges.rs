@@ -1,7 +1,7 @@
 //! Ranges of blocks over libp2p ([`PROTOCOL`]): one stream for each request.
 //!
 //! The bytes, the limits and all decisions are the core's ([`opp2p_core::sync::range`]). This
-//! module has the streams. Each connection's handler reads and writes on the task of its
+//! module handles the streams. Each connection's handler reads and writes on the task of its
 //! connection: it reads from a stream of ours only what the core asks for, and writes one chunk at
 //! a time to a stream of a peer, so that both sides of a slow line hold little.
 //!
@@ -108,7 +108,7 @@ impl Ranges {
                 self.order(place, Order::Open(id, request.encode()));
             }
             RangeOutput::Receive { id, limit } => {
-                // One that is not known any more was reported as closed.
+                // A stream that is no longer known was reported as closed.
                 if let Some(place) = self.outgoing.get(&id) {
                     self.order(*place, Order::Receive(id, limit.min(PIECE)));
                 }
@@ -219,7 +219,7 @@ impl NetworkBehaviour for Ranges {
         event: THandlerOutEvent<Self>,
     ) {
         let input = match event {
-            // Of a stream that was cancelled meanwhile, nothing is reported.
+            // No event of a stream that was cancelled meanwhile is reported.
             Report::Received(id, bytes) if self.outgoing.contains_key(&id) => {
                 RangeInput::Received { id, bytes }
             }

@@ -71,8 +71,8 @@ pub enum Notice<'a> {
         peer: PeerId,
         /// Reason, if the connection failed or was closed by the peer.
         cause: Option<&'a ConnectionError>,
-        /// Whether the peer said that another connection of this node's identity takes the place of
-        /// this one.
+        /// Whether the peer announced that another connection of this node's identity replaces this
+        /// one.
         is_replaced: bool,
     },
     /// A dial of a peer that is not connected failed.
@@ -104,18 +104,18 @@ pub struct Wire<B: Wired = Behaviour> {
     dials: BTreeSet<ConnectionId>,
     /// Events of dials that failed at once.
     failed: VecDeque<SwarmEvent<B::ToSwarm>>,
-    /// Peers for which there may be frames that their streams take.
+    /// Peers whose streams may accept frames that wait for them.
     takers: BTreeSet<peers::PeerId>,
     /// Number of frames so far.
     frames: Frames,
 }
 
-/// Numbers of gossip frames since the start.
+/// Counters of gossip frames since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Frames {
     /// Frames that came from peers.
     pub received: u64,
-    /// Frames that were given to peers' streams.
+    /// Frames that were passed to peers' streams.
     pub sent: u64,
 }
 
@@ -146,8 +146,8 @@ impl<B: Wired> Wire<B> {
         }
     }
 
-    /// Returns the change that an event of the swarm tells of, to show it to people. Must be called
-    /// before [`Self::on_swarm`], which takes the event.
+    /// Returns the change that an event of the swarm reports, for display. Must be called before
+    /// [`Self::on_swarm`], which takes the event.
     pub fn notice<'e>(&self, event: &'e SwarmEvent<B::ToSwarm>) -> Option<Notice<'e>> {
         Some(match event {
             SwarmEvent::ConnectionEstablished { peer_id, num_established, endpoint, .. }
@@ -188,7 +188,7 @@ impl<B: Wired> Wire<B> {
                 let event = B::event_of_wiring(event)?;
                 match &event {
                     Event::Mesh(StreamEvent::Frame(..)) => self.frames.received += 1,
-                    // Once the core knows, the peer's stream takes more.
+                    // Once the core has handled this event, the peer's stream accepts more.
                     Event::Mesh(StreamEvent::Written(peer, _)) => {
                         self.takers.insert(*peer);
                     }
@@ -254,7 +254,7 @@ impl<B: Wired> Wire<B> {
         }
     }
 
-    /// Writes frames of the core's router to the streams that take some. `next` returns the next
+    /// Writes frames of the core's router to the streams that accept some. `next` returns the next
     /// frame for a peer that fits into this number of bytes, as [`Core::transmit`] does. Call this
     /// when all outputs of the core are carried out.
     ///

@@ -1,4 +1,4 @@
-//! Messages and blocks: verdicts, how blocks arrived, and what the page is told of them.
+//! Messages and blocks: verdicts, arrivals of blocks, and the reports about them to the page.
 
 use super::Driver;
 use super::wanted::{Found, Wanted};

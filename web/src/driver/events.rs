@@ -1,4 +1,4 @@
-//! Events of the core, and what the page is told of them and of the node's state.
+//! Events of the core, and the reports about them and the node's state to the page.
 
 use super::Driver;
 use super::timing::STATUS_INTERVAL;

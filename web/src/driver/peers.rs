@@ -1,4 +1,4 @@
-//! The page's list of peers: dials, losses, and what the page is told of them.
+//! The page's list of peers: dials, losses, and the reports about them to the page.
 
 use super::Driver;
 use super::known::Known;

@@ -1,4 +1,4 @@
-//! What becomes of the results of validation: verdicts, blocks, and whom to blame.
+//! Consequences of the results of validation: verdicts, blocks, and blame.
 
 use super::clock::ClockMark;
 use super::suspects::Stranger;

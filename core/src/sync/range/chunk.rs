@@ -66,7 +66,7 @@ pub enum ChunkError {
     /// A block is not the parent of the one above.
     #[error("block {0} is not the parent of the block above")]
     Link(u64),
-    /// The chunk has more blocks than were requested.
+    /// The chunk has a block below block 0.
     #[error("a chunk continues below block 0")]
     BelowZero,
     /// The check panicked, which is a defect of ours.

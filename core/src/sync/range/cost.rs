@@ -1,5 +1,5 @@
-//! Token buckets for costs. What a read costs is known only afterwards, so an estimate is taken
-//! before and corrected then.
+//! Token buckets for costs. The cost of a read is known only afterwards, so an estimate is taken in
+//! advance and corrected later.
 
 use std::time::Duration;
 
@@ -41,7 +41,7 @@ impl CostBucket {
         Self { rate, full_at: Instant::default() }
     }
 
-    /// Sets the rate from now on. What was overdrawn is not forgotten.
+    /// Sets the rate from now on. An overdraft is not forgotten.
     pub(super) const fn set_rate(&mut self, rate: CostRate) {
         self.rate = rate;
     }
@@ -52,12 +52,12 @@ impl CostBucket {
         Instant::from_start(self.full_at.since_start().saturating_sub(saved))
     }
 
-    /// Takes what something cost.
+    /// Takes the cost of an operation.
     pub(super) fn take(&mut self, now: Instant, units: u64) {
         self.full_at = self.full_at.max(now) + self.rate.time_of(units);
     }
 
-    /// Returns what was taken in advance and not needed.
+    /// Gives back units that were taken in advance and not needed.
     pub(super) fn give_back(&mut self, units: u64) {
         let since = self.full_at.since_start().saturating_sub(self.rate.time_of(units));
         self.full_at = Instant::from_start(since);

@@ -1,4 +1,4 @@
-//! What was served or fetched so far, for the operator.
+//! Counters of what was served or fetched, for the operator.
 
 use super::wire::End;
 
@@ -27,7 +27,7 @@ pub(super) enum Ending {
     Named(End),
     /// The answer breaks the layout, is cut, or holds a wrong block.
     False,
-    /// Nothing came for too long.
+    /// No data arrived for too long.
     Silent,
     /// The server reset the stream: as a client it is told so, as a server it does so because the
     /// requester does not read.

@@ -1,16 +1,16 @@
 //! The range server: decides which stream is served next, how much, and how it ends.
 //!
-//! It knows no blocks. It orders reads from the store, and the driver packs what it reads into
-//! chunks on the thread that reads it (see [`Packer`](super::Packer)). A read may begin while the
-//! chunk before it is being written.
+//! It has no blocks of its own. It orders reads from the store, and the driver packs the blocks
+//! into chunks on the thread that reads them (see [`Packer`](super::Packer)). A read may begin
+//! while the chunk before it is being written.
 //!
 //! # Shares
-//! * What an answer costs, its bytes and its reads, is taken from the bucket of its peer and from
-//!   the one of all peers: an estimate when a read begins, and the rest when it is known. So a
-//!   bucket may be overdrawn, and the next read waits until it is not.
+//! * The cost of an answer, its bytes and its reads, is taken from the bucket of its peer and from
+//!   the bucket of all peers: an estimate when a read begins, and the rest when it is known. So a
+//!   bucket may be overdrawn, and the next read waits until it no longer is.
 //! * The next read is that of the class that had the least in proportion to its share, then of the
-//!   peer that had the least, then of that peer's oldest stream. A single peer gets everything. A
-//!   peer that was idle has no claim for the past.
+//!   peer that had the least, then of that peer's oldest stream. A single peer gets the whole
+//!   capacity. An idle peer saves up no claim.
 //! * [`RangeServer::hold`] stops reads and writes, so that gossip comes first.
 //!
 //! # Bounds
@@ -37,7 +37,8 @@ use crate::peers::PeerId;
 use crate::sorted::{SortedMap, SortedSet};
 use crate::time::Instant;
 
-/// Wait that is named to a requester for whom there is no place, or whose next block is not here.
+/// Wait that the server names to a requester if it has no place for the requester, or lacks its
+/// next block.
 const NO_PLACE: Duration = Duration::from_secs(1);
 
 /// Estimated cost of the first read for a stream.
@@ -104,7 +105,7 @@ pub enum Class {
     Browser,
 }
 
-/// What the store has below the blocks that were read.
+/// Contents of the store below the blocks that were read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
     /// The next block, which did not fit into the chunk or was not ordered.
@@ -130,7 +131,7 @@ pub enum Next {
 pub struct ReadDone {
     /// The blocks that were read, if there are any.
     pub packed: Option<Packed>,
-    /// What follows below them.
+    /// Contents of the store below them.
     pub next: Next,
 }
 
@@ -355,13 +356,14 @@ impl RangeServer {
             Next::NoMore { lowest } => Some(End::NoMore { lowest }),
             Next::NeverHad { .. } if blocks > 0 => Some(End::Failed),
             // The chain changed during the answer, or the store is behind: the next block is the
-            // parent of one that was sent, so to say that it never was there would be a lie.
+            // parent of one that was sent, so the server must not claim that it never had the
+            // block.
             Next::NeverHad { .. } if stream.has_blocks => Some(End::Limited { retry: NO_PLACE }),
             Next::NeverHad { highest } => Some(End::NeverHad { highest }),
             Next::Failed => Some(End::Failed),
         };
         stream.has_blocks |= blocks > 0;
-        // A read that finds nothing is not free either.
+        // A read that finds no block has a cost too.
         let cost = Cost { bytes: cost.max(1024), reads: u64::from(blocks.max(1)) };
         let (from, estimate) = (stream.from, std::mem::replace(&mut stream.estimate, cost));
         self.refund(&from, estimate);
@@ -472,7 +474,7 @@ impl RangeServer {
         None
     }
 
-    /// Lets a peer that returns, and its class, begin where the others are.
+    /// Makes a peer that returns, and its class, start at the level of the others.
     fn bring_forward(&mut self, from: &PeerId, class: Class) {
         let is_busy = |peer: &&Peer| peer.streams > 0;
         if self.peers.values().filter(is_busy).all(|peer| peer.class != class) {

@@ -1,4 +1,4 @@
-//! One connection: it opens and accepts streams, reads one and writes one.
+//! Handler of one connection: opens and accepts streams, reads one and writes one.
 
 use super::link::{Link, Memory, Place, Wishes};
 use super::reader::{Read, Reader};
@@ -62,13 +62,13 @@ impl OutboundUpgrade<Stream> for Spoken {
     }
 }
 
-/// What a handler tells the behaviour. The numbers are those of the writer or of the reader.
+/// A report of a handler to the behaviour. The numbers are those of the writer or of the reader.
 #[derive(Debug)]
 pub struct Report(pub(super) Told);
 
 #[derive(Debug)]
 pub(super) enum Told {
-    /// The peer says that it speaks one of our versions.
+    /// The peer supports one of our versions.
     Supports,
     WriterOpened(u64, Version),
     WriterClosed {
@@ -105,11 +105,11 @@ impl Writing {
 pub struct Handler {
     link: Arc<Link>,
     memory: Arc<Memory>,
-    /// The newest wish for a writer that was looked at.
+    /// The newest request for a writer that was handled.
     wished: Option<u64>,
     writing: Writing,
     reader: Option<Reader<Stream>>,
-    /// What is to be told: a few words, because no event comes before they are taken.
+    /// Reports to send: only a few, because no event is handled before they are taken.
     told: VecDeque<Told>,
     /// Whether the writer comes before the reader.
     writes_first: bool,
@@ -130,7 +130,7 @@ impl Handler {
         }
     }
 
-    /// Does what the behaviour wants. Returns a stream to open.
+    /// Carries out the behaviour's requests. Returns a stream to open.
     fn obey(&mut self, wishes: Wishes) -> Option<Event> {
         self.reader.take_if(|reader| reader.number <= wishes.reset);
         if wishes.writer == self.wished {
@@ -145,7 +145,7 @@ impl Handler {
     }
 
     fn opened(&mut self, stream: Stream, version: Version, number: u64) {
-        // Dropping a stream that is not wanted any more resets it.
+        // Dropping a stream that is no longer wanted resets it.
         if self.writing.number() == Some(number) {
             self.writing = Writing::Open(Writer::new(stream, number));
             self.told.push_back(Told::WriterOpened(number, version));

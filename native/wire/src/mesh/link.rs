@@ -1,5 +1,5 @@
-//! What the behaviour and the handlers share: wishes and frames of one connection, and the memory
-//! of all.
+//! State that the behaviour and the handlers share: requests and frames of one connection, and the
+//! memory of all connections.
 //!
 //! Frames don't travel through the swarm's channels to a handler: if one of those is full, the
 //! swarm polls no behaviour at all, and a peer that doesn't read would delay all others.
@@ -20,24 +20,24 @@ pub const MAX_WAITING: usize = 16;
 /// Number of bytes of frames of one connection that wait for the owner from which no further ones
 /// are read.
 pub const MAX_WAITING_BYTES: usize = 256 << 10;
-/// The same for all connections together.
+/// The same limit for all connections together.
 pub const MAX_UNTAKEN: usize = 16 << 20;
 
-/// Longest time that a call of the owner adds to the readers' clock. An owner that slept did not
-/// let peers complete their frames.
+/// Longest time that a call of the owner adds to the readers' clock. While the owner sleeps, peers
+/// can't complete their frames.
 const MAX_LEAP: Duration = Duration::from_secs(2);
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // A panic leaves nothing half done.
+    // A panic leaves no inconsistent state.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What the behaviour wants from a handler. The newest wish counts.
+/// The behaviour's requests to a handler. The newest request counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Wishes {
-    /// The writer that is to be open, by its number. Each number is tried once.
+    /// Number of the writer that should be open. Each number is tried once.
     pub(super) writer: Option<u64>,
-    /// The reader up to which all are to be reset.
+    /// Number of the reader up to which all readers are to be reset.
     pub(super) reset: u64,
 }
 
@@ -67,7 +67,7 @@ impl State {
 }
 
 impl Link {
-    /// Wishes for another writer, or for none. Frames for an earlier one are dropped.
+    /// Requests another writer, or none. Frames for an earlier one are dropped.
     pub(super) fn set_writer(&self, writer: Option<u64>) {
         let mut state = lock(&self.0);
         state.wishes.writer = writer;
@@ -76,7 +76,7 @@ impl Link {
         state.wake();
     }
 
-    /// Has all readers up to this one reset.
+    /// Requests the reset of all readers up to this one.
     pub(super) fn reset(&self, reader: u64) {
         let mut state = lock(&self.0);
         state.wishes.reset = reader;
@@ -96,7 +96,7 @@ impl Link {
         state.wake();
     }
 
-    /// Returns the wishes, and calls `handler` at the next change.
+    /// Returns the requests, and wakes `handler` at the next change.
     pub(super) fn wishes(&self, handler: &Waker) -> Wishes {
         let mut state = lock(&self.0);
         if !state.handler.as_ref().is_some_and(|known| known.will_wake(handler)) {
@@ -113,7 +113,7 @@ impl Link {
         }
     }
 
-    /// Notes that the stream of the writer with this number accepted some bytes.
+    /// Records that the stream of the writer with this number accepted some bytes.
     pub(super) fn wrote(&self, writer: u64, bytes: usize) {
         let mut state = lock(&self.0);
         if state.wishes.writer == Some(writer) {
@@ -128,7 +128,7 @@ impl Link {
     }
 }
 
-/// A received frame's place among those that wait for the owner. Dropping it makes room.
+/// The place of a received frame among those that wait for the owner. Dropping it frees the place.
 #[derive(Debug)]
 pub(super) struct Place {
     link: Arc<Link>,
@@ -169,7 +169,7 @@ pub(super) struct Memory(Mutex<Shared>);
 
 #[derive(Debug, Default)]
 pub(super) struct Shared {
-    /// The readers' clock, which goes with the owner's but does not leap.
+    /// The readers' clock, which follows the owner's but does not leap.
     pub(super) now: Instant,
     /// The owner's time at the last tick.
     told: Option<Instant>,
@@ -188,7 +188,7 @@ impl Memory {
 }
 
 impl Shared {
-    /// Sets the clock, and calls all readers that sleep.
+    /// Sets the clock, and wakes all readers that sleep.
     pub(super) fn tick(&mut self, now: Instant) {
         let passed = self.told.map_or(Duration::ZERO, |told| now.since(told));
         self.told = Some(now);
@@ -207,17 +207,17 @@ impl Shared {
         self.untaken >= MAX_UNTAKEN
     }
 
-    /// Has a reader called when there may be memory for it, and when time has passed.
+    /// Registers a reader to be woken when there may be memory for it, and when time has passed.
     pub(super) fn sleep(&mut self, reader: u64, waker: &Waker) {
         self.sleepers.insert(reader, waker.clone());
     }
 
-    /// Forgets a reader that sleeps.
+    /// Removes a reader that sleeps.
     pub(super) fn forget(&mut self, reader: u64) {
         self.sleepers.remove(&reader);
     }
 
-    /// Calls all readers that sleep.
+    /// Wakes all readers that sleep.
     pub(super) fn wake(&mut self) {
         std::mem::take(&mut self.sleepers).into_values().for_each(Waker::wake);
     }

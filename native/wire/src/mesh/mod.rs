@@ -1,21 +1,22 @@
 //! The streams that carry the frames of a gossip [`Router`] over libp2p.
 //!
-//! [`Streams`] opens, accepts and resets streams, and moves bytes. It decides nothing: the router
-//! orders, and its owner passes both sides' words on. Nothing here decompresses or hashes.
+//! [`Streams`] opens, accepts and resets streams, and moves bytes. It makes no decisions: the
+//! router does, and its owner passes events and outputs between the two. Nothing here decompresses
+//! or hashes.
 //!
 //! # Streams
 //!
 //! * We write on one stream for each peer, on its oldest connection, and open it when the router
-//!   says so. It proposes all [`Version::SPOKEN`], newest first. A peer never writes on it: a byte
-//!   or an end from there means that the peer gave it up.
+//!   requests it. It proposes all [`Version::SPOKEN`], newest first. A peer never writes on it: a
+//!   byte or an end from there means that the peer gave it up.
 //! * We read one stream on each connection, the newest. An older one is reset. It is never written
 //!   to, nor half-closed. A peer usually has one connection. If it has several, libp2p's gossipsub
-//!   writes on all of them in turn. It takes a reset stream for a failure, and falls silent after
+//!   writes on all of them in turn. It treats a reset stream as a failure, and stops sending after
 //!   five.
-//! * A peer supports gossip if identify lists one of our versions. A stream that it opens says the
+//! * A peer supports gossip if identify lists one of our versions. A stream that it opens shows the
 //!   same.
-//! * If the connection with our stream closes and another one is left, the router hears that the
-//!   stream is closed, and has it opened there.
+//! * If the connection with our stream closes and another one is left, the router is told that the
+//!   stream is closed, and requests a new one there.
 //!
 //! # Usage
 //!
@@ -72,7 +73,7 @@
 //! * From a connection: one unfinished frame, as [`wire`] bounds it, and 16 KiB behind it. Reading
 //!   pauses while [`MAX_WAITING`] complete frames, or [`MAX_WAITING_BYTES`], wait for the owner; or
 //!   [`MAX_UNTAKEN`] bytes from all peers together.
-//! * Events for the owner: those frames, and a few words for each stream.
+//! * Events for the owner: those frames, and a few reports for each stream.
 //!
 //! [`Router`]: opp2p_core::mesh::Router
 //! [`Router::handle`]: opp2p_core::mesh::Router::handle

@@ -1,4 +1,4 @@
-//! The stream on which a peer writes.
+//! Reader of the stream on which a peer writes.
 
 use super::link::{Link, Memory, Shared};
 use alloy_primitives::Bytes;
@@ -11,14 +11,14 @@ use std::task::{Context, Poll};
 /// Number of bytes that are taken from the stream at once.
 const PIECE: usize = 16 << 10;
 
-/// What came from the stream.
+/// Result of reading the stream.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Read {
     /// A whole frame.
     Frame(Bytes),
     /// The peer closed or reset the stream, or other peers need the memory of its frame.
     End,
-    /// The stream is not gossipsub's, or its frame does not end.
+    /// The bytes are not gossipsub, or the frame does not end in time.
     Malformed,
 }
 
@@ -30,7 +30,7 @@ pub(super) struct Reader<S> {
     /// Its number among all readers.
     pub(super) number: u64,
     frames: FrameReader,
-    /// What was taken from the stream and belongs to the next frames, from `at`.
+    /// Bytes that were taken from the stream. From `at` on, they belong to the next frames.
     rest: Vec<u8>,
     at: usize,
     memory: Arc<Memory>,
@@ -42,8 +42,8 @@ impl<S: AsyncRead + Unpin> Reader<S> {
         Self { stream, number, frames: FrameReader::default(), rest: Vec::new(), at: 0, memory }
     }
 
-    /// Reads until there is a frame, or the stream has no more, or the owner has not taken enough
-    /// of the earlier frames. In the last case, the link wakes the handler.
+    /// Reads until there is a frame, or the stream has no more, or too many earlier frames wait for
+    /// the owner. In the last case, the link wakes the handler.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>, link: &Link) -> Poll<Read> {
         let mut memory = self.memory.lock();
         if self.frames.is_given_up(&memory.pool) {

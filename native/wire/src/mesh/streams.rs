@@ -1,4 +1,4 @@
-//! The behaviour: the streams of all peers.
+//! The behaviour that manages the streams of all peers.
 
 use super::handler::{Handler, Report, Told};
 use super::link::{Link, Memory, Place};
@@ -63,18 +63,18 @@ struct Stream {
 #[derive(Debug)]
 struct Event {
     told: StreamEvent,
-    /// The place of a frame, free when the owner takes the event.
+    /// The place of a frame, which is freed when the owner takes the event.
     _place: Option<Place>,
 }
 
 impl Streams {
-    /// Creates the streams of no peer.
+    /// Creates a behaviour without streams.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Tells the time. Call it about twice a second, for example at each heartbeat: frames that
-    /// don't end are found then. A leap, as after a sleep, counts for two seconds.
+    /// Sets the time. Call this about twice a second, for example at each heartbeat, so that frames
+    /// that don't end are found. A leap of the time, as after a sleep, counts as two seconds.
     pub fn tick(&mut self, now: Instant) {
         self.memory.lock().tick(now);
     }
@@ -97,7 +97,7 @@ impl Streams {
     }
 
     /// Carries out [`Output::CloseWriter`](opp2p_core::mesh::Output::CloseWriter): resets our
-    /// stream to a peer, and reports nothing more of it.
+    /// stream to a peer, and reports no further event of it.
     pub fn close_writer(&mut self, peer: &peers::PeerId) {
         let known = to_libp2p(peer).and_then(|peer| self.peers.get_mut(&peer));
         if let Some(writer) = known.and_then(|known| known.writer.take()) {
@@ -115,7 +115,7 @@ impl Streams {
     }
 
     /// Carries out [`Output::ResetReader`](opp2p_core::mesh::Output::ResetReader): resets the
-    /// streams on which a peer writes, and reports nothing more of them.
+    /// streams on which a peer writes, and reports no further event of them.
     pub fn reset_reader(&mut self, peer: &peers::PeerId) {
         let known = to_libp2p(peer).and_then(|peer| self.peers.get_mut(&peer));
         let readers = known.map(|known| std::mem::take(&mut known.readers)).unwrap_or_default();
@@ -209,7 +209,7 @@ impl Streams {
                 known.readers.retain(|reader| reader.number != number);
                 self.tell(StreamEvent::Malformed(id));
             }
-            // Of a stream that is not there any more.
+            // The report is about a stream that no longer exists.
             _ => {}
         }
     }

@@ -1,4 +1,4 @@
-//! The stream on which we write to a peer.
+//! Writer of the stream on which we write to a peer.
 
 use super::link::Link;
 use futures::{AsyncRead, AsyncWrite};
@@ -9,11 +9,11 @@ use std::task::{Context, Poll};
 
 /// Number of bytes after which progress is reported.
 const STEP: usize = 64 << 10;
-/// Pieces of at least this many bytes are written from where they are. Shorter ones are put
-/// together before: each piece becomes a frame of the multiplexer, and is encrypted for itself.
+/// Pieces of at least this many bytes are written without a copy. Shorter ones are joined first,
+/// because each piece becomes a frame of the multiplexer and is encrypted separately.
 const WHOLE: usize = 4 << 10;
 
-/// What happened to the stream.
+/// Result of writing to the stream.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Wrote {
     /// It accepted this many bytes since the last report.
@@ -43,7 +43,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Writer<S> {
 
     /// Writes what the stream accepts, at most about [`STEP`] bytes.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>, link: &Link) -> Poll<Wrote> {
-        // A peer never writes here. If it does, or closes its half, it has given the stream up.
+        // A peer never writes here. If it does, or closes its half, it has given up the stream.
         if Pin::new(&mut self.stream).poll_read(cx, &mut [0]).is_ready() {
             return Poll::Ready(Wrote::End);
         }

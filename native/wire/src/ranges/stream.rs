@@ -1,4 +1,4 @@
-//! What is done with one stream: futures that end with the stream, if it can be used further.
+//! Operations on one stream: futures that return the stream if it is still usable.
 
 use super::limits::{END_TIME, REQUEST_TIME};
 use alloy_primitives::Bytes;
@@ -11,7 +11,8 @@ use std::pin::Pin;
 use std::task::Poll;
 
 /// Writes the request. Our side stays open: the muxer resets a stream that is dropped then, which
-/// tells the server to stop, but drops one without a word whose other side is closed.
+/// tells the server to stop, but drops a stream whose other side is closed without telling the
+/// server.
 pub(super) async fn ask<S: AsyncWrite + Unpin>(
     mut stream: S,
     request: impl AsRef<[u8]>,
@@ -26,7 +27,7 @@ pub(super) async fn ask<S: AsyncWrite + Unpin>(
     }
 }
 
-/// Reads what there is, at least one byte and at most `limit`.
+/// Reads the available bytes, at least one and at most `limit`.
 pub(super) async fn read_some<S: AsyncRead + Unpin>(
     mut stream: S,
     limit: usize,
@@ -38,7 +39,7 @@ pub(super) async fn read_some<S: AsyncRead + Unpin>(
             match Pin::new(&mut stream).poll_read(cx, &mut bytes[filled..]) {
                 Poll::Ready(Ok(0)) => break,
                 Poll::Ready(Ok(read)) => filled += read,
-                // What came before is passed on, and the error comes again.
+                // The bytes before the error are passed on, and the error returns at the next read.
                 Poll::Ready(Err(_)) if filled > 0 => break,
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending if filled > 0 => break,
@@ -64,7 +65,7 @@ fn close_of(error: &io::Error) -> StreamClose {
     }
 }
 
-/// Reads a request, and nothing behind it. `None` if it does not arrive in time.
+/// Reads a request, and no bytes after it. `None` if it does not arrive in time.
 pub(super) async fn read_request<S: AsyncRead + Unpin>(
     mut stream: S,
 ) -> Option<(S, Result<Request, RequestError>)> {
@@ -87,13 +88,13 @@ pub(super) async fn read_request<S: AsyncRead + Unpin>(
     };
     let request = match in_time(reading, REQUEST_TIME).await {
         Some(Ok(request)) => request,
-        // Its stream broke, or it is too slow.
+        // The stream broke, or the peer is too slow.
         Some(Err::<_, io::Error>(_)) | None => return None,
     };
     Some((stream, request))
 }
 
-/// Writes a chunk. `None` if the peer does not read any more.
+/// Writes a chunk. `None` if the peer no longer reads.
 pub(super) async fn write<S: AsyncWrite + Unpin>(mut stream: S, frame: Bytes) -> Option<S> {
     let written = async {
         stream.write_all(&frame).await?;
@@ -102,7 +103,7 @@ pub(super) async fn write<S: AsyncWrite + Unpin>(mut stream: S, frame: Bytes) ->
     written.await.ok().map(|()| stream)
 }
 
-/// Writes the end and closes the stream. A peer that does not take it in time learns nothing.
+/// Writes the end and closes the stream. A peer that does not take it in time does not receive it.
 pub(super) async fn end<S: AsyncWrite + Unpin>(mut stream: S, frame: Vec<u8>) {
     let ending = async {
         stream.write_all(&frame).await?;

@@ -1,4 +1,4 @@
-//! What `cargo simulate --gossip` does.
+//! The command `cargo simulate --gossip`.
 
 use super::attacks::{ALL, Scene};
 use super::{MAX_BLOCKS, MAX_NODES, Net, Size, run};

@@ -1,4 +1,4 @@
-//! What happens in a run: who is there, who attacks whom, and when.
+//! Plan of a run: its members, and the targets and times of the attacks.
 
 use super::{MS, SECOND};
 

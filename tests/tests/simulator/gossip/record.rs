@@ -1,4 +1,4 @@
-//! What a run has shown: who had which block when, and after how many hops.
+//! Record of a run: for each block and node, the time and the number of hops.
 
 use super::plan::Plan;
 use super::{MS, SECOND};
@@ -32,7 +32,7 @@ pub(super) struct Record {
     copies: Vec<u8>,
     expected: Vec<bool>,
     pub(super) samples: Vec<Sample>,
-    /// Bans: when, by whom, of whom.
+    /// Bans: the time, the banning node, the banned one.
     pub(super) bans: Vec<(u64, u32, u32)>,
     /// Bytes that honest nodes sent.
     pub(super) sent: u64,

@@ -1,4 +1,4 @@
-//! What is said about a run, and what must hold in each.
+//! Report on a run, and the properties that must hold in each run.
 
 use super::net::{Net, peer};
 use super::record::percentile;

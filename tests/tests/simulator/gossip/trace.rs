@@ -1,4 +1,4 @@
-//! Writes a run down, to be played in a browser.
+//! Writes a trace of a run, to be played in a browser.
 //!
 //! # Bounds
 //! [`MAX_EVENTS`] events; later ones are counted and left out.

@@ -1,4 +1,4 @@
-//! What follows from the course of a stream: for its segment, and for its server.
+//! Consequences of the course of a stream, for its segment and for its server.
 
 use alloy_primitives::B256;
 
@@ -80,8 +80,8 @@ impl SegmentClient {
         }
     }
 
-    /// Returns `true` if a server never had a block that only an unproved block names: that one may
-    /// be a lie. The block is requested by its number from now on.
+    /// Returns `true` if a server never had a block that only an unproved block names: that block
+    /// may be a lie. The block is requested by its number from now on.
     fn was_misled(&mut self, next: u64, end: End) -> bool {
         let (End::NeverHad { .. }, Some(range)) = (end, self.range) else { return false };
         let proved = |hash: &B256| BlockId::new(next, *hash) == range.wanted;
@@ -150,7 +150,7 @@ impl SegmentClient {
     pub(super) fn judge_chunk(&mut self, now: Instant, peer: PeerId, fault: &ChunkError) {
         self.counts.ended(Ending::False);
         if *fault == ChunkError::Panicked {
-            // Our bug. The rest keeps us from asking for the same again at once.
+            // This is our bug. The rest prevents an immediate repetition of the request.
             self.rest(now, &peer, Rest::Failed);
         } else if fault.is_wrong_block() {
             self.fault(now, peer, Rest::Wrong, Conduct::RejectedPayload);
@@ -197,7 +197,7 @@ impl SegmentClient {
         };
         let (peer, rate) = (stream.peer, stream.rate(now));
         let is_late = stream.waits(now) >= LATE;
-        // No byte for so long: any other server is a better bet.
+        // After so long a silence, any other server is the better choice.
         let is_silent = stream.waits(now) >= SLOW && now.since(stream.heard) >= SLOW;
         let is_old = now.since(stream.opened) >= SEGMENT_TIME;
         let streams = self.config.streams_per_server + 1;
@@ -207,7 +207,7 @@ impl SegmentClient {
             self.measure(now, id);
             self.release(id);
             self.rest(now, &peer, Rest::Failed);
-            // Whether it is silent or only late shows later.
+            // Whether it is silent or only late is decided later.
             if let Some(stream) = self.streams.get_mut(&id) {
                 stream.abandon();
             }

@@ -1,4 +1,4 @@
-//! Which server is asked for which part of the range.
+//! Assignment of the parts of the range to servers.
 
 use super::stream::Stream;
 use super::{

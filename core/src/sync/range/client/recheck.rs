@@ -1,10 +1,10 @@
 //! Charges against servers whose blocks did not link, and the test of a charge that falls due: the
 //! server is asked for the block of the same number again.
 //!
-//! An honest server that was on a branch of the sequencer's that we never heard of has left it by
-//! now, and answers with a block that we know, or that it has none. A liar has to stop lying to
-//! pass, and rested meanwhile, so it gained nothing. A block that is too large for the test proves
-//! nothing against its server.
+//! An honest server that followed a branch of the sequencer's unknown to us has left it by now. It
+//! answers with a block that we know, or that it has no block. A liar must stop lying to pass the
+//! test, and was not asked meanwhile, so it gained nothing. A block that is too large for the test
+//! proves nothing against its server.
 //!
 //! # Bounds
 //! One test at a time, for which [`FRONTIER_RESERVE`](super::FRONTIER_RESERVE) has room. Further

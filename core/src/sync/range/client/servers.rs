@@ -1,4 +1,4 @@
-//! The servers that may be asked: what each has proved to deliver, and when it rests.
+//! The servers that may be asked: the rate that each has proved to deliver, and its rests.
 //!
 //! # Bounds
 //! As many records as the configuration allows. Connected peers add them; a peer that left is
@@ -96,7 +96,7 @@ impl Server {
             self.vain = self.vain.map(|vain| vain.saturating_add(1));
         }
         if matches!(rest, Rest::Wrong | Rest::Unproved) {
-            // What it delivered was worth nothing.
+            // The delivered blocks were worthless.
             self.rate = 0;
         }
     }
@@ -105,7 +105,7 @@ impl Server {
         (self.rests, self.vain) = (0, None);
     }
 
-    /// Takes the blame for a block back: it was the sequencer's.
+    /// Revokes the blame for a block: it was the sequencer's.
     pub(super) const fn excuse(&mut self) {
         self.rests = self.rests.saturating_sub(1);
     }

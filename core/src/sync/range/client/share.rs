@@ -1,4 +1,5 @@
-//! Work beside another client, which proves blocks of the same range, perhaps by their numbers.
+//! Cooperation with another client that proves blocks of the same range, for example by their
+//! numbers.
 
 use super::servers::{Rest, Server};
 use super::{LATE, SLOW, SegmentClient, SegmentStep};

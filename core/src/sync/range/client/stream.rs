@@ -32,9 +32,9 @@ pub(super) struct Stream {
     /// only kept to see whether its server answers at all.
     pub(super) has_segment: bool,
     pub(super) opened: Instant,
-    /// When blocks last came, or when we last had a part in the wait.
+    /// Time when blocks last arrived, or when the wait was last partly ours.
     pub(super) progress: Instant,
-    /// When bytes last came, or when we last had a part in the wait.
+    /// Time when bytes last arrived, or when the wait was last partly ours.
     pub(super) heard: Instant,
     /// Contents of checked chunks, in bytes.
     pub(super) delivered: u64,
@@ -133,7 +133,7 @@ impl Stream {
         !self.queue.is_empty()
     }
 
-    /// Returns `true` if only the server can bring it forward.
+    /// Returns `true` if the stream waits only for its server.
     pub(super) fn awaits_server(&self) -> bool {
         self.checking.is_none() && self.queue.is_empty() && self.end.is_none()
     }
@@ -153,7 +153,7 @@ impl Stream {
         self.held() + self.checking.map_or(0, |(_, _, contents)| 2 * contents)
     }
 
-    /// Drops what it holds.
+    /// Drops the bytes that it holds.
     pub(super) fn abandon(&mut self) {
         self.has_segment = false;
         self.queue.clear();
