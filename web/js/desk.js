@@ -1,8 +1,8 @@
 // The leader's side of tabs that share a node without a shared worker. It connects them with the
-// hub. leader.js is the tabs' side, and says what the frames are.
+// hub. leader.js is the tabs' side, and documents the frames.
 //
-// Bounds: a channel for each client of the hub, which bounds their number and what is on the way to
-// each.
+// Bounds: a channel for each client of the hub, which bounds their number and the messages on the
+// way to each.
 
 import { namesOf } from "./group.js";
 import { Hub, connection } from "./hub.js";

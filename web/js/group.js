@@ -1,5 +1,5 @@
-// What the tabs that share a node have in common: the names of their channels and locks, and the
-// lock that says that a tab lives. It holds no state.
+// The parts that the tabs of a shared node have in common: the names of their channels and locks,
+// and the lock that shows that a tab lives. This module holds no state.
 
 /** Version of the frames: tabs that run another one have a leader of their own. */
 const VERSION = 1;

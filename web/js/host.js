@@ -126,7 +126,7 @@ async function reason({ url, blob, hint = "" }, watch, said) {
   return `the worker's script ${url} can't be loaded, or one of the scripts that it imports`;
 }
 
-/** Waits for the answer to the start: resolves to what the node says of itself. */
+/** Waits for the answer to the start: resolves to the node's description of itself. */
 function answer(made, watch, tell, hooks, cancelled) {
   const { worker } = made;
   return new Promise((resolve, reject) => {

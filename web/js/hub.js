@@ -108,7 +108,7 @@ export class Hub {
       if (!this.#clients.has(client)) return client;
       client.isStarted = true;
       post({ started: about });
-      // What the node says of itself has the signer of its start.
+      // `about` has the signer of the node's start.
       if (this.#signer) this.#report(client, { kind: "signer", detail: this.#signer });
       if (this.#status) this.#report(client, { kind: "status", detail: this.#status });
     } catch (error) {
@@ -270,7 +270,7 @@ export class Hub {
  *
  * @param hubOf returns the hub of a key
  * @param post sends a message to the tab
- * @param left is called when the tab has ended without a word
+ * @param left is called when the tab has ended without a message
  */
 export function connection(hubOf, post, left = () => {}, locks = globalThis.navigator?.locks) {
   let hub, joining;
@@ -287,7 +287,7 @@ export function connection(hubOf, post, left = () => {}, locks = globalThis.navi
       const isFirst = !joining;
       hub = hubOf(key);
       joining = join(joining, options);
-      // A tab that ends says nothing, but releases its lock.
+      // A tab that ends sends no message, but releases its lock.
       if (lock && isFirst) void locks.request(lock, leave);
     } else if (hub) {
       await hub.heard(await joining, data);

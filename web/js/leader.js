@@ -1,10 +1,10 @@
 // One node for all tabs of an origin where there are no shared workers. One tab leads: it runs the
-// node with the hub in a worker of its own. The others reach it through channels. What they say is
-// the hub's protocol. This is its transport, and the choice of the leader.
+// node with the hub in a worker of its own. The others reach it through channels, by the hub's
+// protocol. This module is the transport of that protocol, and chooses the leader.
 //
 // The leader is the tab that holds a lock. All others queue for it. The leader releases the lock
 // when it is frozen or stops. The browser releases it when the tab is closed or crashes. Some
-// phones halt a tab without a word: a tab that gets no answer from its leader takes the lock from
+// phones halt a tab without notice: a tab that gets no answer from its leader takes the lock from
 // it.
 //
 // Frames of a leader, on the channel of all tabs or of one: `{ term, … }` with the number of its
@@ -13,7 +13,7 @@
 // * `coming`: its worker loads.
 // * `leads`: tabs may join. With `to` and `heard` it answers that tab's ping, which had this term.
 // * `pong`: it answers the ping of a tab that has joined.
-// * `message`: the hub says this to the tab.
+// * `message`: a message of the hub to the tab.
 //
 // Frames of a tab, on the channel of the leader: `{ from, term, … }` with `ping`, or with a
 // `message` for the hub. The first message is `{ start: { lock, last } }`. A tab that stood still
@@ -221,7 +221,7 @@ export class Member extends EventTarget {
     this.#unstand();
   }
 
-  /** Notes that this tab runs. If it stood still, it joins its leader again. */
+  /** Records that this tab runs. If it stood still, it joins its leader again. */
   #runs() {
     const { now, pulse } = this.#ways;
     const before = this.#ran;
@@ -233,7 +233,7 @@ export class Member extends EventTarget {
     if (this.#isJoined) this.#join(true);
   }
 
-  /** Looks whether the leader is still there. */
+  /** Checks whether the leader is still there. */
   #look() {
     this.#runs();
     this.#stand();
@@ -274,7 +274,7 @@ export class Member extends EventTarget {
     this.#ways.locks.request(this.#names.leader, how, elected).catch(failed);
   }
 
-  /** Takes the lock of a leader that gives no sign of life. One tab at a time does. */
+  /** Takes the lock of a silent leader. Only one tab at a time does this. */
   #take() {
     if (this.#isLeaving || this.#isFrozen || this.#resting) return;
     const { locks, pulse } = this.#ways;

@@ -1,5 +1,6 @@
-// What a tab has seen of its node, so that another node can go on for it. The tab gets each block
-// once and in order, and learns of what was left out, also if the browser dropped reports.
+// Record of the reports that a tab got from its node, so that another node can continue for it. The
+// tab gets each block once and in order, and learns of what was left out, also if the browser
+// dropped reports.
 //
 // A new node begins at a block that the tab may have gone beyond. The tab is ahead until the node
 // is beyond its last block, too. Until then, blocks that the tab has are dropped, and so are heads
@@ -131,7 +132,7 @@ export class Seen {
     const last = this.#last;
     if (last) {
       const isBelow = number <= last.number;
-      // What is too old to be known again was seen.
+      // A block that is too old to be recognised counts as seen.
       const isKnown = isBelow && (this.#hashes.get(number) ?? hash) === hash;
       if (this.#isAhead && isKnown) return [];
       const isChild = number === last.number + 1 && parentHash === last.hash;
@@ -146,7 +147,7 @@ export class Seen {
     return reports;
   }
 
-  /** Notes the block that the tab gets. */
+  /** Records the block that the tab gets. */
   #keep(detail, payload) {
     this.#cut(detail.number - 1);
     this.#last = idOf(detail);

@@ -1,4 +1,4 @@
-// What all entries of the package share: starting an observer, and judging a message.
+// The parts that all entries of the package share: starting an observer, and judging a message.
 
 import { ObserverError, asObserverError } from "./errors.js";
 import { inTime, startInWorker } from "./host.js";

@@ -1,5 +1,6 @@
-// Whose signatures are checked, and who said so. A link may come from anyone: it never replaces a
-// signer that the page or the node behind it knows, and what it sets is always shown as its own.
+// The address whose signatures are checked, and the party that named it. A link may come from
+// anyone: it never replaces a signer that the page or the node behind it knows, and what it sets is
+// always shown as its own.
 
 import { isConfiguration } from "./start.js";
 

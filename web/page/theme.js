@@ -1,6 +1,6 @@
-// What has to be known before anything is painted: the chosen colours, and whether the address may
-// bring a warning, which has its place above all else. A classic script, since modules wait for the
-// page.
+// The state that must be known before the first paint: the chosen colours, and whether the address
+// may cause a warning, which is placed above everything else. A classic script, since modules wait
+// for the page.
 (() => {
   let theme = null;
   try {
