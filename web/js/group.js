@@ -21,7 +21,7 @@ export function namesOf(group) {
   };
 }
 
-/** Observers with the same options share a node. Returns what tells them from others. */
+/** Returns the key of these options: observers with equal keys share a node. */
 export const keyOf = ({ node, identity, keep }) => JSON.stringify({ node, identity, keep });
 
 /** Resolves to the name of the group with this key. It does not show what the key contains. */
