@@ -38,8 +38,8 @@ export class Folder {
   }
 
   /**
-   * Writes the added files to disk and removes all others. `index.html` comes last: the node reads a
-   * folder again when that file changes.
+   * Writes the added files to disk and removes all others. `index.html` comes last: the node reads
+   * a folder again when that file changes.
    */
   write() {
     for (const name of list(this.#path)) if (!this.#files.has(name)) rmSync(join(this.#path, name));

@@ -2,9 +2,9 @@
 // `web/page`, the package and uPlot, with a brotli and a gzip sibling of each file of a
 // compressible type, and checks its size.
 //
-// The name of each bundled file has a hash of its contents, so that servers can let browsers keep it
-// for ever. Only `index.html`, `config.json` and `favicon.ico` keep their names. Each script has a
-// source map beside it, which only the developer's tools of a browser ask for.
+// The name of each bundled file has a hash of its contents, so that servers can let browsers keep
+// it for ever. Only `index.html`, `config.json` and `favicon.ico` keep their names. Each script has
+// a source map beside it, which only the developer's tools of a browser ask for.
 
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";

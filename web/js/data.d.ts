@@ -72,7 +72,9 @@ export interface Block {
   readonly withdrawalsRoot: Hex | null;
   /** `null` before Isthmus. */
   readonly requestsHash: Hex | null;
-  /** `null` before Canyon, and empty since: blocks of the OP Stack have no withdrawals of L1's kind. */
+  /**
+   * `null` before Canyon, and empty since: blocks of the OP Stack have no withdrawals of L1's kind.
+   */
   readonly withdrawals: readonly never[] | null;
   readonly transactionCount: number;
   /** Hashes of the transactions, in the order of the block. */
@@ -297,8 +299,8 @@ export type TroubleKind =
 export interface Trouble {
   readonly kind: TroubleKind;
   /**
-   * What is wrong, in one sentence without its full stop. It may change while the trouble lasts, and
-   * from version to version.
+   * What is wrong, in one sentence without its full stop. It may change while the trouble lasts,
+   * and from version to version.
    */
   readonly text: string;
   /** What to do about it, in one clause that begins in lower case. */
@@ -354,7 +356,8 @@ export interface Network {
   /** Seconds between two blocks; 0.2 where there are five a second. */
   readonly blockTime: number;
   /**
-   * Address of the key that has to sign the blocks; `null` as long as `readSigner` has not found it.
+   * Address of the key that has to sign the blocks; `null` as long as `readSigner` has not found
+   * it.
    */
   readonly signer: Hex | null;
   /**

@@ -1,5 +1,5 @@
-// The node on the current thread: loads the module once and starts nodes in it. After a crash of one
-// node the module is never called again on this thread: its memory may be in any state.
+// The node on the current thread: loads the module once and starts nodes in it. After a crash of
+// one node the module is never called again on this thread: its memory may be in any state.
 
 import init, * as module from "./wasm/opp2p_web.js";
 import { violations, forbidden } from "./diagnose.js";

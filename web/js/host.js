@@ -1,5 +1,5 @@
-// The page's side of a node in a worker. It has the same interface as a node that engine.js starts on
-// this thread.
+// The page's side of a node in a worker. It has the same interface as a node that engine.js starts
+// on this thread.
 
 import { COPIES, answered, forbidden, reported, violations } from "./diagnose.js";
 import { ObserverError, asObserverError, words } from "./errors.js";
@@ -103,7 +103,10 @@ async function make(choice) {
   return fromUrl(url);
 }
 
-/** Returns whether a violation of the policy is about the worker. Others may break it at the same time. */
+/**
+ * Returns whether a violation of the policy is about the worker. Others may break it at the same
+ * time.
+ */
 const isAbout =
   (url) =>
   ({ directive, uri }) =>
@@ -193,7 +196,10 @@ export async function startInWorker(start, tell, choice, wasm, cancelled) {
   }
 }
 
-/** Returns the error for a constructor that refused, and the violation of the policy if there is one. */
+/**
+ * Returns the error for a constructor that refused, and the violation of the policy if there is
+ * one.
+ */
 function unmade(error, violation) {
   const because = (why) =>
     new ObserverError("worker", `the worker can't be made${why}`, { cause: error });

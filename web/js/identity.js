@@ -1,6 +1,6 @@
 // Persistent peer ids: records in IndexedDB, for this origin. Two nodes must not share one, since a
-// gateway serves one connection of a peer: each node takes the first that is free, and holds it by a
-// Web Lock, which the browser releases when its tab ends.
+// gateway serves one connection of a peer: each node takes the first that is free, and holds it by
+// a Web Lock, which the browser releases when its tab ends.
 //
 // Bounds: SLOTS identities of one origin.
 //
@@ -66,8 +66,8 @@ function lock(name) {
 
 /**
  * Resolves to an identity of this origin that no other node uses, which `create` makes the first
- * time, and the function that gives it back. `null` if all are used, or if there are no Web Locks to
- * tell (pages over http that are not on localhost have none).
+ * time, and the function that gives it back. `null` if all are used, or if there are no Web Locks
+ * to tell (pages over http that are not on localhost have none).
  *
  * It is the private key of a peer id, which is nothing but a place in the network: a reader of this
  * origin's storage can take part under its name.

@@ -136,18 +136,18 @@ export interface ObserveOptions {
   worker?:
     boolean | string | Located | WorkerLike | (() => WorkerLike | Promise<WorkerLike>) | undefined;
   /**
-   * The WebAssembly module: the URL of a copy of `opp2p/wasm`, a `Response` with it, its bytes, or a
-   * compiled `WebAssembly.Module`. Default: the file beside the package's scripts.
+   * The WebAssembly module: the URL of a copy of `opp2p/wasm`, a `Response` with it, its bytes, or
+   * a compiled `WebAssembly.Module`. Default: the file beside the package's scripts.
    *
    * A thread loads it once: with `worker: false` the first observer of the page decides.
    */
   wasm?: WasmSource | Promise<WasmSource> | undefined;
   /**
    * `"fresh"` (the default): a new peer id for each observer. `"persistent"`: a peer id of this
-   * origin, kept in IndexedDB. Observers that run at the same time, in this tab or others, each take
-   * another one, up to 16; further ones get a fresh one, and so does a page without Web Locks (over
-   * http, other than on localhost). Without IndexedDB, as in some private windows, {@link observe}
-   * rejects with the code `"storage"`.
+   * origin, kept in IndexedDB. Observers that run at the same time, in this tab or others, each
+   * take another one, up to 16; further ones get a fresh one, and so does a page without Web Locks
+   * (over http, other than on localhost). Without IndexedDB, as in some private windows,
+   * {@link observe} rejects with the code `"storage"`.
    */
   identity?: "fresh" | "persistent" | undefined;
   /**
@@ -159,9 +159,9 @@ export interface ObserveOptions {
    * What becomes of blocks that are missing below the newest one, for example after the device
    * slept. {@link Observer.head} is the newest verified block in any case.
    *
-   * `"fill"` (the default): they are fetched, and `block` events wait until they can follow in order.
-   * A gap of more than `maxGap` blocks is skipped. `"skip"`: they are left out as soon as it is clear
-   * that they don't just arrive late, and `block` events go on with the newest blocks.
+   * `"fill"` (the default): they are fetched, and `block` events wait until they can follow in
+   * order. A gap of more than `maxGap` blocks is skipped. `"skip"`: they are left out as soon as it
+   * is clear that they don't just arrive late, and `block` events go on with the newest blocks.
    *
    * A `gap` event reports each gap, its progress and its end.
    */
@@ -199,8 +199,8 @@ export interface ObserveOptions {
    */
   startTimeout?: number | undefined;
   /**
-   * Stops the observer, as {@link Observer.stop} does. Before it has started, {@link observe} rejects
-   * at once with the signal's `reason`.
+   * Stops the observer, as {@link Observer.stop} does. Before it has started, {@link observe}
+   * rejects at once with the signal's `reason`.
    */
   signal?: Signal | null | undefined;
 }
@@ -297,8 +297,8 @@ export type ObserverErrorCode =
   /** `peers` is empty or has an address that a browser can't dial. */
   | "address"
   /**
-   * `signer` is not an address, or the network has no signer and none was given. Also reported by an
-   * `error` event: `readSigner` failed.
+   * `signer` is not an address, or the network has no signer and none was given. Also reported by
+   * an `error` event: `readSigner` failed.
    */
   | "signer"
   /** Another option is invalid. */
@@ -326,27 +326,31 @@ export type ObserverErrorCode =
   /** A peer is on another chain. Reported by an `error` event. */
   | "wrong-network"
   /**
-   * Another peer is at a peer's address: the address has the wrong id. Reported by an `error` event.
+   * Another peer is at a peer's address: the address has the wrong id. Reported by an `error`
+   * event.
    */
   | "wrong-peer"
-  /** A gateway has no room for another observer. It is dialled again. Reported by an `error` event. */
+  /**
+   * A gateway has no room for another observer. It is dialled again. Reported by an `error` event.
+   */
   | "full"
   /**
-   * No WebSocket to a gateway could be opened so far: it is not running, its port is another one, the
-   * content-security policy forbids it (`policy` then says so too), its certificate is not trusted,
-   * or the network is down. Reported by an `error` event, once for each gateway; it is dialled again.
+   * No WebSocket to a gateway could be opened so far: it is not running, its port is another one,
+   * the content-security policy forbids it (`policy` then says so too), its certificate is not
+   * trusted, or the network is down. Reported by an `error` event, once for each gateway; it is
+   * dialled again.
    */
   | "unreachable"
   /**
    * A gateway closed the connection because another observer with the same identity connected, such
-   * as one in a copy of the browser's profile. Reported by an `error` event, once until the gateway is
-   * lost for another reason. It is dialled again, less and less often, and then the other observer
-   * is told.
+   * as one in a copy of the browser's profile. Reported by an `error` event, once until the gateway
+   * is lost for another reason. It is dialled again, less and less often, and then the other
+   * observer is told.
    */
   | "replaced"
   /**
-   * Peers are connected, but no block has arrived for much longer than the block time. Reported by an
-   * `error` event.
+   * Peers are connected, but no block has arrived for much longer than the block time. Reported by
+   * an `error` event.
    */
   | "no-blocks"
   /**
@@ -365,8 +369,8 @@ export type ObserverErrorCode =
    */
   | "crashed"
   /**
-   * The observer ended before its first block, and {@link Observer.ready} rejects with it; or before
-   * it could answer {@link Observer.getBlock} or {@link Observer.decode}.
+   * The observer ended before its first block, and {@link Observer.ready} rejects with it; or
+   * before it could answer {@link Observer.getBlock} or {@link Observer.decode}.
    */
   | "stopped";
 
@@ -391,8 +395,8 @@ export interface ObserverEvents {
    */
   block: Block;
   /**
-   * The newest verified block is another one. Reported once for a run of blocks that arrive together,
-   * after their `block` events.
+   * The newest verified block is another one. Reported once for a run of blocks that arrive
+   * together, after their `block` events.
    */
   head: Head;
   gap: GapEvent;
@@ -452,8 +456,8 @@ export class Observer implements Target {
   /**
    * The blocks from now on, each position once, in order. Every iterator gets all of them. One that
    * is more than 256 blocks or 64 MiB behind loses the oldest, which an `error` event with the code
-   * `lagging` reports. {@link follow} shows lost blocks and reorgs in their place. The iteration ends
-   * when the observer stops.
+   * `lagging` reports. {@link follow} shows lost blocks and reorgs in their place. The iteration
+   * ends when the observer stops.
    */
   readonly blocks: AsyncIterable<Block>;
   /**

@@ -1,6 +1,6 @@
 /**
- * opp2p on this thread, with the WebAssembly module in a script: for bundlers that copy no files. See
- * `opp2p`.
+ * opp2p on this thread, with the WebAssembly module in a script: for bundlers that copy no files.
+ * See `opp2p`.
  *
  * @module
  */

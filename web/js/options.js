@@ -52,7 +52,8 @@ function isUrl(text) {
 }
 
 /**
- * Returns a network as the node reads it: a name, a chain id, or the text of a rollup configuration.
+ * Returns a network as the node reads it: a name, a chain id, or the text of a rollup
+ * configuration.
  */
 export function named(network) {
   if (typeof network === "number" || typeof network === "bigint") return String(network);

@@ -3,7 +3,9 @@
 
 /** Path of the module below the package's folder. */
 const MODULE = "/wasm/opp2p_web_bg.wasm";
-/** A folder of dependencies that a development server has bundled, without the files beside them. */
+/**
+ * A folder of dependencies that a development server has bundled, without the files beside them.
+ */
 const BUNDLED = /^(.*\/node_modules\/)\.[^/]+\/(?:[^?#]*\/)?deps[^/]*$/;
 
 /** Returns the URL of the module, or `null` where scripts have no URL. */
@@ -17,8 +19,8 @@ export function moduleUrl() {
 
 /**
  * Returns the URL of the package's folder, with a slash at the end, where the package is served as
- * it is; or that of the folder in which a bundler that copies no files makes it look for them. `null`
- * if a bundler has moved and renamed the files.
+ * it is; or that of the folder in which a bundler that copies no files makes it look for them.
+ * `null` if a bundler has moved and renamed the files.
  */
 export function folder() {
   const url = moduleUrl();

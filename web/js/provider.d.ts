@@ -43,8 +43,8 @@ export interface GivenObserverOptions {
 export type ProviderOptions = OwnObserverOptions | GivenObserverOptions;
 
 /**
- * Starts a provider. Resolves as soon as its node runs; requests wait up to 25 seconds for the first
- * head.
+ * Starts a provider. Resolves as soon as its node runs; requests wait up to 25 seconds for the
+ * first head.
  *
  * @throws {ObserverError} as {@link observe} does
  */

@@ -20,8 +20,8 @@ interface WorkerLike {
 
 /**
  * Value of the option `worker` for a shared node: up to 256 observers of an origin with the same
- * options use one node, which stops with its last observer. A tab that the browser has frozen misses
- * blocks. When it resumes, a `gap` event with the state `skipped` reports them.
+ * options use one node, which stops with its last observer. A tab that the browser has frozen
+ * misses blocks. When it resumes, a `gap` event with the state `skipped` reports them.
  *
  * The place of the node is chosen automatically:
  *

@@ -239,7 +239,9 @@ function words(error) {
   return sentence[0].toUpperCase() + sentence.slice(1) + (/[.!?]$/.test(sentence) ? "" : ".");
 }
 
-/** Returns an error's text. The field suggests all networks, so that the text need not list them. */
+/**
+ * Returns an error's text. The field suggests all networks, so that the text need not list them.
+ */
 function brief(error) {
   const text = error instanceof Error ? error.message : String(error);
   return text.replace(/; give its rollup\.json, or one of the built-in: .*/s, ": choose one that the field suggests, or paste its rollup.json");

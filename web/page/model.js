@@ -32,15 +32,17 @@ export class Model {
     this.samples = { x: [], number: [], latency: [], size: [] };
     this.sequence = 0;
     this.head = null;
-    /** The newest signed block, its time of arrival here, and whether the chain is known up to it. */
+    /**
+     * The newest signed block, its time of arrival here, and whether the chain is known up to it.
+     */
     this.newest = null;
     /** Code of the newest error that keeps blocks out; `null` once a block has arrived. */
     this.refusal = null;
   }
 
   /**
-   * Adds the next block. `signer` is the address that signed it, or the signed block that proves it,
-   * and the source of that address.
+   * Adds the next block. `signer` is the address that signed it, or the signed block that proves
+   * it, and the source of that address.
    */
   block(block, signer = null) {
     const kept = { ...keep(block), signer };

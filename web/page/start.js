@@ -2,8 +2,8 @@
 // beside it. Everything keeps the party that named it, since a link may come from anyone.
 
 /**
- * Returns the parameters of the address, `?network=…&peers=…&signer=…&fromGenesis=1`, which override
- * the file's.
+ * Returns the parameters of the address, `?network=…&peers=…&signer=…&fromGenesis=1`, which
+ * override the file's.
  */
 export async function parameters() {
   return choose(await config(), location.search, typed() === location.search, location.hostname);
