@@ -57,7 +57,8 @@ class Feed {
   }
 
   first(count) {
-    if (!this.#shown.has(count)) this.#shown.set(count, Object.freeze(this.#blocks.slice(0, count)));
+    if (!this.#shown.has(count))
+      this.#shown.set(count, Object.freeze(this.#blocks.slice(0, count)));
     return this.#shown.get(count);
   }
 }

@@ -59,8 +59,8 @@ const refuse = (message) => {
 
 /** Returns the number or the hash of a block as the node reads it. */
 function whole(at) {
-  if ((typeof at === "bigint" && at >= 0n && at < 1n << 64n) || (Number.isSafeInteger(at) && at >= 0))
-    return String(at);
+  if (typeof at === "bigint" && at >= 0n && at < 1n << 64n) return String(at);
+  if (Number.isSafeInteger(at) && at >= 0) return String(at);
   if (typeof at === "string" && /^0x[0-9a-f]{64}$/i.test(at)) return at.toLowerCase();
   return refuse("getBlock() takes the number of a block, or its hash");
 }

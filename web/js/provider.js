@@ -273,7 +273,8 @@ export async function createProvider(options) {
     const own = await observe({ ...others, reads: { unverified, lag } });
     return new Provider(MADE, own, true, own.reads.unverified);
   }
-  const [unknown] = Object.keys({ ...others, ...(unverified && { unverified }), ...(lag && { lag }) });
+  const reads = { ...(unverified && { unverified }), ...(lag && { lag }) };
+  const [unknown] = Object.keys({ ...others, ...reads });
   if (unknown !== undefined)
     refuse(`\`${unknown}\` is an option of the observer: give it to observe(), or leave \`observer\` out`);
   if (!(observer instanceof Observer)) refuse("`observer` is not an observer");

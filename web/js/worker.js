@@ -21,7 +21,8 @@ async function answer({ id, what, given }) {
   try {
     if (!node) throw new ObserverError("stopped", "the observer has ended");
     const value = await node[what](...given);
-    globalThis.postMessage({ answered: { id, value } }, value?.payload ? [value.payload.buffer] : []);
+    const moved = value?.payload ? [value.payload.buffer] : [];
+    globalThis.postMessage({ answered: { id, value } }, moved);
   } catch (error) {
     globalThis.postMessage({ answered: { id, failed: failure(error) } });
   }

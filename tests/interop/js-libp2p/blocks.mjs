@@ -44,7 +44,9 @@ function versionOf (topic) {
  */
 export function read (topic, chainId, data) {
   const contents = unpacked(data)
-  if (contents === undefined || contents.length < SIGNATURE + 1) throw new Error('this is not a message')
+  if (contents === undefined || contents.length < SIGNATURE + 1) {
+    throw new Error('this is not a message')
+  }
   const [signature, signed] = [contents.subarray(0, SIGNATURE), contents.subarray(SIGNATURE)]
   const chain = new Uint8Array(32)
   new DataView(chain.buffer).setBigUint64(24, BigInt(chainId))

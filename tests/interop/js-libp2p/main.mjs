@@ -94,7 +94,8 @@ const methods = {
 
   /** Publishes raw bytes. Returns the number of peers they were sent to. */
   async publish (params) {
-    const { recipients } = await node(params).services.pubsub.publish(params.topic, hexToBytes(params.data))
+    const { pubsub } = node(params).services
+    const { recipients } = await pubsub.publish(params.topic, hexToBytes(params.data))
     return recipients.length
   },
 
@@ -108,7 +109,8 @@ const methods = {
 
   /** Returns the round trip of a ping in milliseconds. */
   async ping (params) {
-    return await node(params).services.ping.ping(multiaddr(params.address), { signal: AbortSignal.timeout(10_000) })
+    const signal = AbortSignal.timeout(10_000)
+    return await node(params).services.ping.ping(multiaddr(params.address), { signal })
   },
 
   /** Returns the identify data that the peer sent. */
@@ -118,7 +120,11 @@ const methods = {
     if (id === undefined) throw new Error(`there is no connection with ${params.peer}`)
     const peer = await libp2p.peerStore.get(id)
     const text = (name) => new TextDecoder().decode(peer.metadata.get(name))
-    return { agent: text('AgentVersion'), protocol_version: text('ProtocolVersion'), protocols: peer.protocols }
+    return {
+      agent: text('AgentVersion'),
+      protocol_version: text('ProtocolVersion'),
+      protocols: peer.protocols
+    }
   }
 }
 

@@ -11,12 +11,14 @@ import { chainConfig } from 'viem/op-stack'
 
 // Fields of a header's hash, in order. Those of later forks are omitted for blocks of earlier ones.
 const HEADER = [
-  'parentHash', 'sha3Uncles', 'miner', 'stateRoot', 'transactionsRoot', 'receiptsRoot', 'logsBloom', 'difficulty', 'number',
-  'gasLimit', 'gasUsed', 'timestamp', 'extraData', 'mixHash', 'nonce', 'baseFeePerGas', 'withdrawalsRoot', 'blobGasUsed',
-  'excessBlobGas', 'parentBeaconBlockRoot', 'requestsHash'
+  'parentHash', 'sha3Uncles', 'miner', 'stateRoot', 'transactionsRoot', 'receiptsRoot', 'logsBloom',
+  'difficulty', 'number', 'gasLimit', 'gasUsed', 'timestamp', 'extraData', 'mixHash', 'nonce',
+  'baseFeePerGas', 'withdrawalsRoot', 'blobGasUsed', 'excessBlobGas', 'parentBeaconBlockRoot',
+  'requestsHash'
 ]
 const NUMBERS = new Set([
-  'difficulty', 'number', 'gasLimit', 'gasUsed', 'timestamp', 'baseFeePerGas', 'blobGasUsed', 'excessBlobGas'
+  'difficulty', 'number', 'gasLimit', 'gasUsed', 'timestamp', 'baseFeePerGas', 'blobGasUsed',
+  'excessBlobGas'
 ])
 // Interval of the polling clients, in milliseconds.
 const INTERVAL = 50
@@ -38,7 +40,8 @@ function fields (raw) {
 /** viem over HTTP or WebSocket, either generic or configured for an OP Stack chain. */
 class Viem {
   constructor (transport, options) {
-    this.client = viem.createPublicClient({ transport, pollingInterval: INTERVAL, cacheTime: 0, ...options })
+    const polling = { pollingInterval: INTERVAL, cacheTime: 0 }
+    this.client = viem.createPublicClient({ transport, ...polling, ...options })
   }
 
   #which (block) {
@@ -59,22 +62,29 @@ class Viem {
   }
 
   raw (number) {
-    return this.client.request({ method: 'eth_getBlockByNumber', params: [viem.numberToHex(number), false] })
+    const params = [viem.numberToHex(number), false]
+    return this.client.request({ method: 'eth_getBlockByNumber', params })
   }
 
   async block (block) {
-    const { number, hash, parentHash, timestamp, transactions } = await this.client.getBlock(this.#which(block))
+    const found = await this.client.getBlock(this.#which(block))
+    const { number, hash, parentHash, timestamp, transactions } = found
     return { number: Number(number), hash, parentHash, timestamp: Number(timestamp), transactions }
+  }
+
+  /** Returns the transactions of a block that is requested in full. */
+  async #full (block) {
+    const request = { ...this.#which(block), includeTransactions: true }
+    return (await this.client.getBlock(request)).transactions
   }
 
   /** Returns the hashes of the transactions of a block that is requested in full. */
   async inFull (block) {
-    const { transactions } = await this.client.getBlock({ ...this.#which(block), includeTransactions: true })
-    return transactions.map(({ hash }) => hash)
+    return (await this.#full(block)).map(({ hash }) => hash)
   }
 
   async transactions (block) {
-    const { transactions } = await this.client.getBlock({ ...this.#which(block), includeTransactions: true })
+    const transactions = await this.#full(block)
     return Promise.all(transactions.map((transaction) => this.#shown(transaction)))
   }
 
@@ -84,12 +94,15 @@ class Viem {
 
   async #shown (transaction) {
     const { hash, from, blockNumber, transactionIndex, typeHex, sourceHash, mint } = transaction
-    const shown = { hash, from, number: Number(blockNumber), index: transactionIndex, type: Number(typeHex), sourceHash, mint }
+    const [number, type] = [Number(blockNumber), Number(typeHex)]
+    const shown = { hash, from, number, index: transactionIndex, type, sourceHash, mint }
     if (typeHex === '0x7e') return shown
     // All signed fields are present, and the signature.
-    const serialized = viem.serializeTransaction({ ...transaction, data: transaction.input }, transaction)
-    shown.hashOf = viem.keccak256(serialized)
-    shown.signer = (await viem.recoverTransactionAddress({ serializedTransaction: serialized })).toLowerCase()
+    const withData = { ...transaction, data: transaction.input }
+    const serializedTransaction = viem.serializeTransaction(withData, transaction)
+    shown.hashOf = viem.keccak256(serializedTransaction)
+    const signer = await viem.recoverTransactionAddress({ serializedTransaction })
+    shown.signer = signer.toLowerCase()
     return shown
   }
 
@@ -103,7 +116,9 @@ class Viem {
 
   /** Subscribes directly at the node, without the client's own processing. */
   async subscribe (told) {
-    const onData = ({ result }) => told({ number: Number(result.number), hash: result.hash, hashOf: this.hashOf(result) })
+    const onData = ({ result }) => {
+      told({ number: Number(result.number), hash: result.hash, hashOf: this.hashOf(result) })
+    }
     const onError = (error) => told({ error: error.message })
     await this.client.transport.subscribe({ params: ['newHeads'], onData, onError })
   }
@@ -175,7 +190,8 @@ function client ({ client, url }) {
     case 'viem-op-stack': {
       const nativeCurrency = { name: 'Ether', symbol: 'ETH', decimals: 18 }
       const rpcUrls = { default: { http: [url] } }
-      const chain = viem.defineChain({ ...chainConfig, id: 901, name: 'development', nativeCurrency, rpcUrls })
+      const own = { id: 901, name: 'development', nativeCurrency, rpcUrls }
+      const chain = viem.defineChain({ ...chainConfig, ...own })
       return new Viem(transport(), { chain })
     }
     case 'ethers': {
