@@ -156,8 +156,10 @@ mod tests {
         }
 
         #[test]
-        fn arbitrary_bytes_never_panic(bytes: Vec<u8>) {
-            let _ = OpStackEntry::decode(&bytes);
+        fn arbitrary_bytes_are_refused_or_round_trip(bytes: Vec<u8>) {
+            if let Ok(entry) = OpStackEntry::decode(&bytes) {
+                prop_assert_eq!(OpStackEntry::decode(&entry.encode()), Ok(entry));
+            }
         }
     }
 }
