@@ -167,6 +167,18 @@ impl<K: Ord, V> SortedMap<K, V> {
     }
 }
 
+impl<K: Ord> SortedMap<K, usize> {
+    /// Decrements a count, and removes it when it reaches zero. Has no effect on an absent key.
+    pub(crate) fn decrement(&mut self, key: &K) {
+        if let Some(count) = self.get_mut(key) {
+            *count -= 1;
+            if *count == 0 {
+                self.remove(key);
+            }
+        }
+    }
+}
+
 impl<K, V> Default for SortedMap<K, V> {
     fn default() -> Self {
         Self::new()
@@ -296,6 +308,17 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use std::collections::{BTreeMap, BTreeSet};
+
+    #[test]
+    fn a_count_is_removed_at_zero() {
+        let mut counts: SortedMap<u8, usize> = [(1, 2), (2, 1)].into_iter().collect();
+        for key in [1, 2, 2, 3] {
+            counts.decrement(&key);
+        }
+        assert_eq!(counts.iter().collect::<Vec<_>>(), [(&1, &1)]);
+        counts.decrement(&1);
+        assert!(counts.is_empty());
+    }
 
     #[derive(Clone, Debug)]
     enum Call {

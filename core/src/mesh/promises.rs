@@ -145,11 +145,6 @@ impl Promises {
 
     fn uncount(&mut self, peer: &PeerId) {
         self.count -= 1;
-        if let Some(count) = self.per_peer.get_mut(peer) {
-            *count -= 1;
-            if *count == 0 {
-                self.per_peer.remove(peer);
-            }
-        }
+        self.per_peer.decrement(peer);
     }
 }

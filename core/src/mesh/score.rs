@@ -132,7 +132,9 @@ impl Scores {
         }
         let scored = self.peers.get_or_insert_with(peer, || Scored::new(None));
         scored.left = None;
-        uncount(&mut self.at_ip, &std::mem::take(&mut scored.ips));
+        for ip in std::mem::take(&mut scored.ips) {
+            self.at_ip.decrement(&ip);
+        }
         if class.is_browser() {
             return;
         }
@@ -336,19 +338,8 @@ impl Scores {
 
     fn remove(&mut self, peer: &PeerId) {
         if let Some(scored) = self.peers.remove(peer) {
-            uncount(&mut self.at_ip, &scored.ips);
+            scored.ips.iter().for_each(|ip| self.at_ip.decrement(ip));
         }
         self.fallen.remove(peer);
-    }
-}
-
-fn uncount(at_ip: &mut SortedMap<IpAddr, usize>, ips: &[IpAddr]) {
-    for ip in ips {
-        if let Some(peers) = at_ip.get_mut(ip) {
-            *peers -= 1;
-            if *peers == 0 {
-                at_ip.remove(ip);
-            }
-        }
     }
 }

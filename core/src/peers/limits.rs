@@ -319,22 +319,12 @@ impl ConnectionLimits {
         let connection = self.connections.remove(&id)?;
         *self.counts[connection.door as usize].of(connection.kind) -= 1;
         if let Some(block) = connection.block() {
-            one_less(&mut self.by_address, &block);
+            self.by_address.decrement(&block);
         }
         if let Some(peer) = connection.peer {
-            one_less(&mut self.by_peer, &peer);
+            self.by_peer.decrement(&peer);
         }
         Some(connection)
-    }
-}
-
-/// Decrements a count, and removes it when it reaches zero.
-fn one_less<K: Ord>(counts: &mut SortedMap<K, usize>, key: &K) {
-    if let Some(count) = counts.get_mut(key) {
-        *count -= 1;
-        if *count == 0 {
-            counts.remove(key);
-        }
     }
 }
 

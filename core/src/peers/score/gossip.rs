@@ -147,8 +147,9 @@ impl GossipScores {
             self.connected += 1;
             self.decays.start(now, self.params.decay_interval);
             // The peer's earlier addresses no longer apply.
-            let before = std::mem::take(&mut known.ips);
-            remove_ips(&mut self.at_ip, before);
+            for ip in std::mem::take(&mut known.ips) {
+                self.at_ip.decrement(&ip);
+            }
         }
         let ip = ip.map(|ip| ip.to_canonical()).filter(|ip| !ip.is_loopback());
         if let Some(ip) = ip
@@ -353,19 +354,7 @@ impl GossipScores {
 
     fn remove(&mut self, peer: &PeerId) {
         if let Some(known) = self.peers.remove(peer) {
-            remove_ips(&mut self.at_ip, known.ips);
-        }
-    }
-}
-
-/// Removes one peer from the counts at `ips`.
-fn remove_ips(at_ip: &mut SortedMap<IpAddr, usize>, ips: Vec<IpAddr>) {
-    for ip in ips {
-        if let Some(peers) = at_ip.get_mut(&ip) {
-            *peers -= 1;
-            if *peers == 0 {
-                at_ip.remove(&ip);
-            }
+            known.ips.iter().for_each(|ip| self.at_ip.decrement(ip));
         }
     }
 }
