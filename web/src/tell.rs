@@ -234,26 +234,21 @@ impl GapJs {
     }
 
     pub(crate) fn refused(gap: GapId, error: RangeError) -> Self {
-        let reason = Some(error.to_string());
-        Self {
-            id: Some(gap.number()),
-            state: "refused",
-            after: None,
-            before: None,
-            missing: 0,
-            reason,
-        }
+        Self::ended(gap, "refused", error.to_string())
     }
 
     fn closed(gap: GapId, end: GapEnd) -> Self {
-        let reason = Some(end.to_string());
+        Self::ended(gap, "closed", end.to_string())
+    }
+
+    fn ended(gap: GapId, state: &'static str, reason: String) -> Self {
         Self {
             id: Some(gap.number()),
-            state: "closed",
+            state,
             after: None,
             before: None,
             missing: 0,
-            reason,
+            reason: Some(reason),
         }
     }
 
