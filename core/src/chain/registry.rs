@@ -177,11 +177,7 @@ fn hex<T: FromStr>(
     let Value::String(text) = value else {
         return Err(ConfigError::WrongType { field, expected, found: kind(value) });
     };
-    hex_digits(text, digits).ok_or_else(|| ConfigError::BadHex {
-        field,
-        expected,
-        found: excerpt(text),
-    })
+    hex_digits(text, field, expected, digits)
 }
 
 /// Describes the type of a value.

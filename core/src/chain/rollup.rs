@@ -268,20 +268,22 @@ fn hex<T: FromStr>(
     let Some(inner) = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) else {
         return Err(ConfigError::WrongType { field, expected, found: kind(text) });
     };
-    hex_digits(inner, digits).ok_or_else(|| ConfigError::BadHex {
-        field,
-        expected,
-        found: excerpt(inner),
-    })
+    hex_digits(inner, field, expected, digits)
 }
 
 /// Parses `0x` followed by exactly this number of hexadecimal digits.
-pub(super) fn hex_digits<T: FromStr>(text: &str, digits: usize) -> Option<T> {
+pub(super) fn hex_digits<T: FromStr>(
+    text: &str,
+    field: &'static str,
+    expected: &'static str,
+    digits: usize,
+) -> Result<T, ConfigError> {
     text.strip_prefix("0x")
         .or_else(|| text.strip_prefix("0X"))
         // `parse` would accept a second 0x.
         .filter(|rest| rest.len() == digits && rest.bytes().all(|byte| byte.is_ascii_hexdigit()))
         .and_then(|rest| rest.parse().ok())
+        .ok_or_else(|| ConfigError::BadHex { field, expected, found: excerpt(text) })
 }
 
 impl ChainConfig {
