@@ -38,15 +38,8 @@ impl L1Info {
     /// Decodes a block's first transaction. Returns `None` if it is not the L1 attributes deposit
     /// in one of the formats up to Jovian.
     pub fn from_transaction(transaction: &[u8]) -> Option<Self> {
-        let mut list = transaction.strip_prefix(&[DEPOSIT_TYPE])?;
-        let mut fields = Header::decode_bytes(&mut list, true).ok()?;
-        let mut items = [&[][..]; DEPOSIT_FIELDS];
-        for item in &mut items {
-            *item = Header::decode_bytes(&mut fields, false).ok()?;
-        }
-        let [_source, from, to, .., data] = items;
-        let is_whole = list.is_empty() && fields.is_empty();
-        if !is_whole || from != DEPOSITOR.as_slice() || to != L1_BLOCK.as_slice() {
+        let [_source, from, to, .., data] = deposit_items(transaction)?;
+        if from != DEPOSITOR.as_slice() || to != L1_BLOCK.as_slice() {
             return None;
         }
         Self::from_call(data)
@@ -75,6 +68,17 @@ impl L1Info {
             hash: hash(data, 100)?,
         })
     }
+}
+
+/// Returns the fields of a deposit, without decoding them. The last one is the calldata.
+pub(crate) fn deposit_items(transaction: &[u8]) -> Option<[&[u8]; DEPOSIT_FIELDS]> {
+    let mut list = transaction.strip_prefix(&[DEPOSIT_TYPE])?;
+    let mut fields = Header::decode_bytes(&mut list, true).ok()?;
+    let mut items = [&[][..]; DEPOSIT_FIELDS];
+    for item in &mut items {
+        *item = Header::decode_bytes(&mut fields, false).ok()?;
+    }
+    (list.is_empty() && fields.is_empty()).then_some(items)
 }
 
 fn number(data: &[u8], at: usize) -> Option<u64> {

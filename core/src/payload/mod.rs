@@ -34,6 +34,8 @@ pub use header::{
     header_withdrawals_root, output_root, transactions_root, withdrawals_root,
 };
 pub use l1_info::L1Info;
+#[cfg(feature = "proof")]
+pub(crate) use l1_info::deposit_items;
 pub use layout::{MAX_EXTRA_DATA, MAX_TRANSACTIONS, MAX_WITHDRAWALS};
 pub use rebuild::RebuildError;
 pub use version::PayloadVersion;

@@ -9,6 +9,7 @@
 //! | `eth_getProof` | state root | [`AccountAnswer`], [`prove_account`], [`prove_slot`] |
 //! | `eth_getCode` | code hash of a proved account | [`prove_code`] |
 //! | `eth_getBlockReceipts` | receipts root, transactions | [`ReceiptAnswer`], [`prove_receipts`] |
+//! | L1 fees of receipts | transactions | [`L1Prices`], [`L1Fees`] |
 //! | `eth_getLogs` | bloom filter of the header, then the receipts | [`LogFilter`] |
 //! | transactions | transactions root | [`prove_transactions`] |
 //! | older headers | parent hashes | [`prove_headers`], [`prove_raw_headers`] |
@@ -79,6 +80,8 @@
 //! ```
 
 mod account;
+mod fast_lz;
+mod fees;
 mod header;
 pub mod json;
 mod logs;
@@ -94,6 +97,7 @@ pub use account::{
     MESSAGE_PASSER, ProvedAccount, SlotAnswer, SlotError, prove_account, prove_code, prove_slot,
     sent_message_slot,
 };
+pub use fees::{BlobPrices, FeeScalar, Footprint, L1Fees, L1Prices, OperatorFee};
 pub use header::{
     BlockHeader, ChainError, HeaderError, MAX_HEADER_SIZE, MAX_HEADERS, prove_headers,
     prove_raw_headers,

@@ -5,7 +5,8 @@
 //! so they are compared as well.
 //!
 //! Not verified here: the sender, receiver, created contract and gas price of a receipt (they
-//! follow from the transaction), and the L1 fee (it follows from the L1 attributes).
+//! follow from the transaction), and the L1 fee (it follows from the L1 attributes:
+//! [`L1Prices`](super::L1Prices)).
 //!
 //! # Receipts of deposits
 //! From Regolith on, clients store the nonce of a deposit. The consensus encoding contains it from

@@ -2,6 +2,7 @@
 
 mod account;
 pub(in crate::proof) mod builder;
+pub(in crate::proof) mod fees;
 mod header;
 mod receipts;
 mod trie;
