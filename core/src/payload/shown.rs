@@ -10,18 +10,18 @@
 //! milliseconds, and a transaction has `blockTimestampMs`, if the block carries it, as Base's
 //! blocks do since Denim.
 //!
-//! A transaction is written as an execution client writes it without receipts. `from` is recovered
-//! from the signature. A deposit names its sender, and has `sourceHash`, `mint` (`0x0` if nothing
-//! is minted), `isSystemTx` if it is a system transaction, a signature of zeros without `yParity`,
-//! and zero gas price and nonce. Its actual nonce and its `depositReceiptVersion` are only in its
-//! receipt, which gossip does not carry: the version is left out, and the nonce is `0x0`, because
-//! common clients can't read a transaction without a nonce.
+//! A transaction is written as op-geth writes it without receipts. `from` is recovered from the
+//! signature. A deposit names its sender, and has `sourceHash`, `mint` if it mints something,
+//! `isSystemTx` if it is a system transaction, a signature of zeros without `yParity`, and zero gas
+//! price and nonce. Its actual nonce and its `depositReceiptVersion` are only in its receipt, which
+//! gossip does not carry: the version is left out, and the nonce is `0x0`, because common clients
+//! can't read a transaction without a nonce.
 //!
 //! # Unreadable transactions
 //! Gossip does not look into transactions, so one may have an unknown type, be malformed, or have a
 //! signature that no key made, and so no sender. Such a transaction has only `hash` (keccak256 of
 //! its bytes), `type` if its first byte is one, `input` with all of its bytes, and its place in the
-//! block; any other field would be invented.
+//! block with the block's time; any other field would be invented.
 //!
 //! # Bounds
 //! The text of a block has the caller's limit. It is written one transaction at a time, each of
@@ -206,6 +206,9 @@ pub(crate) fn read(raw: &[u8], base_fee: U256) -> Option<Map<String, Value>> {
         if shown["isSystemTx"] == false {
             shown.remove("isSystemTx");
         }
+        if shown["mint"] == "0x0" {
+            shown.remove("mint");
+        }
         for name in ["nonce", "gasPrice", "v", "r", "s"] {
             shown.insert(name.into(), quantity(0_u8));
         }
@@ -291,6 +294,7 @@ pub fn transaction(block: &Block, place: usize, raw: &[u8]) -> Value {
             ("hash", data(keccak256(raw))),
             ("blockHash", data(block.hash())),
             ("blockNumber", quantity(block.number())),
+            ("blockTimestamp", quantity(block.timestamp())),
             ("transactionIndex", quantity(place as u64)),
         ]
         .map(named),

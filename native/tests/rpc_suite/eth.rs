@@ -326,6 +326,7 @@ async fn an_unreadable_transaction_spoils_nothing() {
     let expected = json!({
         "hash": hash, "type": "0x7d", "input": "0x7dff0102", "blockHash": block.payload.block_hash,
         "blockNumber": "0x1", "transactionIndex": hex(count as u64),
+        "blockTimestamp": hex(block.payload.timestamp),
     });
     assert_eq!(full["transactions"][count], expected);
     assert!(full["transactions"][count - 1]["from"].is_string());

@@ -205,12 +205,12 @@ mod tests {
             [
                 "blockHash",
                 "blockNumber",
+                "blockTimestamp",
                 "from",
                 "gas",
                 "gasPrice",
                 "hash",
                 "input",
-                "mint",
                 "nonce",
                 "r",
                 "s",
@@ -223,7 +223,7 @@ mod tests {
             ]
         );
         assert_eq!(deposit["from"], "0xdeaddeaddeaddeaddeaddeaddeaddeaddead0001");
-        for zero in ["gasPrice", "mint", "nonce", "r", "s", "v", "value", "transactionIndex"] {
+        for zero in ["gasPrice", "nonce", "r", "s", "v", "value", "transactionIndex"] {
             assert_eq!(deposit[zero], "0x0", "{zero}");
         }
         assert_eq!(deposit["type"], "0x7e");
@@ -270,6 +270,7 @@ mod tests {
                 "hash": keccak256(raw), "input": Bytes::copy_from_slice(raw),
                 "blockHash": block.hash(),
                 "blockNumber": "0x1", "transactionIndex": format!("{place:#x}"),
+                "blockTimestamp": format!("{:#x}", block.timestamp()),
             });
             if let Some(kind) = kind {
                 expected["type"] = kind.into();
