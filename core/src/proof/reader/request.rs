@@ -112,9 +112,10 @@ impl Request {
         };
         let slots: Option<Vec<_>> = given.iter().map(params::slot).collect();
         let slots = slots.ok_or_else(expected)?;
-        // Clients answer with a slot in the caller's form: a 32-byte word or a number.
+        // Clients answer with a slot in the caller's form: a 32-byte word, whose first zero may be
+        // missing, or a number.
         let shown = given.iter().zip(&slots).map(|(given, slot)| match given.as_str() {
-            Some(text) if text.len() == 66 => json!(slot),
+            Some(text) if text.len() >= 65 => json!(slot),
             _ => json!(U256::from_be_bytes(slot.0)),
         });
         let show = StateShow::Proof(shown.collect());

@@ -3,6 +3,7 @@
 use alloy_primitives::{Address, B256, Bytes, U256, hex, keccak256};
 use serde_json::{Map, Value, json};
 
+use crate::payload::trie::EMPTY_ROOT;
 use crate::payload::{Block, shown};
 use crate::proof::{
     Account, AccountAnswer, DEPOSIT, ProvedAccount, ProvedLog, ProvedReceipt, ProvedReceipts,
@@ -16,13 +17,18 @@ fn data(bytes: impl AsRef<[u8]>) -> Value {
     hex::encode_prefixed(bytes).into()
 }
 
-/// Returns the result of `eth_getProof`. `keys` are the slots in the caller's form.
+/// Returns the result of `eth_getProof` as op-geth does. `keys` are the slots in the caller's form.
+///
+/// Both hashes of an absent account are zero. An empty storage trie is proved by no node.
 pub(super) fn proof(answer: &AccountAnswer, proved: &ProvedAccount, keys: &[Value]) -> Value {
-    let account = proved.account.unwrap_or(Account::ABSENT);
+    let absent = Account { storage_root: B256::ZERO, code_hash: B256::ZERO, ..Account::ABSENT };
+    let account = proved.account.unwrap_or(absent);
     let nodes = |nodes: &[Bytes]| nodes.iter().map(data).collect::<Vec<_>>();
+    let has_storage = ![B256::ZERO, EMPTY_ROOT].contains(&account.storage_root);
     let slots = answer.storage_proof.iter().zip(&proved.values).zip(keys);
     let slots = slots.map(|((slot, value), key)| {
-        json!({ "key": key, "value": format!("{value:#x}"), "proof": nodes(&slot.proof) })
+        let proof = if has_storage { nodes(&slot.proof) } else { Vec::new() };
+        json!({ "key": key, "value": format!("{value:#x}"), "proof": proof })
     });
     json!({
         "address": data(answer.address),

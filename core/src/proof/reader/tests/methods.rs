@@ -5,7 +5,7 @@ use std::rc::Rc;
 use alloy_primitives::{B256, Bytes, U256, keccak256};
 use serde_json::{Value, json};
 
-use super::talk::{Talk, config};
+use super::talk::{Manner, Talk, config};
 use super::transactions::{CHAIN, Call, deposit, transaction};
 use super::world::{ALICE, CODE, FULL, NEWCOMER, TOKEN, TRANSFER, World, shown_block};
 use crate::chain::{BlockId, Labels};
@@ -74,8 +74,42 @@ fn a_proof_has_the_slots_as_the_caller_wrote_them() {
     let proof = talk.proved("eth_getProof", &json!([TOKEN, ["0x03", word, "0x9"], "latest"]));
     let params = json!([TOKEN, ["0x3", word, "0x9"], { "blockHash": talk.world.id(40).hash }]);
     assert_eq!(Ok(proof), talk.world.answer(40, "eth_getProof", &params));
-    let proof = talk.proved("eth_getProof", &json!([NEWCOMER, [], "latest"]));
-    assert_eq!(proof["balance"], "0x0");
+    // The first zero of a word may be missing.
+    let short = format!("0x{}", &word.to_string()[3..]);
+    let proof = talk.proved("eth_getProof", &json!([TOKEN, [short], "latest"]));
+    assert_eq!(proof["storageProof"][0]["key"], json!(word));
+}
+
+#[test]
+fn the_proof_of_an_absent_account_has_op_geths_form() {
+    let mut talk = talk();
+    let params = json!([NEWCOMER, ["0x3", B256::ZERO], "latest"]);
+    let mut expected = json!({
+        "address": NEWCOMER,
+        "balance": "0x0",
+        "codeHash": B256::ZERO,
+        "nonce": "0x0",
+        "storageHash": B256::ZERO,
+        "storageProof": [
+            { "key": "0x3", "value": "0x0", "proof": [] },
+            { "key": B256::ZERO, "value": "0x0", "proof": [] },
+        ],
+    });
+    // Other clients show the hashes of an empty account, and prove an empty trie by its encoding.
+    let other = |method: &str, mut answer: Value| {
+        if method == "eth_getProof" {
+            answer["storageProof"][0]["proof"] = json!(["0x80"]);
+        }
+        answer
+    };
+    for manner in [Manner::True, Manner::Lies(Rc::new(other))] {
+        talk.manners(&[manner.clone(), manner]);
+        let proof = talk.proved("eth_getProof", &params);
+        assert!(!proof["accountProof"].as_array().expect("nodes").is_empty());
+        expected["accountProof"] = proof["accountProof"].clone();
+        assert_eq!(proof, expected);
+    }
+    assert_eq!(talk.dropped, []);
 }
 
 #[test]
