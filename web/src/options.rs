@@ -306,7 +306,7 @@ impl Options {
         };
         let max_gap = self.max_gap()?;
         let peers = self.dialled()?;
-        let reads = self.reads(chain.chain_id)?;
+        let reads = self.reads(&chain)?;
         Ok(Plan {
             chain,
             signer,
@@ -337,7 +337,7 @@ impl Options {
         }
     }
 
-    fn reads(&self, chain_id: u64) -> Result<Option<ReaderConfig>, Refusal> {
+    fn reads(&self, chain: &ChainConfig) -> Result<Option<ReaderConfig>, Refusal> {
         let Some(options) = &self.reads else { return Ok(None) };
         if self.rpc.is_empty() {
             let message = "`rpc` has no endpoint: give at least one to read from";
@@ -368,11 +368,12 @@ impl Options {
             }
         };
         Ok(Some(ReaderConfig {
+            forks: Some(chain.forks),
             lag,
             unverified: options.unverified.clone(),
             // The first connection may take several dials.
             head_timeout: HEAD_TIMEOUT,
-            ..ReaderConfig::new(chain_id, self.rpc.len())
+            ..ReaderConfig::new(chain.chain_id, self.rpc.len())
         }))
     }
 

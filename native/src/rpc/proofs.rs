@@ -98,9 +98,15 @@ pub(super) fn start(
     let (asking, calls) = mpsc::channel(MAX_READS);
     let (problem, told) = watch::channel(None);
     host.set_proofs(told);
-    let chain_id = host.core(|node, _| node.chain().chain_id);
+    let config = host.core(|node, _| {
+        let chain = node.chain();
+        ReaderConfig {
+            forks: Some(chain.forks),
+            ..ReaderConfig::new(chain.chain_id, endpoints.len())
+        }
+    });
     let mut prover = Prover {
-        reader: Reader::new(ReaderConfig::new(chain_id, endpoints.len())),
+        reader: Reader::new(config),
         endpoints: clients.collect::<Result<_, _>>()?,
         // Subscribes before `catch_up` reads the blocks, so that none is missed.
         events: host.events(),

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::chain::ForkSchedule;
+
 /// Maximum number of pending reads. Further requests are refused.
 pub const MAX_READS: usize = 256;
 /// Maximum number of endpoint requests in flight. Further ones wait.
@@ -68,6 +70,9 @@ pub struct ReaderConfig {
     pub read_timeout: Duration,
     /// Time for which a read waits for the first head.
     pub head_timeout: Duration,
+    /// The chain's forks, by which the [L1 fees](crate::proof::L1Prices) of receipts are computed.
+    /// With `None`, receipts have no fees.
+    pub forks: Option<ForkSchedule>,
 }
 
 impl ReaderConfig {
@@ -84,6 +89,7 @@ impl ReaderConfig {
             fetch_timeout: Duration::from_secs(10),
             read_timeout: Duration::from_secs(30),
             head_timeout: Duration::from_secs(10),
+            forks: None,
         }
     }
 }

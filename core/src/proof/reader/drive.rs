@@ -191,6 +191,7 @@ impl Reader {
                 chain_id: self.config.chain_id,
                 chain: &self.chain,
                 caches: &self.caches,
+                forks: self.config.forks.as_ref(),
                 anchor: read.anchor,
                 facts: &read.facts,
             };

@@ -10,7 +10,7 @@ use super::config::{HISTORY_BLOCKS, MAX_LINKS};
 use super::error::ReadError;
 use super::need::{Fact, Key, Need};
 use super::params::Place;
-use crate::chain::{BlockId, Meant};
+use crate::chain::{BlockId, ForkSchedule, Meant};
 use crate::payload::Block;
 use crate::proof::json::MAX_SLOTS;
 use crate::proof::{BlockHeader, ProvedReceipts};
@@ -67,6 +67,8 @@ pub(super) struct Context<'a> {
     pub(super) chain_id: u64,
     pub(super) chain: &'a Chain,
     pub(super) caches: &'a Caches,
+    /// The chain's forks, if receipts have L1 fees.
+    pub(super) forks: Option<&'a ForkSchedule>,
     /// The block that `latest` names for this read, and whose state proves older blocks.
     pub(super) anchor: Option<BlockId>,
     pub(super) facts: &'a SortedMap<Key, Fact>,

@@ -40,9 +40,14 @@
 //!   be proved: `null` means that no recent block contains it, and that no endpoint names a block
 //!   that does.
 //!
-//! # Omitted fields
-//! The receipts root does not commit to a receipt's L1 data fees, nor to a deposit's nonce before
-//! Canyon. Receipts omit them. A deposit transaction has nonce 0, as in gossip.
+//! # Form
+//! Answers have op-geth's form.
+//!
+//! * Receipts have the L1 fees if [`ReaderConfig::forks`] is set. They are computed from the
+//!   block's transactions. If the prices in the first transaction can't be read, `l1Fee`,
+//!   `l1GasUsed` and `l1GasPrice` are null.
+//! * A deposit transaction has nonce 0, as in gossip.
+//! * The receipts root does not commit to a deposit's nonce before Canyon. Receipts omit it.
 //!
 //! # Endpoints
 //! A question goes to [`race`](ReaderConfig::race) endpoints at once, fastest first. One more is

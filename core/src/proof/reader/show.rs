@@ -3,10 +3,12 @@
 use alloy_primitives::{Address, B256, Bytes, U256, hex, keccak256};
 use serde_json::{Map, Value, json};
 
+use crate::chain::ForkSchedule;
 use crate::payload::trie::EMPTY_ROOT;
 use crate::payload::{Block, shown};
 use crate::proof::{
-    Account, AccountAnswer, DEPOSIT, ProvedAccount, ProvedLog, ProvedReceipt, ProvedReceipts,
+    Account, AccountAnswer, DEPOSIT, L1Prices, ProvedAccount, ProvedLog, ProvedReceipt,
+    ProvedReceipts,
 };
 
 pub(super) fn quantity(number: u64) -> Value {
@@ -41,8 +43,14 @@ pub(super) fn proof(answer: &AccountAnswer, proved: &ProvedAccount, keys: &[Valu
     })
 }
 
-/// Returns a receipt with the fields that follow from its transaction. L1 data fees are omitted.
-pub(super) fn receipt(block: &Block, receipts: &ProvedReceipts, index: usize) -> Option<Value> {
+/// Returns a receipt with the fields that follow from its transaction, and the L1 fees if the
+/// chain's forks are given.
+pub(super) fn receipt(
+    block: &Block,
+    receipts: &ProvedReceipts,
+    index: usize,
+    forks: Option<&ForkSchedule>,
+) -> Option<Value> {
     let proved = receipts.receipts.get(index)?;
     let raw = block.payload().transaction(index)?;
     let first_log = proved.first_log;
@@ -69,7 +77,47 @@ pub(super) fn receipt(block: &Block, receipts: &ProvedReceipts, index: usize) ->
         fields.insert("depositReceiptVersion".into(), quantity(deposit.version));
     }
     fields.extend(derived(block, proved, raw));
+    if let Some(forks) = forks.filter(|_| proved.receipt.kind != DEPOSIT) {
+        fields.extend(fees(L1Prices::of_block(forks, block), raw));
+    }
     Some(all)
+}
+
+/// Returns the L1 fee fields of a receipt. Without prices three of them are null, as in op-geth.
+fn fees(prices: Option<L1Prices>, raw: &[u8]) -> Map<String, Value> {
+    let named = |(name, field): (&str, Value)| (name.to_owned(), field);
+    let Some(fees) = prices.map(|prices| prices.fees(raw)) else {
+        let unknown = ["l1GasPrice", "l1GasUsed", "l1Fee"].map(|name| (name, Value::Null));
+        return unknown.into_iter().map(named).collect();
+    };
+    let mut all = vec![
+        ("l1GasPrice", Value::from(format!("{:#x}", fees.gas_price))),
+        ("l1GasUsed", format!("{:#x}", fees.gas_used).into()),
+        ("l1Fee", format!("{:#x}", fees.fee).into()),
+    ];
+    if let Some(scalar) = fees.scalar {
+        all.push(("l1FeeScalar", scalar.to_string().into()));
+    }
+    if let Some(prices) = fees.blobs {
+        all.extend([
+            ("l1BlobBaseFee", format!("{:#x}", prices.blob_base_fee).into()),
+            ("l1BaseFeeScalar", quantity(prices.base_fee_scalar.into())),
+            ("l1BlobBaseFeeScalar", quantity(prices.blob_base_fee_scalar.into())),
+        ]);
+    }
+    if let Some(operator) = fees.operator {
+        all.extend([
+            ("operatorFeeScalar", quantity(operator.scalar.into())),
+            ("operatorFeeConstant", quantity(operator.constant)),
+        ]);
+    }
+    if let Some(footprint) = fees.footprint {
+        all.extend([
+            ("daFootprintGasScalar", quantity(footprint.scalar.into())),
+            ("blobGasUsed", quantity(footprint.gas)),
+        ]);
+    }
+    all.into_iter().map(named).collect()
 }
 
 /// Returns the fields of a receipt that follow from its transaction, or no fields if the

@@ -224,14 +224,15 @@ fn proved(context: &Context<'_>, block: &Block) -> Result<Arc<ProvedReceipts>, S
 fn receipt(context: &Context<'_>, block: &Block, index: u64) -> Step {
     let receipts = proved(context, block)?;
     let index = usize::try_from(index).unwrap_or(usize::MAX);
-    let shown = show::receipt(block, &receipts, index).unwrap_or_default();
+    let shown = show::receipt(block, &receipts, index, context.forks).unwrap_or_default();
     Ok(Done::at(BlockId::of(block), shown))
 }
 
 fn receipts(context: &Context<'_>, place: Place) -> Step {
     let Some(block) = block_at(context, place)? else { return unknown() };
     let receipts = proved(context, &block)?;
-    let each = (0..receipts.receipts.len()).filter_map(|at| show::receipt(&block, &receipts, at));
+    let each = (0..receipts.receipts.len())
+        .filter_map(|index| show::receipt(&block, &receipts, index, context.forks));
     Ok(Done::at(BlockId::of(&block), each.collect::<Vec<_>>().into()))
 }
 

@@ -2,6 +2,7 @@
 
 mod bounds;
 mod failures;
+mod fees;
 mod lags;
 mod lies;
 mod methods;

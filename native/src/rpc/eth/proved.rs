@@ -72,7 +72,8 @@ pub(in crate::rpc) const METHODS: [Method; 9] = [
     method(
         "eth_getTransactionReceipt",
         &[Parameter::new("hash", "a transaction hash")],
-        "Returns a receipt, proved by the block's receipts root. L1 data fees are omitted.",
+        "Returns a receipt, proved by the block's receipts root. The L1 fees are computed from the \
+         block's transactions.",
         "a receipt in the execution API's format, or `null` if neither the node nor an endpoint \
          knows a block with the transaction",
     ),
@@ -82,7 +83,8 @@ pub(in crate::rpc) const METHODS: [Method; 9] = [
             "block",
             "a block number in hexadecimal, a hash, or a tag as for `eth_getBalance`",
         )],
-        "Returns a block's receipts, proved by its receipts root. L1 data fees are omitted.",
+        "Returns a block's receipts, proved by its receipts root. The L1 fees are computed from \
+         the block's transactions.",
         "a list of receipts, or `null` if the block is unknown",
     ),
     method(
