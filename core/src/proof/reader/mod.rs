@@ -46,7 +46,8 @@
 //! * Receipts have the L1 fees if [`ReaderConfig::forks`] is set. They are computed from the
 //!   block's transactions. If the prices in the first transaction can't be read, `l1Fee`,
 //!   `l1GasUsed` and `l1GasPrice` are null.
-//! * A deposit transaction has nonce 0, as in gossip.
+//! * A deposit that is read as a single transaction has the nonce of its receipt, which an endpoint
+//!   must prove. Without a proof, and in a whole block, the nonce is 0 as in gossip.
 //! * The receipts root does not commit to a deposit's nonce before Canyon. Receipts omit it.
 //!
 //! # Endpoints

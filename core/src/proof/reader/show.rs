@@ -120,6 +120,16 @@ fn fees(prices: Option<L1Prices>, raw: &[u8]) -> Map<String, Value> {
     all.into_iter().map(named).collect()
 }
 
+/// Adds the fields of a deposit that only its receipt has.
+pub(super) fn add_deposit_fields(shown: &mut Value, receipts: &ProvedReceipts, index: u64) {
+    let receipt = usize::try_from(index).ok().and_then(|index| receipts.receipts.get(index));
+    let deposit = receipt.and_then(|proved| proved.receipt.deposit);
+    if let (Some(deposit), Some(fields)) = (deposit, shown.as_object_mut()) {
+        fields.insert("nonce".into(), quantity(deposit.nonce));
+        fields.insert("depositReceiptVersion".into(), quantity(deposit.version));
+    }
+}
+
 /// Returns the fields of a receipt that follow from its transaction, or no fields if the
 /// transaction's type is unknown.
 fn derived(block: &Block, proved: &ProvedReceipt, raw: &[u8]) -> Map<String, Value> {

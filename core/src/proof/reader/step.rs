@@ -17,7 +17,7 @@ use super::show;
 use crate::chain::{BlockId, BlockTag};
 use crate::payload::Block;
 use crate::payload::shown::{self, Transactions};
-use crate::proof::{Account, EMPTY_CODE_HASH, FilterBlooms, LogFilter, ProvedReceipts};
+use crate::proof::{Account, DEPOSIT, EMPTY_CODE_HASH, FilterBlooms, LogFilter, ProvedReceipts};
 
 /// Answer to a request.
 #[derive(Clone, Debug)]
@@ -59,10 +59,12 @@ pub(super) fn answer(context: &Context<'_>, request: &Request) -> Step {
         }
         Request::TransactionAt { place, index } => {
             let Some(block) = block_at(context, *place)? else { return unknown() };
-            Ok(Done::at(BlockId::of(&block), transaction(&block, *index)?))
+            Ok(Done::at(BlockId::of(&block), whole_transaction(context, &block, *index)?))
         }
         Request::Transaction { hash } => match find(context, *hash)? {
-            Some((block, index)) => Ok(Done::at(BlockId::of(&block), transaction(&block, index)?)),
+            Some((block, index)) => {
+                Ok(Done::at(BlockId::of(&block), whole_transaction(context, &block, index)?))
+            }
             None => unknown(),
         },
         Request::Receipt { hash } => match find(context, *hash)? {
@@ -169,6 +171,20 @@ fn transaction(block: &Block, index: u64) -> Result<Value, Stop> {
     let index = usize::try_from(index).unwrap_or(usize::MAX);
     let raw = block.payload().transaction(index);
     Ok(raw.map_or(Value::Null, |raw| shown::transaction(block, index, raw)))
+}
+
+/// Returns a transaction, and the fields of a deposit that only its receipt has. If the receipt
+/// can't be proved, they are as in gossip.
+fn whole_transaction(context: &Context<'_>, block: &Block, index: u64) -> Result<Value, Stop> {
+    let mut shown = transaction(block, index)?;
+    if shown.get("type") == Some(&show::quantity(DEPOSIT.into())) {
+        match proved(context, block) {
+            Ok(receipts) => show::add_deposit_fields(&mut shown, &receipts, index),
+            Err(Stop::Fail(_)) => {}
+            Err(stop) => return Err(stop),
+        }
+    }
+    Ok(shown)
 }
 
 /// Finds a transaction in the recent blocks, or in a canonical block that an endpoint names.

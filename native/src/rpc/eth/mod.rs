@@ -82,7 +82,7 @@ const OF_HASH: &[(i32, &str)] = &[
 const BLOCK: &str = "a block in the execution API's format, or `null` if it is not held";
 const COUNT: &str = "a number in hexadecimal, or `null` if the block is not held";
 const TRANSACTION: &str = "a transaction in the execution API's format, or `null` if it is not \
-     held; the `nonce` of a deposit is always `0x0`, because gossip does not carry it";
+     held; the `nonce` of a deposit in a held block is `0x0`, because gossip does not carry it";
 
 /// The methods.
 pub(super) const METHODS: [Method; 14] = [

@@ -1,4 +1,4 @@
-//! L1 fees in receipts.
+//! L1 fees in receipts, and the fields of deposits that only receipts have.
 
 use std::rc::Rc;
 
@@ -6,8 +6,8 @@ use alloy_primitives::{B256, Bloom, Bytes};
 use serde_json::{Map, Value, json};
 
 use super::super::show;
-use super::talk::{Talk, config};
-use super::world::{FULL, World};
+use super::talk::{Manner, Talk, config};
+use super::world::{FULL, World, shown_block};
 use crate::chain::{Fork, ForkSchedule};
 use crate::payload::{Block, Envelope, ExecutionPayload};
 use crate::proof::reader::ReaderConfig;
@@ -150,4 +150,31 @@ fn fees_are_null_where_the_first_transaction_has_no_prices() {
     let hash = json!([last["transactionHash"]]);
     assert_eq!(talk.proved("eth_getTransactionReceipt", &hash), *last);
     assert_eq!(talk.dropped, []);
+}
+
+#[test]
+fn a_deposit_has_the_nonce_of_its_receipt_if_an_endpoint_proves_it() {
+    let world = Rc::new(World::new(40, 0));
+    let gossiped = shown_block(&world.blocks[40], true)["transactions"][0].clone();
+    assert_eq!((&gossiped["type"], &gossiped["nonce"]), (&json!("0x7e"), &json!("0x0")));
+    let known = world.transaction(&world.blocks[40], 0);
+    let added = (&known["nonce"], &known["depositReceiptVersion"]);
+    assert_eq!(added, (&json!("0x28"), &json!("0x1")));
+    let params = json!(["latest", "0x0"]);
+    let method = "eth_getTransactionByBlockNumberAndIndex";
+    let mut talk = Talk::new(&world, config(0), 30);
+    assert_eq!(talk.proved(method, &params), gossiped);
+    let mut talk = Talk::new(&world, config(1), 30);
+    for manner in [Manner::Gone, Manner::Refuses(-32601)] {
+        talk.manners(&[manner]);
+        assert_eq!(talk.proved(method, &params), gossiped);
+    }
+    // A transaction of a user needs no receipt.
+    assert_eq!(
+        talk.proved(method, &json!(["latest", "0x1"])),
+        world.transaction(&world.blocks[40], 1)
+    );
+    talk.manners(&[Manner::True]);
+    assert_eq!(talk.proved(method, &params), known);
+    assert_eq!(talk.proved("eth_getTransactionByHash", &json!([known["hash"]])), known);
 }

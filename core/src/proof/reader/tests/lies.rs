@@ -55,11 +55,13 @@ fn is_excusable(method: &str, answer: &Value, pointer: &str) -> bool {
     match (method, &parts[..]) {
         // A transaction of an unknown type.
         ("eth_getBlockByHash", ["transactions", _, "type"]) => true,
-        // A deposit's nonce is only in its receipt.
+        // These fields of a deposit are only in its receipt.
         ("eth_getBlockByHash", ["transactions", index, "nonce"]) => {
             answer["transactions"][index.parse::<usize>().expect("an index")]["type"] == "0x7e"
         }
-        ("eth_getTransactionByHash", ["nonce"]) => answer["type"] == "0x7e",
+        ("eth_getTransactionByHash", ["nonce" | "depositReceiptVersion"]) => {
+            answer["type"] == "0x7e"
+        }
         // A block of another branch.
         ("eth_getTransactionByHash", ["blockHash"]) => true,
         _ => false,

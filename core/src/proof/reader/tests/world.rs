@@ -247,6 +247,18 @@ impl World {
         })
     }
 
+    /// Returns a transaction as a server shows it, which has the receipts too.
+    pub(super) fn transaction(&self, block: &Block, index: usize) -> Value {
+        let raw = block.payload().transaction(index).expect("it is there");
+        let mut shown = shown::transaction(block, index, raw);
+        let receipt = &self.receipts[block.number() as usize][index];
+        if let Some(nonce) = receipt.get("depositNonce") {
+            shown["nonce"] = nonce.clone();
+            shown["depositReceiptVersion"] = receipt["depositReceiptVersion"].clone();
+        }
+        shown
+    }
+
     /// Returns the state after a block, if the server has it.
     fn state(&self, height: u64, place: &Value) -> Result<&State, FetchFailure> {
         let block = self.by_hash(&place["blockHash"]).filter(|block| block.number() <= height);
@@ -291,10 +303,7 @@ impl World {
                 None => Value::Null,
             },
             "eth_getTransactionByHash" => match self.with_transaction(&params[0]) {
-                Some((block, index)) if block.number() <= height => {
-                    let raw = block.payload().transaction(index).expect("it is there");
-                    shown::transaction(block, index, raw)
-                }
+                Some((block, index)) if block.number() <= height => self.transaction(block, index),
                 _ => Value::Null,
             },
             "eth_sendRawTransaction" => {
