@@ -14,6 +14,7 @@
 //! | transactions | transactions root | [`prove_transactions`] |
 //! | older headers | parent hashes | [`prove_headers`], [`prove_raw_headers`] |
 //! | withdrawals | withdrawals root (Isthmus) | [`AccountAnswer::verify_message_passer`] |
+//! | calls | the proved state that they read | [`call`], which another crate executes |
 //!
 //! The functions are pure. An error names the false part: the node of a proof, the field of a
 //! receipt, the header of a chain. [`json`] reads the answers as servers write them; the
@@ -80,6 +81,7 @@
 //! ```
 
 mod account;
+pub mod call;
 mod fast_lz;
 mod fees;
 mod header;
