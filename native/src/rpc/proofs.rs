@@ -206,6 +206,8 @@ impl Prover {
                         abort.abort();
                     }
                 }
+                // Not asked for without `ReaderConfig::calls`.
+                ReaderOutput::Execute { .. } => {}
                 ReaderOutput::Answer { read, result, .. } => {
                     if let Some(waiting) = self.waiting.remove(&read) {
                         // Fails if the caller has given up.

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use alloy_primitives::{Address, B256};
 use arbitrary::{Result, Unstructured};
-use opp2p_core::chain::{BlockId, Labels};
+use opp2p_core::chain::{BlockId, ChainConfig, Fork, Labels};
 use opp2p_core::payload::Block;
 use opp2p_core::payload::shown::{self, Transactions};
+use opp2p_core::proof::call::RuleSchedule;
 use opp2p_core::proof::reader::{
     FetchFailure, FetchId, LagPolicy, MAX_FETCHES, MAX_READS, ReadId, Reader, ReaderConfig,
     ReaderOutput,
@@ -43,7 +44,7 @@ fn any_request(from: &mut Unstructured<'_>) -> Result<(&'static str, Value, bool
         3 => json!("safe"),
         _ => json!("latest"),
     };
-    Ok(match from.int_in_range(0..=9)? {
+    Ok(match from.int_in_range(0..=10)? {
         0 => ("eth_getBalance", json!([address, place]), false),
         1 => ("eth_getCode", json!([address, place]), false),
         2 => ("eth_getProof", json!([address, ["0x1", "0x2"], place]), false),
@@ -53,6 +54,7 @@ fn any_request(from: &mut Unstructured<'_>) -> Result<(&'static str, Value, bool
         6 => ("eth_getBlockByHash", json!([block.hash(), true]), true),
         7 => ("eth_getTransactionByHash", json!([transaction]), true),
         8 => ("eth_gasPrice", json!([]), true),
+        9 => ("eth_call", json!([{ "to": address }, place]), false),
         _ => ("eth_blockNumber", json!([]), true),
     })
 }
@@ -119,6 +121,7 @@ impl Course {
                     self.asked.retain(|(asked, _)| *asked != id);
                     assert_eq!(self.asked.len() + 1, before, "what is cancelled was asked");
                 }
+                ReaderOutput::Execute { .. } => panic!("no state can be proved"),
                 ReaderOutput::Answer { read, result, is_verified, .. } => {
                     let found = self.waiting.iter().position(|(waiting, _)| *waiting == read);
                     let (_, can_be_proved) = self.waiting.remove(found.expect("one answer each"));
@@ -146,8 +149,12 @@ pub(crate) fn reader(bytes: &[u8]) {
             0 => LagPolicy::Newest { max_blocks: 4 },
             _ => LagPolicy::Wait(Duration::from_secs(3)),
         };
+        let genesis = B256::ZERO;
+        let signer = Address::ZERO;
+        let chain = ChainConfig::development(CHAIN_ID, genesis, 0, 2, Fork::Jovian, signer);
         let config = ReaderConfig {
             lag,
+            calls: Some(RuleSchedule::of(&chain)),
             unverified: vec!["eth_gasPrice".into()],
             ..ReaderConfig::new(CHAIN_ID, from.int_in_range(0..=3)?)
         };

@@ -85,6 +85,8 @@ impl Driver {
                     self.endpoints.post(Asked::Read(id), endpoint, &body.to_string(), limit);
                 }
                 ReaderOutput::Cancel { id } => self.endpoints.cancel(Asked::Read(id)),
+                // Not asked for without `ReaderConfig::calls`.
+                ReaderOutput::Execute { .. } => {}
                 ReaderOutput::Answer { read, result, block, is_verified } => {
                     let text = shown(result, block, is_verified);
                     if let Some(reads) = &mut self.reads {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::chain::ForkSchedule;
+use crate::proof::call::RuleSchedule;
 
 /// Maximum number of pending reads. Further requests are refused.
 pub const MAX_READS: usize = 256;
@@ -30,6 +31,14 @@ pub const MAX_RECENT_HEADERS: usize = 4096;
 pub const MAX_RECENT_BYTES: usize = 32 << 20;
 /// Maximum size of each cache (fetched headers, fetched blocks, receipts and code), in bytes.
 pub const MAX_CACHE_BYTES: usize = 8 << 20;
+/// Maximum number of executions of one call, each of which names what the next one needs.
+pub const MAX_CALL_ROUNDS: usize = 64;
+/// Maximum number of proofs for one call, each of an account with at most 64 slots.
+pub const MAX_CALL_ACCOUNTS: usize = 512;
+/// Maximum number of slots that are proved for one call.
+pub const MAX_CALL_SLOTS: usize = 4096;
+/// Maximum number of executions in progress. Further ones wait.
+pub const MAX_EXECUTIONS: usize = 4;
 /// Time for which a read of one particular block waits for an endpoint to catch up, and the default
 /// of [`LagPolicy::Wait`].
 pub const LAG_WAIT: Duration = Duration::from_secs(5);
@@ -55,6 +64,9 @@ pub struct ReaderConfig {
     pub chain_id: u64,
     /// Number of endpoints, at most [`MAX_ENDPOINTS`]. Endpoints are identified by index.
     pub endpoints: usize,
+    /// The chain's rules, if the shell [executes](super::ReaderOutput::Execute) calls. With `None`,
+    /// the methods that execute a call are refused.
+    pub calls: Option<RuleSchedule>,
     /// How to answer a read of the head while no endpoint has the head's state.
     pub lag: LagPolicy,
     /// Methods whose answers come from an endpoint without verification, and are marked so. Listing
@@ -76,12 +88,13 @@ pub struct ReaderConfig {
 }
 
 impl ReaderConfig {
-    /// Creates the default configuration: a race of two, [`LagPolicy::Wait`] with [`LAG_WAIT`], a
-    /// hedge of 1 s, 10 s for a fetch, 30 s for a read, and 10 s for the first head.
+    /// Creates the default configuration: no calls, a race of two, [`LagPolicy::Wait`] with
+    /// [`LAG_WAIT`], a hedge of 1 s, 10 s for a fetch, 30 s for a read, and 10 s for the first head.
     pub const fn new(chain_id: u64, endpoints: usize) -> Self {
         Self {
             chain_id,
             endpoints,
+            calls: None,
             lag: LagPolicy::Wait(LAG_WAIT),
             unverified: Vec::new(),
             race: 2,

@@ -51,6 +51,7 @@ impl Reader {
             request,
             anchor: self.chain.head(),
             facts: Default::default(),
+            execution: Default::default(),
             bytes: 0,
             distrusted: Vec::new(),
             lag_until: now + wait,
@@ -163,7 +164,7 @@ impl Reader {
     }
 
     /// Withdraws the questions of a read whose key is not wanted.
-    fn keep(&mut self, read: ReadId, is_wanted: impl Fn(&Key) -> bool) {
+    pub(super) fn keep(&mut self, read: ReadId, is_wanted: impl Fn(&Key) -> bool) {
         let questions = self.questions.iter().filter(|(_, question)| question.read == read);
         let unwanted = questions.filter(|(_, question)| !is_wanted(&question.need.key()));
         let unwanted: Vec<u64> = unwanted.map(|(id, _)| *id).collect();
@@ -172,7 +173,7 @@ impl Reader {
         }
     }
 
-    fn finish(&mut self, id: ReadId, result: Result<Done, ReadError>) {
+    pub(super) fn finish(&mut self, id: ReadId, result: Result<Done, ReadError>) {
         let Some(read) = self.end(id) else { return };
         let is_verified = !matches!(read.request, Request::Pass { .. });
         let (result, block) = match result {
@@ -183,23 +184,36 @@ impl Reader {
     }
 
     /// Answers a read, or asks for the missing facts.
-    fn advance(&mut self, id: ReadId, now: Instant) {
+    pub(super) fn advance(&mut self, id: ReadId, now: Instant) {
         // Each iteration but the last removes an endpoint's claim.
         loop {
             let Some(read) = self.reads.get_mut(&id) else { return };
             let context = Context {
                 chain_id: self.config.chain_id,
+                rules: self.config.calls.as_ref(),
                 chain: &self.chain,
                 caches: &self.caches,
                 forks: self.config.forks.as_ref(),
                 anchor: read.anchor,
                 facts: &read.facts,
+                execution: &read.execution,
             };
             match step::answer(&context, &read.request) {
                 Ok(done) => return self.finish(id, Ok(done)),
                 Err(Stop::Fail(error)) => return self.finish(id, Err(error)),
-                Err(Stop::Head) => return self.keep(id, |_| false),
-                Err(Stop::Need(needs)) => return self.require(id, needs, now),
+                Err(Stop::Head) => {
+                    read.execution.forget();
+                    return self.keep(id, |_| false);
+                }
+                Err(Stop::Need(needs)) => {
+                    read.execution.forget();
+                    return self.require(id, needs, now);
+                }
+                Err(Stop::Pass(listed)) => {
+                    let (method, params) = *listed;
+                    read.request = Request::Pass { method, params };
+                }
+                Err(Stop::Execute(block, job)) => return self.run_call(id, block, job),
                 Err(Stop::False { endpoint, method, part }) => {
                     read.forget_claims();
                     self.drop_endpoint(endpoint, method.into(), &part);
@@ -477,7 +491,9 @@ impl Reader {
 fn is_movable(read: &Read, need: &Need) -> bool {
     let is_at = |block: &BlockId| Some(*block) == read.anchor;
     match need {
-        Need::Account { block, .. } | Need::Code { block, .. } if is_at(block) => {
+        Need::Account { block, .. } | Need::Code { block, .. } | Need::Hint { block, .. }
+            if is_at(block) =>
+        {
             Context::is_history(need) || read.request.is_of_head()
         }
         Need::Receipts { block } => {

@@ -4,7 +4,9 @@ use std::fmt;
 
 use serde_json::Value;
 
-use super::config::{MAX_LOG_BLOCKS, MAX_READ_BYTES, MAX_READS};
+use super::config::{
+    MAX_CALL_ACCOUNTS, MAX_CALL_ROUNDS, MAX_CALL_SLOTS, MAX_LOG_BLOCKS, MAX_READ_BYTES, MAX_READS,
+};
 use crate::chain::Unlabelled;
 
 /// Reason why one endpoint gave no result.
@@ -118,6 +120,29 @@ pub enum ReadError {
     /// The facts of the read, or its answer, are too large.
     #[error("the read needs more than {MAX_READ_BYTES} bytes: request less data")]
     TooLarge,
+    /// A contract reverted the call.
+    #[error("{message}")]
+    Reverted {
+        /// The message, with the contract's reason if it gives one.
+        message: String,
+        /// The bytes that the contract gives as the reason.
+        data: Value,
+    },
+    /// The call failed in another way, or is not valid.
+    #[error("{0}")]
+    CallFailed(String),
+    /// The call reads too much state.
+    #[error(
+        "the call reads more than is proved for one call: at most {MAX_CALL_ACCOUNTS} accounts and \
+         {MAX_CALL_SLOTS} slots, found in {MAX_CALL_ROUNDS} rounds"
+    )]
+    CallTooLarge,
+    /// The rules of the chain or of its fork are not known. Contains its name.
+    #[error("calls are refused, because the rules of {0} are not known here")]
+    UnknownRules(String),
+    /// The shell can't execute calls: the reason in one sentence.
+    #[error("the call can't be executed: {0}")]
+    NotExecuted(String),
     /// The error of an endpoint that rejected a transaction, or that failed an unverified method.
     #[error("{message}")]
     Endpoint {
@@ -131,15 +156,19 @@ pub enum ReadError {
 }
 
 impl ReadError {
-    /// Returns the JSON-RPC error code (EIP-1474).
+    /// Returns the JSON-RPC error code: of EIP-1474, or 3 for a reverted call, as in geth.
     pub const fn code(&self) -> i64 {
         match self {
-            Self::NotVerifiable(_) => -32004,
+            Self::Reverted { .. } => 3,
+            Self::CallFailed(_) => -32000,
+            Self::NotVerifiable(_) | Self::UnknownRules(_) => -32004,
             Self::BadParams { .. } | Self::Range(_) => -32602,
             Self::Unlabelled(_) | Self::UnknownBlock | Self::TooOld { .. } => -32001,
             Self::NoHead | Self::Lagging { .. } => -32002,
-            Self::Failed { .. } | Self::AllDropped | Self::TimedOut => -32603,
-            Self::TooManyReads | Self::TooLarge => -32005,
+            Self::Failed { .. } | Self::AllDropped | Self::TimedOut | Self::NotExecuted(_) => {
+                -32603
+            }
+            Self::TooManyReads | Self::TooLarge | Self::CallTooLarge => -32005,
             Self::Endpoint { code, .. } => *code,
         }
     }
@@ -147,7 +176,7 @@ impl ReadError {
     /// Returns the data of the JSON-RPC error, or null.
     pub const fn data(&self) -> &Value {
         match self {
-            Self::Endpoint { data, .. } => data,
+            Self::Endpoint { data, .. } | Self::Reverted { data, .. } => data,
             _ => &Value::Null,
         }
     }

@@ -3,15 +3,18 @@
 use std::sync::Arc;
 
 use alloy_primitives::{Address, B256, U256, address};
+use serde_json::Value;
 
 use super::cache::Cache;
 use super::chain::Chain;
 use super::config::{HISTORY_BLOCKS, MAX_LINKS};
 use super::error::ReadError;
+use super::execute::Execution;
 use super::need::{Fact, Key, Need};
 use super::params::Place;
 use crate::chain::{BlockId, ForkSchedule, Meant};
 use crate::payload::Block;
+use crate::proof::call::{Job, RuleSchedule};
 use crate::proof::json::MAX_SLOTS;
 use crate::proof::{BlockHeader, ProvedReceipts};
 use crate::sorted::SortedMap;
@@ -52,6 +55,10 @@ pub(super) enum Stop {
     Distrust {
         endpoint: usize,
     },
+    /// Everything that the call is known to read in the state of this block is proved.
+    Execute(BlockId, Box<Job>),
+    /// The rules for the call are unknown, but an endpoint may answer: method and parameters.
+    Pass(Box<(String, Value)>),
     Fail(ReadError),
 }
 
@@ -65,6 +72,8 @@ impl From<ReadError> for Stop {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Context<'a> {
     pub(super) chain_id: u64,
+    /// The chain's rules, if calls are executed.
+    pub(super) rules: Option<&'a RuleSchedule>,
     pub(super) chain: &'a Chain,
     pub(super) caches: &'a Caches,
     /// The chain's forks, if receipts have L1 fees.
@@ -72,6 +81,7 @@ pub(super) struct Context<'a> {
     /// The block that `latest` names for this read, and whose state proves older blocks.
     pub(super) anchor: Option<BlockId>,
     pub(super) facts: &'a SortedMap<Key, Fact>,
+    pub(super) execution: &'a Execution,
 }
 
 impl<'a> Context<'a> {

@@ -8,7 +8,8 @@
 //! The shell
 //!
 //! 1. passes each canonical block to [`Reader::head`] (or each chain event to [`Reader::follow`]),
-//!    each wallet request to [`Reader::request`], and each endpoint result to [`Reader::fetched`];
+//!    each wallet request to [`Reader::request`], each endpoint result to [`Reader::fetched`], and
+//!    each report of an executor to [`Reader::executed`];
 //! 2. drains [`Reader::poll`] after each input, and executes the outputs;
 //! 3. calls [`Reader::wake`] at [`Reader::deadline`].
 //!
@@ -21,6 +22,11 @@
 //! With proofs: `eth_getBalance`, `eth_getTransactionCount`, `eth_getCode`, `eth_getStorageAt`,
 //! `eth_getProof` (state root); `eth_getTransactionReceipt`, `eth_getBlockReceipts`, `eth_getLogs`
 //! (receipts root; the header's bloom filter rules out blocks without a matching log).
+//!
+//! By execution, if [`ReaderConfig::calls`] is set: `eth_call`, `eth_estimateGas`,
+//! `eth_createAccessList`. The shell runs an executor, which reports the accounts and slots that it
+//! lacks. The reader proves them, and the execution is repeated until it lacks nothing. An
+//! endpoint's `eth_createAccessList` hints at what to prove first. Overrides are refused.
 //!
 //! `eth_sendRawTransaction` goes to all endpoints. The reader computes the hash in the answer. An
 //! endpoint's claim that it accepted the transaction is not verified.
@@ -61,16 +67,20 @@
 //! # Bounds
 //! * Reads: [`MAX_READS`], each for at most [`ReaderConfig::read_timeout`].
 //! * Each read: [`MAX_QUESTIONS`] pending questions and [`MAX_READ_BYTES`] of facts.
+//! * Each call: [`MAX_CALL_ROUNDS`] executions over [`MAX_CALL_ACCOUNTS`] proofs with
+//!   [`MAX_CALL_SLOTS`] slots. [`MAX_EXECUTIONS`] are in progress at once.
 //! * Requests in flight: [`MAX_FETCHES`], with answers of at most [`MAX_FETCH_BYTES`].
 //! * Recent blocks: [`MAX_RECENT_HEADERS`] headers, and [`MAX_RECENT_BYTES`] of whole blocks.
 //! * Caches: four, of [`MAX_CACHE_BYTES`] each.
 
 mod cache;
+mod call;
 mod chain;
 mod config;
 mod drive;
 mod endpoints;
 mod error;
+mod execute;
 mod locate;
 mod need;
 mod output;
@@ -83,12 +93,13 @@ mod step;
 mod tests;
 
 pub use config::{
-    HISTORY_BLOCKS, LAG_WAIT, LagPolicy, MAX_CACHE_BYTES, MAX_ENDPOINTS, MAX_FETCH_BYTES,
-    MAX_FETCHES, MAX_LINKS, MAX_LOG_BLOCKS, MAX_QUESTIONS, MAX_READ_BYTES, MAX_READS,
-    MAX_RECENT_BYTES, MAX_RECENT_HEADERS, MAX_SENT_BYTES, ReaderConfig,
+    HISTORY_BLOCKS, LAG_WAIT, LagPolicy, MAX_CACHE_BYTES, MAX_CALL_ACCOUNTS, MAX_CALL_ROUNDS,
+    MAX_CALL_SLOTS, MAX_ENDPOINTS, MAX_EXECUTIONS, MAX_FETCH_BYTES, MAX_FETCHES, MAX_LINKS,
+    MAX_LOG_BLOCKS, MAX_QUESTIONS, MAX_READ_BYTES, MAX_READS, MAX_RECENT_BYTES, MAX_RECENT_HEADERS,
+    MAX_SENT_BYTES, ReaderConfig,
 };
 pub use error::{Cause, Causes, ReadError};
-pub use output::{FetchFailure, FetchId, ReadId, ReaderOutput};
+pub use output::{ExecutionId, FetchFailure, FetchId, ReadId, ReaderOutput};
 
 use std::collections::VecDeque;
 
@@ -96,10 +107,12 @@ use serde_json::Value;
 
 use crate::chain::{BlockId, ChainEvent, Labels};
 use crate::payload::Block;
+use crate::proof::call::Report;
 use crate::sorted::SortedMap;
 use crate::time::Instant;
 use chain::Chain;
 use endpoints::Endpoints;
+use execute::Execution;
 use locate::Caches;
 use need::{Fact, Key};
 use question::Question;
@@ -113,6 +126,7 @@ struct Read {
     /// time of the request, or a block below it if the endpoints lag.
     anchor: Option<BlockId>,
     facts: SortedMap<Key, Fact>,
+    execution: Execution,
     /// Approximate size of the facts, in bytes.
     bytes: usize,
     /// Endpoints whose claims are ignored: each named a block that is not on the chain.
@@ -240,15 +254,23 @@ impl Reader {
         self.run(now);
     }
 
+    /// Handles the report of an execution, or the reason in one sentence why it did not take place.
+    pub fn executed(&mut self, id: ExecutionId, result: Result<Report, String>, now: Instant) {
+        self.take_report(id, result, now);
+        self.run(now);
+    }
+
     /// Cancels a read. No answer follows.
     pub fn cancel(&mut self, id: ReadId, now: Instant) {
         self.end(id);
+        self.run_waiting(now);
         self.run(now);
     }
 
     /// Handles expired timeouts, and asks further endpoints.
     pub fn wake(&mut self, now: Instant) {
         self.expire(now);
+        self.run_waiting(now);
         self.run(now);
     }
 

@@ -7,6 +7,7 @@ use alloy_primitives::{Address, B256, Bytes};
 use serde_json::{Value, json};
 
 use super::error::ReadError;
+use super::execute::{self, Wanted};
 use super::show;
 use crate::chain::BlockId;
 use crate::payload::{Block, RebuildError};
@@ -16,8 +17,8 @@ use crate::proof::{
     TransactionId, prove_code, prove_receipts,
 };
 
-/// A fact that a read needs. An endpoint's answer must prove it, except for claims and unverified
-/// methods.
+/// A fact that a read needs. An endpoint's answer must prove it, except for claims, hints and
+/// unverified methods.
 #[derive(Clone, Debug)]
 pub(super) enum Need {
     /// An account with storage slots, proved against a block's state root.
@@ -34,6 +35,9 @@ pub(super) enum Need {
     Claim { transaction: B256 },
     /// Acceptance of a transaction. Not verified.
     Sent { raw: Bytes, hash: B256 },
+    /// The accounts and slots that a call touches in the state of a block. Not verified: a wrong
+    /// answer costs requests, and nothing depends on it.
+    Hint { block: BlockId, call: Value },
     /// The answer to an unverified method.
     Passed { method: String, params: Value },
 }
@@ -48,6 +52,7 @@ pub(super) enum Key {
     Receipts(B256),
     Claim(B256),
     Sent,
+    Hint(B256),
     Passed,
 }
 
@@ -61,7 +66,7 @@ pub(super) struct Claim {
     pub(super) answer: Arc<Value>,
 }
 
-/// The result for a need. It is proved, unless it is a claim or a value.
+/// The result for a need. It is proved, unless it is a claim, a hint or a value.
 #[derive(Clone, Debug)]
 pub(super) enum Fact {
     Account(Arc<(AccountAnswer, ProvedAccount)>),
@@ -72,6 +77,8 @@ pub(super) enum Fact {
     /// The matching logs of a block, instead of its receipts.
     Logs(Vec<Value>),
     Claim(Claim),
+    /// What an endpoint says that a call touches.
+    Hint(Arc<Wanted>),
     Value(Value),
     /// No endpoint has it. The error is the answer of a read that requires it.
     Absent(ReadError),
@@ -112,6 +119,7 @@ impl Need {
             Self::Receipts { block } => Key::Receipts(block.hash()),
             Self::Claim { transaction } => Key::Claim(*transaction),
             Self::Sent { .. } => Key::Sent,
+            Self::Hint { block, .. } => Key::Hint(block.hash),
             Self::Passed { .. } => Key::Passed,
         }
     }
@@ -124,6 +132,7 @@ impl Need {
             Self::Receipts { .. } => "eth_getBlockReceipts",
             Self::Claim { .. } => "eth_getTransactionByHash",
             Self::Sent { .. } => "eth_sendRawTransaction",
+            Self::Hint { .. } => "eth_createAccessList",
             Self::Passed { method, .. } => return Cow::Owned(method.clone()),
         })
     }
@@ -137,6 +146,7 @@ impl Need {
             Self::Receipts { block } => json!([block.hash()]),
             Self::Claim { transaction } => json!([transaction]),
             Self::Sent { raw, .. } => json!([raw]),
+            Self::Hint { block, call } => json!([call, at(*block)]),
             Self::Passed { params, .. } => params.clone(),
         }
     }
@@ -144,7 +154,9 @@ impl Need {
     /// Returns the number of the block that an endpoint must have executed to answer.
     pub(super) fn executed(&self) -> Option<u64> {
         match self {
-            Self::Account { block, .. } | Self::Code { block, .. } => Some(block.number),
+            Self::Account { block, .. } | Self::Code { block, .. } | Self::Hint { block, .. } => {
+                Some(block.number)
+            }
             Self::Receipts { block } => Some(block.number()),
             _ => None,
         }
@@ -177,6 +189,10 @@ impl Need {
                     Checked::Fact(Fact::Value(json!(hash)))
                 }
                 _ => Checked::False(format!("the transaction's hash is not {hash}")),
+            },
+            Self::Hint { .. } => match execute::hint(answer) {
+                Some(hint) => Checked::Fact(Fact::Hint(Arc::new(hint))),
+                None => Checked::Unusable("its answer is not an access list".into()),
             },
             Self::Passed { .. } => Checked::Fact(Fact::Value(answer.clone())),
         }
@@ -304,6 +320,7 @@ impl Fact {
             Self::Logs(logs) => logs.iter().map(show::log_size).sum(),
             Self::Value(value) => show::value_size(value),
             Self::Claim(claim) => show::value_size(&claim.answer),
+            Self::Hint(hint) => hint.iter().map(|(_, slots)| 48 + 32 * slots.len()).sum(),
             Self::Absent(_) | Self::Failed(_) => 0,
         };
         data + 256

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::error::ReadError;
 use crate::chain::BlockId;
+use crate::proof::call::Job;
 
 /// Id of a read, unique within one reader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -14,6 +15,10 @@ pub struct ReadId(pub u64);
 /// Id of a request to an endpoint, unique within one reader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FetchId(pub u64);
+
+/// Id of an execution, unique within one reader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ExecutionId(pub u64);
 
 /// Reason why a request to an endpoint has no result.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,6 +59,15 @@ pub enum ReaderOutput {
     Cancel {
         /// Id of the request.
         id: FetchId,
+    },
+    /// Execute this job, and pass the report to [`Reader::executed`](super::Reader::executed). An
+    /// execution can take seconds, so it should not run on the thread of the reader. A late report
+    /// is ignored.
+    Execute {
+        /// Id of the execution.
+        id: ExecutionId,
+        /// The call and the proved state.
+        job: Box<Job>,
     },
     /// A read ended.
     Answer {

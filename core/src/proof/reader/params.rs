@@ -136,7 +136,7 @@ pub(super) fn number(value: &Value) -> Option<u64> {
     is_written_so.then(|| u64::from_str_radix(digits, 16).ok()).flatten()
 }
 
-fn fixed<const N: usize>(value: &Value) -> Option<[u8; N]> {
+pub(super) fn fixed<const N: usize>(value: &Value) -> Option<[u8; N]> {
     let digits = value.as_str()?.strip_prefix("0x").filter(|digits| digits.len() == 2 * N)?;
     let mut bytes = [0; N];
     hex::decode_to_slice(digits, &mut bytes).ok()?;

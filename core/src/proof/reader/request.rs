@@ -3,11 +3,13 @@
 use alloy_primitives::{Address, B256, Bytes, U256, keccak256};
 use serde_json::{Value, json};
 
+use super::call;
 use super::config::{MAX_SENT_BYTES, ReaderConfig};
 use super::error::ReadError;
 use super::params::{self, Params, Place, wrong};
 use crate::json_rpc::shortened;
 use crate::payload::shown;
+use crate::proof::call::{Call, Purpose};
 use crate::proof::json::MAX_SLOTS;
 use crate::proof::{DEPOSIT, FilterBlooms, LogFilter};
 
@@ -18,16 +20,52 @@ pub(super) enum Request {
     NetVersion,
     BlockNumber,
     Syncing,
-    State { place: Place, address: Address, slots: Vec<B256>, show: StateShow },
-    Block { place: Place, is_full: bool },
-    TransactionCount { place: Place },
-    TransactionAt { place: Place, index: u64 },
-    Transaction { hash: B256 },
-    Receipt { hash: B256 },
-    Receipts { place: Place },
-    Logs { filter: LogFilter, blooms: FilterBlooms, range: Range },
-    Send { raw: Bytes, hash: B256 },
-    Pass { method: String, params: Value },
+    State {
+        place: Place,
+        address: Address,
+        slots: Vec<B256>,
+        show: StateShow,
+    },
+    Block {
+        place: Place,
+        is_full: bool,
+    },
+    TransactionCount {
+        place: Place,
+    },
+    TransactionAt {
+        place: Place,
+        index: u64,
+    },
+    Transaction {
+        hash: B256,
+    },
+    Receipt {
+        hash: B256,
+    },
+    Receipts {
+        place: Place,
+    },
+    Logs {
+        filter: LogFilter,
+        blooms: FilterBlooms,
+        range: Range,
+    },
+    Execute {
+        purpose: Purpose,
+        place: Place,
+        call: Box<Call>,
+        /// The method and its parameters, if an endpoint may answer where the rules are unknown.
+        listed: Option<Box<(String, Value)>>,
+    },
+    Send {
+        raw: Bytes,
+        hash: B256,
+    },
+    Pass {
+        method: String,
+        params: Value,
+    },
 }
 
 /// The part of an account that a method shows.
@@ -85,6 +123,9 @@ impl Request {
             "eth_getTransactionReceipt" => Self::Receipt { hash: list(1)?.hash(0)? },
             "eth_getBlockReceipts" => Self::Receipts { place: named(list(1)?)? },
             "eth_getLogs" => Self::logs(list(1)?)?,
+            "eth_call" | "eth_estimateGas" | "eth_createAccessList" if config.calls.is_some() => {
+                Self::execute(method, params, config)?
+            }
             "eth_sendRawTransaction" => Self::send(list(1)?, config.chain_id)?,
             _ if config.unverified.iter().any(|listed| listed == method) => {
                 Self::Pass { method: method.to_owned(), params: params.clone() }
@@ -152,6 +193,20 @@ impl Request {
         Ok(Self::Logs { filter, blooms, range })
     }
 
+    fn execute(method: &str, given: &Value, config: &ReaderConfig) -> Result<Self, ReadError> {
+        let params = Params::read(given, 4)?;
+        let purpose = match method {
+            "eth_call" => Purpose::Call,
+            "eth_estimateGas" => Purpose::Estimate,
+            _ => Purpose::AccessList,
+        };
+        let call = Box::new(call::read(params, config.chain_id)?);
+        call::no_overrides(params)?;
+        let is_listed = config.unverified.iter().any(|listed| listed == method);
+        let listed = is_listed.then(|| Box::new((method.to_owned(), given.clone())));
+        Ok(Self::Execute { purpose, place: params.place(1)?, call, listed })
+    }
+
     fn send(params: Params<'_>, chain_id: u64) -> Result<Self, ReadError> {
         let raw = params.bytes(0, MAX_SENT_BYTES)?;
         let fields = shown::read(&raw, U256::ZERO).filter(|_| raw.first() != Some(&DEPOSIT));
@@ -170,6 +225,7 @@ impl Request {
         match self {
             Self::State { place, .. }
             | Self::Block { place, .. }
+            | Self::Execute { place, .. }
             | Self::TransactionCount { place }
             | Self::TransactionAt { place, .. }
             | Self::Receipts { place } => place.is_head(),

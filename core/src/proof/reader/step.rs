@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::config::{MAX_LOG_BLOCKS, MAX_READ_BYTES};
 use super::error::ReadError;
+use super::execute;
 use super::locate::{Context, Stop};
 use super::need::{Claim, Fact, Key, Need};
 use super::params::Place;
@@ -73,6 +74,14 @@ pub(super) fn answer(context: &Context<'_>, request: &Request) -> Step {
         },
         Request::Receipts { place } => receipts(context, *place),
         Request::Logs { filter, blooms, range } => logs(context, (filter, blooms), *range),
+        Request::Execute { purpose, place, call, listed } => {
+            match (execute::prepare(context, (*purpose, call), *place), listed) {
+                (Err(Stop::Fail(ReadError::UnknownRules(_))), Some(listed)) => {
+                    Err(Stop::Pass(listed.clone()))
+                }
+                (step, _) => step,
+            }
+        }
         Request::Send { raw, hash } => sent(context, raw, *hash),
         Request::Pass { method, params } => {
             let need = Need::Passed { method: method.clone(), params: params.clone() };
@@ -125,7 +134,8 @@ fn state(
     Ok(Done::at(block, value))
 }
 
-fn code(
+/// Returns the code with this hash, which the account has at the block.
+pub(super) fn code(
     context: &Context<'_>,
     block: BlockId,
     address: Address,

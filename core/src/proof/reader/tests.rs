@@ -1,6 +1,7 @@
 //! Tests of the reader against servers with a small chain.
 
 mod bounds;
+mod calls;
 mod failures;
 mod fees;
 mod lags;

@@ -10,8 +10,9 @@ use serde_json::{Value, json};
 use super::transactions::CHAIN;
 use super::world::World;
 use crate::chain::BlockId;
+use crate::proof::call::{Job, Report};
 use crate::proof::reader::{
-    FetchFailure, FetchId, ReadError, ReadId, Reader, ReaderConfig, ReaderOutput,
+    ExecutionId, FetchFailure, FetchId, ReadError, ReadId, Reader, ReaderConfig, ReaderOutput,
 };
 use crate::time::Instant;
 
@@ -41,6 +42,9 @@ pub(super) struct Server {
 /// An answer, its block, and whether it is verified.
 pub(super) type Answer = (Result<Value, ReadError>, Option<BlockId>, bool);
 
+/// Executes a job.
+pub(super) type Executor = fn(&Job) -> Result<Report, String>;
+
 pub(super) struct Talk {
     pub(super) world: Rc<World>,
     pub(super) reader: Reader,
@@ -48,6 +52,11 @@ pub(super) struct Talk {
     pub(super) now: Duration,
     /// Requests in flight: id, endpoint, method, parameters.
     pub(super) waiting: VecDeque<(FetchId, usize, String, Value)>,
+    pub(super) executor: Executor,
+    /// Executions in progress.
+    pub(super) executing: VecDeque<(ExecutionId, Box<Job>)>,
+    /// Every job so far.
+    pub(super) jobs: Vec<Job>,
     pub(super) answers: BTreeMap<ReadId, Answer>,
     pub(super) dropped: Vec<(usize, String, String)>,
     /// Every request so far: endpoint, method, parameters.
@@ -75,6 +84,9 @@ impl Talk {
             reader: Reader::new(config),
             now: Duration::ZERO,
             waiting: VecDeque::new(),
+            executor: |_| Err("there is no executor".into()),
+            executing: VecDeque::new(),
+            jobs: Vec::new(),
             answers: BTreeMap::new(),
             dropped: Vec::new(),
             asked: Vec::new(),
@@ -123,6 +135,10 @@ impl Talk {
                     self.waiting.retain(|(waiting, ..)| *waiting != id);
                     assert_eq!(self.waiting.len() + 1, before, "an unknown request");
                 }
+                ReaderOutput::Execute { id, job } => {
+                    self.jobs.push((*job).clone());
+                    self.executing.push_back((id, job));
+                }
                 ReaderOutput::Answer { read, result, block, is_verified } => {
                     let answer = (result, block, is_verified);
                     assert_eq!(self.answers.insert(read, answer), None, "two answers");
@@ -153,6 +169,9 @@ impl Talk {
     /// Delivers the answer of the first server that has one, or advances the time to the next
     /// deadline. Returns `false` if nothing is left to do.
     pub(super) fn step(&mut self) -> bool {
+        if self.execute() {
+            return true;
+        }
         // Each answer is computed once, since a server may lie only the first time.
         let is_silent = |at: &usize| matches!(self.servers[*at].manner, Manner::Silent);
         let found = self.waiting.iter().position(|(_, at, ..)| !is_silent(at));
@@ -169,6 +188,14 @@ impl Talk {
         } else {
             return false;
         }
+        self.drain();
+        true
+    }
+
+    /// Ends the first execution. Returns `false` if none is in progress.
+    pub(super) fn execute(&mut self) -> bool {
+        let Some((id, job)) = self.executing.pop_front() else { return false };
+        self.reader.executed(id, (self.executor)(&job), self.at());
         self.drain();
         true
     }
