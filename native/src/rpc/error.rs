@@ -2,6 +2,7 @@
 
 use opp2p_node::http::HttpError;
 use serde::Serialize;
+use serde_json::Value;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -15,6 +16,8 @@ pub(super) const INVALID_REQUEST: i32 = -32600;
 pub(super) const NOT_FOUND: i32 = -32601;
 /// JSON-RPC: the arguments are wrong.
 pub(super) const INVALID_PARAMS: i32 = -32602;
+/// A contract reverted the call, as in geth.
+pub(super) const REVERTED: i32 = 3;
 /// The method can't do what it is asked, for example because the caller has no permission.
 pub(super) const FAILED: i32 = -32000;
 /// A subscription over HTTP, as in geth.
@@ -41,12 +44,19 @@ pub(super) const BATCH_ANSWER_TOO_LONG: i32 = -32011;
 pub(crate) struct CallError {
     code: i32,
     message: String,
+    #[serde(skip_serializing_if = "Value::is_null")]
+    data: Value,
 }
 
 impl CallError {
     /// Creates an error with this code. The message is one sentence.
     pub(crate) fn new(code: i32, message: impl Into<String>) -> Self {
-        Self { code, message: message.into() }
+        Self { code, message: message.into(), data: Value::Null }
+    }
+
+    /// Adds further data, such as the bytes that a contract gives as the reason of a revert.
+    pub(super) fn with_data(self, data: Value) -> Self {
+        Self { data, ..self }
     }
 
     /// Returns the code.

@@ -18,9 +18,10 @@ pub(super) fn all() -> impl Iterator<Item = &'static Method> {
     const OPP2P: &[Method] = &opp2p::METHODS;
     const ETH: &[Method] = &eth::METHODS;
     const PROVED: &[Method] = &eth::proved::METHODS;
+    const CALLS: &[Method] = eth::proved::CALLS;
     const OPTIMISM: &[Method] = &optimism::METHODS;
     const ADMIN: &[Method] = &admin::METHODS;
-    [OPP2P, OPTIMISM, ADMIN, ETH, PROVED].into_iter().flatten()
+    [OPP2P, OPTIMISM, ADMIN, ETH, PROVED, CALLS].into_iter().flatten()
 }
 
 static BY_NAME: LazyLock<BTreeMap<&'static str, &'static Method>> =

@@ -5,7 +5,7 @@
 //! Those of the [reader](opp2p_core::proof::reader), and a queue of [`MAX_READS`] calls. One task
 //! verifies the answers one after another.
 
-use super::error::{ANSWER_TOO_LONG, BUSY, CallError, FAILED, INVALID_PARAMS, UNPROVED};
+use super::error::{ANSWER_TOO_LONG, BUSY, CallError, FAILED, INVALID_PARAMS, REVERTED, UNPROVED};
 use super::eth::Eth;
 use super::params::{Answer, failed, raw};
 use futures::future::{AbortHandle, BoxFuture, abortable};
@@ -13,8 +13,12 @@ use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
 use opp2p_core::chain::BlockId;
 use opp2p_core::node::Event;
+#[cfg(feature = "evm")]
+use opp2p_core::proof::call::RuleSchedule;
+use opp2p_core::proof::call::{Job, Report};
 use opp2p_core::proof::reader::{
-    FetchFailure, FetchId, MAX_READS, ReadError, ReadId, Reader, ReaderConfig, ReaderOutput,
+    ExecutionId, FetchFailure, FetchId, MAX_READS, ReadError, ReadId, Reader, ReaderConfig,
+    ReaderOutput,
 };
 use opp2p_node::host::{HostEvent, HostEventKind, HostHandle};
 use opp2p_node::http::{self, HttpClient, HttpConfig, HttpError};
@@ -30,6 +34,7 @@ use tokio::time::sleep_until;
 pub(super) const PROOF_TIME: Duration = Duration::from_secs(45);
 
 type Proved = Result<Value, ReadError>;
+type Executed = (ExecutionId, Result<Report, String>);
 type Fetched = (FetchId, Option<Result<Value, FetchFailure>>);
 
 /// A call of a proved method.
@@ -52,7 +57,10 @@ impl Proofs {
         self.0.send(Call { method, params, answer }).await.map_err(|_| ended())?;
         match proved.await.map_err(|_| ended())? {
             Ok(value) => raw(&value),
-            Err(error) => Err(CallError::new(code(&error), error.to_string())),
+            Err(error) => {
+                let data = error.data().clone();
+                Err(CallError::new(code(&error), error.to_string()).with_data(data))
+            }
         }
     }
 }
@@ -62,7 +70,8 @@ fn code(error: &ReadError) -> i32 {
     match error {
         ReadError::BadParams { .. } | ReadError::Range(_) => INVALID_PARAMS,
         ReadError::TooManyReads => BUSY,
-        ReadError::TooLarge => ANSWER_TOO_LONG,
+        ReadError::TooLarge | ReadError::CallTooLarge => ANSWER_TOO_LONG,
+        ReadError::Reverted { .. } => REVERTED,
         ReadError::Failed { .. } | ReadError::AllDropped | ReadError::TimedOut => UNPROVED,
         ReadError::Endpoint { code, .. } => i32::try_from(*code).unwrap_or(FAILED),
         _ => FAILED,
@@ -80,6 +89,7 @@ struct Prover {
     waiting: HashMap<ReadId, oneshot::Sender<Proved>>,
     fetches: FuturesUnordered<BoxFuture<'static, Fetched>>,
     aborts: HashMap<FetchId, AbortHandle>,
+    executions: FuturesUnordered<BoxFuture<'static, Executed>>,
     /// The false answers so far, for the trouble list.
     problem: watch::Sender<Option<String>>,
 }
@@ -102,6 +112,8 @@ pub(super) fn start(
         let chain = node.chain();
         ReaderConfig {
             forks: Some(chain.forks),
+            #[cfg(feature = "evm")]
+            calls: Some(RuleSchedule::of(chain)),
             ..ReaderConfig::new(chain.chain_id, endpoints.len())
         }
     });
@@ -116,6 +128,7 @@ pub(super) fn start(
         waiting: HashMap::new(),
         fetches: FuturesUnordered::new(),
         aborts: HashMap::new(),
+        executions: FuturesUnordered::new(),
         problem,
     };
     prover.catch_up();
@@ -149,6 +162,10 @@ impl Prover {
                         let now = self.host.now().monotonic;
                         self.reader.fetched(id, result, now);
                     }
+                }
+                Some((id, report)) = self.executions.next() => {
+                    let now = self.host.now().monotonic;
+                    self.reader.executed(id, report, now);
                 }
                 () = due => {
                     let now = self.host.now().monotonic;
@@ -206,8 +223,9 @@ impl Prover {
                         abort.abort();
                     }
                 }
-                // Not asked for without `ReaderConfig::calls`.
-                ReaderOutput::Execute { .. } => {}
+                ReaderOutput::Execute { id, job } => {
+                    self.executions.push(execute(job).map(move |report| (id, report)).boxed());
+                }
                 ReaderOutput::Answer { read, result, .. } => {
                     if let Some(waiting) = self.waiting.remove(&read) {
                         // Fails if the caller has given up.
@@ -226,6 +244,19 @@ impl Prover {
             }
         }
     }
+}
+
+/// Executes a job on a thread for blocking work.
+#[cfg(feature = "evm")]
+async fn execute(job: Box<Job>) -> Result<Report, String> {
+    let work = tokio::task::spawn_blocking(move || opp2p_evm::execute(&job));
+    work.await.map_err(|_| "the execution ended by a defect of the program".into())
+}
+
+/// Without an executor, the reader asks for no execution.
+#[cfg(not(feature = "evm"))]
+async fn execute(_: Box<Job>) -> Result<Report, String> {
+    Err("this build has no executor".into())
 }
 
 fn failure(error: http::CallError) -> FetchFailure {

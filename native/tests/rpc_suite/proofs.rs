@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 
-const PROVED: [&str; 9] = [
+const PROVED: [&str; 12] = [
     "eth_getBalance",
     "eth_getTransactionCount",
     "eth_getCode",
@@ -22,6 +22,9 @@ const PROVED: [&str; 9] = [
     "eth_getBlockReceipts",
     "eth_getLogs",
     "eth_sendRawTransaction",
+    "eth_call",
+    "eth_estimateGas",
+    "eth_createAccessList",
 ];
 
 fn proving(urls: &[String]) -> RpcConfig {

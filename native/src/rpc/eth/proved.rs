@@ -1,6 +1,8 @@
 //! Methods that read from untrusted endpoints and verify the answers against the node's own blocks
 //! (`--l2.proofs`).
 
+#[cfg(feature = "evm")]
+use crate::rpc::error::REVERTED;
 use crate::rpc::error::{ANSWER_TOO_LONG, BUSY, FAILED, NOT_FOUND, UNPROVED};
 use crate::rpc::method::{Limit, Method, Parameter, Work};
 use crate::rpc::proofs::PROOF_TIME;
@@ -12,6 +14,16 @@ const BLOCK: Parameter = Parameter::optional(
      or `latest`, `pending`, `safe`, `finalized` or `earliest`; `latest` by default",
 );
 const SLOT: Parameter = Parameter::new("slot", "a slot in hexadecimal");
+
+#[cfg(feature = "evm")]
+const CALL: Parameter = Parameter::new(
+    "call",
+    "`{from, to, gas, gasPrice, maxFeePerGas, maxPriorityFeePerGas, value, input, accessList, \
+     authorizationList}`, each of which may be missing",
+);
+#[cfg(feature = "evm")]
+const OVERRIDES: Parameter =
+    Parameter::optional("overrides", "nothing: overrides of the state can't be proved");
 
 const ERRORS: &[(i32, &str)] = &[
     (NOT_FOUND, "the node was started without `--l2.proofs`"),
@@ -35,6 +47,51 @@ const fn method(
         .fails(ERRORS)
         .within(Limit::Fixed(PROOF_TIME))
 }
+
+#[cfg(feature = "evm")]
+const CALL_ERRORS: &[(i32, &str)] = &[
+    (REVERTED, "a contract reverted the call; the error's `data` has the contract's reason"),
+    (NOT_FOUND, "the node was started without `--l2.proofs`"),
+    (
+        FAILED,
+        "the call failed or is not valid; the rules of the chain's fork are not known; or the \
+         block is unknown or too old to be proved, or no endpoint has its state yet",
+    ),
+    (UNPROVED, "no endpoint gave a provable answer"),
+    (BUSY, "too many reads are pending"),
+    (ANSWER_TOO_LONG, "the call reads too much state"),
+];
+
+#[cfg(feature = "evm")]
+const fn call(name: &'static str, does: &'static str, result: &'static str) -> Method {
+    method(name, &[CALL, BLOCK, OVERRIDES], does, result).fails(CALL_ERRORS)
+}
+
+/// The methods that execute a call over proved state.
+#[cfg(feature = "evm")]
+pub(in crate::rpc) const CALLS: &[Method] = &[
+    call(
+        "eth_call",
+        "Executes a call in the node, and returns what the called contract returns. All state that \
+         the execution reads is proved by the block's state root.",
+        "bytes in hexadecimal",
+    ),
+    call(
+        "eth_estimateGas",
+        "Estimates the gas that a call needs, by executing it in the node over proved state.",
+        "a number in hexadecimal",
+    ),
+    call(
+        "eth_createAccessList",
+        "Returns the accounts and slots that a call touches, by executing it in the node over \
+         proved state.",
+        "`{accessList, gasUsed, error}`, with `error` only if the call fails",
+    ),
+];
+
+/// Without an executor, calls are unknown methods.
+#[cfg(not(feature = "evm"))]
+pub(in crate::rpc) const CALLS: &[Method] = &[];
 
 /// The methods.
 pub(in crate::rpc) const METHODS: [Method; 9] = [
