@@ -172,6 +172,12 @@ impl Traffic {
             ("eth_getCode", json!([rich().address(), { "blockHash": block["hash"] }])),
             ("eth_getBlockByHash", json!([block["hash"], false])),
         ];
+        let call = json!({ "from": rich().address(), "to": self.token, "input": slot });
+        let create = json!({ "from": rich().address(), "input": Bytes::from_static(&TOKEN) });
+        for method in ["eth_call", "eth_estimateGas", "eth_createAccessList"] {
+            reads.push((method, json!([call, at])));
+            reads.push((method, json!([create, at])));
+        }
         for address in [rich().address(), self.token, destroyed, Address::repeat_byte(0x42)] {
             reads.push(("eth_getBalance", json!([address, at])));
             reads.push(("eth_getTransactionCount", json!([address, at])));
