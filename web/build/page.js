@@ -58,7 +58,7 @@ class Bundler {
     const app = await this.#bundle(join(SOURCE, "app.js"));
     const icon = this.#file(join(SOURCE, "icon.svg"));
     const packaged = (ending) => [...this.#made].filter(([path]) => path.endsWith(ending)).map(([, name]) => name);
-    return { style, theme, app, icon, workers: packaged("/worker.js"), modules: packaged(".wasm") };
+    return { style, theme, app, icon, workers: packaged("/worker.js"), modules: packaged("/opp2p_web_bg.wasm") };
   }
 
   /** Adds a file as it is. Returns its name. */

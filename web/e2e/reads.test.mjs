@@ -91,7 +91,7 @@ test("every part of the state is proved by the newest block from gossip", async 
   const { result: transaction } = await read(tab, "eth_getTransactionByHash", shown.transactions[0].hash);
   assert.deepEqual(transaction, shown.transactions[0]);
   assert.deepEqual(await read(tab, "eth_gasPrice"), { result: "0x77", block: null, verified: false });
-  for (const [method, code] of [["eth_call", -32004], ["eth_sign", 4200]])
+  for (const [method, code] of [["eth_feeHistory", -32004], ["eth_sign", 4200]])
     assert.equal((await read(tab, method)).failed.code, code);
   assert.equal((await read(tab, "eth_getBalance", "0x1")).failed.code, -32602);
   assert.equal((await read(tab, "eth_getBalance", CONTRACT, "finalized")).failed.code, -32001);

@@ -5,6 +5,7 @@ import init, * as module from "./wasm/opp2p_web.js";
 import { violations, forbidden } from "./diagnose.js";
 import { ObserverError, asObserverError } from "./errors.js";
 import { storedIdentity } from "./identity.js";
+import { execute } from "./evm.js";
 import { open } from "./kept.js";
 import { compile } from "./module.js";
 import { poster } from "./rpc.js";
@@ -175,7 +176,7 @@ export async function start(options, tell, cancelled) {
   try {
     // Another node may have crashed while the identity was read.
     mustBeSound();
-    node = new module.Node(json, kept?.identity, from?.head, told, endpoints.post);
+    node = new module.Node(json, kept?.identity, from?.head, told, endpoints.post, execute);
   } catch (error) {
     ended();
     mustBeSound();

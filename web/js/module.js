@@ -2,7 +2,7 @@
 
 import { ObserverError, words } from "./errors.js";
 import { COPIES, EVALUATION, forbidden, refused, reported, violations } from "./diagnose.js";
-import { moduleUrl, unbundled } from "./place.js";
+import { evmUrl, moduleUrl, unbundled } from "./place.js";
 
 const refuse = (message, cause) => {
   throw new ObserverError("webassembly", message, { cause });
@@ -56,16 +56,17 @@ export async function portable(source) {
  * Compiles the module from a source: a URL, a response, bytes or a module; a promise of one, or a
  * function that returns one. Without a source it is fetched from its place beside the scripts.
  *
+ * @param {"opp2p_web" | "opp2p_web_evm"} [name] of the module that is beside the scripts
  * @throws {ObserverError} `webassembly`, with the reason
  */
-export async function compile(source) {
+export async function compile(source, name = "opp2p_web") {
   mustExist();
   const watch = violations();
   /** URLs that were asked for. */
   const asked = [];
   try {
     const given = await settled(typeof source === "function" ? source() : source);
-    if (given === undefined) return await fromPlace(asked);
+    if (given === undefined) return await fromPlace(name, asked);
     if (isModule(given)) return given;
     if (isBytes(given)) return await WebAssembly.compile(given);
     if (isResponse(given)) return await fromResponse(given, given.url || "the response");
@@ -108,9 +109,10 @@ function absolute(url) {
   }
 }
 
-async function fromPlace(asked) {
+async function fromPlace(name, asked) {
   const own = await unbundled();
-  const url = own ? new URL("wasm/opp2p_web_bg.wasm", own) : moduleUrl();
+  const beside = name === "opp2p_web" ? moduleUrl() : evmUrl();
+  const url = own ? new URL(`wasm/${name}_bg.wasm`, own) : beside;
   if (!url)
     refuse(
       "the WebAssembly module can't be found, since this script has no URL: " +

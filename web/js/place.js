@@ -17,6 +17,15 @@ export function moduleUrl() {
   }
 }
 
+/** Returns the URL of the executor's module, or `null` where scripts have no URL. */
+export function evmUrl() {
+  try {
+    return new URL("./wasm/opp2p_web_evm_bg.wasm", import.meta.url);
+  } catch {
+    return null;
+  }
+}
+
 /**
  * Returns the URL of the package's folder, with a slash at the end, where the package is served as
  * it is; or that of the folder in which a bundler that copies no files makes it look for them.

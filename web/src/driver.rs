@@ -44,8 +44,8 @@ use opp2p_core::sync::{ServeId, answer};
 use opp2p_wire::{
     Bandwidth, Behaviour, Config, Core, Event, Notice, RangeUse, Response, Wire, to_libp2p,
 };
-pub(crate) use reads::Question;
-use reads::Reads;
+pub(crate) use reads::{Execute, Question};
+use reads::{Executed, Reads};
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -129,7 +129,7 @@ impl Driver {
         keypair: &Keypair,
         (transport, bandwidth, senders): Network,
         tell: PageListener,
-        post: Post,
+        (post, execute): (Post, Execute),
     ) -> Result<Self, StartError> {
         let own = keypair.public().to_peer_id();
         let clock = Arc::new(Clock::start());
@@ -162,7 +162,7 @@ impl Driver {
             peers: peers.map(|(peer, addresses)| (peer, Known::new(addresses))).collect(),
             pending: PendingArea::new(usize::try_from(plan.gap_memory).unwrap_or(usize::MAX)),
             remembers: plan.memory.is_some(),
-            reads: plan.reads.map(Reads::new),
+            reads: plan.reads.map(|config| Reads::new(config, execute)),
             endpoints: Endpoints::new(plan.endpoints, post),
             reads_signer: plan.reads_signer,
             own_signer: plan.chain.unsafe_block_signer,
@@ -190,10 +190,20 @@ impl Driver {
                 let clock = &self.core.clock;
                 let answered = self.endpoints.answered(|| clock.now().unix_seconds()).fuse();
                 let event = self.wire.next().fuse();
-                futures::pin_mut!(answered, event);
+                let reads = self.reads.as_mut();
+                let executed = async {
+                    let executions = reads.map(|reads| &mut reads.executions);
+                    match executions.filter(|executions| !executions.is_empty()) {
+                        Some(executions) => executions.next().await,
+                        None => std::future::pending().await,
+                    }
+                }
+                .fuse();
+                futures::pin_mut!(answered, event, executed);
                 // The first has priority. The core bounds the number of answers that are due.
                 select_biased! {
                     answer = answered => Next::Answer(answer),
+                    executed = executed => Next::Executed(executed),
                     event = event => Next::Event(Box::new(event)),
                     command = commands.next() => Next::Command(command),
                     () = wait => Next::Time,
@@ -202,6 +212,7 @@ impl Driver {
             match next {
                 Next::Event(event) => self.on_swarm(*event),
                 Next::Answer(answer) => self.on_answer(answer),
+                Next::Executed(executed) => executed.into_iter().for_each(|it| self.executed(it)),
                 Next::Command(None) => break None,
                 Next::Command(Some(Command::NetworkChanged)) => self.feed(Input::NetworkChanged),
                 Next::Command(Some(Command::SignerRead(signer))) => self.signer_read(signer),
@@ -354,6 +365,8 @@ impl Driver {
 enum Next {
     Event(Box<SwarmEvent<Event>>),
     Answer(Answered),
+    /// An execution ended.
+    Executed(Option<Executed>),
     Command(Option<Command>),
     Time,
 }

@@ -19,7 +19,7 @@ mod transport;
 mod trouble;
 
 use alloy_primitives::B256;
-use driver::{Command, Driver, Question, Wanted};
+use driver::{Command, Driver, Execute, Question, Wanted};
 use futures::channel::{mpsc, oneshot};
 use js_sys::{Array, Function, Object, Promise, Reflect, Uint8Array};
 use libp2p::identity::Keypair;
@@ -98,7 +98,8 @@ impl Node {
     /// `tell` is called with the JSON of each `{kind, detail}`, and for a block also with the bytes
     /// of its payload. `post` sends requests to JSON-RPC endpoints: it is called with a URL, the
     /// body of a request and the maximum number of bytes of the answer, and returns a promise as
-    /// `js/rpc.js` describes it.
+    /// `js/rpc.js` describes it. `execute` runs a call: it takes the JSON of a job and returns a
+    /// promise of the report's JSON. Without it, calls fail.
     ///
     /// # Errors
     /// An `Error` with a `code` that says what is wrong with the options.
@@ -109,6 +110,7 @@ impl Node {
         kept: Option<Vec<u8>>,
         tell: Function,
         post: Function,
+        execute: Option<Function>,
     ) -> Result<Self, JsValue> {
         let mut plan = Options::read(options)
             .and_then(|options| options.plan())
@@ -159,9 +161,9 @@ impl Node {
             // none.
             let _ = tell.call2(&JsValue::NULL, &json.into(), &payload);
         };
-        let post = endpoints::by_script(post);
+        let scripts = (endpoints::by_script(post), executor(execute));
         let driver =
-            Driver::new(plan, &keypair, (transport, bandwidth, senders), Box::new(tell), post)
+            Driver::new(plan, &keypair, (transport, bandwidth, senders), Box::new(tell), scripts)
                 .map_err(option)?;
         let (commands, queue) = mpsc::unbounded();
         wasm_bindgen_futures::spawn_local(driver.run(queue));
@@ -248,6 +250,26 @@ impl Node {
             let _ = done.await;
         }
     }
+}
+
+/// Returns the executor that the package's script gives: `js/evm.js`.
+fn executor(execute: Option<Function>) -> Execute {
+    Box::new(move |job| {
+        let promise = match &execute {
+            Some(execute) => execute.call1(&JsValue::NULL, &job.into()),
+            None => Err("no executor is given".into()),
+        };
+        Box::pin(async move {
+            // A rejection is an `Error`.
+            let words = |error: JsValue| match error.dyn_ref::<js_sys::Error>() {
+                Some(error) => String::from(error.message()),
+                None => error.as_string().unwrap_or_else(|| "the executor failed".into()),
+            };
+            let promise = Promise::resolve(&promise.map_err(words)?);
+            let report = wasm_bindgen_futures::JsFuture::from(promise).await.map_err(words)?;
+            report.as_string().ok_or_else(|| "the executor returned no text".into())
+        })
+    })
 }
 
 thread_local! {

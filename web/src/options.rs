@@ -9,6 +9,7 @@ use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, PeerId};
 use opp2p_core::chain::{ChainConfig, networks};
 use opp2p_core::payload::Block;
+use opp2p_core::proof::call::RuleSchedule;
 use opp2p_core::proof::reader::{LAG_WAIT, LagPolicy, ReaderConfig};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -373,6 +374,7 @@ impl Options {
             unverified: options.unverified.clone(),
             // The first connection may take several dials.
             head_timeout: HEAD_TIMEOUT,
+            calls: Some(RuleSchedule::of(chain)),
             ..ReaderConfig::new(chain.chain_id, self.rpc.len())
         }))
     }

@@ -2,7 +2,7 @@
 //! the outputs.
 
 use super::Driver;
-use super::reads::{Question, Waiting, failure, opened, shown};
+use super::reads::{Executed, Question, Waiting, failure, opened, shown};
 use crate::endpoints::{Asked, Failed};
 use crate::tell::{LieJs, Told};
 use alloy_primitives::Bytes;
@@ -38,6 +38,14 @@ impl Driver {
         let now = self.core.clock.now().monotonic;
         if let Some(reads) = &mut self.reads {
             reads.reader.fetched(id, result.map_err(failure).and_then(|bytes| opened(&bytes)), now);
+        }
+    }
+
+    /// Passes the report of an execution to the reader.
+    pub(super) fn executed(&mut self, (id, report): Executed) {
+        let now = self.core.clock.now().monotonic;
+        if let Some(reads) = &mut self.reads {
+            reads.reader.executed(id, report, now);
         }
     }
 
@@ -85,8 +93,11 @@ impl Driver {
                     self.endpoints.post(Asked::Read(id), endpoint, &body.to_string(), limit);
                 }
                 ReaderOutput::Cancel { id } => self.endpoints.cancel(Asked::Read(id)),
-                // Not asked for without `ReaderConfig::calls`.
-                ReaderOutput::Execute { .. } => {}
+                ReaderOutput::Execute { id, job } => {
+                    if let Some(reads) = &mut self.reads {
+                        reads.execute(id, &job);
+                    }
+                }
                 ReaderOutput::Answer { read, result, block, is_verified } => {
                     let text = shown(result, block, is_verified);
                     if let Some(reads) = &mut self.reads {

@@ -7,9 +7,14 @@
 use crate::endpoints::Failed;
 use crate::tell::Id;
 use futures::channel::oneshot;
+use futures::future::LocalBoxFuture;
+use futures::stream::FuturesUnordered;
 use opp2p_core::chain::BlockId;
 use opp2p_core::json_rpc::Answer;
-use opp2p_core::proof::reader::{FetchFailure, ReadError, ReadId, Reader, ReaderConfig};
+use opp2p_core::proof::call::{Job, Report};
+use opp2p_core::proof::reader::{
+    ExecutionId, FetchFailure, ReadError, ReadId, Reader, ReaderConfig,
+};
 use opp2p_core::sync::RequestFailure;
 use opp2p_core::time::Instant;
 use serde_json::{Value, json};
@@ -30,16 +35,39 @@ pub(super) struct Waiting {
     pub(super) answer: oneshot::Sender<String>,
 }
 
+/// Executes a job, which is given as JSON.
+pub(crate) type Execute = Box<dyn Fn(&str) -> LocalBoxFuture<'static, Result<String, String>>>;
+
+/// The report of an execution.
+pub(super) type Executed = (ExecutionId, Result<Report, String>);
+
 /// The reader, and the pending questions.
 pub(super) struct Reads {
     pub(super) reader: Reader,
     /// At most as many as the reader's pending reads.
     pub(super) waiting: Vec<Waiting>,
+    execute: Execute,
+    /// At most as many as the reader allows.
+    pub(super) executions: FuturesUnordered<LocalBoxFuture<'static, Executed>>,
 }
 
 impl Reads {
-    pub(super) fn new(config: ReaderConfig) -> Self {
-        Self { reader: Reader::new(config), waiting: Vec::new() }
+    pub(super) fn new(config: ReaderConfig, execute: Execute) -> Self {
+        let (waiting, executions) = (Vec::new(), FuturesUnordered::new());
+        Self { reader: Reader::new(config), waiting, execute, executions }
+    }
+
+    /// Passes a job to the executor.
+    pub(super) fn execute(&mut self, id: ExecutionId, job: &Job) {
+        let Ok(job) = serde_json::to_string(job) else { return };
+        let executed = (self.execute)(&job);
+        self.executions.push(Box::pin(async move {
+            let read = |text: String| {
+                let report = serde_json::from_str(&text);
+                report.map_err(|_| "the executor is of another version of opp2p".to_owned())
+            };
+            (id, executed.await.and_then(read))
+        }));
     }
 
     /// Returns the reader's deadline.

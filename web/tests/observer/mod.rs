@@ -86,8 +86,9 @@ fn code(error: &JsValue) -> String {
 #[wasm_bindgen_test]
 async fn an_observer_starts_dials_gives_up_redials_and_stops() {
     let heard = Heard::default();
-    let node = Node::new(&options("op-mainnet", NOBODY), None, None, heard.listener(), no_post())
-        .expect("good options");
+    let node =
+        Node::new(&options("op-mainnet", NOBODY), None, None, heard.listener(), no_post(), None)
+            .expect("good options");
     let about: Value = serde_json::from_str(&node.about()).expect("JSON");
     assert_eq!(about["network"]["chainId"], 10);
     assert!(about["peerId"].as_str().is_some_and(|id| id.starts_with("16Uiu2")));
@@ -108,7 +109,7 @@ async fn an_observer_starts_dials_gives_up_redials_and_stops() {
 #[wasm_bindgen_test]
 async fn waiting_peers_are_dialled_at_once_after_a_network_change() {
     let heard = Heard::default();
-    let node = Node::new(&options("base", NOBODY), None, None, heard.listener(), no_post())
+    let node = Node::new(&options("base", NOBODY), None, None, heard.listener(), no_post(), None)
         .expect("good options");
     while !heard.event_names().iter().any(|what| what == "unreachable") {
         Delay::new(Duration::from_millis(20)).await;
@@ -138,8 +139,8 @@ async fn an_unknown_signer_is_asked_for_and_is_a_trouble_until_it_is_read() {
     }"#;
     let options = serde_json::json!({ "network": network, "peers": [NOBODY], "readsSigner": true });
     let heard = Heard::default();
-    let node =
-        Node::new(&options.to_string(), None, None, heard.listener(), no_post()).expect("good");
+    let node = Node::new(&options.to_string(), None, None, heard.listener(), no_post(), None)
+        .expect("good");
     let about: Value = serde_json::from_str(&node.about()).expect("JSON");
     assert!(about["network"]["signer"].is_null());
     let has = |list: &Value| {
@@ -167,9 +168,15 @@ async fn an_unknown_signer_is_asked_for_and_is_a_trouble_until_it_is_read() {
 
 #[wasm_bindgen_test]
 async fn a_question_for_a_block_is_answered_or_ends_with_the_node() {
-    let node =
-        Node::new(&options("base", NOBODY), None, None, Heard::default().listener(), no_post())
-            .unwrap();
+    let node = Node::new(
+        &options("base", NOBODY),
+        None,
+        None,
+        Heard::default().listener(),
+        no_post(),
+        None,
+    )
+    .unwrap();
     for wrong in ["", "latest", "-1", "0x12"] {
         assert_eq!(code(&node.block(wrong).expect_err("no block")), "option", "{wrong}");
     }
@@ -190,7 +197,7 @@ async fn a_question_for_a_block_is_answered_or_ends_with_the_node() {
 fn mistakes_are_javascript_errors_with_a_code() {
     let tell = || Heard::default().listener();
     let failed = |options: &str, identity| {
-        code(&Node::new(options, identity, None, tell(), no_post()).expect_err("a mistake"))
+        code(&Node::new(options, identity, None, tell(), no_post(), None).expect_err("a mistake"))
     };
     assert_eq!(failed("{", None), "option");
     assert_eq!(failed(&options("nowhere", NOBODY), None), "network");
@@ -210,7 +217,14 @@ fn mistakes_are_javascript_errors_with_a_code() {
 async fn a_kept_identity_is_the_same_peer() {
     let identity = new_identity().expect("there is randomness");
     let start = |identity| {
-        Node::new(&options("base", NOBODY), identity, None, Heard::default().listener(), no_post())
+        Node::new(
+            &options("base", NOBODY),
+            identity,
+            None,
+            Heard::default().listener(),
+            no_post(),
+            None,
+        )
     };
     let one = start(Some(identity.clone())).expect("good options");
     let two = start(Some(identity)).expect("good options");

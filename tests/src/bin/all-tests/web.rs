@@ -102,9 +102,10 @@ fn paths(shell: &Shell, paths: &[&str]) -> Vec<PathBuf> {
 
 /// Builds the npm package.
 pub(crate) fn package(shell: &Shell) -> Result<String, String> {
-    let module = module(shell, "web", &[])?;
+    let module = module(shell, ("opp2p-web", "web"), "web", &[])?;
+    let evm = self::module(shell, ("opp2p-web-evm", "web/evm"), "web-evm", &[])?;
     let inputs = [
-        &[module.clone()][..],
+        &[module.clone(), evm.clone()][..],
         &paths(shell, &["web/js", "web/build", "LICENSE-MIT", "LICENSE-APACHE"]),
     ]
     .concat();
@@ -115,23 +116,33 @@ pub(crate) fn package(shell: &Shell) -> Result<String, String> {
     }
     stamp.clear()?;
     let mut command = node(shell)?;
-    command.arg("web/build/package.js").arg(&module).args([PACKAGE, env!("CARGO_PKG_VERSION")]);
+    command
+        .arg("web/build/package.js")
+        .args([&module, &evm])
+        .args([PACKAGE, env!("CARGO_PKG_VERSION")]);
     shell::run(&mut command)?;
     stamp.set()?;
     Ok(format!("in {PACKAGE}"))
 }
 
-/// Builds the module with cargo and, if the result changed, with wasm-pack. Returns its folder.
-fn module(shell: &Shell, name: &str, features: &[&str]) -> Result<PathBuf, String> {
+/// Builds a module, of this crate in this folder, with cargo and, if the result changed, with
+/// wasm-pack. Returns the module's folder.
+fn module(
+    shell: &Shell,
+    (package, source): (&str, &str),
+    name: &str,
+    features: &[&str],
+) -> Result<PathBuf, String> {
     let target = shell.target();
     let folder = target.join("web-module").join(name);
     let build = ["build", "--locked", "--lib", "--profile", "web", "--target", setup::WASM];
     let flags = without_paths(shell)?;
     let mut cargo = shell.cargo_command();
-    cargo.args(build).args(["--package", "opp2p-web"]).args(features).env(FLAGS, &flags);
+    cargo.args(build).args(["--package", package]).args(features).env(FLAGS, &flags);
     shell::run(&mut cargo)?;
-    let raw = target.join(setup::WASM).join("web/opp2p_web.wasm");
-    let inputs = [&[raw][..], &paths(shell, &["web/Cargo.toml", "web/package-lock.json"])].concat();
+    let raw = target.join(setup::WASM).join(format!("web/{}.wasm", package.replace('-', "_")));
+    let manifest = format!("{source}/Cargo.toml");
+    let inputs = [&[raw][..], &paths(shell, &[&manifest, "web/package-lock.json"])].concat();
     let stamp = Stamp::of(
         target.join(format!("web-module/{name}.stamp")),
         &inputs,
@@ -146,7 +157,7 @@ fn module(shell: &Shell, name: &str, features: &[&str]) -> Result<PathBuf, Strin
         command
             .args([
                 "build",
-                "web",
+                source,
                 "--target",
                 "web",
                 "--mode",
@@ -221,9 +232,11 @@ fn sources(shell: &Shell) -> Result<Stamp, String> {
         "Cargo.lock",
         "core/Cargo.toml",
         "core/data",
+        "core/evm",
         "core/src",
         "native/wire",
         "web/Cargo.toml",
+        "web/evm",
         "web/build",
         "web/js",
         "web/package-lock.json",
@@ -350,7 +363,7 @@ fn passed(output: &str) -> Result<u32, String> {
 /// Measures validation in Node.js, in Chromium, by hand in JavaScript and natively, all in one run.
 pub(crate) fn bench(shell: &Shell) -> Result<String, String> {
     let features = ["--features", "bench"];
-    let module = module(shell, "bench", &features)?;
+    let module = module(shell, ("opp2p-web", "web"), "bench", &features)?;
     let mut native = shell.cargo_command();
     native.args(["bench", "--locked", "--package", "opp2p-core", "--bench", "browser"]);
     native.args(["--features", "fixtures,asm-keccak"]);
