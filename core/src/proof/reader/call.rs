@@ -49,11 +49,13 @@ fn amount(value: &Value) -> Option<U256> {
     is_number.then(|| U256::from_str_radix(digits, 16).ok()).flatten()
 }
 
-fn address(value: &Value) -> Option<Address> {
+/// Reads an address.
+pub(super) fn address(value: &Value) -> Option<Address> {
     params::fixed::<20>(value).map(Address::from)
 }
 
-fn word(value: &Value) -> Option<B256> {
+/// Reads 32 bytes.
+pub(super) fn word(value: &Value) -> Option<B256> {
     params::fixed::<32>(value).map(B256::from)
 }
 
@@ -69,7 +71,7 @@ fn list<T>(value: &Value, most: usize, read: impl Fn(&Value) -> Option<T>) -> Op
 }
 
 /// Reads an item of an access list.
-pub(super) fn access(value: &Value) -> Option<Access> {
+fn access(value: &Value) -> Option<Access> {
     let address = address(value.get("address")?)?;
     let storage_keys = match value.get("storageKeys") {
         None | Some(Value::Null) => Vec::new(),

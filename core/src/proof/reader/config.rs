@@ -33,11 +33,13 @@ pub const MAX_RECENT_BYTES: usize = 32 << 20;
 pub const MAX_CACHE_BYTES: usize = 8 << 20;
 /// Maximum number of executions of one call, each of which names what the next one needs.
 pub const MAX_CALL_ROUNDS: usize = 64;
-/// Maximum number of proofs for one call, each of an account with at most 64 slots.
+/// Maximum number of proofs that an executor asks for in one call, each of an account with at most
+/// 64 slots. An endpoint's hint adds at most half as many.
 pub const MAX_CALL_ACCOUNTS: usize = 512;
-/// Maximum number of slots that are proved for one call.
+/// Maximum number of slots that an executor asks for in one call. An endpoint's hint adds at most
+/// half as many.
 pub const MAX_CALL_SLOTS: usize = 4096;
-/// Maximum number of executions in progress. Further ones wait.
+/// Maximum number of executions without a report. Further ones wait.
 pub const MAX_EXECUTIONS: usize = 4;
 /// Time for which a read of one particular block waits for an endpoint to catch up, and the default
 /// of [`LagPolicy::Wait`].
@@ -89,7 +91,8 @@ pub struct ReaderConfig {
 
 impl ReaderConfig {
     /// Creates the default configuration: no calls, a race of two, [`LagPolicy::Wait`] with
-    /// [`LAG_WAIT`], a hedge of 1 s, 10 s for a fetch, 30 s for a read, and 10 s for the first head.
+    /// [`LAG_WAIT`], a hedge of 1 s, 10 s for a fetch, 30 s for a read, and 10 s for the first
+    /// head.
     pub const fn new(chain_id: u64, endpoints: usize) -> Self {
         Self {
             chain_id,

@@ -185,7 +185,7 @@ impl Reader {
 
     /// Answers a read, or asks for the missing facts.
     pub(super) fn advance(&mut self, id: ReadId, now: Instant) {
-        // Each iteration but the last removes an endpoint's claim.
+        // Each iteration but the last removes an endpoint's claim, or passes a call on.
         loop {
             let Some(read) = self.reads.get_mut(&id) else { return };
             let context = Context {

@@ -7,6 +7,7 @@
 use alloy_primitives::{Address, B256};
 use serde_json::Value;
 
+use super::Reader;
 use super::call;
 use super::config::{MAX_CALL_ACCOUNTS, MAX_CALL_ROUNDS, MAX_CALL_SLOTS, MAX_EXECUTIONS};
 use super::error::ReadError;
@@ -15,7 +16,6 @@ use super::need::{Fact, Key, Need};
 use super::output::{ExecutionId, ReadId, ReaderOutput};
 use super::params::Place;
 use super::step::{self, Done};
-use super::{Read, Reader};
 use crate::chain::BlockId;
 use crate::payload::trie::EMPTY_ROOT;
 use crate::proof::call::{
@@ -71,18 +71,17 @@ impl Execution {
     }
 }
 
-/// Reads the answer of an endpoint that is asked for a call's access list. Items beyond the bounds
-/// are ignored.
+/// Reads the answer of an endpoint that is asked for a call's access list. Accounts and slots
+/// beyond the bounds are ignored.
 pub(super) fn hint(answer: &Value) -> Option<Wanted> {
     let items = answer.get("accessList")?.as_array()?;
-    let (mut wanted, mut slots) = (Wanted::new(), 0);
+    let (mut wanted, mut room) = (Wanted::new(), MAX_CALL_SLOTS / 2);
     for item in items.iter().take(MAX_CALL_ACCOUNTS / 2) {
-        let access = call::access(item)?;
-        let room = MAX_CALL_SLOTS / 2 - slots;
-        let mut keys = access.storage_keys;
-        keys.truncate(room);
-        slots += keys.len();
-        wanted.push((access.address, keys));
+        let slots = item.get("storageKeys").and_then(Value::as_array).into_iter().flatten();
+        let slots: Option<Vec<B256>> = slots.take(room).map(call::word).collect();
+        let (address, slots) = (call::address(item.get("address")?)?, slots?);
+        room -= slots.len();
+        wanted.push((address, slots));
     }
     Some(wanted)
 }
@@ -96,7 +95,7 @@ fn want(wanted: &mut Wanted, address: Address, slots: &[B256]) {
 }
 
 /// Returns the accounts to begin with: those of the hint, the caller and the called one.
-fn first(call: &Call, hint: &Wanted) -> Wanted {
+fn first(call: &Call, hint: &[(Address, Vec<B256>)]) -> Wanted {
     let mut wanted = Wanted::new();
     for (address, slots) in hint {
         want(&mut wanted, *address, slots);
@@ -136,7 +135,7 @@ pub(super) fn prepare(
     };
     let hint = match context.facts.get(&Key::Hint(block.hash)) {
         Some(Fact::Hint(hint)) => first(call, hint),
-        Some(_) => first(call, &Wanted::new()),
+        Some(_) => first(call, &[]),
         None => {
             let call = call::written(call);
             return Err(Stop::Need(vec![Need::Hint { block, call }]));
@@ -159,7 +158,7 @@ fn gather(
     context: &Context<'_>,
     block: BlockId,
     header: &BlockHeader,
-    first: &Wanted,
+    first: &[(Address, Vec<B256>)],
 ) -> Result<ProvedState, Stop> {
     let (mut state, mut needs) = (ProvedState::default(), Vec::new());
     let mut add = |result: Result<(), Stop>| match result {
@@ -212,23 +211,21 @@ fn account(
 }
 
 impl Reader {
-    /// Starts an execution, unless the same one is in progress.
+    /// Starts an execution, unless the same one is in progress, or too many others are.
     pub(super) fn run_call(&mut self, id: ReadId, block: BlockId, job: Box<Job>) {
-        let running = self.reads.values().filter(|read| read.execution.running.is_some()).count();
         let execution = ExecutionId(self.id());
+        let has_room = self.executing.len() < MAX_EXECUTIONS;
         let Some(read) = self.reads.get_mut(&id) else { return };
-        match read.execution.running {
-            Some((_, at)) if at == block => return,
-            None if running >= MAX_EXECUTIONS => {
-                read.execution.is_waiting = true;
-                return;
-            }
-            _ => {}
+        if read.execution.running.is_some_and(|(_, at)| at == block) {
+            return;
         }
-        read.execution.is_waiting = false;
-        read.execution.running = Some((execution, block));
+        read.execution.running = has_room.then_some((execution, block));
+        read.execution.is_waiting = !has_room;
         self.keep(id, |_| false);
-        self.outputs.push_back(ReaderOutput::Execute { id: execution, job });
+        if has_room {
+            self.executing.push(execution);
+            self.outputs.push_back(ReaderOutput::Execute { id: execution, job });
+        }
     }
 
     /// Takes the result of an execution, or the reason why it did not take place.
@@ -238,33 +235,45 @@ impl Reader {
         result: Result<Report, String>,
         now: Instant,
     ) {
-        let is_own = |read: &Read| read.execution.running.is_some_and(|(own, _)| own == id);
-        let mut reads = self.reads.iter_mut();
-        let Some((&read_id, read)) = reads.find(|(_, read)| is_own(read)) else { return };
-        let block = read.execution.running.take().map(|(_, block)| block);
+        let Some(place) = self.executing.iter().position(|own| *own == id) else { return };
+        self.executing.swap_remove(place);
+        let mut reads = self.reads.iter();
+        let own = reads.find(|(_, read)| read.execution.running.is_some_and(|(own, _)| own == id));
+        let own = own.map(|(id, _)| *id);
         drop(reads);
-        match result {
-            Ok(Report::Done(outcome)) => {
-                let done = call::shown(outcome).map(|value| Done { value, block });
-                self.finish(read_id, done);
-            }
-            Ok(Report::Missing(missing)) => {
-                let asked = self.reads.get_mut(&read_id).map(|read| read.execution.ask(missing));
-                match asked {
-                    Some(Err(error)) => self.finish(read_id, Err(error)),
-                    _ => self.advance(read_id, now),
-                }
-            }
-            Err(reason) => self.finish(read_id, Err(ReadError::NotExecuted(reason))),
+        if let Some(own) = own {
+            self.reported(own, result, now);
         }
         self.run_waiting(now);
     }
 
-    /// Starts the executions that wait for others to end.
-    pub(super) fn run_waiting(&mut self, now: Instant) {
-        let waiting = self.reads.iter().filter(|(_, read)| read.execution.is_waiting);
-        let waiting: Vec<ReadId> = waiting.map(|(id, _)| *id).collect();
-        for id in waiting {
+    /// Answers a read with its execution's outcome, or asks for what is missing.
+    fn reported(&mut self, id: ReadId, result: Result<Report, String>, now: Instant) {
+        let Some(read) = self.reads.get_mut(&id) else { return };
+        let block = read.execution.running.take().map(|(_, block)| block);
+        match result {
+            Ok(Report::Done(outcome)) => {
+                let done = call::shown(outcome).map(|value| Done { value, block });
+                self.finish(id, done);
+            }
+            Ok(Report::Missing(missing)) => match read.execution.ask(missing) {
+                Ok(()) => self.advance(id, now),
+                Err(error) => self.finish(id, Err(error)),
+            },
+            Err(reason) => self.finish(id, Err(ReadError::NotExecuted(reason))),
+        }
+    }
+
+    /// Starts executions that wait for others to end, as far as there is room.
+    fn run_waiting(&mut self, now: Instant) {
+        while self.executing.len() < MAX_EXECUTIONS {
+            let mut reads = self.reads.iter();
+            let waiting = reads.find(|(_, read)| read.execution.is_waiting).map(|(id, _)| *id);
+            drop(reads);
+            let Some(id) = waiting else { return };
+            if let Some(read) = self.reads.get_mut(&id) {
+                read.execution.is_waiting = false;
+            }
             self.advance(id, now);
         }
     }

@@ -172,8 +172,11 @@ pub struct Reader {
     reads: SortedMap<ReadId, Read>,
     questions: SortedMap<u64, Question>,
     fetches: SortedMap<FetchId, Fetch>,
+    /// Executions without a report. That of a read which has ended keeps its place until its report
+    /// arrives, because the shell can't stop it.
+    executing: Vec<ExecutionId>,
     outputs: VecDeque<ReaderOutput>,
-    /// The last id of a read, question or fetch.
+    /// The last id of a read, question, fetch or execution.
     next: u64,
 }
 
@@ -189,6 +192,7 @@ impl Reader {
             reads: SortedMap::new(),
             questions: SortedMap::new(),
             fetches: SortedMap::new(),
+            executing: Vec::new(),
             outputs: VecDeque::new(),
             next: 0,
         }
@@ -255,6 +259,7 @@ impl Reader {
     }
 
     /// Handles the report of an execution, or the reason in one sentence why it did not take place.
+    /// Each execution needs one of the two, even if its read has ended.
     pub fn executed(&mut self, id: ExecutionId, result: Result<Report, String>, now: Instant) {
         self.take_report(id, result, now);
         self.run(now);
@@ -263,14 +268,12 @@ impl Reader {
     /// Cancels a read. No answer follows.
     pub fn cancel(&mut self, id: ReadId, now: Instant) {
         self.end(id);
-        self.run_waiting(now);
         self.run(now);
     }
 
     /// Handles expired timeouts, and asks further endpoints.
     pub fn wake(&mut self, now: Instant) {
         self.expire(now);
-        self.run_waiting(now);
         self.run(now);
     }
 

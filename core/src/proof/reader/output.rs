@@ -62,7 +62,7 @@ pub enum ReaderOutput {
     },
     /// Execute this job, and pass the report to [`Reader::executed`](super::Reader::executed). An
     /// execution can take seconds, so it should not run on the thread of the reader. A late report
-    /// is ignored.
+    /// is ignored, but it makes room for another execution.
     Execute {
         /// Id of the execution.
         id: ExecutionId,

@@ -15,7 +15,7 @@ use crate::proof::call::{
     Access, Fees, Job, Missing, Outcome, Purpose, Report, RuleSchedule, Rules,
 };
 use crate::proof::reader::{
-    LagPolicy, MAX_CALL_ROUNDS, MAX_EXECUTIONS, ReadError, ReaderConfig, ReaderOutput,
+    ExecutionId, LagPolicy, MAX_CALL_ROUNDS, MAX_EXECUTIONS, ReadError, ReaderConfig, ReaderOutput,
 };
 
 fn slot(number: u8) -> B256 {
@@ -317,7 +317,7 @@ fn a_few_executions_are_in_progress_at_once() {
     for read in reads {
         assert_eq!(talk.wait(read).0, Ok(read_at(&talk.world, 40)));
     }
-    // One that is cancelled makes room.
+    // One that is cancelled keeps its place until its report arrives.
     let reads: Vec<_> = (0..=MAX_EXECUTIONS).map(|_| talk.begin("eth_call", &call())).collect();
     while !talk.waiting.is_empty() {
         let executing = std::mem::take(&mut talk.executing);
@@ -328,7 +328,14 @@ fn a_few_executions_are_in_progress_at_once() {
     assert_eq!(talk.executing.len(), MAX_EXECUTIONS);
     talk.reader.cancel(reads[0], talk.at());
     talk.drain();
-    assert_eq!(talk.executing.len(), MAX_EXECUTIONS + 1);
+    assert_eq!(talk.executing.len(), MAX_EXECUTIONS);
+    let before = talk.jobs.len();
+    assert!(talk.execute());
+    assert_eq!((talk.executing.len(), talk.jobs.len()), (MAX_EXECUTIONS, before + 1));
+    // A report that nobody waits for changes nothing.
+    talk.reader.executed(ExecutionId(u64::MAX), Err("unknown".into()), talk.at());
+    talk.drain();
+    assert_eq!(talk.executing.len(), MAX_EXECUTIONS);
 }
 
 #[test]
