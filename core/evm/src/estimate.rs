@@ -70,7 +70,8 @@ fn search(setting: &Setting, state: &mut State, job: &Job) -> Result<u64, Outcom
     let run = match attempt(setting, state, job, high)? {
         Tried::Succeeded(run) => run,
         Tried::Failed(Some(run)) if run.ended != Ended::OutOfGas => {
-            return Err(ended(run).err().unwrap_or(Outcome::Failed("the call failed".into())));
+            let failed = || Outcome::Failed("the call failed".into());
+            return Err(ended(run).err().unwrap_or_else(failed));
         }
         Tried::Failed(_) => {
             let text = format!("gas required exceeds allowance ({high})");

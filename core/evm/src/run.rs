@@ -18,7 +18,7 @@ use revm::context::{
 use revm::context_interface::block::BlobExcessGasAndPrice;
 use revm::handler::instructions::EthInstructions;
 use revm::handler::{EthFrame, EvmTr, FrameResult, Handler};
-use revm::inspector::{InspectorEvmTr, InspectorHandler};
+use revm::inspector::InspectorHandler;
 use revm::interpreter::InitialAndFloorGas;
 use revm::interpreter::interpreter::EthInterpreter;
 use revm::{Context, Inspector, Journal};
@@ -286,7 +286,6 @@ impl<'a, I> Handler for CallHandler<CallEvm<'a, I>> {
 impl<'a, I> InspectorHandler for CallHandler<CallEvm<'a, I>>
 where
     I: Inspector<CallContext<'a>>,
-    CallEvm<'a, I>: InspectorEvmTr<Context = CallContext<'a>, Inspector = I>,
 {
     type IT = EthInterpreter;
 }

@@ -15,7 +15,7 @@ fn estimate(world: &World, call: Call) -> u64 {
 }
 
 /// Checks that a call succeeds with the estimated gas, which is not much more than it needs.
-fn check(world: &World, call: Call) -> u64 {
+fn check(world: &World, call: &Call) -> u64 {
     let gas = estimate(world, call.clone());
     let succeeds = |gas| {
         let outcome = world.run(job(Rules::Jovian, Call { gas: Some(gas), ..call.clone() }));
@@ -40,13 +40,13 @@ fn a_transfer_needs_21000() {
 #[test]
 fn a_contract_needs_what_it_uses() {
     let world = World::new().code(FIRST, store(1, 1));
-    let gas = check(&world, call(FIRST));
+    let gas = check(&world, &call(FIRST));
     assert!((43_106..44_000).contains(&gas), "{gas}");
     // The refund is paid only after the execution.
     let world = World::new().code(FIRST, store(1, 0)).slot(FIRST, 1, 5);
-    check(&world, call(FIRST));
+    check(&world, &call(FIRST));
     let create = Call { from: ALICE, input: store(1, 1).into(), ..Call::default() };
-    check(&World::new(), create);
+    check(&World::new(), &create);
 }
 
 #[test]
@@ -60,7 +60,7 @@ fn a_call_inside_needs_a_64th_more() {
     outer[34] = u8::try_from(target).expect("the code is short");
     let stores: Vec<u8> = (0..20).flat_map(|slot| store(slot, 1)).collect();
     let world = World::new().code(FIRST, outer).code(SECOND, stores);
-    let gas = check(&world, call(FIRST));
+    let gas = check(&world, &call(FIRST));
     assert!(gas > 20 * 22_100 + 21_000, "{gas}");
 }
 

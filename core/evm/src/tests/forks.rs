@@ -133,7 +133,7 @@ fn karst_raises_the_price_of_secp256r1() {
             other => panic!("{other:?}"),
         }
     };
-    assert_eq!(gas(Rules::Granite), 21_000);
+    assert_eq!(gas(Rules::Ecotone), 21_000);
     assert_eq!(gas(Rules::Fjord) + 3450, gas(Rules::Karst));
 }
 

@@ -119,9 +119,10 @@ fn one_report_names_a_bounded_number_of_parts() {
     let far: Vec<u8> = (0..=255).flat_map(|slot| [PUSH2, 1, slot, 0x54]).collect();
     let world = World::new().code(FIRST, [loads, far].concat()).slot(FIRST, 1, 5);
     let mut job = job(Rules::Jovian, call(FIRST));
-    let mut most = 0;
+    let mut most = 0_usize;
     while let Report::Missing(missing) = execute(&job) {
-        most = most.max(missing.accounts.iter().map(|(_, slots)| slots.len()).sum());
+        let slots = missing.accounts.iter().map(|(_, slots)| slots.len());
+        most = most.max(slots.sum::<usize>());
         world.reveal(&mut job.state, &missing);
     }
     assert_eq!(most, 256);
