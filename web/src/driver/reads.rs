@@ -59,7 +59,8 @@ impl Reads {
 
     /// Passes a job to the executor.
     pub(super) fn execute(&mut self, id: ExecutionId, job: &Job) {
-        let Ok(job) = serde_json::to_string(job) else { return };
+        // Plain data can always be written. If not, the executor refuses the empty text.
+        let job = serde_json::to_string(job).unwrap_or_default();
         let executed = (self.execute)(&job);
         self.executions.push(Box::pin(async move {
             let read = |text: String| {
