@@ -4,7 +4,7 @@
 use super::context::{BLOCKS_WAITING, LARGE_AT_ONCE, LARGE_WAITING};
 use super::error::{
     ANSWER_TOO_LONG, BATCH_ANSWER_TOO_LONG, BATCH_TOO_LONG, BUSY, FAILED, INVALID_PARAMS,
-    INVALID_REQUEST, NEEDS_SOCKET, NOT_FOUND, PARSE, REQUEST_TOO_LONG, TIMEOUT,
+    INVALID_REQUEST, NEEDS_SOCKET, NOT_FOUND, PARSE, REQUEST_TOO_LONG, REVERTED, TIMEOUT,
     TOO_MANY_SUBSCRIPTIONS, UNPROVED,
 };
 use super::limits::{
@@ -21,7 +21,7 @@ use std::fmt::Write;
 use std::ops::RangeInclusive;
 
 /// Errors that any call can get: code and meaning.
-const ERRORS: [(i32, &str); 14] = [
+const ERRORS: [(i32, &str); 15] = [
     (PARSE, "the request is not JSON"),
     (INVALID_REQUEST, "the JSON is not a call"),
     (NOT_FOUND, "the method does not exist"),
@@ -35,6 +35,7 @@ const ERRORS: [(i32, &str); 14] = [
     (TIMEOUT, "the call took longer than its time limit"),
     (BUSY, "too many such calls, or feeds, at once: try again"),
     (UNPROVED, "no endpoint gave a provable answer"),
+    (REVERTED, "a contract reverted the call; the error has `data`"),
     (TOO_MANY_SUBSCRIPTIONS, "the connection has too many subscriptions"),
     (REQUEST_TOO_LONG, "a WebSocket message is too long; the connection is closed"),
     (ANSWER_TOO_LONG, "the answer is too long"),
