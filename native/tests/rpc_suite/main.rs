@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a helper of a test may fail like the test")]
 
 mod access;
+mod calls;
 mod changes;
 mod eth;
 mod feeds;

@@ -27,7 +27,8 @@ const PROVED: [&str; 12] = [
     "eth_createAccessList",
 ];
 
-fn proving(urls: &[String]) -> RpcConfig {
+/// Settings with these endpoints for proved reads.
+pub(crate) fn proving(urls: &[String]) -> RpcConfig {
     let endpoint = |url: &String| HttpConfig::new(url, Duration::from_secs(15));
     RpcConfig { proofs: urls.iter().map(endpoint).collect(), ..looking() }
 }
