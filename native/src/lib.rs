@@ -22,9 +22,9 @@
 //! | programs | `devnet`, `screen` | a whole network in one process; its live view |
 //! | | [`cli`] | the command line |
 //!
-//! The features `devnet`, `engine`, `nats` and `tui`, all on by default, leave out what they are
-//! named after, with its dependencies. The flags remain, and a node that needs what is left out
-//! does not start.
+//! The features `devnet`, `engine`, `evm`, `nats` and `tui`, all on by default, leave out what they
+//! are named after, with its dependencies. The flags remain, and a node that needs what is left out
+//! does not start. Without `evm`, the methods that execute a call do not exist.
 //!
 //! A module uses only modules of the rows above it. The test `no_import_cycles` checks that there
 //! are not cycles.

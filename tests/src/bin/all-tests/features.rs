@@ -6,11 +6,12 @@ use crate::shell::{self, Shell};
 
 /// The features of the package `opp2p` that leave out a part when they are off. All are on by
 /// default.
-const FEATURES: [&str; 4] = ["devnet", "engine", "nats", "tui"];
+const FEATURES: [&str; 5] = ["devnet", "engine", "evm", "nats", "tui"];
 /// Packages that only one feature brings.
-const BROUGHT: [(&str, &str); 4] = [
+const BROUGHT: [(&str, &str); 5] = [
     ("devnet", "tempfile"),
     ("engine", "alloy-provider"),
+    ("evm", "revm"),
     ("nats", "async-nats"),
     ("tui", "ratatui"),
 ];
@@ -20,7 +21,7 @@ const LIMIT: Duration = Duration::from_secs(120);
 /// feature that is off brings no dependency.
 pub(crate) fn run(shell: &Shell) -> Result<String, String> {
     // Each feature is on in one half and off in the other. The devnet uses most of the others.
-    for on in ["devnet,nats", "engine,tui", ""] {
+    for on in ["devnet,nats", "engine,evm,tui", ""] {
         check(shell, on)?;
     }
     let tree = tree(shell, &FEATURES.join(","))?;

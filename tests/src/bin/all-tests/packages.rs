@@ -185,9 +185,10 @@ fn components(shell: &Shell, out: &Path) -> Result<(), String> {
     list.arg("--manifest-path").arg(shell.root().join("native/Cargo.toml"));
     shell::run(&mut list)?;
     // It writes one list beside each manifest of the workspace.
-    for folder in ["native", "native/node", "native/store", "native/wire", "core", "web", "tests"] {
+    let parts = ["native/node", "native/store", "native/wire", "core/evm", "web/evm"];
+    for folder in ["native", "core", "web", "tests"].iter().chain(&parts) {
         let made = shell.root().join(folder).join("opp2p.json");
-        if folder == "native" {
+        if *folder == "native" {
             fs::copy(&made, out.join("opp2p.cdx.json"))
                 .map_err(|error| format!("{}: {error}", made.display()))?;
         }
