@@ -3,6 +3,8 @@
 
 import assert from "node:assert/strict";
 import { after, before, beforeEach, test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { build } from "esbuild";
 import * as rpc from "./rpc.mjs";
 import { Lab, STRICT, Tab, launch, serve } from "./support.mjs";
 
@@ -48,8 +50,8 @@ async function opened(endpoints, options = {}) {
       window.read = async (method, params) => {
         try {
           return await provider.read({ method, params });
-        } catch ({ name, code, message }) {
-          return { failed: { name, code, message } };
+        } catch ({ name, code, message, data }) {
+          return { failed: { name, code, message, ...(data === undefined ? {} : { data }) } };
         }
       };
       // For `Tab`.
@@ -96,6 +98,78 @@ test("every part of the state is proved by the newest block from gossip", async 
   assert.equal((await read(tab, "eth_getBalance", "0x1")).failed.code, -32602);
   assert.equal((await read(tab, "eth_getBalance", CONTRACT, "finalized")).failed.code, -32001);
   assert.deepEqual(tab.noise, []);
+  await tab.close();
+});
+
+/** Lets a page import viem, and the package's transport for it. */
+async function withViem(page) {
+  const { outputFiles } = await build({
+    stdin: {
+      contents: `export { createPublicClient, createTransport } from "viem";`,
+      resolveDir: fileURLToPath(new URL("..", import.meta.url)),
+    },
+    bundle: true,
+    format: "esm",
+    write: false,
+  });
+  const contentType = "text/javascript";
+  await page.route("**/vendor/viem.js", (route) => route.fulfill({ contentType, body: outputFiles[0].text }));
+  await page.route("**/viem.js", async (route) => {
+    if (route.request().url().endsWith("/vendor/viem.js")) return route.fallback();
+    const body = (await (await route.fetch()).text()).replace(`from "viem"`, `from "/vendor/viem.js"`);
+    return route.fulfill({ contentType, body });
+  });
+}
+
+const word = (number) => `0x${number.toString(16).padStart(64, "0")}`;
+const EXECUTOR = "/wasm/opp2p_web_evm_bg.wasm";
+const fetched = () => server.asked.filter((path) => path === EXECUTOR).length;
+
+test("a call is executed in the page over proved state, by a module that is fetched once", async () => {
+  const tab = await opened([honest]);
+  await withViem(tab.page);
+  const block = { number: newest.number, hash: newest.hash };
+  const others = fetched();
+  await read(tab, "eth_getStorageAt", CONTRACT, SLOT, "latest");
+  assert.equal(fetched(), others, "the module is not fetched before the first call");
+  const call = { to: CONTRACT, data: word(2) };
+  const sum = { result: word(0x2a + 2), block, verified: true };
+  const both = [read(tab, "eth_call", call, "latest"), read(tab, "eth_call", call, { blockHash: newest.hash })];
+  assert.deepEqual(await Promise.all(both), [sum, sum]);
+  const viem = await tab.page.evaluate(async (call) => {
+    const { opp2p } = await import("/viem.js");
+    const { createPublicClient } = await import("/vendor/viem.js");
+    const client = createPublicClient({ transport: opp2p(provider) });
+    const { data } = await client.call(call);
+    const failed = await client.call({ to: call.to }).catch((error) => error);
+    return { data, output: failed.walk((cause) => cause?.name === "ProviderRpcError")?.data, said: failed.message };
+  }, call);
+  assert.equal(viem.data, word(0x2a + 2));
+  assert.equal(viem.output, word(42));
+  assert.match(viem.said, /revert/);
+  const { result: gas } = await read(tab, "eth_estimateGas", call);
+  assert.ok(Number(gas) > 23_000 && Number(gas) < 25_000, gas);
+  const { result: touched } = await read(tab, "eth_createAccessList", call);
+  assert.deepEqual(touched.accessList, [{ address: CONTRACT, storageKeys: [SLOT] }]);
+  const { failed } = await read(tab, "eth_call", { to: CONTRACT }, "latest");
+  assert.deepEqual([failed.code, failed.message, failed.data], [3, "execution reverted", word(42)]);
+  assert.equal((await read(tab, "eth_call", call, "latest", { [CONTRACT]: {} })).failed.code, -32602);
+  assert.equal(fetched(), others + 1, "the module is fetched once");
+  assert.deepEqual(tab.noise, []);
+  await tab.close();
+});
+
+test("a lie about a slot leads to no answer of a call", async () => {
+  other.lie = (method, result) => {
+    if (method === "eth_getProof" && result.storageProof[0]) result.storageProof[0].value = "0x2b";
+    return result;
+  };
+  const tab = await opened([other]);
+  const { failed } = await read(tab, "eth_call", { to: CONTRACT, data: word(2) }, "latest");
+  assert.equal(failed?.code, -32603);
+  await tab.until(() => heard.lie.length > 0);
+  const [lie] = await tab.page.evaluate(() => heard.lie);
+  assert.deepEqual([lie.endpoint, lie.method], [other.host, "eth_getProof"]);
   await tab.close();
 });
 

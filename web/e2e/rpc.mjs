@@ -11,7 +11,8 @@ export const CONTRACT = "0x00000000000000000000000000000000000c0de5";
 export const NOBODY = "0x000000000000000000000000000000000000dead";
 export const BALANCE = 123_456_789_000_000_000n;
 export const NONCE = 7;
-export const CODE = "0x6001600055";
+/** Returns the sum of slot 5 and the input's first word. Without input it reverts with the word 42. */
+export const CODE = "0x36600e57602a60005260206000fd5b6005546000350160005260206000f3";
 export const SLOT = pad("0x05", { size: 32 });
 export const VALUE = "0x2a";
 

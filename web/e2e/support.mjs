@@ -72,11 +72,13 @@ const PAGE_POLICY =
 
 /**
  * Serves the package and a blank page, under a content-security policy; or the page, with the object
- * that `config` returns as its `config.json`.
+ * that `config` returns as its `config.json`. `asked` has the paths of all requests so far.
  */
 export async function serve({ tls, config, root = config ? PAGE : PACKAGE, policy = config ? PAGE_POLICY : STRICT } = {}) {
+  const asked = [];
   const answer = async (request, response) => {
     const { pathname } = new URL(request.url, "http://server");
+    asked.push(pathname);
     response.setHeader("content-security-policy", policy);
     if (config && pathname === "/config.json") {
       response.setHeader("content-type", TYPES[".json"]);
@@ -101,6 +103,7 @@ export async function serve({ tls, config, root = config ? PAGE : PACKAGE, polic
   await once(server, "listening");
   const { port } = server.address();
   return {
+    asked,
     url: `${tls ? "https" : "http"}://127.0.0.1:${port}/`,
     stop: () => new Promise((resolve) => (server.close(resolve), server.closeAllConnections())),
   };

@@ -34,7 +34,7 @@ const MODULE = `
 `;
 const HOOKS = `
   export async function resolve(specifier, context, next) {
-    const is = specifier.endsWith("/wasm/opp2p_web.js");
+    const is = specifier.endsWith("/wasm/opp2p_web.js") || specifier.endsWith("/wasm/opp2p_web_evm.js");
     return is ? { url: ${JSON.stringify(`data:text/javascript,${encodeURIComponent(MODULE)}`)}, shortCircuit: true, format: "module" } : next(specifier, context);
   }
 `;
