@@ -209,7 +209,9 @@ export interface ObserveOptions {
 export interface ReadOptions {
   /**
    * At most 64 methods without proofs that are passed to an endpoint, such as `eth_gasPrice`. Their
-   * answers can be false, and are marked as not verified. Default: none.
+   * answers can be false, and are marked as not verified. Calls (`eth_call`, `eth_estimateGas`,
+   * `eth_createAccessList`) are passed on only where the rules of the chain's fork are not known
+   * here. Default: none.
    */
   unverified?: string | Iterable<string> | undefined;
   /**

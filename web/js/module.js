@@ -109,16 +109,22 @@ function absolute(url) {
   }
 }
 
+/** What to do if the executor's module is not beside the scripts. */
+const EVM_COPY =
+  "serve the package's file `wasm/opp2p_web_evm_bg.wasm` in a folder `wasm` beside this script";
+
 async function fromPlace(name, asked) {
+  const isEvm = name === "opp2p_web_evm";
   const own = await unbundled();
-  const beside = name === "opp2p_web" ? moduleUrl() : evmUrl();
-  const url = own ? new URL(`wasm/${name}_bg.wasm`, own) : beside;
+  const url = own ? new URL(`wasm/${name}_bg.wasm`, own) : isEvm ? evmUrl() : moduleUrl();
   if (!url)
     refuse(
       "the WebAssembly module can't be found, since this script has no URL: " +
-        "import from `opp2p/inline`, or give the option `wasm`",
+        (isEvm
+          ? "calls need a script of the type `module`"
+          : "import from `opp2p/inline`, or give the option `wasm`"),
     );
-  return fromUrl(url, asked, `; ${COPIES}`);
+  return fromUrl(url, asked, `; ${isEvm ? EVM_COPY : COPIES}`);
 }
 
 async function fromUrl(url, asked, hint = "") {

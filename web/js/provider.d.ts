@@ -144,6 +144,9 @@ export class Provider {
    *   transactions of recent blocks.
    * * From endpoints, proved: `eth_getBalance`, `eth_getTransactionCount`, `eth_getCode`,
    *   `eth_getStorageAt`, `eth_getProof`, receipts, `eth_getLogs`, older blocks and transactions.
+   * * Executed in the page over proved state: `eth_call`, `eth_estimateGas`,
+   *   `eth_createAccessList`, without overrides. The first call loads a second WebAssembly module.
+   *   A reverted call rejects with the code 3 and the contract's `data`.
    * * `eth_subscribe` to `newHeads` and `logs`, and filters.
    * * `eth_sendRawTransaction` goes to all endpoints. The hash is computed locally.
    *
