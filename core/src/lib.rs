@@ -69,7 +69,8 @@
 //!             Output::Event(Event::Peers(_)) => {}
 //!             Output::Event(event) => told.push(event),
 //!             // Blocks of others, which this node neither fetches nor serves.
-//!             Output::Request { .. } | Output::RequestRpc { .. } | Output::Load(_) => {}
+//!             Output::Request { .. } | Output::RequestRpc { .. } => {}
+//!             Output::Load(_) | Output::Recall(_) => {}
 //!             Output::Serve { .. } | Output::Refuse { .. } | Output::Range(_) => {}
 //!         }
 //!     }

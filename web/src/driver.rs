@@ -272,6 +272,8 @@ impl Driver {
                 let blocks = ids.iter().map(|id| self.pending.get(id)).collect();
                 self.feed(Input::Loaded(blocks));
             }
+            // An observer fetches no history.
+            Output::Recall(from) => self.feed(Input::Recalled { from, blocks: Vec::new() }),
             Output::RequestRpc { id, endpoint, body, limit, .. } => {
                 self.endpoints.post(Asked::Sync(id), endpoint, &body, limit);
             }

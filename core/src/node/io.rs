@@ -10,7 +10,7 @@ use crate::peers::{
     PeerListsChange, PeerNews,
 };
 use crate::sequencer::{Publication, PublishError, PublishId, SendOutcome};
-use crate::sync::{RangeId, RequestFailure, RequestId, ResultCode, ServeId, SyncEvent};
+use crate::sync::{RangeId, Recalled, RequestFailure, RequestId, ResultCode, ServeId, SyncEvent};
 use crate::trouble::{Report, TroubleEntry};
 use alloy_primitives::{Address, B256, Bytes};
 
@@ -127,6 +127,13 @@ pub enum Input {
     },
     /// The blocks of an [`Output::Load`] in its order, with `None` for each that can't be read.
     Loaded(Vec<Option<Block>>),
+    /// Answers an [`Output::Recall`].
+    Recalled {
+        /// The requested block.
+        from: BlockId,
+        /// The block and those below, highest first; empty if the store lacks the block.
+        blocks: Vec<Recalled>,
+    },
     /// A caller that knows a block's hash requests the chain up to it. One [`SyncEvent::Range`]
     /// answers it.
     FetchRange {
@@ -242,6 +249,10 @@ pub enum Output {
     /// Read these blocks from the store's pending area, after applying all earlier changes, and
     /// return [`Input::Loaded`].
     Load(Vec<BlockId>),
+    /// After applying all earlier changes, look for this block in the store, canonical or not, and
+    /// for those below that link to it: at most [`LOAD_BLOCKS`](crate::sync::LOAD_BLOCKS) or
+    /// [`LOAD_BYTES`](crate::sync::LOAD_BYTES). Return [`Input::Recalled`] in any case.
+    Recall(BlockId),
     /// Apply this change to the store and return [`Input::Stored`] in any case. Changes must be
     /// applied in order. A driver need not keep a change that it can't apply: the node issues it
     /// again while it has the block.

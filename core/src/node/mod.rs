@@ -295,6 +295,7 @@ impl Node {
             Input::Range(input) => self.on_range(now, input),
             Input::Stored { id, is_stored } => self.stored(now, id, is_stored),
             Input::Loaded(blocks) => self.loaded(now, blocks),
+            Input::Recalled { from, blocks } => self.recalled(from, blocks),
             Input::FetchRange { id, to } => self.fetch_range(now, id, to),
             Input::Insert(block) => self.validator.vouched(now, &block),
             Input::Report(report) => self.report(now, report),

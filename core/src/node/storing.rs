@@ -149,6 +149,11 @@ impl Storing {
         Some((self.wait(Effect::Chain { above, is_again: true }), change))
     }
 
+    /// Returns `true` if the store lacks a change of the chain that was not issued.
+    pub(super) const fn is_behind(&self) -> bool {
+        self.unstored.is_some()
+    }
+
     /// Returns the time of the next attempt.
     pub(super) fn next_wakeup(&self) -> Option<Instant> {
         self.retry.filter(|_| self.unstored.is_some())

@@ -13,8 +13,8 @@ use crate::payload::Block;
 use crate::peers::PeerId;
 use crate::sync::fill::patience::{highest_possible, unserved};
 use crate::sync::{
-    AnswerError, FillStep, GapFiller, RangeError, RangeId, RequestFailure, RequestId, ServeId,
-    ServeStep, SyncEvent,
+    AnswerError, FillStep, GapFiller, RangeError, RangeId, Recalled, RequestFailure, RequestId,
+    ServeId, ServeStep, SyncEvent,
 };
 use crate::time::Now;
 
@@ -72,6 +72,16 @@ impl Node {
     pub(super) fn loaded(&mut self, now: Now, blocks: Vec<Option<Block>>) {
         if let Some(filler) = &mut self.filler {
             filler.loaded(now.monotonic, blocks, &mut self.view);
+        }
+    }
+
+    pub(super) fn recalled(&mut self, from: BlockId, mut blocks: Vec<Recalled>) {
+        if self.storing.is_behind() {
+            // The store does not know yet that the view left the chain.
+            blocks.iter_mut().for_each(|recalled| recalled.is_canonical = false);
+        }
+        if let Some(filler) = &mut self.filler {
+            filler.recalled(from, blocks, &self.chain);
         }
     }
 
@@ -148,6 +158,7 @@ impl Node {
             FillStep::Release(ids) => return self.release(ids),
             FillStep::Prepend(block) => return self.prepend(block),
             FillStep::Load(ids) => Output::Load(ids),
+            FillStep::Recall(id) => Output::Recall(id),
             FillStep::Event(event) => {
                 if let SyncEvent::Conduct { peer, conduct } = &event {
                     self.peers.conduct(now, peer, *conduct);

@@ -41,6 +41,7 @@
 pub mod history;
 mod land;
 pub mod patience;
+mod recall;
 mod segments;
 mod signed;
 mod store;
@@ -64,8 +65,8 @@ use history::History;
 use land::Landing;
 use patience::{Line, Stalls, beyond};
 pub use types::{
-    FillConfig, FillStep, HistoryConfig, HistoryEnd, Lowest, RangeError, RangeId, Reach, SyncEvent,
-    SyncStatus,
+    FillConfig, FillStep, HistoryConfig, HistoryEnd, Lowest, RangeError, RangeId, Reach, Recalled,
+    SyncEvent, SyncStatus,
 };
 
 /// Maximum number of blocks loaded at once.

@@ -96,7 +96,8 @@
 //!         FillStep::Open { .. } | FillStep::Receive { .. } | FillStep::Cancel(_) => {}
 //!         FillStep::CheckChunk(..) | FillStep::AskEndpoint { .. } => {}
 //!         // No history is fetched.
-//!         FillStep::Release(_) | FillStep::Prepend(_) | FillStep::Event(_) => {}
+//!         FillStep::Prepend(_) | FillStep::Recall(_) => {}
+//!         FillStep::Release(_) | FillStep::Event(_) => {}
 //!     }
 //! }
 //! let delivered = std::iter::from_fn(|| view.poll_event()).filter_map(|event| match event {
@@ -122,7 +123,7 @@ pub use client::{
 };
 pub use fill::{
     FillConfig, FillStep, GapFiller, HistoryConfig, HistoryEnd, LOAD_BLOCKS, LOAD_BYTES, Lowest,
-    RangeError, RangeId, Reach, SyncEvent, SyncStatus,
+    RangeError, RangeId, Reach, Recalled, SyncEvent, SyncStatus,
 };
 pub use pending::PendingBlock;
 pub use rate::{Rate, TokenBucket};

@@ -63,6 +63,7 @@ mod fault;
 pub mod fuzz;
 mod held;
 mod ids;
+mod linked;
 pub mod new_file;
 mod open;
 mod place;

@@ -94,17 +94,21 @@ pub struct QueueFull {
 /// that.
 type Health = Box<dyn Fn(Option<&StoreError>) + Send + Sync>;
 type Done = Box<dyn FnOnce(Result<(), Box<WriteFailed>>) + Send>;
-type Loaded = Box<dyn FnOnce(Result<Vec<Option<StoredBlock>>, StoreError>) + Send>;
+/// A read. It gets the error that ended the writer, if that came first.
+type Read = Box<dyn FnOnce(Result<&Store, StoreError>) + Send>;
 
 enum Job {
     Write(Batch, Done),
-    Load(Vec<B256>, Loaded),
+    /// A read that does not wait for commits that fail.
+    Load(Read),
+    /// A read that always sees what was submitted before.
+    Ordered(Read),
 }
 
 /// Next task of the thread.
 enum Work {
     Commit(Vec<Batch>, Vec<Done>),
-    Load(Vec<B256>, Loaded),
+    Read(Read),
     /// Nothing was queued for a while.
     Look,
 }
@@ -148,15 +152,15 @@ impl Queue {
     /// Returns the position of the first read that need not wait for the commits before it, since
     /// they fail.
     fn free_load(&self) -> Option<usize> {
-        let is_load = |job: &Job| matches!(job, Job::Load(..));
+        let is_load = |job: &Job| matches!(job, Job::Load(_));
         self.jobs.iter().position(is_load).filter(|_| self.failing && !self.stopping)
     }
 
-    fn take_free_load(&mut self) -> Option<(Vec<B256>, Loaded)> {
+    fn take_free_load(&mut self) -> Option<Read> {
         let at = self.free_load()?;
         match self.jobs.remove(at)? {
-            Job::Load(hashes, done) => Some((hashes, done)),
-            Job::Write(..) => None,
+            Job::Load(read) => Some(read),
+            Job::Write(..) | Job::Ordered(_) => None,
         }
     }
 }
@@ -232,12 +236,32 @@ impl Writer {
         hashes: Vec<B256>,
         done: impl FnOnce(Result<Vec<Option<StoredBlock>>, StoreError>) + Send + 'static,
     ) -> Result<(), LoadRefused> {
+        self.read(Job::Load(Box::new(move |store: Result<&Store, StoreError>| {
+            done(store.and_then(|store| store.blocks_by_hash(&hashes)));
+        })))
+    }
+
+    /// Queues a read of the store in the state that everything submitted before leaves it in. It
+    /// waits for that even while commits fail. `read` is called exactly once, on the writer's
+    /// thread, with the error of the commits if the writer stops before they succeed.
+    ///
+    /// # Errors
+    ///
+    /// [`LoadRefused`] if the queue is full; `read` is then not called.
+    pub fn read_in_order(
+        &self,
+        read: impl FnOnce(Result<&Store, StoreError>) + Send + 'static,
+    ) -> Result<(), LoadRefused> {
+        self.read(Job::Ordered(Box::new(read)))
+    }
+
+    fn read(&self, job: Job) -> Result<(), LoadRefused> {
         let mut queue = self.shared.queue();
         // Beyond the limit for batches, so that writing never starves reading.
         if queue.jobs.len() >= self.shared.config.max_batches.saturating_add(MAX_LOADS) {
             return Err(LoadRefused);
         }
-        queue.jobs.push_back(Job::Load(hashes, Box::new(done)));
+        queue.jobs.push_back(job);
         drop(queue);
         self.shared.changed.notify_one();
         Ok(())
@@ -291,8 +315,8 @@ impl Shared {
             return Some(Work::Look);
         }
         let one_by_one = queue.failing && !queue.stopping;
-        if let Some((hashes, done)) = queue.take_free_load() {
-            return Some(Work::Load(hashes, done));
+        if let Some(read) = queue.take_free_load() {
+            return Some(Work::Read(read));
         }
         let (mut batches, mut dones) = (Vec::new(), Vec::new());
         let mut taken = 0usize;
@@ -312,11 +336,11 @@ impl Shared {
                     batches.push(batch);
                     dones.push(done);
                 }
-                Some(Job::Load(hashes, done)) if batches.is_empty() => {
-                    return Some(Work::Load(hashes, done));
+                Some(Job::Load(read) | Job::Ordered(read)) if batches.is_empty() => {
+                    return Some(Work::Read(read));
                 }
-                Some(load) => {
-                    queue.jobs.push_front(load);
+                Some(read) => {
+                    queue.jobs.push_front(read);
                     break;
                 }
                 None => break,
@@ -355,9 +379,7 @@ impl Shared {
                 Job::Write(batch, done) => {
                     tell(done, Err(Box::new(WriteFailed { batch, error: error.clone() })));
                 }
-                Job::Load(_, done) => {
-                    let _ = panic::catch_unwind(AssertUnwindSafe(|| done(Err(error.clone()))));
-                }
+                Job::Load(read) | Job::Ordered(read) => run_read(Err(error.clone()), read),
             }
         }
     }
@@ -400,25 +422,24 @@ impl Shared {
             if queue.stopping {
                 return;
             }
-            let Some((hashes, done)) = queue.take_free_load() else { return };
+            let Some(read) = queue.take_free_load() else { return };
             drop(queue);
-            load(store, &hashes, done);
+            run_read(Ok(store), read);
         }
     }
 }
 
-/// Reads blocks and passes them to the callback.
-fn load(store: &Store, hashes: &[B256], done: Loaded) {
-    let found = store.blocks_by_hash(hashes);
-    let _ = panic::catch_unwind(AssertUnwindSafe(|| done(found)));
+/// Runs a read. A panic in it is its owner's responsibility.
+fn run_read(store: Result<&Store, StoreError>, read: Read) {
+    let _ = panic::catch_unwind(AssertUnwindSafe(|| read(store)));
 }
 
 fn run(store: &Store, shared: &Shared) {
     while let Some(work) = shared.next_work() {
         let (mut batches, mut dones) = match work {
             Work::Commit(batches, dones) => (batches, dones),
-            Work::Load(hashes, done) => {
-                load(store, &hashes, done);
+            Work::Read(read) => {
+                run_read(Ok(store), read);
                 continue;
             }
             Work::Look => {
@@ -513,12 +534,13 @@ mod tests {
     fn a_read_overtakes_only_failing_commits() {
         let mut queue = Queue::default();
         let write = || Job::Write(Batch::default(), Box::new(drop));
-        let load = || Job::Load(vec![B256::ZERO], Box::new(drop));
-        queue.jobs.extend([write(), load(), write()]);
+        let load = || Job::Load(Box::new(|_| ()));
+        let ordered = || Job::Ordered(Box::new(|_| ()));
+        queue.jobs.extend([ordered(), write(), load(), write()]);
         assert_eq!(queue.free_load(), None);
         queue.failing = true;
         assert!(queue.take_free_load().is_some());
-        assert_eq!((queue.free_load(), queue.jobs.len()), (None, 2));
+        assert_eq!((queue.free_load(), queue.jobs.len()), (None, 3));
         queue.jobs.push_back(load());
         queue.stopping = true;
         assert_eq!(queue.free_load(), None);

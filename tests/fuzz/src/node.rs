@@ -373,6 +373,7 @@ impl World {
                 self.requests.insert(id, number);
             }
             Output::RequestRpc { .. } => unreachable!("no endpoint is configured"),
+            Output::Recall(_) => unreachable!("no history is fetched"),
             Output::Serve { id, number, held } => {
                 assert!(self.unserved.remove(&id), "a second answer");
                 assert!(held.is_none_or(|block| block.number() == number));

@@ -504,6 +504,7 @@ impl Crowd {
                 | Output::Sign(_)
                 | Output::Close(_)
                 | Output::Mesh(_)
+                | Output::Recall(_)
                 | Output::RequestRpc { .. } => {
                     panic!("not requested: {output:?}")
                 }

@@ -4,7 +4,8 @@
 //! parent of the one above. Gaps and commands come first, so the newest head is usable at once. A
 //! proved block is neither held nor passed to the chain view. It goes straight to the store
 //! ([`FillStep::Prepend`]), below the lowest block of the stored chain. So each block is fetched
-//! once, and a restart goes on below the lowest stored block.
+//! once, and a restart goes on below the lowest stored block. What the store has already is taken
+//! from there: see `recall`.
 //!
 //! # Ends
 //! Each end is reported once ([`SyncEvent::History`]).
@@ -16,7 +17,8 @@
 //! * The store refused the next blocks in [`REFUSALS`] attempts.
 //!
 //! If the view leaves its chain for one whose link to it is not known, the history begins again
-//! below the first block of the new chain.
+//! below the first block of the new chain. Where that chain meets the old one, the store has the
+//! blocks below.
 //!
 //! # Bounds
 //! Blocks that the store has not confirmed: fetching pauses at [`UNCONFIRMED`] of them, or at 8
@@ -25,6 +27,7 @@
 use std::time::Duration;
 
 use super::patience::time_of;
+use super::recall::Recall;
 use super::{
     Aim, FillStep, GapFiller, HistoryConfig, HistoryEnd, Lowest, Reach, STORE_PAUSE, SyncEvent,
     UNSAVED_BYTES,
@@ -78,6 +81,7 @@ pub(super) struct History {
     retry: Option<Instant>,
     /// Whether an end was reported since the last proved block.
     is_told: bool,
+    pub(super) recall: Recall,
 }
 
 impl History {
@@ -93,6 +97,7 @@ impl History {
             refusals: 0,
             retry: None,
             is_told: false,
+            recall: Recall::new(),
         }
     }
 
@@ -132,7 +137,7 @@ impl History {
 
     /// Returns the range to fetch next, or the reason of the end. Returns `None` if history is not
     /// being fetched.
-    fn plan(&self, chain: &ChainConfig) -> Option<Result<Range, HistoryEnd>> {
+    pub(super) fn plan(&self, chain: &ChainConfig) -> Option<Result<Range, HistoryEnd>> {
         let lowest = self.lowest.filter(|_| self.state == State::Fetching)?;
         let first = chain.genesis.number.saturating_add(1);
         let Some(below) = lowest.number.checked_sub(1).filter(|below| *below >= first) else {
@@ -162,10 +167,18 @@ impl History {
         Some(Ok(Range { wanted, lowest: end }))
     }
 
-    /// Takes the next block.
-    fn take(&mut self, block: &Block) {
+    /// Returns `true` if the store does not keep a block of this age.
+    pub(super) fn is_too_old(&self, block: &Block) -> bool {
+        self.age(block.timestamp()) > self.config.keep_age
+    }
+
+    /// Takes the next block. It waits for the store, unless the stored chain has it.
+    pub(super) fn take(&mut self, block: &Block, is_stored: bool) {
         self.lowest = Some(Lowest::of(block));
         (self.stalls, self.is_told) = (0, false);
+        if is_stored {
+            return;
+        }
         self.bytes = self.bytes.saturating_add(block.size());
         let entry = Unconfirmed { block: block.clone(), is_refused: false };
         self.unconfirmed.insert(BlockId::of(block), entry);
@@ -264,6 +277,7 @@ impl GapFiller {
             history.forget();
             (history.lowest, history.state) = (None, State::Fetching);
             (history.stalls, history.is_told) = (0, false);
+            history.recall.begin();
             self.must_plan = true;
         }
     }
@@ -309,7 +323,7 @@ impl GapFiller {
     /// Aims the clients at the history, or at nothing.
     pub(super) fn plan_history(&mut self, now: Now, chain: &ChainConfig) {
         let range = match self.history.as_ref().and_then(|history| history.plan(chain)) {
-            Some(Ok(range)) => Some(range),
+            Some(Ok(range)) => self.unless_stored(range),
             Some(Err(end)) => {
                 self.report_end(end);
                 None
@@ -332,11 +346,11 @@ impl GapFiller {
             return is_below || self.aim == Some(Aim::History);
         }
         self.next_stall = now + stall;
-        if history.age(block.timestamp()) > history.config.keep_age {
+        if history.is_too_old(block) {
             self.end_history(HistoryEnd::Retention);
             return true;
         }
-        history.take(block);
+        history.take(block, false);
         let is_complete = history.reaches(Lowest::of(block));
         self.steps.push_back(FillStep::Prepend(block.clone()));
         self.must_plan |= is_complete || self.client.range().is_none();
@@ -351,11 +365,13 @@ impl GapFiller {
         let Some(history) = self.history.as_mut().filter(|_| !is_waiting) else { return };
         history.stalls = history.stalls.saturating_add(1);
         if history.stalls >= STALLS {
-            self.end_history(HistoryEnd::NotFound);
+            return self.end_history(HistoryEnd::NotFound);
         }
+        // Perhaps no peer has what the store has.
+        self.ask_store();
     }
 
-    fn end_history(&mut self, end: HistoryEnd) {
+    pub(super) fn end_history(&mut self, end: HistoryEnd) {
         self.report_end(end);
         self.must_plan = true;
     }

@@ -93,6 +93,15 @@ impl Lowest {
     }
 }
 
+/// A block of the history that the store has.
+#[derive(Clone, Debug)]
+pub struct Recalled {
+    /// The block.
+    pub block: Block,
+    /// Whether the stored chain has it.
+    pub is_canonical: bool,
+}
+
 /// Reason why no more history is fetched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HistoryEnd {
@@ -284,6 +293,11 @@ pub enum FillStep {
     /// Put this block of the history below the stored chain, and report the result to
     /// [`GapFiller::prepended`](super::GapFiller::prepended).
     Prepend(Block),
+    /// Look for this block in the store, canonical or not, and for those below that link to it: at
+    /// most [`LOAD_BLOCKS`](super::LOAD_BLOCKS) or [`LOAD_BYTES`](super::LOAD_BYTES). Pass them to
+    /// [`GapFiller::recalled`](super::GapFiller::recalled), highest first. Without the block, pass
+    /// none.
+    Recall(BlockId),
     /// Publish this event.
     Event(SyncEvent),
 }

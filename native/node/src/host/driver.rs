@@ -197,6 +197,7 @@ impl Driver {
             Output::Remember(changes) => self.remember(changes),
             Output::Store { id, change } => self.store(id, &change, stored),
             Output::Load(ids) => self.load(&ids, stored),
+            Output::Recall(from) => self.recall(from, stored),
             Output::RequestRpc { id, endpoint, body, limit, .. } => {
                 self.endpoints.post(id, endpoint, body, limit);
             }

@@ -6,7 +6,7 @@ use opp2p_core::feed::{Page, Query};
 use opp2p_core::gossip::{SIGNATURE_SIZE, Signature};
 use opp2p_core::node::StoreChange;
 use opp2p_core::payload::{Block, PayloadVersion};
-use opp2p_core::sync::{Lowest, PendingBlock};
+use opp2p_core::sync::{LOAD_BLOCKS, LOAD_BYTES, Lowest, PendingBlock, Recalled};
 use opp2p_store::{Batch, Store, StoreError, StoredBlock};
 
 /// Converts a change to one batch. `Extend` and `Promote` set the new head; canonical blocks above
@@ -101,6 +101,15 @@ pub(super) fn lowest(store: &Store, head: Option<BlockId>) -> Result<Option<Lowe
         parent: parent_hash,
         timestamp,
     }))
+}
+
+/// Returns this block and those below it that the store has, as far as they can be read.
+pub(super) fn recall(store: &Store, from: BlockId) -> Result<Vec<Recalled>, StoreError> {
+    let found = store.linked(from.hash, LOAD_BLOCKS, LOAD_BYTES)?.into_iter();
+    let each = found.map_while(|(record, is_canonical)| {
+        Some(Recalled { block: loaded(record)?, is_canonical })
+    });
+    Ok(each.collect())
 }
 
 /// Returns the state for another head than the stored one: the store counts only if it has that

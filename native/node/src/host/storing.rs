@@ -3,6 +3,7 @@
 use opp2p_core::chain::BlockId;
 use opp2p_core::node::{StoreChange, StoreId};
 use opp2p_core::payload::Block;
+use opp2p_core::sync::Recalled;
 use opp2p_store::WriteFailed;
 
 /// What a change of the store changes.
@@ -37,6 +38,8 @@ pub(super) enum StoreResult {
     Written { id: StoreId, kind: Stored, result: Result<(), String> },
     /// Blocks loaded from the pending area.
     Loaded(Vec<Option<Block>>),
+    /// This block and those below it that the store has.
+    Recalled(BlockId, Vec<Recalled>),
     /// A batch of the memory of peers is on the disk, or it is not.
     Remembered(Result<(), Box<WriteFailed>>),
 }

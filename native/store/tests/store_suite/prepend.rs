@@ -80,3 +80,26 @@ fn history_goes_on_below_the_run_of_blocks_that_ends_at_the_head() {
     assert_eq!(store.lowest_linked().expect("reads"), Some(block(19, 0)));
     assert_eq!(store.lowest().expect("reads"), Some(block(3, 0)));
 }
+
+#[test]
+fn blocks_that_link_are_found_on_and_off_the_chain() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let store = open(&directory.path().join("blocks.redb"));
+    let linked = |from, blocks, bytes| {
+        let found = store.linked(from, blocks, bytes).expect("reads");
+        found
+            .into_iter()
+            .map(|(block, is_canonical)| (block.number, is_canonical))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(linked(hash(9, 0), 100, usize::MAX), []);
+    store.commit(&extend((3..=9).map(|n| block(n, 0)))).expect("commits");
+    let leaves = Batch { cut: Some(0), ..extend([forked(6, 1, 0, 300), block(7, 1)]) };
+    store.commit(&leaves).expect("commits");
+    let below = [(7, true), (6, true), (5, false), (4, false), (3, false)];
+    assert_eq!(linked(hash(7, 1), 100, usize::MAX), below);
+    assert_eq!(linked(hash(7, 1), 3, usize::MAX), below[..3]);
+    assert_eq!(linked(hash(7, 1), 100, 900), below[..3]);
+    assert_eq!(linked(hash(7, 1), 100, 1), below[..1]);
+    assert_eq!(linked(hash(2, 0), 100, usize::MAX), []);
+}

@@ -92,7 +92,7 @@ impl World {
             | Output::LiveTopics(_)
             | Output::TakeScores
             | Output::Remember(_) => {}
-            Output::Dial { .. } | Output::Close(_) | Output::Mesh(_) => {
+            Output::Dial { .. } | Output::Close(_) | Output::Mesh(_) | Output::Recall(_) => {
                 panic!("unexpected: {output:?}")
             }
         }

@@ -2,7 +2,7 @@
 
 use super::world::LIARS;
 use super::*;
-use crate::sync::{HistoryConfig, Lowest, Reach};
+use crate::sync::{HistoryConfig, LOAD_BLOCKS, Lowest, Reach, Recalled};
 
 /// Number of the first block of a world's chain.
 const FIRST: u64 = 1000;
@@ -199,4 +199,74 @@ fn a_store_that_refuses_everything_ends_the_history() {
     world.pass(600 * SECOND, usize::MAX);
     assert_eq!((world.opened(1), world.ends.len()), (opened, 1));
     assert_eq!(world.node.sync_status().expect("on").memory, 0);
+}
+
+#[test]
+fn what_the_store_has_is_not_fetched() {
+    for is_canonical in [true, false] {
+        let what = format!("canonical: {is_canonical}");
+        // No peer has the lower half, nor more of the upper one than the store lacks.
+        let world = fresh(301, Reach::Number(FIRST), |_| {});
+        let mut world = world.with(&[Kind::From(150)]);
+        let below = world.chain[..150].to_vec();
+        world.stored =
+            below.into_iter().map(|block| (block.hash(), (block, is_canonical))).collect();
+        world.insert(300);
+        world.pass(120 * SECOND, usize::MAX);
+        assert_eq!(world.ends, [(FIRST, HistoryEnd::Complete)], "{what}");
+        let lowest = if is_canonical { FIRST + 150 } else { FIRST };
+        assert_stored(&world, FIRST + 299, lowest, &what);
+        assert_eq!(world.faults(1), vec![], "{what}");
+        assert!(world.stored.values().filter(|(_, is_canonical)| *is_canonical).count() >= 300);
+        assert_eq!(world.node.sync_status().expect("on").memory, 0, "{what}");
+    }
+}
+
+#[test]
+fn as_many_blocks_are_fetched_in_vain_as_were_missing() {
+    let mut world = fresh(1_001, Reach::Number(FIRST), |_| {}).with(&[Kind::Honest]);
+    let below = world.chain[..900].to_vec();
+    world.stored = below.into_iter().map(|block| (block.hash(), (block, true))).collect();
+    world.insert(1_000);
+    world.pass(60 * SECOND, usize::MAX);
+    assert_eq!(world.ends, [(FIRST, HistoryEnd::Complete)]);
+    let lowest = world.prepended.last().copied().expect("some were missing");
+    assert!((FIRST + 800..=FIRST + 900).contains(&lowest), "down to {lowest}");
+    assert!(world.recalls <= 5 + 900usize.div_ceil(LOAD_BLOCKS), "{}", world.recalls);
+}
+
+#[test]
+fn a_reorg_below_the_first_head_keeps_what_still_links() {
+    let mut world = fresh(301, Reach::Number(FIRST), |_| {}).with(&[Kind::From(0)]);
+    world.insert(300);
+    world.pass(60 * SECOND, usize::MAX);
+    assert_eq!(world.ends, [(FIRST, HistoryEnd::Complete)]);
+    let mut branch = chain(V4, 291);
+    for _ in 0..20 {
+        branch.push(child(branch.last().expect("one"), 7));
+    }
+    world.chain = branch.iter().map(made).collect();
+    world.disconnect(1);
+    // It has the new branch, and nothing of the old chain.
+    world.connect(2, Kind::From(291));
+    world.insert(310);
+    world.pass(180 * SECOND, usize::MAX);
+    assert_eq!((world.head(), world.skipped), (310, 1));
+    assert_eq!(world.ends[1..], [(FIRST, HistoryEnd::Complete)]);
+    assert_stored(&world, FIRST + 299, FIRST, "the new chain");
+    assert_eq!((world.faults(1), world.faults(2)), (vec![], vec![]));
+}
+
+#[test]
+fn an_answer_of_the_store_that_comes_late_changes_nothing() {
+    let mut world = fresh(301, Reach::Number(FIRST + 290), |_| {}).with(&[Kind::From(0)]);
+    world.insert(300);
+    world.pass(60 * SECOND, usize::MAX);
+    let stored = world.prepended.clone();
+    for at in [100, 299] {
+        let from = BlockId::of(&world.chain[at]);
+        let blocks = vec![Recalled { block: world.chain[at].clone(), is_canonical: false }];
+        world.tell(Input::Recalled { from, blocks });
+    }
+    assert_eq!((world.prepended.clone(), world.ends.len()), (stored, 1));
 }

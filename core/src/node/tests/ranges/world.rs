@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::sync::range::{Encoded, EncodedBlocks};
+use crate::sync::{LOAD_BLOCKS, Recalled};
 use std::convert::Infallible;
 
 /// How a peer serves.
@@ -104,6 +105,10 @@ pub(super) struct World {
     /// Numbers of the history's blocks, as the store took them, and its ends.
     pub(super) prepended: Vec<u64>,
     pub(super) ends: Vec<(u64, HistoryEnd)>,
+    /// Blocks of the store outside its pending area, and whether its chain has each.
+    pub(super) stored: BTreeMap<B256, (Block, bool)>,
+    /// Number of times that the store was asked for what it has.
+    pub(super) recalls: usize,
     /// Whether the store refuses blocks of the history.
     pub(super) refuses: bool,
     /// Numbers of streams and of requests by number to each peer.
@@ -144,6 +149,8 @@ impl World {
             skipped: 0,
             prepended: Vec::new(),
             ends: Vec::new(),
+            stored: BTreeMap::new(),
+            recalls: 0,
             refuses: false,
             opened: BTreeMap::new(),
             asked: BTreeMap::new(),
@@ -232,7 +239,10 @@ impl World {
                         let is_next =
                             self.prepended.last().is_none_or(|last| *last == block.number() + 1);
                         is_stored = is_next && !self.refuses;
-                        self.prepended.extend(is_stored.then_some(block.number()));
+                        if is_stored {
+                            self.prepended.push(block.number());
+                            self.stored.insert(block.hash(), (block, true));
+                        }
                     }
                     StoreChange::Hold(block) => {
                         self.held.insert(BlockId::of(&block), block);
@@ -242,6 +252,13 @@ impl World {
                     }
                     StoreChange::Extend(block) => {
                         self.held.remove(&BlockId::of(&block));
+                        self.stored.insert(block.hash(), (block, true));
+                    }
+                    StoreChange::Detach => {
+                        self.prepended.clear();
+                        self.stored.values_mut().for_each(|(_, is_canonical)| {
+                            *is_canonical = false;
+                        });
                     }
                     StoreChange::Release(ids) => self.held.retain(|id, _| !ids.contains(id)),
                     _ => {}
@@ -252,6 +269,11 @@ impl World {
                 let found = ids.iter().map(|id| self.held.get(id).cloned()).collect();
                 self.node.handle(now, Input::Loaded(found));
             }
+            Output::Recall(from) => {
+                self.recalls += 1;
+                let blocks = self.recall(from);
+                self.node.handle(now, Input::Recalled { from, blocks });
+            }
             Output::Event(Event::Chain(ChainEvent::Skipped { .. })) => self.skipped += 1,
             Output::Event(Event::Sync(SyncEvent::Conduct { peer, conduct })) => {
                 self.conduct.push((peer, conduct));
@@ -261,6 +283,17 @@ impl World {
             }
             _ => {}
         }
+    }
+
+    /// Returns what the store has of this block and those below.
+    fn recall(&self, from: BlockId) -> Vec<Recalled> {
+        let mut next = from.hash;
+        let below = std::iter::from_fn(|| {
+            let (block, is_canonical) = self.stored.get(&next)?.clone();
+            next = block.parent_hash();
+            Some(Recalled { block, is_canonical })
+        });
+        below.take(LOAD_BLOCKS).collect()
     }
 
     fn range(&mut self, output: RangeOutput) {

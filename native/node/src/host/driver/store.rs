@@ -73,11 +73,25 @@ impl Driver {
         }
     }
 
+    /// Looks for a block and those below it, which [`StoreResult::Recalled`] returns.
+    pub(super) fn recall(&self, from: BlockId, stored: &mpsc::UnboundedSender<StoreResult>) {
+        let answer = stored.clone();
+        let queued = self.writer.read_in_order(move |store| {
+            // What can't be read is fetched.
+            let found = store.and_then(|store| persist::recall(store, from)).unwrap_or_default();
+            let _ = answer.send(StoreResult::Recalled(from, found));
+        });
+        if queued.is_err() {
+            let _ = stored.send(StoreResult::Recalled(from, Vec::new()));
+        }
+    }
+
     /// Handles a message from the store's thread.
     pub(super) fn on_stored(&mut self, result: StoreResult) {
         match result {
             StoreResult::Written { id, kind, result } => self.on_written(id, kind, result),
             StoreResult::Loaded(blocks) => self.feed(Input::Loaded(blocks)),
+            StoreResult::Recalled(from, blocks) => self.feed(Input::Recalled { from, blocks }),
             StoreResult::Remembered(result) => self.on_remembered(result),
         }
     }
