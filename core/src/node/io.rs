@@ -125,6 +125,9 @@ pub enum Input {
         /// Whether the change is durable.
         is_stored: bool,
     },
+    /// A [`StoreChange::Prepend`] was not carried out, since the store's own limits allow no older
+    /// blocks. This answers it in place of [`Input::Stored`].
+    NotKept(StoreId),
     /// The blocks of an [`Output::Load`] in its order, with `None` for each that can't be read.
     Loaded(Vec<Option<Block>>),
     /// Answers an [`Output::Recall`].

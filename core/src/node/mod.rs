@@ -294,6 +294,7 @@ impl Node {
             Input::Response { id, result } => self.response(now, id, result),
             Input::Range(input) => self.on_range(now, input),
             Input::Stored { id, is_stored } => self.stored(now, id, is_stored),
+            Input::NotKept(id) => self.not_kept(now, id),
             Input::Loaded(blocks) => self.loaded(now, blocks),
             Input::Recalled { from, blocks } => self.recalled(from, blocks),
             Input::FetchRange { id, to } => self.fetch_range(now, id, to),

@@ -203,6 +203,14 @@ impl Node {
         }
     }
 
+    /// Handles a change that the store's limits don't allow.
+    pub(super) fn not_kept(&mut self, now: Now, id: StoreId) {
+        let effect = self.storing.result(now.monotonic, id, false);
+        if let (Some(Effect::Prepended(block)), Some(filler)) = (effect, &mut self.filler) {
+            filler.not_kept(&block);
+        }
+    }
+
     /// Issues again what the store refused.
     pub(super) fn settle_store(&mut self, now: Now) {
         while let Some((id, change)) = self.storing.poll(now.monotonic, &self.view) {

@@ -229,6 +229,12 @@ pub enum BatchError {
         /// The block.
         hash: B256,
     },
+    /// The batch extends the chain downwards, and retention would remove this block at once.
+    #[error("block {number} would be the lowest, and the store's limits allow no more blocks")]
+    NotKept {
+        /// The number.
+        number: u64,
+    },
     /// The head names a number that has no canonical block.
     #[error("number {number} can't be the head: it has no canonical block")]
     HeadNotCanonical {

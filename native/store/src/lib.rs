@@ -180,7 +180,8 @@ impl Store {
 
     /// Writes several batches in order with one wait for the disk, each of them whole or not at
     /// all. The accepted ones are durable when this returns `Ok`. With `prune`, blocks beyond the
-    /// limits are removed in the same transaction.
+    /// limits are removed in the same transaction, and blocks below the chain that would be are
+    /// refused.
     ///
     /// # Errors
     ///
@@ -217,7 +218,8 @@ impl Store {
             let mut tables = Tables::open(&transaction)?;
             let mut added = 0u64;
             for batch in batches {
-                let outcome = tables.put(batch)?;
+                let limits = prune.then_some(&self.inner.config);
+                let outcome = tables.put(batch, limits)?;
                 if outcome.is_ok() {
                     let put = batch.blocks.len() + batch.pending.len();
                     added = added.saturating_add(put as u64);

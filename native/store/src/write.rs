@@ -10,7 +10,7 @@ use super::fault::Fault;
 use super::record::{self, MAX_MESSAGE_BYTES};
 use super::schema::{BLOCKS, HEIGHTS, MEMORY, META, PENDING};
 use super::weight::{Weight, of_record};
-use super::{Batch, MAX_MEMORY_KEY, MAX_MEMORY_VALUE, Pruned, StoreConfig};
+use super::{Batch, MAX_MEMORY_KEY, MAX_MEMORY_VALUE, Pruned, StoreConfig, StoredBlock};
 
 /// The tables of one write transaction.
 pub(super) struct Tables<'txn> {
@@ -63,8 +63,20 @@ impl<'txn> Tables<'txn> {
         self.weight.write(&mut self.meta, state)
     }
 
-    /// Puts a whole batch, or nothing of it if it is refused.
-    pub(super) fn put(&mut self, batch: &Batch) -> Result<Result<(), BatchError>, Fault> {
+    /// Puts a whole batch, or nothing of it if it is refused. `limits` are those by which the store
+    /// is pruned, if it is.
+    pub(super) fn put(
+        &mut self,
+        batch: &Batch,
+        limits: Option<&StoreConfig>,
+    ) -> Result<Result<(), BatchError>, Fault> {
+        if let Some(limits) = limits.filter(|_| batch.is_below) {
+            for block in &batch.blocks {
+                if self.is_beyond(block, limits)? {
+                    return Ok(Err(BatchError::NotKept { number: block.number }));
+                }
+            }
+        }
         if let Err(refused) = self.check(batch)? {
             return Ok(Err(refused));
         }
@@ -173,6 +185,34 @@ impl<'txn> Tables<'txn> {
             }
         }
         Ok(Ok(()))
+    }
+
+    /// Returns `true` if pruning would remove this block at once, with which the chain grows
+    /// downwards: the limits are reached, and nothing else would have to go first.
+    fn is_beyond(&self, block: &StoredBlock, limits: &StoreConfig) -> Result<bool, Fault> {
+        if block.timestamp < self.oldest(self.chain.stored_head()?, limits)? {
+            return Ok(true);
+        }
+        let key = (block.number, block.hash.0);
+        if self.heights.get(key)?.is_some() && self.pending.get(key)?.is_none() {
+            // It counts already.
+            return Ok(false);
+        }
+        let kept = self.heights.len()?.saturating_sub(self.pending.len()?);
+        let size = of_record(record::encode(block)?.len());
+        let has_room =
+            kept < limits.max_blocks && self.kept_bytes()?.saturating_add(size) <= limits.max_bytes;
+        let abandoned = kept.saturating_sub(self.chain.len()?);
+        if has_room || abandoned > kept / 4 {
+            return Ok(false);
+        }
+        for entry in self.heights.iter()? {
+            let lowest = entry?.0.value();
+            if self.pending.get(lowest)?.is_none() {
+                return Ok(block.number <= lowest.0);
+            }
+        }
+        Ok(true)
     }
 
     /// Removes at most `limit` blocks beyond the retention limits: first abandoned ones that exceed

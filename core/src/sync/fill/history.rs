@@ -218,30 +218,29 @@ impl History {
         Some(again)
     }
 
-    /// Returns the number of the lowest block, without those that the store does not have if it
-    /// refused them.
-    fn lowest_number(&self, end: HistoryEnd) -> u64 {
-        let refused = self.unconfirmed.last_key_value().filter(|_| end == HistoryEnd::Unstored);
-        match refused {
-            Some((highest, _)) => highest.number.saturating_add(1),
-            None => self.lowest.map_or(0, |lowest| lowest.number),
-        }
-    }
-
     /// Ends the history. Returns the event to report, if it was not reported before.
     fn end(&mut self, end: HistoryEnd) -> Option<SyncEvent> {
-        let lowest = self.lowest_number(end);
+        let lowest = self.lowest.map_or(0, |lowest| lowest.number);
         if end == HistoryEnd::NotFound {
             self.state = State::Resting;
         } else {
             self.state = State::Ended;
         }
-        if end == HistoryEnd::Unstored {
-            self.forget();
-        }
-        // What the store refuses is missing, even if all blocks had come.
-        let is_told = std::mem::replace(&mut self.is_told, true) && end != HistoryEnd::Unstored;
+        let is_told = std::mem::replace(&mut self.is_told, true);
         (!is_told).then_some(SyncEvent::History { lowest, end })
+    }
+
+    /// Ends the history at the highest block that the store did not take. Returns the event to
+    /// report: what the store refuses is missing, even if all blocks had come.
+    fn end_refused(&mut self, end: HistoryEnd) -> SyncEvent {
+        let refused = self.unconfirmed.last_key_value();
+        let lowest = match refused {
+            Some((highest, _)) => highest.number.saturating_add(1),
+            None => self.lowest.map_or(0, |lowest| lowest.number),
+        };
+        (self.state, self.is_told) = (State::Ended, true);
+        self.forget();
+        SyncEvent::History { lowest, end }
     }
 
     /// Forgets the blocks that the store has not confirmed.
@@ -291,6 +290,14 @@ impl GapFiller {
         }
     }
 
+    /// Records that the store's limits don't allow it to keep a block of the history, and thus none
+    /// below.
+    pub fn not_kept(&mut self, id: &BlockId) {
+        if self.history.as_ref().is_some_and(|history| history.unconfirmed.contains_key(id)) {
+            self.refused_history(HistoryEnd::Retention);
+        }
+    }
+
     /// Has resting history fetched again, since another peer can be asked.
     pub(super) fn revive_history(&mut self) {
         if let Some(history) = &mut self.history
@@ -314,7 +321,7 @@ impl GapFiller {
         }
         match history.again(now) {
             Some(again) => self.steps.extend(again.into_iter().map(FillStep::Prepend)),
-            None => return self.end_history(HistoryEnd::Unstored),
+            None => return self.refused_history(HistoryEnd::Unstored),
         }
         self.must_plan |=
             history.wanted().is_some() && self.aim.is_none() && self.landing.is_none();
@@ -373,6 +380,13 @@ impl GapFiller {
 
     pub(super) fn end_history(&mut self, end: HistoryEnd) {
         self.report_end(end);
+        self.must_plan = true;
+    }
+
+    /// Ends the history, since the store refuses its blocks.
+    fn refused_history(&mut self, end: HistoryEnd) {
+        let event = self.history.as_mut().map(|history| history.end_refused(end));
+        self.steps.extend(event.map(FillStep::Event));
         self.must_plan = true;
     }
 

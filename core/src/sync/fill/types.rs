@@ -107,7 +107,7 @@ pub struct Recalled {
 pub enum HistoryEnd {
     /// It reaches down to where the settings say, or to the first block above the genesis.
     Complete,
-    /// The store keeps no older blocks.
+    /// The store keeps no older blocks, by its limits on number, age or size.
     Retention,
     /// No source has the next block. It is asked for again when another peer connects.
     NotFound,

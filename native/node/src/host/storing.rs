@@ -36,6 +36,8 @@ impl Stored {
 pub(super) enum StoreResult {
     /// A change is on the disk, or the reason in one sentence why it is not.
     Written { id: StoreId, kind: Stored, result: Result<(), String> },
+    /// A block of the history is not stored, because of the store's limits.
+    NotKept(StoreId),
     /// Blocks loaded from the pending area.
     Loaded(Vec<Option<Block>>),
     /// This block and those below it that the store has.

@@ -1,5 +1,7 @@
 //! Blocks that extend the chain downwards, as a node that fetches history stores them.
 
+use std::time::Duration;
+
 use opp2p_store::{Batch, BatchError, Store, StoreConfig, StoreError, StoredBlock};
 
 use crate::support::{block, config, extend, forked, hash, open};
@@ -52,18 +54,56 @@ fn a_block_that_is_not_below_a_stored_one_is_refused() {
 }
 
 #[test]
-fn below_a_block_that_retention_removed_nothing_is_stored() {
+fn what_retention_would_remove_at_once_is_refused() {
     let directory = tempfile::tempdir().expect("a directory");
     let few = StoreConfig { max_blocks: 3, ..config(&directory.path().join("blocks.redb")) };
     let store = Store::open(few).expect("opens");
     store.commit(&extend((8..=9).map(|n| block(n, 0)))).expect("commits");
     let written = store.commit_group(&[below(block(7, 0)), below(block(6, 0))], true);
     let written = written.expect("commits");
-    assert!(written.batches.iter().all(Result::is_ok));
-    assert_eq!(written.pruned.removed, 1);
+    assert_eq!(written.batches, [Ok(()), Err(BatchError::NotKept { number: 6 })]);
+    assert_eq!(written.pruned.removed, 0);
     assert_eq!(store.lowest().expect("reads"), Some(block(7, 0)));
     let not_below = BatchError::NotBelow { number: 5, hash: hash(5, 0) };
     assert_eq!(refused(&store, &below(block(5, 0))), not_below);
+}
+
+#[test]
+fn each_limit_refuses_blocks_below_the_chain() {
+    let kept = |change: fn(&mut StoreConfig)| {
+        let directory = tempfile::tempdir().expect("a directory");
+        let mut limits = config(&directory.path().join("blocks.redb"));
+        change(&mut limits);
+        let store = Store::open(limits).expect("opens");
+        store.commit(&extend((20..=29).map(|n| block(n, 0)))).expect("commits");
+        let below: Vec<_> = (1..20).rev().map(|n| below(block(n, 0))).collect();
+        let written = store.commit_group(&below, true).expect("commits");
+        let refused: Vec<_> = written.batches.into_iter().filter_map(Result::err).collect();
+        assert!(refused.iter().all(|error| matches!(error, BatchError::NotKept { .. })));
+        let kept = 29 - refused.len() as u64;
+        assert_eq!((store.len().expect("reads"), written.pruned.removed), (kept, 0));
+        kept
+    };
+    assert_eq!(kept(|_| {}), 29);
+    assert_eq!(kept(|limits| limits.max_blocks = 15), 15);
+    // Blocks are 2 s apart.
+    assert_eq!(kept(|limits| limits.max_age = Duration::from_secs(30)), 16);
+    let by_bytes = kept(|limits| limits.max_bytes = 15 * 400);
+    assert!((11..=20).contains(&by_bytes), "{by_bytes}");
+}
+
+#[test]
+fn a_full_store_takes_a_block_that_it_has_and_one_for_which_others_go() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let few = StoreConfig { max_blocks: 6, ..config(&directory.path().join("blocks.redb")) };
+    let store = Store::open(few).expect("opens");
+    store.commit(&extend((3..=6).map(|n| block(n, 0)))).expect("commits");
+    let leaves = Batch { cut: Some(0), ..extend([forked(6, 1, 0, 300), block(7, 1)]) };
+    store.commit(&leaves).expect("commits");
+    let below = [below(block(5, 0)), below(block(4, 0))];
+    let written = store.commit_group(&below, true).expect("commits");
+    assert_eq!((written.batches, written.pruned.removed), (vec![Ok(()); 2], 0));
+    assert_eq!(store.lowest().expect("reads"), Some(block(4, 0)));
 }
 
 #[test]

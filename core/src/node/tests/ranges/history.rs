@@ -270,3 +270,20 @@ fn an_answer_of_the_store_that_comes_late_changes_nothing() {
     }
     assert_eq!((world.prepended.clone(), world.ends.len()), (stored, 1));
 }
+
+#[test]
+fn the_limits_of_the_store_end_the_history_and_are_told_as_such() {
+    for limit in [FIRST + 400, FIRST + 900] {
+        let mut world = fresh(901, Reach::Number(FIRST), |_| {}).with(&[Kind::From(0)]);
+        world.limit = limit;
+        world.insert(900);
+        world.pass(120 * SECOND, usize::MAX);
+        assert_eq!(world.ends, [(limit, HistoryEnd::Retention)]);
+        assert_eq!(world.prepended.last().copied().unwrap_or(FIRST + 900), limit);
+        let opened = world.opened(1);
+        world.pass(600 * SECOND, usize::MAX);
+        assert_eq!((world.opened(1), world.ends.len()), (opened, 1));
+        let status = world.node.sync_status().expect("on");
+        assert_eq!((status.history, status.memory), (None, 0));
+    }
+}

@@ -111,6 +111,8 @@ pub(super) struct World {
     pub(super) recalls: usize,
     /// Whether the store refuses blocks of the history.
     pub(super) refuses: bool,
+    /// Lowest number that the limits of the store allow.
+    pub(super) limit: u64,
     /// Numbers of streams and of requests by number to each peer.
     pub(super) opened: BTreeMap<PeerId, usize>,
     pub(super) asked: BTreeMap<PeerId, usize>,
@@ -152,6 +154,7 @@ impl World {
             stored: BTreeMap::new(),
             recalls: 0,
             refuses: false,
+            limit: 0,
             opened: BTreeMap::new(),
             asked: BTreeMap::new(),
             cancelled: 0,
@@ -235,6 +238,9 @@ impl World {
             Output::Store { id, change } => {
                 let mut is_stored = true;
                 match change {
+                    StoreChange::Prepend(block) if block.number() < self.limit => {
+                        return self.node.handle(now, Input::NotKept(id));
+                    }
                     StoreChange::Prepend(block) => {
                         let is_next =
                             self.prepended.last().is_none_or(|last| *last == block.number() + 1);

@@ -9,7 +9,13 @@ use super::super::storing::{StoreResult, Stored};
 use super::Driver;
 use opp2p_core::chain::BlockId;
 use opp2p_core::node::{Input, StoreChange, StoreId};
+use opp2p_store::{BatchError, StoreError};
 use tokio::sync::mpsc;
+
+/// Returns `true` if the store refuses a block because it would have to remove it at once.
+const fn is_beyond_limits(error: &StoreError) -> bool {
+    matches!(error, StoreError::Refused(BatchError::NotKept { .. }))
+}
 
 impl Driver {
     /// Queues a change of the store, which [`StoreResult::Written`] answers.
@@ -24,8 +30,13 @@ impl Driver {
         let kind = Stored::by(change);
         let answer = stored.clone();
         let queued = self.writer.submit(persist::batch(change, received), move |result| {
-            let result = result.map_err(|failed| failed.to_string());
-            let _ = answer.send(StoreResult::Written { id, kind, result });
+            let _ = answer.send(match result {
+                Err(failed) if is_beyond_limits(&failed.error) => StoreResult::NotKept(id),
+                result => {
+                    let result = result.map_err(|failed| failed.to_string());
+                    StoreResult::Written { id, kind, result }
+                }
+            });
         });
         if let Err(full) = queued {
             let result = Err(full.to_string());
@@ -90,6 +101,7 @@ impl Driver {
     pub(super) fn on_stored(&mut self, result: StoreResult) {
         match result {
             StoreResult::Written { id, kind, result } => self.on_written(id, kind, result),
+            StoreResult::NotKept(id) => self.feed(Input::NotKept(id)),
             StoreResult::Loaded(blocks) => self.feed(Input::Loaded(blocks)),
             StoreResult::Recalled(from, blocks) => self.feed(Input::Recalled { from, blocks }),
             StoreResult::Remembered(result) => self.on_remembered(result),
