@@ -391,7 +391,7 @@ impl RangeClient {
             if block.hash() != range.wanted.hash {
                 // Either the server lies or it follows another branch of the sequencer's.
                 let is_innocent = !is_current || knows(&BlockId::of(&block));
-                let accused = (!is_innocent).then(|| Accused::of(&block));
+                let accused = (!is_innocent).then(|| Accused::of(&block, range.wanted.hash));
                 self.window.conflict(now, range.wanted.number, &source, accused);
                 if let Some(server) = self.servers.get_mut(&source).filter(|_| is_current) {
                     server.rest(now, Rest::Unproved);

@@ -37,11 +37,19 @@ const SIGNED: usize = 512;
 pub(in crate::sync) struct Accused {
     id: BlockId,
     parent: B256,
+    /// Hash of the right block of this number.
+    right: B256,
 }
 
 impl Accused {
-    pub(in crate::sync) fn of(block: &Block) -> Self {
-        Self { id: BlockId::of(block), parent: block.parent_hash() }
+    /// Accuses a block that came in the place of the one with the hash `right`.
+    pub(in crate::sync) fn of(block: &Block, right: B256) -> Self {
+        Self { id: BlockId::of(block), parent: block.parent_hash(), right }
+    }
+
+    /// Returns `true` if this is the right block in the place of the accused one.
+    pub(in crate::sync) fn is_right(&self, id: &BlockId) -> bool {
+        *id == BlockId::new(self.id.number, self.right)
     }
 
     pub(in crate::sync) const fn id(&self) -> BlockId {
@@ -135,13 +143,13 @@ impl Charges {
         &mut self,
         now: Instant,
         is_excused: impl Fn(&BlockId) -> bool,
-    ) -> Option<(PeerId, Option<BlockId>)> {
+    ) -> Option<(PeerId, Option<Accused>)> {
         let (peer, charge) = self.held.iter().min_by_key(|(_, charge)| charge.since)?;
         if charge.since + CHARGE_HELD > now {
             return None;
         }
         let accused = charge.blocks.iter().find(|accused| !is_excused(&accused.id));
-        let settled = (*peer, accused.map(|accused| accused.id));
+        let settled = (*peer, accused.copied());
         self.held.remove(&settled.0);
         Some(settled)
     }
@@ -176,7 +184,8 @@ mod tests {
 
     /// Block `number` of a branch.
     fn accused(number: u64) -> Accused {
-        Accused { id: BlockId::new(number, hash(number)), parent: hash(number - 1) }
+        let id = BlockId::new(number, hash(number));
+        Accused { id, parent: hash(number - 1), right: B256::ZERO }
     }
 
     fn at(seconds: u64) -> Instant {
@@ -193,7 +202,7 @@ mod tests {
         let due = Instant::default() + Duration::from_secs(5) + CHARGE_HELD;
         assert_eq!(charges.next_due(), Some(due));
         assert_eq!(charges.settle(at(100), |_| false), None);
-        assert_eq!(charges.settle(due, |_| false), Some((peer(1), Some(accused(5).id))));
+        assert_eq!(charges.settle(due, |_| false), Some((peer(1), Some(accused(5)))));
         assert_eq!((charges.len(), charges.next_due()), (0, None));
     }
 
@@ -218,7 +227,7 @@ mod tests {
         charges.add(at(1), peer(2), accused(6));
         let mut settle = || charges.settle(at(500), |id| id.number == 6);
         let settled = [settle(), settle(), settle()];
-        assert_eq!(settled, [Some((peer(1), Some(accused(5).id))), Some((peer(2), None)), None]);
+        assert_eq!(settled, [Some((peer(1), Some(accused(5)))), Some((peer(2), None)), None]);
     }
 
     #[test]

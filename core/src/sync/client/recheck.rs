@@ -1,14 +1,14 @@
 //! The test of a charge that falls due: the server is asked for the same number again.
 //!
 //! An honest server that was on a branch of the sequencer's that we never heard of has left it by
-//! now, and answers with a block that we know, or that it has none. A liar has to stop lying to
+//! now, and answers with the right block, with another that we know, or that it has none. A liar has to stop lying to
 //! pass, and rested meanwhile, so it gained nothing.
 //!
 //! # Bounds
 //! One request at a time. Its answer has a limit and reserved room like those of other requests.
 //! Further charges wait.
 
-use super::{ClientStep, RangeClient, RequestId, Source};
+use super::{Accused, ClientStep, RangeClient, RequestId, Source};
 use crate::chain::BlockId;
 use crate::payload::Block;
 use crate::peers::PeerId;
@@ -20,7 +20,7 @@ use alloy_primitives::Bytes;
 pub(super) struct Recheck {
     id: RequestId,
     peer: PeerId,
-    number: u64,
+    accused: Accused,
     limit: usize,
     is_answered: bool,
 }
@@ -41,14 +41,14 @@ impl RangeClient {
     }
 
     /// Tests a charge because of this block. A peer that left can't be asked: the charge counts.
-    pub(super) fn recheck(&mut self, peer: PeerId, id: BlockId) {
+    pub(super) fn recheck(&mut self, peer: PeerId, accused: Accused) {
         if !self.servers.is_connected(&Source::Peer(peer)) {
             return self.reject(peer);
         }
         let request = RequestId(self.next_id);
         self.next_id = self.next_id.saturating_add(1);
-        let (number, limit) = (id.number, self.limit(u64::MAX));
-        let recheck = Recheck { id: request, peer, number, limit, is_answered: false };
+        let (number, limit) = (accused.id().number, self.limit(u64::MAX));
+        let recheck = Recheck { id: request, peer, accused, limit, is_answered: false };
         self.reserved = self.reserved.saturating_add(recheck.reserved());
         self.recheck = Some(recheck);
         self.steps.push_back(ClientStep::Ask { id: request, peer, number, limit });
@@ -67,7 +67,9 @@ impl RangeClient {
             return true;
         }
         let work = result.clone().map_err(AnswerError::Request);
-        match work.and_then(|bytes| CheckWork::begin(bytes, recheck.number, recheck.limit)) {
+        match work
+            .and_then(|bytes| CheckWork::begin(bytes, recheck.accused.id().number, recheck.limit))
+        {
             Ok(work) => self.steps.push_back(ClientStep::Check(id, work)),
             Err(error) => {
                 self.recheck_ended(id, Err(&error), &|_| false);
@@ -86,7 +88,10 @@ impl RangeClient {
         let Some(recheck) = self.recheck.take_if(|recheck| recheck.id == id) else { return false };
         self.reserved = self.reserved.saturating_sub(recheck.reserved());
         let is_honest = match result {
-            Ok(block) => knows(&BlockId::of(block)),
+            Ok(block) => {
+                let id = BlockId::of(block);
+                recheck.accused.is_right(&id) || knows(&id)
+            }
             // It has no such block, limits us, or left.
             Err(AnswerError::Refused(_) | AnswerError::Request(_)) => true,
             Err(_) => false,

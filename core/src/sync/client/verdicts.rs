@@ -32,7 +32,7 @@ impl RangeClient {
     pub fn settle_charges(&mut self, now: Instant, is_excused: impl Fn(&BlockId) -> bool) {
         while self.may_recheck() {
             match self.charges.settle(now, &is_excused) {
-                Some((peer, Some(id))) => self.recheck(peer, id),
+                Some((peer, Some(accused))) => self.recheck(peer, accused),
                 Some((peer, None)) => self.excuse(peer),
                 None => break,
             }

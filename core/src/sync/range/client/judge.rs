@@ -37,6 +37,7 @@ impl SegmentClient {
             return;
         }
         let (peer, is_wide, blocks) = (stream.peer, stream.is_wide, stream.blocks);
+        let asked = stream.asked;
         let (next, is_filled) = (segment.next, segment.is_filled);
         match stream.end.take() {
             None => {}
@@ -50,7 +51,7 @@ impl SegmentClient {
                     self.rest(now, &peer, Rest::Missed);
                 } else if is_short {
                     self.fault(now, peer, Rest::Failed, Conduct::ErrorResponse);
-                } else if is_filled || (blocks == 0 && self.was_misled(next, end)) {
+                } else if is_filled || (blocks == 0 && self.was_misled(next, asked, end)) {
                     // Nothing follows for the server.
                 } else {
                     self.judge_end(now, peer, end);
@@ -80,13 +81,21 @@ impl SegmentClient {
         }
     }
 
-    /// Returns `true` if a server never had a block that only an unproved block names: that block
-    /// may be a lie. The block is requested by its number from now on.
-    fn was_misled(&mut self, next: u64, end: End) -> bool {
-        let (End::NeverHad { .. }, Some(range)) = (end, self.range) else { return false };
+    /// Returns `true` if a server never had the block that it was asked for, and only an unproved
+    /// block names that one: it may be a lie. The block is requested by its number from now on,
+    /// unless its hash is known by now.
+    fn was_misled(&mut self, next: u64, asked: Option<B256>, end: End) -> bool {
+        let (End::NeverHad { .. }, Some(asked), Some(range)) = (end, asked, self.range) else {
+            return false;
+        };
         let proved = |hash: &B256| BlockId::new(next, *hash) == range.wanted;
-        let waiting = self.segments.iter_mut().find(|s| s.waits() && s.next == next);
-        waiting.is_some_and(|segment| segment.hash.take_if(|hash| !proved(hash)).is_some())
+        if proved(&asked) {
+            return false;
+        }
+        if let Some(waiting) = self.segments.iter_mut().find(|s| s.waits() && s.next == next) {
+            waiting.hash = waiting.hash.filter(proved);
+        }
+        true
     }
 
     /// Takes the segment from a stream and forgets the stream. Blocks that came are kept, and the
@@ -234,6 +243,6 @@ impl SegmentClient {
         }
         self.segments[0] = Segment::new(range.wanted.number, Some(range.wanted.hash), low);
         self.rest(now, &peer, Rest::Unproved);
-        self.charge(now, peer, &accused);
+        self.charge(now, peer, &accused, range.wanted.hash);
     }
 }

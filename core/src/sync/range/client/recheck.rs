@@ -2,9 +2,9 @@
 //! server is asked for the block of the same number again.
 //!
 //! An honest server that followed a branch of the sequencer's unknown to us has left it by now. It
-//! answers with a block that we know, or that it has no block. A liar must stop lying to pass the
-//! test, and was not asked meanwhile, so it gained nothing. A block that is too large for the test
-//! proves nothing against its server.
+//! answers with the right block, with another one that we know, or that it has no block. A liar must
+//! stop lying to pass the test, and was not asked meanwhile, so it gained nothing. A block that is
+//! too large for the test proves nothing against its server.
 //!
 //! # Bounds
 //! One test at a time, for which [`FRONTIER_RESERVE`](super::FRONTIER_RESERVE) has room. Further
@@ -32,16 +32,17 @@ pub(super) struct Recheck {
     /// Its stream, which has no segment.
     stream: StreamId,
     peer: PeerId,
-    number: u64,
+    accused: Accused,
     /// The block that the server names now.
     answer: Option<BlockId>,
 }
 
 impl SegmentClient {
-    /// Charges a server with a block that did not link.
-    pub(super) fn charge(&mut self, now: Instant, peer: PeerId, block: &Block) {
+    /// Charges a server with a block that did not link, in the place of the one with the hash
+    /// `right`.
+    pub(super) fn charge(&mut self, now: Instant, peer: PeerId, block: &Block, right: B256) {
         if self.servers.get(&peer).is_some()
-            && let Some(oldest) = self.charges.add(now, peer, Accused::of(block))
+            && let Some(oldest) = self.charges.add(now, peer, Accused::of(block, right))
         {
             self.reject(oldest);
         }
@@ -66,14 +67,15 @@ impl SegmentClient {
         is_excused: impl Fn(&BlockId) -> bool,
         knows: impl Fn(&BlockId) -> bool,
     ) {
-        if let Some(Recheck { peer, answer: Some(id), .. }) =
+        if let Some(Recheck { peer, accused, answer: Some(id), .. }) =
             self.recheck.take_if(|recheck| recheck.answer.is_some())
         {
-            if knows(&id) { self.excuse(peer) } else { self.reject(peer) }
+            let is_honest = accused.is_right(&id) || knows(&id);
+            if is_honest { self.excuse(peer) } else { self.reject(peer) }
         }
         while self.may_recheck() {
             match self.charges.settle(now, &is_excused) {
-                Some((peer, Some(id))) => self.recheck(now, peer, id.number),
+                Some((peer, Some(accused))) => self.recheck(now, peer, accused),
                 Some((peer, None)) => self.excuse(peer),
                 None => break,
             }
@@ -96,14 +98,14 @@ impl SegmentClient {
     }
 
     /// Tests a charge. A peer that left can't be asked: the charge counts.
-    fn recheck(&mut self, now: Instant, peer: PeerId, number: u64) {
+    fn recheck(&mut self, now: Instant, peer: PeerId, accused: Accused) {
         let Some(server) = self.servers.get_mut(&peer).filter(|server| server.is_connected) else {
             return self.reject(peer);
         };
         server.streams += 1;
         let request = Request {
             chain_id: self.config.chain_id,
-            first: First::Canonical(number),
+            first: First::Canonical(accused.id().number),
             blocks: 1,
             bytes: LARGEST_LOWER as u64,
             codecs: CODECS,
@@ -113,7 +115,7 @@ impl SegmentClient {
         let mut stream = Stream::new(now, peer, &request, false);
         stream.has_segment = false;
         self.streams.insert(id, stream);
-        self.recheck = Some(Recheck { stream: id, peer, number, answer: None });
+        self.recheck = Some(Recheck { stream: id, peer, accused, answer: None });
         self.steps.push_back(SegmentStep::Open { id, peer, request });
     }
 
@@ -172,7 +174,8 @@ impl SegmentClient {
     }
 
     fn recheck_proceed(&mut self, id: StreamId) {
-        let Some(number) = self.recheck.as_ref().map(|recheck| recheck.number) else { return };
+        let accused = self.recheck.as_ref().map(|recheck| recheck.accused.id());
+        let Some(BlockId { number, .. }) = accused else { return };
         let Some(stream) = self.streams.get_mut(&id) else { return };
         let check = CheckId(self.next_id);
         if let Some(work) = stream.next_check(check, number, None) {

@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use alloy_primitives::B256;
+
 use super::{CheckId, LARGEST_LOWER};
 use crate::peers::PeerId;
 use crate::sync::range::chunk::{Chunk, ChunkWork};
@@ -42,6 +44,8 @@ pub(super) struct Stream {
     pub(super) blocks: u32,
     /// Whether it may carry blocks of any size.
     pub(super) is_wide: bool,
+    /// Hash of the first requested block, if it was requested by its hash.
+    pub(super) asked: Option<B256>,
     decoder: AnswerDecoder,
     /// Blocks and bytes that may still be announced.
     left: (u32, u64),
@@ -74,6 +78,7 @@ impl Stream {
             delivered: 0,
             blocks: 0,
             is_wide,
+            asked: request.first.hash(),
             decoder: AnswerDecoder::new(limit(is_wide)),
             left: (request.blocks, request.bytes),
             queue: VecDeque::new(),

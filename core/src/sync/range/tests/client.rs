@@ -82,6 +82,8 @@ struct Sim {
     most_bytes: usize,
     limit: usize,
     is_excused: bool,
+    /// Whether the node remembers the blocks that it proved.
+    remembers: bool,
     /// Number of requests.
     asked: usize,
 }
@@ -103,6 +105,7 @@ impl Sim {
             most_bytes: 0,
             limit: limit.max(FRONTIER_RESERVE),
             is_excused: false,
+            remembers: true,
             asked: 0,
         };
         for server in sim.kinds.keys() {
@@ -272,9 +275,10 @@ impl Sim {
 
     /// Executes all steps of the client.
     fn drain(&mut self) {
-        let is_excused = self.is_excused;
+        let (is_excused, remembers) = (self.is_excused, self.remembers);
         let chain: Vec<_> = self.chain.iter().map(BlockId::of).collect();
-        self.client.settle_charges(at(self.now), |_| is_excused, |id| chain.contains(id));
+        let knows = |id: &BlockId| remembers && chain.contains(id);
+        self.client.settle_charges(at(self.now), |_| is_excused, knows);
         for turn in 0.. {
             assert!(turn < 100_000, "it has ever more to do");
             let Some(step) = self.client.poll(at(self.now)) else { break };
@@ -407,6 +411,18 @@ fn a_server_that_left_its_branch_is_honest() {
         sim.run_on(5_000);
         assert_eq!((sim.client.charges(), sim.asked - asked), (0, 1));
         assert_eq!(sim.faults(2), [], "now {kind:?}");
+    }
+}
+
+#[test]
+fn a_server_that_left_its_branch_is_honest_even_if_nobody_remembers_the_block() {
+    for (kind, faults) in [(Kind::Honest(20_000), 0), (Kind::Brancher, 1)] {
+        let mut sim = branched(false);
+        sim.kinds.insert(2, kind);
+        // So it is with history, which goes straight to the store.
+        sim.remembers = false;
+        sim.run_on(5_000);
+        assert_eq!(sim.faults(2), vec![Conduct::RejectedPayload; faults], "now {kind:?}");
     }
 }
 

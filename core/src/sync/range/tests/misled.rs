@@ -95,3 +95,22 @@ fn a_server_that_lacks_what_a_lie_names_is_asked_for_the_true_block_at_once() {
         assert_eq!(asked, Some(misled.truth()), "{proves_first}");
     }
 }
+
+#[test]
+fn a_server_that_lacks_what_a_refuted_lie_names_does_not_rest() {
+    let mut misled = Misled::new();
+    // The liar rests.
+    misled.client.connected(peer(2));
+    let (id, first) = misled.asked(10).expect("another server is asked");
+    assert_eq!(first, First::Block(BlockId::new(misled.next, misled.lie)));
+    // The liar's blocks turn out not to link.
+    for number in (misled.next + 3..=200).rev() {
+        misled.client.proved_elsewhere(at(20), &misled.blocks[number as usize]);
+    }
+    assert_eq!(misled.asked(20), None);
+    assert_eq!(misled.client.charges(), 1);
+    misled.client.received(at(30), id, &End::NeverHad { highest: 200 }.encode());
+    misled.prove(30);
+    let asked = misled.asked(40).map(|(_, first)| first);
+    assert_eq!(asked, Some(misled.truth()));
+}
