@@ -5,7 +5,9 @@
 //! Encrypt's limit of failed validations per name and hour.
 //!
 //! A wrong clock must not cause repeated requests. After a success, the node makes no further
-//! attempt for a third of the new certificate's validity.
+//! attempt for a third of the new certificate's validity by its clock, nor for [`LONGEST_REST`] of
+//! elapsed time. If the clock moves back, it was ahead when that time was set. The time then follows
+//! from the certificate's own dates, so that a renewal is not late.
 
 use std::time::Duration;
 
@@ -15,7 +17,11 @@ const FIRST_RETRY: Duration = Duration::from_secs(2 * 60);
 const LAST_RETRY: Duration = Duration::from_secs(6 * 60 * 60);
 /// Minimum time between two certificates, in seconds.
 const SHORTEST_PAUSE: u64 = 10;
-/// Maximum time between two readings of the clock, which may jump.
+/// Maximum time for which the clock's jumps are ignored after a success. Let's Encrypt issues five
+/// certificates of one name per week.
+const LONGEST_REST: Duration = Duration::from_secs(2 * 24 * 60 * 60);
+/// Maximum time between two readings of the clock, which may jump. A smaller step back is an
+/// adjustment.
 const LOOK: Duration = Duration::from_secs(60 * 60);
 
 /// Validity of a certificate, in seconds since 1970.
@@ -30,6 +36,12 @@ impl Validity {
         self.to.saturating_sub(self.from)
     }
 
+    /// Returns the time in seconds for which a new certificate is not replaced.
+    const fn pause(&self) -> u64 {
+        let pause = self.length() / 3;
+        if pause < SHORTEST_PAUSE { SHORTEST_PAUSE } else { pause }
+    }
+
     /// Returns the remaining seconds, or 0 once the certificate has expired.
     const fn left(&self, now: u64) -> u64 {
         self.to.saturating_sub(now)
@@ -42,6 +54,8 @@ pub(super) struct Plan {
     held: Option<Validity>,
     /// Earliest time of the next attempt after a success.
     not_before: u64,
+    /// Latest time that the clock showed since it last moved back.
+    latest: u64,
     /// Failures since the last success.
     failures: u32,
 }
@@ -49,7 +63,7 @@ pub(super) struct Plan {
 impl Plan {
     /// Creates a plan from the certificate of an earlier run, if any.
     pub(super) const fn new(held: Option<Validity>) -> Self {
-        Self { held, not_before: 0, failures: 0 }
+        Self { held, not_before: 0, latest: 0, failures: 0 }
     }
 
     /// Returns `true` if there is a certificate, expired or not.
@@ -58,20 +72,24 @@ impl Plan {
     }
 
     /// Returns the time until the next call, or `None` if an attempt is due.
-    pub(super) fn wait(&self, now: u64) -> Option<Duration> {
+    pub(super) fn wait(&mut self, now: u64) -> Option<Duration> {
         let held = self.held?;
+        if now.saturating_add(LOOK.as_secs()) < self.latest {
+            self.not_before = self.not_before.min(held.from.saturating_add(held.pause()));
+            self.latest = now;
+        }
+        self.latest = self.latest.max(now);
         let due = held.from.saturating_add(held.length() / 3 * 2).max(self.not_before);
         let wait = Duration::from_secs(due.saturating_sub(now));
         (!wait.is_zero()).then(|| wait.min(LOOK))
     }
 
-    /// Notes a success.
-    pub(super) const fn obtained(&mut self, now: u64, validity: Validity) {
-        let pause = validity.length() / 3;
-        let pause = if pause < SHORTEST_PAUSE { SHORTEST_PAUSE } else { pause };
-        self.not_before = now.saturating_add(pause);
-        self.held = Some(validity);
-        self.failures = 0;
+    /// Notes a success, and returns the elapsed time before which there is no further attempt,
+    /// whatever the clock shows.
+    pub(super) fn obtained(&mut self, now: u64, validity: Validity) -> Duration {
+        self.not_before = now.saturating_add(validity.pause());
+        (self.held, self.latest, self.failures) = (Some(validity), now, 0);
+        Duration::from_secs(validity.pause()).min(LONGEST_REST)
     }
 
     /// Notes a failure, and returns the pause before the next attempt.
@@ -108,7 +126,7 @@ mod tests {
     }
 
     /// Returns the time at which a certificate is asked for if nothing happens before.
-    fn due(plan: &Plan, mut now: u64) -> u64 {
+    fn due(plan: &mut Plan, mut now: u64) -> u64 {
         while let Some(wait) = plan.wait(now) {
             assert!(wait <= LOOK && !wait.is_zero());
             now += wait.as_secs();
@@ -118,7 +136,7 @@ mod tests {
 
     #[test]
     fn without_a_certificate_one_is_asked_for_at_once() {
-        let plan = Plan::new(None);
+        let mut plan = Plan::new(None);
         assert_eq!(plan.wait(NOW), None);
         assert_eq!(plan.present(NOW), "there is no certificate yet");
     }
@@ -126,17 +144,40 @@ mod tests {
     #[test]
     fn a_certificate_is_renewed_after_two_thirds_of_its_time() {
         let mut plan = Plan::new(Some(days(0, 90)));
-        assert_eq!(due(&plan, NOW + 5 * DAY), NOW + 60 * DAY);
-        plan.obtained(NOW + 60 * DAY, days(60, 150));
-        assert_eq!(due(&plan, NOW + 60 * DAY), NOW + 120 * DAY);
+        assert_eq!(due(&mut plan, NOW + 5 * DAY), NOW + 60 * DAY);
+        assert_eq!(plan.obtained(NOW + 60 * DAY, days(60, 150)), LONGEST_REST);
+        assert_eq!(due(&mut plan, NOW + 60 * DAY), NOW + 120 * DAY);
         // One that lasts half a minute is renewed as well.
-        plan.obtained(NOW, Validity { from: NOW, to: NOW + 30 });
-        assert_eq!(due(&plan, NOW), NOW + 20);
+        let rest = plan.obtained(NOW, Validity { from: NOW, to: NOW + 30 });
+        assert_eq!(rest, Duration::from_secs(10));
+        assert_eq!(due(&mut plan, NOW), NOW + 20);
+    }
+
+    #[test]
+    fn a_clock_that_was_ahead_does_not_delay_the_renewal() {
+        for ahead in [1, 40, 80, 4000] {
+            for later in [0, 1, 40, 59] {
+                let mut plan = Plan::new(None);
+                plan.obtained(NOW + ahead * DAY, days(0, 90));
+                // The clock is right again after some days, in which the plan was looked at.
+                plan.wait(NOW + (ahead + later) * DAY);
+                assert_eq!(due(&mut plan, NOW + later * DAY), NOW + 60 * DAY, "{ahead}, {later}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_small_step_back_changes_nothing() {
+        let mut plan = Plan::new(None);
+        // The authority's clock is far behind.
+        plan.obtained(NOW + 200 * DAY, days(0, 90));
+        assert!(plan.wait(NOW + 200 * DAY - LOOK.as_secs()).is_some());
+        assert_eq!(due(&mut plan, NOW + 200 * DAY), NOW + 230 * DAY);
     }
 
     #[test]
     fn a_certificate_that_expired_while_the_node_was_off_is_renewed_at_once() {
-        let plan = Plan::new(Some(days(0, 90)));
+        let mut plan = Plan::new(Some(days(0, 90)));
         assert_eq!(plan.wait(NOW + 91 * DAY), None);
         assert_eq!(plan.present(NOW + 91 * DAY), "the present certificate has expired");
     }

@@ -90,7 +90,7 @@ impl Issuing {
     async fn work(&mut self) {
         let mut plan = Plan::new(self.held);
         let mut announced = Vec::new();
-        // Time of the next attempt after one that failed.
+        // Time before which there is no attempt, whatever the clock shows.
         let mut again = Instant::now();
         loop {
             if plan.has_certificate() {
@@ -104,7 +104,7 @@ impl Issuing {
             }
             match self.attempt().await {
                 Ok((validity, kept)) => {
-                    plan.obtained(self.now(), validity);
+                    again = Instant::now() + plan.obtained(self.now(), validity);
                     tracing::info!("a new certificate for browsers: {}", plan.present(self.now()));
                     // A retry would not fix the disk, and authorities limit the number of attempts.
                     let problem = kept.err().map(|error| format!("it is in use, but {error}"));
