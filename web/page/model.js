@@ -108,17 +108,29 @@ export class Model {
     } else {
       this.gaps.delete(gap.id);
     }
-    if (gap.state === "skipped" || gap.state === "refused") {
-      // The end of a gap may not repeat its position.
-      const missing = gap.missing || before?.missing || 0;
-      const above = gap.before ?? before?.before;
-      const blocks = missing > 0 ? `${missing} block${missing === 1 ? "" : "s"}` : "blocks";
-      const place = above ? ` below ${above.number}` : "";
-      const reason = gap.reason ? ` (${gap.reason})` : "";
-      if (gap.state === "skipped" && above) this.replace(above.number);
-      const what = gap.state === "skipped" ? "left out, the chain goes on above" : "not asked for";
-      this.event("gap", "Gap", `${blocks}${place}: ${what}${reason}`);
+    // The end of a gap may not repeat its position.
+    if (gap.state === "refused") this.leftOut(gap, gap.missing || before?.missing || 0, gap.before ?? before?.before);
+    if (gap.state === "skipped") {
+      // As the interface says: these blocks are no longer canonical.
+      const { after, before: above, detached } = gap;
+      if (detached) this.replace(0);
+      else if (above) this.replace(Math.min((after ?? above).number + 1, above.number));
+      this.leftOut(gap, gap.missing, above);
     }
+  }
+
+  /** Adds blocks that won't come, below the block `above` if that is known. */
+  leftOut({ state, reason, detached }, missing, above) {
+    const why = reason ? ` (${reason})` : "";
+    const branch = detached ? ", on another branch" : "";
+    if (state === "skipped" && missing === 0 && above) {
+      this.event("gap", "Gap", `the chain goes on at ${above.number}${branch}${why}`);
+      return;
+    }
+    const blocks = missing > 0 ? `${missing} block${missing === 1 ? "" : "s"}` : "blocks";
+    const place = above ? ` below ${above.number}` : "";
+    const what = state === "skipped" ? `left out, the chain goes on above${branch}` : "not asked for";
+    this.event("gap", "Gap", `${blocks}${place}: ${what}${why}`);
   }
 
   /** Marks blocks from this number on as replaced: the blocks of the new branch come next. */

@@ -93,6 +93,23 @@ test("a gap opens, shrinks and ends, in words only if it was not filled", () => 
   assert.deepEqual([model.gaps.size, model.events[0].text], [0, "1 block below 9: not asked for (too old)"]);
 });
 
+test("a skipped gap replaces what the interface says, and is told in words", () => {
+  const id = (number) => ({ number, hash: hash(number) });
+  for (const { after, before, missing, detached, replaced, text } of [
+    { after: 5, before: 9, missing: 3, replaced: [], text: "3 blocks below 9: left out, the chain goes on above (x)" },
+    { after: 3, before: 5, missing: 1, replaced: [5, 4], text: "1 block below 5: left out, the chain goes on above (x)" },
+    { after: 5, before: 4, missing: 0, replaced: [5, 4], text: "the chain goes on at 4 (x)" },
+    { after: 5, before: 6, missing: 0, detached: true, replaced: [5, 4, 3], text: "the chain goes on at 6, on another branch (x)" },
+    { after: 5, before: 9, missing: 3, detached: true, replaced: [5, 4, 3], text: "3 blocks below 9: left out, the chain goes on above, on another branch (x)" },
+  ]) {
+    const model = new Model();
+    for (const number of [3, 4, 5]) model.block(block(number));
+    model.gap({ id: null, state: "skipped", after: id(after), before: id(before), missing, reason: "x", detached: detached ?? false });
+    assert.deepEqual(model.blocks.filter((block) => block.replaced).map(({ number }) => number), replaced, text);
+    assert.deepEqual([model.gaps.size, model.events[0].text], [0, text]);
+  }
+});
+
 test("equal events in a row are counted", () => {
   const model = new Model();
   for (const at of [1, 2, 3]) model.rejected({ rule: "x", text: "wrong signer", verdict: "reject", peer: "p", at });
