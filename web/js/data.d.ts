@@ -129,8 +129,8 @@ export interface GapEvent {
    * `changed`: it is being filled, and `missing` is smaller; or its ends have moved. `skipped`: the
    * chain goes on at `before`, and the missing blocks are left out. Blocks that were reported above
    * `after` are then no longer canonical. If `before` is not above `after`, the blocks from the
-   * height of `before` up are no longer canonical. `refused`: the gap is not requested, see
-   * `reason`.
+   * height of `before` up are no longer canonical; if it is {@link detached}, none is. `refused`: the
+   * gap is not requested, see `reason`.
    */
   readonly state: "opened" | "changed" | "closed" | "skipped" | "refused";
   /**
@@ -142,6 +142,11 @@ export interface GapEvent {
   readonly before: BlockId | null;
   /** Number of missing blocks; 0 for `closed` and `refused`. */
   readonly missing: number;
+  /**
+   * For `skipped`: whether the chain goes on with a branch that does not build on the blocks
+   * reported before. None of them is canonical any longer, whatever its height. Otherwise `false`.
+   */
+  readonly detached: boolean;
   readonly reason: string | null;
 }
 

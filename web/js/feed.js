@@ -32,9 +32,10 @@ class Feed {
       this.#offs = [
         this.#observer.on("block", (block) => this.#set([block, ...this.#blocks].slice(0, MOST))),
         this.#observer.on("reorg", ({ ancestor }) => this.#takeBack(ancestor.number)),
-        this.#observer.on("gap", ({ state, after, before }) => {
+        this.#observer.on("gap", ({ state, after, before, detached }) => {
+          if (state !== "skipped") return;
           // Shown blocks above `after`, or from `before` up, are no longer canonical.
-          if (state === "skipped") this.#takeBack(Math.min(after.number, before.number - 1));
+          this.#takeBack(detached ? -1 : Math.min(after.number, before.number - 1));
         }),
       ];
     }

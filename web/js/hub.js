@@ -35,6 +35,8 @@ class Client {
   told = [];
   /** The lowest ancestor of the reorgs that it has missed. */
   ancestor = null;
+  /** Whether it has missed that none of its blocks is canonical any longer. */
+  isDetached = false;
   /** The node's tickets of pending reads, by the client's ticket. */
   tickets = new Map();
 
@@ -218,10 +220,14 @@ export class Hub {
       if (client.isLate) return client.missed(detail);
       client.rewind(detail.ancestor);
     }
-    if (isFull) return;
-    if (kind === "gap" && detail.state === "skipped") {
-      const { after, before } = detail;
-      client.rewind({ number: Math.min(after.number, before.number - 1) });
+    const isSkip = kind === "gap" && detail.state === "skipped";
+    if (isFull) {
+      client.isDetached ||= isSkip && detail.detached === true;
+      return;
+    }
+    if (isSkip) {
+      const { after, before, detached } = detail;
+      client.rewind({ number: detached ? -1 : Math.min(after.number, before.number - 1) });
     }
     if (kind === "block") {
       if (client.isLate) this.#catchUp(client, detail);
@@ -234,10 +240,11 @@ export class Hub {
   /** Reports the reorg, and the blocks, that a client missed before this block. */
   #catchUp(client, { number, hash, parentHash }) {
     client.isLate = false;
-    const { ancestor } = client;
+    const { ancestor, isDetached: detached } = client;
     client.ancestor = null;
+    client.isDetached = false;
     let after = client.told.at(-1);
-    const abandoned = ancestor ? client.rewind(ancestor) : [];
+    const abandoned = ancestor && !detached ? client.rewind(ancestor) : [];
     if (abandoned.length > 0) {
       after = idOf(ancestor);
       client.behind += 1;
@@ -246,11 +253,12 @@ export class Hub {
     if (!after || (number === after.number + 1 && parentHash === after.hash)) return;
     // The chain may have gone on at a lower height, or on a branch that the client does not have.
     const isLinked = client.told.some((id) => id.hash === parentHash);
-    client.rewind({ number: isLinked ? number - 1 : number - 2 });
+    client.rewind({ number: detached ? -1 : isLinked ? number - 1 : number - 2 });
     after = client.told.at(-1) ?? after;
     const missing = Math.max(0, number - after.number - 1);
     const reason = "this tab did not process its reports";
-    const gap = { id: null, state: "skipped", after, before: { number, hash }, missing, reason };
+    const before = { number, hash };
+    const gap = { id: null, state: "skipped", after, before, missing, reason, detached };
     client.behind += 1;
     client.post({ kind: "gap", detail: gap });
   }

@@ -80,7 +80,15 @@ export class Seen {
     for (const id of this.#gaps)
       reports.push([
         "gap",
-        { id, state: "closed", after: null, before: null, missing: 0, reason: null },
+        {
+          id,
+          state: "closed",
+          after: null,
+          before: null,
+          missing: 0,
+          reason: null,
+          detached: false,
+        },
       ]);
     this.#isStale = this.#status !== null;
     if (this.#status && !isSame) {
@@ -194,7 +202,8 @@ export class Seen {
 
   #skip(after, before, reason) {
     const missing = Math.max(1, before.number - after.number - 1);
-    return ["gap", { id: null, state: "skipped", after, before: idOf(before), missing, reason }];
+    const gap = { id: null, state: "skipped", after, before: idOf(before), missing, reason };
+    return ["gap", { ...gap, detached: false }];
   }
 
   #reorg(detail) {
@@ -220,6 +229,10 @@ export class Seen {
     }
     if (detail.state === "closed") {
       if (!this.#gaps.delete(shown.id)) return [];
+    } else if (detail.detached) {
+      // No block that the tab has is canonical any longer.
+      this.#cut(-1);
+      this.#isAhead = false;
     } else if (this.#isAhead && detail.after && detail.after.number < this.#last.number) {
       // The tab has the lower blocks of it, or all.
       const missing = detail.before.number - this.#last.number - 1;

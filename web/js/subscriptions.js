@@ -240,9 +240,12 @@ export class Subscriptions {
     }
   }
 
-  /** Blocks above `after`, or from the height of `before` up, are no longer canonical. */
-  #skipped({ after, before, missing }) {
-    this.#takeBack(Math.min(after.number, before.number - 1));
+  /**
+   * Blocks above `after`, or from the height of `before` up, are no longer canonical; none is if the
+   * new branch is detached.
+   */
+  #skipped({ after, before, missing, detached }) {
+    this.#takeBack(detached ? -1 : Math.min(after.number, before.number - 1));
     if (missing > 0) this.#missed(after, before, null);
   }
 

@@ -202,6 +202,8 @@ pub(crate) struct GapJs {
     before: Option<Id>,
     missing: u64,
     reason: Option<String>,
+    /// Whether a skip leaves all blocks before it.
+    detached: bool,
 }
 
 impl GapJs {
@@ -213,6 +215,7 @@ impl GapJs {
             before: Some(gap.before.into()),
             missing: gap.missing,
             reason: None,
+            detached: false,
         }
     }
 
@@ -230,6 +233,7 @@ impl GapJs {
             before: Some(lowest.into()),
             missing,
             reason: None,
+            detached: false,
         }
     }
 
@@ -249,10 +253,11 @@ impl GapJs {
             before: None,
             missing: 0,
             reason: Some(reason),
+            detached: false,
         }
     }
 
-    fn skipped(from: BlockId, to: BlockId, reason: SkipReason) -> Self {
+    fn skipped(from: BlockId, to: BlockId, reason: SkipReason, detached: bool) -> Self {
         let reason = match reason {
             SkipReason::TooLong => "more blocks are missing than `maxGap`".to_owned(),
             reason => reason.to_string(),
@@ -264,6 +269,7 @@ impl GapJs {
             before: Some(to.into()),
             missing: to.number.saturating_sub(from.number + 1),
             reason: Some(reason),
+            detached,
         }
     }
 }
@@ -301,8 +307,8 @@ pub(crate) fn chain_event(event: &ChainEvent<Block>) -> Option<Told> {
         ChainEvent::GapOpened(gap) => Told::Gap(GapJs::standing("opened", gap)),
         ChainEvent::GapChanged(gap) => Told::Gap(GapJs::standing("changed", gap)),
         ChainEvent::GapClosed { id, end } => Told::Gap(GapJs::closed(*id, *end)),
-        ChainEvent::Skipped { from, to, reason, .. } => {
-            Told::Gap(GapJs::skipped(*from, *to, *reason))
+        ChainEvent::Skipped { from, to, reason, detached } => {
+            Told::Gap(GapJs::skipped(*from, *to, *reason, *detached))
         }
     })
 }
@@ -481,13 +487,17 @@ mod tests {
     #[test]
     fn events_have_the_names_of_the_interface() {
         let id = |number| BlockId::new(number, B256::repeat_byte(7));
-        let skipped = ChainEvent::Skipped {
+        let skipped = |detached| ChainEvent::Skipped {
             from: id(3),
             to: id(7),
             reason: SkipReason::Patience,
-            detached: false,
+            detached,
         };
-        let told = value(&chain_event(&skipped).unwrap());
+        for detached in [true, false] {
+            let told = value(&chain_event(&skipped(detached)).unwrap());
+            assert_eq!(told["detail"]["detached"], json!(detached));
+        }
+        let told = value(&chain_event(&skipped(false)).unwrap());
         assert!(told["detail"]["id"].is_null());
         assert_eq!(told["kind"], "gap");
         assert_eq!(

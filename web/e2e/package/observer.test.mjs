@@ -400,6 +400,11 @@ test("a feed loses the blocks above a reorg's ancestor, and above a lower block 
   assert.equal(changes, 7, "nothing of the list is taken back");
   report(worker, 20, 20);
   assert.deepEqual(shown(), [20, 8, 7]);
+  const detail = { id: null, state: "skipped", after: id(20), before: id(30), missing: 9 };
+  worker.tell("gap", { ...detail, reason: null, detached: true });
+  assert.deepEqual(shown(), []);
+  report(worker, 30, 30);
+  assert.deepEqual(shown(), [30]);
   leave();
   assert.equal(feed.first(10), feed.first(10));
   assert.equal(feedOf(observer), feed);

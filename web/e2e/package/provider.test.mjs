@@ -303,6 +303,7 @@ const skipped = (after, before, missing) => ({
   before: { number: before, hash: HASH(before) },
   missing,
   reason: "x",
+  detached: false,
 });
 
 test("logs are taken back if the chain goes on at a lower height", async () => {

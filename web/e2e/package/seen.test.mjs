@@ -20,6 +20,7 @@ const gap = (state, after, before, fields = {}) => ({
   before: before && id(before),
   missing: before ? before - after - 1 : 0,
   reason: null,
+  detached: false,
   ...fields,
 });
 
@@ -159,6 +160,19 @@ test("blocks that the browser dropped are told as a gap, or as a reorg", () => {
   // What the node itself tells is told once.
   seen.take("gap", gap("skipped", 13, 20), null);
   assert.deepEqual(take(seen, signed(20)), [["block", 20]]);
+});
+
+test("after a detached skip no block that the tab has counts", () => {
+  for (const isMoved of [false, true]) {
+    const seen = after(5, 9);
+    if (isMoved) seen.moved();
+    const detail = gap("skipped", 6, 8, { detached: true });
+    assert.deepEqual(seen.take("gap", detail), [["gap", detail]]);
+    assert.deepEqual(seen.recent, []);
+    const next = signed(8, { ...fork, parentHash: id(77).hash });
+    assert.deepEqual(take(seen, next), [["block", 8]]);
+    assert.deepEqual(take(seen, signed(9, { parentHash: fork.hash })), [["block", 9]]);
+  }
 });
 
 test("a reorg does not hide blocks below its ancestor that the tab has missed", () => {

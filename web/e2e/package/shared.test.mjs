@@ -211,6 +211,29 @@ test("a client that missed a skipped gap learns that the chain has gone on at a 
   assert.deepEqual(detail.abandoned, [{ number: 9, hash: other(9) }]);
 });
 
+test("a client that missed a detached skip learns that none of its blocks counts", async () => {
+  const { hub, node } = made();
+  const { got, says } = await joined(hub);
+  const id = (number) => ({ number, hash: block(number).hash });
+  for (let number = 1; number <= 513; number++) node.tell("block", block(number), null);
+  const skip = { id: null, state: "skipped", after: id(513), before: id(600), missing: 86 };
+  node.tell("gap", { ...skip, reason: null, detached: true });
+  await says({ confirmed: 512 });
+  node.tell("block", block(600), null);
+  const [gap, next] = got.slice(513);
+  const { after, before, missing, detached } = gap.detail;
+  assert.deepEqual([after, before, missing, detached], [id(512), id(600), 87, true]);
+  assert.equal(next.detail.number, 600);
+  // The next one that it misses is not detached.
+  for (let count = got.length; count < 1200; count++) node.tell("status", { head: null });
+  node.tell("block", block(601), null);
+  await says({ confirmed: 512 });
+  await says({ confirmed: 512 });
+  node.tell("block", block(603), null);
+  const [last] = got.filter(({ kind }) => kind === "gap").slice(-1);
+  assert.deepEqual([last.detail.after, last.detail.detached], [id(600), false]);
+});
+
 test("a start that fails is told to all who wait, and the next client starts again", async () => {
   let attempts = 0;
   const { hub, node } = made({ fails: () => (attempts += 1) === 1 });

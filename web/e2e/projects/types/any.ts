@@ -50,7 +50,7 @@ export async function types(signal: AbortSignal): Promise<void> {
     if (item.kind === "block") console.log(item.block.hash, same);
     else if (item.kind === "lost") console.log(item.count);
     else if (item.kind === "reorg") console.log(item.reorg.ancestor);
-    else console.log(item.gap.missing, item.gap.id?.toFixed());
+    else console.log(item.gap.missing, item.gap.id?.toFixed(), item.gap.detached === true);
   }
   const off: () => void = observer.on("status", ({ counters }) =>
     console.log(counters.rejected["x"]),
