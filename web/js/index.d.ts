@@ -67,6 +67,13 @@ interface Located {
   readonly href: string;
 }
 
+/** A `TrustedScriptURL`, where the project declares that type; nothing elsewhere. */
+type TrustedUrl = typeof globalThis extends { TrustedScriptURL: { prototype: infer Declared } }
+  ? Declared
+  : typeof globalThis extends { window: { TrustedScriptURL: { prototype: infer Declared } } }
+    ? Declared
+    : never;
+
 /** A `Response` of any kind. */
 interface ResponseLike {
   readonly ok: boolean;
@@ -134,7 +141,13 @@ export interface ObserveOptions {
    * `opp2p/static` and `opp2p/inline` only know `false`.
    */
   worker?:
-    boolean | string | Located | WorkerLike | (() => WorkerLike | Promise<WorkerLike>) | undefined;
+    | boolean
+    | string
+    | Located
+    | TrustedUrl
+    | WorkerLike
+    | (() => WorkerLike | Promise<WorkerLike>)
+    | undefined;
   /**
    * The WebAssembly module: the URL of a copy of `opp2p/wasm`, a `Response` with it, its bytes, or
    * a compiled `WebAssembly.Module`. Default: the file beside the package's scripts.

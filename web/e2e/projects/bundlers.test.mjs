@@ -312,6 +312,7 @@ test("the types hold in TypeScript 5 and 7: with and without the browser's and N
     "any.ts": await readFile(new URL("types/any.ts", import.meta.url), "utf8"),
     "dom.ts": await readFile(new URL("types/dom.ts", import.meta.url), "utf8"),
     "bare.ts": await readFile(new URL("types/bare.ts", import.meta.url), "utf8"),
+    "trusted.ts": await readFile(new URL("types/trusted.ts", import.meta.url), "utf8"),
   });
   await cp(bin("@types/node"), path.join(folder, "node_modules/@types/node"), { recursive: true });
   await cp(bin("undici-types"), path.join(folder, "node_modules/undici-types"), {
@@ -328,6 +329,8 @@ test("the types hold in TypeScript 5 and 7: with and without the browser's and N
     [["es2022", "esnext.disposable"], ["node"], ["any.ts", "bare.ts"]],
     [["es2022"], ["node"], ["any.ts", "bare.ts"]],
     [["es2022", "dom", "dom.iterable"], [], ["any.ts", "dom.ts", "bare.ts"]],
+    [["es2022", "dom", "dom.iterable"], [], ["dom.ts", "trusted.ts"]],
+    [["es2022"], ["node"], ["bare.ts", "trusted.ts"]],
     [["es2022", "webworker"], [], ["any.ts", "bare.ts"]],
     [["es2022"], [], ["bare.ts"]],
   ]) {
