@@ -420,7 +420,7 @@ fn plan(args: &Args) -> Result<Plan, Failure> {
         security: args.connect.security().map_err(Failure::new)?,
         mux: args.connect.mux().map_err(Failure::new)?,
         engine,
-        sync: args.sync.plan(&chain, args.store_hours)?,
+        sync: args.sync.plan(&chain, args.store_hours, args.disable)?,
         rollup: args.chain.rollup_json()?.map(Arc::from),
         key,
         chain,

@@ -131,11 +131,17 @@ pub(super) struct SyncPlan {
 
 impl SyncArgs {
     /// Returns the settings that the flags ask for, with a store that keeps blocks for this many
-    /// hours. Warns if it does not keep all of the history that they ask for.
+    /// hours. Warns if it does not keep all of the history that they ask for. An offline node has no
+    /// peers.
     ///
     /// # Errors
     /// If an endpoint is invalid, or the history can't be fetched or kept.
-    pub(super) fn plan(&self, chain: &ChainConfig, hours: u64) -> Result<SyncPlan, Failure> {
+    pub(super) fn plan(
+        &self,
+        chain: &ChainConfig,
+        hours: u64,
+        is_offline: bool,
+    ) -> Result<SyncPlan, Failure> {
         let unless_zero = |time: Duration| (!time.is_zero()).then_some(time);
         let urls = self.sync_rpc.iter().map(|url| url.trim()).filter(|url| !url.is_empty());
         let endpoints: Vec<_> = urls.map(|url| HttpConfig::new(url, ENDPOINT_TIMEOUT)).collect();
@@ -149,6 +155,12 @@ impl SyncArgs {
         let rate = self.sync_rpc_rate;
         config.fill.client.endpoint_rate = Rate::per_second(rate, rate.saturating_mul(2));
         let now = since_epoch();
+        if is_offline && self.sync_from.is_some() && endpoints.is_empty() {
+            return Err(Failure::new(
+                "--sync.from fetches history from peers, and --p2p.disable leaves the node without \
+                 any: leave out one, or give --sync.rpc",
+            ));
+        }
         config.fill.history = self.history(!endpoints.is_empty(), hours)?;
         if let Some(Reach::Number(number)) = self.sync_from
             && let Some(highest) = chain.highest_number_at(now)
@@ -241,7 +253,7 @@ mod tests {
 
     /// Returns the plan with a store that keeps blocks for two days.
     fn planned(args: &[&str]) -> Result<SyncPlan, Failure> {
-        parsed(args).plan(&chain(), 48)
+        parsed(args).plan(&chain(), 48, false)
     }
 
     fn plan(args: &[&str]) -> SyncPlan {
@@ -302,6 +314,15 @@ mod tests {
             refused(&["--sync.from=5", off], &["--sync.from", "--sync.rpc"]);
             plan(&["--sync.from=5", off, "--sync.rpc=http://127.0.0.1:1"]);
         }
+    }
+
+    #[test]
+    fn an_offline_node_has_history_from_endpoints_only() {
+        let offline = |args: &[&str]| parsed(args).plan(&chain(), 48, true);
+        let Failure(why) = offline(&["--sync.from=5"]).expect_err("refused");
+        assert!(why.contains("--sync.from") && why.contains("--p2p.disable"), "{why}");
+        offline(&[]).expect("no history is asked for");
+        offline(&["--sync.from=5", "--sync.rpc=http://127.0.0.1:1"]).expect("an endpoint is asked");
     }
 
     #[test]

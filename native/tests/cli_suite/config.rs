@@ -153,6 +153,10 @@ fn settings_that_contradict_each_other_are_refused_by_name() {
             &["both --p2p.static and --p2p.disable are specified"][..],
         ),
         (
+            &["--p2p.disable", "--sync.from", "2d"],
+            &["--sync.from fetches history from peers, and --p2p.disable"],
+        ),
+        (
             &["--p2p.peers.lo", "9", "--p2p.peers.hi", "8"],
             &["--p2p.peers.lo is 9", "--p2p.peers.hi is 8"],
         ),
