@@ -39,6 +39,7 @@ fn verdicts_in_the_browser_equal_the_native_ones() {
     // the message.
     let unreachable = [
         Reason::SignerInDoubt,
+        Reason::HashInDoubt,
         Reason::ClockInDoubt,
         Reason::TooOldHere,
         Reason::BlobGasUsed,

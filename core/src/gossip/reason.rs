@@ -134,6 +134,11 @@ reasons! {
         "signed by another key, while the unsafe block signer changes or may have changed";
     /// 12: the block hash does not match the contents.
     BlockHash = "block_hash" => Reject, "the block hash does not match the contents";
+    /// 12, but the signature is right, and no block of this time or later had the hash that this
+    /// version computes. A fork that the configuration does not name may have changed the header:
+    /// then every honest peer sends such blocks, so the sender is not at fault.
+    HashInDoubt = "hash_in_doubt" => Ignore,
+        "the sequencer signed another block hash than this version computes, perhaps by a new fork";
     /// 18: blob gas used is not zero, and Jovian is not active by our schedule. The reasons from
     /// here to [`Self::ForkBaseTimeSource`] apply to blocks that the sequencer signed and that only
     /// our fork schedule refuses: see [`ScheduleRule`](super::ScheduleRule). The chain view still

@@ -70,6 +70,7 @@ fn the_reasons_that_do_not_blame_the_sender_are_listed() {
             Reason::TooOldHere,
             Reason::ClockInDoubt,
             Reason::SignerInDoubt,
+            Reason::HashInDoubt,
             Reason::ForkBlobGas,
             Reason::ForkBaseTimeEarly,
             Reason::ForkBaseTimeMissing,

@@ -2,6 +2,7 @@
 
 use super::{MAX_TEXT, Trouble, TroubleKind};
 use crate::chain::BlockId;
+use crate::gossip::Reason;
 use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
@@ -60,6 +61,7 @@ impl Trouble {
     pub fn remedy(&self) -> Cow<'static, str> {
         match self {
             Self::ScheduleInDoubt(doubt) => doubt.remedy().into(),
+            Self::Refused { reason: Reason::HashInDoubt, .. } => "install a newer version".into(),
             _ => self.kind().remedy().into(),
         }
     }
@@ -189,7 +191,6 @@ impl fmt::Display for Span {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gossip::Reason;
     use crate::node::UnknownFork;
     use crate::payload::PayloadVersion;
     use alloy_primitives::{Address, B256};

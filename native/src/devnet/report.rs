@@ -262,7 +262,10 @@ impl Report {
                 *tally.refused.entry(reason).or_default() += 1;
                 // Duplicates are common; the other reasons are worth a note.
                 if reason.acceptance() == Acceptance::Reject
-                    || matches!(reason, Reason::Throttled | Reason::SignerInDoubt)
+                    || matches!(
+                        reason,
+                        Reason::Throttled | Reason::SignerInDoubt | Reason::HashInDoubt
+                    )
                 {
                     self.note(member, format!("{}: {reason}", reason.acceptance()), at);
                 }

@@ -71,6 +71,7 @@ impl Validator {
     /// Runs the part of validation that needs memory, one result at a time.
     fn admit(&mut self, now: Now, topic: PayloadVersion, judged: Judged) -> Result<Judged, Reason> {
         let block = &judged.verified.block;
+        self.true_until = self.true_until.max(Some(block.timestamp()));
         self.seen.admit(topic, block.number(), block.hash())?;
         if self.signers.verified(now.monotonic, judged.verified.signer) {
             // Until now the signer may have been configured before the sequencer switched to it.
@@ -114,6 +115,10 @@ impl Validator {
         // The clock had jumped before the judgement, or has since.
         if is_untimely && self.clock.is_in_doubt_since(clock) {
             return Reason::ClockInDoubt;
+        }
+        // Only the sequencer's key gets so far. See `core/DECISIONS.md`.
+        if reason == Reason::BlockHash && refusal.timestamp > self.true_until {
+            return Reason::HashInDoubt;
         }
         if matches!(reason, Reason::Signature | Reason::WrongSigner) {
             self.forged = Some(now.monotonic);

@@ -144,6 +144,9 @@ pub struct Validator {
     clock: ClockWatch,
     schedule: ScheduleWatch,
     seen: SeenBlocks,
+    /// Highest timestamp of a signed block with the hash that we compute: until then no fork has
+    /// changed the header behind our back.
+    true_until: Option<u64>,
     /// Arrival of the newest block that the sequencer signed, or the start.
     last_block: Instant,
     lanes: Lanes,
@@ -168,6 +171,7 @@ impl Validator {
             clock: ClockWatch::new(now),
             schedule: ScheduleWatch::default(),
             seen: SeenBlocks::covering(rules.schedule.shortest_interval(), timestamp_threshold),
+            true_until: None,
             last_block: now.monotonic,
             lanes: Lanes::default(),
             running: SortedMap::new(),

@@ -429,3 +429,25 @@ fn only_invalid_messages_are_rejected() {
         assert_eq!(verdict.expect("a verdict").acceptance(), acceptance);
     }
 }
+
+#[test]
+fn a_wrong_hash_is_in_doubt_until_a_block_of_its_time_has_a_right_one() {
+    let mut alone = Alone::new();
+    let wrong = |number: u64, timestamp: u64| {
+        let mut block = numbered(number, timestamp);
+        block.payload.block_hash.0[0] ^= 1;
+        block
+    };
+    let forged = |alone: &mut Alone, number| {
+        let verdict = alone.verdict(3, &signed_by(&key(9), &body(&wrong(number, NOW))));
+        assert!(matches!(verdict, Err(Reason::SignerInDoubt | Reason::WrongSigner)), "{verdict:?}");
+    };
+    forged(&mut alone, 1);
+    assert_eq!(alone.verdict(1, &signed(&wrong(2, NOW))), Err(Reason::HashInDoubt));
+    assert!(alone.verdict(2, &signed(&numbered(3, NOW))).is_ok());
+    assert_eq!(alone.verdict(1, &signed(&wrong(4, NOW + 2))), Err(Reason::HashInDoubt));
+    assert_eq!(alone.verdict(1, &signed(&wrong(5, NOW))), Err(Reason::BlockHash));
+    assert!(alone.verdict(2, &signed(&numbered(6, NOW + 2))).is_ok());
+    assert_eq!(alone.verdict(1, &signed(&wrong(7, NOW + 2))), Err(Reason::BlockHash));
+    forged(&mut alone, 8);
+}

@@ -237,7 +237,12 @@ fn what_an_unknown_fork_may_change_costs_its_sender_nothing() {
     };
     for (since, expected) in [(NOW - 1, Reason::UnknownFork), (NOW + 3600, Reason::BlockHash)] {
         let mut conversation = with_unknown(&[("atlas_time", since)]);
-        conversation.tell(Input::Connected(peer(1)));
+        for number in 1..=2 {
+            conversation.tell(Input::Connected(peer(number)));
+        }
+        // It shows that no other fork has changed the header by now.
+        let good = Unpacked::from_contents(&signed(&block(V4)));
+        conversation.hear_from(2, V4, good);
         conversation.said();
         let message = conversation.hear(V4, &broken());
         let said = conversation.said();
@@ -245,4 +250,32 @@ fn what_an_unknown_fork_may_change_costs_its_sender_nothing() {
         let bans = conversation.node.peers().gate().peer_bans().count();
         assert_eq!(bans, usize::from(expected == Reason::BlockHash));
     }
+}
+
+#[test]
+fn a_fork_that_nobody_named_costs_no_sender_and_is_told() {
+    let mut conversation = Conversation::on(V4);
+    for number in 1..=2 {
+        conversation.tell(Input::Connected(peer(number)));
+    }
+    conversation.hear_block(&block(V4));
+    conversation.said();
+    // From now on the hash covers a field that we don't know.
+    for number in 1..60_u64 {
+        conversation.pass(2 * SECOND);
+        let mut next = changed(V4, |payload| {
+            payload.block_number += number;
+            payload.timestamp += 2 * number;
+        });
+        next.payload.block_hash.0[0] ^= 1;
+        let message = Unpacked::from_contents(&signed(&next));
+        let message = conversation.hear_from(1 + (number % 2) as u8, V4, message);
+        let said = conversation.said();
+        assert!(said.contains(&Said::Refused(message, Reason::HashInDoubt)), "{said:?}");
+    }
+    assert_eq!(conversation.node.peers().gate().peer_bans().count(), 0);
+    let told = conversation.node.troubles(conversation.now).map(|entry| entry.trouble.to_string());
+    let told = told.collect::<Vec<_>>();
+    let is_it = |text: &String| text.contains("new fork") && text.contains("a newer version");
+    assert!(told.iter().any(is_it), "{told:?}");
 }

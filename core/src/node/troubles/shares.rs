@@ -50,7 +50,7 @@ impl Period {
 /// names.
 const fn counts(reason: Reason) -> bool {
     match reason {
-        Reason::TooOldHere | Reason::UnknownFork | Reason::Panicked => true,
+        Reason::TooOldHere | Reason::HashInDoubt | Reason::UnknownFork | Reason::Panicked => true,
         _ => matches!(reason.acceptance(), Acceptance::Reject),
     }
 }
