@@ -129,8 +129,8 @@ export interface GapEvent {
    * `changed`: it is being filled, and `missing` is smaller; or its ends have moved. `skipped`: the
    * chain goes on at `before`, and the missing blocks are left out. Blocks that were reported above
    * `after` are then no longer canonical. If `before` is not above `after`, the blocks from the
-   * height of `before` up are no longer canonical; if it is {@link detached}, none is. `refused`: the
-   * gap is not requested, see `reason`.
+   * height of `before` up are no longer canonical; if it is {@link detached}, none is. `refused`:
+   * the gap is not requested, see `reason`.
    */
   readonly state: "opened" | "changed" | "closed" | "skipped" | "refused";
   /**

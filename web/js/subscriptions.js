@@ -241,8 +241,8 @@ export class Subscriptions {
   }
 
   /**
-   * Blocks above `after`, or from the height of `before` up, are no longer canonical; none is if the
-   * new branch is detached.
+   * Blocks above `after`, or from the height of `before` up, are no longer canonical; none is if
+   * the new branch is detached.
    */
   #skipped({ after, before, missing, detached }) {
     this.#takeBack(detached ? -1 : Math.min(after.number, before.number - 1));

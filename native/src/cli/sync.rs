@@ -131,8 +131,8 @@ pub(super) struct SyncPlan {
 
 impl SyncArgs {
     /// Returns the settings that the flags ask for, with a store that keeps blocks for this many
-    /// hours. Warns if it does not keep all of the history that they ask for. An offline node has no
-    /// peers.
+    /// hours. Warns if it does not keep all of the history that they ask for. An offline node has
+    /// no peers.
     ///
     /// # Errors
     /// If an endpoint is invalid, or the history can't be fetched or kept.

@@ -1,8 +1,8 @@
 //! The test of a charge that falls due: the server is asked for the same number again.
 //!
 //! An honest server that was on a branch of the sequencer's that we never heard of has left it by
-//! now, and answers with the right block, with another that we know, or that it has none. A liar has to stop lying to
-//! pass, and rested meanwhile, so it gained nothing.
+//! now, and answers with the right block, with another that we know, or that it has none. A liar
+//! has to stop lying to pass, and rested meanwhile, so it gained nothing.
 //!
 //! # Bounds
 //! One request at a time. Its answer has a limit and reserved room like those of other requests.

@@ -5,9 +5,9 @@
 //! Encrypt's limit of failed validations per name and hour.
 //!
 //! A wrong clock must not cause repeated requests. After a success, the node makes no further
-//! attempt for a third of the new certificate's validity by its clock, nor for [`LONGEST_REST`] of
-//! elapsed time. If the clock moves back, it was ahead when that time was set. The time then follows
-//! from the certificate's own dates, so that a renewal is not late.
+//! attempt for a third of the new certificate's validity by its clock, nor for that time or
+//! [`LONGEST_REST`] by elapsed time. If the clock moves back, it was ahead when that time was set.
+//! The time then follows from the certificate's own dates, so that a renewal is not late.
 
 use std::time::Duration;
 
