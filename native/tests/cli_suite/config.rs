@@ -152,10 +152,7 @@ fn settings_that_contradict_each_other_are_refused_by_name() {
             &["--p2p.disable", "--p2p.static", peer][..],
             &["both --p2p.static and --p2p.disable are specified"][..],
         ),
-        (
-            &["--p2p.disable", "--sync.from", "2d"],
-            &["--sync.from fetches history from peers, and --p2p.disable"],
-        ),
+        (&["--p2p.disable", "--sync.from", "2d"], &["--sync.from", "--p2p.disable leaves"]),
         (
             &["--p2p.peers.lo", "9", "--p2p.peers.hi", "8"],
             &["--p2p.peers.lo is 9", "--p2p.peers.hi is 8"],
