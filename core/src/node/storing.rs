@@ -149,6 +149,11 @@ impl Storing {
         Some((self.wait(Effect::Chain { above, is_again: true }), change))
     }
 
+    /// Returns `true` if the store refused the last change of the chain.
+    pub(super) const fn is_refusing(&self) -> bool {
+        self.is_refusing
+    }
+
     /// Returns `true` if the store lacks a change of the chain that was not issued.
     pub(super) const fn is_behind(&self) -> bool {
         self.unstored.is_some()

@@ -101,6 +101,7 @@ impl Node {
             // The filler comes first: it knows whether the view should be patient.
             self.drain_view();
             if let Some(filler) = &mut self.filler {
+                filler.store_fails(self.storing.is_refusing());
                 filler.settle(now, &mut self.view, &self.chain);
             }
             while let Some(step) = self.filler.as_mut().and_then(GapFiller::poll) {

@@ -14,7 +14,8 @@
 //! * The store keeps no older blocks, by its own limits.
 //! * No source has the next block: no progress during [`STALLS`] stalls, while a peer or an
 //!   endpoint could be asked. The history then rests until another peer connects.
-//! * The store refused the next blocks in [`REFUSALS`] attempts.
+//! * The store refused the next blocks in [`REFUSALS`] attempts, while it took others. If it takes
+//!   nothing, because its disk is full, the history waits.
 //!
 //! If the view leaves its chain for one whose link to it is not known, the history begins again
 //! below the first block of the new chain. Where that chain meets the old one, the store has the
@@ -75,8 +76,10 @@ pub(super) struct History {
     stalls: u32,
     unconfirmed: SortedMap<BlockId, Unconfirmed>,
     bytes: usize,
-    /// Number of attempts since the store last confirmed a block.
+    /// Number of attempts since the store last confirmed a block, without those while it failed.
     refusals: u32,
+    /// Whether the store refuses new heads, too.
+    store_fails: bool,
     /// Time of the next attempt, if the store has refused blocks.
     retry: Option<Instant>,
     /// Whether an end was reported since the last proved block.
@@ -95,6 +98,7 @@ impl History {
             unconfirmed: SortedMap::new(),
             bytes: 0,
             refusals: 0,
+            store_fails: false,
             retry: None,
             is_told: false,
             recall: Recall::new(),
@@ -205,7 +209,7 @@ impl History {
             return Some(Vec::new());
         }
         self.retry = None;
-        self.refusals = self.refusals.saturating_add(1);
+        self.refusals = self.refusals.saturating_add(u32::from(!self.store_fails));
         if self.refusals > REFUSALS {
             return None;
         }
@@ -287,6 +291,13 @@ impl GapFiller {
             Some(history) if is_stored => history.confirmed(id),
             Some(history) => history.refused(now, id),
             None => {}
+        }
+    }
+
+    /// Sets whether the store refuses new heads, too: then its refusals say nothing about history.
+    pub const fn store_fails(&mut self, fails: bool) {
+        if let Some(history) = &mut self.history {
+            history.store_fails = fails;
         }
     }
 

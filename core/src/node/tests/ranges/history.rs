@@ -287,3 +287,18 @@ fn the_limits_of_the_store_end_the_history_and_are_told_as_such() {
         assert_eq!((status.history, status.memory), (None, 0));
     }
 }
+
+#[test]
+fn history_waits_for_a_full_disk_and_goes_on_when_it_has_room() {
+    let mut world = fresh(902, Reach::Number(FIRST), |_| {}).with(&[Kind::From(0)]);
+    world.insert(900);
+    world.fails = true;
+    world.insert(901);
+    world.pass(600 * SECOND, usize::MAX);
+    assert_eq!((world.head(), world.ends.len(), world.prepended.len()), (901, 0, 0));
+    assert_eq!(world.faults(1), vec![]);
+    world.fails = false;
+    world.pass(60 * SECOND, usize::MAX);
+    assert_eq!(world.ends, [(FIRST, HistoryEnd::Complete)]);
+    assert_stored(&world, FIRST + 899, FIRST, "after an outage");
+}

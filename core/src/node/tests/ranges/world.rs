@@ -111,6 +111,8 @@ pub(super) struct World {
     pub(super) recalls: usize,
     /// Whether the store refuses blocks of the history.
     pub(super) refuses: bool,
+    /// Whether the store refuses everything.
+    pub(super) fails: bool,
     /// Lowest number that the limits of the store allow.
     pub(super) limit: u64,
     /// Numbers of streams and of requests by number to each peer.
@@ -154,6 +156,7 @@ impl World {
             stored: BTreeMap::new(),
             recalls: 0,
             refuses: false,
+            fails: false,
             limit: 0,
             opened: BTreeMap::new(),
             asked: BTreeMap::new(),
@@ -235,6 +238,9 @@ impl World {
                 self.requests.push((at + TICK, id, to, number));
             }
             Output::Range(output) => self.range(output),
+            Output::Store { id, .. } if self.fails => {
+                self.node.handle(now, Input::Stored { id, is_stored: false });
+            }
             Output::Store { id, change } => {
                 let mut is_stored = true;
                 match change {
