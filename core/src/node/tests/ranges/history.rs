@@ -245,7 +245,7 @@ fn a_reorg_below_the_first_head_keeps_what_still_links() {
     for _ in 0..20 {
         branch.push(child(branch.last().expect("one"), 7));
     }
-    world.chain = branch.iter().map(made).collect();
+    world.chain = branch.iter().map(decoded).collect();
     world.disconnect(1);
     // It has the new branch, and nothing of the old chain.
     world.connect(2, Kind::From(291));
