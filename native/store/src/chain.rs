@@ -72,6 +72,11 @@ impl<'txn> Chain<'txn> {
         Ok(self.canonical.last()?.map(|(number, hash)| (number.value(), hash.value())))
     }
 
+    /// Returns the lowest stored canonical block.
+    pub(super) fn stored_lowest(&self) -> Result<Option<(u64, [u8; 32])>, Fault> {
+        Ok(self.canonical.first()?.map(|(number, hash)| (number.value(), hash.value())))
+    }
+
     /// Returns the number of stored canonical blocks.
     pub(super) fn len(&self) -> Result<u64, Fault> {
         Ok(self.canonical.len()?)

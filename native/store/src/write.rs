@@ -46,7 +46,8 @@ impl<'txn> Tables<'txn> {
             meta: transaction.open_table(META)?,
             weight: Weight::default(),
         };
-        tables.weight = Weight::read(&tables.meta, tables.state()?, &tables.blocks)?;
+        let state = tables.state()?;
+        tables.weight = Weight::read(&tables.meta, state, &tables.blocks, &tables.pending)?;
         Ok(tables)
     }
 
@@ -60,7 +61,8 @@ impl<'txn> Tables<'txn> {
     /// Writes the size of the blocks. Must be called before the transaction is committed.
     pub(super) fn finish(mut self) -> Result<(), Fault> {
         let state = self.state()?;
-        self.weight.write(&mut self.meta, state)
+        let pending = self.pending.len()?;
+        self.weight.write(&mut self.meta, state, pending)
     }
 
     /// Puts a whole batch, or nothing of it if it is refused. `limits` are those by which the store
@@ -92,7 +94,9 @@ impl<'txn> Tables<'txn> {
         for block in &batch.pending {
             if !self.chain.is_canonical(block.number, &block.hash.0)? {
                 let parent_and_size = (block.parent_hash.0, block.message.len() as u64);
-                self.pending.insert((block.number, block.hash.0), parent_and_size)?;
+                let old = self.pending.insert((block.number, block.hash.0), parent_and_size)?;
+                let old = old.map_or(0, |old| old.value().1);
+                self.weight.pending_replaced(old, parent_and_size.1);
             }
         }
         if let Some(from) = batch.cut {
@@ -103,7 +107,7 @@ impl<'txn> Tables<'txn> {
             let key = (*number, hash.0);
             let is_wanted = self.chain.is_canonical(*number, &hash.0)?
                 || self.chain.is_abandoned(*number, hash.0)?;
-            if self.pending.remove(key)?.is_some() && !is_wanted {
+            if self.take_pending(key)?.is_some() && !is_wanted {
                 self.remove(*number, hash.0)?;
             }
         }
@@ -119,6 +123,14 @@ impl<'txn> Tables<'txn> {
         Ok(Ok(()))
     }
 
+    /// Removes a block from the pending ones. Returns its parent's hash if it was one of them.
+    fn take_pending(&mut self, key: (u64, [u8; 32])) -> Result<Option<[u8; 32]>, Fault> {
+        let entry = self.pending.remove(key)?.map(|entry| entry.value());
+        let Some((parent, size)) = entry else { return Ok(None) };
+        self.weight.pending_replaced(size, 0);
+        Ok(Some(parent))
+    }
+
     /// Makes the batch's blocks canonical, lowest first. Each one removes the blocks that
     /// contradict it from the chain.
     fn make_canonical(&mut self, batch: &Batch) -> Result<(), Fault> {
@@ -127,7 +139,7 @@ impl<'txn> Tables<'txn> {
         let mut canonical = batch.canonical.clone();
         canonical.sort_unstable();
         for (number, hash) in canonical {
-            let pending = self.pending.remove((number, hash.0))?.map(|entry| entry.value().0);
+            let pending = self.take_pending((number, hash.0))?;
             let parent = parents.get(&hash).copied().or(pending);
             self.chain.put(number, hash.0, parent, &self.blocks)?;
         }
@@ -201,7 +213,7 @@ impl<'txn> Tables<'txn> {
         let kept = self.heights.len()?.saturating_sub(self.pending.len()?);
         let size = of_record(record::encode(block)?.len());
         let has_room =
-            kept < limits.max_blocks && self.kept_bytes()?.saturating_add(size) <= limits.max_bytes;
+            kept < limits.max_blocks && self.weight.kept().saturating_add(size) <= limits.max_bytes;
         let abandoned = kept.saturating_sub(self.chain.len()?);
         if has_room || abandoned > kept / 4 {
             return Ok(false);
@@ -227,7 +239,7 @@ impl<'txn> Tables<'txn> {
         let kept = self.heights.len()?.saturating_sub(self.pending.len()?);
         let mut excess = Excess {
             blocks: kept.saturating_sub(limits.max_blocks),
-            bytes: self.kept_bytes()?.saturating_sub(limits.max_bytes),
+            bytes: self.weight.kept().saturating_sub(limits.max_bytes),
         };
         let abandoned = kept.saturating_sub(self.chain.len()?);
         // A rewind must not cost the history of the new chain.
@@ -239,6 +251,10 @@ impl<'txn> Tables<'txn> {
         }
         let removed = unwanted.len() as u64;
         unwanted.clear();
+        if excess.is_none() && self.is_young(oldest)? {
+            self.chain.trim(limit)?;
+            return Ok(Pruned { removed, more: false });
+        }
         let mut more = false;
         for entry in self.heights.iter()? {
             let (key, timestamp) = entry?;
@@ -271,6 +287,13 @@ impl<'txn> Tables<'txn> {
         let Some(head) = head else { return Ok(0) };
         let made = self.heights.get(head)?.map_or(0, |timestamp| timestamp.value());
         Ok(made.saturating_sub(limits.max_age.as_secs()))
+    }
+
+    /// Returns `true` if no block of the chain is older than `oldest`. Then nothing else has to be
+    /// read: the pending blocks of a long gap may be the lowest ones.
+    fn is_young(&self, oldest: u64) -> Result<bool, Fault> {
+        let Some(lowest) = self.chain.stored_lowest()? else { return Ok(oldest == 0) };
+        Ok(self.heights.get(lowest)?.is_some_and(|timestamp| timestamp.value() >= oldest))
     }
 
     /// Subtracts a block that will be removed from the excess.
@@ -315,15 +338,5 @@ impl<'txn> Tables<'txn> {
         self.weight.replaced(old.map(|old| old.value().len()), None);
         self.heights.remove((number, hash))?;
         self.chain.forget_block(number, hash)
-    }
-
-    /// Returns the size of the blocks that are not pending, in bytes. A pending block counts with
-    /// the length of its message.
-    fn kept_bytes(&self) -> Result<u64, Fault> {
-        let mut pending = 0_u64;
-        for entry in self.pending.iter()? {
-            pending = pending.saturating_add(entry?.1.value().1);
-        }
-        Ok(self.weight.bytes().saturating_sub(pending))
     }
 }
