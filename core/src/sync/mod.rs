@@ -125,7 +125,7 @@ pub use fill::{
     FillConfig, FillStep, GapFiller, HistoryConfig, HistoryEnd, LOAD_BLOCKS, LOAD_BYTES, Lowest,
     RangeError, RangeId, Reach, Recalled, SyncEvent, SyncStatus,
 };
-pub use pending::PendingBlock;
+pub use pending::{PendingBlock, UNSAVED_BLOCKS};
 pub use rate::{Rate, TokenBucket};
 pub use server::{PayloadServer, ServeId, ServeStep, ServerConfig};
 pub use wire::{

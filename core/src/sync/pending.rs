@@ -9,8 +9,8 @@
 //!   each, with blocks of [`FillConfig::pending_bytes`](super::FillConfig::pending_bytes) on disk.
 //!   The sequencer's chain fills them: every entry is signed or reached from a signed block. The
 //!   caller checks [`PendingArea::is_full`].
-//! * Unconfirmed blocks: the caller pauses fetching at [`UNSAVED_BYTES`]; the client bounds the
-//!   blocks that are then in flight.
+//! * Unconfirmed blocks: the caller pauses fetching when they are [too many](PendingArea::waits):
+//!   [`UNSAVED_BLOCKS`] or [`UNSAVED_BYTES`]. The client bounds the blocks that are then in flight.
 //! * Confirmed blocks in memory: [`CACHED_BYTES`], the lowest, which are needed first.
 //! * Known ways down: [`KNOWN_WAYS`] pairs of ids.
 
@@ -24,6 +24,9 @@ use crate::sorted::{SortedMap, SortedSet};
 
 /// Size of the blocks waiting for the store at which fetching pauses, in bytes.
 pub(super) const UNSAVED_BYTES: usize = 8 << 20;
+/// Number of blocks waiting for the store at which fetching pauses. A driver's queue must have room
+/// for as many: a block that it refuses is fetched again after a pause of seconds.
+pub const UNSAVED_BLOCKS: usize = 2048;
 /// Maximum size of the stored blocks that are also kept in memory, in bytes.
 const CACHED_BYTES: usize = 4 << 20;
 /// Maximum number of ways down whose ends are remembered: as many gaps can be open at once without
@@ -54,6 +57,7 @@ pub(super) struct PendingArea {
     entries: BTreeMap<BlockId, Entry>,
     bytes: u64,
     unsaved: usize,
+    unsaved_blocks: usize,
     cached: SortedSet<BlockId>,
     cached_bytes: usize,
     /// Ends of walks over blocks of the area, by their beginnings. No block in between has left the
@@ -85,8 +89,9 @@ impl PendingArea {
         self.unsaved + self.cached_bytes
     }
 
-    pub(super) const fn unsaved(&self) -> usize {
-        self.unsaved
+    /// Returns `true` if so many blocks wait for the store that no more should be fetched.
+    pub(super) const fn waits(&self) -> bool {
+        self.unsaved >= UNSAVED_BYTES || self.unsaved_blocks >= UNSAVED_BLOCKS
     }
 
     pub(super) fn is_full(&self, most: usize, bytes: u64) -> bool {
@@ -105,6 +110,7 @@ impl PendingArea {
             .insert(id, Entry { parent, size, is_saved: false, block: Some(block.clone()) });
         self.bytes = self.bytes.saturating_add(size as u64);
         self.unsaved = self.unsaved.saturating_add(size);
+        self.unsaved_blocks += 1;
         true
     }
 
@@ -113,6 +119,7 @@ impl PendingArea {
         let Some(entry) = self.entries.get_mut(id).filter(|entry| !entry.is_saved) else { return };
         entry.is_saved = true;
         self.unsaved = self.unsaved.saturating_sub(entry.size);
+        self.unsaved_blocks = self.unsaved_blocks.saturating_sub(1);
         self.cached_bytes = self.cached_bytes.saturating_add(entry.size);
         self.cached.insert(*id);
         while self.cached_bytes > CACHED_BYTES {
@@ -192,6 +199,7 @@ impl PendingArea {
         self.bytes = self.bytes.saturating_sub(entry.size as u64);
         if !entry.is_saved {
             self.unsaved = self.unsaved.saturating_sub(entry.size);
+            self.unsaved_blocks = self.unsaved_blocks.saturating_sub(1);
         } else if self.cached.remove(id) {
             self.cached_bytes = self.cached_bytes.saturating_sub(entry.size);
         }

@@ -59,7 +59,8 @@ const MIN_RETRY: Duration = Duration::from_secs(2);
 /// Bounds of the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WriterConfig {
-    /// Maximum number of batches.
+    /// Maximum number of batches. Small ones are cheap: a gap of small blocks is written as fast as
+    /// it is fetched only if thousands fit.
     pub max_batches: usize,
     /// Maximum size of the batches, in bytes of messages and memory.
     pub max_bytes: usize,
@@ -67,7 +68,7 @@ pub struct WriterConfig {
 
 impl Default for WriterConfig {
     fn default() -> Self {
-        Self { max_batches: 1024, max_bytes: 64 * 1024 * 1024 }
+        Self { max_batches: 8192, max_bytes: 64 * 1024 * 1024 }
     }
 }
 

@@ -13,7 +13,7 @@
 
 use std::time::Duration;
 
-use super::{Aim, FillStep, GapFiller, SyncEvent, UNSAVED_BYTES};
+use super::{Aim, FillStep, GapFiller, SyncEvent};
 use crate::chain::ChainView;
 use crate::payload::Block;
 use crate::peers::PeerId;
@@ -114,7 +114,7 @@ impl GapFiller {
     /// Returns `true` if fetching has to wait for the store or for a landing.
     pub(super) fn is_behind(&self, now: Instant) -> bool {
         let is_history = self.aim == Some(Aim::History);
-        self.pending.unsaved() >= UNSAVED_BYTES
+        self.pending.waits()
             || self.paused_until > now
             || self.landing.is_some()
             || self.history.as_ref().is_some_and(|history| is_history && history.is_full())

@@ -6,7 +6,6 @@
 use super::{GapFiller, STORE_PAUSE};
 use crate::chain::BlockId;
 use crate::sync::FillStep;
-use crate::sync::pending::UNSAVED_BYTES;
 use crate::time::Instant;
 
 impl GapFiller {
@@ -14,7 +13,7 @@ impl GapFiller {
     pub fn held(&mut self, now: Instant, id: &BlockId, is_held: bool) {
         if is_held {
             self.pending.saved(id);
-        } else if self.pending.unsaved() < UNSAVED_BYTES {
+        } else if !self.pending.waits() {
             if self.pending.unsaved_block(id).is_some() {
                 if self.unheld.is_empty() {
                     self.hold_at = now + STORE_PAUSE;

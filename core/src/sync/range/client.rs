@@ -93,17 +93,17 @@ pub struct SegmentClientConfig {
     /// Maximum memory in bytes; at least [`FRONTIER_RESERVE`]. With no more than that, only the
     /// frontier is fetched.
     pub bytes: usize,
-    /// Maximum number of streams to one server. With two, the second request reaches the server
-    /// before the first answer ends.
+    /// Maximum number of streams to one server. Several keep a line with a long round trip busy: the
+    /// window of a new stream is small, and a lost packet stalls it.
     pub streams_per_server: usize,
     /// Maximum number of remembered servers.
     pub servers: usize,
 }
 
 impl SegmentClientConfig {
-    /// Returns the default settings for a chain: 96 MiB, two streams, 256 servers.
+    /// Returns the default settings for a chain: 96 MiB, six streams, 256 servers.
     pub const fn new(chain_id: u64) -> Self {
-        Self { chain_id, bytes: 96 << 20, streams_per_server: 2, servers: 256 }
+        Self { chain_id, bytes: 96 << 20, streams_per_server: 6, servers: 256 }
     }
 }
 

@@ -73,7 +73,7 @@ pub struct RangeServerConfig {
 
 impl RangeServerConfig {
     /// Returns the default limits for a chain: no limits of costs, a quarter for browsers, 128
-    /// streams, 4 of one peer, 4 reads, 64 MiB, 1,000 peers, 20 s for a write and 5 s of waiting,
+    /// streams, 8 of one peer, 4 reads, 64 MiB, 1,000 peers, 20 s for a write and 5 s of waiting,
     /// which is less than a requester's patience.
     pub const fn new(chain_id: u64) -> Self {
         Self {
@@ -82,7 +82,7 @@ impl RangeServerConfig {
             per_peer: Limits::UNLIMITED,
             browsers: 25,
             streams: 128,
-            streams_per_peer: 4,
+            streams_per_peer: 8,
             reads: 4,
             buffer: 64 << 20,
             peers: 1000,

@@ -5,7 +5,7 @@ use opp2p_core::sync::range::PROTOCOL;
 use std::time::Duration;
 
 /// Maximum number of streams of a peer on one connection. The core allows fewer.
-pub(super) const MAX_INCOMING: usize = 8;
+pub(super) const MAX_INCOMING: usize = 16;
 /// Time in which a peer must send its request.
 pub(super) const REQUEST_TIME: Duration = Duration::from_secs(10);
 /// Time in which a peer must take the end of an answer.
