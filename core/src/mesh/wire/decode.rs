@@ -2,6 +2,7 @@
 
 use super::MAX_OVERHEAD;
 use super::proto::{Fields, Malformed, Value};
+use super::transfers::{self, TRANSFERS, Transfer};
 
 /// Field numbers of `RPC`.
 const SUBSCRIPTIONS: u32 = 1;
@@ -23,6 +24,7 @@ pub struct Rpc<'a> {
     has_subscriptions: bool,
     has_control: bool,
     has_extensions: bool,
+    has_transfers: bool,
 }
 
 /// An entry of `RPC.subscriptions`.
@@ -103,6 +105,7 @@ impl<'a> Rpc<'a> {
             has_subscriptions: false,
             has_control: false,
             has_extensions: false,
+            has_transfers: false,
         };
         // Counts the bytes that are not data. Stops early: a frame may be 10 MiB of empty entries.
         let (mut seen, mut data) = (0, 0);
@@ -125,6 +128,10 @@ impl<'a> Rpc<'a> {
                         return Err(Malformed::Overhead);
                     }
                     checked.has_extensions |= check_control(control)?;
+                }
+                TRANSFERS => {
+                    checked.has_transfers = true;
+                    transfers::check(value.bytes(field)?)?;
                 }
                 _ => {}
             }
@@ -154,6 +161,11 @@ impl<'a> Rpc<'a> {
     /// Returns `true` if the control message names extensions.
     pub const fn has_extensions(&self) -> bool {
         self.has_extensions
+    }
+
+    /// Returns `true` if our own extension is present, even an empty one.
+    pub const fn has_transfers(&self) -> bool {
+        self.has_transfers
     }
 
     /// Returns the subscriptions in order.
@@ -204,6 +216,11 @@ impl<'a> Rpc<'a> {
                 }
             })
         })
+    }
+
+    /// Returns the entries of our own extension in order, those of all its fields together.
+    pub fn transfers(&self) -> impl Iterator<Item = Transfer<'a>> + use<'a> {
+        entries(self.frame, TRANSFERS).flat_map(transfers::read)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Encoder of frames.
 
 use super::proto::{varint_length, write_bytes, write_number, write_varint};
+use super::transfers::{RECEIVING, SENDING, SPEAKS, TRANSFERS};
 use crate::mesh::Id;
 use alloy_primitives::Bytes;
 
@@ -60,11 +61,12 @@ impl Frame {
     }
 }
 
-/// Collects subscriptions and control for one frame.
+/// Collects subscriptions, control and notices of transfers for one frame.
 #[derive(Clone, Debug, Default)]
 pub struct ControlWriter {
     subscriptions: Vec<u8>,
     control: Vec<u8>,
+    transfers: Vec<u8>,
 }
 
 impl ControlWriter {
@@ -115,6 +117,21 @@ impl ControlWriter {
         self.ids(5, ids);
     }
 
+    /// Says that we understand notices of transfers.
+    pub fn speaks(&mut self) {
+        write_number(&mut self.transfers, SPEAKS, 1);
+    }
+
+    /// Says that we begin to send these messages to the peer.
+    pub fn sending<'a>(&mut self, ids: impl IntoIterator<Item = &'a Id>) {
+        ids.into_iter().for_each(|id| write_bytes(&mut self.transfers, SENDING, id.as_bytes()));
+    }
+
+    /// Says that we are receiving these messages from another peer.
+    pub fn receiving<'a>(&mut self, ids: impl IntoIterator<Item = &'a Id>) {
+        ids.into_iter().for_each(|id| write_bytes(&mut self.transfers, RECEIVING, id.as_bytes()));
+    }
+
     fn ids<'a>(&mut self, field: u8, ids: impl IntoIterator<Item = &'a Id>) {
         let mut entry = Vec::new();
         ids.into_iter().for_each(|id| write_bytes(&mut entry, 1, id.as_bytes()));
@@ -125,7 +142,8 @@ impl ControlWriter {
 
     /// Returns the number of further bytes that fit into the frame.
     pub fn room(&self) -> usize {
-        MAX_CONTROL_WRITTEN.saturating_sub(self.subscriptions.len() + self.control.len() + 8)
+        let written = self.subscriptions.len() + self.control.len() + self.transfers.len();
+        MAX_CONTROL_WRITTEN.saturating_sub(written + 16)
     }
 
     /// Returns `true` if there is any control.
@@ -138,6 +156,11 @@ impl ControlWriter {
         let mut rpc = self.subscriptions;
         if !self.control.is_empty() {
             write_bytes(&mut rpc, 3, &self.control);
+        }
+        if !self.transfers.is_empty() {
+            write_varint(&mut rpc, u64::from(TRANSFERS) << 3 | 2);
+            write_varint(&mut rpc, self.transfers.len() as u64);
+            rpc.extend_from_slice(&self.transfers);
         }
         if rpc.is_empty() {
             return None;

@@ -6,6 +6,8 @@
 //! is skipped by its wire type, at every level. A wrong wire type, a group, or a length beyond its
 //! container makes the frame malformed, as for go and rust, which both give up the stream.
 //!
+//! One field of `RPC`, [`TRANSFERS`], is our own; other implementations skip it. See [`Transfer`].
+//!
 //! Message frames are built once and shared: see [`Frame`].
 //!
 //! # Bounds
@@ -23,11 +25,13 @@ mod proto;
 mod reader;
 #[cfg(test)]
 mod tests;
+mod transfers;
 
 pub use decode::{Control, Ids, Message, Rpc, Subscription};
 pub use encode::{ControlWriter, Frame, MAX_CONTROL_WRITTEN};
 pub use proto::Malformed;
 pub use reader::{FREE_BYTES, FrameReader, IDLE, POOL_BYTES, Pool, SLOW, STALLED_AFTER};
+pub use transfers::{TRANSFERS, Transfer};
 
 /// Maximum length of a frame in bytes, without its length prefix. The reference's limit, inclusive.
 pub const MAX_FRAME: usize = 10 << 20;

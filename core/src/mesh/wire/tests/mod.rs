@@ -102,6 +102,21 @@ mod schema {
         #[prost(bool, optional, tag = "10")]
         pub(super) partial: Option<bool>,
     }
+    /// A schema with our extension alone. All other fields are unknown to it.
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub(super) struct Extended {
+        #[prost(message, optional, tag = "7303218")]
+        pub(super) transfers: Option<Transfers>,
+    }
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub(super) struct Transfers {
+        #[prost(bool, optional, tag = "1")]
+        pub(super) speaks: Option<bool>,
+        #[prost(bytes = "vec", repeated, tag = "2")]
+        pub(super) sending: Vec<Vec<u8>>,
+        #[prost(bytes = "vec", repeated, tag = "3")]
+        pub(super) receiving: Vec<Vec<u8>>,
+    }
 }
 
 fn bytes() -> impl Strategy<Value = Vec<u8>> {
@@ -241,7 +256,59 @@ fn assert_same(rpc: &Rpc<'_>, expected: &schema::Rpc) {
     assert_eq!(read, wanted);
 }
 
+fn transfers_in(rpc: &Rpc<'_>) -> schema::Transfers {
+    let mut read = schema::Transfers::default();
+    for transfer in rpc.transfers() {
+        match transfer {
+            Transfer::Speaks(speaks) => read.speaks = Some(speaks),
+            Transfer::Sending(id) => read.sending.push(id.to_vec()),
+            Transfer::Receiving(id) => read.receiving.push(id.to_vec()),
+        }
+    }
+    read
+}
+
 proptest! {
+    #[test]
+    fn notices_are_read_by_those_that_know_them_and_skipped_by_others(
+        expected in rpc(),
+        speaks in prop::option::of(any::<bool>()),
+        sending in ids(),
+        receiving in ids(),
+    ) {
+        let transfers = schema::Transfers { speaks, sending, receiving };
+        let extension = schema::Extended { transfers: Some(transfers.clone()) }.encode_to_vec();
+        let plain = expected.encode_to_vec();
+        let without = schema::Rpc::decode(&plain[..]).expect("a valid frame");
+        for frame in [[&plain[..], &extension[..]].concat(), [&extension[..], &plain[..]].concat()]
+        {
+            let rpc = Rpc::parse(&frame).expect("a valid frame");
+            assert_same(&rpc, &expected);
+            prop_assert!(rpc.has_transfers());
+            prop_assert_eq!(transfers_in(&rpc), transfers.clone());
+            let read = schema::Rpc::decode(&frame[..]).expect("skipped");
+            prop_assert_eq!(read, without.clone());
+        }
+        prop_assert!(!Rpc::parse(&plain).expect("a valid frame").has_transfers());
+    }
+
+    #[test]
+    fn notices_that_we_write_another_reads(ids in vec(vec(any::<u8>(), 1..=32), 0..5)) {
+        let named: Vec<Id> = ids.iter().filter_map(|id| Id::new(id)).collect();
+        let mut writer = ControlWriter::default();
+        writer.graft("topic");
+        writer.speaks();
+        writer.sending(&named);
+        writer.receiving(&named);
+        let frame = writer.finish().expect("not empty").to_vec();
+        let read = schema::Extended::decode_length_delimited(&frame[..]).expect("readable");
+        let wanted =
+            schema::Transfers { speaks: Some(true), sending: ids.clone(), receiving: ids };
+        prop_assert_eq!(read.transfers, Some(wanted));
+        let other = schema::Rpc::decode_length_delimited(&frame[..]).expect("readable");
+        prop_assert_eq!(other.control.map(|control| control.graft.len()), Some(1));
+    }
+
     #[test]
     fn both_decoders_read_the_same(expected in rpc()) {
         let frame = expected.encode_to_vec();
@@ -363,6 +430,17 @@ fn known_bytes_are_read_and_written() {
     writer.prune("t", None);
     let frame = writer.finish().expect("not empty").to_vec();
     assert_eq!(hex::encode(frame), "131a111a030a017422050a0174183c22030a0174");
+    let mut writer = ControlWriter::default();
+    writer.subscription("t", true);
+    writer.speaks();
+    let frame = writer.finish().expect("not empty").to_vec();
+    assert_eq!(hex::encode(frame), "0e0a0508011201749283ee1b020801");
+    let id = Id::new(&[1, 2]).expect("two bytes");
+    let mut writer = ControlWriter::default();
+    writer.sending([&id]);
+    writer.receiving([&id]);
+    let frame = writer.finish().expect("not empty").to_vec();
+    assert_eq!(hex::encode(frame), "0d9283ee1b08120201021a020102");
     let message = Frame::message("t", Bytes::from_static(&[1, 2, 3]));
     assert_eq!(hex::encode(message.to_vec()), "0a12081203010203220174");
 }
@@ -387,7 +465,7 @@ fn present_but_empty_counts_as_signed() {
 
 #[test]
 fn what_is_not_protobuf_is_refused() {
-    let cases: [(&[u8], Malformed); 9] = [
+    let cases: [(&[u8], Malformed); 11] = [
         (&[0x80], Malformed::Varint),
         (&[0xff; 11], Malformed::Varint),
         (&[0x00, 0x00], Malformed::FieldNumber(0)),
@@ -397,6 +475,8 @@ fn what_is_not_protobuf_is_refused() {
         (&[0x08, 1], Malformed::WrongType(1)),
         (&[0x1a, 2, 0x22], Malformed::Truncated),
         (&[0x1a, 4, 0x22, 2, 0x10, 1], Malformed::WrongType(2)),
+        (&[0x90, 0x83, 0xee, 0x1b, 1], Malformed::WrongType(TRANSFERS)),
+        (&[0x92, 0x83, 0xee, 0x1b, 2, 0x10, 1], Malformed::WrongType(2)),
     ];
     for (frame, error) in cases {
         assert_eq!(Rpc::parse(frame).map(|_| ()), Err(error), "{frame:?}");
