@@ -24,6 +24,8 @@
 //! * GRAFT and PRUNE are states: the newest one for a topic replaces one that waits.
 //! * Large messages are sent to a few peers at a time: see [`send`]. A waiting message can be
 //!   cancelled.
+//! * Peers with our extension say which large messages are on their way, so that others don't send
+//!   the same: see [`wire::Transfer`]. Other peers get no such notice.
 //! * Each demand of a peer is charged to the peer's own budget before it is read. A peer that keeps
 //!   overdrawing loses score and is banned.
 //! * Browsers have meshes of their own, beside those of the nodes: they get every message, and no

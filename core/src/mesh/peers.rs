@@ -6,7 +6,7 @@
 use super::budget::Budget;
 use super::config::{Allowances, Spoken};
 use super::ids::Topics;
-use super::send::Outbox;
+use super::send::{BROKEN_LIMIT, Outbox};
 use super::unwanted::Unwanted;
 use super::{Class, Version};
 use crate::time::Instant;
@@ -44,6 +44,8 @@ pub(super) struct Peer {
     pub(super) is_outbound: bool,
     pub(super) writer: Writer,
     pub(super) spoken: Spoken,
+    /// Whether the peer understands notices of transfers.
+    pub(super) speaks: bool,
     pub(super) reopened: Window,
     pub(super) stuck: Window,
     pub(super) readers: Window,
@@ -62,6 +64,8 @@ pub(super) struct Peer {
     pub(super) ids: Ids,
     /// Number of accepted messages that the peer sent first, halved periodically.
     pub(super) firsts: u32,
+    /// Number of messages that the peer announced and did not deliver, less those that it did.
+    pub(super) broken: u8,
     /// The score as of the last heartbeat or change.
     pub(super) score: f64,
 }
@@ -133,6 +137,7 @@ impl Peer {
             is_outbound,
             writer: Writer::Closed(Some(now + OPEN_AFTER)),
             spoken: None,
+            speaks: false,
             reopened: Window::default(),
             stuck: Window::default(),
             readers: Window::default(),
@@ -147,6 +152,7 @@ impl Peer {
             asked: 0,
             ids: Ids::default(),
             firsts: 0,
+            broken: 0,
             score: 0.0,
         }
     }
@@ -161,6 +167,17 @@ impl Peer {
         self.writer == Writer::Open
             && !self.ids.is_foreign
             && self.spoken.is_some_and(Version::has_idontwant)
+    }
+
+    /// Returns `true` if we can send to the peer, it understands notices of transfers, and its ids
+    /// are ours.
+    pub(super) fn takes_notices(&self) -> bool {
+        self.speaks && self.has_mesh() && !self.ids.is_foreign
+    }
+
+    /// Returns `true` if the peer's notices of what it sends count.
+    pub(super) const fn is_believed(&self) -> bool {
+        self.speaks && !self.class.is_browser() && self.broken < BROKEN_LIMIT
     }
 
     /// Returns when to open the stream again after it failed. After many failures, that is at the

@@ -78,6 +78,11 @@ impl Promises {
         self.count += 1;
     }
 
+    /// Returns `true` if `peer` was asked for this message, and still has time.
+    pub(super) fn is_asked(&self, id: &Id, peer: &PeerId) -> bool {
+        self.asked.get(id).is_some_and(|asked| asked.iter().any(|promise| promise.peer == *peer))
+    }
+
     /// Forgets all promises of a message that arrived. Returns the peers that promised it.
     pub(super) fn fulfil(&mut self, id: &Id) -> Vec<PeerId> {
         let asked = self.asked.remove(id).unwrap_or_default();

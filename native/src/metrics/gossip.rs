@@ -22,7 +22,7 @@ use opp2p_node::host::HostHandle;
 pub(super) fn events(host: &HostHandle) -> [(&'static str, u64); 13] {
     let meter = host.meter();
     let status = host.status().borrow().clone();
-    let Counts { copies, refused, dropped, grafts, prunes } =
+    let Counts { copies, refused, dropped, grafts, prunes, .. } =
         host.core(|node, _| node.router().map(Router::counts)).unwrap_or_default();
     let own_refused =
         meter.publish_errors.each(&PublishError::NAMES).find(|(why, _)| *why == "refused");

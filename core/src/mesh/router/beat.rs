@@ -43,8 +43,10 @@ impl Router {
         self.forget_stuck(now);
         if has_slept {
             self.promises.void_all();
+            self.incoming.void_all();
         } else {
             self.charge_broken_promises(now);
+            self.count_broken_notices(now);
         }
         if let Some(scores) = &mut self.scores {
             scores.tick(now);
@@ -112,7 +114,7 @@ impl Router {
             outbox.control_frames = 0;
             outbox.expire(now);
             outbox.settle(now);
-            self.counts.dropped += outbox.take_dropped();
+            self.counts.add(outbox.take_tally());
             if has_slept {
                 outbox.progress = now;
             }
@@ -122,6 +124,7 @@ impl Router {
                 is_slow = outbox.forwards >= SLOW_SAMPLE && outbox.expired * 2 >= outbox.forwards;
                 (outbox.forwards, outbox.expired) = (0, 0);
                 known.firsts /= 2;
+                known.broken = known.broken.saturating_sub(1);
             }
             if outbox.idontwant_waits() > 0 {
                 self.announce(&peer);

@@ -80,7 +80,7 @@ impl Router {
 
     /// Returns the id if its length is right. An id of another length is skipped, and costs the
     /// same.
-    fn read_id(&self, id: &[u8]) -> Option<Id> {
+    pub(super) fn read_id(&self, id: &[u8]) -> Option<Id> {
         Id::new(id).filter(|_| id.len() == self.config.id_length)
     }
 

@@ -1,5 +1,7 @@
 //! Totals since the start, for metrics.
 
+use crate::mesh::send::Tally;
+
 /// Counters of events since the router's creation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
@@ -15,4 +17,22 @@ pub struct Counts {
     pub grafts: u64,
     /// Peers that left a mesh and stayed connected.
     pub prunes: u64,
+    /// Notices of transfers that were sent: of large messages to the peer, and of those to us.
+    pub notices: u64,
+    /// Messages that were held back because the peer was receiving them from another. They are
+    /// counted as [`Self::dropped`] is.
+    pub held: u64,
+    /// Those of them that the peer then had, so they were not sent.
+    pub spared: u64,
+    /// Messages that peers began to send us, by their notices, and that did not come.
+    pub broken: u64,
+}
+
+impl Counts {
+    /// Adds the events of an outbox.
+    pub(super) const fn add(&mut self, tally: Tally) {
+        self.dropped += tally.dropped;
+        self.held += tally.held;
+        self.spared += tally.spared;
+    }
 }

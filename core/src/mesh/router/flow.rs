@@ -77,7 +77,7 @@ impl Router {
             && self.charge(now, peer, Good::NamingBytes, cost);
         if !is_paid {
             self.counts.refused += 1;
-            self.promises.void(peer);
+            self.excuse(peer);
             return;
         }
         // A slice keeps its whole frame in memory.
@@ -89,11 +89,11 @@ impl Router {
         match self.intake.admit(now, *peer, (topic, data, sample), cost) {
             Ok(displaced) => {
                 self.counts.refused += displaced.len() as u64;
-                displaced.iter().for_each(|peer| self.promises.void(peer));
+                displaced.iter().for_each(|peer| self.excuse(peer));
             }
             Err(()) => {
                 self.counts.refused += 1;
-                self.promises.void(peer);
+                self.excuse(peer);
             }
         }
     }
@@ -122,6 +122,7 @@ impl Router {
                 peer.ids.keep();
             }
         }
+        self.arrived(&name, length, &sources);
         self.seen.expire(now);
         match self.seen.get(&name) {
             None => {
@@ -159,7 +160,7 @@ impl Router {
             return;
         }
         if let Some(known) = self.intake.remove(entry) {
-            known.sources.iter().for_each(|source| self.promises.void(&source.peer));
+            known.sources.iter().for_each(|source| self.excuse(&source.peer));
         }
     }
 

@@ -1,5 +1,5 @@
 //! Handling of one frame: subscriptions, then messages, then control messages, as in
-//! go-libp2p-pubsub.
+//! go-libp2p-pubsub. Notices of transfers come after the subscriptions.
 
 use super::Router;
 use crate::mesh::budget::Good;
@@ -25,6 +25,9 @@ impl Router {
         let is_paid = self.charge(now, peer, Good::ControlBytes, rpc.overhead());
         if is_paid && rpc.has_subscriptions() {
             self.subscriptions(now, peer, &rpc, is_first);
+        }
+        if is_paid && rpc.has_transfers() {
+            self.transfers(now, peer, &rpc);
         }
         // The subscriptions of a graylisted peer count, so that they are known when its score
         // recovers.
@@ -58,6 +61,7 @@ impl Router {
         }
         if let Some(known) = self.peers.get_mut(peer) {
             known.subscriptions = after;
+            known.speaks &= !is_first;
         }
         for topic in before.iter().filter(|topic| !after.contains(*topic)) {
             self.unsubscribed(now, topic, peer);

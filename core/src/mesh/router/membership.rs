@@ -40,6 +40,7 @@ impl Router {
         // Requested messages are no longer accepted.
         self.held.retain(|held| held.topic != topic);
         self.promises.void_all();
+        self.incoming.void_all();
         self.say_subscription(topic, false);
         for peer in members {
             self.prune(now, topic, &peer, UNSUBSCRIBE_BACKOFF);

@@ -6,6 +6,7 @@ mod counts;
 mod flow;
 mod frames;
 mod membership;
+mod notices;
 mod publish;
 mod sending;
 mod streams;
@@ -20,7 +21,7 @@ use super::promises::Promises;
 use super::random::Random;
 use super::score::Scores;
 use super::seen::Seen;
-use super::send::Uplink;
+use super::send::{Incoming, Uplink};
 use super::{Id, MeshConfig, Topic};
 use crate::gossip::HEARTBEAT_INITIAL_DELAY;
 use crate::peers::PeerId;
@@ -73,6 +74,8 @@ pub struct Router {
     seen: Seen,
     cache: Cache,
     promises: Promises,
+    /// Large messages that peers have begun to send us.
+    incoming: Incoming,
     held: VecDeque<Held>,
     uplink: Uplink,
     /// Peers with large messages in their outboxes.
@@ -110,6 +113,10 @@ pub struct Sizes {
     pub cached_bytes: usize,
     /// Requested messages.
     pub promises: usize,
+    /// Announced transfers of large messages to us.
+    pub incoming: usize,
+    /// Most notices of transfers that wait for one peer, or that one peer has sent.
+    pub notices: usize,
     /// Advertised ids that wait for names.
     pub held: usize,
     /// Back-offs of all topics.
@@ -142,6 +149,7 @@ impl Router {
             seen: Seen::default(),
             cache: Cache::default(),
             promises: Promises::default(),
+            incoming: Incoming::default(),
             held: VecDeque::new(),
             uplink: Uplink::default(),
             want_large: SortedSet::new(),
@@ -268,6 +276,8 @@ impl Router {
             cached: self.cache.len(),
             cached_bytes: self.cache.bytes(),
             promises: self.promises.len(),
+            incoming: self.incoming.len(),
+            notices: peers().map(|peer| peer.outbox.notices()).max().unwrap_or_default(),
             held: self.held.len(),
             backoffs: links().map(|link| link.backoffs.len()).sum(),
             outbox: peers().map(|peer| peer.outbox.messages()).max().unwrap_or_default(),

@@ -80,6 +80,7 @@ impl Router {
 
     /// Remembers a message of our own before it is sent: its copies will come back.
     fn keep_own(&mut self, now: Instant, topic: Topic, name: Id, data: &Bytes, frame: &Frame) {
+        self.arrived(&name, data.len(), &[]);
         self.seen.set(now, name, State::Accepted(now));
         self.intake.keep_own(now, self.key, topic, data.clone(), name);
         self.cache.insert(name, topic, frame.clone());

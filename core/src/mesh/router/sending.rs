@@ -22,8 +22,9 @@ impl Router {
     /// shell can take. Returns `None` if no such frame waits.
     ///
     /// A large frame is returned whole, but only when the shell has written all it was given
-    /// before: report that with [`Input::Written`]. After `None`, wait for [`Output::Transmit`]
-    /// or, if the window was too small, for a larger window.
+    /// before: report that with [`Input::Written`]. Only the words that announce it are returned
+    /// right before it. After `None`, wait for [`Output::Transmit`] or, if the window was too
+    /// small, for a larger window.
     ///
     /// [`Input::Written`]: crate::mesh::Input::Written
     /// [`Output::Transmit`]: crate::mesh::Output::Transmit
@@ -53,10 +54,11 @@ impl Router {
         if let Some(frame) = known.outbox.take_small(now, room) {
             return Some(frame);
         }
-        if known.outbox.unwritten > 0 {
-            return None;
+        let id = self.uplink.offered(peer).filter(|id| known.outbox.may_follow(id))?;
+        if let Some(notice) = self.sending_notice(peer, &id) {
+            return Some(notice);
         }
-        let id = self.uplink.offered(peer)?;
+        let known = self.peers.get_mut(peer)?;
         let frame = known.outbox.take(&id);
         match frame {
             Some(_) => self.uplink.taken(now, peer),
@@ -74,10 +76,12 @@ impl Router {
         }
         let names: Vec<_> = self.links.iter().map(|link| link.name.clone()).collect();
         let mut writer = ControlWriter::default();
+        let mut has_topics = false;
         let subscriptions = outbox.subscriptions.iter_mut().zip(&names).take(SUBSCRIPTIONS);
         for (subscribes, name) in subscriptions {
             if let Some(subscribes) = subscribes.take() {
                 writer.subscription(name, subscribes);
+                has_topics = true;
             }
         }
         if !version.has_mesh() {
@@ -85,6 +89,12 @@ impl Router {
             forget_control(outbox);
             return writer.finish();
         }
+        if has_topics && std::mem::take(&mut outbox.introduces) {
+            writer.speaks();
+        }
+        let receiving = outbox.take_receiving();
+        self.counts.notices += receiving.len() as u64;
+        writer.receiving(&receiving);
         for (say, name) in outbox.mesh.iter_mut().zip(&names) {
             match say.take() {
                 Some(Say::Graft) => writer.graft(name),
@@ -203,4 +213,5 @@ fn forget_control(outbox: &mut Outbox) {
     outbox.iwant.clear();
     outbox.ihave = Default::default();
     outbox.take_idontwant(MAX_IDONTWANT);
+    outbox.take_receiving();
 }

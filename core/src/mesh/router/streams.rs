@@ -48,7 +48,7 @@ impl Router {
         {
             self.openings.remove(&(at, *peer));
         }
-        self.promises.void(peer);
+        self.excuse(peer);
         self.held.retain(|held| held.peer != *peer);
         self.uplink.forget(peer);
         if let Some(scores) = &mut self.scores {
@@ -86,6 +86,7 @@ impl Router {
         known.writer = Writer::Open;
         known.spoken = Some(version);
         known.outbox.progress = now;
+        known.outbox.introduces = version.has_mesh();
         for (at, link) in self.links.iter().enumerate() {
             known.outbox.subscriptions[at] = link.is_joined.then_some(true);
         }
@@ -159,7 +160,8 @@ impl Router {
     fn count_dropped(&mut self, peer: &PeerId) {
         if let Some(known) = self.peers.get_mut(peer) {
             let waiting = known.outbox.messages() as u64;
-            self.counts.dropped += waiting + known.outbox.take_dropped();
+            self.counts.dropped += waiting;
+            self.counts.add(known.outbox.take_tally());
         }
     }
 

@@ -1,5 +1,6 @@
 //! Outbox of one peer.
 
+use super::notices::{self, Heard, MAX_RECEIVING};
 use super::thrift::Thrift;
 use crate::gossip::OUTBOUND_QUEUE;
 use crate::mesh::ids::Topics;
@@ -58,6 +59,21 @@ struct Queued {
     /// Time before which a large message is held back.
     begin: Instant,
     end: Instant,
+    /// Whether a notice of the peer may hold it back, which happens once.
+    may_hold: bool,
+    /// Whether a notice of the peer holds it back, or did so.
+    is_noticed: bool,
+}
+
+/// Events since they were last counted.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::mesh) struct Tally {
+    /// Dropped messages of any kind.
+    pub(in crate::mesh) dropped: u64,
+    /// Messages that a notice held back.
+    pub(in crate::mesh) held: u64,
+    /// Those of them that the peer then had from another.
+    pub(in crate::mesh) spared: u64,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -66,6 +82,15 @@ pub(in crate::mesh) struct Outbox {
     pub(in crate::mesh) mesh: [Option<Say>; MAX_TOPICS],
     idontwant: VecDeque<Id>,
     pub(in crate::mesh) iwant: Vec<Id>,
+    /// Messages that we are receiving from others, oldest first.
+    receiving: Vec<Id>,
+    /// Whether the next subscription is the first one on this stream.
+    pub(in crate::mesh) introduces: bool,
+    /// The message that the peer was told is being sent, until it is taken, and the length of the
+    /// frame that said so.
+    pub(in crate::mesh) told: Option<(Id, usize)>,
+    /// Messages that the peer is receiving from others.
+    heard: Heard,
     pub(in crate::mesh) ihave: Topics,
     /// In order of arrival.
     messages: VecDeque<Queued>,
@@ -81,8 +106,7 @@ pub(in crate::mesh) struct Outbox {
     /// Number of forwarded messages of the last minute, and how many of them were dropped.
     pub(in crate::mesh) forwards: u32,
     pub(in crate::mesh) expired: u32,
-    /// Number of dropped messages of any kind since they were last counted.
-    dropped: u64,
+    tally: Tally,
     /// Whether the shell was told that there is something to send.
     pub(in crate::mesh) is_announced: bool,
     is_browser: bool,
@@ -107,6 +131,7 @@ impl Outbox {
         if let Some(queued) = self.messages.iter_mut().find(|queued| queued.id == id) {
             if kind == Kind::Answer {
                 // The peer asks for it: it is needed, and held back no longer.
+                queued.may_hold = false;
                 queued.begin = queued.begin.min(now);
                 queued.end = queued.end.max(now + kind.lifetime(frame.len()));
             }
@@ -118,7 +143,7 @@ impl Outbox {
             let victims = [Kind::Forward, Kind::Answer].into_iter();
             let victim = victims.filter(|_| kind != Kind::Answer).find_map(oldest);
             let Some(victim) = victim else {
-                self.dropped += 1;
+                self.tally.dropped += 1;
                 return false;
             };
             self.drop_at(victim);
@@ -130,13 +155,56 @@ impl Outbox {
             self.forwards += 1;
         }
         self.bytes += frame.len();
-        let may_hold = tells && frame.len() >= LARGE && kind == Kind::Forward;
-        let hold = match may_hold {
+        let is_tracked = tells && frame.len() >= LARGE && kind == Kind::Forward;
+        let hold = match is_tracked {
             true => self.thrift.queued(now, id, frame.len()),
             false => Duration::ZERO,
         };
         let (begin, end) = (now + hold, now + kind.lifetime(frame.len()));
-        self.messages.push_back(Queued { id, frame, kind, begin, end });
+        let may_hold = kind != Kind::Answer;
+        self.messages.push_back(Queued {
+            id,
+            frame,
+            kind,
+            begin,
+            end,
+            may_hold,
+            is_noticed: false,
+        });
+        if let Some(said) = self.heard.find(now, &id) {
+            self.hold_back(now, said, &id);
+        }
+        true
+    }
+
+    /// Records that the peer is receiving a message from another. Returns `true` if it waits here
+    /// and is held back now.
+    pub(in crate::mesh) fn peer_receives(&mut self, now: Instant, id: &Id) -> bool {
+        self.heard.insert(now, *id);
+        let is_held = self.hold_back(now, now, id);
+        if is_held {
+            self.told.take_if(|(of, _)| *of == *id);
+        }
+        is_held
+    }
+
+    /// Holds a large message back because the peer `said` at that time that it is receiving it.
+    /// Returns `false` if there is no such message, or it was held back before.
+    fn hold_back(&mut self, now: Instant, said: Instant, id: &Id) -> bool {
+        let Some(queued) = self.messages.iter_mut().find(|queued| queued.id == *id) else {
+            return false;
+        };
+        let length = queued.frame.len();
+        let until = said + notices::hold(length, self.thrift.usual(length));
+        if !queued.may_hold || length < LARGE || until <= now {
+            return false;
+        }
+        (queued.may_hold, queued.is_noticed) = (false, true);
+        queued.begin = queued.begin.max(until);
+        // The wait makes it no less worth sending.
+        queued.end = queued.end + until.since(now);
+        self.thrift.noticed(id);
+        self.tally.held += 1;
         true
     }
 
@@ -158,11 +226,11 @@ impl Outbox {
     /// Cancels a message, since the peer has it. Returns `true` if it was waiting.
     pub(in crate::mesh) fn cancel(&mut self, now: Instant, id: &Id) -> bool {
         self.thrift.has(now, id);
+        self.told.take_if(|(of, _)| *of == *id);
         let at = self.messages.iter().position(|queued| queued.id == *id);
-        if let Some(at) = at {
-            self.take_at(at);
-        }
-        at.is_some()
+        let Some(queued) = at.and_then(|at| self.take_at(at)) else { return false };
+        self.tally.spared += u64::from(queued.is_noticed);
+        true
     }
 
     /// Takes the most urgent small message of at most `room` bytes.
@@ -204,8 +272,22 @@ impl Outbox {
         self.thrift.settle(now);
     }
 
+    /// Returns `true` if a large message may be handed out: all before it is written, but for the
+    /// words that announce it.
+    pub(in crate::mesh) fn may_follow(&self, id: &Id) -> bool {
+        let words = self.told.filter(|(of, _)| of == id).map_or(0, |(_, length)| length);
+        self.unwritten <= words
+    }
+
+    /// Returns `true` if a large message waits, and the peer was not told that it comes.
+    pub(in crate::mesh) fn is_untold(&self, id: &Id) -> bool {
+        self.told.is_none_or(|(of, _)| of != *id)
+            && self.messages.iter().any(|queued| queued.id == *id)
+    }
+
     /// Takes a large message out, to send it.
     pub(in crate::mesh) fn take(&mut self, id: &Id) -> Option<Frame> {
+        self.told = None;
         self.thrift.sent(id);
         let at = self.messages.iter().position(|queued| queued.id == *id)?;
         self.take_at(at).map(|queued| queued.frame)
@@ -221,7 +303,9 @@ impl Outbox {
         expired
     }
 
+    /// Queues an id for an IDONTWANT. That the message is being received goes without saying then.
     pub(in crate::mesh) fn add_idontwant(&mut self, id: Id) {
+        self.receiving.retain(|of| *of != id);
         if self.idontwant.len() == MAX_IDONTWANT {
             self.idontwant.pop_front();
         }
@@ -237,12 +321,32 @@ impl Outbox {
         self.idontwant.len()
     }
 
-    /// Returns `true` if there is a subscription, GRAFT, PRUNE, IHAVE or IWANT to send.
+    /// Queues a notice that we are receiving a message from another peer.
+    pub(in crate::mesh) fn add_receiving(&mut self, id: Id) {
+        if self.receiving.len() == MAX_RECEIVING {
+            self.receiving.remove(0);
+        }
+        self.receiving.push(id);
+    }
+
+    /// Takes all notices of what we are receiving.
+    pub(in crate::mesh) fn take_receiving(&mut self) -> Vec<Id> {
+        std::mem::take(&mut self.receiving)
+    }
+
+    /// Returns the number of notices that wait, or of those by the peer that are remembered,
+    /// whichever is larger.
+    pub(in crate::mesh) fn notices(&self) -> usize {
+        self.receiving.len().max(self.heard.len())
+    }
+
+    /// Returns `true` if there is a subscription, GRAFT, PRUNE, IHAVE, IWANT or notice to send.
     pub(in crate::mesh) fn has_words(&self) -> bool {
         self.subscriptions.iter().any(Option::is_some)
             || self.mesh.iter().any(Option::is_some)
             || !self.iwant.is_empty()
             || !self.ihave.is_empty()
+            || !self.receiving.is_empty()
     }
 
     pub(in crate::mesh) fn has_small(&self) -> bool {
@@ -263,13 +367,13 @@ impl Outbox {
         Some(queued)
     }
 
-    /// Returns the number of messages that were dropped since the last call.
-    pub(in crate::mesh) const fn take_dropped(&mut self) -> u64 {
-        std::mem::replace(&mut self.dropped, 0)
+    /// Returns what happened since the last call.
+    pub(in crate::mesh) fn take_tally(&mut self) -> Tally {
+        std::mem::take(&mut self.tally)
     }
 
     fn drop_at(&mut self, at: usize) {
-        self.dropped += 1;
+        self.tally.dropped += 1;
         // A peer that has read everything is not too slow: our uplink is.
         let is_its_fault = self.unwritten > 0;
         if self.take_at(at).is_some_and(|queued| queued.kind == Kind::Forward) && is_its_fault {

@@ -5,13 +5,26 @@
 //! from the peer. If recent copies were redundant, the next ones are held back for the time that
 //! the peer usually takes to announce a message, and most of them are never sent. The links that
 //! deliver first form a tree that carries each message about once. The other links are its reserve:
-//! they deliver without delay again once their copies are needed. Our own messages are never held
-//! back.
+//! they deliver without delay again once their copies are needed. Our own messages are not held
+//! back here.
 //!
 //! # Echoes
 //! go-libp2p-pubsub up to 0.13 sends IDONTWANT to the sender too, so it says nothing about our
 //! copy. Such a peer stays silent while a copy is held back, and answers the copy. After [`ECHOES`]
 //! such answers more than held-back copies that were spared, nothing is held back for the peer.
+//!
+//! # Notices
+//! A peer that speaks our extension says when it is receiving a message: see
+//! [`notices`](super::notices). A copy that was held back for that shows nothing about the usual
+//! order of things: if it is spared, it counts neither as needed nor as redundant, and it shows no
+//! echo. Its lag does not count either, because it includes the time for which others held their
+//! copies back: longer lags would lead to longer holds, and those to longer lags. If it is sent
+//! after all, it counts as redundant once the peer says that it has the message, and as needed if
+//! the peer does not say so.
+//!
+//! Notices don't replace this module. One travels from a sender to the peer and from there to us,
+//! and until then our copy may be on its way. If that is usually so, a copy has to wait before
+//! there is a notice.
 //!
 //! # Bounds
 //! [`TRACKED`] copies per peer. A copy is held back for at most [`MAX_HOLD`].
@@ -46,6 +59,13 @@ struct Tracked {
     class: usize,
     is_held: bool,
     is_sent: bool,
+    /// Whether the peer said that it was receiving the message.
+    is_noticed: bool,
+}
+
+/// Returns the length class of a message.
+fn class_of(length: usize) -> usize {
+    CLASSES.iter().filter(|from| length >= **from).count()
 }
 
 #[derive(Clone, Debug)]
@@ -75,21 +95,36 @@ impl Thrift {
         {
             self.count_needed();
         }
-        let class = CLASSES.iter().filter(|from| length >= **from).count();
-        let hold = match self.lags[class] {
-            Some(lag) if self.needed < FEW && self.echoes < ECHOES => {
-                (lag * 3 / 2 + SLACK).min(MAX_HOLD)
-            }
+        let hold = match self.usual(length) {
+            Some(hold) if self.needed < FEW && self.echoes < ECHOES => hold,
             _ => Duration::ZERO,
         };
         let is_held = !hold.is_zero();
-        self.copies.push_back(Tracked { id, since: now, class, is_held, is_sent: false });
+        let (class, is_sent, is_noticed) = (class_of(length), false, false);
+        self.copies.push_back(Tracked { id, since: now, class, is_held, is_sent, is_noticed });
         hold
+    }
+
+    /// Returns the time within which the peer usually announces a message of this length.
+    pub(in crate::mesh) fn usual(&self, length: usize) -> Option<Duration> {
+        self.lags[class_of(length)].map(|lag| (lag * 3 / 2 + SLACK).min(MAX_HOLD))
+    }
+
+    /// Records that a copy is held back because the peer is receiving the message.
+    pub(in crate::mesh) fn noticed(&mut self, id: &Id) {
+        if let Some(copy) = self.copies.iter_mut().find(|copy| copy.id == *id) {
+            copy.is_noticed = true;
+        }
     }
 
     /// Counts a copy that the peer did not announce in time.
     fn count_needed(&mut self) {
         self.needed = u16::midpoint(self.needed, ALL);
+    }
+
+    /// Counts a copy of a message that the peer had from others.
+    const fn count_redundant(&mut self) {
+        self.needed = self.needed * 5 / 8;
     }
 
     /// Records that a copy was handed to the connection.
@@ -103,6 +138,12 @@ impl Thrift {
     pub(in crate::mesh) fn has(&mut self, now: Instant, id: &Id) {
         let Some(at) = self.copies.iter().position(|copy| copy.id == *id) else { return };
         let Some(copy) = self.copies.remove(at) else { return };
+        if copy.is_noticed {
+            if copy.is_sent {
+                self.count_redundant();
+            }
+            return;
+        }
         match (copy.is_held, copy.is_sent) {
             (true, true) => {
                 // The peer had time to say so before, so our copy was the first.
@@ -117,7 +158,7 @@ impl Thrift {
         let known = &mut self.lags[copy.class];
         *known = Some(known.map_or(lag, |known| (known * 3 + lag) / 4));
         if copy.is_sent {
-            self.needed = self.needed * 5 / 8;
+            self.count_redundant();
         }
     }
 

@@ -5,6 +5,7 @@ mod gossip;
 mod limits;
 mod membership;
 mod network;
+mod notices;
 mod properties;
 mod publishing;
 mod sending;
@@ -12,7 +13,7 @@ mod streams;
 mod thrift;
 
 use super::random::Random;
-use super::wire::{Control, ControlWriter, Rpc, Subscription};
+use super::wire::{Control, ControlWriter, Rpc, Subscription, Transfer};
 use super::*;
 use crate::gossip::Acceptance;
 use crate::payload::snappy;
@@ -64,6 +65,8 @@ pub(super) enum Said {
     IHave(String, Vec<Id>),
     IWant(Vec<Id>),
     IDontWant(Vec<Id>),
+    Sending(Id),
+    Receiving(Id),
     Message(Bytes),
 }
 
@@ -84,6 +87,11 @@ fn said_in(frame: &Frame) -> Vec<Said> {
         Control::IHave { topic, ids: list } => Said::IHave(text(topic), ids(list)),
         Control::IWant(list) => Said::IWant(ids(list)),
         Control::IDontWant(list) => Said::IDontWant(ids(list)),
+    }));
+    said.extend(rpc.transfers().filter_map(|transfer| match transfer {
+        Transfer::Speaks(_) => None,
+        Transfer::Sending(id) => Id::new(id).map(Said::Sending),
+        Transfer::Receiving(id) => Id::new(id).map(Said::Receiving),
     }));
     assert!(!said.is_empty(), "an empty frame");
     said

@@ -35,7 +35,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (who(), any::<bool>()).prop_map(|(a, b)| Step::WriterClosed(a, b)),
         1 => who().prop_map(Step::ReaderOpened),
         1 => (who(), vec(any::<u8>(), 0..30)).prop_map(|(a, b)| Step::Bytes(a, b)),
-        9 => (who(), vec((0_u8..6, 0_u8..12, any::<u64>()), 1..6))
+        9 => (who(), vec((0_u8..9, 0_u8..12, any::<u64>()), 1..6))
             .prop_map(|(a, b)| Step::Words(a, b)),
         9 => (who(), 0_u8..12).prop_map(|(a, b)| Step::Message(a, b)),
         2 => (0_u8..12).prop_map(Step::Publish),
@@ -153,6 +153,7 @@ impl World {
         assert!(sizes.cached <= MAX_CACHED && sizes.cached_bytes <= MAX_CACHED_BYTES);
         assert!(sizes.backoffs <= 12 && sizes.unwanted <= MAX_UNWANTED);
         assert!(sizes.outbox <= crate::gossip::OUTBOUND_QUEUE);
+        assert!(sizes.incoming <= send::NOTICES_PER_PEER * 6 && sizes.notices <= send::HEARD);
         assert!(sizes.mesh <= 6 && sizes.fanout <= 6 && sizes.turns <= 6);
         assert!(self.bench.router.next_wakeup(now) > now, "nothing is due any more");
         for member in self.bench.mesh() {
@@ -171,7 +172,10 @@ fn speak(writer: &mut ControlWriter, words: &[(u8, u8, u64)]) {
             2 => writer.prune(topic, Some(*number).filter(|number| number % 3 > 0)),
             3 => writer.ihave(topic, &ids),
             4 => writer.iwant(&ids),
-            _ => writer.idontwant(&ids),
+            5 => writer.idontwant(&ids),
+            6 => writer.speaks(),
+            7 => writer.sending(&ids),
+            _ => writer.receiving(&ids),
         }
     }
 }

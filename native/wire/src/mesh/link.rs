@@ -13,7 +13,7 @@ use std::task::Waker;
 use std::time::Duration;
 
 /// Number of bytes that a writer holds in frames that its stream has not accepted yet. A larger
-/// frame is held alone.
+/// frame is held alone, or behind the words that announce it.
 pub const WINDOW: usize = 2 * send::LARGE;
 /// Number of frames of one connection that wait for the owner; no further ones are read.
 pub const MAX_WAITING: usize = 16;

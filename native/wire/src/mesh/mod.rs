@@ -69,7 +69,8 @@
 //! # Bounds
 //!
 //! * To a peer: [`WINDOW`] bytes that its stream has not accepted, and one control frame beyond; or
-//!   one larger frame. Their memory is shared with the router and with other peers.
+//!   one larger frame, and the words that announce it. Their memory is shared with the router and
+//!   with other peers.
 //! * From a connection: one unfinished frame, as [`wire`] bounds it, and 16 KiB behind it. Reading
 //!   pauses while [`MAX_WAITING`] complete frames, or [`MAX_WAITING_BYTES`], wait for the owner; or
 //!   [`MAX_UNTAKEN`] bytes from all peers together.
