@@ -25,7 +25,8 @@ pub struct MeshConfig {
     pub node: Allowances,
     /// Budget of each browser.
     pub browser: Allowances,
-    /// Number of large messages that are on their way to nodes at the same time.
+    /// Number of large messages that are on their way to nodes at the same time: few, because the
+    /// first to have a message relay it, and the others then say that they are receiving it.
     pub large_at_once: usize,
     /// Number of large messages that are on their way to browsers at the same time: more, because a
     /// browser that reads nothing delays others of its kind.
@@ -52,7 +53,7 @@ impl MeshConfig {
             heartbeat: HEARTBEAT,
             node: Allowances::NODE,
             browser: Allowances::BROWSER,
-            large_at_once: 3,
+            large_at_once: 2,
             browsers_at_once: 16,
             naming_at_once: 4,
             browsers_suffice: false,
