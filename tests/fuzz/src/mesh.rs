@@ -6,7 +6,8 @@ use std::sync::LazyLock;
 use alloy_primitives::Bytes;
 use arbitrary::{Result, Unstructured};
 use opp2p_core::gossip::{Acceptance, Unpacked};
-use opp2p_core::mesh::wire::{Control, ControlWriter, MAX_OVERHEAD, Pool, Rpc};
+use opp2p_core::mesh::send::{HEARD, MAX_INCOMING};
+use opp2p_core::mesh::wire::{Control, ControlWriter, MAX_OVERHEAD, Pool, Rpc, Transfer};
 use opp2p_core::mesh::{
     Class, EntryId, Frame, FrameReader, Id, Input, MAX_CACHED, MAX_CACHED_BYTES, MAX_ENTRIES,
     MAX_HELD, MAX_TOPICS, MAX_UNWANTED, Malformed, MeshConfig, NameJob, Output, PROMISES_PER_PEER,
@@ -78,6 +79,17 @@ fn check_frame(frame: &[u8]) {
         }
         written += 1;
     }
+    for transfer in rpc.transfers() {
+        entries += 1;
+        match transfer {
+            Transfer::Speaks(_) => writer.speaks(),
+            Transfer::Sending(id) | Transfer::Receiving(id) => match Id::new(id) {
+                Some(id) => writer.receiving([&id]),
+                None => continue,
+            },
+        }
+        written += 1;
+    }
     assert!(entries + rpc.messages().count() <= frame.len());
     for message in rpc.messages() {
         assert!(message.data.len() + message.topic.len() <= frame.len());
@@ -86,7 +98,8 @@ fn check_frame(frame: &[u8]) {
         let again = again.to_vec();
         let prefix = again.iter().take_while(|byte| **byte >= 0x80).count() + 1;
         let again = Rpc::parse(&again[prefix..]).expect("we write what we read");
-        assert_eq!(again.subscriptions().count() + again.control().count(), written);
+        let control = again.control().count() + again.transfers().count();
+        assert_eq!(again.subscriptions().count() + control, written);
     }
 }
 
@@ -137,13 +150,16 @@ fn speak(from: &mut Unstructured<'_>) -> Result<Option<Frame>> {
     for _ in 0..from.int_in_range(1..=6)? {
         let topic = *from.choose(&["blocks", "other", "else"])?;
         let ids = [name(from.int_in_range(0..=15)?), Id::from([from.arbitrary()?; 20])];
-        match from.int_in_range(0..=5)? {
+        match from.int_in_range(0..=8)? {
             0 => writer.subscription(topic, from.ratio(3, 4)?),
             1 => writer.graft(topic),
             2 => writer.prune(topic, from.arbitrary()?),
             3 => writer.ihave(topic, &ids),
             4 => writer.iwant(&ids),
-            _ => writer.idontwant(&ids),
+            5 => writer.idontwant(&ids),
+            6 => writer.speaks(),
+            7 => writer.sending(&ids),
+            _ => writer.receiving(&ids),
         }
     }
     Ok(writer.finish())
@@ -185,6 +201,7 @@ impl Driven {
         assert!(sizes.cached <= MAX_CACHED && sizes.cached_bytes <= MAX_CACHED_BYTES);
         assert!(sizes.promises <= peers * PROMISES_PER_PEER && sizes.unwanted <= MAX_UNWANTED);
         assert!(sizes.backoffs <= peers * TOPICS.len());
+        assert!(sizes.incoming <= MAX_INCOMING && sizes.notices <= HEARD);
         assert!(self.router.next_wakeup(at) > at);
     }
 }
