@@ -7,12 +7,13 @@
 
 use super::plan::{Plan, Target, Trick};
 use super::{MS, SECOND};
+use opp2p_core::mesh::send::MAX_HOLD;
 
 /// A named run, given the numbers of nodes, blocks, and sybils for each node.
 pub(crate) type Scene = fn(u32, u32, u32) -> Plan;
 
 /// Names of the runs. The names of attacks begin with `gossip_attack`.
-pub(crate) const ALL: [(&str, Scene); 12] = [
+pub(crate) const ALL: [(&str, Scene); 13] = [
     ("gossip_peace", |nodes, blocks, _| Plan::peace(nodes, blocks)),
     ("gossip_attack_eclipse_of_a_node", |n, b, s| eclipse(n, b, s, 1)),
     ("gossip_attack_eclipse_of_the_publisher", |n, b, s| eclipse(n, b, s, 0)),
@@ -27,6 +28,7 @@ pub(crate) const ALL: [(&str, Scene); 12] = [
         reach: 8,
         ..besieged(n, b, s, Trick::Control)
     }),
+    ("gossip_attack_false_notices", false_notices),
     ("gossip_attack_churn", churn),
 ];
 
@@ -84,6 +86,15 @@ fn dawn(nodes: u32, blocks: u32, each: u32) -> Plan {
 /// do.
 fn promises_at_dawn(nodes: u32, blocks: u32, each: u32) -> Plan {
     Plan { trick: Trick::Promises, may_lose: 150, ..dawn(nodes, blocks, each) }
+}
+
+/// Sybils announce large blocks that they don't send, so that honest nodes hold theirs back.
+///
+/// A copy is held back for a second at most, and once, whatever sybils say. So the attack may delay
+/// blocks by that time, and must not keep any from a node.
+fn false_notices(nodes: u32, blocks: u32, each: u32) -> Plan {
+    let within = Some(MAX_HOLD.as_nanos() as u64 + SECOND / 2);
+    Plan { large: 2, within, ..besieged(nodes, blocks, each, Trick::Notices) }
 }
 
 /// Honest nodes restart all the time, beside silent sybils.

@@ -279,7 +279,7 @@ impl Net {
     fn publish(&mut self) {
         let number = self.record.published.len() as u32;
         let length = match number {
-            n if n % 100 == 50 => 60_000,
+            n if n % self.plan.large == self.plan.large / 2 => 60_000,
             n if n % 10 == 5 => self.rng.range(2_000, 20_000),
             _ => self.rng.range(200, 900),
         };

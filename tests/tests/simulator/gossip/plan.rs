@@ -18,6 +18,9 @@ pub(crate) enum Trick {
     Grafts,
     /// They send full frames of IHAVE, IWANT, IDONTWANT and subscriptions.
     Control,
+    /// They announce to all that they begin to send a block, as soon as they hear of it, and never
+    /// send it.
+    Notices,
 }
 
 /// Which honest nodes a sybil connects to.
@@ -55,8 +58,12 @@ pub(crate) struct Plan {
     pub(crate) first: u64,
     /// Time between two restarts of some honest node, if any.
     pub(crate) churn: Option<u64>,
+    /// One block in this many is large.
+    pub(crate) large: u32,
     /// Number of deliveries in ten thousand that the attack may prevent.
     pub(crate) may_lose: u64,
+    /// Time within which 99 % of the deliveries must happen, if it is limited.
+    pub(crate) within: Option<u64>,
 }
 
 impl Plan {
@@ -77,7 +84,9 @@ impl Plan {
             attack: 20 * SECOND,
             first: 6 * SECOND,
             churn: None,
+            large: 100,
             may_lose: 0,
+            within: None,
         }
     }
 

@@ -38,8 +38,13 @@ pub(crate) struct Report {
     end: f64,
     bans: usize,
     first_ban: Option<f64>,
+    /// Large messages that notices held back, those that were spared, and broken notices.
+    held: u64,
+    spared: u64,
+    broken: u64,
     wronged: Vec<String>,
     may_lose: u64,
+    within: Option<u64>,
     pub(crate) digest: u64,
 }
 
@@ -72,6 +77,7 @@ impl Net {
             degrees.resize(degrees.len().max(degree + 1), 0);
             degrees[degree] += 1;
         }
+        let counts = || self.members.iter().map(|member| member.router.counts());
         Report {
             nodes: self.plan.nodes,
             sybils: self.plan.sybils,
@@ -92,8 +98,12 @@ impl Net {
             end: record.samples.last().map_or(0.0, share),
             bans: record.bans.len(),
             first_ban: record.bans.first().map(|(at, ..)| after(*at)),
+            held: counts().map(|counts| counts.held).sum(),
+            spared: counts().map(|counts| counts.spared).sum(),
+            broken: counts().map(|counts| counts.broken).sum(),
             wronged: self.wronged(),
             may_lose: self.plan.may_lose,
+            within: self.plan.within,
             digest: self.digest,
         }
     }
@@ -138,6 +148,10 @@ impl Report {
             self.missing,
             self.expected
         );
+        if let Some(within) = self.within {
+            let within = (within / MS) as f64;
+            assert!(self.p99 <= within, "99 % of the deliveries took {} ms", self.p99);
+        }
     }
 
     /// Returns the distributions as an SVG picture.
@@ -171,7 +185,8 @@ impl fmt::Display for Report {
         write!(
             f,
             "{} nodes, {} blocks: {part:.3} % delivered ({} missing), p50 {:.0} ms, p99 {:.0} ms, \
-             last {:.0} ms; {:.2} copies, {:.2} hops, {:.1} MB sent",
+             last {:.0} ms; {:.2} copies, {:.2} hops, {:.1} MB sent; {} large ones held back, {} \
+             of them spared, {} notices broken",
             self.nodes,
             self.blocks,
             self.missing,
@@ -181,6 +196,9 @@ impl fmt::Display for Report {
             average(&self.copies),
             average(&self.hops),
             self.sent as f64 / 1e6,
+            self.held,
+            self.spared,
+            self.broken,
         )?;
         if self.sybils == 0 {
             return Ok(());

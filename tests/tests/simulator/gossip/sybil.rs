@@ -5,7 +5,7 @@ use super::plan::{Target, Trick};
 use super::record::Sample;
 use super::{MS, SECOND, TOPIC};
 use alloy_primitives::Bytes;
-use opp2p_core::mesh::wire::{Control, ControlWriter, Rpc};
+use opp2p_core::mesh::wire::{Control, ControlWriter, Rpc, Transfer};
 use opp2p_core::mesh::{Id, Input};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -30,6 +30,8 @@ pub(super) struct Bot {
     /// Recent blocks: number, frame as received.
     blocks: Vec<(u32, Bytes)>,
     seen: BTreeSet<u32>,
+    /// Blocks that it announced, and does not send.
+    announced: BTreeSet<u32>,
 }
 
 impl Net {
@@ -90,9 +92,13 @@ impl Net {
         self.bot(who).sides.insert(victim, side);
         let when = self.now + self.latency(who, victim);
         self.later(when, victim, who, Input::ReaderOpened(peer(who)));
+        let speaks = self.plan.trick == Trick::Notices;
         self.say(who, victim, |writer| {
             writer.subscription(TOPIC, true);
             writer.graft(TOPIC);
+            if speaks {
+                writer.speaks();
+            }
         });
     }
 
@@ -130,8 +136,18 @@ impl Net {
         if let Some(number) = number_in(frame) {
             self.bot_receives(who, from, number, frame);
         }
+        for transfer in rpc.transfers() {
+            if let Transfer::Sending(id) | Transfer::Receiving(id) = transfer {
+                self.announce(who, Id::new(id));
+            }
+        }
         for control in rpc.control() {
             match control {
+                Control::IHave { ids, .. } | Control::IDontWant(ids)
+                    if self.plan.trick == Trick::Notices =>
+                {
+                    self.announce(who, ids.filter_map(Id::new));
+                }
                 Control::Graft(_) => self.meshes(who, from, true, 0),
                 Control::Prune { backoff, .. } => {
                     let again = self.now + backoff * SECOND + self.rng.range(SECOND, 15 * SECOND);
@@ -168,6 +184,7 @@ impl Net {
         if self.plan.trick == Trick::Promises {
             self.promise(who, number);
         }
+        self.announce(who, [self.recent[number as usize]]);
         if !self.relays() {
             return;
         }
@@ -185,6 +202,23 @@ impl Net {
         let victims: Vec<u32> = self.bot(who).sides.keys().copied().collect();
         for victim in victims {
             self.say(who, victim, |writer| writer.ihave(TOPIC, &[name]));
+        }
+    }
+
+    /// Announces blocks to all, as if it began to send them, if that is its trick.
+    fn announce(&mut self, who: u32, ids: impl IntoIterator<Item = Id>) {
+        if self.plan.trick != Trick::Notices {
+            return;
+        }
+        for id in ids {
+            let Some(number) = self.number_of(&id) else { continue };
+            if !self.bot(who).announced.insert(number) {
+                continue;
+            }
+            let victims: Vec<u32> = self.bot(who).sides.keys().copied().collect();
+            for victim in victims {
+                self.say(who, victim, |writer| writer.sending([&id]));
+            }
         }
     }
 
@@ -231,7 +265,7 @@ impl Net {
                     }
                 }
                 Trick::Control => self.bot_floods(who, victim, &latest),
-                Trick::Silence | Trick::Flash(_) => {}
+                Trick::Silence | Trick::Flash(_) | Trick::Notices => {}
             }
         }
         if !self.bot(who).sides.is_empty() || self.plan.churn.is_some() {
