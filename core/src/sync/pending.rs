@@ -261,9 +261,9 @@ mod tests {
         assert_eq!(in_memory(&area), [true; 3], "the store does not have them yet");
         for block in &blocks {
             area.saved(&BlockId::of(block));
-            assert!(area.memory() - area.unsaved() <= CACHED_BYTES);
+            assert!(area.memory() - area.unsaved <= CACHED_BYTES);
         }
         assert_eq!(in_memory(&area), [true, false, true]);
-        assert_eq!(area.unsaved(), 0);
+        assert_eq!((area.unsaved, area.unsaved_blocks), (0, 0));
     }
 }

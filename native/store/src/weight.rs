@@ -7,7 +7,7 @@
 //! The size of the pending blocks is kept likewise. Without these sums, each commit would read whole
 //! tables, and filling a long gap would take quadratic time.
 
-use redb::{ReadableTable, ReadableTableMetadata, Table};
+use redb::{ReadableTable, Table};
 
 use super::fault::Fault;
 
@@ -44,14 +44,27 @@ impl Weight {
         meta: &impl ReadableTable<&'static str, &'static [u8]>,
         state: (u64, u64),
         blocks: &impl ReadableTable<[u8; 32], &'static [u8]>,
-        pending: &impl PendingTable,
     ) -> Result<Self, Fault> {
         let (written, bytes) = stored(meta, ENTRY, state)?;
         let bytes = match bytes {
             Some(bytes) => bytes,
             None => measured(blocks)?,
         };
-        Ok(Self { bytes, pending: Pending::read(meta, state.0, pending)?, written })
+        Ok(Self { bytes, pending: Pending::default(), written })
+    }
+
+    /// Reads the sum of the pending blocks as well. `blocks` is the number of all blocks.
+    pub(super) fn with_pending(
+        self,
+        meta: &impl ReadableTable<&'static str, &'static [u8]>,
+        blocks: u64,
+        pending: &impl PendingTable,
+    ) -> Result<Self, Fault> {
+        Ok(Self { pending: Pending::read(meta, blocks, pending)?, ..self })
+    }
+
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     /// Size of the blocks that are not pending, in bytes.

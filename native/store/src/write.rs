@@ -47,7 +47,8 @@ impl<'txn> Tables<'txn> {
             weight: Weight::default(),
         };
         let state = tables.state()?;
-        tables.weight = Weight::read(&tables.meta, state, &tables.blocks, &tables.pending)?;
+        let weight = Weight::read(&tables.meta, state, &tables.blocks)?;
+        tables.weight = weight.with_pending(&tables.meta, state.0, &tables.pending)?;
         Ok(tables)
     }
 
