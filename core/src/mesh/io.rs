@@ -10,6 +10,7 @@ use crate::time::Instant;
 use alloy_primitives::Bytes;
 use core::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// An input: an event outside the router.
 #[derive(Clone, Debug)]
@@ -75,6 +76,8 @@ pub enum Input {
     ApplicationScore(PeerId, f64),
     /// The topics that carry blocks, by position.
     Live([bool; MAX_TOPICS]),
+    /// A ping of this peer took this long there and back. Near peers get large messages first.
+    Pinged(PeerId, Duration),
     /// Only time has passed.
     Wake,
 }

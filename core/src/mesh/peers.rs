@@ -62,6 +62,8 @@ pub(super) struct Peer {
     pub(super) ihave_ids: usize,
     pub(super) asked: usize,
     pub(super) ids: Ids,
+    /// Time of the last ping there and back; zero before.
+    pub(super) round_trip: Duration,
     /// Number of accepted messages that the peer sent first, halved periodically.
     pub(super) firsts: u32,
     /// Number of messages that the peer announced and did not deliver, less those that it did.
@@ -151,6 +153,7 @@ impl Peer {
             ihave_ids: 0,
             asked: 0,
             ids: Ids::default(),
+            round_trip: Duration::ZERO,
             firsts: 0,
             broken: 0,
             score: 0.0,

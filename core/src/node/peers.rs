@@ -56,7 +56,12 @@ impl Node {
             PeerNews::Discovered(metadata, addresses) => {
                 self.peers.discovered(now, peer, metadata, addresses);
             }
-            PeerNews::Pinged(round_trip) => self.peers.pinged(peer, round_trip),
+            PeerNews::Pinged(round_trip) => {
+                self.peers.pinged(peer, round_trip);
+                if let Some(mesh) = &mut self.mesh {
+                    mesh.pinged(now.monotonic, *peer, round_trip);
+                }
+            }
             PeerNews::Received => {}
             PeerNews::Subscribed(topic, is_subscribed) => {
                 self.peers.subscribed(peer, topic, is_subscribed);

@@ -22,6 +22,7 @@ use crate::sequencer::{PublishId, SendOutcome};
 use crate::sorted::SortedMap;
 use crate::time::{Instant, Now};
 use alloy_primitives::Bytes;
+use std::time::Duration;
 
 /// The router, and what connects it with the rest of the node.
 #[derive(Debug)]
@@ -104,6 +105,10 @@ impl Routing {
         let mut topics = [false; MAX_TOPICS];
         topics.iter_mut().zip(live).for_each(|(topic, live)| *topic = live);
         self.router.handle(now, mesh::Input::Live(topics));
+    }
+
+    pub(super) fn pinged(&mut self, now: Instant, peer: PeerId, round_trip: Duration) {
+        self.router.handle(now, mesh::Input::Pinged(peer, round_trip));
     }
 
     pub(super) fn set_application_score(&mut self, now: Instant, peer: PeerId, score: f64) {

@@ -196,6 +196,11 @@ impl Router {
                     scores.set_live(live);
                 }
             }
+            Input::Pinged(peer, round_trip) => {
+                if let Some(known) = self.peers.get_mut(&peer) {
+                    known.round_trip = round_trip;
+                }
+            }
             Input::Wake => {}
         }
         self.wake(now);

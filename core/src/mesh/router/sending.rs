@@ -186,7 +186,7 @@ impl Router {
             let need = Need {
                 kind,
                 is_browser,
-                slowness: uplink.slowness(peer, length),
+                slowness: uplink.slowness(peer, length, known.round_trip),
                 independence: known.firsts.checked_ilog2().map_or(0, |log| log + 1),
                 draw: keyed_hash(key, peer.as_bytes()) ^ keyed_hash(key, id.as_bytes()),
             };

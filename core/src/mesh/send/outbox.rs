@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 /// Length in bytes from which a frame is large: it waits for its turn on our uplink.
-pub const LARGE: usize = 32 << 10;
+pub const LARGE: usize = 12 << 10;
 /// Maximum number of messages that wait for a browser.
 pub const BROWSER_QUEUE: usize = 16;
 /// Maximum number of bytes of messages that wait for one peer, beyond the first message.

@@ -27,7 +27,7 @@ const UNKNOWN_SPEED: u64 = 2 << 20;
 pub(in crate::mesh) struct Need {
     pub(in crate::mesh) kind: Kind,
     pub(in crate::mesh) is_browser: bool,
-    /// Expected time of the transfer: doublings of a millisecond.
+    /// Expected time of the transfer and a round trip: doublings of a millisecond.
     pub(in crate::mesh) slowness: u32,
     /// Number of messages that the peer had before us: it has other sources.
     pub(in crate::mesh) independence: u32,
@@ -129,10 +129,17 @@ impl Uplink {
         self.speeds.remove(peer);
     }
 
-    /// Returns the expected time for `length` bytes to `peer`, in doublings of a millisecond.
-    pub(in crate::mesh) fn slowness(&self, peer: &PeerId, length: usize) -> u32 {
+    /// Returns the expected time for `length` bytes to `peer`, in doublings of a millisecond. The
+    /// line to a distant peer takes a round trip longer to speed up.
+    pub(in crate::mesh) fn slowness(
+        &self,
+        peer: &PeerId,
+        length: usize,
+        round_trip: Duration,
+    ) -> u32 {
         let speed = self.speeds.get(peer).copied().unwrap_or(UNKNOWN_SPEED).max(1);
-        let millis = (length as u64).saturating_mul(1000) / speed;
+        let round_trip = u64::try_from(round_trip.as_millis()).unwrap_or(u64::MAX);
+        let millis = ((length as u64).saturating_mul(1000) / speed).saturating_add(round_trip);
         64 - (millis | 1).leading_zeros()
     }
 
