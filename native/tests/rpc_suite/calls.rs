@@ -179,7 +179,9 @@ async fn a_call_is_executed_over_proved_state() {
     assert!((23_000..25_000).contains(&gas), "{gas}");
     let list = node.call("eth_createAccessList", json!([call])).await;
     assert_eq!(list["accessList"], json!([{ "address": CONTRACT, "storageKeys": [SLOT] }]));
-    assert!(number(&list["gasUsed"]) <= gas && list.get("error").is_none(), "{list}");
+    // The list costs more than it saves here.
+    let used = number(&list["gasUsed"]);
+    assert!((gas..gas + 4300).contains(&used) && list.get("error").is_none(), "{list}");
     // An account without code returns nothing.
     let empty = json!([{ "from": CONTRACT, "to": Address::ZERO }]);
     assert_eq!(node.call("eth_call", empty).await, "0x");

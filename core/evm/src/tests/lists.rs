@@ -43,11 +43,11 @@ fn touched_accounts_and_slots_are_listed() {
 }
 
 #[test]
-fn a_given_list_is_kept_only_as_far_as_it_is_used() {
+fn a_given_list_is_kept() {
     let world = World::new().code(FIRST, load(3)).slot(FIRST, 3, 5);
     let access_list = vec![access(FIRST, &[3, 4]), access(BOB, &[])];
     let (given, _, _) = list(&world, Call { access_list, ..call(FIRST) });
-    assert_eq!(given, [access(FIRST, &[3])]);
+    assert_eq!(given, [access(BOB, &[]), access(FIRST, &[3, 4])]);
 }
 
 #[test]

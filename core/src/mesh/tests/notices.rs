@@ -156,7 +156,7 @@ fn other_words_between_a_notice_and_its_message_are_written_first() {
 #[test]
 fn small_messages_are_not_announced_and_not_held_back() {
     let mut bench = bench();
-    let data = block(1, 20_000);
+    let data = block(1, 10_000);
     receiving(&mut bench, PEER, name(&data));
     bench.send(SOURCE, &data);
     let said = bench.said(PEER);

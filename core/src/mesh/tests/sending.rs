@@ -276,7 +276,7 @@ fn the_window_is_respected_for_small_messages() {
     while let Some(frame) = bench.pull(1) {
         bench.wrote(1, frame.len());
     }
-    (0..10).for_each(|seed| bench.send(2, &block(seed, 20_000)));
+    (0..10).for_each(|seed| bench.send(2, &block(seed, 10_000)));
     let mut taken = 0;
     while let Some(frame) = bench.router.transmit(bench.now, &peer(1), 64_000 - taken) {
         taken += frame.len();

@@ -167,7 +167,7 @@ fn another_aim_cancels_the_streams() {
     let mut world = World::new(401, |_| {}).with(&[Kind::Silent]);
     world.insert(400);
     world.pass(SECOND, 400);
-    assert_eq!((world.streams.len(), world.cancelled), (2, 0));
+    assert_eq!((world.streams.len(), world.cancelled), (6, 0));
     // The lower gap has its turn when the upper one stalls.
     world.insert(200);
     let wanted = |world: &World| {

@@ -300,7 +300,7 @@ impl Sim {
                         is_endless: false,
                     });
                     let open = self.opens.iter().filter(|open| open.server == server).count();
-                    assert!(open <= 3, "{open} streams to one server");
+                    assert!(open <= 7, "{open} streams to one server");
                 }
                 SegmentStep::Cancel(id) => {
                     self.opens.retain(|open| open.id != id);

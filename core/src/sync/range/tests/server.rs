@@ -322,7 +322,9 @@ fn nothing_is_read_or_written_while_gossip_comes_first() {
 fn the_numbers_of_streams_and_peers_are_bounded() {
     let reads = CostRate { per_second: 1, burst: 1 };
     let per_peer = Limits { reads, ..Limits::UNLIMITED };
-    let config = RangeServerConfig { streams: 6, peers: 3, per_peer, ..RangeServerConfig::new(1) };
+    let config = RangeServerConfig::new(1);
+    let config =
+        RangeServerConfig { streams: 6, streams_per_peer: 4, peers: 3, per_peer, ..config };
     let mut world = World::new(config);
     for id in 1..=5 {
         world.ask(1, id, request(400, 400));
