@@ -97,7 +97,7 @@ fn read(folder: &Path, at: &Module, files: &mut BTreeMap<Module, Names>) {
         }
         if path.is_dir() {
             read(&path, &module, files);
-        } else {
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
             let text = fs::read_to_string(&path).expect("text");
             let mut names = Names::default();
             names.visit_file(&syn::parse_file(&text).expect("Rust"));

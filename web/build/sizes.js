@@ -9,7 +9,7 @@ import { list } from "./files.js";
 /**
  * Maximum size of the package's module and its worker together, compressed by brotli.
  */
-const LIMIT = 685_000;
+const LIMIT = 712_000;
 /** Maximum size of the executor's module, which is loaded at the first call, compressed by brotli. */
 const EVM_LIMIT = 700_000;
 
