@@ -4,8 +4,8 @@
 //! The entry also has the number of blocks and the head's number. A version of this program that
 //! does not keep the sum leaves those two out of date, and then all records are measured again.
 //!
-//! The size of the pending blocks is kept likewise. Without these sums, each commit would read whole
-//! tables, and filling a long gap would take quadratic time.
+//! The size of the pending blocks is kept likewise. Without these sums, each commit would read
+//! whole tables, and filling a long gap would take quadratic time.
 
 use redb::{ReadableTable, Table};
 

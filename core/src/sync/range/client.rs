@@ -93,8 +93,8 @@ pub struct SegmentClientConfig {
     /// Maximum memory in bytes; at least [`FRONTIER_RESERVE`]. With no more than that, only the
     /// frontier is fetched.
     pub bytes: usize,
-    /// Maximum number of streams to one server. Several keep a line with a long round trip busy: the
-    /// window of a new stream is small, and a lost packet stalls it.
+    /// Maximum number of streams to one server. Several keep a line with a long round trip busy,
+    /// since the window of a new stream is small, and a lost packet stalls it.
     pub streams_per_server: usize,
     /// Maximum number of remembered servers.
     pub servers: usize,

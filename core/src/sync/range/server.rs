@@ -37,8 +37,7 @@ use crate::peers::PeerId;
 use crate::sorted::{SortedMap, SortedSet};
 use crate::time::Instant;
 
-/// Wait that the server names to a requester if it has no place for the requester, or lacks its
-/// next block.
+/// Wait that the server names if it has no place for a requester, or lacks its next block.
 const NO_PLACE: Duration = Duration::from_secs(1);
 
 /// Estimated cost of the first read for a stream.

@@ -4,8 +4,8 @@
 //! Frames don't travel through the swarm's channels to a handler: if one of those is full, the
 //! swarm polls no behaviour at all, and a peer that doesn't read would delay all others.
 
+use opp2p_core::mesh::Frame;
 use opp2p_core::mesh::wire::Pool;
-use opp2p_core::mesh::{Frame, send};
 use opp2p_core::time::Instant;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,7 +14,7 @@ use std::time::Duration;
 
 /// Number of bytes that a writer holds in frames that its stream has not accepted yet. A larger
 /// frame is held alone, or behind the words that announce it.
-pub const WINDOW: usize = 2 * send::LARGE;
+pub const WINDOW: usize = 64 << 10;
 /// Number of frames of one connection that wait for the owner; no further ones are read.
 pub const MAX_WAITING: usize = 16;
 /// Number of bytes of frames of one connection that wait for the owner from which no further ones

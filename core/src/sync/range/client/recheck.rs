@@ -2,9 +2,9 @@
 //! server is asked for the block of the same number again.
 //!
 //! An honest server that followed a branch of the sequencer's unknown to us has left it by now. It
-//! answers with the right block, with another one that we know, or that it has no block. A liar must
-//! stop lying to pass the test, and was not asked meanwhile, so it gained nothing. A block that is
-//! too large for the test proves nothing against its server.
+//! answers with the right block, with another one that we know, or that it has no block. A liar
+//! must stop lying to pass the test, and was not asked meanwhile, so it gained nothing. A block
+//! that is too large for the test proves nothing against its server.
 //!
 //! # Bounds
 //! One test at a time, for which [`FRONTIER_RESERVE`](super::FRONTIER_RESERVE) has room. Further
