@@ -237,7 +237,7 @@ type CallEvm<'a, I> = Evm<
 type CallError = EVMError<Infallible>;
 
 /// The handler of calls, as op-geth treats them: neither the nonce nor the sender's code is
-/// checked, no fee for L1 data is charged, and nobody receives the fees.
+/// checked, no fee for L1 data is charged, and no account receives the fees.
 #[derive(Debug)]
 struct CallHandler<EVM>(PhantomData<EVM>);
 

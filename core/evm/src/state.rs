@@ -84,7 +84,7 @@ impl State {
         state
     }
 
-    /// Returns the missing parts that were met so far, or `None` if there are none.
+    /// Returns the missing parts found so far, or `None` if nothing is missing.
     pub(crate) fn missing(&self) -> Option<Missing> {
         (!self.recorded.is_empty()).then(|| self.missing.clone())
     }
@@ -118,7 +118,7 @@ impl State {
 }
 
 fn bytecode(code: &alloy_primitives::Bytes) -> Bytecode {
-    // Code that begins as a delegation and is none runs, and ends at its first instruction.
+    // Code with the prefix of a delegation and another form runs: it fails at once.
     Bytecode::new_raw_checked(code.clone()).unwrap_or_else(|_| Bytecode::new_legacy(code.clone()))
 }
 

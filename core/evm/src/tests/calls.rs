@@ -86,7 +86,7 @@ fn the_balance_must_cover_the_value_and_the_fees() {
     assert_eq!(run(&world, paid.clone()), failed(&format!("{text}500000000")));
     let limited = Call { gas: Some(50_000), ..paid };
     assert_eq!(run(&world, limited), Outcome::Returned(word(0)));
-    // Only the caller's own balance is reduced, and nobody receives the fees.
+    // Only the caller's own balance is reduced, and no account receives the fees.
     let seen = World::new().code(FIRST, returning(&[push(FEE_VAULT), vec![BALANCE]].concat()));
     let limited = Call { gas: Some(50_000), fees: price(10), ..call(FIRST) };
     assert_eq!(run(&seen, limited.clone()), Outcome::Returned(word(0)));

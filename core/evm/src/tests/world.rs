@@ -36,7 +36,7 @@ pub(super) struct Account {
     pub(super) slots: BTreeMap<B256, U256>,
 }
 
-/// The whole state, of which a job has a part.
+/// The whole state. A job has a part of it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct World(pub(super) BTreeMap<Address, Account>);
 

@@ -47,7 +47,7 @@ impl Router {
     /// Handles the notice that a peer begins to send us a message: the others in the mesh need not
     /// send it.
     fn on_sending(&mut self, now: Instant, peer: &PeerId, id: Id) {
-        // Nobody relies on a browser, and anybody can pose as many of them.
+        // No node relies on a browser, and one attacker can open many of them.
         let is_believed = self.peers.get(peer).is_some_and(Peer::is_believed);
         if !is_believed || self.seen.get(&id).is_some() {
             return;

@@ -10,13 +10,13 @@
 //! # Lies
 //! A peer that says `receiving` without reason gets its own copies late. A peer that says `sending`
 //! without reason delays a message by [`MAX_HOLD`] at most, and once: a copy is held back by one
-//! notice only. A notice is broken if the message has come from nobody after [`NOTICE_TIME`]. A
+//! notice only. A notice is broken if no peer has sent the message after [`NOTICE_TIME`]. A
 //! peer with [`BROKEN_LIMIT`] broken notices is not believed. A large message that it announced and
 //! delivered makes up for one of them, and so does a minute. Broken notices cost no score:
 //! congestion breaks them too.
 //!
 //! # Bounds
-//! [`MAX_INCOMING`] announced transfers to us, of which one peer has [`NOTICES_PER_PEER`]; further
+//! [`MAX_INCOMING`] announced transfers to us, at most [`NOTICES_PER_PEER`] of one peer. Further
 //! notices are ignored. For each peer, [`HEARD`] ids that it is receiving, and [`MAX_RECEIVING`]
 //! that we tell it about; the oldest go first.
 
