@@ -84,6 +84,19 @@ fn id(number: u8) -> Id {
     Id::from([number; 20])
 }
 
+/// Returns a bench whose large message was announced to `PEER` and is not written yet, with that
+/// message and its notice.
+fn announced() -> (Bench, Bytes, Frame) {
+    let mut bench = bench();
+    bench.reads = false;
+    let data = block(1, BIG);
+    bench.publish(&data);
+    let words = bench.pull(PEER).expect("that we have it");
+    bench.wrote(PEER, words.len());
+    let notice = bench.pull(PEER).expect("a notice");
+    (bench, data, notice)
+}
+
 #[test]
 fn each_new_stream_says_once_that_we_speak() {
     for (class, version, speaks) in [
@@ -135,13 +148,7 @@ fn a_large_message_is_announced_right_before_it_is_sent() {
 
 #[test]
 fn other_words_between_a_notice_and_its_message_are_written_first() {
-    let mut bench = bench();
-    bench.reads = false;
-    let data = block(1, BIG);
-    bench.publish(&data);
-    let words = bench.pull(PEER).expect("that we have it");
-    bench.wrote(PEER, words.len());
-    let notice = bench.pull(PEER).expect("a notice");
+    let (mut bench, data, notice) = announced();
     bench.input(Input::Join(topic(1)));
     let words = bench.pull(PEER).expect("a subscription");
     assert_eq!(bench.pull(PEER), None);
@@ -231,13 +238,7 @@ fn turns_that_were_not_taken_go_to_others_after_a_notice() {
 
 #[test]
 fn a_turn_that_was_announced_and_not_taken_is_announced_again() {
-    let mut bench = bench();
-    bench.reads = false;
-    let data = block(1, BIG);
-    bench.publish(&data);
-    let words = bench.pull(PEER).expect("that we have it");
-    bench.wrote(PEER, words.len());
-    let notice = bench.pull(PEER).expect("a notice");
+    let (mut bench, data, notice) = announced();
     receiving(&mut bench, PEER, name(&data));
     assert_eq!(bench.pull(PEER), None);
     bench.wrote(PEER, notice.len());
