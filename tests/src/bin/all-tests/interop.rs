@@ -315,14 +315,37 @@ pub(crate) fn certificates(shell: &Shell) -> Result<String, String> {
     with_authority(shell, "acme::", &["pebble"])
 }
 
+/// Programs that nodes obtain certificates for their own names from.
+const FOR_OWN_NAMES: &[&str] = &["pebble", "p2p-forge"];
+
 /// Runs the tests of nodes' own names with pebble and p2p-forge.
 pub(crate) fn autotls(shell: &Shell) -> Result<String, String> {
-    with_authority(shell, "own_name::", &["pebble", "p2p-forge"])
+    with_authority(shell, "own_name::", FOR_OWN_NAMES)
+}
+
+/// Opens the page of a node with its own name in Chromium, which trusts pebble's root.
+pub(crate) fn autotls_browser(shell: &Shell) -> Result<String, String> {
+    if let Some(lacking) = lacking(shell, FOR_OWN_NAMES) {
+        return Ok(left_out(lacking));
+    }
+    if let Err(reason) = setup::certificate_tools(shell) {
+        return Ok(left_out(reason));
+    }
+    shell.cargo(&["build", "--locked", "--workspace", "--bin", "opp2p"])?;
+    let variables = [(PROGRAMS, programs(shell))];
+    let passed = web::node_tests_with(shell, "web/e2e/autotls.test.mjs", &variables)?;
+    Ok(format!("{passed} passed"))
+}
+
+/// Says which of these programs is not built.
+fn lacking(shell: &Shell, names: &[&str]) -> Option<String> {
+    let name = names.iter().find(|name| !program(shell, name).exists())?;
+    Some(format!("{name} is not built, as that step says"))
 }
 
 fn with_authority(shell: &Shell, tests: &str, needs: &[&str]) -> Result<String, String> {
-    if let Some(lacking) = needs.iter().find(|name| !program(shell, name).exists()) {
-        return Ok(left_out(format_args!("{lacking} is not built, as that step says")));
+    if let Some(lacking) = lacking(shell, needs) {
+        return Ok(left_out(lacking));
     }
     run_tests(shell, &["test", "--locked", "--workspace", "--test", "certificates"], &[tests])
 }

@@ -264,6 +264,13 @@ const STEPS: &[Step] = &[
     )
     .only_if_named(),
     Step::new(
+        "autotls-browser",
+        "Chromium opens wss to a node's own name, with the authority's root trusted",
+        &["c-compiler", "web-page", "chromium", "pebble", "p2p-forge"],
+        interop::autotls_browser,
+    )
+    .only_if_named(),
+    Step::new(
         "side-by-side",
         "the cost of our node beside the reference",
         &["c-compiler", "op-node"],

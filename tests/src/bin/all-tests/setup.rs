@@ -117,6 +117,14 @@ fn has_proxy(name: &str) -> bool {
     shell::has(name) || Path::new("/usr/sbin").join(name).is_file()
 }
 
+/// Make certificates, and have a browser trust them.
+const CERTIFICATE_TOOLS: Programs = &[("certutil", &["libnss3-tools"]), ("openssl", &["openssl"])];
+
+/// Installs the tools for certificates.
+pub(crate) fn certificate_tools(shell: &Shell) -> Result<String, String> {
+    programs(shell, CERTIFICATE_TOOLS)
+}
+
 /// Installs a C compiler and Perl.
 pub(crate) fn c_compiler(shell: &Shell) -> Result<String, String> {
     programs(shell, C_COMPILER)

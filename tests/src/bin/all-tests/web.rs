@@ -458,7 +458,17 @@ pub(crate) fn looks(shell: &Shell) -> Result<String, String> {
 /// Runs a file of Node.js's test runner. Returns the number of passed tests. A failed, skipped or
 /// unwritten (todo) test is an error.
 fn node_tests(shell: &Shell, file: &str) -> Result<u32, String> {
+    node_tests_with(shell, file, &[])
+}
+
+/// Does the same, with these environment variables.
+pub(crate) fn node_tests_with(
+    shell: &Shell,
+    file: &str,
+    variables: &[(&str, PathBuf)],
+) -> Result<u32, String> {
     let mut command = node(shell)?;
+    command.envs(variables.iter().cloned());
     // A failed test may leave connections open, for which the runner would wait.
     command.args(["--test-force-exit", "--test-reporter=tap", file]);
     command.env("OPP2P", shell.target().join(NODE));
