@@ -263,6 +263,18 @@ pub(crate) fn musl(shell: &Shell, target: &str) -> Result<String, String> {
     Ok(format!("{installed}; {}", rust_target(shell, target)?))
 }
 
+/// Makes a fresh Debian, and boots it.
+const DEBIAN: Programs =
+    &[("debootstrap", &["debootstrap"]), ("systemd-nspawn", &["systemd-container"])];
+
+/// Installs what makes and boots a fresh Debian. It can be tried without booting it.
+pub(crate) fn debian(shell: &Shell) -> Result<(), String> {
+    match programs(shell, DEBIAN) {
+        Err(reason) if !["mmdebstrap", "debootstrap"].into_iter().any(shell::has) => Err(reason),
+        _ => Ok(()),
+    }
+}
+
 /// Installs the standard library for a target.
 fn rust_target(shell: &Shell, target: &str) -> Result<String, String> {
     if has_target(shell, target) {
