@@ -171,9 +171,16 @@ const STEPS: &[Step] = &[
     .only_if_named(),
     Step::new(
         "release",
-        "what operators install: static binary, Debian package, container image, checksums",
+        "what operators install: static binary, Debian package, container image, crates, checksums",
         &["c-compiler", "web-page"],
         packages::run,
+    )
+    .only_if_named(),
+    Step::new(
+        "builds",
+        "the static build beside the dynamic one: time to start, memory, processor time",
+        &["c-compiler", "node"],
+        packages::compare,
     )
     .only_if_named(),
     Step::new(

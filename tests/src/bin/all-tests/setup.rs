@@ -275,8 +275,16 @@ pub(crate) fn debian(shell: &Shell) -> Result<(), String> {
     }
 }
 
+/// Builds images of containers.
+const BUILDAH: Programs = &[("buildah", &["buildah"])];
+
+/// Installs buildah.
+pub(crate) fn buildah(shell: &Shell) -> Result<String, String> {
+    programs(shell, BUILDAH)
+}
+
 /// Installs the standard library for a target.
-fn rust_target(shell: &Shell, target: &str) -> Result<String, String> {
+pub(crate) fn rust_target(shell: &Shell, target: &str) -> Result<String, String> {
     if has_target(shell, target) {
         return Ok("here already".to_owned());
     }

@@ -20,7 +20,7 @@ const LIMIT: Duration = Duration::from_secs(20 * 60);
 const OLDEST_WASM_OPT: u32 = 130;
 
 /// Paths of the parts, relative to the root of the workspace.
-const PACKAGE: &str = "web/dist/package";
+pub(crate) const PACKAGE: &str = "web/dist/package";
 pub(crate) const PAGE: &str = "web/dist/page";
 const EXAMPLE: &str = "web/example";
 /// The node's program, in the target folder. It serves the page from [`PAGE`]: only release builds
