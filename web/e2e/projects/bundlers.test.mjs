@@ -1,6 +1,6 @@
-// The packed package in fresh projects of the environments that `fast.test.mjs` leaves out, and what
-// checkers of packages and two versions of TypeScript say. It installs their newest known versions
-// from the npm registry.
+// The packed package in fresh projects of the environments that `fast.test.mjs` leaves out, and
+// what two versions of TypeScript say. It installs their newest known versions from the npm
+// registry. `publish.test.mjs` has the checkers of packages.
 
 import assert from "node:assert/strict";
 import { cp, mkdir, readFile } from "node:fs/promises";
@@ -20,7 +20,6 @@ import {
   run,
   serve,
   strict,
-  tarball,
   write,
 } from "./support.mjs";
 
@@ -277,34 +276,6 @@ test("an extension of manifest version 3: background and page", async () => {
   } finally {
     await context.close();
   }
-});
-
-test("publint and attw find no problems", async () => {
-  const file = await tarball();
-  const folder = await project("lint", {});
-  assert.match(
-    await run(folder, process.execPath, bin("publint/src/cli.js"), "run", file, "--strict"),
-    /All good/,
-  );
-  const said = await run(
-    folder,
-    process.execPath,
-    bin("@arethetypeswrong/cli/dist/index.js"),
-    file,
-    "--profile",
-    "esm-only",
-    "--format",
-    "json",
-    "--exclude-entrypoints",
-    "wasm",
-  );
-  const { problems } = JSON.parse(said);
-  assert.deepEqual(
-    Object.values(problems ?? {})
-      .flat()
-      .filter(({ resolutionKind }) => !/cjs|node10/.test(resolutionKind ?? "")),
-    [],
-  );
 });
 
 test("the types hold in TypeScript 5 and 7: with and without the browser's and Node's types", async () => {
