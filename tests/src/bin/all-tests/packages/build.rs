@@ -17,12 +17,11 @@ const ARM: &str = "aarch64-unknown-linux-musl";
 const BUILD: [&str; 8] =
     ["build", "--locked", "--profile", PROFILE, "--package", "opp2p", "--bin", "opp2p"];
 
-/// C compilers for [`ARM`], as the beginning of their tools' names, and the file that makes them
-/// use musl. Debian's packages `gcc-aarch64-linux-gnu` and `musl-dev:arm64` have the second one.
-const ARM_TOOLS: [(&str, Option<&str>); 2] = [
-    ("aarch64-linux-musl-", None),
-    ("aarch64-linux-gnu-", Some("/usr/lib/aarch64-linux-musl/musl-gcc.specs")),
-];
+/// C compiler for [`ARM`]. Debian's packages `gcc-aarch64-linux-gnu` and `musl-dev:arm64` have it.
+const ARM_COMPILER: &str = "aarch64-linux-musl-gcc";
+
+/// Programs that make libraries for [`ARM`].
+const ARM_ARCHIVERS: [&str; 3] = ["aarch64-linux-musl-ar", "aarch64-linux-gnu-ar", "llvm-ar"];
 
 /// Programs that run a program for ARM on another processor.
 const EMULATORS: [&str; 2] = ["qemu-aarch64-static", "qemu-aarch64"];
@@ -52,22 +51,17 @@ pub(super) fn here(shell: &Shell) -> Result<Built, String> {
 /// Builds for ARM, where Rust's target and a C compiler for it are here. The inner error says what
 /// is missing.
 pub(super) fn arm(shell: &Shell) -> Result<Result<Built, String>, String> {
-    let Some((tools, specs)) = ARM_TOOLS.iter().find(|(tools, specs)| {
-        shell::has(&format!("{tools}gcc")) && specs.is_none_or(|specs| Path::new(specs).is_file())
-    }) else {
-        return Ok(Err("there is no C compiler for it with musl here".to_owned()));
+    let archiver = ARM_ARCHIVERS.iter().find(|archiver| shell::has(archiver));
+    let Some(archiver) = archiver.filter(|_| shell::has(ARM_COMPILER)) else {
+        return Ok(Err(format!("there is no `{ARM_COMPILER}` with an archiver here")));
     };
     if let Err(reason) = setup::rust_target(shell, ARM) {
         return Ok(Err(reason));
     }
     let mut cargo = shell.cargo_command();
-    let compiler = format!("{tools}gcc");
-    cargo.env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_MUSL_LINKER", &compiler);
-    cargo.env("CC_aarch64_unknown_linux_musl", &compiler);
-    cargo.env("AR_aarch64_unknown_linux_musl", format!("{tools}ar"));
-    if let Some(specs) = specs {
-        cargo.env("CFLAGS_aarch64_unknown_linux_musl", format!("-specs={specs}"));
-    }
+    cargo.env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_MUSL_LINKER", ARM_COMPILER);
+    cargo.env("CC_aarch64_unknown_linux_musl", ARM_COMPILER);
+    cargo.env("AR_aarch64_unknown_linux_musl", archiver);
     let program = build(shell, &mut cargo, ARM)?;
     let size = super::megabytes(&program);
     let note = match EMULATORS.iter().find(|emulator| shell::has(emulator)) {
