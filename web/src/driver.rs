@@ -10,6 +10,7 @@
 
 mod arrivals;
 mod blocks;
+mod commands;
 mod events;
 mod known;
 mod peers;
@@ -27,7 +28,8 @@ use crate::tell::{Arrival, CountersJs, GapJs, HeadJs, Hex, Told};
 use crate::transport::Senders;
 use alloy_primitives::Address;
 use arrivals::Arrivals;
-use futures::channel::{mpsc, oneshot};
+pub(crate) use commands::{Command, StartError};
+use futures::channel::mpsc;
 use futures::{FutureExt, StreamExt, select_biased};
 use futures_timer::Delay;
 use known::Known;
@@ -36,7 +38,7 @@ use libp2p::core::transport::Boxed;
 use libp2p::identity::Keypair;
 use libp2p::swarm::SwarmEvent;
 use libp2p::{PeerId, Swarm};
-use opp2p_core::chain::{BlockId, ConfigError};
+use opp2p_core::chain::BlockId;
 use opp2p_core::gossip::HEARTBEAT;
 use opp2p_core::node::{Input, Node, Output};
 use opp2p_core::peers::PeerNews;
@@ -61,32 +63,6 @@ pub(crate) type PageListener = Box<dyn Fn(&Told, Option<&[u8]>)>;
 
 /// The transport, and its records.
 pub(crate) type Network = (Boxed<(PeerId, StreamMuxerBox)>, Arc<Bandwidth>, Senders);
-
-/// Command from the handle.
-#[derive(Debug)]
-pub(crate) enum Command {
-    /// There may be a network again.
-    NetworkChanged,
-    /// The page read the signer; `None` stands for the network's own.
-    SignerRead(Option<Address>),
-    /// The page asks for a block.
-    Block(Wanted, oneshot::Sender<Option<Found>>),
-    /// Answer a wallet's read with JSON.
-    Read(Question, oneshot::Sender<String>),
-    /// Cancel the read with this ticket.
-    CancelRead(u32),
-    /// Close everything, then confirm.
-    Stop(oneshot::Sender<()>),
-}
-
-/// Reason why an observer can't start, apart from its options.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum StartError {
-    #[error("the chain configuration is wrong: {0}")]
-    Chain(#[from] ConfigError),
-    #[error("there are no random numbers here: {0}")]
-    Random(#[from] getrandom::Error),
-}
 
 /// A running observer.
 pub(crate) struct Driver {

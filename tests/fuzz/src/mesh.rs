@@ -83,10 +83,12 @@ fn check_frame(frame: &[u8]) {
         entries += 1;
         match transfer {
             Transfer::Speaks(_) => writer.speaks(),
-            Transfer::Sending(id) | Transfer::Receiving(id) => match Id::new(id) {
-                Some(id) => writer.receiving([&id]),
-                None => continue,
-            },
+            Transfer::Sending(id) | Transfer::Receiving(id) | Transfer::Received(id) => {
+                match Id::new(id) {
+                    Some(id) => writer.receiving([&id]),
+                    None => continue,
+                }
+            }
         }
         written += 1;
     }
@@ -150,7 +152,7 @@ fn speak(from: &mut Unstructured<'_>) -> Result<Option<Frame>> {
     for _ in 0..from.int_in_range(1..=6)? {
         let topic = *from.choose(&["blocks", "other", "else"])?;
         let ids = [name(from.int_in_range(0..=15)?), Id::from([from.arbitrary()?; 20])];
-        match from.int_in_range(0..=8)? {
+        match from.int_in_range(0..=9)? {
             0 => writer.subscription(topic, from.ratio(3, 4)?),
             1 => writer.graft(topic),
             2 => writer.prune(topic, from.arbitrary()?),
@@ -159,7 +161,8 @@ fn speak(from: &mut Unstructured<'_>) -> Result<Option<Frame>> {
             5 => writer.idontwant(&ids),
             6 => writer.speaks(),
             7 => writer.sending(&ids),
-            _ => writer.receiving(&ids),
+            8 => writer.receiving(&ids),
+            _ => writer.received(&ids),
         }
     }
     Ok(writer.finish())

@@ -40,6 +40,11 @@ impl Router {
                         self.on_receiving(now, peer, &id);
                     }
                 }
+                Transfer::Received(id) => {
+                    if let Some(id) = self.read_id(id).filter(|_| is_heard) {
+                        self.on_received(now, peer, &id);
+                    }
+                }
             }
         }
     }
@@ -83,6 +88,13 @@ impl Router {
         }
     }
 
+    /// Handles the acknowledgement of a large message that we sent.
+    fn on_received(&mut self, now: Instant, peer: &PeerId, id: &Id) {
+        if let Some(known) = self.peers.get(peer).filter(|known| known.speaks) {
+            self.uplink.acknowledged(now, peer, id, known.round_trip);
+        }
+    }
+
     /// Returns the frame that announces a large message to a peer, if the peer understands it and
     /// has not had it.
     pub(super) fn sending_notice(&mut self, peer: &PeerId, id: &Id) -> Option<Frame> {
@@ -98,15 +110,21 @@ impl Router {
         Some(frame)
     }
 
-    /// Ends the transfers of a message of this length, which `sources` delivered. Only large
-    /// messages make up for broken notices: small ones cost their sender nothing.
+    /// Ends the transfers of a message of this length, which `sources` delivered, and acknowledges
+    /// it to those that announced it. Only large messages make up for broken notices: small ones
+    /// cost their sender nothing.
     pub(super) fn arrived(&mut self, id: &Id, length: usize, sources: &[PeerId]) {
         for peer in self.incoming.arrived(id) {
-            if length >= LARGE
-                && sources.contains(&peer)
-                && let Some(known) = self.peers.get_mut(&peer)
-            {
+            if !sources.contains(&peer) {
+                continue;
+            }
+            let Some(known) = self.peers.get_mut(&peer) else { continue };
+            if length >= LARGE {
                 known.broken = known.broken.saturating_sub(1);
+            }
+            if known.takes_notices() {
+                known.outbox.add_received(*id);
+                self.announce(&peer);
             }
         }
     }

@@ -59,9 +59,10 @@ impl Router {
             return Some(notice);
         }
         let known = self.peers.get_mut(peer)?;
+        let answers = known.takes_notices();
         let frame = known.outbox.take(&id);
         match frame {
-            Some(_) => self.uplink.taken(now, peer),
+            Some(_) => self.uplink.taken(now, peer, answers),
             None => self.uplink.revoke(peer, &id),
         }
         frame
@@ -92,9 +93,10 @@ impl Router {
         if has_topics && std::mem::take(&mut outbox.introduces) {
             writer.speaks();
         }
-        let receiving = outbox.take_receiving();
-        self.counts.notices += receiving.len() as u64;
+        let (receiving, received) = (outbox.take_receiving(), outbox.take_received());
+        self.counts.notices += (receiving.len() + received.len()) as u64;
         writer.receiving(&receiving);
+        writer.received(&received);
         for (say, name) in outbox.mesh.iter_mut().zip(&names) {
             match say.take() {
                 Some(Say::Graft) => writer.graft(name),
@@ -214,4 +216,5 @@ fn forget_control(outbox: &mut Outbox) {
     outbox.ihave = Default::default();
     outbox.take_idontwant(MAX_IDONTWANT);
     outbox.take_receiving();
+    outbox.take_received();
 }

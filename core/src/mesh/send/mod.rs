@@ -16,9 +16,12 @@
 //! * Messages: [`OUTBOUND_QUEUE`](crate::gossip::OUTBOUND_QUEUE) for a node, [`BROWSER_QUEUE`] for
 //!   a browser, and [`MAX_QUEUED_BYTES`] beyond the first. A message in a queue is a reference to a
 //!   shared frame. Each has a deadline.
+//! * Acknowledgements of large messages: [`MAX_RECEIVING`] to send for each peer, and one message
+//!   that is to be acknowledged.
 //! * With the shell: one large frame and the words that announce it, or as many bytes as it said it
 //!   accepts.
 
+mod line;
 mod notices;
 mod outbox;
 mod thrift;

@@ -84,6 +84,8 @@ pub(in crate::mesh) struct Outbox {
     pub(in crate::mesh) iwant: Vec<Id>,
     /// Messages that we are receiving from others, oldest first.
     receiving: Vec<Id>,
+    /// Large messages of the peer that we received, oldest first.
+    received: Vec<Id>,
     /// Whether the next subscription is the first one on this stream.
     pub(in crate::mesh) introduces: bool,
     /// The message that the peer was told is being sent, until it is taken, and the length of the
@@ -323,10 +325,7 @@ impl Outbox {
 
     /// Queues a notice that we are receiving a message from another peer.
     pub(in crate::mesh) fn add_receiving(&mut self, id: Id) {
-        if self.receiving.len() == MAX_RECEIVING {
-            self.receiving.remove(0);
-        }
-        self.receiving.push(id);
+        push(&mut self.receiving, id);
     }
 
     /// Takes all notices of what we are receiving.
@@ -334,10 +333,20 @@ impl Outbox {
         std::mem::take(&mut self.receiving)
     }
 
-    /// Returns the number of notices that wait, or of those by the peer that are remembered,
-    /// whichever is larger.
+    /// Queues an acknowledgement of a message.
+    pub(in crate::mesh) fn add_received(&mut self, id: Id) {
+        push(&mut self.received, id);
+    }
+
+    /// Takes all acknowledgements.
+    pub(in crate::mesh) fn take_received(&mut self) -> Vec<Id> {
+        std::mem::take(&mut self.received)
+    }
+
+    /// Returns the number of notices of one kind that wait, or of those by the peer that are
+    /// remembered, whichever is larger.
     pub(in crate::mesh) fn notices(&self) -> usize {
-        self.receiving.len().max(self.heard.len())
+        self.receiving.len().max(self.received.len()).max(self.heard.len())
     }
 
     /// Returns `true` if there is a subscription, GRAFT, PRUNE, IHAVE, IWANT or notice to send.
@@ -347,6 +356,7 @@ impl Outbox {
             || !self.iwant.is_empty()
             || !self.ihave.is_empty()
             || !self.receiving.is_empty()
+            || !self.received.is_empty()
     }
 
     pub(in crate::mesh) fn has_small(&self) -> bool {
@@ -380,4 +390,12 @@ impl Outbox {
             self.expired += 1;
         }
     }
+}
+
+/// Adds an id to a bounded queue of notices.
+fn push(notices: &mut Vec<Id>, id: Id) {
+    if notices.len() == MAX_RECEIVING {
+        notices.remove(0);
+    }
+    notices.push(id);
 }

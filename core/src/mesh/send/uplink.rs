@@ -3,7 +3,11 @@
 //! Peers relay what they have, so the first copies matter most: they go to the peers that will have
 //! them soonest, and among equally fast ones to those that depend on us most. The others often
 //! receive the message from another peer in the meantime, and say so.
+//!
+//! A turn lasts until the shell has written the message, and then as long as the message keeps our
+//! [line](super::line) busy.
 
+use super::line::Line;
 use crate::mesh::Id;
 use crate::mesh::send::Kind;
 use crate::peers::PeerId;
@@ -54,6 +58,8 @@ pub(in crate::mesh) struct Uplink {
     turns: SortedMap<PeerId, Turn>,
     /// Bytes per second.
     speeds: SortedMap<PeerId, u64>,
+    /// Messages to nodes that were written and may not have left yet.
+    line: Line,
 }
 
 impl Uplink {
@@ -61,7 +67,14 @@ impl Uplink {
     /// the other kind.
     pub(in crate::mesh) fn is_free(&self, now: Instant, is_browser: bool, at_once: usize) -> bool {
         let same = self.turns.values().filter(|turn| turn.is_browser == is_browser);
-        same.filter(|turn| blocks(turn, now)).count() < at_once
+        let written = self.leaving(now).filter(|_| !is_browser);
+        same.filter(|turn| blocks(turn, now)).count() + written.count() < at_once
+    }
+
+    /// Returns the times at which written messages have left.
+    fn leaving(&self, now: Instant) -> impl Iterator<Item = Instant> {
+        let written = self.line.busy(now).filter(|(peer, _)| !self.turns.contains_key(peer));
+        written.map(|(_, due)| due)
     }
 
     pub(in crate::mesh) fn begin(
@@ -85,10 +98,24 @@ impl Uplink {
         self.turns.contains_key(peer)
     }
 
-    pub(in crate::mesh) fn taken(&mut self, now: Instant, peer: &PeerId) {
-        if let Some(turn) = self.turns.get_mut(peer) {
-            (turn.is_taken, turn.since, turn.progress) = (true, now, now);
+    /// Records that the shell took the message. `answers`: the peer will acknowledge it.
+    pub(in crate::mesh) fn taken(&mut self, now: Instant, peer: &PeerId, answers: bool) {
+        let Some(turn) = self.turns.get_mut(peer) else { return };
+        (turn.is_taken, turn.since, turn.progress) = (true, now, now);
+        if !turn.is_browser {
+            self.line.taken(now, peer, (turn.id, turn.length), answers);
         }
+    }
+
+    /// Records that `peer` has received a message, and the time of a round trip to it.
+    pub(in crate::mesh) fn acknowledged(
+        &mut self,
+        now: Instant,
+        peer: &PeerId,
+        id: &Id,
+        round_trip: Duration,
+    ) {
+        self.line.acknowledged(now, peer, id, round_trip);
     }
 
     /// Ends the turn of a peer whose offered message was cancelled.
@@ -127,6 +154,7 @@ impl Uplink {
     pub(in crate::mesh) fn forget(&mut self, peer: &PeerId) {
         self.turns.remove(peer);
         self.speeds.remove(peer);
+        self.line.forget(peer);
     }
 
     /// Returns the expected time for `length` bytes to `peer`, in doublings of a millisecond. The
@@ -145,7 +173,8 @@ impl Uplink {
 
     /// Returns the time at which a turn stops keeping others waiting.
     pub(in crate::mesh) fn next_wakeup(&self, now: Instant) -> Option<Instant> {
-        self.turns.values().filter(|turn| blocks(turn, now)).map(end_of).min()
+        let ends = self.turns.values().filter(|turn| blocks(turn, now)).map(end_of);
+        ends.chain(self.leaving(now)).min()
     }
 
     pub(in crate::mesh) fn len(&self) -> usize {

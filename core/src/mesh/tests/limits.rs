@@ -17,7 +17,7 @@ fn id(number: usize) -> Id {
 #[test]
 fn floods_of_every_kind_are_skipped_then_cost_and_end_in_a_ban() {
     type Write = fn(usize, &mut ControlWriter);
-    let kinds: [(&str, Write); 8] = [
+    let kinds: [(&str, Write); 9] = [
         ("IDONTWANT", |n, w| w.idontwant(&(0..500).map(|i| id(n * 500 + i)).collect::<Vec<_>>())),
         ("IWANT", |n, w| w.iwant(&(0..500).map(|i| id(n * 500 + i)).collect::<Vec<_>>())),
         ("IHAVE", |n, w| w.ihave(BLOCKS, &(0..500).map(|i| id(n * 500 + i)).collect::<Vec<_>>())),
@@ -25,6 +25,7 @@ fn floods_of_every_kind_are_skipped_then_cost_and_end_in_a_ban() {
         ("PRUNE", |n, w| (0..500).for_each(|i| w.prune(&format!("{n} {i}"), Some(u64::MAX)))),
         ("sending", |n, w| w.sending(&(0..500).map(|i| id(n * 500 + i)).collect::<Vec<_>>())),
         ("receiving", |n, w| w.receiving(&(0..500).map(|i| id(n * 500 + i)).collect::<Vec<_>>())),
+        ("received", |n, w| w.received(&(0..500).map(|i| id(n * 500 + i)).collect::<Vec<_>>())),
         ("topics", |n, w| (0..500).for_each(|i| w.subscription(&format!("{n} {i}"), true))),
     ];
     for (kind, write) in kinds {

@@ -6,6 +6,7 @@ mod limits;
 mod membership;
 mod network;
 mod notices;
+mod pacing;
 mod properties;
 mod publishing;
 mod sending;
@@ -67,6 +68,7 @@ pub(super) enum Said {
     IDontWant(Vec<Id>),
     Sending(Id),
     Receiving(Id),
+    Received(Id),
     Message(Bytes),
 }
 
@@ -92,6 +94,7 @@ fn said_in(frame: &Frame) -> Vec<Said> {
         Transfer::Speaks(_) => None,
         Transfer::Sending(id) => Id::new(id).map(Said::Sending),
         Transfer::Receiving(id) => Id::new(id).map(Said::Receiving),
+        Transfer::Received(id) => Id::new(id).map(Said::Received),
     }));
     assert!(!said.is_empty(), "an empty frame");
     said

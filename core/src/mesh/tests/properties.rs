@@ -35,7 +35,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (who(), any::<bool>()).prop_map(|(a, b)| Step::WriterClosed(a, b)),
         1 => who().prop_map(Step::ReaderOpened),
         1 => (who(), vec(any::<u8>(), 0..30)).prop_map(|(a, b)| Step::Bytes(a, b)),
-        9 => (who(), vec((0_u8..9, 0_u8..12, any::<u64>()), 1..6))
+        9 => (who(), vec((0_u8..10, 0_u8..12, any::<u64>()), 1..6))
             .prop_map(|(a, b)| Step::Words(a, b)),
         9 => (who(), 0_u8..12).prop_map(|(a, b)| Step::Message(a, b)),
         2 => (0_u8..12).prop_map(Step::Publish),
@@ -175,7 +175,8 @@ fn speak(writer: &mut ControlWriter, words: &[(u8, u8, u64)]) {
             5 => writer.idontwant(&ids),
             6 => writer.speaks(),
             7 => writer.sending(&ids),
-            _ => writer.receiving(&ids),
+            8 => writer.receiving(&ids),
+            _ => writer.received(&ids),
         }
     }
 }

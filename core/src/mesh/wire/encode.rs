@@ -1,7 +1,7 @@
 //! Encoder of frames.
 
 use super::proto::{varint_length, write_bytes, write_number, write_varint};
-use super::transfers::{RECEIVING, SENDING, SPEAKS, TRANSFERS};
+use super::transfers::{RECEIVED, RECEIVING, SENDING, SPEAKS, TRANSFERS};
 use crate::mesh::Id;
 use alloy_primitives::Bytes;
 
@@ -130,6 +130,11 @@ impl ControlWriter {
     /// Says that we are receiving these messages from another peer.
     pub fn receiving<'a>(&mut self, ids: impl IntoIterator<Item = &'a Id>) {
         ids.into_iter().for_each(|id| write_bytes(&mut self.transfers, RECEIVING, id.as_bytes()));
+    }
+
+    /// Acknowledges these messages, which the peer sent.
+    pub fn received<'a>(&mut self, ids: impl IntoIterator<Item = &'a Id>) {
+        ids.into_iter().for_each(|id| write_bytes(&mut self.transfers, RECEIVED, id.as_bytes()));
     }
 
     fn ids<'a>(&mut self, field: u8, ids: impl IntoIterator<Item = &'a Id>) {

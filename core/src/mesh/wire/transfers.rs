@@ -7,6 +7,7 @@
 //!   optional bool speaks = 1;      // the sender understands the others
 //!   repeated bytes sending = 2;    // ids of messages that it begins to send to us
 //!   repeated bytes receiving = 3;  // ids of messages that it is receiving from another peer
+//!   repeated bytes received = 4;   // ids of messages that it has received from us
 //! }
 //! ```
 //!
@@ -23,6 +24,7 @@ pub const TRANSFERS: u32 = 0x6f_7032;
 pub(super) const SPEAKS: u8 = 1;
 pub(super) const SENDING: u8 = 2;
 pub(super) const RECEIVING: u8 = 3;
+pub(super) const RECEIVED: u8 = 4;
 
 /// An entry of `RPC.transfers`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +35,8 @@ pub enum Transfer<'a> {
     Sending(&'a [u8]),
     /// The sender is receiving this message from another peer.
     Receiving(&'a [u8]),
+    /// The sender has received this message from us.
+    Received(&'a [u8]),
 }
 
 /// Checks the extension.
@@ -41,7 +45,7 @@ pub(super) fn check(transfers: &[u8]) -> Result<(), Malformed> {
     while let Some((field, value)) = fields.next()? {
         match u8::try_from(field) {
             Ok(SPEAKS) => drop(value.number(field)?),
-            Ok(SENDING | RECEIVING) => drop(value.bytes(field)?),
+            Ok(SENDING | RECEIVING | RECEIVED) => drop(value.bytes(field)?),
             _ => {}
         }
     }
@@ -58,6 +62,7 @@ pub(super) fn read(transfers: &[u8]) -> impl Iterator<Item = Transfer<'_>> {
                 (Ok(SPEAKS), Value::Varint(number)) => return Some(Transfer::Speaks(number != 0)),
                 (Ok(SENDING), Value::Bytes(id)) => return Some(Transfer::Sending(id)),
                 (Ok(RECEIVING), Value::Bytes(id)) => return Some(Transfer::Receiving(id)),
+                (Ok(RECEIVED), Value::Bytes(id)) => return Some(Transfer::Received(id)),
                 _ => {}
             }
         }

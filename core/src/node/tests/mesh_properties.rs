@@ -52,7 +52,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => who().prop_map(Step::ReaderOpened),
         1 => who().prop_map(Step::Malformed),
         1 => (who(), vec(any::<u8>(), 0..30)).prop_map(|(a, b)| Step::Bytes(a, b)),
-        8 => (who(), vec((0_u8..9, any::<u8>(), any::<u64>()), 1..6))
+        8 => (who(), vec((0_u8..10, any::<u8>(), any::<u64>()), 1..6))
             .prop_map(|(a, b)| Step::Words(a, b)),
         12 => (who(), index()).prop_map(|(a, b)| Step::Message(a, b)),
         12 => index().prop_map(Step::Job),
@@ -290,7 +290,8 @@ fn speak(words: &[(u8, u8, u64)]) -> Bytes {
             5 => writer.idontwant(&ids),
             6 => writer.speaks(),
             7 => writer.sending(&ids),
-            _ => writer.receiving(&ids),
+            8 => writer.receiving(&ids),
+            _ => writer.received(&ids),
         }
     }
     bytes_of(&writer.finish().expect("something to say"))

@@ -217,7 +217,11 @@ impl Net {
             }
             let victims: Vec<u32> = self.bot(who).sides.keys().copied().collect();
             for victim in victims {
-                self.say(who, victim, |writer| writer.sending([&id]));
+                self.say(who, victim, |writer| {
+                    writer.sending([&id]);
+                    // As if the victim's own copy had arrived at once.
+                    writer.received([&id]);
+                });
             }
         }
     }

@@ -116,6 +116,8 @@ mod schema {
         pub(super) sending: Vec<Vec<u8>>,
         #[prost(bytes = "vec", repeated, tag = "3")]
         pub(super) receiving: Vec<Vec<u8>>,
+        #[prost(bytes = "vec", repeated, tag = "4")]
+        pub(super) received: Vec<Vec<u8>>,
     }
 }
 
@@ -263,6 +265,7 @@ fn transfers_in(rpc: &Rpc<'_>) -> schema::Transfers {
             Transfer::Speaks(speaks) => read.speaks = Some(speaks),
             Transfer::Sending(id) => read.sending.push(id.to_vec()),
             Transfer::Receiving(id) => read.receiving.push(id.to_vec()),
+            Transfer::Received(id) => read.received.push(id.to_vec()),
         }
     }
     read
@@ -275,8 +278,9 @@ proptest! {
         speaks in prop::option::of(any::<bool>()),
         sending in ids(),
         receiving in ids(),
+        received in ids(),
     ) {
-        let transfers = schema::Transfers { speaks, sending, receiving };
+        let transfers = schema::Transfers { speaks, sending, receiving, received };
         let extension = schema::Extended { transfers: Some(transfers.clone()) }.encode_to_vec();
         let plain = expected.encode_to_vec();
         let without = schema::Rpc::decode(&plain[..]).expect("a valid frame");
@@ -300,10 +304,15 @@ proptest! {
         writer.speaks();
         writer.sending(&named);
         writer.receiving(&named);
+        writer.received(&named);
         let frame = writer.finish().expect("not empty").to_vec();
         let read = schema::Extended::decode_length_delimited(&frame[..]).expect("readable");
-        let wanted =
-            schema::Transfers { speaks: Some(true), sending: ids.clone(), receiving: ids };
+        let wanted = schema::Transfers {
+            speaks: Some(true),
+            sending: ids.clone(),
+            receiving: ids.clone(),
+            received: ids,
+        };
         prop_assert_eq!(read.transfers, Some(wanted));
         let other = schema::Rpc::decode_length_delimited(&frame[..]).expect("readable");
         prop_assert_eq!(other.control.map(|control| control.graft.len()), Some(1));
@@ -439,8 +448,9 @@ fn known_bytes_are_read_and_written() {
     let mut writer = ControlWriter::default();
     writer.sending([&id]);
     writer.receiving([&id]);
+    writer.received([&id]);
     let frame = writer.finish().expect("not empty").to_vec();
-    assert_eq!(hex::encode(frame), "0d9283ee1b08120201021a020102");
+    assert_eq!(hex::encode(frame), "119283ee1b0c120201021a02010222020102");
     let message = Frame::message("t", Bytes::from_static(&[1, 2, 3]));
     assert_eq!(hex::encode(message.to_vec()), "0a12081203010203220174");
 }
