@@ -56,6 +56,14 @@ impl Figures {
         by_size
     }
 
+    /// Returns the times of the first blocks of a size to all nodes, sorted.
+    fn cold(&self, size: usize) -> Vec<f64> {
+        let cold = self.runs.iter().flat_map(|run| &run.cold).filter(|(of, _)| *of == size);
+        let mut times: Vec<f64> = cold.flat_map(|(_, took)| took).copied().collect();
+        times.sort_by(f64::total_cmp);
+        times
+    }
+
     /// Returns the bytes that the nodes sent for each byte of a message that a node needed.
     pub(crate) fn per_useful(&self) -> f64 {
         self.sum(|run| run.sent) / self.sum(|run| run.useful)
@@ -95,6 +103,7 @@ impl Figures {
                 let told = json!({
                     "count": times.each.len(), "each": of(&times.each),
                     "first": of(&times.first), "last": of(&times.last),
+                    "cold": of(&self.cold(size)),
                 });
                 (size.to_string(), told)
             })
@@ -156,8 +165,8 @@ pub(crate) fn tables(all: &[Figures]) -> String {
 /// Returns the table of one scenario. Times are in ms, `×` is the ratio to the first kind.
 fn table(all: &[&Figures]) -> String {
     let mut text = String::from(
-        "| block | nodes | each: p50 | p99 | × p50 | × p99 | first: p50 | last: p50 | p99 |\n\
-         |---|---|---|---|---|---|---|---|---|\n",
+        "| block | nodes | each: p50 | p99 | × p50 | × p99 | first: p50 | last: p50 | p99 \
+         | cold: p50 | most |\n|---|---|---|---|---|---|---|---|---|---|---|\n",
     );
     let times: Vec<_> = all.iter().map(|figures| figures.times()).collect();
     let sizes: Vec<usize> =
@@ -169,9 +178,10 @@ fn table(all: &[&Figures]) -> String {
             let [p50, p99] = [0.5, 0.99].map(|part| at(&times.each, part));
             let ratio = [p50 / at(base, 0.5), p99 / at(base, 0.99)];
             let last = [0.5, 0.99].map(|part| at(&times.last, part));
+            let cold = figures.cold(size);
             let _ = writeln!(
                 text,
-                "| {} | {} | {p50:.1} | {p99:.0} | {:.2} | {:.2} | {:.1} | {:.1} | {:.0} |",
+                "| {} | {} | {p50:.1} | {p99:.0} | {:.2} | {:.2} | {:.1} | {:.1} | {:.0} | {:.0} | {:.0} |",
                 shown(size),
                 figures.kind.name(),
                 ratio[0],
@@ -179,6 +189,8 @@ fn table(all: &[&Figures]) -> String {
                 at(&times.first, 0.5),
                 last[0],
                 last[1],
+                at(&cold, 0.5),
+                at(&cold, 1.0),
             );
         }
     }

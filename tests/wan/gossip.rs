@@ -6,6 +6,7 @@ use crate::kit::{signed, sized};
 use crate::nodes::{Kind, Lines, Nodes, members};
 use alloy_primitives::hex;
 use opp2p::devnet::{BlockMaker, unix_seconds};
+use opp2p_core::chain::ChainConfig;
 use opp2p_core::payload::snappy;
 use serde_json::{Value, json};
 use std::collections::HashMap;
@@ -20,6 +21,9 @@ const ROUND_TRIPS: [[u64; 3]; 3] = [[12, 90, 160], [90, 12, 230], [160, 230, 20]
 const DIALS: usize = 3;
 /// Time in which the mesh forms.
 const FORMING: Duration = Duration::from_secs(8);
+/// Number of blocks that are published before the measurement. TCP starts slowly on connections
+/// that have carried little, and nodes learn about their peers.
+const WARM_UP: u32 = 16;
 /// Maximum wait for the last block, and time for copies of it that are still on their way.
 const PATIENCE: Duration = Duration::from_secs(15);
 const AFTERWARDS: Duration = Duration::from_secs(2);
@@ -36,7 +40,7 @@ pub(crate) struct Scenario {
     /// Time between blocks.
     pub(crate) every: Duration,
     /// Number of blocks.
-    pub(crate) count: usize,
+    pub(crate) count: u32,
     /// Share of packets that get lost.
     pub(crate) loss: f64,
 }
@@ -46,6 +50,8 @@ pub(crate) struct Scenario {
 pub(crate) struct Run {
     /// Each block's size, and the milliseconds after which each other node had it.
     pub(crate) blocks: Vec<(usize, Vec<f64>)>,
+    /// The same for the first block of each size, of those before the measurement.
+    pub(crate) cold: Vec<(usize, Vec<f64>)>,
     /// Blocks that a node did not get, all nodes together.
     pub(crate) missing: usize,
     /// Bytes of the blocks as messages, for each node that needed them.
@@ -84,13 +90,13 @@ pub(crate) async fn run(
     }
     sleep(FORMING).await;
     let heard: Vec<Heard> = nodes.all[1..].iter().map(|node| Heard::listen(node)).collect();
+    let (chain, first) = (chain(genesis_time), &nodes.all[0]);
+    let mut maker = BlockMaker::new(&chain, 8);
+    let warm_up = publish(first, &chain, &mut maker, scenario, WARM_UP).await?;
+    wait_for(&heard, warm_up.len()).await;
     let (before, spent) = (nodes.counted().await?, nodes.processor_time());
-    let published = publish(&nodes.all[0], scenario, genesis_time).await?;
-    let start = Instant::now();
-    while start.elapsed() < PATIENCE && heard.iter().any(|heard| heard.count() < published.len()) {
-        sleep(Duration::from_millis(50)).await;
-    }
-    sleep(AFTERWARDS).await;
+    let published = publish(first, &chain, &mut maker, scenario, scenario.count).await?;
+    wait_for(&heard, warm_up.len() + published.len()).await;
     let (after, now_spent) = (nodes.counted().await?, nodes.processor_time());
     let mut run = Run {
         sent: after.sent.iter().sum::<u64>() - before.sent.iter().sum::<u64>(),
@@ -98,9 +104,17 @@ pub(crate) async fn run(
         seconds_per_block: (now_spent - spent) / published.len() as f64,
         ..Run::default()
     };
-    for block in published {
+    let took = |block: &Published| -> Vec<f64> {
         let at = |heard: &Heard| Some((heard.at(&block.hash)? - block.at as f64) / 1e6);
-        let took: Vec<f64> = heard.iter().filter_map(at).collect();
+        heard.iter().filter_map(at).collect()
+    };
+    for block in warm_up {
+        if run.cold.iter().all(|(size, _)| *size != block.size) {
+            run.cold.push((block.size, took(&block)));
+        }
+    }
+    for block in published {
+        let took = took(&block);
         run.missing += count - 1 - took.len();
         run.useful += block.message * (count as u64 - 1);
         run.uncompressed += block.bytes * (count as u64 - 1);
@@ -119,24 +133,33 @@ struct Published {
     at: u64,
 }
 
-/// Publishes the blocks at their times, whether or not the previous ones have arrived.
+/// Waits until all nodes have this many blocks, and for copies that are still on their way.
+async fn wait_for(heard: &[Heard], blocks: usize) {
+    let start = Instant::now();
+    while start.elapsed() < PATIENCE && heard.iter().any(|heard| heard.count() < blocks) {
+        sleep(Duration::from_millis(50)).await;
+    }
+    sleep(AFTERWARDS).await;
+}
+
+/// Publishes this many blocks at their times, whether or not the previous ones have arrived.
 async fn publish(
     node: &Arc<Foreign>,
+    chain: &ChainConfig,
+    maker: &mut BlockMaker,
     scenario: &Scenario,
-    genesis_time: u64,
+    count: u32,
 ) -> Result<Vec<Published>, String> {
-    let chain = chain(genesis_time);
-    let mut maker = BlockMaker::new(&chain, 8);
     let mut calls = Vec::new();
     let start = Instant::now() + Duration::from_millis(100);
-    for (index, size) in (0..scenario.count as u32).zip(scenario.sizes.iter().cycle()) {
+    for (index, size) in (0..count).zip(scenario.sizes.iter().cycle()) {
         let due = start + scenario.every * index;
         let early = Duration::from_millis(80);
         sleep_until((due.checked_sub(early).unwrap_or(due)).into()).await;
-        let block = sized(&mut maker, unix_seconds(), *size);
+        let block = sized(maker, unix_seconds(), *size);
         let mut ssz = Vec::new();
         let version = block.encode(&mut ssz).map_err(|error| error.to_string())?;
-        let message = snappy::compress(&signed(&chain, &block)).len() as u64;
+        let message = snappy::compress(&signed(chain, &block)).len() as u64;
         let (bytes, hash) = (ssz.len() as u64, block.payload.block_hash.to_string());
         let encoded = json!({ "version": version.index(), "ssz": hex::encode(ssz) });
         let node = Arc::clone(node);

@@ -201,9 +201,9 @@ impl Router {
 
     /// Cancels a message that a peer has or does not want, unless it is on its way.
     pub(super) fn cancel(&mut self, now: Instant, peer: &PeerId, id: &Id) {
-        if let Some(known) = self.peers.get_mut(peer)
-            && known.outbox.cancel(now, id)
-        {
+        let Some(known) = self.peers.get_mut(peer) else { return };
+        let answers = known.takes_notices();
+        if known.outbox.cancel(now, id, answers) {
             self.uplink.revoke(peer, id);
         }
     }

@@ -90,7 +90,8 @@ impl Router {
 
     /// Handles the acknowledgement of a large message that we sent.
     fn on_received(&mut self, now: Instant, peer: &PeerId, id: &Id) {
-        if let Some(known) = self.peers.get(peer).filter(|known| known.speaks) {
+        if let Some(known) = self.peers.get_mut(peer).filter(|known| known.speaks) {
+            known.outbox.was_received(id);
             self.uplink.acknowledged(now, peer, id, known.round_trip);
         }
     }

@@ -10,13 +10,13 @@
 //! connection that starts slowly, and a peer that acknowledges late therefore don't lower it, as
 //! long as others are fast. Messages are sent a quarter faster than that, so that a line that
 //! became faster is noticed. A peer that acknowledges too soon can make us send all copies in
-//! parallel, and one that acknowledges too late can delay the next by [`PATIENCE`] while the speed
-//! is unknown.
+//! parallel. One that acknowledges too late delays nothing for longer than the best of the others
+//! allows; before the first measurement, [`ASSUMED`] counts for those that acknowledge.
 //!
 //! # Bounds
 //! One message per peer. A message keeps the line busy for at most [`STUCK`].
 
-use super::uplink::{PATIENCE, STUCK};
+use super::uplink::STUCK;
 use crate::mesh::Id;
 use crate::peers::PeerId;
 use crate::sorted::SortedMap;
@@ -28,6 +28,8 @@ const WINDOW: u8 = 16;
 /// Length in bytes from which a message measures the line. The time of a shorter one is that of a
 /// round trip.
 const TELLING: usize = 64 << 10;
+/// Assumed speed of a line that was not measured, in bytes per second.
+const ASSUMED: u64 = 4 << 20;
 /// Time after which a message is not expected to be acknowledged any more.
 const LOST: Duration = Duration::from_secs(3);
 
@@ -91,12 +93,11 @@ impl Line {
     ) {
         let due = match self.speed.get() {
             Some(speed) => {
-                let micros = (length as u64).saturating_mul(1_000_000) / speed.max(1) * 4 / 5;
                 let begin = self.busy.max(now);
-                self.busy = (begin + Duration::from_micros(micros)).min(now + STUCK);
+                self.busy = (begin + time_for(length, speed) * 4 / 5).min(now + STUCK);
                 self.busy
             }
-            None if answers => now + PATIENCE,
+            None if answers => now + time_for(length, ASSUMED),
             None => now,
         };
         self.travelling.retain(|_, sent| now.since(sent.since) < LOST);
@@ -145,6 +146,11 @@ impl Line {
             .map(|(peer, sent)| (peer, sent.due))
             .filter(move |(_, due)| *due > now)
     }
+}
+
+/// Returns the time for this many bytes at a speed in bytes per second.
+fn time_for(length: usize, speed: u64) -> Duration {
+    Duration::from_micros((length as u64).saturating_mul(1_000_000) / speed.max(1))
 }
 
 /// Returns a speed in bytes per second.

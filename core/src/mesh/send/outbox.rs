@@ -225,9 +225,16 @@ impl Outbox {
         self.messages.is_empty() || self.bytes - first + length <= MAX_QUEUED_BYTES
     }
 
+    /// Records that the peer acknowledged our copy of a message.
+    pub(in crate::mesh) fn was_received(&mut self, id: &Id) {
+        self.thrift.received(id);
+    }
+
     /// Cancels a message, since the peer has it. Returns `true` if it was waiting.
-    pub(in crate::mesh) fn cancel(&mut self, now: Instant, id: &Id) -> bool {
-        self.thrift.has(now, id);
+    ///
+    /// `answers`: the peer acknowledges large messages of ours that it did not have.
+    pub(in crate::mesh) fn cancel(&mut self, now: Instant, id: &Id, answers: bool) -> bool {
+        self.thrift.has(now, id, answers);
         self.told.take_if(|(of, _)| *of == *id);
         let at = self.messages.iter().position(|queued| queued.id == *id);
         let Some(queued) = at.and_then(|at| self.take_at(at)) else { return false };

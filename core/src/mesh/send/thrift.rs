@@ -12,6 +12,8 @@
 //! go-libp2p-pubsub up to 0.13 sends IDONTWANT to the sender too, so it says nothing about our
 //! copy. Such a peer stays silent while a copy is held back, and answers the copy. After [`ECHOES`]
 //! such answers more than held-back copies that were spared, nothing is held back for the peer.
+//! A peer that speaks our extension acknowledges the copy that it needed, and only that, so its
+//! IDONTWANT is no echo.
 //!
 //! # Notices
 //! A peer that speaks our extension says when it is receiving a message: see
@@ -134,10 +136,25 @@ impl Thrift {
         }
     }
 
-    /// Records that the peer sent IDONTWANT for a message, or the message itself.
-    pub(in crate::mesh) fn has(&mut self, now: Instant, id: &Id) {
-        let Some(at) = self.copies.iter().position(|copy| copy.id == *id) else { return };
-        let Some(copy) = self.copies.remove(at) else { return };
+    /// Records that the peer acknowledged our copy: it had no other.
+    pub(in crate::mesh) fn received(&mut self, id: &Id) {
+        match self.take(id) {
+            // It waited for us in vain.
+            Some(copy) if copy.is_held => self.needed = ALL,
+            Some(_) => self.count_needed(),
+            None => {}
+        }
+    }
+
+    fn take(&mut self, id: &Id) -> Option<Tracked> {
+        let at = self.copies.iter().position(|copy| copy.id == *id)?;
+        self.copies.remove(at)
+    }
+
+    /// Records that the peer sent IDONTWANT for a message, or the message itself. `answers`: it
+    /// would have acknowledged our copy if that had been the first.
+    pub(in crate::mesh) fn has(&mut self, now: Instant, id: &Id, answers: bool) {
+        let Some(copy) = self.take(id) else { return };
         if copy.is_noticed {
             if copy.is_sent {
                 self.count_redundant();
@@ -145,14 +162,14 @@ impl Thrift {
             return;
         }
         match (copy.is_held, copy.is_sent) {
-            (true, true) => {
+            (true, true) if !answers => {
                 // The peer had time to say so before, so our copy was the first.
                 self.echoes = self.echoes.saturating_add(1).min(ECHOES);
                 self.needed = ALL;
                 return;
             }
             (true, false) => self.echoes = self.echoes.saturating_sub(1),
-            (false, _) => {}
+            (true, true) | (false, _) => {}
         }
         let lag = now.since(copy.since).min(MAX_HOLD);
         let known = &mut self.lags[copy.class];
