@@ -29,7 +29,7 @@ const WINDOW: u8 = 16;
 /// round trip.
 const TELLING: usize = 64 << 10;
 /// Assumed speed of a line that was not measured, in bytes per second.
-const ASSUMED: u64 = 4 << 20;
+const ASSUMED: u64 = 8 << 20;
 /// Time after which a message is not expected to be acknowledged any more.
 const LOST: Duration = Duration::from_secs(3);
 
