@@ -52,7 +52,7 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
-pub(crate) use wanted::{Found, Wanted};
+pub(crate) use wanted::Wanted;
 use web_time::Instant;
 
 /// Time that gateways have to close their connections when the observer stops.

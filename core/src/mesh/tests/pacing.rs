@@ -134,10 +134,10 @@ fn a_measured_line_is_kept_busy_and_not_overloaded() {
 fn a_line_that_became_faster_or_slower_is_measured_again() {
     let mut bench = bench(true);
     let slow = deliver(&mut bench, 1, millis(80));
-    (2..8).for_each(|seed| drop(deliver(&mut bench, seed, millis(8))));
+    (2..8).for_each(|seed| _ = deliver(&mut bench, seed, millis(8)));
     let fast = deliver(&mut bench, 8, millis(8));
     assert!(fast * 4 < slow, "{fast:?}, after {slow:?}");
-    (9..16).for_each(|seed| drop(deliver(&mut bench, seed, millis(80))));
+    (9..16).for_each(|seed| _ = deliver(&mut bench, seed, millis(80)));
     let data = block(16, BIG);
     bench.send(SOURCE, &data);
     assert_eq!(taken(&mut bench, &data).len(), 2);

@@ -155,3 +155,48 @@ fn copies_are_found_to_be_needed_at_five_large_messages_a_second() {
     assert!(!at_once[0]);
     assert!(at_once[25..].iter().all(|at_once| *at_once), "{at_once:?}");
 }
+
+/// Says that a peer speaks our extension, so that it acknowledges large messages.
+fn speak(bench: &mut Bench) {
+    bench.say(PEER, |writer| {
+        writer.subscription(BLOCKS, true);
+        writer.speaks();
+    });
+    bench.said(PEER);
+}
+
+/// Delivers a large message, and waits until it is sent to the peer. Returns how long that took.
+fn late(bench: &mut Bench, seed: u64) -> Duration {
+    let data = block(seed, BIG);
+    let begin = bench.now;
+    bench.send(SOURCE, &data);
+    while !bench.said(PEER).contains(&Said::Message(data.clone())) {
+        assert!(bench.now.since(begin) < secs(2));
+        bench.pass(millis(10));
+    }
+    bench.now.since(begin)
+}
+
+#[test]
+fn idontwant_of_a_peer_that_acknowledges_is_no_echo() {
+    let mut bench = bench();
+    speak(&mut bench);
+    for seed in 0..20 {
+        let held = late(&mut bench, seed);
+        assert_eq!(held > Duration::ZERO, seed > 1, "{seed}: {held:?}");
+        // Its other copy is always a little later than ours.
+        bench.pass(millis(10));
+        bench.say(PEER, |writer| writer.idontwant(&[name(&block(seed, BIG))]));
+        bench.pass(secs(2));
+    }
+}
+
+#[test]
+fn an_acknowledged_copy_counts_as_needed_at_once() {
+    let mut bench = bench();
+    speak(&mut bench);
+    (0..10).for_each(|seed| _ = relayed(&mut bench, seed, WAIT, true));
+    assert!(late(&mut bench, 20) > Duration::ZERO);
+    bench.say(PEER, |writer| writer.received(&[name(&block(20, BIG))]));
+    assert_eq!(late(&mut bench, 21), Duration::ZERO, "less than three seconds later");
+}
