@@ -181,7 +181,8 @@ fn table(all: &[&Figures]) -> String {
             let cold = figures.cold(size);
             let _ = writeln!(
                 text,
-                "| {} | {} | {p50:.1} | {p99:.0} | {:.2} | {:.2} | {:.1} | {:.1} | {:.0} | {:.0} | {:.0} |",
+                "| {} | {} | {p50:.1} | {p99:.0} | {:.2} | {:.2} | {:.1} | {:.1} | {:.0} | {:.0} \
+                 | {:.0} |",
                 shown(size),
                 figures.kind.name(),
                 ratio[0],

@@ -1,10 +1,10 @@
 //! Speed of our line, and the time for which large messages keep it busy.
 //!
 //! The shell can't tell when a message has left: encryption, multiplexing and the kernel take whole
-//! megabytes at once. So a peer that speaks our extension ([`Transfer`](crate::mesh::wire::Transfer))
-//! acknowledges each large message with `received`. From the time that took follows the speed of
-//! our line, and from the speed the time for which each further message keeps the line busy.
-//! Messages to peers that don't acknowledge them are paced by the same speed.
+//! megabytes at once. So a peer that speaks our extension acknowledges each large message with
+//! [`received`](crate::mesh::wire::Transfer::Received). The time until then shows the speed of our
+//! line, and the speed shows for how long each further message keeps the line busy. Messages to
+//! peers that don't acknowledge them are paced by the same speed.
 //!
 //! The speed is the best of the last [`WINDOW`] to twice as many measurements. A slow receiver, a
 //! connection that starts slowly, and a peer that acknowledges late therefore don't lower it, as
