@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::shell::{self, Shell};
+use crate::up;
 
 const FOLLOWERS: usize = 5;
 const BLOCKS: u64 = 30;
@@ -12,8 +13,9 @@ const BLOCKS: u64 = 30;
 /// Thirty blocks take 15 s; the rest is for start, connecting and a busy machine.
 const LIMIT: Duration = Duration::from_secs(180);
 
-/// Runs `cargo devnet` and checks the object that it prints.
+/// Runs `cargo devnet` and checks the object that it prints. The build has no time limit.
 pub(crate) fn run(shell: &Shell) -> Result<String, String> {
+    up::build(shell)?;
     let (followers, blocks) = (FOLLOWERS.to_string(), BLOCKS.to_string());
     let mut command = shell.cargo_command();
     command.args([

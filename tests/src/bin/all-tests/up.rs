@@ -31,7 +31,8 @@ pub(crate) fn run(shell: &Shell, flags: &[String]) -> ExitCode {
     }
 }
 
-fn prepare(shell: &Shell, flags: &[String]) -> Result<Command, String> {
+/// Builds the node.
+pub(crate) fn build(shell: &Shell) -> Result<(), String> {
     // The features are those of the whole workspace, so that the tests share what is built here.
     let mut build = shell.cargo_command();
     build.args(["build", "--locked", "--workspace", "--bin", "opp2p"]);
@@ -39,6 +40,11 @@ fn prepare(shell: &Shell, flags: &[String]) -> Result<Command, String> {
     if !built.map_err(|error| format!("cargo does not start: {error}"))?.success() {
         return Err("the node was not built: see above".to_owned());
     }
+    Ok(())
+}
+
+fn prepare(shell: &Shell, flags: &[String]) -> Result<Command, String> {
+    build(shell)?;
     let program = shell.target().join("debug").join(format!("opp2p{}", env::consts::EXE_SUFFIX));
     let folder =
         env::current_dir().map_err(|error| format!("the current folder is not known: {error}"))?;
