@@ -11,10 +11,10 @@ import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { parseArgs } from "node:util";
+import { freePort, pause } from "../../web/e2e/basics.mjs";
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -39,16 +39,6 @@ const INTERVAL = 0.05;
 const PATIENCE = 30_000;
 /** Milliseconds in which a node settles after the last block. */
 const SETTLE = 3_000;
-
-const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
-
-async function freePort() {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}
 
 const processes = new Set();
 

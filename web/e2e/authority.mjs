@@ -7,22 +7,14 @@ import { Resolver } from "node:dns/promises";
 import { once } from "node:events";
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { get } from "node:https";
-import { connect, createServer } from "node:net";
+import { connect } from "node:net";
 import path from "node:path";
 import { promisify } from "node:util";
-import { pause } from "./support.mjs";
+import { freePort, pause } from "./basics.mjs";
 
 const PROGRAMS = process.env.OPP2P_INTEROP;
 /** Milliseconds for a program to listen. */
 const PATIENCE = 60_000;
-
-export async function freePort() {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}
 
 /** Returns whether a program listens on a port. */
 const listens = (port) =>

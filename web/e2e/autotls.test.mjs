@@ -15,7 +15,8 @@ import { after, before, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { chromium } from "playwright-core";
-import { forge, freePort, pebble } from "./authority.mjs";
+import { forge, pebble } from "./authority.mjs";
+import { freePort } from "./basics.mjs";
 import { pause } from "./support.mjs";
 
 const ROOT = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "../..");

@@ -13,6 +13,9 @@ import path from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { chromium } from "playwright-core";
+import { pause } from "./basics.mjs";
+
+export { pause };
 
 const WEB = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "..");
 const PACKAGE = path.join(WEB, "dist", "package");
@@ -21,8 +24,6 @@ const LAB = process.env.OPP2P_LAB ?? path.resolve(WEB, "..", "target", "debug", 
 /** The policy that the package must work under. */
 export const STRICT =
   "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; connect-src 'self' ws: wss:";
-
-export const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 /** The sequencer, its gateways and liars: see tests/examples/lab. */
 export class Lab {

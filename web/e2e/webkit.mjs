@@ -3,26 +3,15 @@
 // Pages can be looked at, but no module can be imported into them, and their console is not heard.
 
 import { spawn } from "node:child_process";
-import { EventEmitter, once } from "node:events";
+import { EventEmitter } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
+import { freePort, pause } from "./basics.mjs";
 
 /** Milliseconds for a program to start, and for it to end after it was told to. */
 const PATIENCE = 60_000;
 const LAST_WORDS = 5000;
-
-const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
-
-/** Returns a port that is free now. */
-async function freePort() {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}
 
 /** Waits for something to be true, for a program that does not say when it has started. */
 async function until(what, condition) {

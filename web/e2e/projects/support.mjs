@@ -6,11 +6,13 @@ import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdir, readFile, readdir, rm, stat, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
-import { createServer as createTcpServer } from "node:net";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
+import { freePort } from "../basics.mjs";
 import { Lab, launch } from "../support.mjs";
+
+export { freePort };
 
 const HERE = path.dirname(fileURLToPath(import.meta.url));
 const WEB = path.resolve(HERE, "../..");
@@ -152,15 +154,6 @@ export async function serve(folder, headers = {}) {
   await once(server.listen(0, "127.0.0.1"), "listening");
   servers.push(() => (server.close(), server.closeAllConnections()));
   return `http://127.0.0.1:${server.address().port}/`;
-}
-
-/** Resolves to a port that is free now. */
-export async function freePort() {
-  const server = createTcpServer();
-  await once(server.listen(0, "127.0.0.1"), "listening");
-  const { port } = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 }
 
 /** Starts a development server. Resolves to its URL once it answers. */

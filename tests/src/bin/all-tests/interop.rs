@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::plan::left_out;
 use crate::shell::{self, Shell};
-use crate::{setup, web};
+use crate::{setup, up, web};
 
 /// The oldest Go that builds op-node's package and op-geth, according to their `go.mod`.
 const OLDEST_GO: (u32, u32) = (1, 24);
@@ -331,7 +331,7 @@ pub(crate) fn autotls_browser(shell: &Shell) -> Result<String, String> {
     if let Err(reason) = setup::certificate_tools(shell) {
         return Ok(left_out(reason));
     }
-    shell.cargo(&["build", "--locked", "--workspace", "--bin", "opp2p"])?;
+    up::build(shell)?;
     let variables = [(PROGRAMS, programs(shell))];
     let passed = web::node_tests_with(shell, "web/e2e/autotls.test.mjs", &variables)?;
     Ok(format!("{passed} passed"))
